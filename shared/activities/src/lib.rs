@@ -1,0 +1,54 @@
+//! The activities: one file each, called by every engine through the same harness.
+//!
+//! Doing and undoing are one activity. An activity never knows which engine runs it, and never decides whether to
+//! retry: it makes one attempt and names its error.
+
+mod context;
+mod create_sample_data;
+mod create_user_account;
+mod create_user_profile;
+mod get_tenant_context;
+mod harness;
+mod send_notification;
+mod setup_user_file_workspace;
+mod update_tenant_user_membership;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use downstream::Service;
+use store::StepOutcome;
+
+pub use context::Context;
+pub use create_sample_data::CREATE_SAMPLE_DATA;
+pub use create_user_account::CREATE_USER_ACCOUNT;
+pub use create_user_profile::CREATE_USER_PROFILE;
+pub use get_tenant_context::GET_TENANT_CONTEXT;
+pub use harness::Activities;
+pub use send_notification::SEND_NOTIFICATION;
+pub use setup_user_file_workspace::SETUP_USER_FILE_WORKSPACE;
+pub use update_tenant_user_membership::UPDATE_TENANT_USER_MEMBERSHIP;
+
+/// An attempt in progress.
+type Attempt<'a> = Pin<Box<dyn Future<Output = StepOutcome> + Send + 'a>>;
+
+/// One unit of side effect.
+pub struct Activity {
+    /// E.g. `create_user_account`; also its file and, in kebab-case, its Lambda.
+    pub name: &'static str,
+    /// Does it.
+    forward: for<'a> fn(&'a Context<'a>) -> Attempt<'a>,
+    /// Where to undo it, by the key of the doing; none if there is nothing to undo, or no way.
+    undone_at: Option<Service>,
+}
+
+/// Every activity.
+pub static ALL: [&Activity; 7] = [
+    &GET_TENANT_CONTEXT,
+    &CREATE_USER_ACCOUNT,
+    &CREATE_USER_PROFILE,
+    &UPDATE_TENANT_USER_MEMBERSHIP,
+    &SETUP_USER_FILE_WORKSPACE,
+    &CREATE_SAMPLE_DATA,
+    &SEND_NOTIFICATION,
+];

@@ -1,0 +1,40 @@
+//! `POST /api/v1/workflows/{workflow_id}/cancel`
+
+use axum::extract::{Path, State};
+use axum::routing::post;
+use axum::{Json, Router};
+use contracts::responses::CancelResponse;
+use store::CancelOutcome;
+
+use crate::access::Caller;
+use crate::{Api, Problem};
+
+/// The route.
+pub(crate) fn route() -> Router<Api> {
+    Router::new().route("/api/v1/workflows/{workflow_id}/cancel", post(handle))
+}
+
+async fn handle(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<CancelResponse>, Problem> {
+    let now = api.clock.now();
+    let record = match api.executions.request_cancel(&caller.tenant_id, &id, now).await? {
+        CancelOutcome::Accepted(record) => record,
+        CancelOutcome::NotFound => return Err(Problem::no_workflow(&id)),
+        CancelOutcome::Refused(record) if record.status.is_open() => {
+            let detail = "It is Running, and in a step or an undoing that nothing may interrupt any more.";
+            return Err(Problem::conflict(&id, detail));
+        }
+        CancelOutcome::Refused(record) => {
+            return Err(Problem::conflict(&id, format!("It has ended: {}.", record.status)));
+        }
+    };
+    Ok(Json(CancelResponse {
+        workflow_id: record.id,
+        cancelled: true,
+        cancelled_at: record.cancel_requested_at.unwrap_or(now),
+        message: "Accepted: no further step begins, and what was done is undone.".to_owned(),
+    }))
+}

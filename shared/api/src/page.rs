@@ -1,0 +1,98 @@
+//! Pages: sizes, and tokens that fit one tenant and one set of filters only.
+
+use std::collections::HashMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use contracts::effect::sha256_hex;
+use contracts::limits::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE};
+
+use crate::Problem;
+use crate::problem::BadField;
+
+/// Query parameters, read one after the other; remembers what was wrong.
+pub(crate) struct Query {
+    parameters: HashMap<String, String>,
+    bad: Vec<BadField>,
+}
+
+impl Query {
+    pub(crate) fn new(parameters: HashMap<String, String>) -> Self {
+        Self {
+            parameters,
+            bad: Vec::new(),
+        }
+    }
+
+    /// A parameter, parsed; `expected` says what would be right.
+    pub(crate) fn get<T>(&mut self, name: &str, parse: impl Fn(&str) -> Option<T>, expected: &str) -> Option<T> {
+        let value = self.parameters.get(name)?;
+        let parsed = parse(value);
+        if parsed.is_none() {
+            self.bad(name, format!("must be {expected}"));
+        }
+        parsed
+    }
+
+    pub(crate) fn page_size(&mut self) -> u32 {
+        let parse = |text: &str| text.parse().ok().filter(|size| (1..=MAX_PAGE_SIZE).contains(size));
+        self.get("page_size", parse, &format!("1 to {MAX_PAGE_SIZE}"))
+            .unwrap_or(DEFAULT_PAGE_SIZE)
+    }
+
+    /// Where a page token says to go on; the token must have been made for the same `scope`.
+    pub(crate) fn cursor(&mut self, scope: &str) -> Option<u64> {
+        self.get(
+            "page_token",
+            |token| open(token, scope),
+            "a next_page_token of this very list",
+        )
+    }
+
+    pub(crate) fn bad(&mut self, name: &str, detail: impl Into<String>) {
+        self.bad.push(BadField {
+            pointer: format!("/query/{name}"),
+            detail: detail.into(),
+        });
+    }
+
+    pub(crate) fn finish(self) -> Result<(), Problem> {
+        if self.bad.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::invalid(self.bad))
+        }
+    }
+}
+
+/// A token that goes on at `cursor`, for requests with the same `scope` (tenant, route and filters) only.
+pub(crate) fn token(cursor: u64, scope: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{cursor}:{}", seal(cursor, scope)))
+}
+
+fn open(token: &str, scope: &str) -> Option<u64> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
+    let (cursor, sealed) = text.split_once(':')?;
+    let cursor = cursor.parse().ok()?;
+    (seal(cursor, scope) == sealed).then_some(cursor)
+}
+
+/// Not a secret: reading is by tenant in any case. It keeps a token from being used where it means something else.
+fn seal(cursor: u64, scope: &str) -> String {
+    sha256_hex(format!("{cursor}:{scope}").as_bytes())[..16].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_fits_its_own_list_only() {
+        let token = token(42, "tenant-a list");
+        assert_eq!(open(&token, "tenant-a list"), Some(42));
+        assert_eq!(open(&token, "tenant-b list"), None);
+        for forged in ["", "x", &URL_SAFE_NO_PAD.encode("43:0000000000000000"), &token[1..]] {
+            assert_eq!(open(forged, "tenant-a list"), None, "{forged}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What surrounds every endpoint: request ids, problem documents, panics, unknown paths and methods.
+
+use std::panic::AssertUnwindSafe;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt as _;
+
+use crate::{Api, Problem};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Completes routes to something that can be served.
+pub(crate) fn complete(routes: Router<Api>, api: Api) -> Router {
+    routes
+        .fallback(async || Problem::not_found("There is nothing at this path."))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(from_fn_with_state(api.clone(), around))
+        .with_state(api)
+}
+
+async fn around(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let request_id = request_id(&api, &request);
+    let instance = request.uri().path().to_owned();
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut response = answer.unwrap_or_else(|_panic| Problem::internal().into_response());
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        let document = problem.document(&instance, &request_id).to_string();
+        let (mut parts, _) = response.into_parts();
+        parts.headers.remove(header::CONTENT_LENGTH);
+        parts.headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        response = Response::from_parts(parts, document.into());
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(request_id) = HeaderValue::from_str(&request_id) {
+        headers.insert(REQUEST_ID, request_id);
+    }
+    response
+}
+
+/// The caller's `X-Request-ID` where it is one, else a fresh id.
+fn request_id(api: &Api, request: &Request) -> String {
+    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    match given {
+        Some(id) if contracts::ids::is_plain_id(id) => id.to_owned(),
+        _ => contracts::ids::new_request_id(api.clock.now()),
+    }
+}

@@ -1,0 +1,214 @@
+//! What all starts have in common.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use contracts::effect::sha256_hex;
+use contracts::limits::{MAX_IDEMPOTENCY_KEY_CHARS, MAX_WAIT_SECONDS};
+use contracts::responses::StartResponse;
+use contracts::step::WorkflowRef;
+use contracts::{EventType, WorkflowKind};
+use serde_json::{Value, json};
+use store::{Created, ExecutionRecord, IdempotencyKey, NewEvent, NewExecution, Progress};
+use tokio::sync::oneshot;
+
+use crate::access::Caller;
+use crate::{Api, Problem};
+
+/// A checked request to start something.
+pub(crate) struct Start {
+    pub(crate) kind: WorkflowKind,
+    /// Method and path.
+    pub(crate) route: &'static str,
+    pub(crate) caller: Caller,
+    /// The body.
+    pub(crate) request: Value,
+    /// The flags that the state machine branches on.
+    pub(crate) options: Value,
+}
+
+/// Starts it and answers, after waiting for the end if the client prefers to.
+pub(crate) async fn start(api: &Api, headers: &HeaderMap, start: Start) -> Result<Response, Problem> {
+    let idempotency = idempotency_key(headers, start.route, &start.request)?;
+    let tenant_id = start.caller.tenant_id.clone();
+    let new = new_execution(api, start, idempotency)?;
+    let record = match create(api, new).await? {
+        Created::New(record) | Created::Existing(record) => record,
+        Created::KeyReused => return Err(Problem::key_reused()),
+    };
+    let Some(seconds) = preferred_wait(headers) else {
+        return Ok(answer(&record));
+    };
+    let record = wait_for_end(api, &tenant_id, record, seconds).await?;
+    let mut answer = answer(&record);
+    let applied = HeaderValue::from_str(&format!("wait={seconds}")).unwrap_or(HeaderValue::from_static("wait"));
+    answer
+        .headers_mut()
+        .insert(HeaderName::from_static("preference-applied"), applied);
+    Ok(answer)
+}
+
+/// Stores the start and begins it, also when the client hangs up meanwhile.
+async fn create(api: &Api, new: NewExecution) -> Result<Created, Problem> {
+    let (reply, answer) = oneshot::channel();
+    let task_api = api.clone();
+    clock::spawn(&api.clock, async move {
+        let created = async {
+            let created = task_api.executions.create(new).await?;
+            // The record is the outbox: starting one that runs already changes nothing.
+            if let Created::New(record) | Created::Existing(record) = &created {
+                task_api.orchestrator.start(&record.tenant_id, &record.id).await?;
+            }
+            Ok(created)
+        };
+        let _ = reply.send((created.await, task_api.clock.busy()));
+    });
+    match clock::park(&*api.clock, answer).await {
+        Ok((created, _busy)) => created,
+        Err(_) => Err(Problem::internal()),
+    }
+}
+
+fn new_execution(api: &Api, start: Start, idempotency: Option<IdempotencyKey>) -> Result<NewExecution, Problem> {
+    let Start {
+        kind,
+        caller,
+        request,
+        options,
+        ..
+    } = start;
+    let workflow = workflows::workflow(kind).ok_or_else(Problem::internal)?;
+    let now = api.clock.now();
+    let id = kind.new_execution_id(now);
+    let reference = WorkflowRef {
+        id: id.clone(),
+        kind,
+        tenant_id: caller.tenant_id.clone(),
+        user_id: caller.user_id.clone(),
+        started_at: now,
+        traceparent: caller.traceparent,
+    };
+    let progress = Progress {
+        current_step: workflow.steps[0].state.to_owned(),
+        total_steps: workflow.steps.len() as u32,
+        completed_steps: 0,
+        status_message: None,
+    };
+    let details = json!({ "workflow_type": kind, "input": null });
+    let mut new = NewExecution {
+        tenant_id: caller.tenant_id,
+        effect_scope: id.clone(),
+        id,
+        kind,
+        user_id: caller.user_id,
+        started_at: now,
+        deadline_at: Some(clock::after(&*api.clock, api.default_timeout)),
+        definition: workflow.definition(&api.retry_policy),
+        input: json!({ "workflow": reference, "options": options }),
+        request,
+        idempotency,
+        progress,
+        history: vec![NewEvent {
+            event_type: EventType::WorkflowExecutionStarted,
+            at: now,
+            details,
+        }],
+        journal: Vec::new(),
+        closes_cancel_window: false,
+    };
+    api.orchestrator.prepare_start(&mut new)?;
+    Ok(new)
+}
+
+async fn wait_for_end(
+    api: &Api,
+    tenant_id: &str,
+    mut record: ExecutionRecord,
+    seconds: u64,
+) -> Result<ExecutionRecord, Problem> {
+    let deadline = clock::after(&*api.clock, Duration::from_secs(seconds));
+    let mut pause = Duration::from_millis(10);
+    while record.status.is_open() && api.clock.now() < deadline {
+        clock::sleep_until(&*api.clock, clock::after(&*api.clock, pause).min(deadline)).await;
+        pause = (pause * 2).min(Duration::from_millis(250));
+        record = api
+            .executions
+            .get(tenant_id, &record.id)
+            .await?
+            .ok_or_else(Problem::internal)?;
+    }
+    Ok(record)
+}
+
+/// 202 while it runs, 200 once it has ended.
+fn answer(record: &ExecutionRecord) -> Response {
+    let status_url = format!("/api/v1/workflows/{}/status", record.id);
+    let body = StartResponse {
+        workflow_id: record.id.clone(),
+        status: record.status.reported().as_snake_case().to_owned(),
+        result: record.result.clone(),
+        error: record.failure.as_ref().map(contracts::responses::Failure::summary),
+        started_at: record.started_at,
+        status_url: status_url.clone(),
+    };
+    let status = if record.status.is_open() {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::OK
+    };
+    let mut response = (status, Json(body)).into_response();
+    let headers = response.headers_mut();
+    if let Ok(url) = HeaderValue::from_str(&status_url) {
+        headers.insert(header::LOCATION, url.clone());
+        headers.insert(HeaderName::from_static("operation-location"), url);
+    }
+    if record.status.is_open() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// `Prefer: wait=N` (RFC 7240), at most what fits behind API Gateway; what cannot be understood is ignored.
+fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
+    let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let mut preferences = values.flat_map(|value| value.split(','));
+    let seconds = preferences.find_map(|preference| preference.trim().strip_prefix("wait=")?.trim().parse().ok());
+    seconds.map(|seconds: u64| seconds.min(MAX_WAIT_SECONDS))
+}
+
+fn idempotency_key(headers: &HeaderMap, route: &str, body: &Value) -> Result<Option<IdempotencyKey>, Problem> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let key = value
+        .to_str()
+        .ok()
+        .filter(|key| (1..=MAX_IDEMPOTENCY_KEY_CHARS).contains(&key.len()));
+    let (Some(key), None) = (key, values.next()) else {
+        let detail = format!("Send one Idempotency-Key of 1 to {MAX_IDEMPOTENCY_KEY_CHARS} ASCII characters.");
+        return Err(Problem::malformed(detail));
+    };
+    let body_hash = sha256_hex(canonical(body).to_string().as_bytes());
+    Ok(Some(IdempotencyKey {
+        route: route.to_owned(),
+        key: key.to_owned(),
+        body_hash,
+    }))
+}
+
+/// The same JSON with all keys in order, whatever order the map type keeps.
+fn canonical(value: &Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let mut entries: Vec<_> = object
+                .iter()
+                .map(|(key, value)| (key.clone(), canonical(value)))
+                .collect();
+            entries.sort_by(|(left, _), (right, _)| left.cmp(right));
+            Value::Object(entries.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(canonical).collect()),
+        other => other.clone(),
+    }
+}

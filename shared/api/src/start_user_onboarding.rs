@@ -1,0 +1,63 @@
+//! `POST /api/v1/workflows/user-onboarding`
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::post;
+use contracts::WorkflowKind;
+use contracts::ids::is_plain_id;
+use contracts::limits::{MAX_EMAIL_CHARS, MAX_NAME_CHARS, MAX_ROLE_CHARS};
+use serde_json::json;
+
+use crate::access::Caller;
+use crate::start::{Start, start};
+use crate::validate::{Fields, is_email};
+use crate::{Api, Problem, body};
+
+const PATH: &str = "/api/v1/workflows/user-onboarding";
+
+/// The route.
+pub(crate) fn route() -> Router<Api> {
+    Router::new().route(PATH, post(handle))
+}
+
+async fn handle(State(api): State<Api>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let request = body::json(&headers, body).await?;
+    let mut fields = Fields::new(&request);
+    fields.text_like(
+        "user_email",
+        1..=MAX_EMAIL_CHARS,
+        is_email,
+        "an e-mail address, like user@example.com",
+    );
+    fields.text("user_name", 1..=MAX_NAME_CHARS);
+    let tenant_id = fields.text_like("tenant_id", 1..=64, is_plain_id, "letters, digits, '-' or '_'");
+    fields.text_like("role", 1..=MAX_ROLE_CHARS, is_plain_id, "letters, digits, '-' or '_'");
+    let options = json!({
+        "send_welcome_email": fields.flag("send_welcome_email"),
+        "setup_default_workspace": fields.flag("setup_default_workspace"),
+        "create_sample_data": fields.flag("create_sample_data"),
+    });
+    // Not something the machine branches on, but it must be a boolean all the same.
+    fields.flag("assign_default_permissions");
+    fields.finish()?;
+    if tenant_id != caller.tenant_id {
+        return Err(Problem::forbidden(
+            "The body's tenant_id is not the tenant of the X-Tenant-ID header.",
+        ));
+    }
+    start(
+        &api,
+        &headers,
+        Start {
+            kind: WorkflowKind::UserOnboarding,
+            route: "POST /api/v1/workflows/user-onboarding",
+            caller,
+            request,
+            options,
+        },
+    )
+    .await
+}

@@ -1,0 +1,58 @@
+//! An interpreter for the Amazon States Language, JSONata dialect, without any input or output of its own.
+//!
+//! [`Definition::load`] parses, validates and compiles a state machine once. An [`Execution`] runs it: it is told what
+//! happened and says what to do, and never sees a clock, a socket, a file or a random number that it was not handed.
+//! So the same events at the same times always lead to the same commands, and an execution can be rebuilt from a
+//! journal of its events, or moved elsewhere as a [`Snapshot`].
+//!
+//! Polling order, in the manner of sans-IO protocol libraries: after [`Execution::start`] and after every
+//! [`Execution::handle_event`] and [`Execution::handle_timeout`],
+//!
+//! 1. drain [`Execution::poll_command`] and carry the commands out,
+//! 2. look at [`Execution::outcome`]: once it is there, no further command comes,
+//! 3. call [`Execution::handle_timeout`] when the time that [`Execution::poll_timeout`] names has come.
+//!
+//! [`Execution::poll_trace`] tells what happened inside, in AWS's words, for tests and people; it may be ignored.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use asl::{Command, Definition, Event, Execution, Outcome, Start};
+//! use serde_json::json;
+//!
+//! let definition = Definition::load(r#"{
+//!     "QueryLanguage": "JSONata", "StartAt": "Greet",
+//!     "States": {"Greet": {
+//!         "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "End": true,
+//!         "Arguments": {"FunctionName": "greet", "Payload": {"name": "{% $states.input.name %}"}},
+//!         "Output": "{% $states.result.Payload %}"
+//!     }}
+//! }"#)?;
+//! let start = Start { input: json!({"name": "Ada"}), execution_id: "e-1".into(), ..Start::default() };
+//! let now = jiff::Timestamp::UNIX_EPOCH;
+//! let mut execution = Execution::start(Arc::new(definition), start, now);
+//! let Some(Command::ScheduleTask { id, function, payload, .. }) = execution.poll_command() else { panic!() };
+//! assert_eq!((function.as_str(), payload), ("greet", json!({"name": "Ada"})));
+//! execution.handle_event(Event::TaskSucceeded { id, result: json!("Hello, Ada!") }, now);
+//! assert_eq!(execution.outcome(), Some(&Outcome::Succeeded { output: json!("Hello, Ada!") }));
+//! # Ok::<(), asl::Diagnostics>(())
+//! ```
+//!
+//! Task, Choice, Pass, Wait, Succeed and Fail are interpreted, with Retry, Catch, Assign, Output, Arguments, time
+//! limits and the context object. A Task calls a function, by `arn:aws:states:::lambda:invoke` or by its ARN; *time
+//! limits are the caller's to enforce*, from the moment the attempt really begins. Parallel and Map are not available
+//! yet; JSONPath definitions, other integrations, task tokens and `Credentials` are refused for good.
+
+mod definition;
+mod error;
+mod execution;
+mod expression;
+mod functions;
+mod retry;
+mod scope;
+mod states;
+
+pub use definition::{Definition, Diagnostic, Diagnostics, Edge, Severity, validate};
+pub use execution::{Command, Event, Execution, Outcome, Snapshot, Start, TaskId, Trace};
+
+/// Largest input, output or result, in bytes of JSON (Step Functions' quota on payloads).
+pub const MAX_PAYLOAD_BYTES: usize = 262_144;

@@ -1,0 +1,60 @@
+//! Wait: until a moment, or for a number of seconds.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::definition::{State, integer};
+use crate::error::StateError;
+use crate::execution::Visit;
+use crate::expression::Field;
+use crate::states::{Leave, leave};
+
+#[derive(Debug)]
+pub(crate) enum Wait {
+    Seconds(Field<u64>),
+    Timestamp(Field<Timestamp>),
+}
+
+impl Wait {
+    /// The moment to wait for.
+    pub(crate) fn enter(&self, visit: &mut Visit<'_>) -> Result<Timestamp, StateError> {
+        let now = visit.now;
+        match self {
+            Self::Seconds(seconds) => {
+                let seconds = seconds.evaluate(&mut visit.scope(None), "Seconds", "integer", integer)?;
+                Ok(now.checked_add(Duration::from_secs(seconds)).unwrap_or(Timestamp::MAX))
+            }
+            Self::Timestamp(Field::Literal(timestamp)) => Ok(*timestamp),
+            Self::Timestamp(Field::Expression(expression)) => {
+                let text = |value: &Value| value.as_str().map(str::to_owned);
+                let text = expression.evaluate_to(&mut visit.scope(None), "Timestamp", "string", text)?;
+                parse_timestamp(&text).ok_or_else(|| {
+                    let cause = "The Timestamp field cannot be parsed as an ISO-8601 extended offset date-time format \
+                                 string: ";
+                    StateError::evaluation(format!("{cause}{text}"), Some("Timestamp"))
+                })
+            }
+        }
+    }
+}
+
+/// The wait is over.
+pub(crate) fn resume(state: &State, visit: &mut Visit<'_>) -> Result<Leave, StateError> {
+    let input: Value = visit.input.clone();
+    leave(
+        visit,
+        None,
+        &state.assign,
+        state.output.as_ref(),
+        input,
+        state.next.clone(),
+    )
+}
+
+/// RFC 3339 with `T` and `Z`, as AWS wants it.
+pub(crate) fn parse_timestamp(text: &str) -> Option<Timestamp> {
+    let bytes = text.as_bytes();
+    (bytes.get(10) == Some(&b'T') && bytes.last() == Some(&b'Z')).then(|| text.parse().ok())?
+}

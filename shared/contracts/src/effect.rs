@@ -1,0 +1,88 @@
+//! Keys and ids of side effects: derived, never random, so that every redelivery chooses the same ones.
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// Names one side effect: a step of an execution (and, where a step has many, one item of it).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EffectScope<'a> {
+    /// The tenant on whose behalf it happens.
+    pub tenant_id: &'a str,
+    /// The execution that owns the effect; a retried execution keeps the scope of the one whose effects still stand.
+    pub scope: &'a str,
+    /// The step's name, e.g. `CreateUserAccount`.
+    pub step: &'a str,
+}
+
+impl EffectScope<'_> {
+    /// The `Idempotency-Key` of this effect (64 hex digits), the same over all attempts.
+    pub fn idempotency_key(&self) -> String {
+        hex(&self.digest(b"key"))
+    }
+
+    /// An id for what the effect creates, chosen by us so that an unknown outcome can still be named and undone.
+    pub fn chosen_id(&self) -> Uuid {
+        let digest = self.digest(b"id");
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
+
+    fn digest(&self, purpose: &[u8]) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        for part in [
+            purpose,
+            self.tenant_id.as_bytes(),
+            self.scope.as_bytes(),
+            self.step.as_bytes(),
+        ] {
+            // Length-prefixed: ("a", "bc") and ("ab", "c") are different effects.
+            hasher.update((part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+        hasher.finalize().into()
+    }
+}
+
+/// SHA-256 of `bytes`, 64 hex digits.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_depend_on_every_part_and_on_nothing_else() {
+        let scope = EffectScope {
+            tenant_id: "t",
+            scope: "e",
+            step: "S",
+        };
+        assert_eq!(scope.idempotency_key(), scope.clone().idempotency_key());
+        assert_eq!(scope.idempotency_key().len(), 64);
+        for other in [
+            EffectScope {
+                tenant_id: "te",
+                scope: "",
+                ..scope.clone()
+            },
+            EffectScope {
+                step: "T",
+                ..scope.clone()
+            },
+            EffectScope {
+                scope: "f",
+                ..scope.clone()
+            },
+        ] {
+            assert_ne!(scope.idempotency_key(), other.idempotency_key());
+            assert_ne!(scope.chosen_id(), other.chosen_id());
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Workflow kinds and ids.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The five kinds of workflow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkflowKind {
+    /// A new user of a tenant.
+    UserOnboarding,
+    /// A user moves to another of their tenants.
+    TenantSwitching,
+    /// Data moves between tenants or services.
+    DataMigration,
+    /// One operation on many entities.
+    BulkOperation,
+    /// Export, erasure, retention, audit.
+    Compliance,
+}
+
+impl WorkflowKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [
+        Self::UserOnboarding,
+        Self::TenantSwitching,
+        Self::DataMigration,
+        Self::BulkOperation,
+        Self::Compliance,
+    ];
+
+    /// The name in lists and ids, e.g. `user_onboarding`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UserOnboarding => "user_onboarding",
+            Self::TenantSwitching => "tenant_switching",
+            Self::DataMigration => "data_migration",
+            Self::BulkOperation => "bulk_operation",
+            Self::Compliance => "compliance",
+        }
+    }
+
+    /// A fresh execution id, e.g. `user_onboarding_<uuid v7>`: under 80 characters of `[A-Za-z0-9_-]`, so that it
+    /// serves as Step Functions execution name and Temporal workflow id unchanged.
+    pub fn new_execution_id(self, now: Timestamp) -> String {
+        format!("{}_{}", self.as_str(), uuid_v7(now))
+    }
+}
+
+impl fmt::Display for WorkflowKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for WorkflowKind {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
+            .ok_or_else(|| UnknownName(name.to_owned()))
+    }
+}
+
+/// A name that is none of an enum's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownName(pub String);
+
+impl fmt::Display for UnknownName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unknown name '{}'", self.0)
+    }
+}
+
+impl std::error::Error for UnknownName {}
+
+/// A fresh `X-Request-ID`.
+pub fn new_request_id(now: Timestamp) -> String {
+    uuid_v7(now).to_string()
+}
+
+fn uuid_v7(now: Timestamp) -> Uuid {
+    let seconds = u64::try_from(now.as_second()).unwrap_or_default();
+    let nanos = u32::try_from(now.subsec_nanosecond()).unwrap_or_default();
+    Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos))
+}
+
+/// Whether `id` has the form of a tenant or user id: 1 to 64 of `[A-Za-z0-9_-]`.
+pub fn is_plain_id(id: &str) -> bool {
+    (1..=64).contains(&id.len())
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_execution_id_fits_every_engine() {
+        for kind in WorkflowKind::ALL {
+            let id = kind.new_execution_id(Timestamp::UNIX_EPOCH);
+            assert!(
+                id.len() < 80 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'),
+                "{id}"
+            );
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+        }
+    }
+}

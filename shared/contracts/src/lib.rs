@@ -1,0 +1,19 @@
+//! The vocabulary that every part of the service shares: wire types, ids, statuses, error names, limits.
+//!
+//! Nothing here does anything: no clock, no socket, no storage.
+
+pub mod effect;
+pub mod error;
+pub mod history;
+pub mod ids;
+pub mod limits;
+pub mod responses;
+pub mod status;
+pub mod step;
+pub mod user_onboarding;
+
+pub use error::{ActivityError, Cause, ErrorName};
+pub use history::{Event, EventType};
+pub use ids::WorkflowKind;
+pub use jiff::Timestamp;
+pub use status::Status;

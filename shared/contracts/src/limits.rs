@@ -1,0 +1,26 @@
+//! Limits, each with its source.
+
+/// Largest request body. API Gateway would take 10 MB; nothing we accept needs more than this.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// Deepest nesting of a request's JSON.
+pub const MAX_JSON_DEPTH: usize = 32;
+/// Longest `Prefer: wait` and `?wait`: API Gateway gives 30 s in all.
+pub const MAX_WAIT_SECONDS: u64 = 25;
+/// Largest page of a list.
+pub const MAX_PAGE_SIZE: u32 = 200;
+/// Page of a list when none is asked for (existing clients expect 50).
+pub const DEFAULT_PAGE_SIZE: u32 = 50;
+/// How far `page` reaches; beyond it only page tokens do (a store cannot skip cheaply).
+pub const MAX_PAGED_ROWS: u64 = 10_000;
+/// Longest e-mail address (RFC 5321: 64 + 1 + 255, less the angle brackets of a path).
+pub const MAX_EMAIL_CHARS: usize = 254;
+/// Longest display name.
+pub const MAX_NAME_CHARS: usize = 200;
+/// Longest role name.
+pub const MAX_ROLE_CHARS: usize = 64;
+/// Longest `Idempotency-Key` we accept.
+pub const MAX_IDEMPOTENCY_KEY_CHARS: usize = 255;
+/// Largest answer of a service that we read; all that a workflow needs of one answer are ids and counts.
+pub const MAX_SERVICE_REPLY_BYTES: usize = 1024 * 1024;
+/// Longest sleep for a service's `Retry-After` within an attempt; the Lambda's own timeout leaves room for it.
+pub const MAX_RETRY_AFTER_SECONDS: u64 = 20;

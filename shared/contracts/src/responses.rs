@@ -1,0 +1,169 @@
+//! What the API answers. Null is written, never left out.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::history::Event;
+use crate::status::Status;
+
+/// Why an execution did not end well.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Failure {
+    /// The error's stable name.
+    pub error: String,
+    /// The step that failed first.
+    pub step: Option<String>,
+    /// The service that the step was calling.
+    pub service: Option<String>,
+    /// What happened.
+    pub message: String,
+    /// The service's HTTP status, where it answered.
+    pub http_status: Option<u16>,
+    /// How often the step was tried.
+    pub attempts: u32,
+    /// Steps whose effect was undone, in the order of undoing.
+    pub undone: Vec<String>,
+    /// Steps whose effect may still stand, because undoing them failed.
+    pub residue: Vec<Residue>,
+}
+
+/// A step that could not be undone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Residue {
+    /// The step whose effect may stand.
+    pub step: String,
+    /// Why undoing it failed.
+    pub error: String,
+}
+
+impl Failure {
+    /// The sentence that `error` in answers holds.
+    pub fn summary(&self) -> String {
+        let mut text = match &self.step {
+            Some(step) => format!("{step}: {}", self.error),
+            None => self.error.clone(),
+        };
+        if let Some(service) = &self.service {
+            text.push_str(&format!(" from {service}"));
+        }
+        if !self.message.is_empty() {
+            text.push_str(&format!(": {}", self.message));
+        }
+        if self.attempts > 1 {
+            text.push_str(&format!(" ({} attempts)", self.attempts));
+        }
+        if !self.undone.is_empty() {
+            text.push_str(&format!("; undone: {}", self.undone.join(", ")));
+        }
+        if !self.residue.is_empty() {
+            let steps: Vec<&str> = self.residue.iter().map(|residue| residue.step.as_str()).collect();
+            text.push_str(&format!("; could not be undone: {}", steps.join(", ")));
+        }
+        text
+    }
+}
+
+/// Answer to a start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct StartResponse {
+    pub workflow_id: String,
+    /// In snake_case: `running`, `completed`, ...
+    pub status: String,
+    pub result: Option<Value>,
+    pub error: Option<String>,
+    pub started_at: Timestamp,
+    /// Where to ask for the status.
+    pub status_url: String,
+}
+
+/// How far an execution is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct ProgressResponse {
+    pub current_step: String,
+    pub total_steps: u32,
+    pub completed_steps: u32,
+    /// 0 to 100; 100 only when the execution has completed.
+    pub percentage: f32,
+    /// From the mean of this kind's past executions; null before there are any.
+    pub estimated_completion: Option<Timestamp>,
+    pub last_updated: Timestamp,
+    pub status_message: Option<String>,
+}
+
+/// Answer to a status request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct StatusResponse {
+    pub workflow_id: String,
+    pub workflow_type: String,
+    pub status: Status,
+    pub progress: Option<ProgressResponse>,
+    pub result: Option<Value>,
+    pub error: Option<String>,
+    /// `error` taken apart.
+    pub failure: Option<Failure>,
+    pub started_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// When a cancel was accepted.
+    pub cancelled_at: Option<Timestamp>,
+}
+
+/// One row of a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct WorkflowSummary {
+    pub workflow_id: String,
+    pub workflow_type: String,
+    pub status: Status,
+    pub started_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub tenant_id: String,
+    pub user_id: Option<String>,
+}
+
+/// A page of executions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct ListResponse {
+    pub workflows: Vec<WorkflowSummary>,
+    pub total_count: u64,
+    pub page: u32,
+    pub page_size: u32,
+    pub has_more: bool,
+    pub next_page_token: Option<String>,
+}
+
+/// A page of history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct HistoryResponse {
+    /// `unknown` when the request named none.
+    pub workflow_id: String,
+    pub events: Vec<HistoryEvent>,
+    pub total_events: u64,
+    pub next_page_token: Option<String>,
+}
+
+/// An event and the execution it belongs to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct HistoryEvent {
+    #[serde(flatten)]
+    pub event: Event,
+    pub workflow_id: String,
+}
+
+/// Answer to a cancel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct CancelResponse {
+    pub workflow_id: String,
+    pub cancelled: bool,
+    pub cancelled_at: Timestamp,
+    pub message: String,
+}

@@ -1,0 +1,292 @@
+//! One call, and what its outcome means.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clock::SharedClock;
+use contracts::{ActivityError, Cause, ErrorName};
+use http::{Method, StatusCode, Uri};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::transport::Transport;
+
+/// The services we call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Accounts, credentials, sessions.
+    Auth,
+    /// Profiles.
+    User,
+    /// Tenants and memberships.
+    Tenant,
+    /// Workspaces and files.
+    File,
+    /// Mail and other notices, behind the API gateway.
+    Notifications,
+}
+
+impl Service {
+    /// Every service.
+    pub const ALL: [Self; 5] = [Self::Auth, Self::User, Self::Tenant, Self::File, Self::Notifications];
+
+    /// The name in causes and checks.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::User => "user",
+            Self::Tenant => "tenant",
+            Self::File => "file",
+            Self::Notifications => "notifications",
+        }
+    }
+}
+
+/// Where the services are: base URLs, `https` only except on a loopback address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoints([String; 5]);
+
+/// A base URL that is not to be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{url}' {problem}")]
+pub struct InvalidEndpoint {
+    url: String,
+    problem: &'static str,
+}
+
+impl Endpoints {
+    /// Checks the base URLs, given in the order of [`Service::ALL`]; every bad one is reported.
+    pub fn new(urls: [&str; 5]) -> Result<Self, Vec<(Service, InvalidEndpoint)>> {
+        let bad: Vec<_> = Service::ALL
+            .into_iter()
+            .zip(urls)
+            .filter_map(|(service, url)| {
+                let problem = check(url).err()?;
+                Some((
+                    service,
+                    InvalidEndpoint {
+                        url: url.to_owned(),
+                        problem,
+                    },
+                ))
+            })
+            .collect();
+        if bad.is_empty() {
+            Ok(Self(urls.map(|url| url.trim_end_matches('/').to_owned())))
+        } else {
+            Err(bad)
+        }
+    }
+
+    fn base(&self, service: Service) -> &str {
+        &self.0[service as usize]
+    }
+}
+
+fn check(url: &str) -> Result<(), &'static str> {
+    let uri: Uri = url.parse().map_err(|_| "is no URL")?;
+    let host = uri.host().ok_or("has no host")?;
+    if uri.query().is_some() {
+        return Err("has a query");
+    }
+    let is_loopback = host == "localhost"
+        || host
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    match uri.scheme_str() {
+        Some("https") => Ok(()),
+        Some("http") if is_loopback => Ok(()),
+        Some("http") => Err("must use https: only a loopback address may do without"),
+        _ => Err("has neither the scheme https nor http"),
+    }
+}
+
+/// One request to a service.
+#[derive(Debug, Clone)]
+pub struct Call<'a> {
+    /// Which service.
+    pub service: Service,
+    /// The method.
+    pub method: Method,
+    /// The path, percent-encoded, from `/` on.
+    pub path: String,
+    /// `X-Tenant-ID`.
+    pub tenant_id: &'a str,
+    /// `X-User-ID`.
+    pub user_id: Option<&'a str>,
+    /// `Idempotency-Key`; every mutating call has one.
+    pub idempotency_key: Option<String>,
+    /// W3C trace context.
+    pub traceparent: Option<&'a str>,
+    /// The JSON body.
+    pub body: Option<Value>,
+}
+
+/// The client of all services.
+#[derive(Clone)]
+pub struct Downstream {
+    transport: Arc<dyn Transport>,
+    endpoints: Endpoints,
+    clock: SharedClock,
+    deadline: Duration,
+}
+
+impl fmt::Debug for Downstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Downstream")
+            .field("endpoints", &self.endpoints)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Downstream {
+    /// A client whose every call ends within `deadline`.
+    pub fn new(transport: Arc<dyn Transport>, endpoints: Endpoints, clock: SharedClock, deadline: Duration) -> Self {
+        Self {
+            transport,
+            endpoints,
+            clock,
+            deadline,
+        }
+    }
+
+    /// Makes the call; the answer must be JSON of this type.
+    pub async fn call<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, ActivityError> {
+        let service = call.service;
+        let body = self.send(call).await?;
+        serde_json::from_slice(&body).map_err(|_| {
+            // The effect has most likely happened: repeating with the same key answers it properly, or is undone.
+            failure(
+                service,
+                ErrorName::ServiceUnavailable,
+                "answered with something else than the contract says",
+            )
+        })
+    }
+
+    /// Whether the service answers its health check.
+    pub async fn is_healthy(&self, service: Service) -> bool {
+        let uri = format!("{}/health", self.endpoints.base(service));
+        let Ok(request) = http::Request::get(uri).body(Bytes::new()) else {
+            return false;
+        };
+        let answer = clock::timeout(&*self.clock, Duration::from_secs(2), self.transport.send(request)).await;
+        matches!(answer, Some(Ok(answer)) if answer.status().is_success())
+    }
+
+    async fn send(&self, call: Call<'_>) -> Result<Bytes, ActivityError> {
+        let service = call.service;
+        let mut request = http::Request::builder()
+            .method(call.method)
+            .uri(format!("{}{}", self.endpoints.base(service), call.path))
+            .header("accept", "application/json")
+            .header("x-tenant-id", call.tenant_id);
+        let headers = [
+            ("x-user-id", call.user_id),
+            ("idempotency-key", call.idempotency_key.as_deref()),
+            ("traceparent", call.traceparent),
+            ("content-type", call.body.is_some().then_some("application/json")),
+        ];
+        for (name, value) in headers {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+        let body = call.body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        let request = request
+            .body(body)
+            .map_err(|_| failure(service, ErrorName::Internal, "the request cannot be put into HTTP"))?;
+        match clock::timeout(&*self.clock, self.deadline, self.transport.send(request)).await {
+            None => {
+                let message = format!("did not answer within {} s", self.deadline.as_secs_f64());
+                Err(failure(service, ErrorName::ServiceTimeout, message))
+            }
+            Some(Err(fault)) => Err(failure(service, ErrorName::ServiceUnavailable, fault.to_string())),
+            Some(Ok(answer)) if answer.status().is_success() => Ok(answer.into_body()),
+            Some(Ok(answer)) => Err(refusal(service, &answer)),
+        }
+    }
+}
+
+/// An error of this service.
+pub(crate) fn failure(service: Service, name: ErrorName, message: impl Into<String>) -> ActivityError {
+    let mut error = ActivityError::new(name, message);
+    error.cause.service = Some(service.as_str().to_owned());
+    error
+}
+
+/// What a status other than success means.
+fn refusal(service: Service, answer: &http::Response<Bytes>) -> ActivityError {
+    let status = answer.status();
+    let name = match status {
+        StatusCode::TOO_MANY_REQUESTS => ErrorName::ServiceThrottled,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => ErrorName::ServiceTimeout,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorName::AccessDenied,
+        StatusCode::NOT_FOUND => ErrorName::NotFound,
+        StatusCode::CONFLICT => ErrorName::Conflict,
+        status if status.is_server_error() => ErrorName::ServiceUnavailable,
+        _ => ErrorName::ServiceRejected,
+    };
+    let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
+    let cause = Cause {
+        service: Some(service.as_str().to_owned()),
+        step: None,
+        message: format!("answered {}", status.as_u16()),
+        http_status: Some(status.as_u16()),
+        retry_after_seconds: header("retry-after").and_then(|seconds| seconds.trim().parse().ok()),
+        upstream_request_id: header("x-request-id")
+            .filter(|id| contracts::ids::is_plain_id(id))
+            .map(str::to_owned),
+    };
+    ActivityError {
+        error: name.to_string(),
+        cause: Box::new(cause),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_for_loopback_only() {
+        for url in [
+            "http://localhost:8081",
+            "http://127.0.0.1:1",
+            "http://[::1]:1",
+            "https://auth.example.com/base/",
+        ] {
+            assert_eq!(check(url), Ok(()), "{url}");
+        }
+        for url in [
+            "http://auth.example.com",
+            "ftp://localhost",
+            "localhost:8081",
+            "https://a?b=c",
+            "not a url",
+            "",
+        ] {
+            assert!(check(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn every_bad_endpoint_is_reported() {
+        let bad = Endpoints::new([
+            "http://a.example",
+            "http://localhost:1",
+            "x",
+            "https://b.example",
+            "http://1.2.3.4",
+        ]);
+        let services: Vec<_> = bad
+            .expect_err("three are bad")
+            .into_iter()
+            .map(|(service, _)| service)
+            .collect();
+        assert_eq!(services, [Service::Auth, Service::Tenant, Service::Notifications]);
+    }
+}

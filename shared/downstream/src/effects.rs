@@ -1,0 +1,37 @@
+//! Undoing what a call did, by the key of that call; the same on every service.
+
+use contracts::{ActivityError, Timestamp};
+use http::Method;
+use serde::Deserialize;
+
+use crate::{Call, Downstream, Service};
+
+/// The answer to an undo.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Undone {
+    /// Whether there was anything to undo. A call that comes after its undo is refused either way.
+    pub undone: bool,
+    /// When.
+    pub undone_at: Timestamp,
+}
+
+/// Undoes what the call with the key `effect` did at this service; `idempotency_key` is this call's own.
+pub async fn undo(
+    downstream: &Downstream,
+    service: Service,
+    tenant_id: &str,
+    effect: &str,
+    idempotency_key: String,
+) -> Result<Undone, ActivityError> {
+    let call = Call {
+        service,
+        method: Method::DELETE,
+        path: format!("/api/v1/effects/{effect}"),
+        tenant_id,
+        user_id: None,
+        idempotency_key: Some(idempotency_key),
+        traceparent: None,
+        body: None,
+    };
+    downstream.call(call).await
+}

@@ -1,0 +1,17 @@
+//! Typed clients of the Auth, User, Tenant and File services and of the notification endpoint, one module each.
+//!
+//! A call is one attempt with one deadline: retries belong to the state machine alone. Every mutating call carries an
+//! `Idempotency-Key`. Failures are sorted by what the caller can do (see [`contracts::ErrorName`]); a service's own
+//! words never travel further than this crate, since they may hold personal data.
+
+pub mod auth;
+mod client;
+pub mod effects;
+pub mod file;
+pub mod notifications;
+pub mod tenant;
+mod transport;
+pub mod user;
+
+pub use client::{Call, Downstream, Endpoints, InvalidEndpoint, Service};
+pub use transport::{HttpTransport, InProcess, Transport, TransportFault};

@@ -1,0 +1,116 @@
+//! The embedded engine: the interpreter over a durable journal.
+//!
+//! One task drives one execution. Each turn feeds the interpreter one thing that happened, writes everything that
+//! follows from it (journal, history, progress, the begin of the next step) in one commit, and only then acts on
+//! it. So an execution of n steps costs n + 1 commits, and a kill at any moment loses nothing that was
+//! acknowledged: after a restart the journal is replayed, and an activity that was under way is delivered again with
+//! the same `Idempotency-Key`.
+
+mod attempt;
+mod bookkeeping;
+mod drive;
+mod fair_queue;
+mod lock;
+mod told;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use clock::SharedClock;
+use engine::{ActivityRunner, EngineError, Orchestrator};
+use store::{Journal, NewExecution};
+
+pub use lock::DirectoryLock;
+
+use drive::Driven;
+use fair_queue::FairQueue;
+
+/// How much the engine does at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Activities under way at once; tenants take turns.
+    pub max_concurrent_activities: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_concurrent_activities: 100,
+        }
+    }
+}
+
+/// The engine.
+#[derive(Clone)]
+pub struct EmbeddedEngine(Arc<Shared>);
+
+/// What all executions share.
+struct Shared {
+    journal: Arc<dyn Journal>,
+    runner: Arc<dyn ActivityRunner>,
+    clock: SharedClock,
+    queue: FairQueue,
+    /// Executions with a task of their own.
+    driven: Mutex<HashSet<String>>,
+}
+
+impl EmbeddedEngine {
+    /// Makes an engine; nothing runs before [`EmbeddedEngine::recover`] or a start.
+    pub fn new(journal: Arc<dyn Journal>, runner: Arc<dyn ActivityRunner>, clock: SharedClock, limits: Limits) -> Self {
+        let queue = FairQueue::new(limits.max_concurrent_activities, Arc::clone(&clock));
+        Self(Arc::new(Shared {
+            journal,
+            runner,
+            clock,
+            queue,
+            driven: Mutex::default(),
+        }))
+    }
+
+    /// Goes on with every execution that has not ended; how many there are.
+    pub async fn recover(&self) -> Result<usize, EngineError> {
+        let open = self.0.journal.open_executions().await?;
+        let count = open.len();
+        for execution in open {
+            self.drive(execution.tenant_id, execution.id);
+        }
+        Ok(count)
+    }
+
+    /// Gives the execution a task, unless it has one.
+    fn drive(&self, tenant_id: String, id: String) {
+        if !self.0.driven().insert(id.clone()) {
+            return;
+        }
+        let shared = Arc::clone(&self.0);
+        clock::spawn(&self.0.clock, async move {
+            if let Err(error) = drive::run(&shared, &tenant_id, &id).await {
+                tracing::error!(workflow_id = id, tenant_id, %error, "the execution stands still until a restart");
+            }
+            shared.driven().remove(&id);
+        });
+    }
+}
+
+impl Shared {
+    fn driven(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.driven.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Orchestrator for EmbeddedEngine {
+    fn prepare_start(&self, new: &mut NewExecution) -> Result<(), EngineError> {
+        Driven::prepare_start(new)
+    }
+
+    async fn start(&self, tenant_id: &str, id: &str) -> Result<(), EngineError> {
+        self.drive(tenant_id.to_owned(), id.to_owned());
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+}

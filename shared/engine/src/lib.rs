@@ -1,0 +1,52 @@
+//! What an engine is to the rest of the service, and the conformance suite every engine passes.
+
+pub mod conformance;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use store::{NewExecution, StepOutcome, StepRecorder, StoreError};
+
+/// Why an engine did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    /// The engine cannot be reached or cannot work now.
+    #[error("the engine is unavailable: {0}")]
+    Unavailable(String),
+    /// The state machine does not load.
+    #[error("the state machine does not load: {0}")]
+    Definition(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Runs executions.
+#[async_trait]
+pub trait Orchestrator: Send + Sync {
+    /// Adds to the start's transaction what this engine wants to find there.
+    fn prepare_start(&self, new: &mut NewExecution) -> Result<(), EngineError>;
+
+    /// Begins an execution whose record is stored. Idempotent: one that runs or has ended stays as it is.
+    async fn start(&self, tenant_id: &str, id: &str) -> Result<(), EngineError>;
+
+    /// Whether executions make progress.
+    async fn check(&self) -> Result<(), EngineError>;
+}
+
+/// What a Task state asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ActivityCall {
+    /// The activity's name, e.g. `create_user_account`.
+    pub activity: String,
+    /// The Task's payload: a [`contracts::step::StepCall`].
+    pub payload: Value,
+}
+
+/// Runs activities, for engines that call them in process.
+#[async_trait]
+pub trait ActivityRunner: Send + Sync {
+    /// Makes one attempt. Dropping the future abandons the attempt; its effect may still happen.
+    async fn run(&self, call: ActivityCall, recorder: Arc<dyn StepRecorder>) -> StepOutcome;
+}

@@ -1,0 +1,54 @@
+//! The control surface: faults on demand, the ledger and snapshots. No tenant, no fault touches it.
+
+use axum::Router;
+use axum::extract::{Query, Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use serde::Deserialize;
+
+use super::{OpenError, Problem, Service, request};
+
+pub(super) fn routes() -> Router<Service> {
+    Router::new()
+        .route("/_control/faults", get(list_faults).put(replace_faults).delete(clear_faults))
+        .route("/_control/ledger", get(ledger))
+        .route("/_control/snapshot", get(snapshot))
+}
+
+async fn list_faults(State(service): State<Service>) -> Response {
+    Json(service.faults().list()).into_response()
+}
+
+async fn replace_faults(State(service): State<Service>, request: Request) -> Result<Response, Problem> {
+    let body = request::parse(&request::read_body(request.into_body()).await?)?;
+    // The rules hold nobody's data: here the parser may say what it misses.
+    let rules = serde_json::from_value(body).map_err(|error| Problem::unprocessable(error.to_string()))?;
+    service.faults().replace(rules);
+    Ok(Json(service.faults().list()).into_response())
+}
+
+async fn clear_faults(State(service): State<Service>) -> StatusCode {
+    service.faults().replace(Vec::new());
+    StatusCode::NO_CONTENT
+}
+
+async fn ledger(State(service): State<Service>) -> Result<Response, Problem> {
+    let entries = service.ledger().await.map_err(unreadable)?;
+    Ok(Json(entries).into_response())
+}
+
+#[derive(Deserialize)]
+struct SnapshotOf {
+    tenant: Option<String>,
+}
+
+async fn snapshot(State(service): State<Service>, Query(of): Query<SnapshotOf>) -> Result<Response, Problem> {
+    let snapshot = service.snapshot(of.tenant.as_deref()).await.map_err(unreadable)?;
+    Ok(Json(snapshot).into_response())
+}
+
+fn unreadable(error: OpenError) -> Problem {
+    tracing::error!(error = &error as &dyn std::error::Error, "the control surface cannot read");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the service cannot use its data")
+}

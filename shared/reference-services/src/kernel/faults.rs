@@ -1,0 +1,278 @@
+//! Faults on demand: rules that say which requests go wrong, and how.
+
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::stream;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::transaction::new_id;
+use super::{Problem, Service, request};
+
+/// Which requests go wrong, how often, and how.
+///
+/// Every rule counts the requests that match it; of the rules that are due, the first one fires.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultRule {
+    /// The method; absent: any.
+    #[serde(default)]
+    pub method: Option<String>,
+    /// The route's template, such as `/api/v1/tenants/{tenant_id}/users/{user_id}`; absent: any but the control routes.
+    #[serde(default)]
+    pub route: Option<String>,
+    /// The tenant; absent: any, and none.
+    #[serde(default)]
+    pub tenant: Option<String>,
+    /// How many times it fires; absent: for ever.
+    #[serde(default)]
+    pub times: Option<u64>,
+    /// How many matching requests pass first.
+    #[serde(default)]
+    pub skip: u64,
+    /// What goes wrong.
+    pub fault: Fault,
+}
+
+impl FaultRule {
+    /// A rule that matches every request, for ever.
+    pub fn new(fault: Fault) -> Self {
+        Self {
+            method: None,
+            route: None,
+            tenant: None,
+            times: None,
+            skip: 0,
+            fault,
+        }
+    }
+
+    fn matches(&self, method: &str, route: &str, tenant: Option<&str>) -> bool {
+        self.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
+            && self.route.as_ref().is_none_or(|wanted| wanted == route)
+            && self.tenant.as_ref().is_none_or(|wanted| Some(wanted.as_str()) == tenant)
+    }
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Fault {
+    /// This status instead of the effect.
+    Status {
+        /// The status.
+        status: u16,
+        /// The `Retry-After` header.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after_seconds: Option<u64>,
+    },
+    /// The effect, then this status.
+    StatusAfterEffect {
+        /// The status.
+        status: u16,
+    },
+    /// The effect at once, the answer later.
+    Delay {
+        /// How much later.
+        delay_ms: u64,
+    },
+    /// The effect and the answer later; neither if the caller has gone by then.
+    DelayBeforeEffect {
+        /// How much later.
+        delay_ms: u64,
+    },
+    /// The effect, then the connection breaks.
+    ReplyLost,
+    /// The connection breaks without an effect.
+    Reset,
+    /// The connection breaks at once; the effect comes later.
+    LateDelivery {
+        /// How much later.
+        delay_ms: u64,
+    },
+    /// The effect, and an answer that is not JSON.
+    MalformedBody,
+    /// The effect, and an answer of this size.
+    OversizedBody {
+        /// The size.
+        bytes: usize,
+    },
+    /// The effect, and an answer that names other ids.
+    WrongId,
+}
+
+/// The rules of a service.
+#[derive(Default)]
+pub(crate) struct Faults(Mutex<Vec<Armed>>);
+
+/// A rule with its counts.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Armed {
+    #[serde(flatten)]
+    rule: FaultRule,
+    /// How many requests matched.
+    seen: u64,
+    /// How many times it fired.
+    used: u64,
+}
+
+impl Faults {
+    pub(crate) fn replace(&self, rules: Vec<FaultRule>) {
+        let armed = |rule| Armed { rule, seen: 0, used: 0 };
+        *self.lock() = rules.into_iter().map(armed).collect();
+    }
+
+    pub(super) fn list(&self) -> Vec<Armed> {
+        self.lock().clone()
+    }
+
+    /// The fault of this request, if one is due; counts it.
+    fn next(&self, method: &str, route: &str, tenant: Option<&str>) -> Option<Fault> {
+        let mut due = None;
+        for armed in self.lock().iter_mut().filter(|armed| armed.rule.matches(method, route, tenant)) {
+            armed.seen += 1;
+            let is_left = armed.rule.times.is_none_or(|times| armed.used < times);
+            if due.is_none() && is_left && armed.seen > armed.rule.skip {
+                armed.used += 1;
+                due = Some(armed.rule.fault.clone());
+            }
+        }
+        due
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Armed>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets the request go wrong if a rule says so.
+pub(super) async fn inject(
+    State(service): State<Service>,
+    route: MatchedPath,
+    request: Request,
+    next: Next,
+) -> Response {
+    let tenant = request.headers().get("x-tenant-id").and_then(|value| value.to_str().ok());
+    let Some(fault) = service.faults().next(request.method().as_str(), route.as_str(), tenant) else {
+        return next.run(request).await;
+    };
+    tracing::info!(?fault, route = route.as_str(), "a fault on demand");
+    match fault {
+        Fault::Status {
+            status,
+            retry_after_seconds,
+        } => answer_status(status, retry_after_seconds),
+        Fault::StatusAfterEffect { status } => {
+            next.run(request).await;
+            answer_status(status, None)
+        }
+        Fault::Delay { delay_ms } => {
+            let response = next.run(request).await;
+            clock::sleep(&**service.clock(), Duration::from_millis(delay_ms)).await;
+            response
+        }
+        Fault::DelayBeforeEffect { delay_ms } => {
+            clock::sleep(&**service.clock(), Duration::from_millis(delay_ms)).await;
+            next.run(request).await
+        }
+        Fault::ReplyLost => {
+            next.run(request).await;
+            broken()
+        }
+        Fault::Reset => broken(),
+        Fault::LateDelivery { delay_ms } => deliver_late(&service, request, next, delay_ms).await,
+        Fault::MalformedBody => {
+            let (mut parts, _) = next.run(request).await.into_parts();
+            parts.headers.remove(header::CONTENT_LENGTH);
+            Response::from_parts(parts, Body::from("<html>this is not JSON</html>"))
+        }
+        Fault::OversizedBody { bytes } => oversized(next.run(request).await, bytes).await,
+        Fault::WrongId => {
+            let (parts, reply) = reply(next.run(request).await).await;
+            let reply = replace_ids(reply, || new_id(service.clock()));
+            Response::from_parts(parts, Body::from(reply.to_string()))
+        }
+    }
+}
+
+fn answer_status(status: u16, retry_after_seconds: Option<u64>) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = Problem::new(status, "a fault on demand").into_response();
+    if let Some(seconds) = retry_after_seconds {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// An answer whose body fails, upon which the server drops the connection.
+fn broken() -> Response {
+    let error = io::Error::from(io::ErrorKind::ConnectionReset);
+    Response::new(Body::from_stream(stream::iter([Err::<Bytes, _>(error)])))
+}
+
+async fn deliver_late(service: &Service, request: Request, next: Next, delay_ms: u64) -> Response {
+    // The body goes with the connection, so it is taken now.
+    let (parts, body) = request.into_parts();
+    let body = match request::read_body(body).await {
+        Ok(body) => body,
+        Err(problem) => return problem.into_response(),
+    };
+    let clock = service.clock().clone();
+    clock::spawn(service.clock(), async move {
+        clock::sleep(&*clock, Duration::from_millis(delay_ms)).await;
+        next.run(Request::from_parts(parts, Body::from(body))).await;
+    });
+    broken()
+}
+
+/// The answer's head and JSON. The head no longer says how long the body is.
+async fn reply(response: Response) -> (axum::http::response::Parts, Value) {
+    let (mut parts, body) = response.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    (parts, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+/// The answer, filled up to this size with a field that nobody asked for.
+async fn oversized(response: Response, bytes: usize) -> Response {
+    const CHUNK: &[u8] = &[b'x'; 64 * 1024];
+    let (parts, reply) = reply(response).await;
+    let mut head = reply.to_string();
+    head.truncate(head.len() - 1);
+    head.push_str(if head.len() > 1 { ",\"padding\":\"" } else { "\"padding\":\"" });
+    let tail = Bytes::from_static(b"\"}");
+    let padding = bytes.saturating_sub(head.len() + tail.len());
+    let chunks = (0..padding / CHUNK.len()).map(|_| Bytes::from_static(CHUNK));
+    let rest = Bytes::from_static(&CHUNK[..padding % CHUNK.len()]);
+    let body = std::iter::once(Bytes::from(head)).chain(chunks).chain([rest, tail]);
+    Response::from_parts(parts, Body::from_stream(stream::iter(body.map(Ok::<_, io::Error>))))
+}
+
+/// Replaces every id in the reply, at whatever depth.
+fn replace_ids(value: Value, mut other: impl FnMut() -> String) -> Value {
+    fn walk(value: &mut Value, other: &mut dyn FnMut() -> String) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    match value {
+                        Value::String(id) if name.ends_with("_id") => *id = other(),
+                        value => walk(value, other),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| walk(item, other)),
+            _ => {}
+        }
+    }
+    let mut value = value;
+    walk(&mut value, &mut other);
+    value
+}

@@ -1,0 +1,188 @@
+//! Rows as JSON objects, so that before-images, snapshots and answers need no code per table.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Map, Value};
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
+use sqlx::{AssertSqlSafe, Column as _, Row as _, Sqlite, TypeInfo as _, ValueRef as _};
+
+/// A row by column name.
+pub(crate) type Row = Map<String, Value>;
+
+/// The most rows that a list holds.
+const LIST_LIMIT: u32 = 1_000;
+
+/// A business table. Its key begins with `tenant_id`; key columns are texts.
+pub(crate) struct Table {
+    /// The table's name.
+    pub(crate) name: &'static str,
+    /// The columns of its primary key.
+    pub(crate) key: &'static [&'static str],
+    /// The columns that hold JSON as text.
+    pub(crate) json: &'static [&'static str],
+    /// The columns that hold a boolean as 0 or 1.
+    pub(crate) booleans: &'static [&'static str],
+    /// The columns that hold bytes; base64 in a [`Row`].
+    pub(crate) bytes: &'static [&'static str],
+    /// What a caller is told whose row collides with one that exists.
+    pub(crate) taken: &'static str,
+}
+
+/// A row from `json!({...})`.
+pub(crate) fn row(value: Value) -> Row {
+    match value {
+        Value::Object(row) => row,
+        other => unreachable!("a row is an object, not {other}"),
+    }
+}
+
+impl Table {
+    /// A table without columns of special kinds.
+    pub(crate) const fn new(name: &'static str, key: &'static [&'static str], taken: &'static str) -> Self {
+        Self {
+            name,
+            key,
+            json: &[],
+            booleans: &[],
+            bytes: &[],
+            taken,
+        }
+    }
+
+    /// The key of a row.
+    pub(super) fn key_of(&self, row: &Row) -> Vec<String> {
+        let part = |column: &&str| row.get(*column).and_then(Value::as_str).unwrap_or_default().to_owned();
+        self.key.iter().map(part).collect()
+    }
+
+    pub(super) async fn find(&self, connection: &mut SqliteConnection, key: &[String]) -> sqlx::Result<Option<Row>> {
+        let sql = format!("SELECT * FROM {} WHERE {}", self.name, self.where_key());
+        let query = key.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, part| query.bind(part));
+        let found = query.fetch_optional(connection).await?;
+        found.map(|row| self.decode(&row)).transpose()
+    }
+
+    /// The rows whose columns have these values, newest first.
+    pub(super) async fn list(
+        &self,
+        connection: &mut SqliteConnection,
+        filter: &[(&'static str, &str)],
+    ) -> sqlx::Result<Vec<Row>> {
+        let columns: Vec<_> = filter.iter().map(|(column, _)| format!("{column} = ?")).collect();
+        let sql = format!(
+            "SELECT * FROM {} WHERE {} ORDER BY rowid DESC LIMIT {LIST_LIMIT}",
+            self.name,
+            columns.join(" AND ")
+        );
+        let query = sqlx::query(AssertSqlSafe(sql));
+        let query = filter.iter().fold(query, |query, (_, value)| query.bind(*value));
+        let rows = query.fetch_all(connection).await?;
+        rows.iter().map(|row| self.decode(row)).collect()
+    }
+
+    /// All rows, or all of a tenant, by key.
+    pub(super) async fn dump(
+        &self,
+        connection: &mut SqliteConnection,
+        tenant: Option<&str>,
+    ) -> sqlx::Result<Vec<Row>> {
+        let sql = format!(
+            "SELECT * FROM {} WHERE ?1 IS NULL OR tenant_id = ?1 ORDER BY {}",
+            self.name,
+            self.key.join(", ")
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql)).bind(tenant).fetch_all(connection).await?;
+        rows.iter().map(|row| self.decode(row)).collect()
+    }
+
+    pub(super) async fn insert(&self, connection: &mut SqliteConnection, row: &Row) -> sqlx::Result<()> {
+        self.write(self.insert_sql(row), connection, row).await
+    }
+
+    pub(super) async fn upsert(&self, connection: &mut SqliteConnection, row: &Row) -> sqlx::Result<()> {
+        let assignments: Vec<_> = row.keys().map(|column| format!("{column} = excluded.{column}")).collect();
+        // Not REPLACE, which would delete the old row and with it what hangs on it.
+        let sql = format!(
+            "{} ON CONFLICT ({}) DO UPDATE SET {}",
+            self.insert_sql(row),
+            self.key.join(", "),
+            assignments.join(", ")
+        );
+        self.write(sql, connection, row).await
+    }
+
+    /// Whether there was such a row.
+    pub(super) async fn delete(&self, connection: &mut SqliteConnection, key: &[String]) -> sqlx::Result<bool> {
+        let sql = format!("DELETE FROM {} WHERE {}", self.name, self.where_key());
+        let query = key.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, part| query.bind(part));
+        Ok(query.execute(connection).await?.rows_affected() > 0)
+    }
+
+    fn where_key(&self) -> String {
+        let columns: Vec<_> = self.key.iter().map(|column| format!("{column} = ?")).collect();
+        columns.join(" AND ")
+    }
+
+    fn insert_sql(&self, row: &Row) -> String {
+        let columns: Vec<_> = row.keys().map(String::as_str).collect();
+        let values = vec!["?"; columns.len()].join(", ");
+        format!("INSERT INTO {} ({}) VALUES ({values})", self.name, columns.join(", "))
+    }
+
+    async fn write(&self, sql: String, connection: &mut SqliteConnection, row: &Row) -> sqlx::Result<()> {
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for (column, value) in row {
+            query = self.bind(query, column, value)?;
+        }
+        query.execute(connection).await?;
+        Ok(())
+    }
+
+    fn bind<'q>(
+        &self,
+        query: Query<'q, Sqlite, SqliteArguments>,
+        column: &str,
+        value: &Value,
+    ) -> sqlx::Result<Query<'q, Sqlite, SqliteArguments>> {
+        Ok(match value {
+            value if self.json.contains(&column) => query.bind(value.to_string()),
+            Value::String(text) if self.bytes.contains(&column) => query.bind(BASE64.decode(text).map_err(encode)?),
+            Value::String(text) => query.bind(text.clone()),
+            Value::Bool(flag) => query.bind(*flag),
+            Value::Number(number) => query.bind(number.as_i64()),
+            _ => query.bind(None::<String>),
+        })
+    }
+
+    fn decode(&self, row: &SqliteRow) -> sqlx::Result<Row> {
+        let mut decoded = Row::new();
+        for column in row.columns() {
+            let name = column.name();
+            let raw = row.try_get_raw(column.ordinal())?;
+            let value = if raw.is_null() {
+                Value::Null
+            } else if self.json.contains(&name) {
+                serde_json::from_str(row.try_get(name)?).map_err(decode)?
+            } else if self.bytes.contains(&name) {
+                BASE64.encode(row.try_get::<&[u8], _>(name)?).into()
+            } else if self.booleans.contains(&name) {
+                row.try_get::<bool, _>(name)?.into()
+            } else if raw.type_info().name() == "INTEGER" {
+                row.try_get::<i64, _>(name)?.into()
+            } else {
+                row.try_get::<String, _>(name)?.into()
+            };
+            decoded.insert(name.to_owned(), value);
+        }
+        Ok(decoded)
+    }
+}
+
+fn encode(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+    sqlx::Error::Encode(Box::new(error))
+}
+
+pub(super) fn decode(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+    sqlx::Error::Decode(Box::new(error))
+}

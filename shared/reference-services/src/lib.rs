@@ -1,0 +1,153 @@
+//! Auth, User, Tenant and File services and the notification endpoint as real, persistent services with fault
+//! switches: what `workflow-service dev` serves, what the tests call, and the example of the downstream contract.
+//!
+//! A service's file holds its routes and its tables. Everything a caller may rely on whichever service it talks to
+//! (idempotency, undo by key, ledger, problem answers, faults on demand) is the [`kernel`]'s, once.
+
+mod auth;
+mod file;
+mod kernel;
+mod notifications;
+mod tenant;
+mod user;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use clock::SharedClock;
+use serde_json::Value;
+
+use kernel::Service;
+pub use kernel::{Fault, FaultRule, LedgerEntry, OpenError, Outcome};
+
+/// Which service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ServiceKind {
+    /// Accounts, credentials, sessions.
+    Auth,
+    /// Profiles.
+    User,
+    /// Tenants and memberships.
+    Tenant,
+    /// Workspaces and files.
+    File,
+    /// The outbox of mail and other notices.
+    Notifications,
+}
+
+impl ServiceKind {
+    /// Every service.
+    pub const ALL: [Self; 5] = [Self::Auth, Self::User, Self::Tenant, Self::File, Self::Notifications];
+
+    /// The name in snapshots, ledgers, health answers and file names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::User => "user",
+            Self::Tenant => "tenant",
+            Self::File => "file",
+            Self::Notifications => "notifications",
+        }
+    }
+
+    /// The port that it is served on unless configured otherwise; notifications sit behind the API gateway's.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Auth => 8081,
+            Self::User => 8082,
+            Self::Tenant => 8085,
+            Self::File => 8083,
+            Self::Notifications => 8080,
+        }
+    }
+
+    fn definition(self) -> &'static kernel::Definition {
+        match self {
+            Self::Auth => &auth::DEFINITION,
+            Self::User => &user::DEFINITION,
+            Self::Tenant => &tenant::DEFINITION,
+            Self::File => &file::DEFINITION,
+            Self::Notifications => &notifications::DEFINITION,
+        }
+    }
+}
+
+/// All five services of one installation; clones share them.
+#[derive(Clone)]
+pub struct Services(Arc<[Service]>);
+
+impl Services {
+    /// Opens the services whose data lie in `dir` (`auth.db`, `user.db`, ...), which is created if absent.
+    pub async fn open(dir: &Path, clock: SharedClock) -> Result<Self, OpenError> {
+        std::fs::create_dir_all(dir).map_err(OpenError::Directory)?;
+        let mut services = Vec::new();
+        for kind in ServiceKind::ALL {
+            let file = dir.join(format!("{}.db", kind.name()));
+            services.push(Service::open(kind, Some(&file), Arc::clone(&clock)).await?);
+        }
+        Ok(Self(services.into()))
+    }
+
+    /// Services that forget everything when the last clone goes.
+    pub async fn in_memory(clock: SharedClock) -> Result<Self, OpenError> {
+        let mut services = Vec::new();
+        for kind in ServiceKind::ALL {
+            services.push(Service::open(kind, None, Arc::clone(&clock)).await?);
+        }
+        Ok(Self(services.into()))
+    }
+
+    /// The complete service, to be served or to be called in process.
+    pub fn router(&self, kind: ServiceKind) -> Router {
+        self.service(kind).router()
+    }
+
+    /// Creates the demo data, once: the tenants `tenant-123` and `tenant-456` and the user `user-123`, a member of both
+    /// with account, profile, session, workspace and files. `false` if they have been created before.
+    pub async fn seed_demo(&self) -> Result<bool, OpenError> {
+        let mut created = false;
+        for service in self.0.iter() {
+            created |= service.seed("demo", |at| (service.definition().demo)(at)).await?;
+        }
+        Ok(created)
+    }
+
+    /// Creates a tenant without members; `false` if it has been created before.
+    pub async fn add_tenant(&self, tenant_id: &str, tenant_name: &str) -> Result<bool, OpenError> {
+        let seed = format!("tenant {tenant_id}");
+        let rows = |at: &str| vec![tenant::row(tenant_id, tenant_name, "standard", at)];
+        self.service(ServiceKind::Tenant).seed(&seed, rows).await
+    }
+
+    /// Replaces the fault rules of a service; counts start anew.
+    pub fn set_faults(&self, kind: ServiceKind, rules: Vec<FaultRule>) {
+        self.service(kind).faults().replace(rules);
+    }
+
+    /// The effects ledgers of all services, by time; within a service in order.
+    pub async fn ledger(&self) -> Result<Vec<LedgerEntry>, OpenError> {
+        let mut entries = Vec::new();
+        for service in self.0.iter() {
+            entries.extend(service.ledger().await?);
+        }
+        entries.sort_by_key(|entry| entry.at);
+        Ok(entries)
+    }
+
+    /// The business data of all services by service and table, without logs, ledgers, keys and tombstones.
+    pub async fn snapshot(&self, tenant: Option<&str>) -> Result<Value, OpenError> {
+        let mut snapshot = serde_json::Map::new();
+        for service in self.0.iter() {
+            snapshot.insert(service.kind().name().to_owned(), service.snapshot(tenant).await?);
+        }
+        Ok(Value::Object(snapshot))
+    }
+
+    fn service(&self, kind: ServiceKind) -> &Service {
+        &self.0[kind as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests;

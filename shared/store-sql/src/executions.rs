@@ -1,0 +1,307 @@
+//! Execution records.
+
+use async_trait::async_trait;
+use contracts::{Status, Timestamp, WorkflowKind};
+use sqlx::{AnyConnection, AssertSqlSafe, Executor, Row};
+use store::{
+    CancelOutcome, ControlFlag, Created, ExecutionRecord, Executions, ListFilter, ListPage, NewExecution, StoreError,
+};
+
+use crate::history::append_history;
+use crate::journal::append_journal;
+use crate::rows::{self, EXECUTION_COLUMNS, micros};
+use crate::writer::{Fault, Operation};
+use crate::{SqlStore, unavailable};
+
+#[async_trait]
+impl Executions for SqlStore {
+    async fn create(&self, new: NewExecution) -> Result<Created, StoreError> {
+        self.writer.write(Create(new)).await
+    }
+
+    async fn get(&self, tenant_id: &str, id: &str) -> Result<Option<ExecutionRecord>, StoreError> {
+        load(&self.readers, tenant_id, id)
+            .await
+            .map_err(unavailable)?
+            .map(|row| rows::execution(&row))
+            .transpose()
+    }
+
+    async fn list(
+        &self,
+        tenant_id: &str,
+        filter: &ListFilter,
+        before: Option<u64>,
+        skip: u64,
+        limit: u32,
+    ) -> Result<ListPage, StoreError> {
+        let condition = condition(filter);
+        let count = format!("SELECT COUNT(*) AS total FROM executions WHERE {condition}");
+        let mut query = sqlx::query(AssertSqlSafe(count)).bind(tenant_id);
+        for value in filter_values(filter) {
+            query = query.bind(value);
+        }
+        let total = rows::count(&query.fetch_one(&self.readers).await.map_err(unavailable)?, "total")?;
+
+        let next = 2 + filter_values(filter).count();
+        let select = format!(
+            "SELECT {EXECUTION_COLUMNS} FROM executions WHERE {condition} AND seq < ${next} \
+             ORDER BY seq DESC LIMIT ${} OFFSET ${}",
+            next + 1,
+            next + 2
+        );
+        let mut query = sqlx::query(AssertSqlSafe(select)).bind(tenant_id);
+        for value in filter_values(filter) {
+            query = query.bind(value);
+        }
+        let before = before.and_then(|seq| i64::try_from(seq).ok()).unwrap_or(i64::MAX);
+        // One row more than asked for tells whether there is a next page.
+        let query = query
+            .bind(before)
+            .bind(i64::from(limit) + 1)
+            .bind(i64::try_from(skip).unwrap_or(i64::MAX));
+        let mut found = query.fetch_all(&self.readers).await.map_err(unavailable)?;
+        let more = found.len() > limit as usize;
+        found.truncate(limit as usize);
+        let next = if more {
+            found.last().map(|row| rows::count(row, "seq")).transpose()?
+        } else {
+            None
+        };
+        let executions = found.iter().map(rows::execution).collect::<Result<_, _>>()?;
+        Ok(ListPage {
+            executions,
+            total,
+            next,
+        })
+    }
+
+    async fn request_cancel(&self, tenant_id: &str, id: &str, now: Timestamp) -> Result<CancelOutcome, StoreError> {
+        self.writer
+            .write(RequestCancel {
+                tenant_id: tenant_id.to_owned(),
+                id: id.to_owned(),
+                now,
+            })
+            .await
+    }
+
+    async fn set_control(&self, tenant_id: &str, id: &str, flag: ControlFlag) -> Result<bool, StoreError> {
+        self.writer
+            .write(SetControl {
+                tenant_id: tenant_id.to_owned(),
+                id: id.to_owned(),
+                flag,
+            })
+            .await
+    }
+
+    async fn mean_duration_ms(&self, kind: WorkflowKind) -> Result<Option<u64>, StoreError> {
+        let row = sqlx::query("SELECT total_ms / completed AS mean FROM durations WHERE kind = $1")
+            .bind(kind.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(unavailable)?;
+        row.map(|row| rows::count(&row, "mean")).transpose()
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.writer.check()?;
+        sqlx::query("SELECT 1")
+            .execute(&self.readers)
+            .await
+            .map_err(unavailable)?;
+        Ok(())
+    }
+}
+
+/// The WHERE clause of a list; `$1` is the tenant, then [`filter_values`].
+fn condition(filter: &ListFilter) -> String {
+    let mut condition = "tenant_id = $1".to_owned();
+    let mut next = 2..;
+    let mut placeholder = || next.next().map(|number| format!("${number}")).unwrap_or_default();
+    if !filter.statuses.is_empty() {
+        let list: Vec<String> = filter.statuses.iter().map(|_| placeholder()).collect();
+        condition.push_str(&format!(" AND status IN ({})", list.join(", ")));
+    }
+    if filter.kind.is_some() {
+        condition.push_str(&format!(" AND kind = {}", placeholder()));
+    }
+    condition
+}
+
+fn filter_values(filter: &ListFilter) -> impl Iterator<Item = &'static str> {
+    filter
+        .statuses
+        .iter()
+        .map(|status| status.as_str())
+        .chain(filter.kind.map(WorkflowKind::as_str))
+}
+
+async fn load<'e>(
+    executor: impl Executor<'e, Database = sqlx::Any>,
+    tenant_id: &str,
+    id: &str,
+) -> Result<Option<sqlx::any::AnyRow>, sqlx::Error> {
+    let select = format!("SELECT {EXECUTION_COLUMNS} FROM executions WHERE id = $1 AND tenant_id = $2");
+    sqlx::query(AssertSqlSafe(select))
+        .bind(id)
+        .bind(tenant_id)
+        .fetch_optional(executor)
+        .await
+}
+
+async fn reload(connection: &mut AnyConnection, tenant_id: &str, id: &str) -> Result<ExecutionRecord, Fault> {
+    let row = load(connection, tenant_id, id).await?.ok_or(sqlx::Error::RowNotFound)?;
+    rows::execution(&row).map_err(|error| Fault::Inconsistent(error.to_string()))
+}
+
+struct Create(NewExecution);
+
+#[async_trait]
+impl Operation for Create {
+    type Output = Created;
+
+    async fn apply(&self, connection: &mut AnyConnection) -> Result<Created, Fault> {
+        let new = &self.0;
+        if let Some(earlier) = self.earlier(connection).await? {
+            return Ok(earlier);
+        }
+        let definition_hash = self.keep_definition(connection).await?;
+        sqlx::query(
+            "INSERT INTO executions (id, tenant_id, kind, user_id, status, started_at, updated_at, deadline_at, \
+             cancel_window_open, effect_scope, definition_hash, input, request, progress, version, journal_len, \
+             history_len) VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8, $9, $10, $11, $12, $13, 1, 0, 0)",
+        )
+        .bind(&new.id)
+        .bind(&new.tenant_id)
+        .bind(new.kind.as_str())
+        .bind(new.user_id.as_deref())
+        .bind(Status::Running.as_str())
+        .bind(micros(new.started_at))
+        .bind(new.deadline_at.map(micros))
+        .bind(i64::from(!new.closes_cancel_window))
+        .bind(&new.effect_scope)
+        .bind(definition_hash)
+        .bind(new.input.to_string())
+        .bind(new.request.to_string())
+        .bind(json_text(&new.progress))
+        .execute(&mut *connection)
+        .await?;
+        append_history(connection, &new.tenant_id, &new.id, 0, &new.history).await?;
+        append_journal(connection, &new.id, 0, &new.journal).await?;
+        if let Some(idempotency) = &new.idempotency {
+            sqlx::query(
+                "INSERT INTO idempotency_keys (tenant_id, route, key, body_hash, execution_id) \
+                 VALUES ($1, $2, $3, $4, $5)",
+            )
+            .bind(&new.tenant_id)
+            .bind(&idempotency.route)
+            .bind(&idempotency.key)
+            .bind(&idempotency.body_hash)
+            .bind(&new.id)
+            .execute(&mut *connection)
+            .await?;
+        }
+        Ok(Created::New(reload(connection, &new.tenant_id, &new.id).await?))
+    }
+}
+
+impl Create {
+    async fn earlier(&self, connection: &mut AnyConnection) -> Result<Option<Created>, Fault> {
+        let Some(idempotency) = &self.0.idempotency else {
+            return Ok(None);
+        };
+        let row = sqlx::query(
+            "SELECT body_hash, execution_id FROM idempotency_keys WHERE tenant_id = $1 AND route = $2 AND key = $3",
+        )
+        .bind(&self.0.tenant_id)
+        .bind(&idempotency.route)
+        .bind(&idempotency.key)
+        .fetch_optional(&mut *connection)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        if row.try_get::<String, _>("body_hash")? != idempotency.body_hash {
+            return Ok(Some(Created::KeyReused));
+        }
+        let id: String = row.try_get("execution_id")?;
+        Ok(Some(Created::Existing(
+            reload(connection, &self.0.tenant_id, &id).await?,
+        )))
+    }
+
+    async fn keep_definition(&self, connection: &mut AnyConnection) -> Result<String, Fault> {
+        let hash = contracts::effect::sha256_hex(self.0.definition.as_bytes());
+        sqlx::query("INSERT INTO definitions (hash, text) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING")
+            .bind(&hash)
+            .bind(&self.0.definition)
+            .execute(connection)
+            .await?;
+        Ok(hash)
+    }
+}
+
+struct RequestCancel {
+    tenant_id: String,
+    id: String,
+    now: Timestamp,
+}
+
+#[async_trait]
+impl Operation for RequestCancel {
+    type Output = CancelOutcome;
+
+    async fn apply(&self, connection: &mut AnyConnection) -> Result<CancelOutcome, Fault> {
+        if load(&mut *connection, &self.tenant_id, &self.id).await?.is_none() {
+            return Ok(CancelOutcome::NotFound);
+        }
+        let accepted = sqlx::query(
+            "UPDATE executions SET cancel_requested_at = $3, updated_at = $3, version = version + 1 \
+             WHERE id = $1 AND tenant_id = $2 AND ended_at IS NULL AND cancel_window_open = 1 \
+             AND cancel_requested_at IS NULL",
+        )
+        .bind(&self.id)
+        .bind(&self.tenant_id)
+        .bind(micros(self.now))
+        .execute(&mut *connection)
+        .await?
+        .rows_affected();
+        let record = reload(connection, &self.tenant_id, &self.id).await?;
+        let under_way = record.status.is_open() && record.cancel_requested_at.is_some();
+        Ok(if accepted > 0 || under_way {
+            CancelOutcome::Accepted(record)
+        } else {
+            CancelOutcome::Refused(record)
+        })
+    }
+}
+
+struct SetControl {
+    tenant_id: String,
+    id: String,
+    flag: ControlFlag,
+}
+
+#[async_trait]
+impl Operation for SetControl {
+    type Output = bool;
+
+    async fn apply(&self, connection: &mut AnyConnection) -> Result<bool, Fault> {
+        let changed = sqlx::query(
+            "UPDATE executions SET paused = $3, version = version + 1 \
+             WHERE id = $1 AND tenant_id = $2 AND ended_at IS NULL",
+        )
+        .bind(&self.id)
+        .bind(&self.tenant_id)
+        .bind(i64::from(self.flag == ControlFlag::Pause))
+        .execute(connection)
+        .await?
+        .rows_affected();
+        Ok(changed > 0)
+    }
+}
+
+/// The JSON text of one of our own types, all of which have string keys.
+pub(crate) fn json_text(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

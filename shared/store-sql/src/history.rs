@@ -1,0 +1,128 @@
+//! Histories.
+
+use async_trait::async_trait;
+use contracts::Event;
+use serde_json::Value;
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
+use store::{History, HistoryPage, HistoryRow, NewEvent, StoreError};
+
+use crate::rows::{self, micros};
+use crate::writer::Fault;
+use crate::{SqlStore, unavailable};
+
+/// The request is kept once, with its execution: the event that shows it borrows it when it is read.
+const SELECT: &str = "SELECT h.seq AS seq, h.execution_id AS execution_id, h.event_id AS event_id, \
+    h.event_type AS event_type, h.at AS at, h.details AS details, \
+    CASE WHEN h.event_type = 'WorkflowExecutionStarted' THEN e.request END AS request \
+    FROM history h JOIN executions e ON e.id = h.execution_id";
+
+#[async_trait]
+impl History for SqlStore {
+    async fn events(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        after: u64,
+        limit: u32,
+    ) -> Result<Option<HistoryPage>, StoreError> {
+        let total = sqlx::query("SELECT history_len FROM executions WHERE id = $1 AND tenant_id = $2")
+            .bind(id)
+            .bind(tenant_id)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(unavailable)?;
+        let Some(total) = total else { return Ok(None) };
+        let total = rows::count(&total, "history_len")?;
+        let select = format!("{SELECT} WHERE h.execution_id = $1 AND h.event_id > $2 ORDER BY h.event_id LIMIT $3");
+        let found = sqlx::query(sqlx::AssertSqlSafe(select))
+            .bind(id)
+            .bind(i64::try_from(after).unwrap_or(i64::MAX))
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(unavailable)?;
+        let rows = found.iter().map(history_row).collect::<Result<Vec<_>, _>>()?;
+        let last = rows.last().map_or(after, |row| row.event.event_id);
+        Ok(Some(HistoryPage {
+            rows,
+            total,
+            next: (last < total).then_some(last),
+        }))
+    }
+
+    async fn tenant_events(&self, tenant_id: &str, before: Option<u64>, limit: u32) -> Result<HistoryPage, StoreError> {
+        let total = sqlx::query("SELECT COUNT(*) AS total FROM history WHERE tenant_id = $1")
+            .bind(tenant_id)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(unavailable)?;
+        let select = format!("{SELECT} WHERE h.tenant_id = $1 AND h.seq < $2 ORDER BY h.seq DESC LIMIT $3");
+        let mut found = sqlx::query(sqlx::AssertSqlSafe(select))
+            .bind(tenant_id)
+            .bind(before.and_then(|seq| i64::try_from(seq).ok()).unwrap_or(i64::MAX))
+            .bind(i64::from(limit) + 1)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(unavailable)?;
+        let more = found.len() > limit as usize;
+        found.truncate(limit as usize);
+        let next = if more {
+            found.last().map(|row| rows::count(row, "seq")).transpose()?
+        } else {
+            None
+        };
+        let rows = found.iter().map(history_row).collect::<Result<_, _>>()?;
+        Ok(HistoryPage {
+            rows,
+            total: rows::count(&total, "total")?,
+            next,
+        })
+    }
+}
+
+fn history_row(row: &AnyRow) -> Result<HistoryRow, StoreError> {
+    let mut details: Value = rows::json(row, "details")?;
+    if let Some(request) = rows::optional_json::<Value>(row, "request")? {
+        details["input"] = request;
+    }
+    Ok(HistoryRow {
+        execution_id: rows::get(row, "execution_id")?,
+        event: Event {
+            event_id: rows::count(row, "event_id")?,
+            event_type: rows::get(row, "event_type")?,
+            timestamp: rows::timestamp(rows::get(row, "at")?)?,
+            details,
+        },
+    })
+}
+
+/// Appends events behind the `len` there are, and counts them.
+pub(crate) async fn append_history(
+    connection: &mut AnyConnection,
+    tenant_id: &str,
+    execution_id: &str,
+    len: i64,
+    events: &[NewEvent],
+) -> Result<(), Fault> {
+    for (event, event_id) in events.iter().zip(len + 1..) {
+        sqlx::query(
+            "INSERT INTO history (tenant_id, execution_id, event_id, event_type, at, details) \
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(tenant_id)
+        .bind(execution_id)
+        .bind(event_id)
+        .bind(event.event_type.as_str())
+        .bind(micros(event.at))
+        .bind(event.details.to_string())
+        .execute(&mut *connection)
+        .await?;
+    }
+    sqlx::query("UPDATE executions SET history_len = $2 WHERE id = $1")
+        .bind(execution_id)
+        .bind(len + events.len() as i64)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! The embedded engine's journal.
+
+use async_trait::async_trait;
+use contracts::Status;
+use sqlx::{AnyConnection, Row};
+use store::{
+    Commit, CommitOutcome, End, Gate, Journal, JournalRecord, JournalledExecution, OpenExecution, Refusal, StoreError,
+};
+
+use crate::executions::json_text;
+use crate::history::append_history;
+use crate::rows::{self, micros};
+use crate::writer::{Fault, Operation};
+use crate::{SqlStore, unavailable};
+
+#[async_trait]
+impl Journal for SqlStore {
+    async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StoreError> {
+        self.writer.write(Turn(commit)).await
+    }
+
+    async fn open_executions(&self) -> Result<Vec<OpenExecution>, StoreError> {
+        let found =
+            sqlx::query("SELECT tenant_id, id FROM executions WHERE ended_at IS NULL AND journal_len > 0 ORDER BY seq")
+                .fetch_all(&self.readers)
+                .await
+                .map_err(unavailable)?;
+        found
+            .iter()
+            .map(|row| {
+                Ok(OpenExecution {
+                    tenant_id: rows::get(row, "tenant_id")?,
+                    id: rows::get(row, "id")?,
+                })
+            })
+            .collect()
+    }
+
+    async fn load(&self, tenant_id: &str, id: &str) -> Result<Option<JournalledExecution>, StoreError> {
+        let row = sqlx::query(
+            "SELECT e.kind AS kind, e.started_at AS started_at, d.text AS definition, e.input AS input, \
+             e.request AS request, e.effect_scope AS effect_scope, e.progress AS progress, \
+             e.journal_len AS journal_len \
+             FROM executions e JOIN definitions d ON d.hash = e.definition_hash WHERE e.id = $1 AND e.tenant_id = $2",
+        )
+        .bind(id)
+        .bind(tenant_id)
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        let Some(row) = row else { return Ok(None) };
+        let records =
+            sqlx::query("SELECT record FROM journal WHERE execution_id = $1 AND number <= $2 ORDER BY number")
+                .bind(id)
+                .bind(rows::get::<i64>(&row, "journal_len")?)
+                .fetch_all(&self.readers)
+                .await
+                .map_err(unavailable)?;
+        let records: Vec<JournalRecord> = records
+            .iter()
+            .map(|row| rows::json(row, "record"))
+            .collect::<Result<_, _>>()?;
+        let expected = rows::count(&row, "journal_len")?;
+        if records.len() as u64 != expected {
+            let found = records.len();
+            return Err(StoreError::Inconsistent(format!(
+                "{id}: the journal has {found} of {expected} records"
+            )));
+        }
+        Ok(Some(JournalledExecution {
+            tenant_id: tenant_id.to_owned(),
+            id: id.to_owned(),
+            kind: rows::kind(&row)?,
+            started_at: rows::timestamp(rows::get(&row, "started_at")?)?,
+            definition: rows::get(&row, "definition")?,
+            input: rows::json(&row, "input")?,
+            request: rows::json(&row, "request")?,
+            effect_scope: rows::get(&row, "effect_scope")?,
+            progress: rows::json(&row, "progress")?,
+            records,
+        }))
+    }
+}
+
+/// One turn of an execution.
+struct Turn(Commit);
+
+#[async_trait]
+impl Operation for Turn {
+    type Output = CommitOutcome;
+
+    async fn apply(&self, connection: &mut AnyConnection) -> Result<CommitOutcome, Fault> {
+        let commit = &self.0;
+        let row = sqlx::query(
+            "SELECT ended_at, deadline_at, cancel_requested_at, paused, cancel_window_open, journal_len, \
+             history_len FROM executions WHERE id = $1 AND tenant_id = $2",
+        )
+        .bind(&commit.execution_id)
+        .bind(&commit.tenant_id)
+        .fetch_optional(&mut *connection)
+        .await?
+        .ok_or_else(|| Fault::Inconsistent(format!("{} is not stored", commit.execution_id)))?;
+        let journal_len: i64 = row.try_get("journal_len")?;
+        if row.try_get::<Option<i64>, _>("ended_at")?.is_some() {
+            return Err(Fault::Inconsistent(format!("{} has ended", commit.execution_id)));
+        }
+        if journal_len != commit.expected_records as i64 {
+            return Err(Fault::Inconsistent(format!(
+                "{}: the engine knows {} records, the journal has {journal_len}",
+                commit.execution_id, commit.expected_records
+            )));
+        }
+        let window_open = row.try_get::<i64, _>("cancel_window_open")? == 1;
+        if let (Gate::Forward { .. }, true) = (commit.gate, window_open) {
+            let deadline: Option<i64> = row.try_get("deadline_at")?;
+            if row.try_get::<Option<i64>, _>("cancel_requested_at")?.is_some() {
+                return Ok(CommitOutcome::Refused(Refusal::Cancelled));
+            }
+            if deadline.is_some_and(|deadline| deadline < micros(commit.at)) {
+                return Ok(CommitOutcome::Refused(Refusal::TimedOut));
+            }
+            if row.try_get::<i64, _>("paused")? == 1 {
+                return Ok(CommitOutcome::Refused(Refusal::Paused));
+            }
+        }
+        let closes = matches!(
+            commit.gate,
+            Gate::Compensation
+                | Gate::Forward {
+                    closes_cancel_window: true
+                }
+        );
+        self.write(
+            connection,
+            journal_len,
+            row.try_get("history_len")?,
+            window_open && !closes,
+        )
+        .await?;
+        Ok(CommitOutcome::Committed)
+    }
+}
+
+impl Turn {
+    async fn write(
+        &self,
+        connection: &mut AnyConnection,
+        journal_len: i64,
+        history_len: i64,
+        window_open: bool,
+    ) -> Result<(), Fault> {
+        let commit = &self.0;
+        append_journal(connection, &commit.execution_id, journal_len, &commit.records).await?;
+        append_history(
+            connection,
+            &commit.tenant_id,
+            &commit.execution_id,
+            history_len,
+            &commit.history,
+        )
+        .await?;
+        let end = commit.end.as_ref();
+        sqlx::query(
+            "UPDATE executions SET updated_at = $2, progress = $3, cancel_window_open = $4, status = $5, \
+             ended_at = $6, result = $7, failure = $8, version = version + 1 WHERE id = $1",
+        )
+        .bind(&commit.execution_id)
+        .bind(micros(commit.at))
+        .bind(json_text(&commit.progress))
+        .bind(i64::from(window_open && end.is_none()))
+        .bind(end.map_or(Status::Running, |end| end.status).as_str())
+        .bind(end.map(|_| micros(commit.at)))
+        .bind(end.and_then(|end| end.result.as_ref()).map(ToString::to_string))
+        .bind(end.and_then(|end| end.failure.as_ref()).map(json_text))
+        .execute(&mut *connection)
+        .await?;
+        if let Some(End {
+            status: Status::Completed,
+            ..
+        }) = end
+        {
+            count_duration(connection, &commit.execution_id).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn count_duration(connection: &mut AnyConnection, execution_id: &str) -> Result<(), Fault> {
+    sqlx::query(
+        "INSERT INTO durations (kind, completed, total_ms) \
+         SELECT kind, 1, (ended_at - started_at) / 1000 FROM executions WHERE id = $1 \
+         ON CONFLICT (kind) DO UPDATE SET completed = durations.completed + 1, \
+         total_ms = durations.total_ms + excluded.total_ms",
+    )
+    .bind(execution_id)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Appends records behind the `len` there are, and counts them.
+pub(crate) async fn append_journal(
+    connection: &mut AnyConnection,
+    execution_id: &str,
+    len: i64,
+    records: &[JournalRecord],
+) -> Result<(), Fault> {
+    for (record, number) in records.iter().zip(len + 1..) {
+        sqlx::query("INSERT INTO journal (execution_id, number, record) VALUES ($1, $2, $3)")
+            .bind(execution_id)
+            .bind(number)
+            .bind(json_text(record))
+            .execute(&mut *connection)
+            .await?;
+    }
+    sqlx::query("UPDATE executions SET journal_len = $2 WHERE id = $1")
+        .bind(execution_id)
+        .bind(len + records.len() as i64)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

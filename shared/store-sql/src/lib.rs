@@ -1,0 +1,115 @@
+//! The SQL store: every port of `store` on one database.
+//!
+//! SQLite in WAL mode with `synchronous=FULL`: one writer task commits what has queued up since its last commit as
+//! one transaction and acknowledges it afterwards (group commit); readers have connections of their own. Statements
+//! keep to what SQLite and PostgreSQL share, through sqlx's `Any` driver: another database is another set of
+//! migrations.
+//!
+//! The store is fail-stop. After a write error nobody can know what reached the disk, so it refuses every further
+//! write and [`SqlStore::failed`] says why; a restart reads the truth from the files.
+
+mod executions;
+mod history;
+mod journal;
+mod rows;
+mod writer;
+
+use std::path::Path;
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{AnyPool, ConnectOptions, SqlStr};
+use store::StoreError;
+use tokio::sync::watch;
+
+use writer::Writer;
+
+/// How hard a commit tries to reach the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Survives power loss: `synchronous=FULL`.
+    Full,
+    /// Survives the process only; for tests that do not cut the power.
+    Process,
+}
+
+/// The store.
+#[derive(Clone)]
+pub struct SqlStore {
+    readers: AnyPool,
+    writer: Writer,
+}
+
+impl SqlStore {
+    /// Opens the SQLite file, creating it if need be, and brings its schema up to date.
+    pub async fn open(file: &Path, durability: Durability) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        let file = file
+            .to_str()
+            .ok_or_else(|| StoreError::Unavailable(format!("{file:?} is no UTF-8 path")))?;
+        let options: AnyConnectOptions = format!("sqlite://{file}?mode=rwc").parse().map_err(unavailable)?;
+        let mut connection = options.connect().await.map_err(unavailable)?;
+        // journal_mode first: changing it needs the database to itself.
+        let synchronous = if durability == Durability::Full { "FULL" } else { "OFF" };
+        for pragma in [
+            "PRAGMA journal_mode = WAL".to_owned(),
+            format!("PRAGMA synchronous = {synchronous}"),
+            "PRAGMA busy_timeout = 10000".to_owned(),
+            "PRAGMA foreign_keys = ON".to_owned(),
+        ] {
+            sqlx::query(sqlx::AssertSqlSafe(pragma))
+                .execute(&mut connection)
+                .await
+                .map_err(unavailable)?;
+        }
+        sqlite_migrations().run(&mut connection).await.map_err(unavailable)?;
+
+        let readers = AnyPoolOptions::new()
+            .max_connections(4)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    sqlx::query("PRAGMA busy_timeout = 10000")
+                        .execute(&mut *connection)
+                        .await?;
+                    sqlx::query("PRAGMA query_only = ON").execute(&mut *connection).await?;
+                    Ok(())
+                })
+            })
+            .connect_lazy_with(options);
+        Ok(Self {
+            readers,
+            writer: Writer::spawn(connection),
+        })
+    }
+
+    /// Resolves, with the reason, once the store has refused a write because of an error of its own.
+    pub fn failed(&self) -> impl Future<Output = String> + Send + use<> {
+        let mut failure = self.writer.failure();
+        async move {
+            match failure.wait_for(Option::is_some).await.map(|reason| (*reason).clone()) {
+                Ok(Some(reason)) => reason,
+                // The store is gone, and with it what could fail.
+                _ => std::future::pending().await,
+            }
+        }
+    }
+}
+
+/// The schema's history; a file once released never changes.
+fn sqlite_migrations() -> Migrator {
+    let executions = SqlStr::from_static(include_str!("../migrations/sqlite/0001_executions.sql"));
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        "executions".into(),
+        MigrationType::Simple,
+        executions,
+        false,
+    )])
+}
+
+/// Watches for the writer's failure.
+type FailureWatch = watch::Receiver<Option<String>>;
+
+fn unavailable(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}

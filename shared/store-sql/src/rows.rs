@@ -1,0 +1,74 @@
+//! Between rows and the ports' types.
+
+use contracts::{Timestamp, WorkflowKind};
+use serde_json::Value;
+use sqlx::Row;
+use sqlx::any::AnyRow;
+use store::{ExecutionRecord, StoreError};
+
+/// The columns that [`execution`] reads.
+pub(crate) const EXECUTION_COLUMNS: &str = "seq, id, tenant_id, kind, user_id, status, started_at, updated_at, \
+    ended_at, cancel_requested_at, result, failure, progress, version";
+
+pub(crate) fn micros(at: Timestamp) -> i64 {
+    at.as_microsecond()
+}
+
+pub(crate) fn timestamp(micros: i64) -> Result<Timestamp, StoreError> {
+    Timestamp::from_microsecond(micros).map_err(inconsistent)
+}
+
+pub(crate) fn inconsistent(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Inconsistent(error.to_string())
+}
+
+/// A column as the type it is stored as.
+pub(crate) fn get<'r, T>(row: &'r AnyRow, column: &str) -> Result<T, StoreError>
+where
+    T: sqlx::Decode<'r, sqlx::Any> + sqlx::Type<sqlx::Any>,
+{
+    row.try_get(column).map_err(inconsistent)
+}
+
+pub(crate) fn count(row: &AnyRow, column: &str) -> Result<u64, StoreError> {
+    u64::try_from(get::<i64>(row, column)?).map_err(inconsistent)
+}
+
+pub(crate) fn json<T: serde::de::DeserializeOwned>(row: &AnyRow, column: &str) -> Result<T, StoreError> {
+    serde_json::from_str(&get::<String>(row, column)?).map_err(inconsistent)
+}
+
+pub(crate) fn optional_json<T: serde::de::DeserializeOwned>(
+    row: &AnyRow,
+    column: &str,
+) -> Result<Option<T>, StoreError> {
+    get::<Option<String>>(row, column)?
+        .map(|text| serde_json::from_str(&text).map_err(inconsistent))
+        .transpose()
+}
+
+pub(crate) fn optional_timestamp(row: &AnyRow, column: &str) -> Result<Option<Timestamp>, StoreError> {
+    get::<Option<i64>>(row, column)?.map(timestamp).transpose()
+}
+
+pub(crate) fn kind(row: &AnyRow) -> Result<WorkflowKind, StoreError> {
+    get::<String>(row, "kind")?.parse().map_err(inconsistent)
+}
+
+pub(crate) fn execution(row: &AnyRow) -> Result<ExecutionRecord, StoreError> {
+    Ok(ExecutionRecord {
+        tenant_id: get(row, "tenant_id")?,
+        id: get(row, "id")?,
+        kind: kind(row)?,
+        user_id: get(row, "user_id")?,
+        status: get::<String>(row, "status")?.parse().map_err(inconsistent)?,
+        started_at: timestamp(get(row, "started_at")?)?,
+        updated_at: timestamp(get(row, "updated_at")?)?,
+        ended_at: optional_timestamp(row, "ended_at")?,
+        cancel_requested_at: optional_timestamp(row, "cancel_requested_at")?,
+        result: optional_json::<Value>(row, "result")?,
+        failure: optional_json(row, "failure")?,
+        progress: json(row, "progress")?,
+        version: count(row, "version")?,
+    })
+}

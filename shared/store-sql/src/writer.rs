@@ -1,0 +1,146 @@
+//! The one writer: queued operations, one transaction, then the acknowledgements.
+
+use async_trait::async_trait;
+use sqlx::AnyConnection;
+use store::StoreError;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::FailureWatch;
+
+/// Operations in one transaction at most: bounds how long the first of them waits for the last.
+const MAX_GROUP: usize = 256;
+
+/// Why an operation did not happen.
+pub(crate) enum Fault {
+    /// The database failed; the whole transaction is lost.
+    Database(sqlx::Error),
+    /// The operation contradicts what is stored. It has written nothing.
+    Inconsistent(String),
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// Something to write. It reads, decides, and only then writes: an operation that fails with
+/// [`Fault::Inconsistent`] must have written nothing, as its neighbours in the transaction are committed.
+#[async_trait]
+pub(crate) trait Operation: Send + Sync + 'static {
+    type Output: Send + 'static;
+
+    async fn apply(&self, connection: &mut AnyConnection) -> Result<Self::Output, Fault>;
+}
+
+/// A handle to the writer task.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    queue: mpsc::UnboundedSender<Box<dyn Turn>>,
+    failure: FailureWatch,
+}
+
+impl Writer {
+    pub(crate) fn spawn(connection: AnyConnection) -> Self {
+        let (queue, operations) = mpsc::unbounded_channel();
+        let (failed, failure) = watch::channel(None);
+        tokio::spawn(run(connection, operations, failed));
+        Self { queue, failure }
+    }
+
+    pub(crate) fn failure(&self) -> FailureWatch {
+        self.failure.clone()
+    }
+
+    /// Queues the operation and waits until it is durable.
+    pub(crate) async fn write<O: Operation>(&self, operation: O) -> Result<O::Output, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let stopped = || StoreError::Unavailable("the store has stopped".to_owned());
+        self.queue
+            .send(Box::new(Queued {
+                operation,
+                outcome: None,
+                reply,
+            }))
+            .map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// Whether writes are still accepted.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        match &*self.failure.borrow() {
+            Some(reason) => Err(StoreError::Unavailable(reason.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+struct Queued<O: Operation> {
+    operation: O,
+    outcome: Option<Result<O::Output, StoreError>>,
+    reply: oneshot::Sender<Result<O::Output, StoreError>>,
+}
+
+/// An operation whose output type is forgotten.
+#[async_trait]
+trait Turn: Send {
+    async fn apply(&mut self, connection: &mut AnyConnection) -> Result<(), sqlx::Error>;
+    fn acknowledge(self: Box<Self>);
+    fn refuse(self: Box<Self>, reason: StoreError);
+}
+
+#[async_trait]
+impl<O: Operation> Turn for Queued<O> {
+    async fn apply(&mut self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+        self.outcome = Some(match self.operation.apply(connection).await {
+            Ok(output) => Ok(output),
+            Err(Fault::Inconsistent(what)) => Err(StoreError::Inconsistent(what)),
+            Err(Fault::Database(error)) => return Err(error),
+        });
+        Ok(())
+    }
+
+    fn acknowledge(self: Box<Self>) {
+        if let Some(outcome) = self.outcome {
+            // A caller that has gone away does not undo what it asked for.
+            let _ = self.reply.send(outcome);
+        }
+    }
+
+    fn refuse(self: Box<Self>, reason: StoreError) {
+        let _ = self.reply.send(Err(reason));
+    }
+}
+
+async fn run(
+    mut connection: AnyConnection,
+    mut queue: mpsc::UnboundedReceiver<Box<dyn Turn>>,
+    failed: watch::Sender<Option<String>>,
+) {
+    let mut group = Vec::new();
+    while queue.recv_many(&mut group, MAX_GROUP).await > 0 {
+        let outcome = commit(&mut connection, &mut group).await;
+        if let Err(error) = &outcome {
+            let reason = format!("writing failed: {error}; restart the service once the cause is gone");
+            tracing::error!(error = %error, "the store stops acknowledging");
+            failed.send_replace(Some(reason.clone()));
+            for turn in group.drain(..) {
+                turn.refuse(StoreError::Unavailable(reason.clone()));
+            }
+            while let Some(turn) = queue.recv().await {
+                turn.refuse(StoreError::Unavailable(reason.clone()));
+            }
+            return;
+        }
+        group.drain(..).for_each(Turn::acknowledge);
+    }
+}
+
+async fn commit(connection: &mut AnyConnection, group: &mut [Box<dyn Turn>]) -> Result<(), sqlx::Error> {
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+    for turn in group {
+        turn.apply(connection).await?;
+    }
+    sqlx::query("COMMIT").execute(&mut *connection).await?;
+    Ok(())
+}

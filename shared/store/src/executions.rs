@@ -1,0 +1,183 @@
+//! Execution records: what was asked for, where it stands, how it ended.
+
+use async_trait::async_trait;
+use contracts::responses::Failure;
+use contracts::{Status, Timestamp, WorkflowKind};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{JournalRecord, NewEvent, StoreError};
+
+/// How far an execution is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The step under way, or last begun.
+    pub current_step: String,
+    /// Steps of this kind of workflow.
+    pub total_steps: u32,
+    /// Steps done, skipped or tolerated; never decreases.
+    pub completed_steps: u32,
+    /// For people.
+    pub status_message: Option<String>,
+}
+
+/// One execution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExecutionRecord {
+    /// The owner; every load is by (tenant, id), so a foreign record cannot even be read.
+    pub tenant_id: String,
+    /// Unique over all tenants.
+    pub id: String,
+    /// Which workflow.
+    pub kind: WorkflowKind,
+    /// Who asked for it, where known.
+    pub user_id: Option<String>,
+    /// Where it stands.
+    pub status: Status,
+    /// When it was accepted.
+    pub started_at: Timestamp,
+    /// When anything about it last changed.
+    pub updated_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// When a cancel was accepted.
+    pub cancel_requested_at: Option<Timestamp>,
+    /// The workflow's result, once completed.
+    pub result: Option<Value>,
+    /// Why it did not complete.
+    pub failure: Option<Failure>,
+    /// How far it is.
+    pub progress: Progress,
+    /// Changes with every write; the ETag.
+    pub version: u64,
+}
+
+/// The key under which a client may repeat a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// Method and route, e.g. `POST /api/v1/workflows/user-onboarding`.
+    pub route: String,
+    /// The client's key.
+    pub key: String,
+    /// Hash of the canonical JSON of the body, in hex.
+    pub body_hash: String,
+}
+
+/// What a start writes, in one transaction: the record is the outbox.
+#[derive(Debug, Clone)]
+pub struct NewExecution {
+    /// The owner.
+    pub tenant_id: String,
+    /// The new id.
+    pub id: String,
+    /// Which workflow.
+    pub kind: WorkflowKind,
+    /// Who asks.
+    pub user_id: Option<String>,
+    /// Now.
+    pub started_at: Timestamp,
+    /// When it times out; pauses do not count.
+    pub deadline_at: Option<Timestamp>,
+    /// What keys and chosen ids are derived from: its own id, or that of the execution it retries.
+    pub effect_scope: String,
+    /// The state machine, pinned for the whole execution.
+    pub definition: String,
+    /// The execution's input: ids and flags only.
+    pub input: Value,
+    /// The request itself; the only place of it.
+    pub request: Value,
+    /// The client's key, if it sent one.
+    pub idempotency: Option<IdempotencyKey>,
+    /// How far it is at the start.
+    pub progress: Progress,
+    /// The first events, `WorkflowExecutionStarted` before all.
+    pub history: Vec<NewEvent>,
+    /// What the engine wants to find in its journal; empty for engines that keep their own.
+    pub journal: Vec<JournalRecord>,
+    /// Whether the first step is one that nothing may interrupt.
+    pub closes_cancel_window: bool,
+}
+
+/// What became of a start.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Created {
+    /// It is stored.
+    New(ExecutionRecord),
+    /// The same key came with the same body before: this is what it started.
+    Existing(ExecutionRecord),
+    /// The same key came with another body before; nothing is stored.
+    KeyReused,
+}
+
+/// What became of a cancel.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CancelOutcome {
+    /// Accepted, now or by an earlier request; the record says since when.
+    Accepted(ExecutionRecord),
+    /// Too late: it has ended, or has begun what nothing may interrupt.
+    Refused(ExecutionRecord),
+    /// No such execution of this tenant.
+    NotFound,
+}
+
+/// What an operator asks of a running execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ControlFlag {
+    /// Hold it before its next step.
+    Pause,
+    /// Let it go on.
+    Resume,
+}
+
+/// Which executions to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListFilter {
+    /// Only these statuses; all if empty.
+    pub statuses: Vec<Status>,
+    /// Only this kind.
+    pub kind: Option<WorkflowKind>,
+}
+
+/// A part of a list, newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListPage {
+    /// The rows.
+    pub executions: Vec<ExecutionRecord>,
+    /// How many match the filter in all.
+    pub total: u64,
+    /// Where the next part begins; none at the end.
+    pub next: Option<u64>,
+}
+
+/// Records of executions.
+#[async_trait]
+pub trait Executions: Send + Sync {
+    /// Stores a start, whole or not at all.
+    async fn create(&self, new: NewExecution) -> Result<Created, StoreError>;
+
+    /// The record, if this tenant has it.
+    async fn get(&self, tenant_id: &str, id: &str) -> Result<Option<ExecutionRecord>, StoreError>;
+
+    /// The tenant's executions, newest first: `limit` of them after skipping `skip`, those older than `before` (a
+    /// [`ListPage::next`]).
+    async fn list(
+        &self,
+        tenant_id: &str,
+        filter: &ListFilter,
+        before: Option<u64>,
+        skip: u64,
+        limit: u32,
+    ) -> Result<ListPage, StoreError>;
+
+    /// Asks an execution to stop and undo.
+    async fn request_cancel(&self, tenant_id: &str, id: &str, now: Timestamp) -> Result<CancelOutcome, StoreError>;
+
+    /// Holds or releases an execution; false if it is not open.
+    async fn set_control(&self, tenant_id: &str, id: &str, flag: ControlFlag) -> Result<bool, StoreError>;
+
+    /// Mean duration of completed executions of this kind, in milliseconds; none before the first.
+    async fn mean_duration_ms(&self, kind: WorkflowKind) -> Result<Option<u64>, StoreError>;
+
+    /// Whether the store can be read and written.
+    async fn check(&self) -> Result<(), StoreError>;
+}

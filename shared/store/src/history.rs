@@ -1,0 +1,55 @@
+//! What users read.
+
+use async_trait::async_trait;
+use contracts::{Event, EventType, Timestamp};
+use serde_json::Value;
+
+use crate::StoreError;
+
+/// An event to append; its id is the next one of its execution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewEvent {
+    /// What happened.
+    pub event_type: EventType,
+    /// When.
+    pub at: Timestamp,
+    /// The details.
+    pub details: Value,
+}
+
+/// An event and its execution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistoryRow {
+    /// The execution.
+    pub execution_id: String,
+    /// The event.
+    pub event: Event,
+}
+
+/// A part of a history.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistoryPage {
+    /// The events.
+    pub rows: Vec<HistoryRow>,
+    /// How many there are in all.
+    pub total: u64,
+    /// Where the next part begins; none at the end.
+    pub next: Option<u64>,
+}
+
+/// Histories.
+#[async_trait]
+pub trait History: Send + Sync {
+    /// Events of one execution in order, after the one numbered `after`; none if the tenant has no such execution.
+    /// The `input` of `WorkflowExecutionStarted` is the request as it is stored now.
+    async fn events(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        after: u64,
+        limit: u32,
+    ) -> Result<Option<HistoryPage>, StoreError>;
+
+    /// The tenant's events over all its executions, newest first; those older than `before`.
+    async fn tenant_events(&self, tenant_id: &str, before: Option<u64>, limit: u32) -> Result<HistoryPage, StoreError>;
+}

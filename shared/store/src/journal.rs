@@ -1,0 +1,132 @@
+//! The embedded engine's durable record.
+
+use async_trait::async_trait;
+use contracts::responses::Failure;
+use contracts::{Status, Timestamp, WorkflowKind};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{NewEvent, Progress, StoreError};
+
+/// One thing that the interpreter was told, and when. The engine decides what is inside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JournalRecord(pub Value);
+
+/// The condition under which a commit takes place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// None: the commit begins no step.
+    Open,
+    /// It begins a forward step: refused when the execution is cancelled, paused or past its deadline, unless it
+    /// has begun something that nothing may interrupt.
+    Forward {
+        /// Whether this step is such a thing (a pivot, or the last step).
+        closes_cancel_window: bool,
+    },
+    /// It begins undoing: nothing may interrupt from here on.
+    Compensation,
+}
+
+/// Why a gate was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Somebody cancelled.
+    Cancelled,
+    /// Somebody paused.
+    Paused,
+    /// The deadline has passed.
+    TimedOut,
+}
+
+/// How an execution ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct End {
+    /// A terminal status.
+    pub status: Status,
+    /// The result, if it completed.
+    pub result: Option<Value>,
+    /// Why not, otherwise.
+    pub failure: Option<Failure>,
+}
+
+/// All that one turn of an execution writes, in one transaction.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// The owner.
+    pub tenant_id: String,
+    /// The execution.
+    pub execution_id: String,
+    /// Now.
+    pub at: Timestamp,
+    /// How many records the journal of this execution holds: the writer and the store both count.
+    pub expected_records: u64,
+    /// What the interpreter was told.
+    pub records: Vec<JournalRecord>,
+    /// What users read of it.
+    pub history: Vec<NewEvent>,
+    /// How far the execution is now.
+    pub progress: Progress,
+    /// The condition.
+    pub gate: Gate,
+    /// Set on the last commit.
+    pub end: Option<End>,
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// It is durable.
+    Committed,
+    /// Nothing was written.
+    Refused(Refusal),
+}
+
+/// An execution that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenExecution {
+    /// The owner.
+    pub tenant_id: String,
+    /// The execution.
+    pub id: String,
+}
+
+/// What an engine needs to go on with an execution.
+#[derive(Debug, Clone)]
+pub struct JournalledExecution {
+    /// The owner.
+    pub tenant_id: String,
+    /// The execution.
+    pub id: String,
+    /// Which workflow.
+    pub kind: WorkflowKind,
+    /// When it was accepted.
+    pub started_at: Timestamp,
+    /// The state machine that it is pinned to.
+    pub definition: String,
+    /// The execution's input.
+    pub input: Value,
+    /// The request.
+    pub request: Value,
+    /// What keys and chosen ids are derived from.
+    pub effect_scope: String,
+    /// How far it is.
+    pub progress: Progress,
+    /// All that the interpreter was told.
+    pub records: Vec<JournalRecord>,
+}
+
+/// The journal of the embedded engine.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Writes one turn, whole or not at all.
+    ///
+    /// # Errors
+    /// After `Unavailable` it is unknown whether the commit took place: the caller must not go on from memory.
+    async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StoreError>;
+
+    /// The executions of this engine that have not ended, oldest first.
+    async fn open_executions(&self) -> Result<Vec<OpenExecution>, StoreError>;
+
+    /// One execution with its journal.
+    async fn load(&self, tenant_id: &str, id: &str) -> Result<Option<JournalledExecution>, StoreError>;
+}

@@ -1,0 +1,33 @@
+//! The ports through which the service remembers, and the conformance suite every store passes.
+//!
+//! A port is a group of operations that belong together; a handler asks only for the ports it touches. All of them
+//! are the single read side: no endpoint ever asks an engine what is going on.
+//!
+//! Every write is atomic and durable when it returns `Ok`: nothing is acknowledged before.
+
+pub mod conformance;
+mod executions;
+mod history;
+mod journal;
+mod recorder;
+
+pub use executions::{
+    CancelOutcome, ControlFlag, Created, ExecutionRecord, Executions, IdempotencyKey, ListFilter, ListPage,
+    NewExecution, Progress,
+};
+pub use history::{History, HistoryPage, HistoryRow, NewEvent};
+pub use journal::{
+    Commit, CommitOutcome, End, Gate, Journal, JournalRecord, JournalledExecution, OpenExecution, Refusal,
+};
+pub use recorder::{Begin, StepOutcome, StepRecorder, StepRef};
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The store cannot be written or read now; nothing of the operation happened as far as can be known.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// What is stored contradicts what the caller knows; a fault in this program or in the files.
+    #[error("the store is inconsistent: {0}")]
+    Inconsistent(String),
+}

@@ -1,0 +1,108 @@
+//! How the end of a state machine reads as the end of an execution; one function for every engine.
+
+use contracts::responses::{Failure, Residue};
+use contracts::{Cause, ErrorName, Status};
+use serde::Deserialize;
+
+/// The end of an execution that did not complete.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// `Cancelled`, `TimedOut` or `Failed`; nothing but the error's name decides.
+    pub status: Status,
+    /// Why.
+    pub failure: Failure,
+}
+
+/// What the Fail state of every workflow puts into its `Cause`, as JSON text.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct FailCause {
+    step: Option<String>,
+    error: Option<String>,
+    /// The failing attempt's own cause: JSON text of a [`Cause`], or whatever the engine said.
+    cause: String,
+    residue: Vec<Residue>,
+}
+
+/// Reads the `Error` and `Cause` that a state machine failed with. `undone` are the steps whose effects were undone;
+/// `attempts_of` knows how often a step was tried.
+pub fn ended(
+    error: Option<&str>,
+    cause: Option<&str>,
+    undone: Vec<String>,
+    attempts_of: impl Fn(&str) -> u32,
+) -> Ended {
+    let error = error.unwrap_or(ErrorName::Internal.as_str());
+    let status = match error {
+        "WorkflowCancelled" => Status::Cancelled,
+        "WorkflowTimedOut" => Status::TimedOut,
+        _ => Status::Failed,
+    };
+    let fail: FailCause = cause
+        .and_then(|cause| serde_json::from_str(cause).ok())
+        .unwrap_or_default();
+    let attempt = serde_json::from_str::<Cause>(&fail.cause).unwrap_or_default();
+    let first_error = fail.error.as_deref().filter(|first| *first != error);
+    let message = match (attempt.message.is_empty(), first_error) {
+        (false, Some(first)) => format!("{first}: {}", attempt.message),
+        (false, None) => attempt.message,
+        (true, Some(first)) => first.to_owned(),
+        // Not one of our Fail states: the engine's own words are all there is.
+        (true, None) if fail.step.is_none() => cause.unwrap_or_default().to_owned(),
+        (true, None) => String::new(),
+    };
+    let attempts = fail.step.as_deref().map_or(0, attempts_of);
+    let failure = Failure {
+        error: error.to_owned(),
+        step: fail.step,
+        service: attempt.service,
+        message,
+        http_status: attempt.http_status,
+        attempts,
+        undone,
+        residue: fail.residue,
+    };
+    Ended { status, failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_call_names_service_step_and_kind() {
+        let attempt = Cause {
+            service: Some("auth".to_owned()),
+            message: "answered 503".to_owned(),
+            http_status: Some(503),
+            ..Cause::default()
+        };
+        let cause = serde_json::json!({
+            "step": "CreateUserAccount", "error": "ServiceUnavailable",
+            "cause": serde_json::to_string(&attempt).expect("plain"), "residue": [],
+        });
+        let ended = ended(
+            Some("ServiceUnavailable"),
+            Some(&cause.to_string()),
+            vec!["A".to_owned()],
+            |_| 3,
+        );
+        assert_eq!(ended.status, Status::Failed);
+        assert_eq!(
+            ended.failure.summary(),
+            "CreateUserAccount: ServiceUnavailable from auth: answered 503 (3 attempts); undone: A"
+        );
+    }
+
+    #[test]
+    fn the_error_alone_decides_the_status() {
+        for (error, status) in [
+            ("WorkflowCancelled", Status::Cancelled),
+            ("WorkflowTimedOut", Status::TimedOut),
+            ("CompensationFailed", Status::Failed),
+            ("States.Runtime", Status::Failed),
+        ] {
+            assert_eq!(ended(Some(error), Some("free text"), vec![], |_| 1).status, status);
+        }
+    }
+}
