@@ -58,6 +58,8 @@ pub struct Api {
     pub retry_policy: RetryPolicy,
     /// How long an execution may take, pauses excluded.
     pub default_timeout: Duration,
+    /// How long a request may take.
+    pub request_timeout: Duration,
 }
 
 /// The whole API, for a server.

@@ -25,8 +25,12 @@ pub(crate) fn complete(routes: Router<Api>, api: Api) -> Router {
 async fn around(State(api): State<Api>, request: Request, next: Next) -> Response {
     let request_id = request_id(&api, &request);
     let instance = request.uri().path().to_owned();
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    let mut response = answer.unwrap_or_else(|_panic| Problem::internal().into_response());
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let mut response = match clock::timeout(&*api.clock, api.request_timeout, answer).await {
+        Some(Ok(response)) => response,
+        Some(Err(_panic)) => Problem::internal().into_response(),
+        None => Problem::unavailable("The request took too long; what it began goes on.").into_response(),
+    };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let document = problem.document(&instance, &request_id).to_string();
         let (mut parts, _) = response.into_parts();

@@ -44,8 +44,8 @@ impl Service {
     }
 }
 
-/// Where the services are: base URLs, `https` only except on a loopback address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where the services are: base URLs, `https` only except on a loopback address. The default is nowhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Endpoints([String; 5]);
 
 /// A base URL that is not to be used.

@@ -25,6 +25,8 @@ pub(crate) struct Driven {
     machine: asl::Execution,
     steps: Bookkeeping,
     turn: Turn,
+    /// The edges of the state machine that it took, for people and for counting what tests cover.
+    edges: Vec<asl::Edge>,
 }
 
 /// What has happened since the last commit.
@@ -47,6 +49,11 @@ struct Scheduled {
     timeout: Option<std::time::Duration>,
     /// Where its event stands in the turn's history.
     event: usize,
+}
+
+/// The edges of its state machine that a journalled execution took, in order.
+pub fn edges_taken(stored: JournalledExecution) -> Result<Vec<asl::Edge>, EngineError> {
+    Ok(Driven::replay(stored)?.0.edges)
 }
 
 /// Drives the execution to its end, or until the journal refuses to go on.
@@ -139,6 +146,7 @@ impl Driven {
             machine,
             steps: Bookkeeping::default(),
             turn: Turn::default(),
+            edges: Vec::new(),
         })
     }
 
@@ -268,7 +276,11 @@ impl Driven {
                 asl::Command::Succeed { .. } | asl::Command::Fail { .. } => {}
             }
         }
-        while self.machine.poll_trace().is_some() {}
+        while let Some(trace) = self.machine.poll_trace() {
+            if let asl::Trace::EdgeTaken(edge) = trace {
+                self.edges.push(edge);
+            }
+        }
         if let (Some(outcome), None) = (self.machine.outcome(), &self.turn.end) {
             let (end, event) = self.steps.end(outcome, now);
             self.turn.history.push(event);
@@ -312,6 +324,7 @@ impl Driven {
                 CommitOutcome::Committed => {
                     *records += told_count;
                     let turn = std::mem::take(&mut self.turn);
+                    self.edges.clear();
                     self.turn.cancels = turn.cancels;
                     return Ok(turn.begins);
                 }

@@ -21,6 +21,7 @@ use clock::SharedClock;
 use engine::{ActivityRunner, EngineError, Orchestrator};
 use store::{Journal, NewExecution};
 
+pub use drive::edges_taken;
 pub use lock::DirectoryLock;
 
 use drive::Driven;

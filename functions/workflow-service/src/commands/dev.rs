@@ -1,0 +1,91 @@
+//! `workflow-service dev`
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use clock::SystemClock;
+use downstream::Service;
+use reference_services::{ServiceKind, Services};
+use workflow_service::{App, Settings, Surroundings};
+
+use super::serve::{api_address, listen, until_stopped};
+
+pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
+    let api_listener = listen(api_address(&settings)).await?;
+    let clock: SharedClock = Arc::new(SystemClock);
+    let app = App::open(
+        &settings,
+        clock.clone(),
+        Arc::new(HttpTransport::new()?),
+        Durability::Full,
+    )
+    .await?;
+    let directory = settings.data_dir.join("services");
+    std::fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let services = Services::open(&directory, Arc::new(SystemClock)).await?;
+    let seeded = services.seed_demo().await?;
+
+    let mut servers = vec![(api_listener, app.router.clone())];
+    for service in Service::ALL {
+        let listener = listen(address(settings.service_url(service)).await?).await?;
+        servers.push((listener, services.router(kind(service))));
+    }
+    announce(&settings, &app, seeded);
+    until_stopped(app, servers).await
+}
+
+fn kind(service: Service) -> ServiceKind {
+    match service {
+        Service::Auth => ServiceKind::Auth,
+        Service::User => ServiceKind::User,
+        Service::Tenant => ServiceKind::Tenant,
+        Service::File => ServiceKind::File,
+        Service::Notifications => ServiceKind::Notifications,
+    }
+}
+
+/// Where a reference service listens: where the settings say that the service is, if that is on this machine.
+async fn address(url: &str) -> anyhow::Result<SocketAddr> {
+    let parsed = reqwest::Url::parse(url)?;
+    let (Some(host), Some(port)) = (parsed.host_str(), parsed.port_or_known_default()) else {
+        bail!("{url} has no host and port");
+    };
+    let mut addresses = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await?;
+    match addresses.find(|address| address.ip().is_loopback()) {
+        Some(address) => Ok(address),
+        None => bail!("`dev` serves the services itself, so {url} must be on this machine; `server` calls other hosts"),
+    }
+}
+
+fn announce(settings: &Settings, app: &App, seeded: bool) {
+    let port = settings.port;
+    println!(
+        "workflow-service dev: everything on this machine, data in {}",
+        settings.data_dir.display()
+    );
+    println!();
+    println!("  API            http://localhost:{port}   (/health, /ready, /api/v1/workflows)");
+    for service in Service::ALL {
+        println!(
+            "  {:<14} {}",
+            service.as_str(),
+            settings.service_url(service).replace("127.0.0.1", "localhost")
+        );
+    }
+    println!();
+    println!(
+        "  {} tenants tenant-123 and tenant-456, user user-123; {} workflows resumed",
+        if seeded { "created demo data:" } else { "demo data:" },
+        app.recovered
+    );
+    println!();
+    println!("try:");
+    println!(
+        "  curl -X POST http://localhost:{port}/api/v1/workflows/user-onboarding -H \"Content-Type: application/json\" \
+         -H \"X-Tenant-ID: tenant-123\" -d '{{\"user_email\":\"user@example.com\",\"user_name\":\"John Doe\",\
+         \"tenant_id\":\"tenant-123\",\"role\":\"user\",\"send_welcome_email\":true,\"setup_default_workspace\":true,\
+         \"assign_default_permissions\":true,\"create_sample_data\":false}}'"
+    );
+}

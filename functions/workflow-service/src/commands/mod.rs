@@ -1,0 +1,95 @@
+//! The commands, one file each.
+
+mod describe;
+mod dev;
+mod lint;
+mod remote;
+mod render;
+mod serve;
+mod server;
+mod start;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::{Args, Parser, Subcommand};
+use workflow_service::Settings;
+
+/// Coordinates work across the Auth, User, Tenant and File services.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    /// Log JSON lines instead of text; `RUST_LOG` says how much.
+    #[arg(long, global = true)]
+    pub(crate) json_logs: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves the API, and the services it calls, with demo data: everything for a trial.
+    Dev(ServerArgs),
+    /// Serves the API.
+    Server(ServerArgs),
+    /// Runs workflows for the Temporal engine.
+    Worker,
+    /// Starts a workflow on a running server.
+    Start(start::StartArgs),
+    /// Shows a workflow and its steps.
+    Describe(describe::DescribeArgs),
+    /// Checks a state machine and names everything that is wrong with it.
+    Lint {
+        /// An Amazon States Language file.
+        file: PathBuf,
+    },
+    /// Draws a state machine as a Mermaid diagram.
+    Render {
+        /// An Amazon States Language file.
+        file: PathBuf,
+    },
+}
+
+/// Options of what listens.
+#[derive(Debug, Args)]
+struct ServerArgs {
+    /// A TOML file with settings.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Where everything is kept; `.workflow-service` in the current directory if not given.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+}
+
+impl ServerArgs {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    fn settings(&self) -> anyhow::Result<Settings> {
+        let mut settings = Settings::load(self.config.as_deref(), std::env::vars())?;
+        if let Some(data_dir) = &self.data_dir {
+            settings.data_dir.clone_from(data_dir);
+        }
+        Ok(settings)
+    }
+}
+
+impl Cli {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Dev(args) => dev::run(args.settings()?).await,
+            Command::Server(args) => server::run(args.settings()?).await,
+            Command::Worker => {
+                bail!("a worker needs the Temporal engine, which is not available yet; `server` runs workflows itself")
+            }
+            Command::Start(args) => start::run(args).await,
+            Command::Describe(args) => describe::run(args).await,
+            Command::Lint { file } => lint::run(&file),
+            Command::Render { file } => render::run(&file),
+        }
+    }
+}
+
+/// The text of a file that a command was given.
+fn read(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))
+}

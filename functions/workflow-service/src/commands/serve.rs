@@ -1,0 +1,54 @@
+//! Listening, and stopping in good order.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use clock::SystemClock;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use workflow_service::{App, Settings};
+
+/// How long requests under way may take to end once the process is told to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Takes an address.
+pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Serves everything until a signal comes or the store fails.
+pub(crate) async fn until_stopped(app: App, servers: Vec<(TcpListener, Router)>) -> anyhow::Result<ExitCode> {
+    let (stop, stopping) = watch::channel(false);
+    let mut tasks = Vec::new();
+    for (listener, router) in servers {
+        let mut stopping = stopping.clone();
+        let server = axum::serve(listener, router).with_graceful_shutdown(async move {
+            let _ = stopping.wait_for(|stop| *stop).await;
+        });
+        tasks.push(tokio::spawn(server.into_future()));
+    }
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let code = tokio::select! {
+        reason = app.store.failed() => {
+            // Nothing that was acknowledged is lost: it is in the files, and a restart goes on from there.
+            eprintln!("error: {reason}");
+            ExitCode::FAILURE
+        }
+        _ = terminate.recv() => ExitCode::SUCCESS,
+        _ = interrupt.recv() => ExitCode::SUCCESS,
+    };
+    stop.send_replace(true);
+    clock::timeout(&SystemClock, GRACE, futures::future::join_all(tasks)).await;
+    Ok(code)
+}
+
+/// The address of the API.
+pub(crate) fn api_address(settings: &Settings) -> SocketAddr {
+    SocketAddr::new(settings.host, settings.port)
+}

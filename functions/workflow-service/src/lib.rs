@@ -1,0 +1,7 @@
+//! The service on one machine, put together: embedded engine, SQLite, the API, and for trials the reference services.
+
+pub mod app;
+pub mod settings;
+
+pub use app::{App, Surroundings};
+pub use settings::Settings;
