@@ -21,6 +21,9 @@ use crate::Settings;
 /// `Retry-After` that an attempt grants.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Puts something around the activities.
+pub type AroundActivities = Box<dyn FnOnce(Arc<dyn ActivityRunner>) -> Arc<dyn ActivityRunner> + Send>;
+
 /// What the service stands on; tests stand it on something else.
 pub struct Surroundings {
     /// Time.
@@ -30,7 +33,7 @@ pub struct Surroundings {
     /// How hard commits try.
     pub durability: Durability,
     /// What stands between engine and activities, if anything does.
-    pub around_activities: Option<Box<dyn FnOnce(Arc<dyn ActivityRunner>) -> Arc<dyn ActivityRunner> + Send>>,
+    pub around_activities: Option<AroundActivities>,
 }
 
 impl Surroundings {
@@ -61,12 +64,7 @@ pub struct App {
 impl App {
     /// Opens the data directory and goes on with what was under way.
     pub async fn open(settings: &Settings, surroundings: Surroundings) -> anyhow::Result<Self> {
-        let Surroundings {
-            clock,
-            transport,
-            durability,
-            around_activities,
-        } = surroundings;
+        let Surroundings { clock, transport, durability, around_activities } = surroundings;
         let directory = &settings.data_dir;
         std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let lock = DirectoryLock::acquire(directory)?;
@@ -90,13 +88,7 @@ impl App {
             request_timeout: settings.request_timeout,
         };
         let recovered = engine.recover().await?;
-        Ok(Self {
-            router: api::router(api),
-            store,
-            engine,
-            recovered,
-            _lock: lock,
-        })
+        Ok(Self { router: api::router(api), store, engine, recovered, _lock: lock })
     }
 }
 

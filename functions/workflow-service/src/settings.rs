@@ -80,39 +80,27 @@ impl Settings {
         }
         for (name, value) in environment {
             if let Some(name) = name.strip_prefix(ENVIRONMENT_PREFIX) {
-                keys.values
-                    .insert(name.to_lowercase().replace("__", "."), Value::String(value));
+                keys.values.insert(name.to_lowercase().replace("__", "."), Value::String(value));
             }
         }
         Self::read(keys)
     }
 
     fn read(mut keys: Keys) -> Result<Self, InvalidSettings> {
-        let host = keys
-            .take("server.host", parsed, "an IP address")
-            .unwrap_or(IpAddr::from([127, 0, 0, 1]));
+        let host = keys.take("server.host", parsed, "an IP address").unwrap_or(IpAddr::from([127, 0, 0, 1]));
         let port = keys.take("server.port", integer, "1 to 65535").unwrap_or(8084);
         let request_timeout = keys.take("server.timeout_seconds", seconds, "seconds").unwrap_or(30);
         let urls = SERVICE_URLS.map(|(key, default)| keys.take(key, text, "a URL").unwrap_or(default.to_owned()));
         let default_timeout = keys.take("workflows.default_timeout", seconds, DURATION).unwrap_or(300);
         let retry_policy = retry_policy(&mut keys);
         let known_engine = |value: &Value| value.as_str().filter(|kind| *kind == "embedded").map(|_| ());
-        keys.take(
-            "engine.kind",
-            known_engine,
-            "'embedded': other engines are not available yet",
-        );
-        let activities = keys
-            .take("engine.max_concurrent_activities", integer, "1 or more")
-            .unwrap_or(100_u32);
-        let data_dir = keys
-            .take("store.data_dir", text, "a path")
-            .unwrap_or(".workflow-service".to_owned());
+        keys.take("engine.kind", known_engine, "'embedded': other engines are not available yet");
+        let activities = keys.take("engine.max_concurrent_activities", integer, "1 or more").unwrap_or(100_u32);
+        let data_dir = keys.take("store.data_dir", text, "a path").unwrap_or(".workflow-service".to_owned());
         let access = access(&mut keys, host);
         let endpoints = Endpoints::new(urls.each_ref().map(String::as_str)).unwrap_or_else(|bad| {
             for (service, problem) in bad {
-                keys.problems
-                    .push(format!("{}: {problem}", SERVICE_URLS[service as usize].0));
+                keys.problems.push(format!("{}: {problem}", SERVICE_URLS[service as usize].0));
             }
             Endpoints::default()
         });
@@ -130,9 +118,7 @@ impl Settings {
             service_urls: urls,
             default_timeout: Duration::from_secs(default_timeout),
             retry_policy,
-            limits: Limits {
-                max_concurrent_activities: activities as usize,
-            },
+            limits: Limits { max_concurrent_activities: activities as usize },
             data_dir: data_dir.into(),
             access,
         })
@@ -207,11 +193,7 @@ struct Keys {
 impl Keys {
     fn add_table(&mut self, path: &str, table: toml::Table) {
         for (name, value) in table {
-            let path = if path.is_empty() {
-                name
-            } else {
-                format!("{path}.{name}")
-            };
+            let path = if path.is_empty() { name } else { format!("{path}.{name}") };
             match value {
                 Value::Table(table) => self.add_table(&path, table),
                 value => {
@@ -247,16 +229,11 @@ fn number(value: &Value) -> Option<i64> {
 }
 
 fn integer<T: TryFrom<i64>>(value: &Value) -> Option<T> {
-    number(value)
-        .filter(|number| *number >= 1)
-        .and_then(|number| T::try_from(number).ok())
+    number(value).filter(|number| *number >= 1).and_then(|number| T::try_from(number).ok())
 }
 
 fn coefficient(value: &Value) -> Option<f64> {
-    let number = value
-        .as_float()
-        .or_else(|| value.as_integer().map(|number| number as f64))
-        .or_else(|| parsed(value));
+    let number = value.as_float().or_else(|| value.as_integer().map(|number| number as f64)).or_else(|| parsed(value));
     number.filter(|number| (1.0..=1e6).contains(number))
 }
 
@@ -267,10 +244,7 @@ fn boolean(value: &Value) -> Option<bool> {
 /// Whole seconds, at least one.
 fn seconds(value: &Value) -> Option<u64> {
     let duration = || parsed::<jiff::SignedDuration>(value).map(|duration| duration.as_secs());
-    number(value)
-        .or_else(duration)
-        .filter(|seconds| *seconds >= 1)
-        .and_then(|seconds| seconds.try_into().ok())
+    number(value).or_else(duration).filter(|seconds| *seconds >= 1).and_then(|seconds| seconds.try_into().ok())
 }
 
 #[cfg(test)]
@@ -278,9 +252,7 @@ mod tests {
     use super::*;
 
     fn load(environment: &[(&str, &str)]) -> Result<Settings, InvalidSettings> {
-        let pairs = environment
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let pairs = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Settings::load(None, pairs)
     }
 
@@ -333,10 +305,7 @@ mod tests {
     #[test]
     fn another_address_needs_a_word_to_be_open() {
         let everywhere = ("WORKFLOW__SERVER__HOST", "0.0.0.0");
-        assert!(matches!(
-            load(&[everywhere]).expect("it starts").access,
-            Access::Closed(_)
-        ));
+        assert!(matches!(load(&[everywhere]).expect("it starts").access, Access::Closed(_)));
         let open = load(&[everywhere, ("WORKFLOW__AUTH__ALLOW_OPEN", "true")]).expect("it starts");
         assert_eq!(open.access, Access::Open);
         assert!(load(&[everywhere, ("WORKFLOW__AUTH__MODE", "off")]).is_err());

@@ -37,11 +37,7 @@ impl<'a> Context<'a> {
 
     /// The effect of the step named `step`, with its key and chosen id.
     pub fn effect_of<'s>(&'s self, step: &'s str) -> EffectScope<'s> {
-        EffectScope {
-            tenant_id: self.tenant_id(),
-            scope: self.effect_scope,
-            step,
-        }
+        EffectScope { tenant_id: self.tenant_id(), scope: self.effect_scope, step }
     }
 
     /// The effect of this step.

@@ -26,14 +26,7 @@ async fn create(context: &Context<'_>) -> StepOutcome {
         ("role", request.role.as_str()),
     ]);
     let key = context.effect().idempotency_key();
-    let created = user::create_profile(
-        context.downstream,
-        context.tenant_id(),
-        user_id,
-        &profile_id,
-        &profile_data,
-        key,
-    )
-    .await?;
+    let created =
+        user::create_profile(context.downstream, context.tenant_id(), user_id, &profile_id, &profile_data, key).await?;
     Ok(json!({ "profile_id": created.profile_id }))
 }

@@ -38,31 +38,17 @@ impl Activities {
             kind: call.step.kind,
         };
         let (attempt, request, effect_scope) = match recorder.begin_step(&step).await.map_err(store_failed)? {
-            Begin::Proceed {
-                attempt,
-                request,
-                effect_scope,
-            } => (attempt, request, effect_scope),
+            Begin::Proceed { attempt, request, effect_scope } => (attempt, request, effect_scope),
             Begin::Cancelled => return Err(ActivityError::new(ErrorName::WorkflowCancelled, "cancelled")),
             Begin::Paused => return Err(ActivityError::new(ErrorName::WorkflowPaused, "paused")),
             Begin::TimedOut => {
-                return Err(ActivityError::new(
-                    ErrorName::WorkflowTimedOut,
-                    "the deadline has passed",
-                ));
+                return Err(ActivityError::new(ErrorName::WorkflowTimedOut, "the deadline has passed"));
             }
         };
-        let context = Context {
-            downstream: &self.downstream,
-            call: &call,
-            request: &request,
-            effect_scope: &effect_scope,
-        };
+        let context =
+            Context { downstream: &self.downstream, call: &call, request: &request, effect_scope: &effect_scope };
         let outcome = self.act(activity, &context).await;
-        recorder
-            .finish_step(&step, attempt, &outcome)
-            .await
-            .map_err(store_failed)?;
+        recorder.finish_step(&step, attempt, &outcome).await.map_err(store_failed)?;
         outcome
     }
 
@@ -93,12 +79,7 @@ impl Activities {
 async fn undo(activity: &Activity, context: &Context<'_>) -> StepOutcome {
     let malformed = |what: &str| ActivityError::new(ErrorName::Internal, format!("{} {what}", activity.name));
     let service = activity.undone_at.ok_or_else(|| malformed("has nothing to undo"))?;
-    let step = context
-        .call
-        .step
-        .undoes
-        .as_deref()
-        .ok_or_else(|| malformed("is not told which step to undo"))?;
+    let step = context.call.step.undoes.as_deref().ok_or_else(|| malformed("is not told which step to undo"))?;
     let effect = context.effect_of(step).idempotency_key();
     let own_key = context.effect().idempotency_key();
     let undone = effects::undo(context.downstream, service, context.tenant_id(), &effect, own_key).await?;
@@ -114,10 +95,7 @@ impl ActivityRunner for Activities {
     async fn run(&self, call: ActivityCall, recorder: Arc<dyn StepRecorder>) -> StepOutcome {
         match ALL.iter().find(|activity| activity.name == call.activity) {
             Some(activity) => self.attempt(activity, call.payload, &*recorder).await,
-            None => Err(ActivityError::new(
-                ErrorName::Internal,
-                format!("there is no activity '{}'", call.activity),
-            )),
+            None => Err(ActivityError::new(ErrorName::Internal, format!("there is no activity '{}'", call.activity))),
         }
     }
 }

@@ -11,11 +11,8 @@ use store::StepOutcome;
 use crate::{Activity, Context};
 
 /// `send_notification`: answers `{notification_id}`. A mail that is out cannot be undone.
-pub static SEND_NOTIFICATION: Activity = Activity {
-    name: "send_notification",
-    forward: |context| Box::pin(send(context)),
-    undone_at: None,
-};
+pub static SEND_NOTIFICATION: Activity =
+    Activity { name: "send_notification", forward: |context| Box::pin(send(context)), undone_at: None };
 
 async fn send(context: &Context<'_>) -> StepOutcome {
     let request: UserOnboardingRequest = context.request()?;

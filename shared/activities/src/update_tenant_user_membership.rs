@@ -18,35 +18,17 @@ pub static UPDATE_TENANT_USER_MEMBERSHIP: Activity = Activity {
 async fn update(context: &Context<'_>) -> StepOutcome {
     let request: UserOnboardingRequest = context.request()?;
     let user_id = context.input("user_id")?;
-    let permissions = if request.assign_default_permissions {
-        default_permissions(&request.role)
-    } else {
-        Default::default()
-    };
+    let permissions =
+        if request.assign_default_permissions { default_permissions(&request.role) } else { Default::default() };
     let key = context.effect().idempotency_key();
-    tenant::put_member(
-        context.downstream,
-        context.tenant_id(),
-        user_id,
-        &request.role,
-        permissions,
-        key,
-    )
-    .await?;
+    tenant::put_member(context.downstream, context.tenant_id(), user_id, &request.role, permissions, key).await?;
     Ok(json!({ "permissions": permissions }))
 }
 
 /// What a role may do unless somebody says otherwise; existing consumers know these strings.
 fn default_permissions(role: &str) -> &'static [&'static str] {
     match role {
-        "admin" => &[
-            "tenant:read",
-            "tenant:write",
-            "user:read",
-            "user:write",
-            "file:read",
-            "file:write",
-        ],
+        "admin" => &["tenant:read", "tenant:write", "user:read", "user:write", "file:read", "file:write"],
         "user" => &["tenant:read", "user:read", "file:read", "file:write"],
         _ => &["tenant:read"],
     }

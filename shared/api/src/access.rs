@@ -36,14 +36,8 @@ impl FromRequestParts<Api> for Caller {
             .ok_or_else(|| Problem::tenant_context("Say for which tenant: send one X-Tenant-ID header."))?;
         let user_id = single(&parts.headers, "x-user-id").map_err(Problem::malformed)?;
         let traceparent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
-        let traceparent = traceparent
-            .filter(|value| value.len() <= 64 && value.is_ascii())
-            .map(str::to_owned);
-        Ok(Self {
-            tenant_id,
-            user_id,
-            traceparent,
-        })
+        let traceparent = traceparent.filter(|value| value.len() <= 64 && value.is_ascii()).map(str::to_owned);
+        Ok(Self { tenant_id, user_id, traceparent })
     }
 }
 
@@ -56,8 +50,6 @@ fn single(headers: &HeaderMap, name: &str) -> Result<Option<String>, String> {
     }
     match value.to_str() {
         Ok(id) if is_plain_id(id) => Ok(Some(id.to_owned())),
-        _ => Err(format!(
-            "The header {name} must be 1 to 64 letters, digits, '-' or '_'."
-        )),
+        _ => Err(format!("The header {name} must be 1 to 64 letters, digits, '-' or '_'.")),
     }
 }

@@ -10,32 +10,20 @@ use crate::Problem;
 
 /// The body as JSON.
 pub(crate) async fn json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let media_type = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if media_type != "application/json" && !(media_type.starts_with("application/") && media_type.ends_with("+json")) {
         return Err(Problem::unsupported_media_type());
     }
     let bytes = match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(collected) => collected.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
-            return Err(Problem::too_large(format!(
-                "The body is larger than {MAX_BODY_BYTES} bytes."
-            )));
+            return Err(Problem::too_large(format!("The body is larger than {MAX_BODY_BYTES} bytes.")));
         }
         Err(_) => return Err(Problem::malformed("The body did not arrive whole.")),
     };
     if depth(&bytes) > MAX_JSON_DEPTH {
-        return Err(Problem::malformed(format!(
-            "The body is nested deeper than {MAX_JSON_DEPTH} levels."
-        )));
+        return Err(Problem::malformed(format!("The body is nested deeper than {MAX_JSON_DEPTH} levels.")));
     }
     serde_json::from_slice(&bytes).map_err(|error| Problem::malformed(format!("The body is not JSON: {error}.")))
 }

@@ -30,18 +30,12 @@ async fn handle(
 
     let found = match &id {
         Some(id) => {
-            let events = api
-                .history
-                .events(&caller.tenant_id, id, cursor.unwrap_or_default(), page_size)
-                .await?;
+            let events = api.history.events(&caller.tenant_id, id, cursor.unwrap_or_default(), page_size).await?;
             events.ok_or_else(|| Problem::no_workflow(id))?
         }
         None => api.history.tenant_events(&caller.tenant_id, cursor, page_size).await?,
     };
-    let events = found.rows.into_iter().map(|row| HistoryEvent {
-        event: row.event,
-        workflow_id: row.execution_id,
-    });
+    let events = found.rows.into_iter().map(|row| HistoryEvent { event: row.event, workflow_id: row.execution_id });
     Ok(Json(HistoryResponse {
         workflow_id: id.unwrap_or_else(|| "unknown".to_owned()),
         events: events.collect(),

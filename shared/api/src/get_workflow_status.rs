@@ -25,21 +25,13 @@ async fn handle(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let record = api
-        .executions
-        .get(&caller.tenant_id, &id)
-        .await?
-        .ok_or_else(|| Problem::no_workflow(&id))?;
+    let record = api.executions.get(&caller.tenant_id, &id).await?.ok_or_else(|| Problem::no_workflow(&id))?;
     let etag = format!("\"{}\"", record.version);
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let mut response = if known.is_some_and(|known| known.split(',').any(|tag| tag.trim() == etag)) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let estimate = if record.status.is_open() {
-            estimate(&api, &record).await?
-        } else {
-            None
-        };
+        let estimate = if record.status.is_open() { estimate(&api, &record).await? } else { None };
         Json(body(record, estimate)).into_response()
     };
     if let Ok(etag) = HeaderValue::from_str(&etag) {
@@ -63,11 +55,7 @@ fn body(record: ExecutionRecord, estimated_completion: Option<Timestamp>) -> Sta
     };
     // All steps can be over before the end is: only completion is 100.
     let share = 100.0 * progress.completed_steps as f32 / progress.total_steps.max(1) as f32;
-    let percentage = if record.status == Status::Completed {
-        100.0
-    } else {
-        share.min(99.0)
-    };
+    let percentage = if record.status == Status::Completed { 100.0 } else { share.min(99.0) };
     StatusResponse {
         workflow_id: record.id,
         workflow_type: record.kind.to_string(),

@@ -18,10 +18,7 @@ pub(crate) struct Query {
 
 impl Query {
     pub(crate) fn new(parameters: HashMap<String, String>) -> Self {
-        Self {
-            parameters,
-            bad: Vec::new(),
-        }
+        Self { parameters, bad: Vec::new() }
     }
 
     /// A parameter, parsed; `expected` says what would be right.
@@ -36,32 +33,20 @@ impl Query {
 
     pub(crate) fn page_size(&mut self) -> u32 {
         let parse = |text: &str| text.parse().ok().filter(|size| (1..=MAX_PAGE_SIZE).contains(size));
-        self.get("page_size", parse, &format!("1 to {MAX_PAGE_SIZE}"))
-            .unwrap_or(DEFAULT_PAGE_SIZE)
+        self.get("page_size", parse, &format!("1 to {MAX_PAGE_SIZE}")).unwrap_or(DEFAULT_PAGE_SIZE)
     }
 
     /// Where a page token says to go on; the token must have been made for the same `scope`.
     pub(crate) fn cursor(&mut self, scope: &str) -> Option<u64> {
-        self.get(
-            "page_token",
-            |token| open(token, scope),
-            "a next_page_token of this very list",
-        )
+        self.get("page_token", |token| open(token, scope), "a next_page_token of this very list")
     }
 
     pub(crate) fn bad(&mut self, name: &str, detail: impl Into<String>) {
-        self.bad.push(BadField {
-            pointer: format!("/query/{name}"),
-            detail: detail.into(),
-        });
+        self.bad.push(BadField { pointer: format!("/query/{name}"), detail: detail.into() });
     }
 
     pub(crate) fn finish(self) -> Result<(), Problem> {
-        if self.bad.is_empty() {
-            Ok(())
-        } else {
-            Err(Problem::invalid(self.bad))
-        }
+        if self.bad.is_empty() { Ok(()) } else { Err(Problem::invalid(self.bad)) }
     }
 }
 

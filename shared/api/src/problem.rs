@@ -39,176 +39,80 @@ impl Problem {
         detail: impl Into<String>,
     ) -> Self {
         let detail = detail.into();
-        Self {
-            status,
-            code,
-            error_type,
-            title,
-            detail,
-            errors: vec![],
-            workflow_id: None,
-            retry_after_seconds: None,
-        }
+        Self { status, code, error_type, title, detail, errors: vec![], workflow_id: None, retry_after_seconds: None }
     }
 
     pub(crate) fn malformed(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            ErrorName::InvalidInput,
-            "Validation",
-            "Malformed request",
-            detail,
-        )
+        Self::new(StatusCode::BAD_REQUEST, ErrorName::InvalidInput, "Validation", "Malformed request", detail)
     }
 
     pub(crate) fn tenant_context(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            ErrorName::InvalidInput,
-            "TenantContext",
-            "No usable tenant",
-            detail,
-        )
+        Self::new(StatusCode::BAD_REQUEST, ErrorName::InvalidInput, "TenantContext", "No usable tenant", detail)
     }
 
     pub(crate) fn invalid(errors: Vec<BadField>) -> Self {
         let named: Vec<&str> = errors.iter().map(|error| error.pointer.as_str()).collect();
-        let detail = format!(
-            "{} cannot be used: {}",
-            if named.len() == 1 { "A field" } else { "Fields" },
-            named.join(", ")
-        );
+        let detail =
+            format!("{} cannot be used: {}", if named.len() == 1 { "A field" } else { "Fields" }, named.join(", "));
         let status = StatusCode::UNPROCESSABLE_ENTITY;
-        Self {
-            errors,
-            ..Self::new(status, ErrorName::InvalidInput, "Validation", "Invalid fields", detail)
-        }
+        Self { errors, ..Self::new(status, ErrorName::InvalidInput, "Validation", "Invalid fields", detail) }
     }
 
     pub(crate) fn key_reused() -> Self {
         let detail = "This Idempotency-Key came with another body before.";
         let status = StatusCode::UNPROCESSABLE_ENTITY;
-        Self::new(
-            status,
-            ErrorName::InvalidInput,
-            "UnprocessableEntity",
-            "Idempotency-Key reused",
-            detail,
-        )
+        Self::new(status, ErrorName::InvalidInput, "UnprocessableEntity", "Idempotency-Key reused", detail)
     }
 
     pub(crate) fn unauthenticated(detail: impl Into<String>) -> Self {
         let status = StatusCode::UNAUTHORIZED;
-        Self::new(
-            status,
-            ErrorName::AccessDenied,
-            "Authentication",
-            "Not authenticated",
-            detail,
-        )
+        Self::new(status, ErrorName::AccessDenied, "Authentication", "Not authenticated", detail)
     }
 
     pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::FORBIDDEN,
-            ErrorName::AccessDenied,
-            "Authorization",
-            "Not allowed",
-            detail,
-        )
+        Self::new(StatusCode::FORBIDDEN, ErrorName::AccessDenied, "Authorization", "Not allowed", detail)
     }
 
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            ErrorName::NotFound,
-            "NotFound",
-            "Not found",
-            detail,
-        )
+        Self::new(StatusCode::NOT_FOUND, ErrorName::NotFound, "NotFound", "Not found", detail)
     }
 
     /// A missing execution and one of another tenant answer the same.
     pub(crate) fn no_workflow(id: &str) -> Self {
-        Self {
-            workflow_id: Some(id.to_owned()),
-            ..Self::not_found("There is no such workflow.")
-        }
+        Self { workflow_id: Some(id.to_owned()), ..Self::not_found("There is no such workflow.") }
     }
 
     pub(crate) fn conflict(id: &str, detail: impl Into<String>) -> Self {
-        let problem = Self::new(
-            StatusCode::CONFLICT,
-            ErrorName::Conflict,
-            "Conflict",
-            "Not possible now",
-            detail,
-        );
-        Self {
-            workflow_id: Some(id.to_owned()),
-            ..problem
-        }
+        let problem = Self::new(StatusCode::CONFLICT, ErrorName::Conflict, "Conflict", "Not possible now", detail);
+        Self { workflow_id: Some(id.to_owned()), ..problem }
     }
 
     pub(crate) fn method_not_allowed() -> Self {
         let detail = "This path does not take this method; see the Allow header.";
         let status = StatusCode::METHOD_NOT_ALLOWED;
-        Self::new(
-            status,
-            ErrorName::InvalidInput,
-            "Validation",
-            "Method not allowed",
-            detail,
-        )
+        Self::new(status, ErrorName::InvalidInput, "Validation", "Method not allowed", detail)
     }
 
     pub(crate) fn too_large(detail: impl Into<String>) -> Self {
         let status = StatusCode::PAYLOAD_TOO_LARGE;
-        Self::new(
-            status,
-            ErrorName::PayloadTooLarge,
-            "Validation",
-            "Body too large",
-            detail,
-        )
+        Self::new(status, ErrorName::PayloadTooLarge, "Validation", "Body too large", detail)
     }
 
     pub(crate) fn unsupported_media_type() -> Self {
         let detail = "The body must be JSON: send Content-Type: application/json.";
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        Self::new(
-            status,
-            ErrorName::InvalidInput,
-            "Validation",
-            "Unsupported content type",
-            detail,
-        )
+        Self::new(status, ErrorName::InvalidInput, "Validation", "Unsupported content type", detail)
     }
 
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        let problem = Self::new(
-            status,
-            ErrorName::ServiceUnavailable,
-            "Unavailable",
-            "Not available now",
-            detail,
-        );
-        Self {
-            retry_after_seconds: Some(5),
-            ..problem
-        }
+        let problem = Self::new(status, ErrorName::ServiceUnavailable, "Unavailable", "Not available now", detail);
+        Self { retry_after_seconds: Some(5), ..problem }
     }
 
     pub(crate) fn internal() -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
-        Self::new(
-            status,
-            ErrorName::Internal,
-            "Internal",
-            "Internal error",
-            "Something went wrong on our side.",
-        )
+        Self::new(status, ErrorName::Internal, "Internal", "Internal error", "Something went wrong on our side.")
     }
 
     /// The document.
@@ -225,10 +129,7 @@ impl Problem {
             "error": { "message": self.detail, "type": self.error_type },
         });
         if !self.errors.is_empty() {
-            let errors = self
-                .errors
-                .iter()
-                .map(|bad| json!({ "pointer": bad.pointer, "detail": bad.detail }));
+            let errors = self.errors.iter().map(|bad| json!({ "pointer": bad.pointer, "detail": bad.detail }));
             document["errors"] = errors.collect();
         }
         if let Some(id) = &self.workflow_id {
@@ -243,15 +144,11 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
         if let Some(seconds) = self.retry_after_seconds {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             let bearer = HeaderValue::from_static("Bearer");
-            response
-                .headers_mut()
-                .insert(HeaderName::from_static("www-authenticate"), bearer);
+            response.headers_mut().insert(HeaderName::from_static("www-authenticate"), bearer);
         }
         response.extensions_mut().insert(self);
         response

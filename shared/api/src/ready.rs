@@ -34,13 +34,5 @@ async fn handle(State(api): State<Api>) -> Response {
         "timestamp": api.clock.now(),
         "checks": { "engine": engine.is_ok(), "store": store.is_ok(), "services": services },
     });
-    (
-        if is_ready {
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        },
-        Json(body),
-    )
-        .into_response()
+    (if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body)).into_response()
 }

@@ -35,10 +35,7 @@ async fn around(State(api): State<Api>, request: Request, next: Next) -> Respons
         let document = problem.document(&instance, &request_id).to_string();
         let (mut parts, _) = response.into_parts();
         parts.headers.remove(header::CONTENT_LENGTH);
-        parts.headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response = Response::from_parts(parts, document.into());
     }
     let headers = response.headers_mut();

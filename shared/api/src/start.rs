@@ -44,9 +44,7 @@ pub(crate) async fn start(api: &Api, headers: &HeaderMap, start: Start) -> Resul
     let record = wait_for_end(api, &tenant_id, record, seconds).await?;
     let mut answer = answer(&record);
     let applied = HeaderValue::from_str(&format!("wait={seconds}")).unwrap_or(HeaderValue::from_static("wait"));
-    answer
-        .headers_mut()
-        .insert(HeaderName::from_static("preference-applied"), applied);
+    answer.headers_mut().insert(HeaderName::from_static("preference-applied"), applied);
     Ok(answer)
 }
 
@@ -72,13 +70,7 @@ async fn create(api: &Api, new: NewExecution) -> Result<Created, Problem> {
 }
 
 fn new_execution(api: &Api, start: Start, idempotency: Option<IdempotencyKey>) -> Result<NewExecution, Problem> {
-    let Start {
-        kind,
-        caller,
-        request,
-        options,
-        ..
-    } = start;
+    let Start { kind, caller, request, options, .. } = start;
     let workflow = workflows::workflow(kind).ok_or_else(Problem::internal)?;
     let now = api.clock.now();
     let id = kind.new_execution_id(now);
@@ -110,11 +102,7 @@ fn new_execution(api: &Api, start: Start, idempotency: Option<IdempotencyKey>) -
         request,
         idempotency,
         progress,
-        history: vec![NewEvent {
-            event_type: EventType::WorkflowExecutionStarted,
-            at: now,
-            details,
-        }],
+        history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at: now, details }],
         journal: Vec::new(),
         closes_cancel_window: false,
     };
@@ -133,11 +121,7 @@ async fn wait_for_end(
     while record.status.is_open() && api.clock.now() < deadline {
         clock::sleep_until(&*api.clock, clock::after(&*api.clock, pause).min(deadline)).await;
         pause = (pause * 2).min(Duration::from_millis(250));
-        record = api
-            .executions
-            .get(tenant_id, &record.id)
-            .await?
-            .ok_or_else(Problem::internal)?;
+        record = api.executions.get(tenant_id, &record.id).await?.ok_or_else(Problem::internal)?;
     }
     Ok(record)
 }
@@ -153,11 +137,7 @@ fn answer(record: &ExecutionRecord) -> Response {
         started_at: record.started_at,
         status_url: status_url.clone(),
     };
-    let status = if record.status.is_open() {
-        StatusCode::ACCEPTED
-    } else {
-        StatusCode::OK
-    };
+    let status = if record.status.is_open() { StatusCode::ACCEPTED } else { StatusCode::OK };
     let mut response = (status, Json(body)).into_response();
     let headers = response.headers_mut();
     if let Ok(url) = HeaderValue::from_str(&status_url) {
@@ -181,30 +161,20 @@ fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
 fn idempotency_key(headers: &HeaderMap, route: &str, body: &Value) -> Result<Option<IdempotencyKey>, Problem> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
-    let key = value
-        .to_str()
-        .ok()
-        .filter(|key| (1..=MAX_IDEMPOTENCY_KEY_CHARS).contains(&key.len()));
+    let key = value.to_str().ok().filter(|key| (1..=MAX_IDEMPOTENCY_KEY_CHARS).contains(&key.len()));
     let (Some(key), None) = (key, values.next()) else {
         let detail = format!("Send one Idempotency-Key of 1 to {MAX_IDEMPOTENCY_KEY_CHARS} ASCII characters.");
         return Err(Problem::malformed(detail));
     };
     let body_hash = sha256_hex(canonical(body).to_string().as_bytes());
-    Ok(Some(IdempotencyKey {
-        route: route.to_owned(),
-        key: key.to_owned(),
-        body_hash,
-    }))
+    Ok(Some(IdempotencyKey { route: route.to_owned(), key: key.to_owned(), body_hash }))
 }
 
 /// The same JSON with all keys in order, whatever order the map type keeps.
 fn canonical(value: &Value) -> Value {
     match value {
         Value::Object(object) => {
-            let mut entries: Vec<_> = object
-                .iter()
-                .map(|(key, value)| (key.clone(), canonical(value)))
-                .collect();
+            let mut entries: Vec<_> = object.iter().map(|(key, value)| (key.clone(), canonical(value))).collect();
             entries.sort_by(|(left, _), (right, _)| left.cmp(right));
             Value::Object(entries.into_iter().collect())
         }

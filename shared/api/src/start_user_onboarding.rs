@@ -26,12 +26,7 @@ pub(crate) fn route() -> Router<Api> {
 async fn handle(State(api): State<Api>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let request = body::json(&headers, body).await?;
     let mut fields = Fields::new(&request);
-    fields.text_like(
-        "user_email",
-        1..=MAX_EMAIL_CHARS,
-        is_email,
-        "an e-mail address, like user@example.com",
-    );
+    fields.text_like("user_email", 1..=MAX_EMAIL_CHARS, is_email, "an e-mail address, like user@example.com");
     fields.text("user_name", 1..=MAX_NAME_CHARS);
     let tenant_id = fields.text_like("tenant_id", 1..=64, is_plain_id, "letters, digits, '-' or '_'");
     fields.text_like("role", 1..=MAX_ROLE_CHARS, is_plain_id, "letters, digits, '-' or '_'");
@@ -44,9 +39,7 @@ async fn handle(State(api): State<Api>, caller: Caller, headers: HeaderMap, body
     fields.flag("assign_default_permissions");
     fields.finish()?;
     if tenant_id != caller.tenant_id {
-        return Err(Problem::forbidden(
-            "The body's tenant_id is not the tenant of the X-Tenant-ID header.",
-        ));
+        return Err(Problem::forbidden("The body's tenant_id is not the tenant of the X-Tenant-ID header."));
     }
     start(
         &api,

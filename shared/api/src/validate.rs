@@ -17,10 +17,7 @@ pub(crate) struct Fields<'a> {
 impl<'a> Fields<'a> {
     pub(crate) fn new(body: &'a Value) -> Self {
         let object = body.as_object();
-        let mut fields = Self {
-            object,
-            bad: Vec::new(),
-        };
+        let mut fields = Self { object, bad: Vec::new() };
         if object.is_none() {
             fields.bad("", "must be an object");
         }
@@ -79,32 +76,18 @@ impl<'a> Fields<'a> {
 
     /// All is well, or a problem that names every bad field.
     pub(crate) fn finish(self) -> Result<(), Problem> {
-        if self.bad.is_empty() {
-            Ok(())
-        } else {
-            Err(Problem::invalid(self.bad))
-        }
+        if self.bad.is_empty() { Ok(()) } else { Err(Problem::invalid(self.bad)) }
     }
 
     fn bad(&mut self, name: &str, detail: impl Into<String>) {
-        let pointer = if name.is_empty() {
-            String::new()
-        } else {
-            format!("/{name}")
-        };
-        self.bad.push(BadField {
-            pointer,
-            detail: detail.into(),
-        });
+        let pointer = if name.is_empty() { String::new() } else { format!("/{name}") };
+        self.bad.push(BadField { pointer, detail: detail.into() });
     }
 }
 
 /// Whether it is an address that mail can be sent to: `local@domain.tld`, no display name, no literal.
 pub(crate) fn is_email(text: &str) -> bool {
-    let options = Options::default()
-        .with_required_tld()
-        .without_display_text()
-        .without_domain_literal();
+    let options = Options::default().with_required_tld().without_display_text().without_domain_literal();
     EmailAddress::parse_with_options(text, options).is_ok()
 }
 
@@ -125,23 +108,12 @@ mod tests {
 
     #[test]
     fn e_mail_addresses() {
-        for good in [
-            "user@example.com",
-            "a.b+c@sub.example.org",
-            "o'neil@example.ie",
-            "ü@example.de",
-        ] {
+        for good in ["user@example.com", "a.b+c@sub.example.org", "o'neil@example.ie", "ü@example.de"] {
             assert!(is_email(good), "{good}");
         }
-        for bad in [
-            "user",
-            "user@",
-            "@example.com",
-            "user@localhost",
-            "a b@example.com",
-            "A <a@example.com>",
-            "a@b@c.de",
-        ] {
+        for bad in
+            ["user", "user@", "@example.com", "user@localhost", "a b@example.com", "A <a@example.com>", "a@b@c.de"]
+        {
             assert!(!is_email(bad), "{bad}");
         }
     }

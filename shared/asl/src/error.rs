@@ -19,22 +19,13 @@ pub(crate) struct Evaluation {
 
 impl StateError {
     pub(crate) fn new(error: &str, cause: impl Into<String>) -> Self {
-        Self {
-            error: Some(error.to_owned()),
-            cause: Some(cause.into()),
-            evaluation: None,
-        }
+        Self { error: Some(error.to_owned()), cause: Some(cause.into()), evaluation: None }
     }
 
     /// An evaluation error; the cause still lacks the words that name the state.
     pub(crate) fn evaluation(cause: impl Into<String>, location: Option<&str>) -> Self {
-        let evaluation = Evaluation {
-            location: location.map(str::to_owned),
-        };
-        Self {
-            evaluation: Some(evaluation),
-            ..Self::new("States.QueryEvaluationError", cause)
-        }
+        let evaluation = Evaluation { location: location.map(str::to_owned) };
+        Self { evaluation: Some(evaluation), ..Self::new("States.QueryEvaluationError", cause) }
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -119,25 +119,11 @@ pub enum Outcome {
 #[expect(missing_docs, reason = "the names are those of AWS's history")]
 pub enum Trace {
     /// `<state_type>StateEntered`
-    StateEntered {
-        state: String,
-        state_type: &'static str,
-        input: Value,
-    },
+    StateEntered { state: String, state_type: &'static str, input: Value },
     /// `<state_type>StateExited`
-    StateExited {
-        state: String,
-        state_type: &'static str,
-        output: Value,
-        assigned: Map<String, Value>,
-    },
+    StateExited { state: String, state_type: &'static str, output: Value, assigned: Map<String, Value> },
     /// `EvaluationFailed`
-    EvaluationFailed {
-        state: String,
-        error: String,
-        cause: String,
-        location: Option<String>,
-    },
+    EvaluationFailed { state: String, error: String, cause: String, location: Option<String> },
     /// Something that test cases are counted by.
     EdgeTaken(Edge),
 }
@@ -216,14 +202,7 @@ pub(crate) struct Visit<'a> {
 
 impl Visit<'_> {
     pub(crate) fn scope(&mut self, more: Option<(&str, Value)>) -> Scope<'_> {
-        Scope::new(
-            self.variables,
-            self.input,
-            self.context.clone(),
-            more,
-            self.now,
-            self.random,
-        )
+        Scope::new(self.variables, self.input, self.context.clone(), more, self.now, self.random)
     }
 }
 
@@ -242,11 +221,7 @@ impl Execution {
             commands: VecDeque::new(),
             outcome: None,
         };
-        let mut execution = Self {
-            definition,
-            at_rest,
-            traces: VecDeque::new(),
-        };
+        let mut execution = Self { definition, at_rest, traces: VecDeque::new() };
         let first = execution.definition.start_at().to_owned();
         let thread = Thread {
             state: String::new(),
@@ -265,13 +240,7 @@ impl Execution {
     pub fn handle_event(&mut self, event: Event, now: Timestamp) {
         let (Event::TaskSucceeded { id, .. } | Event::TaskFailed { id, .. }) = event;
         let waiting = |thread: &Thread| thread.waits_for == WaitsFor::Task(id);
-        let Some(key) = self
-            .at_rest
-            .threads
-            .iter()
-            .find(|(_, thread)| waiting(thread))
-            .map(|(key, _)| *key)
-        else {
+        let Some(key) = self.at_rest.threads.iter().find(|(_, thread)| waiting(thread)).map(|(key, _)| *key) else {
             return;
         };
         let Some(thread) = self.at_rest.threads.remove(&key) else {
@@ -295,13 +264,8 @@ impl Execution {
     /// Tells that time has passed: every Wait and every delay of a retry that is due ends.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         let due = |thread: &Thread| thread.due().is_some_and(|at| at <= now);
-        let keys: Vec<u64> = self
-            .at_rest
-            .threads
-            .iter()
-            .filter(|(_, thread)| due(thread))
-            .map(|(key, _)| *key)
-            .collect();
+        let keys: Vec<u64> =
+            self.at_rest.threads.iter().filter(|(_, thread)| due(thread)).map(|(key, _)| *key).collect();
         let definition = Arc::clone(&self.definition);
         for key in keys {
             let Some(thread) = self.at_rest.threads.remove(&key) else {
@@ -311,9 +275,9 @@ impl Execution {
                 continue;
             };
             let step = match (&state.kind, &thread.waits_for) {
-                (Kind::Task(task), _) => task
-                    .attempt(&mut self.visit(&thread, now))
-                    .map_or_else(Step::Failed, Step::Attempt),
+                (Kind::Task(task), _) => {
+                    task.attempt(&mut self.visit(&thread, now)).map_or_else(Step::Failed, Step::Attempt)
+                }
                 _ => {
                     let left = states::wait_is_over(state, &mut self.visit(&thread, now));
                     left.map_or_else(Step::Failed, Step::Leave)
@@ -350,11 +314,7 @@ impl Execution {
 
     /// Goes on where the snapshot was taken.
     pub fn restore(definition: Arc<Definition>, snapshot: Snapshot) -> Self {
-        Self {
-            definition,
-            at_rest: snapshot,
-            traces: VecDeque::new(),
-        }
+        Self { definition, at_rest: snapshot, traces: VecDeque::new() }
     }
 
     /// Carries out a step, and all that follow from it at once.
@@ -377,10 +337,7 @@ impl Execution {
             if entered > MAX_STATES_PER_EVENT {
                 let cause =
                     format!("More than {MAX_STATES_PER_EVENT} states were entered without waiting for anything.");
-                return self.end(Outcome::Failed {
-                    error: Some("States.Runtime".to_owned()),
-                    cause: Some(cause),
-                });
+                return self.end(Outcome::Failed { error: Some("States.Runtime".to_owned()), cause: Some(cause) });
             }
             self.at_rest.events += 1;
             let entered_event = self.at_rest.events;
@@ -459,10 +416,7 @@ impl Execution {
         self.traces.extend(leave.edge.map(Trace::EdgeTaken));
         self.traces.push_back(Trace::StateExited {
             state: thread.state.clone(),
-            state_type: self
-                .definition
-                .state(&thread.state)
-                .map_or("", |state| state.kind.name()),
+            state_type: self.definition.state(&thread.state).map_or("", |state| state.kind.name()),
             output: leave.output.clone(),
             assigned: leave.assigned.iter().cloned().collect(),
         });
@@ -486,32 +440,20 @@ impl Execution {
         if let Some((retrier, delay)) =
             next_retry(&task.retriers, &mut thread.retries, &error, &mut self.at_rest.random)
         {
-            self.traces.push_back(Trace::EdgeTaken(Edge::Retry {
-                state: thread.state.clone(),
-                retrier,
-            }));
+            self.traces.push_back(Trace::EdgeTaken(Edge::Retry { state: thread.state.clone(), retrier }));
             thread.waits_for = WaitsFor::Retry(now.checked_add(delay).unwrap_or(Timestamp::MAX));
             return None;
         }
         let Some((catcher_index, catcher)) = catcher(&task.catchers, &error) else {
             return self.fail_for_good(error);
         };
-        let edge = Edge::Catch {
-            state: thread.state.clone(),
-            catcher: catcher_index,
-        };
+        let edge = Edge::Catch { state: thread.state.clone(), catcher: catcher_index };
         let output = error.output();
         let more = Some(("errorOutput", output.clone()));
         let next = Some(catcher.next.clone());
         let mut visit = self.visit(thread, now);
         match states::leave(&mut visit, more, &catcher.assign, catcher.output.as_ref(), output, next) {
-            Ok(leave) => self.leave(
-                thread,
-                Leave {
-                    edge: Some(edge),
-                    ..leave
-                },
-            ),
+            Ok(leave) => self.leave(thread, Leave { edge: Some(edge), ..leave }),
             Err(error) => {
                 let error = self.name_state(thread, error);
                 self.fail_for_good(error)
@@ -540,10 +482,7 @@ impl Execution {
     }
 
     fn fail_for_good(&mut self, error: StateError) -> Option<(String, Value)> {
-        self.end(Outcome::Failed {
-            error: error.error,
-            cause: error.cause,
-        });
+        self.end(Outcome::Failed { error: error.error, cause: error.cause });
         None
     }
 
@@ -563,9 +502,7 @@ impl Execution {
     }
 
     fn trace_entry(&mut self, state: &State, thread: &Thread) {
-        self.traces.push_back(Trace::EdgeTaken(Edge::State {
-            state: thread.state.clone(),
-        }));
+        self.traces.push_back(Trace::EdgeTaken(Edge::State { state: thread.state.clone() }));
         self.traces.push_back(Trace::StateEntered {
             state: thread.state.clone(),
             state_type: state.kind.name(),

@@ -37,11 +37,7 @@ pub(crate) fn expression_text(string: &str) -> Option<&str> {
 impl Expression {
     pub(crate) fn compile(text: &str) -> Result<Self, jlens_core::Error> {
         let is_random = ["$random", "$uuid", "$shuffle"].iter().any(|name| text.contains(name));
-        Ok(Self {
-            text: text.to_owned(),
-            compiled: Jsonata::compile(text)?,
-            is_random,
-        })
+        Ok(Self { text: text.to_owned(), compiled: Jsonata::compile(text)?, is_random })
     }
 
     /// The value; undefined is an error.
@@ -98,10 +94,7 @@ impl Expression {
     }
 
     fn fail(&self, field: &str, what: &str) -> StateError {
-        let cause = format!(
-            "The JSONata expression '{}' specified for the field '{field}' {what}",
-            self.text
-        );
+        let cause = format!("The JSONata expression '{}' specified for the field '{field}' {what}", self.text);
         StateError::evaluation(cause, Some(field))
     }
 }
@@ -130,16 +123,9 @@ impl Template {
                 None => Self::Literal(value.clone()),
             },
             Value::Array(items) => {
-                let items: Vec<_> = items
-                    .iter()
-                    .enumerate()
-                    .map(|(i, item)| Self::compile(item, &format!("{at}/{i}"), bad))
-                    .collect();
-                if items.iter().all(Self::is_literal) {
-                    Self::Literal(value.clone())
-                } else {
-                    Self::Array(items)
-                }
+                let items: Vec<_> =
+                    items.iter().enumerate().map(|(i, item)| Self::compile(item, &format!("{at}/{i}"), bad)).collect();
+                if items.iter().all(Self::is_literal) { Self::Literal(value.clone()) } else { Self::Array(items) }
             }
             Value::Object(object) => {
                 let fields: Vec<_> = object
@@ -150,11 +136,7 @@ impl Template {
                     })
                     .collect();
                 let is_literal = fields.iter().all(|(_, field)| field.is_literal());
-                if is_literal {
-                    Self::Literal(value.clone())
-                } else {
-                    Self::Object(fields)
-                }
+                if is_literal { Self::Literal(value.clone()) } else { Self::Object(fields) }
             }
             _ => Self::Literal(value.clone()),
         }
@@ -165,11 +147,9 @@ impl Template {
         match self {
             Self::Literal(value) => Ok(value.clone()),
             Self::Expression(expression) => expression.evaluate(scope, field),
-            Self::Array(items) => items
-                .iter()
-                .enumerate()
-                .map(|(i, item)| item.evaluate(scope, &format!("{field}[{i}]")))
-                .collect(),
+            Self::Array(items) => {
+                items.iter().enumerate().map(|(i, item)| item.evaluate(scope, &format!("{field}[{i}]"))).collect()
+            }
             Self::Object(fields) => {
                 let mut object = Map::new();
                 for (name, value) in fields {

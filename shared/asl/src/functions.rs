@@ -19,21 +19,11 @@ type Answer = Result<Option<Value>, Error>;
 type Pure = fn(Arguments<'_>) -> Answer;
 
 static PURE: LazyLock<Bindings> = LazyLock::new(|| {
-    let functions: [(&str, usize, Pure); 5] = [
-        ("partition", 2, partition),
-        ("range", 3, range),
-        ("hash", 2, hash),
-        ("parse", 1, parse),
-        ("eval", 1, eval),
-    ];
-    functions
-        .into_iter()
-        .fold(Bindings::new(), |bindings, (name, arity, function)| {
-            bindings.function(
-                name,
-                HostFunction::new(arity, move |arguments, _| function(arguments)).without_input(),
-            )
-        })
+    let functions: [(&str, usize, Pure); 5] =
+        [("partition", 2, partition), ("range", 3, range), ("hash", 2, hash), ("parse", 1, parse), ("eval", 1, eval)];
+    functions.into_iter().fold(Bindings::new(), |bindings, (name, arity, function)| {
+        bindings.function(name, HostFunction::new(arity, move |arguments, _| function(arguments)).without_input())
+    })
 });
 
 /// The functions that depend on their arguments only.
@@ -59,13 +49,9 @@ pub(crate) fn with_random(bindings: Bindings, seed: u64) -> Bindings {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&random.next().to_be_bytes());
         bytes[8..].copy_from_slice(&random.next().to_be_bytes());
-        Ok(Some(json!(
-            uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
-        )))
+        Ok(Some(json!(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())))
     });
-    bindings
-        .function("random", random.without_input())
-        .function("uuid", uuid.without_input())
+    bindings.function("random", random.without_input()).function("uuid", uuid.without_input())
 }
 
 fn argument<'a>(arguments: Arguments<'a>, index: usize) -> Option<&'a Value> {
@@ -73,10 +59,7 @@ fn argument<'a>(arguments: Arguments<'a>, index: usize) -> Option<&'a Value> {
 }
 
 fn bad_argument(function: &str, index: usize, expected: &str) -> Error {
-    Error::new("D3141").with(
-        "message",
-        format!("argument {index} of function \"{function}\" must be {expected}"),
-    )
+    Error::new("D3141").with("message", format!("argument {index} of function \"{function}\" must be {expected}"))
 }
 
 /// `$partition(array, size)`: arrays of `size` items.
@@ -86,13 +69,9 @@ fn partition(arguments: Arguments<'_>) -> Answer {
         Some(single) => vec![single.clone()],
         None => return Ok(None),
     };
-    let size = argument(arguments, 1)
-        .and_then(Value::as_f64)
-        .filter(|size| *size >= 1.0);
+    let size = argument(arguments, 1).and_then(Value::as_f64).filter(|size| *size >= 1.0);
     let size = size.ok_or_else(|| bad_argument("partition", 2, "a positive integer"))? as usize;
-    Ok(Some(
-        items.chunks(size).map(|chunk| Value::Array(chunk.to_vec())).collect(),
-    ))
+    Ok(Some(items.chunks(size).map(|chunk| Value::Array(chunk.to_vec())).collect()))
 }
 
 /// `$range(first, last, step)`: both ends included.
@@ -107,21 +86,11 @@ fn range(arguments: Arguments<'_>) -> Answer {
     }
     let count = ((last - first) / step).floor() + 1.0;
     if count > MAX_RANGE_ITEMS as f64 {
-        return Err(bad_argument(
-            "range",
-            2,
-            &format!("at most {MAX_RANGE_ITEMS} steps away"),
-        ));
+        return Err(bad_argument("range", 2, &format!("at most {MAX_RANGE_ITEMS} steps away")));
     }
-    let items: Vec<Value> = (0..count.max(0.0) as i64)
-        .map(|i| json!((first + step * i as f64) as i64))
-        .collect();
+    let items: Vec<Value> = (0..count.max(0.0) as i64).map(|i| json!((first + step * i as f64) as i64)).collect();
     // JSONata's singletons stay JSONata's.
-    Ok(Some(if let [single] = items.as_slice() {
-        single.clone()
-    } else {
-        Value::Array(items)
-    }))
+    Ok(Some(if let [single] = items.as_slice() { single.clone() } else { Value::Array(items) }))
 }
 
 /// `$hash(data, algorithm)`: hex.
@@ -140,9 +109,7 @@ fn hash(arguments: Arguments<'_>) -> Answer {
         "SHA-512" => sha2::Sha512::digest(&data).to_vec(),
         _ => return Err(bad_argument("hash", 2, "one of MD5, SHA-1, SHA-256, SHA-384, SHA-512")),
     };
-    Ok(Some(json!(
-        digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-    )))
+    Ok(Some(json!(digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>())))
 }
 
 /// `$parse(text)`: the JSON value.

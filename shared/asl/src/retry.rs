@@ -35,9 +35,7 @@ pub(crate) fn next_retry(
     error: &StateError,
     random: &mut Random,
 ) -> Option<(usize, Duration)> {
-    let index = retriers
-        .iter()
-        .position(|retrier| error.matches(&retrier.error_equals))?;
+    let index = retriers.iter().position(|retrier| error.matches(&retrier.error_equals))?;
     let retrier = &retriers[index];
     used.resize(retriers.len(), 0);
     if used[index] >= retrier.max_attempts {
@@ -55,29 +53,18 @@ impl Retrier {
         // AWS's largest MaxDelaySeconds; without a cap of its own a rate soon leaves what a duration can hold.
         let cap = self.max_delay_seconds.unwrap_or(31_622_400) as f64;
         let seconds = (self.interval_seconds as f64 * self.backoff_rate.powi(exponent)).min(cap);
-        let seconds = if self.full_jitter {
-            seconds * random.fraction()
-        } else {
-            seconds
-        };
+        let seconds = if self.full_jitter { seconds * random.fraction() } else { seconds };
         Duration::from_micros((seconds * 1e6) as u64)
     }
 }
 
 /// The first catcher that names the error.
 pub(crate) fn catcher<'a>(catchers: &'a [Catcher], error: &StateError) -> Option<(usize, &'a Catcher)> {
-    catchers
-        .iter()
-        .enumerate()
-        .find(|(_, catcher)| error.matches(&catcher.error_equals))
+    catchers.iter().enumerate().find(|(_, catcher)| error.matches(&catcher.error_equals))
 }
 
 /// The value of a field of `ErrorEquals`.
 pub(crate) fn error_names(value: &Value) -> Option<Vec<String>> {
-    let names: Option<Vec<_>> = value
-        .as_array()?
-        .iter()
-        .map(|name| name.as_str().map(str::to_owned))
-        .collect();
+    let names: Option<Vec<_>> = value.as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect();
     names.filter(|names| !names.is_empty())
 }

@@ -55,10 +55,6 @@ impl<'a> Scope<'a> {
         for (name, value) in variables {
             bindings = bindings.var(name.clone(), value.clone());
         }
-        Self {
-            bindings: bindings.var("states", states),
-            now,
-            random,
-        }
+        Self { bindings: bindings.var("states", states), now, random }
     }
 }

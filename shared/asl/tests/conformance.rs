@@ -34,10 +34,7 @@ struct Tally {
 
 #[expect(clippy::disallowed_methods, reason = "a test's own switch")]
 fn main() -> ExitCode {
-    let beside = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../../shared/conformance/asl-jsonata.json"
-    );
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/conformance/asl-jsonata.json");
     let file = std::env::var("ASL_CONFORMANCE").unwrap_or_else(|_| beside.to_owned());
     let Ok(text) = std::fs::read_to_string(&file) else {
         println!("no recorded cases here (ASL_CONFORMANCE names a file of them): nothing to compare with");
@@ -49,9 +46,7 @@ fn main() -> ExitCode {
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     for vector in suite["vectors"].as_array().expect("the suite has vectors") {
         let name = vector["name"].as_str().unwrap_or_default();
-        let tally = areas
-            .entry(vector["area"].as_str().unwrap_or("none").to_owned())
-            .or_default();
+        let tally = areas.entry(vector["area"].as_str().unwrap_or("none").to_owned()).or_default();
         match verdict(vector) {
             Verdict::Passed => tally.passed += 1,
             Verdict::Failed(_) if KNOWN.iter().any(|(known, _)| *known == name) => tally.out_of_scope += 1,
@@ -67,12 +62,7 @@ fn main() -> ExitCode {
         }
     }
     for (area, tally) in &areas {
-        let Tally {
-            passed,
-            failed,
-            not_built,
-            out_of_scope,
-        } = tally;
+        let Tally { passed, failed, not_built, out_of_scope } = tally;
         println!("{area}: {passed} passed, {failed} failed, {not_built} not built yet, {out_of_scope} out of scope");
     }
     for (reason, count) in reasons {
@@ -81,11 +71,7 @@ fn main() -> ExitCode {
     let passed: usize = areas.values().map(|tally| tally.passed).sum();
     let failed: usize = areas.values().map(|tally| tally.failed).sum();
     println!("{passed} passed, {failed} failed");
-    if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn verdict(vector: &Value) -> Verdict {
@@ -96,9 +82,7 @@ fn verdict(vector: &Value) -> Verdict {
     if let Some(reason) = out_of_scope(vector) {
         return Verdict::OutOfScope(reason);
     }
-    if any_state(&vector["definition"], &|state| {
-        matches!(state["Type"].as_str(), Some("Map" | "Parallel"))
-    }) {
+    if any_state(&vector["definition"], &|state| matches!(state["Type"].as_str(), Some("Map" | "Parallel"))) {
         return Verdict::NotBuilt;
     }
     let verdict = match vector["kind"].as_str() {
@@ -114,11 +98,7 @@ fn verdict(vector: &Value) -> Verdict {
 fn out_of_scope(vector: &Value) -> Option<&'static str> {
     let definition = &vector["definition"];
     let resource = |part: &'static str| {
-        any_state(definition, &|state| {
-            state["Resource"]
-                .as_str()
-                .is_some_and(|resource| resource.contains(part))
-        })
+        any_state(definition, &|state| state["Resource"].as_str().is_some_and(|resource| resource.contains(part)))
     };
     if vector["kind"] == "state" {
         return Some("single states under inspection");
@@ -172,24 +152,14 @@ fn validate(expected: &Value, text: &str) -> Result<(), String> {
         return Err(format!("{status}, expected {}: {diagnostics}", expected["status"]));
     }
     let found: Vec<_> = diagnostics.0.iter().map(|found| found.code.as_str()).collect();
-    let wanted: Vec<_> = expected["diagnostics"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|d| d["code"].as_str().unwrap_or(""))
-        .collect();
+    let wanted: Vec<_> =
+        expected["diagnostics"].as_array().into_iter().flatten().map(|d| d["code"].as_str().unwrap_or("")).collect();
     if found != wanted {
         return Err(format!("diagnostics {found:?}, expected {wanted:?}"));
     }
-    for (found, wanted) in diagnostics
-        .0
-        .iter()
-        .zip(expected["diagnostics"].as_array().into_iter().flatten())
-    {
+    for (found, wanted) in diagnostics.0.iter().zip(expected["diagnostics"].as_array().into_iter().flatten()) {
         // A position in text that is no JSON is each parser's own.
-        let is_pointer = wanted["location"]
-            .as_str()
-            .is_some_and(|location| location.starts_with('/'));
+        let is_pointer = wanted["location"].as_str().is_some_and(|location| location.starts_with('/'));
         if is_pointer && wanted["location"] != found.location.as_str() {
             return Err(format!("location {}, expected {}", found.location, wanted["location"]));
         }
@@ -215,18 +185,9 @@ fn execution(vector: &Value, text: &str) -> Result<(), String> {
             }
         }
     }
-    compare(&vector["expected"], &actual).map_err(|at| {
-        format!(
-            "result differs at {at}:\n  expected {}\n  actual   {actual}",
-            vector["expected"]
-        )
-    })?;
-    let wanted: Vec<Value> = vector["events"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(recorded)
-        .collect();
+    compare(&vector["expected"], &actual)
+        .map_err(|at| format!("result differs at {at}:\n  expected {}\n  actual   {actual}", vector["expected"]))?;
+    let wanted: Vec<Value> = vector["events"].as_array().into_iter().flatten().filter_map(recorded).collect();
     for (index, wanted) in wanted.iter().enumerate() {
         let found = run.events.get(index).unwrap_or(&Value::Null);
         compare(wanted, found)
@@ -245,27 +206,15 @@ fn recorded(event: &Value) -> Option<Value> {
         return None;
     }
     let fields = ["type", "state", "input", "output", "assignedVariables", "error"];
-    Some(
-        fields
-            .iter()
-            .filter_map(|field| Some(((*field).to_owned(), event.get(*field)?.clone())))
-            .collect(),
-    )
+    Some(fields.iter().filter_map(|field| Some(((*field).to_owned(), event.get(*field)?.clone()))).collect())
 }
 
 fn traced(trace: Trace) -> Option<Value> {
     match trace {
-        Trace::StateEntered {
-            state,
-            state_type,
-            input,
-        } => Some(json!({ "type": format!("{state_type}StateEntered"), "state": state, "input": input })),
-        Trace::StateExited {
-            state,
-            state_type,
-            output,
-            assigned,
-        } => {
+        Trace::StateEntered { state, state_type, input } => {
+            Some(json!({ "type": format!("{state_type}StateEntered"), "state": state, "input": input }))
+        }
+        Trace::StateExited { state, state_type, output, assigned } => {
             let mut event = json!({ "type": format!("{state_type}StateExited"), "state": state, "output": output });
             if !assigned.is_empty() {
                 event["assignedVariables"] = Value::Object(assigned);
@@ -316,28 +265,13 @@ impl Run {
         let mut due: Vec<(Timestamp, Event)> = Vec::new();
         loop {
             while let Some(command) = execution.poll_command() {
-                if let Command::ScheduleTask {
-                    id,
-                    function,
-                    payload,
-                    timeout,
-                    heartbeat,
-                    ..
-                } = &command
-                {
+                if let Command::ScheduleTask { id, function, payload, timeout, heartbeat, .. } = &command {
                     let (delay, event) = answer(vector, &mut calls, *id, function, payload);
                     let limit = [*timeout, *heartbeat].into_iter().flatten().min();
                     due.push(match limit {
                         Some(limit) if delay >= limit => {
                             let error = "States.Timeout".to_owned();
-                            (
-                                now + limit,
-                                Event::TaskFailed {
-                                    id: *id,
-                                    error,
-                                    cause: String::new(),
-                                },
-                            )
+                            (now + limit, Event::TaskFailed { id: *id, error, cause: String::new() })
                         }
                         _ => (now + delay, event),
                     });
@@ -348,12 +282,7 @@ impl Run {
                 events.extend(traced(trace));
             }
             if let Some(outcome) = execution.outcome() {
-                return Self {
-                    outcome: outcome.clone(),
-                    events,
-                    told,
-                    commands,
-                };
+                return Self { outcome: outcome.clone(), events, told, commands };
             }
             let first = due.iter().map(|(at, _)| *at).min();
             let timer = execution.poll_timeout();
@@ -362,10 +291,8 @@ impl Run {
                 told.push((now, Told::Timeout));
                 execution.handle_timeout(now);
             } else {
-                let index = due
-                    .iter()
-                    .position(|(at, _)| Some(*at) == first)
-                    .expect("an execution waits for something");
+                let index =
+                    due.iter().position(|(at, _)| Some(*at) == first).expect("an execution waits for something");
                 let (at, event) = due.remove(index);
                 now = now.max(at);
                 told.push((now, Told::Event(event.clone())));
@@ -389,11 +316,7 @@ impl Run {
             }
         }
         commands.extend(std::iter::from_fn(|| execution.poll_command()));
-        if commands == self.commands {
-            Ok(())
-        } else {
-            Err("a replay gives other commands".to_owned())
-        }
+        if commands == self.commands { Ok(()) } else { Err("a replay gives other commands".to_owned()) }
     }
 }
 
@@ -432,27 +355,14 @@ fn answer(
             },
             payload => strip(payload).to_string(),
         };
-        Event::TaskFailed {
-            id,
-            error: text("error"),
-            cause,
-        }
+        Event::TaskFailed { id, error: text("error"), cause }
     } else if let Some(text) = entry.get("return_text") {
         let times = text["times"].as_u64().unwrap_or_default() as usize;
-        Event::TaskSucceeded {
-            id,
-            result: json!(text["repeat"].as_str().unwrap_or_default().repeat(times)),
-        }
+        Event::TaskSucceeded { id, result: json!(text["repeat"].as_str().unwrap_or_default().repeat(times)) }
     } else if let Some(value) = entry.get("return") {
-        Event::TaskSucceeded {
-            id,
-            result: value.clone(),
-        }
+        Event::TaskSucceeded { id, result: value.clone() }
     } else {
-        Event::TaskSucceeded {
-            id,
-            result: payload.clone(),
-        }
+        Event::TaskSucceeded { id, result: payload.clone() }
     };
     (delay, event)
 }
@@ -461,11 +371,7 @@ fn answer(
 fn sample(pattern: &Value) -> String {
     match pattern {
         Value::Object(object) if object.contains_key("$like") => {
-            let pieces = object["$like"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str);
+            let pieces = object["$like"].as_array().into_iter().flatten().filter_map(Value::as_str);
             pieces.collect::<Vec<_>>().join("x")
         }
         Value::Object(object) if object.contains_key("$json") => strip(&object["$json"]).to_string(),
@@ -477,10 +383,7 @@ fn sample(pattern: &Value) -> String {
 fn strip(pattern: &Value) -> Value {
     match pattern {
         Value::Object(object) if object.contains_key("$any") => json!("x"),
-        Value::Object(object) => object
-            .iter()
-            .map(|(name, value)| (name.clone(), strip(value)))
-            .collect(),
+        Value::Object(object) => object.iter().map(|(name, value)| (name.clone(), strip(value))).collect(),
         Value::Array(items) => items.iter().map(strip).collect(),
         other => other.clone(),
     }
@@ -496,17 +399,8 @@ fn compare(pattern: &Value, value: &Value) -> Result<(), String> {
     match (pattern, value) {
         (Value::Object(object), _) if object.len() == 1 && object.contains_key("$any") => Ok(()),
         (Value::Object(object), _) if object.len() == 1 && object.contains_key("$like") => {
-            let pieces: Vec<_> = object["$like"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .collect();
-            if value.as_str().is_some_and(|text| is_like(&pieces, text)) {
-                Ok(())
-            } else {
-                differs()
-            }
+            let pieces: Vec<_> = object["$like"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            if value.as_str().is_some_and(|text| is_like(&pieces, text)) { Ok(()) } else { differs() }
         }
         (Value::Object(object), _) if object.len() == 1 && object.contains_key("$json") => {
             match value.as_str().and_then(|text| serde_json::from_str(text).ok()) {
@@ -558,7 +452,5 @@ fn is_like(pieces: &[&str], text: &str) -> bool {
 fn unnumbered(text: &str) -> String {
     let mut parts = text.split("event id #");
     let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |all, part| {
-        all + "event id #N" + part.trim_start_matches(|c: char| c.is_ascii_digit())
-    })
+    parts.fold(first, |all, part| all + "event id #N" + part.trim_start_matches(|c: char| c.is_ascii_digit()))
 }

@@ -100,10 +100,7 @@ pub fn spawn<F>(clock: &SharedClock, future: F) -> tokio::task::JoinHandle<()>
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let guarded = Guarded {
-        busy: clock.busy(),
-        future: Box::pin(future),
-    };
+    let guarded = Guarded { busy: clock.busy(), future: Box::pin(future) };
     tokio::spawn(guarded)
 }
 

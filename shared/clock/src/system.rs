@@ -17,10 +17,7 @@ impl Clock for SystemClock {
         Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that waits on the machine's clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place that waits on the machine's clock")]
     fn alarm(&self, at: Timestamp) -> BoxFuture<'static, ()> {
         let left = at.duration_since(self.now());
         Box::pin(tokio::time::sleep(left.try_into().unwrap_or_default()))

@@ -56,12 +56,7 @@ impl Clock for VirtualClock {
         let id = state.next_id;
         state.next_id += 1;
         state.alarms.insert((at, id), None);
-        Box::pin(Alarm {
-            inner: Arc::clone(&self.0),
-            at,
-            id,
-            done: false,
-        })
+        Box::pin(Alarm { inner: Arc::clone(&self.0), at, id, done: false })
     }
 
     fn busy(&self) -> Busy {
@@ -188,12 +183,7 @@ mod tests {
     #[tokio::test]
     async fn a_deadline_ends_a_sleep_inside_it() {
         let (_, clock) = clock();
-        let outcome = timeout(
-            &*clock,
-            Duration::from_secs(10),
-            sleep(&*clock, Duration::from_secs(45)),
-        )
-        .await;
+        let outcome = timeout(&*clock, Duration::from_secs(10), sleep(&*clock, Duration::from_secs(45))).await;
         assert_eq!((outcome, clock.now().as_second()), (None, 10));
         // The guard is back: a further sleep works the same way.
         sleep(&*clock, Duration::from_secs(5)).await;

@@ -30,12 +30,7 @@ impl EffectScope<'_> {
 
     fn digest(&self, purpose: &[u8]) -> [u8; 32] {
         let mut hasher = Sha256::new();
-        for part in [
-            purpose,
-            self.tenant_id.as_bytes(),
-            self.scope.as_bytes(),
-            self.step.as_bytes(),
-        ] {
+        for part in [purpose, self.tenant_id.as_bytes(), self.scope.as_bytes(), self.step.as_bytes()] {
             // Length-prefixed: ("a", "bc") and ("ab", "c") are different effects.
             hasher.update((part.len() as u64).to_be_bytes());
             hasher.update(part);
@@ -59,27 +54,13 @@ mod tests {
 
     #[test]
     fn keys_depend_on_every_part_and_on_nothing_else() {
-        let scope = EffectScope {
-            tenant_id: "t",
-            scope: "e",
-            step: "S",
-        };
+        let scope = EffectScope { tenant_id: "t", scope: "e", step: "S" };
         assert_eq!(scope.idempotency_key(), scope.clone().idempotency_key());
         assert_eq!(scope.idempotency_key().len(), 64);
         for other in [
-            EffectScope {
-                tenant_id: "te",
-                scope: "",
-                ..scope.clone()
-            },
-            EffectScope {
-                step: "T",
-                ..scope.clone()
-            },
-            EffectScope {
-                scope: "f",
-                ..scope.clone()
-            },
+            EffectScope { tenant_id: "te", scope: "", ..scope.clone() },
+            EffectScope { step: "T", ..scope.clone() },
+            EffectScope { scope: "f", ..scope.clone() },
         ] {
             assert_ne!(scope.idempotency_key(), other.idempotency_key());
             assert_ne!(scope.chosen_id(), other.chosen_id());

@@ -82,10 +82,7 @@ impl ErrorName {
 
     /// Whether trying the same thing again can help; the standard retrier of the state machines lists exactly these.
     pub fn is_retryable(self) -> bool {
-        matches!(
-            self,
-            Self::ServiceUnavailable | Self::ServiceTimeout | Self::ServiceThrottled
-        )
+        matches!(self, Self::ServiceUnavailable | Self::ServiceTimeout | Self::ServiceThrottled)
     }
 }
 
@@ -131,13 +128,7 @@ pub struct ActivityError {
 impl ActivityError {
     /// An error with one of our names and a message.
     pub fn new(name: ErrorName, message: impl Into<String>) -> Self {
-        Self {
-            error: name.to_string(),
-            cause: Box::new(Cause {
-                message: message.into(),
-                ..Cause::default()
-            }),
-        }
+        Self { error: name.to_string(), cause: Box::new(Cause { message: message.into(), ..Cause::default() }) }
     }
 
     /// The cause as it travels: JSON text.

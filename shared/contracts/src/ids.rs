@@ -25,13 +25,8 @@ pub enum WorkflowKind {
 
 impl WorkflowKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
-        Self::UserOnboarding,
-        Self::TenantSwitching,
-        Self::DataMigration,
-        Self::BulkOperation,
-        Self::Compliance,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::UserOnboarding, Self::TenantSwitching, Self::DataMigration, Self::BulkOperation, Self::Compliance];
 
     /// The name in lists and ids, e.g. `user_onboarding`.
     pub fn as_str(self) -> &'static str {
@@ -61,10 +56,7 @@ impl FromStr for WorkflowKind {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == name)
-            .ok_or_else(|| UnknownName(name.to_owned()))
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name).ok_or_else(|| UnknownName(name.to_owned()))
     }
 }
 
@@ -93,10 +85,7 @@ fn uuid_v7(now: Timestamp) -> Uuid {
 
 /// Whether `id` has the form of a tenant or user id: 1 to 64 of `[A-Za-z0-9_-]`.
 pub fn is_plain_id(id: &str) -> bool {
-    (1..=64).contains(&id.len())
-        && id
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
 #[cfg(test)]
@@ -107,10 +96,7 @@ mod tests {
     fn the_longest_execution_id_fits_every_engine() {
         for kind in WorkflowKind::ALL {
             let id = kind.new_execution_id(Timestamp::UNIX_EPOCH);
-            assert!(
-                id.len() < 80 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'),
-                "{id}"
-            );
+            assert!(id.len() < 80 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'), "{id}");
             assert_eq!(kind.as_str().parse(), Ok(kind));
         }
     }

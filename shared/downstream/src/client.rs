@@ -64,20 +64,10 @@ impl Endpoints {
             .zip(urls)
             .filter_map(|(service, url)| {
                 let problem = check(url).err()?;
-                Some((
-                    service,
-                    InvalidEndpoint {
-                        url: url.to_owned(),
-                        problem,
-                    },
-                ))
+                Some((service, InvalidEndpoint { url: url.to_owned(), problem }))
             })
             .collect();
-        if bad.is_empty() {
-            Ok(Self(urls.map(|url| url.trim_end_matches('/').to_owned())))
-        } else {
-            Err(bad)
-        }
+        if bad.is_empty() { Ok(Self(urls.map(|url| url.trim_end_matches('/').to_owned()))) } else { Err(bad) }
     }
 
     fn base(&self, service: Service) -> &str {
@@ -92,10 +82,7 @@ fn check(url: &str) -> Result<(), &'static str> {
         return Err("has a query");
     }
     let is_loopback = host == "localhost"
-        || host
-            .trim_matches(['[', ']'])
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
+        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
     match uri.scheme_str() {
         Some("https") => Ok(()),
         Some("http") if is_loopback => Ok(()),
@@ -136,21 +123,14 @@ pub struct Downstream {
 
 impl fmt::Debug for Downstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Downstream")
-            .field("endpoints", &self.endpoints)
-            .finish_non_exhaustive()
+        f.debug_struct("Downstream").field("endpoints", &self.endpoints).finish_non_exhaustive()
     }
 }
 
 impl Downstream {
     /// A client whose every call ends within `deadline`.
     pub fn new(transport: Arc<dyn Transport>, endpoints: Endpoints, clock: SharedClock, deadline: Duration) -> Self {
-        Self {
-            transport,
-            endpoints,
-            clock,
-            deadline,
-        }
+        Self { transport, endpoints, clock, deadline }
     }
 
     /// Makes the call; the answer must be JSON of this type.
@@ -159,11 +139,7 @@ impl Downstream {
         let body = self.send(call).await?;
         serde_json::from_slice(&body).map_err(|_| {
             // The effect has most likely happened: repeating with the same key answers it properly, or is undone.
-            failure(
-                service,
-                ErrorName::ServiceUnavailable,
-                "answered with something else than the contract says",
-            )
+            failure(service, ErrorName::ServiceUnavailable, "answered with something else than the contract says")
         })
     }
 
@@ -237,14 +213,9 @@ fn refusal(service: Service, answer: &http::Response<Bytes>) -> ActivityError {
         message: format!("answered {}", status.as_u16()),
         http_status: Some(status.as_u16()),
         retry_after_seconds: header("retry-after").and_then(|seconds| seconds.trim().parse().ok()),
-        upstream_request_id: header("x-request-id")
-            .filter(|id| contracts::ids::is_plain_id(id))
-            .map(str::to_owned),
+        upstream_request_id: header("x-request-id").filter(|id| contracts::ids::is_plain_id(id)).map(str::to_owned),
     };
-    ActivityError {
-        error: name.to_string(),
-        cause: Box::new(cause),
-    }
+    ActivityError { error: name.to_string(), cause: Box::new(cause) }
 }
 
 #[cfg(test)]
@@ -253,40 +224,19 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_loopback_only() {
-        for url in [
-            "http://localhost:8081",
-            "http://127.0.0.1:1",
-            "http://[::1]:1",
-            "https://auth.example.com/base/",
-        ] {
+        for url in ["http://localhost:8081", "http://127.0.0.1:1", "http://[::1]:1", "https://auth.example.com/base/"] {
             assert_eq!(check(url), Ok(()), "{url}");
         }
-        for url in [
-            "http://auth.example.com",
-            "ftp://localhost",
-            "localhost:8081",
-            "https://a?b=c",
-            "not a url",
-            "",
-        ] {
+        for url in ["http://auth.example.com", "ftp://localhost", "localhost:8081", "https://a?b=c", "not a url", ""] {
             assert!(check(url).is_err(), "{url}");
         }
     }
 
     #[test]
     fn every_bad_endpoint_is_reported() {
-        let bad = Endpoints::new([
-            "http://a.example",
-            "http://localhost:1",
-            "x",
-            "https://b.example",
-            "http://1.2.3.4",
-        ]);
-        let services: Vec<_> = bad
-            .expect_err("three are bad")
-            .into_iter()
-            .map(|(service, _)| service)
-            .collect();
+        let bad =
+            Endpoints::new(["http://a.example", "http://localhost:1", "x", "https://b.example", "http://1.2.3.4"]);
+        let services: Vec<_> = bad.expect_err("three are bad").into_iter().map(|(service, _)| service).collect();
         assert_eq!(services, [Service::Auth, Service::Tenant, Service::Notifications]);
     }
 }

@@ -36,10 +36,7 @@ impl HttpTransport {
     /// A client that follows no redirects and uses no proxy: hosts are the configured ones and no others.
     pub fn new() -> Result<Self, reqwest::Error> {
         let builder = reqwest::Client::builder();
-        let builder = builder
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .pool_max_idle_per_host(32);
+        let builder = builder.redirect(reqwest::redirect::Policy::none()).no_proxy().pool_max_idle_per_host(32);
         builder.retry(reqwest::retry::never()).build().map(Self)
     }
 }
@@ -78,10 +75,7 @@ impl Transport for InProcess {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, TransportFault> {
         let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
         let router = self.0.get(&authority).cloned().ok_or(TransportFault::Broken)?;
-        let answer = router
-            .oneshot(request.map(Body::from))
-            .await
-            .map_err(|never| match never {})?;
+        let answer = router.oneshot(request.map(Body::from)).await.map_err(|never| match never {})?;
         let (parts, mut stream) = answer.into_parts();
         let mut body = BytesMut::new();
         while let Some(frame) = stream.frame().await {

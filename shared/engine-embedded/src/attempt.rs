@@ -61,12 +61,7 @@ pub(crate) fn spawn(
             }
         };
         // Nobody listens when the process is stopping; the attempt is then delivered again.
-        let _ = ended.send(Ended {
-            id: attempt.id,
-            began_at,
-            outcome,
-            _busy: shared.clock.busy(),
-        });
+        let _ = ended.send(Ended { id: attempt.id, began_at, outcome, _busy: shared.clock.busy() });
     })
     .abort_handle()
 }

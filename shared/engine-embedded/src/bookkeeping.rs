@@ -42,9 +42,7 @@ impl Bookkeeping {
         payload: &Value,
         at: Timestamp,
     ) -> NewEvent {
-        let step = serde_json::from_value::<StepCall>(payload.clone())
-            .ok()
-            .map(|call| call.step);
+        let step = serde_json::from_value::<StepCall>(payload.clone()).ok().map(|call| call.step);
         let kind = step.as_ref().map_or(StepKind::Forward, |step| step.kind);
         let number = self.attempts.entry(state.to_owned()).or_default();
         *number += 1;
@@ -103,8 +101,7 @@ impl Bookkeeping {
                     }
                     StepKind::Compensation => {
                         if result["undone"] == true {
-                            self.undone
-                                .push(attempt.undoes.clone().unwrap_or_else(|| attempt.step.clone()));
+                            self.undone.push(attempt.undoes.clone().unwrap_or_else(|| attempt.step.clone()));
                         }
                         attempt.event(EventType::CompensationCompleted, at, details)
                     }
@@ -127,20 +124,9 @@ impl Bookkeeping {
     pub(crate) fn end(&self, outcome: &asl::Outcome, at: Timestamp) -> (End, NewEvent) {
         match outcome {
             asl::Outcome::Succeeded { output } => {
-                let end = End {
-                    status: Status::Completed,
-                    result: Some(output.clone()),
-                    failure: None,
-                };
+                let end = End { status: Status::Completed, result: Some(output.clone()), failure: None };
                 let details = json!({ "result": output });
-                (
-                    end,
-                    NewEvent {
-                        event_type: EventType::WorkflowExecutionCompleted,
-                        at,
-                        details,
-                    },
-                )
+                (end, NewEvent { event_type: EventType::WorkflowExecutionCompleted, at, details })
             }
             asl::Outcome::Failed { error, cause } => {
                 let attempts = |step: &str| self.attempts.get(step).copied().unwrap_or_default();
@@ -151,19 +137,8 @@ impl Bookkeeping {
                     _ => EventType::WorkflowExecutionFailed,
                 };
                 let details = json!({ "error": ended.failure.error, "failure": ended.failure });
-                let end = End {
-                    status: ended.status,
-                    result: None,
-                    failure: Some(ended.failure),
-                };
-                (
-                    end,
-                    NewEvent {
-                        event_type,
-                        at,
-                        details,
-                    },
-                )
+                let end = End { status: ended.status, result: None, failure: Some(ended.failure) };
+                (end, NewEvent { event_type, at, details })
             }
         }
     }
@@ -173,9 +148,7 @@ impl Bookkeeping {
         let total_steps = workflow.steps.len() as u32;
         let completed = end.is_some_and(|end| end.status == Status::Completed);
         let message = match end {
-            Some(End {
-                failure: Some(failure), ..
-            }) => failure.summary(),
+            Some(End { failure: Some(failure), .. }) => failure.summary(),
             Some(_) => "Done".to_owned(),
             None if self.compensating => "Undoing what was done".to_owned(),
             None => workflow.title(&self.current_step).unwrap_or_default().to_owned(),
@@ -204,10 +177,6 @@ impl OpenAttempt {
         if let (Value::Object(details), Value::Object(more)) = (&mut details, more) {
             details.extend(more);
         }
-        NewEvent {
-            event_type,
-            at,
-            details,
-        }
+        NewEvent { event_type, at, details }
     }
 }

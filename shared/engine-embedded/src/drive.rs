@@ -100,22 +100,17 @@ impl Driven {
     /// Adds the begin of the first step to the start's own transaction.
     pub(crate) fn prepare_start(new: &mut NewExecution) -> Result<(), EngineError> {
         // The id is random enough, and makes the seed the same however often the start is prepared.
-        let seed = new.id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        let told = Told {
-            at: new.started_at,
-            what: What::Start { seed },
-        };
+        let seed = new
+            .id
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let told = Told { at: new.started_at, what: What::Start { seed } };
         let mut driven = Self::start(&told, workflow(new.kind)?, &new.id, &new.definition, new.input.clone())?;
         driven.drain(new.started_at);
         new.journal = vec![told.to_record()?];
         new.history.append(&mut driven.turn.history);
         new.progress = driven.progress();
-        new.closes_cancel_window = driven.turn.gate(driven.workflow)
-            != Gate::Forward {
-                closes_cancel_window: false,
-            };
+        new.closes_cancel_window = driven.turn.gate(driven.workflow) != Gate::Forward { closes_cancel_window: false };
         Ok(())
     }
 
@@ -141,13 +136,7 @@ impl Driven {
             seed,
         };
         let machine = asl::Execution::start(Arc::new(definition), start, told.at);
-        Ok(Self {
-            workflow,
-            machine,
-            steps: Bookkeeping::default(),
-            turn: Turn::default(),
-            edges: Vec::new(),
-        })
+        Ok(Self { workflow, machine, steps: Bookkeeping::default(), turn: Turn::default(), edges: Vec::new() })
     }
 
     /// Rebuilds the execution from its journal; the attempts that were under way are to begin again.
@@ -165,10 +154,7 @@ impl Driven {
             driven.drain(told.at);
         }
         let begins = std::mem::take(&mut driven.turn).begins;
-        let under_way = begins
-            .into_iter()
-            .filter(|begin| driven.steps.open.contains_key(&begin.id))
-            .collect();
+        let under_way = begins.into_iter().filter(|begin| driven.steps.open.contains_key(&begin.id)).collect();
         Ok((driven, under_way))
     }
 
@@ -186,13 +172,7 @@ impl Driven {
                     Either::Left((report, _)) => report,
                     Either::Right(_) => {
                         let now = shared.clock.now();
-                        self.tell(
-                            Told {
-                                at: now,
-                                what: What::Timer,
-                            },
-                            None,
-                        );
+                        self.tell(Told { at: now, what: What::Timer }, None);
                         self.drain(now);
                         return Ok(());
                     }
@@ -208,20 +188,10 @@ impl Driven {
         running.remove(&report.id);
         let event = match report.outcome {
             Ok(result) => asl::Event::TaskSucceeded { id: report.id, result },
-            Err((error, cause)) => asl::Event::TaskFailed {
-                id: report.id,
-                error,
-                cause,
-            },
+            Err((error, cause)) => asl::Event::TaskFailed { id: report.id, error, cause },
         };
         let now = shared.clock.now();
-        self.tell(
-            Told {
-                at: now,
-                what: What::Attempt(event),
-            },
-            Some(report.began_at),
-        );
+        self.tell(Told { at: now, what: What::Attempt(event) }, Some(report.began_at));
         self.drain(now);
         Ok(())
     }
@@ -230,9 +200,7 @@ impl Driven {
         match &told.what {
             What::Start { .. } => {}
             What::Attempt(event) => {
-                self.turn
-                    .history
-                    .append(&mut self.steps.settle(event, began_at, told.at));
+                self.turn.history.append(&mut self.steps.settle(event, began_at, told.at));
                 self.machine.handle_event(event.clone(), told.at);
             }
             What::Timer => self.machine.handle_timeout(told.at),
@@ -244,14 +212,7 @@ impl Driven {
     fn drain(&mut self, now: Timestamp) {
         while let Some(command) = self.machine.poll_command() {
             match command {
-                asl::Command::ScheduleTask {
-                    id,
-                    state,
-                    function,
-                    payload,
-                    timeout,
-                    ..
-                } => {
+                asl::Command::ScheduleTask { id, state, function, payload, timeout, .. } => {
                     let event = self.steps.schedule(id, &state, &function, &payload, now);
                     let open = &self.steps.open[&id];
                     self.turn.begins.push(Scheduled {
@@ -259,10 +220,7 @@ impl Driven {
                         step: state,
                         kind: open.kind,
                         attempt: open.number,
-                        call: ActivityCall {
-                            activity: function,
-                            payload,
-                        },
+                        call: ActivityCall { activity: function, payload },
                         timeout,
                         event: self.turn.history.len(),
                     });
@@ -302,12 +260,7 @@ impl Driven {
     ) -> Result<Vec<Scheduled>, EngineError> {
         loop {
             let now = shared.clock.now();
-            let told = self
-                .turn
-                .told
-                .iter()
-                .map(Told::to_record)
-                .collect::<Result<Vec<_>, _>>()?;
+            let told = self.turn.told.iter().map(Told::to_record).collect::<Result<Vec<_>, _>>()?;
             let told_count = told.len() as u64;
             let commit = Commit {
                 tenant_id: tenant_id.to_owned(),
@@ -335,9 +288,8 @@ impl Driven {
 
     /// The forward steps that were about to begin may not.
     fn refuse(&mut self, refusal: Refusal, now: Timestamp) {
-        let (refused, begins): (Vec<_>, Vec<_>) = std::mem::take(&mut self.turn.begins)
-            .into_iter()
-            .partition(|begin| begin.kind == StepKind::Forward);
+        let (refused, begins): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.turn.begins).into_iter().partition(|begin| begin.kind == StepKind::Forward);
         self.turn.begins = begins;
         let (name, message) = match refusal {
             Refusal::Cancelled => (ErrorName::WorkflowCancelled, "cancelled before this step"),
@@ -351,18 +303,8 @@ impl Driven {
         }
         for begin in refused {
             let error = ActivityError::new(name, message);
-            let event = asl::Event::TaskFailed {
-                id: begin.id,
-                error: error.error.clone(),
-                cause: error.cause_text(),
-            };
-            self.tell(
-                Told {
-                    at: now,
-                    what: What::Attempt(event),
-                },
-                None,
-            );
+            let event = asl::Event::TaskFailed { id: begin.id, error: error.error.clone(), cause: error.cause_text() };
+            self.tell(Told { at: now, what: What::Attempt(event) }, None);
         }
         self.drain(now);
     }
@@ -374,16 +316,9 @@ impl Turn {
         for begin in &self.begins {
             match (begin.kind, gate) {
                 (StepKind::Compensation, _) => return Gate::Compensation,
-                (
-                    StepKind::Forward,
-                    Gate::Forward {
-                        closes_cancel_window: true,
-                    },
-                ) => {}
+                (StepKind::Forward, Gate::Forward { closes_cancel_window: true }) => {}
                 (StepKind::Forward, _) => {
-                    gate = Gate::Forward {
-                        closes_cancel_window: workflow.closes_cancel_window(&begin.step),
-                    };
+                    gate = Gate::Forward { closes_cancel_window: workflow.closes_cancel_window(&begin.step) };
                 }
             }
         }

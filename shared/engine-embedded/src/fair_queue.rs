@@ -28,13 +28,7 @@ pub(crate) struct Permit(Option<Arc<Inner>>);
 
 impl FairQueue {
     pub(crate) fn new(permits: usize, clock: SharedClock) -> Self {
-        Self(Arc::new(Inner {
-            clock,
-            state: Mutex::new(State {
-                free: permits.max(1),
-                ..State::default()
-            }),
-        }))
+        Self(Arc::new(Inner { clock, state: Mutex::new(State { free: permits.max(1), ..State::default() }) }))
     }
 
     /// Waits for this tenant's turn.

@@ -36,9 +36,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_concurrent_activities: 100,
-        }
+        Self { max_concurrent_activities: 100 }
     }
 }
 
@@ -60,13 +58,7 @@ impl EmbeddedEngine {
     /// Makes an engine; nothing runs before [`EmbeddedEngine::recover`] or a start.
     pub fn new(journal: Arc<dyn Journal>, runner: Arc<dyn ActivityRunner>, clock: SharedClock, limits: Limits) -> Self {
         let queue = FairQueue::new(limits.max_concurrent_activities, Arc::clone(&clock));
-        Self(Arc::new(Shared {
-            journal,
-            runner,
-            clock,
-            queue,
-            driven: Mutex::default(),
-        }))
+        Self(Arc::new(Shared { journal, runner, clock, queue, driven: Mutex::default() }))
     }
 
     /// Goes on with every execution that has not ended; how many there are.

@@ -17,11 +17,7 @@ impl DirectoryLock {
     /// # Errors
     /// `WouldBlock` when another process has it.
     pub fn acquire(directory: &Path) -> io::Result<Self> {
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(directory.join("lock"))?;
+        let file = File::options().create(true).truncate(false).write(true).open(directory.join("lock"))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(io::Error::new(

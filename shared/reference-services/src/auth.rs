@@ -44,36 +44,27 @@ async fn create_user(
     if user.tenant_id != tenant.0 {
         return Err(Problem::not_found("there is no such tenant here"));
     }
-    mutation(
-        &service,
-        &headers,
-        tenant,
-        "POST /api/v1/users",
-        &body.raw,
-        |entities| {
-            Box::pin(async move {
-                let user_id = user
-                    .user_id
-                    .unwrap_or_else(|| contracts::ids::new_request_id(entities.now));
-                if entities.get(ACCOUNTS, &user_id).await?.is_some() {
-                    return Err(Problem::conflict("this user id is taken"));
+    mutation(&service, &headers, tenant, "POST /api/v1/users", &body.raw, |entities| {
+        Box::pin(async move {
+            let user_id = user.user_id.unwrap_or_else(|| contracts::ids::new_request_id(entities.now));
+            if entities.get(ACCOUNTS, &user_id).await?.is_some() {
+                return Err(Problem::conflict("this user id is taken"));
+            }
+            let account = json!({
+                "user_id": user_id, "email": user.email, "name": user.name, "role": user.role,
+                "tenant_id": user.tenant_id, "created_at": entities.now,
+            });
+            match entities.put(ACCOUNTS, &user_id, &account).await {
+                Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                    Err(Problem::conflict("this address already has an account"))
                 }
-                let account = json!({
-                    "user_id": user_id, "email": user.email, "name": user.name, "role": user.role,
-                    "tenant_id": user.tenant_id, "created_at": entities.now,
-                });
-                match entities.put(ACCOUNTS, &user_id, &account).await {
-                    Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                        Err(Problem::conflict("this address already has an account"))
-                    }
-                    Err(error) => Err(error.into()),
-                    Ok(()) => Ok(Answer::created(json!({
-                        "user_id": user_id, "email": account["email"], "created_at": entities.now,
-                    }))),
-                }
-            })
-        },
-    )
+                Err(error) => Err(error.into()),
+                Ok(()) => Ok(Answer::created(json!({
+                    "user_id": user_id, "email": account["email"], "created_at": entities.now,
+                }))),
+            }
+        })
+    })
     .await
 }
 
@@ -91,9 +82,7 @@ async fn validate(
     Path(user_id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let account = service.read(tenant, ACCOUNTS, &user_id).await;
-    Ok(Json(
-        json!({ "valid": account.is_ok(), "user_id": user_id, "permissions": [] }),
-    ))
+    Ok(Json(json!({ "valid": account.is_ok(), "user_id": user_id, "permissions": [] })))
 }
 
 async fn sessions(
@@ -102,7 +91,5 @@ async fn sessions(
     Path(user_id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let sessions = service.read_all(tenant, SESSIONS).await?;
-    Ok(Json(
-        json!({ "sessions": sessions.into_iter().filter(|s| s["user_id"] == user_id).collect::<Vec<_>>() }),
-    ))
+    Ok(Json(json!({ "sessions": sessions.into_iter().filter(|s| s["user_id"] == user_id).collect::<Vec<_>>() })))
 }

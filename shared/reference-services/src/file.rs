@@ -19,10 +19,7 @@ pub(crate) fn routes() -> Router<Service> {
     Router::new()
         .route("/api/v1/workspaces", post(create_workspace))
         .route("/api/v1/workspaces/{workspace_id}", get(get_workspace))
-        .route(
-            "/api/v1/workspaces/{workspace_id}/sample-data",
-            post(create_sample_data),
-        )
+        .route("/api/v1/workspaces/{workspace_id}/sample-data", post(create_sample_data))
         .route("/api/v1/users/{user_id}/files", get(list_files))
         .route("/api/v1/files/{file_id}", get(get_bytes))
 }
@@ -42,31 +39,20 @@ async fn create_workspace(
     body: Body<NewWorkspace>,
 ) -> Result<Response, Problem> {
     let workspace = body.value;
-    mutation(
-        &service,
-        &headers,
-        tenant,
-        "POST /api/v1/workspaces",
-        &body.raw,
-        |entities| {
-            Box::pin(async move {
-                let id = workspace
-                    .workspace_id
-                    .unwrap_or_else(|| contracts::ids::new_request_id(entities.now));
-                if entities.get(WORKSPACES, &id).await?.is_some() {
-                    return Err(Problem::conflict("this workspace id is taken"));
-                }
-                let stored = json!({
-                    "workspace_id": id, "user_id": workspace.user_id, "workspace_config": workspace.workspace_config,
-                    "created_at": entities.now,
-                });
-                entities.put(WORKSPACES, &id, &stored).await?;
-                Ok(Answer::created(
-                    json!({ "workspace_id": id, "created_at": entities.now }),
-                ))
-            })
-        },
-    )
+    mutation(&service, &headers, tenant, "POST /api/v1/workspaces", &body.raw, |entities| {
+        Box::pin(async move {
+            let id = workspace.workspace_id.unwrap_or_else(|| contracts::ids::new_request_id(entities.now));
+            if entities.get(WORKSPACES, &id).await?.is_some() {
+                return Err(Problem::conflict("this workspace id is taken"));
+            }
+            let stored = json!({
+                "workspace_id": id, "user_id": workspace.user_id, "workspace_config": workspace.workspace_config,
+                "created_at": entities.now,
+            });
+            entities.put(WORKSPACES, &id, &stored).await?;
+            Ok(Answer::created(json!({ "workspace_id": id, "created_at": entities.now })))
+        })
+    })
     .await
 }
 
@@ -98,9 +84,7 @@ async fn create_sample_data(
                 return Err(Problem::not_found("there is no such workspace here"));
             }
             let files_created = put_samples(entities, &workspace_id, &user_id).await?;
-            Ok(Answer::created(
-                json!({ "files_created": files_created, "created_at": entities.now }),
-            ))
+            Ok(Answer::created(json!({ "files_created": files_created, "created_at": entities.now })))
         })
     })
     .await
@@ -134,9 +118,7 @@ async fn list_files(
     Path(user_id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let files = service.read_all(tenant, FILES).await?;
-    Ok(Json(
-        json!({ "files": files.into_iter().filter(|file| file["user_id"] == user_id).collect::<Vec<_>>() }),
-    ))
+    Ok(Json(json!({ "files": files.into_iter().filter(|file| file["user_id"] == user_id).collect::<Vec<_>>() })))
 }
 
 async fn get_bytes(

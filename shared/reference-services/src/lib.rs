@@ -94,17 +94,11 @@ impl Services {
         for kind in ServiceKind::ALL {
             let file = directory.map(|directory| directory.join(format!("{}.db", kind.name())));
             let opened = Service::open(kind.name(), file.as_deref(), clock.clone()).await;
-            services.push(opened.map_err(|source| DatabaseError {
-                service: kind.name(),
-                source,
-            })?);
+            services.push(opened.map_err(|source| DatabaseError { service: kind.name(), source })?);
         }
         // As many as there are kinds, in their order.
-        let [auth, user, tenant, file, notifications] =
-            <[Service; 5]>::try_from(services).map_err(|_| DatabaseError {
-                service: "every",
-                source: sqlx::Error::WorkerCrashed,
-            })?;
+        let [auth, user, tenant, file, notifications] = <[Service; 5]>::try_from(services)
+            .map_err(|_| DatabaseError { service: "every", source: sqlx::Error::WorkerCrashed })?;
         Ok(Self([auth, user, tenant, file, notifications]))
     }
 
@@ -122,10 +116,7 @@ impl Services {
 
     /// Creates the demo tenants, user and files; false if there are tenants already.
     pub async fn seed_demo(&self) -> Result<bool, DatabaseError> {
-        seed::seed(self).await.map_err(|source| DatabaseError {
-            service: "every",
-            source,
-        })
+        seed::seed(self).await.map_err(|source| DatabaseError { service: "every", source })
     }
 
     /// Replaces the faults of a service.
@@ -138,10 +129,7 @@ impl Services {
         let mut entries = Vec::new();
         for service in &self.0 {
             let of_service = service.ledger().await;
-            entries.extend(of_service.map_err(|source| DatabaseError {
-                service: service.name(),
-                source,
-            })?);
+            entries.extend(of_service.map_err(|source| DatabaseError { service: service.name(), source })?);
         }
         Ok(entries)
     }
@@ -151,16 +139,10 @@ impl Services {
         let mut services = BTreeMap::new();
         for service in &self.0 {
             let snapshot = service.snapshot(tenant_id).await;
-            let snapshot = snapshot.map_err(|source| DatabaseError {
-                service: service.name(),
-                source,
-            })?;
+            let snapshot = snapshot.map_err(|source| DatabaseError { service: service.name(), source })?;
             services.insert(service.name(), snapshot);
         }
-        Ok(services
-            .into_iter()
-            .map(|(name, snapshot)| (name.to_owned(), snapshot))
-            .collect())
+        Ok(services.into_iter().map(|(name, snapshot)| (name.to_owned(), snapshot)).collect())
     }
 
     fn service(&self, kind: ServiceKind) -> &Service {

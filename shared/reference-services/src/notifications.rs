@@ -34,32 +34,21 @@ async fn send(
     body: Body<Notification>,
 ) -> Result<Response, Problem> {
     let notification = body.value;
-    mutation(
-        &service,
-        &headers,
-        tenant,
-        "POST /api/v1/notifications",
-        &body.raw,
-        |entities| {
-            Box::pin(async move {
-                let id = contracts::ids::new_request_id(entities.now);
-                let stored = json!({
-                    "notification_id": id, "notification_type": notification.notification_type,
-                    "recipient": notification.recipient, "message": notification.message,
-                    "metadata": notification.metadata, "sent_at": entities.now, "delivery_status": "queued",
-                });
-                entities.put(OUTBOX, &id, &stored).await?;
-                Ok(Answer::created(
-                    json!({ "notification_id": id, "sent_at": entities.now, "delivery_status": "queued" }),
-                ))
-            })
-        },
-    )
+    mutation(&service, &headers, tenant, "POST /api/v1/notifications", &body.raw, |entities| {
+        Box::pin(async move {
+            let id = contracts::ids::new_request_id(entities.now);
+            let stored = json!({
+                "notification_id": id, "notification_type": notification.notification_type,
+                "recipient": notification.recipient, "message": notification.message,
+                "metadata": notification.metadata, "sent_at": entities.now, "delivery_status": "queued",
+            });
+            entities.put(OUTBOX, &id, &stored).await?;
+            Ok(Answer::created(json!({ "notification_id": id, "sent_at": entities.now, "delivery_status": "queued" })))
+        })
+    })
     .await
 }
 
 async fn list(State(service): State<Service>, tenant: Tenant) -> Result<Json<Value>, Problem> {
-    Ok(Json(
-        json!({ "notifications": service.read_all(tenant, OUTBOX).await? }),
-    ))
+    Ok(Json(json!({ "notifications": service.read_all(tenant, OUTBOX).await? })))
 }

@@ -6,10 +6,8 @@ use crate::file::{FILES, WORKSPACES, put_samples};
 use crate::kernel::Service;
 use crate::{ServiceKind, Services, auth, tenant, user};
 
-const TENANTS: [(&str, &str, &str); 2] = [
-    ("tenant-123", "Acme Corporation", "enterprise"),
-    ("tenant-456", "Globex", "starter"),
-];
+const TENANTS: [(&str, &str, &str); 2] =
+    [("tenant-123", "Acme Corporation", "enterprise"), ("tenant-456", "Globex", "starter")];
 const USER: &str = "user-123";
 
 /// Creates the demo data; false if it is there already.

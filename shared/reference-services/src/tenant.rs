@@ -24,11 +24,7 @@ pub(crate) fn routes() -> Router<Service> {
 
 /// The tenant of the path, which must be that of the header: anybody else's does not exist.
 fn own(tenant: Tenant, path: &str) -> Result<Tenant, Problem> {
-    if tenant.0 == path {
-        Ok(tenant)
-    } else {
-        Err(Problem::not_found("there is no such tenant here"))
-    }
+    if tenant.0 == path { Ok(tenant) } else { Err(Problem::not_found("there is no such tenant here")) }
 }
 
 async fn list_tenants(State(service): State<Service>, tenant: Tenant) -> Result<Json<Value>, Problem> {
@@ -49,19 +45,10 @@ async fn access(
     tenant: Tenant,
     Path((tenant_id, user_id)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    let member = service
-        .read(own(tenant, &tenant_id)?, MEMBERS, &user_id)
-        .await
-        .unwrap_or_default();
-    let permissions = if member.is_null() {
-        json!([])
-    } else {
-        member["permissions"].clone()
-    };
+    let member = service.read(own(tenant, &tenant_id)?, MEMBERS, &user_id).await.unwrap_or_default();
+    let permissions = if member.is_null() { json!([]) } else { member["permissions"].clone() };
     let has_access = member["active"] == true;
-    Ok(Json(
-        json!({ "has_access": has_access, "role": member["role"], "permissions": permissions }),
-    ))
+    Ok(Json(json!({ "has_access": has_access, "role": member["role"], "permissions": permissions })))
 }
 
 async fn members(
@@ -69,9 +56,7 @@ async fn members(
     tenant: Tenant,
     Path(tenant_id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    Ok(Json(
-        json!({ "users": service.read_all(own(tenant, &tenant_id)?, MEMBERS).await? }),
-    ))
+    Ok(Json(json!({ "users": service.read_all(own(tenant, &tenant_id)?, MEMBERS).await? })))
 }
 
 #[derive(Deserialize)]

@@ -15,9 +15,7 @@ use crate::kernel::{Answer, Body, Problem, Service, Tenant, mutation};
 pub(crate) const PROFILES: &str = "profiles";
 
 pub(crate) fn routes() -> Router<Service> {
-    Router::new()
-        .route("/api/v1/profiles", post(create_profile))
-        .route("/api/v1/profiles/{user_id}", get(get_profile))
+    Router::new().route("/api/v1/profiles", post(create_profile)).route("/api/v1/profiles/{user_id}", get(get_profile))
 }
 
 #[derive(Deserialize)]
@@ -37,31 +35,20 @@ async fn create_profile(
     body: Body<NewProfile>,
 ) -> Result<Response, Problem> {
     let profile = body.value;
-    mutation(
-        &service,
-        &headers,
-        tenant,
-        "POST /api/v1/profiles",
-        &body.raw,
-        |entities| {
-            Box::pin(async move {
-                if entities.get(PROFILES, &profile.user_id).await?.is_some() {
-                    return Err(Problem::conflict("this user has a profile"));
-                }
-                let profile_id = profile
-                    .profile_id
-                    .unwrap_or_else(|| contracts::ids::new_request_id(entities.now));
-                let stored = json!({
-                    "profile_id": profile_id, "user_id": profile.user_id, "profile_data": profile.profile_data,
-                    "preferences": profile.preferences, "created_at": entities.now,
-                });
-                entities.put(PROFILES, &profile.user_id, &stored).await?;
-                Ok(Answer::created(
-                    json!({ "profile_id": profile_id, "created_at": entities.now }),
-                ))
-            })
-        },
-    )
+    mutation(&service, &headers, tenant, "POST /api/v1/profiles", &body.raw, |entities| {
+        Box::pin(async move {
+            if entities.get(PROFILES, &profile.user_id).await?.is_some() {
+                return Err(Problem::conflict("this user has a profile"));
+            }
+            let profile_id = profile.profile_id.unwrap_or_else(|| contracts::ids::new_request_id(entities.now));
+            let stored = json!({
+                "profile_id": profile_id, "user_id": profile.user_id, "profile_data": profile.profile_data,
+                "preferences": profile.preferences, "created_at": entities.now,
+            });
+            entities.put(PROFILES, &profile.user_id, &stored).await?;
+            Ok(Answer::created(json!({ "profile_id": profile_id, "created_at": entities.now })))
+        })
+    })
     .await
 }
 

@@ -20,11 +20,7 @@ impl Executions for SqlStore {
     }
 
     async fn get(&self, tenant_id: &str, id: &str) -> Result<Option<ExecutionRecord>, StoreError> {
-        load(&self.readers, tenant_id, id)
-            .await
-            .map_err(unavailable)?
-            .map(|row| rows::execution(&row))
-            .transpose()
+        load(&self.readers, tenant_id, id).await.map_err(unavailable)?.map(|row| rows::execution(&row)).transpose()
     }
 
     async fn list(
@@ -56,44 +52,21 @@ impl Executions for SqlStore {
         }
         let before = before.and_then(|seq| i64::try_from(seq).ok()).unwrap_or(i64::MAX);
         // One row more than asked for tells whether there is a next page.
-        let query = query
-            .bind(before)
-            .bind(i64::from(limit) + 1)
-            .bind(i64::try_from(skip).unwrap_or(i64::MAX));
+        let query = query.bind(before).bind(i64::from(limit) + 1).bind(i64::try_from(skip).unwrap_or(i64::MAX));
         let mut found = query.fetch_all(&self.readers).await.map_err(unavailable)?;
         let more = found.len() > limit as usize;
         found.truncate(limit as usize);
-        let next = if more {
-            found.last().map(|row| rows::count(row, "seq")).transpose()?
-        } else {
-            None
-        };
+        let next = if more { found.last().map(|row| rows::count(row, "seq")).transpose()? } else { None };
         let executions = found.iter().map(rows::execution).collect::<Result<_, _>>()?;
-        Ok(ListPage {
-            executions,
-            total,
-            next,
-        })
+        Ok(ListPage { executions, total, next })
     }
 
     async fn request_cancel(&self, tenant_id: &str, id: &str, now: Timestamp) -> Result<CancelOutcome, StoreError> {
-        self.writer
-            .write(RequestCancel {
-                tenant_id: tenant_id.to_owned(),
-                id: id.to_owned(),
-                now,
-            })
-            .await
+        self.writer.write(RequestCancel { tenant_id: tenant_id.to_owned(), id: id.to_owned(), now }).await
     }
 
     async fn set_control(&self, tenant_id: &str, id: &str, flag: ControlFlag) -> Result<bool, StoreError> {
-        self.writer
-            .write(SetControl {
-                tenant_id: tenant_id.to_owned(),
-                id: id.to_owned(),
-                flag,
-            })
-            .await
+        self.writer.write(SetControl { tenant_id: tenant_id.to_owned(), id: id.to_owned(), flag }).await
     }
 
     async fn mean_duration_ms(&self, kind: WorkflowKind) -> Result<Option<u64>, StoreError> {
@@ -107,10 +80,7 @@ impl Executions for SqlStore {
 
     async fn check(&self) -> Result<(), StoreError> {
         self.writer.check()?;
-        sqlx::query("SELECT 1")
-            .execute(&self.readers)
-            .await
-            .map_err(unavailable)?;
+        sqlx::query("SELECT 1").execute(&self.readers).await.map_err(unavailable)?;
         Ok(())
     }
 }
@@ -131,11 +101,7 @@ fn condition(filter: &ListFilter) -> String {
 }
 
 fn filter_values(filter: &ListFilter) -> impl Iterator<Item = &'static str> {
-    filter
-        .statuses
-        .iter()
-        .map(|status| status.as_str())
-        .chain(filter.kind.map(WorkflowKind::as_str))
+    filter.statuses.iter().map(|status| status.as_str()).chain(filter.kind.map(WorkflowKind::as_str))
 }
 
 async fn load<'e>(
@@ -144,11 +110,7 @@ async fn load<'e>(
     id: &str,
 ) -> Result<Option<sqlx::any::AnyRow>, sqlx::Error> {
     let select = format!("SELECT {EXECUTION_COLUMNS} FROM executions WHERE id = $1 AND tenant_id = $2");
-    sqlx::query(AssertSqlSafe(select))
-        .bind(id)
-        .bind(tenant_id)
-        .fetch_optional(executor)
-        .await
+    sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(executor).await
 }
 
 async fn reload(connection: &mut AnyConnection, tenant_id: &str, id: &str) -> Result<ExecutionRecord, Fault> {
@@ -225,9 +187,7 @@ impl Create {
             return Ok(Some(Created::KeyReused));
         }
         let id: String = row.try_get("execution_id")?;
-        Ok(Some(Created::Existing(
-            reload(connection, &self.0.tenant_id, &id).await?,
-        )))
+        Ok(Some(Created::Existing(reload(connection, &self.0.tenant_id, &id).await?)))
     }
 
     async fn keep_definition(&self, connection: &mut AnyConnection) -> Result<String, Fault> {
@@ -268,11 +228,7 @@ impl Operation for RequestCancel {
         .rows_affected();
         let record = reload(connection, &self.tenant_id, &self.id).await?;
         let under_way = record.status.is_open() && record.cancel_requested_at.is_some();
-        Ok(if accepted > 0 || under_way {
-            CancelOutcome::Accepted(record)
-        } else {
-            CancelOutcome::Refused(record)
-        })
+        Ok(if accepted > 0 || under_way { CancelOutcome::Accepted(record) } else { CancelOutcome::Refused(record) })
     }
 }
 

@@ -44,11 +44,7 @@ impl History for SqlStore {
             .map_err(unavailable)?;
         let rows = found.iter().map(history_row).collect::<Result<Vec<_>, _>>()?;
         let last = rows.last().map_or(after, |row| row.event.event_id);
-        Ok(Some(HistoryPage {
-            rows,
-            total,
-            next: (last < total).then_some(last),
-        }))
+        Ok(Some(HistoryPage { rows, total, next: (last < total).then_some(last) }))
     }
 
     async fn tenant_events(&self, tenant_id: &str, before: Option<u64>, limit: u32) -> Result<HistoryPage, StoreError> {
@@ -67,17 +63,9 @@ impl History for SqlStore {
             .map_err(unavailable)?;
         let more = found.len() > limit as usize;
         found.truncate(limit as usize);
-        let next = if more {
-            found.last().map(|row| rows::count(row, "seq")).transpose()?
-        } else {
-            None
-        };
+        let next = if more { found.last().map(|row| rows::count(row, "seq")).transpose()? } else { None };
         let rows = found.iter().map(history_row).collect::<Result<_, _>>()?;
-        Ok(HistoryPage {
-            rows,
-            total: rows::count(&total, "total")?,
-            next,
-        })
+        Ok(HistoryPage { rows, total: rows::count(&total, "total")?, next })
     }
 }
 

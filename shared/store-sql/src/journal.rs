@@ -27,12 +27,7 @@ impl Journal for SqlStore {
                 .map_err(unavailable)?;
         found
             .iter()
-            .map(|row| {
-                Ok(OpenExecution {
-                    tenant_id: rows::get(row, "tenant_id")?,
-                    id: rows::get(row, "id")?,
-                })
-            })
+            .map(|row| Ok(OpenExecution { tenant_id: rows::get(row, "tenant_id")?, id: rows::get(row, "id")? }))
             .collect()
     }
 
@@ -56,16 +51,12 @@ impl Journal for SqlStore {
                 .fetch_all(&self.readers)
                 .await
                 .map_err(unavailable)?;
-        let records: Vec<JournalRecord> = records
-            .iter()
-            .map(|row| rows::json(row, "record"))
-            .collect::<Result<_, _>>()?;
+        let records: Vec<JournalRecord> =
+            records.iter().map(|row| rows::json(row, "record")).collect::<Result<_, _>>()?;
         let expected = rows::count(&row, "journal_len")?;
         if records.len() as u64 != expected {
             let found = records.len();
-            return Err(StoreError::Inconsistent(format!(
-                "{id}: the journal has {found} of {expected} records"
-            )));
+            return Err(StoreError::Inconsistent(format!("{id}: the journal has {found} of {expected} records")));
         }
         Ok(Some(JournalledExecution {
             tenant_id: tenant_id.to_owned(),
@@ -123,20 +114,8 @@ impl Operation for Turn {
                 return Ok(CommitOutcome::Refused(Refusal::Paused));
             }
         }
-        let closes = matches!(
-            commit.gate,
-            Gate::Compensation
-                | Gate::Forward {
-                    closes_cancel_window: true
-                }
-        );
-        self.write(
-            connection,
-            journal_len,
-            row.try_get("history_len")?,
-            window_open && !closes,
-        )
-        .await?;
+        let closes = matches!(commit.gate, Gate::Compensation | Gate::Forward { closes_cancel_window: true });
+        self.write(connection, journal_len, row.try_get("history_len")?, window_open && !closes).await?;
         Ok(CommitOutcome::Committed)
     }
 }
@@ -151,14 +130,7 @@ impl Turn {
     ) -> Result<(), Fault> {
         let commit = &self.0;
         append_journal(connection, &commit.execution_id, journal_len, &commit.records).await?;
-        append_history(
-            connection,
-            &commit.tenant_id,
-            &commit.execution_id,
-            history_len,
-            &commit.history,
-        )
-        .await?;
+        append_history(connection, &commit.tenant_id, &commit.execution_id, history_len, &commit.history).await?;
         let end = commit.end.as_ref();
         sqlx::query(
             "UPDATE executions SET updated_at = $2, progress = $3, cancel_window_open = $4, status = $5, \
@@ -174,11 +146,7 @@ impl Turn {
         .bind(end.and_then(|end| end.failure.as_ref()).map(json_text))
         .execute(&mut *connection)
         .await?;
-        if let Some(End {
-            status: Status::Completed,
-            ..
-        }) = end
-        {
+        if let Some(End { status: Status::Completed, .. }) = end {
             count_duration(connection, &commit.execution_id).await?;
         }
         Ok(())

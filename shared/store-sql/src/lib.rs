@@ -44,9 +44,7 @@ impl SqlStore {
     /// Opens the SQLite file, creating it if need be, and brings its schema up to date.
     pub async fn open(file: &Path, durability: Durability) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
-        let file = file
-            .to_str()
-            .ok_or_else(|| StoreError::Unavailable(format!("{file:?} is no UTF-8 path")))?;
+        let file = file.to_str().ok_or_else(|| StoreError::Unavailable(format!("{file:?} is no UTF-8 path")))?;
         let options: AnyConnectOptions = format!("sqlite://{file}?mode=rwc").parse().map_err(unavailable)?;
         let mut connection = options.connect().await.map_err(unavailable)?;
         // journal_mode first: changing it needs the database to itself.
@@ -57,10 +55,7 @@ impl SqlStore {
             "PRAGMA busy_timeout = 10000".to_owned(),
             "PRAGMA foreign_keys = ON".to_owned(),
         ] {
-            sqlx::query(sqlx::AssertSqlSafe(pragma))
-                .execute(&mut connection)
-                .await
-                .map_err(unavailable)?;
+            sqlx::query(sqlx::AssertSqlSafe(pragma)).execute(&mut connection).await.map_err(unavailable)?;
         }
         sqlite_migrations().run(&mut connection).await.map_err(unavailable)?;
 
@@ -68,18 +63,13 @@ impl SqlStore {
             .max_connections(4)
             .after_connect(|connection, _| {
                 Box::pin(async move {
-                    sqlx::query("PRAGMA busy_timeout = 10000")
-                        .execute(&mut *connection)
-                        .await?;
+                    sqlx::query("PRAGMA busy_timeout = 10000").execute(&mut *connection).await?;
                     sqlx::query("PRAGMA query_only = ON").execute(&mut *connection).await?;
                     Ok(())
                 })
             })
             .connect_lazy_with(options);
-        Ok(Self {
-            readers,
-            writer: Writer::spawn(connection),
-        })
+        Ok(Self { readers, writer: Writer::spawn(connection) })
     }
 
     /// Resolves, with the reason, once the store has refused a write because of an error of its own.
@@ -98,13 +88,7 @@ impl SqlStore {
 /// The schema's history; a file once released never changes.
 fn sqlite_migrations() -> Migrator {
     let executions = SqlStr::from_static(include_str!("../migrations/sqlite/0001_executions.sql"));
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "executions".into(),
-        MigrationType::Simple,
-        executions,
-        false,
-    )])
+    Migrator::with_migrations(vec![Migration::new(1, "executions".into(), MigrationType::Simple, executions, false)])
 }
 
 /// Watches for the writer's failure.

@@ -42,9 +42,7 @@ pub(crate) fn optional_json<T: serde::de::DeserializeOwned>(
     row: &AnyRow,
     column: &str,
 ) -> Result<Option<T>, StoreError> {
-    get::<Option<String>>(row, column)?
-        .map(|text| serde_json::from_str(&text).map_err(inconsistent))
-        .transpose()
+    get::<Option<String>>(row, column)?.map(|text| serde_json::from_str(&text).map_err(inconsistent)).transpose()
 }
 
 pub(crate) fn optional_timestamp(row: &AnyRow, column: &str) -> Result<Option<Timestamp>, StoreError> {

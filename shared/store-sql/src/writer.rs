@@ -56,13 +56,7 @@ impl Writer {
     pub(crate) async fn write<O: Operation>(&self, operation: O) -> Result<O::Output, StoreError> {
         let (reply, answer) = oneshot::channel();
         let stopped = || StoreError::Unavailable("the store has stopped".to_owned());
-        self.queue
-            .send(Box::new(Queued {
-                operation,
-                outcome: None,
-                reply,
-            }))
-            .map_err(|_| stopped())?;
+        self.queue.send(Box::new(Queued { operation, outcome: None, reply })).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
 

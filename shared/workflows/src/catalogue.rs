@@ -37,32 +37,16 @@ static USER_ONBOARDING: Workflow = Workflow {
         step("GetTenantContext", "get_tenant_context", "Checking the tenant"),
         step("CreateUserAccount", "create_user_account", "Creating the account"),
         step("CreateUserProfile", "create_user_profile", "Creating the profile"),
-        step(
-            "UpdateTenantUserMembership",
-            "update_tenant_user_membership",
-            "Adding the user to the tenant",
-        ),
-        step(
-            "SetupUserFileWorkspace",
-            "setup_user_file_workspace",
-            "Setting up the workspace",
-        ),
+        step("UpdateTenantUserMembership", "update_tenant_user_membership", "Adding the user to the tenant"),
+        step("SetupUserFileWorkspace", "setup_user_file_workspace", "Setting up the workspace"),
         step("CreateSampleData", "create_sample_data", "Creating sample data"),
-        Step {
-            is_pivot: true,
-            ..step("SendNotification", "send_notification", "Sending the welcome mail")
-        },
+        Step { is_pivot: true, ..step("SendNotification", "send_notification", "Sending the welcome mail") },
     ],
     source: include_str!("../../../statemachines/user-onboarding.asl.json"),
 };
 
 const fn step(state: &'static str, activity: &'static str, title: &'static str) -> Step {
-    Step {
-        state,
-        activity,
-        title,
-        is_pivot: false,
-    }
+    Step { state, activity, title, is_pivot: false }
 }
 
 /// The workflow of this kind, if it is available.
@@ -91,9 +75,6 @@ impl Workflow {
 
     /// What is going on in this state, for people.
     pub fn title(&self, state: &str) -> Option<&'static str> {
-        self.steps
-            .iter()
-            .find(|step| step.state == state)
-            .map(|step| step.title)
+        self.steps.iter().find(|step| step.state == state).map(|step| step.title)
     }
 }

@@ -38,9 +38,7 @@ pub fn ended(
         "WorkflowTimedOut" => Status::TimedOut,
         _ => Status::Failed,
     };
-    let fail: FailCause = cause
-        .and_then(|cause| serde_json::from_str(cause).ok())
-        .unwrap_or_default();
+    let fail: FailCause = cause.and_then(|cause| serde_json::from_str(cause).ok()).unwrap_or_default();
     let attempt = serde_json::from_str::<Cause>(&fail.cause).unwrap_or_default();
     let first_error = fail.error.as_deref().filter(|first| *first != error);
     let message = match (attempt.message.is_empty(), first_error) {
@@ -81,12 +79,7 @@ mod tests {
             "step": "CreateUserAccount", "error": "ServiceUnavailable",
             "cause": serde_json::to_string(&attempt).expect("plain"), "residue": [],
         });
-        let ended = ended(
-            Some("ServiceUnavailable"),
-            Some(&cause.to_string()),
-            vec!["A".to_owned()],
-            |_| 3,
-        );
+        let ended = ended(Some("ServiceUnavailable"), Some(&cause.to_string()), vec!["A".to_owned()], |_| 3);
         assert_eq!(ended.status, Status::Failed);
         assert_eq!(
             ended.failure.summary(),

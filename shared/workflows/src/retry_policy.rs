@@ -36,11 +36,7 @@ impl RetryPolicy {
         let Ok(mut machine) = serde_json::from_str::<Value>(definition) else {
             return definition.to_owned();
         };
-        for state in machine["States"]
-            .as_object_mut()
-            .into_iter()
-            .flat_map(|states| states.values_mut())
-        {
+        for state in machine["States"].as_object_mut().into_iter().flat_map(|states| states.values_mut()) {
             for retrier in state["Retry"].as_array_mut().into_iter().flatten() {
                 let errors = retrier["ErrorEquals"].as_array();
                 if errors.is_some_and(|errors| errors.iter().any(|error| error == "ServiceUnavailable")) {
@@ -65,19 +61,13 @@ mod tests {
     fn only_the_standard_retrier_follows_the_policy() {
         let workflow = crate::workflow(WorkflowKind::UserOnboarding).expect("it is in the catalogue");
         let plain: Value = serde_json::from_str(&workflow.definition(&RetryPolicy::default())).expect("JSON");
-        let policy = RetryPolicy {
-            maximum_attempts: 5,
-            ..RetryPolicy::default()
-        };
+        let policy = RetryPolicy { maximum_attempts: 5, ..RetryPolicy::default() };
         let changed: Value = serde_json::from_str(&workflow.definition(&policy)).expect("JSON");
         let attempts = |machine: &Value, retrier: usize| {
             machine["States"]["CreateUserAccount"]["Retry"][retrier]["MaxAttempts"].clone()
         };
         assert_eq!((attempts(&plain, 2), attempts(&changed, 2)), (2.into(), 4.into()));
         assert_eq!((attempts(&plain, 1), attempts(&changed, 1)), (6.into(), 6.into()));
-        assert_eq!(
-            plain["States"]["UndoCreateUserAccount"],
-            changed["States"]["UndoCreateUserAccount"]
-        );
+        assert_eq!(plain["States"]["UndoCreateUserAccount"], changed["States"]["UndoCreateUserAccount"]);
     }
 }

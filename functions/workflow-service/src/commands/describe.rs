@@ -29,10 +29,7 @@ fn text(status: &StatusResponse, events: &[Event]) -> String {
     if let Some(progress) = &status.progress {
         let message = progress.status_message.as_deref().unwrap_or_default();
         let (done, total) = (progress.completed_steps, progress.total_steps);
-        text.push_str(&format!(
-            "{done} of {total} steps, {:.0} %  {message}\n",
-            progress.percentage
-        ));
+        text.push_str(&format!("{done} of {total} steps, {:.0} %  {message}\n", progress.percentage));
     }
     if let Some(result) = &status.result {
         text.push_str(&format!("{result:#}\n"));
@@ -41,10 +38,7 @@ fn text(status: &StatusResponse, events: &[Event]) -> String {
     for event in events {
         let seconds = event.timestamp.duration_since(status.started_at).as_secs_f64();
         let step = event.details["activity_id"].as_str().unwrap_or_default();
-        let mut line = format!(
-            "{:>4} {seconds:>9.3} s  {:<27} {step}",
-            event.event_id, event.event_type
-        );
+        let mut line = format!("{:>4} {seconds:>9.3} s  {:<27} {step}", event.event_id, event.event_type);
         if let Some(attempt) = event.details["attempt"].as_u64().filter(|attempt| *attempt > 1) {
             line.push_str(&format!(" (attempt {attempt})"));
         }

@@ -14,14 +14,7 @@ use super::serve::{api_address, listen, until_stopped};
 
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let api_listener = listen(api_address(&settings)).await?;
-    let clock: SharedClock = Arc::new(SystemClock);
-    let app = App::open(
-        &settings,
-        clock.clone(),
-        Arc::new(HttpTransport::new()?),
-        Durability::Full,
-    )
-    .await?;
+    let app = App::open(&settings, Surroundings::real()?).await?;
     let directory = settings.data_dir.join("services");
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let services = Services::open(&directory, Arc::new(SystemClock)).await?;
@@ -61,18 +54,11 @@ async fn address(url: &str) -> anyhow::Result<SocketAddr> {
 
 fn announce(settings: &Settings, app: &App, seeded: bool) {
     let port = settings.port;
-    println!(
-        "workflow-service dev: everything on this machine, data in {}",
-        settings.data_dir.display()
-    );
+    println!("workflow-service dev: everything on this machine, data in {}", settings.data_dir.display());
     println!();
     println!("  API            http://localhost:{port}   (/health, /ready, /api/v1/workflows)");
     for service in Service::ALL {
-        println!(
-            "  {:<14} {}",
-            service.as_str(),
-            settings.service_url(service).replace("127.0.0.1", "localhost")
-        );
+        println!("  {:<14} {}", service.as_str(), settings.service_url(service).replace("127.0.0.1", "localhost"));
     }
     println!();
     println!(

@@ -6,13 +6,7 @@ use std::process::ExitCode;
 pub(crate) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let diagnostics = asl::validate(&super::read(file)?);
     for diagnostic in &diagnostics.0 {
-        println!(
-            "{}: {}: {} ({})",
-            file.display(),
-            diagnostic.location,
-            diagnostic.message,
-            diagnostic.code
-        );
+        println!("{}: {}: {} ({})", file.display(), diagnostic.location, diagnostic.message, diagnostic.code);
     }
     if diagnostics.has_errors() {
         return Ok(ExitCode::FAILURE);

@@ -22,9 +22,7 @@ pub(crate) struct Remote {
 
 impl Remote {
     pub(crate) async fn start(&self, workflow: &str, request: &Value, key: Option<&str>) -> anyhow::Result<Value> {
-        let mut call = self
-            .prepare(reqwest::Method::POST, &format!("api/v1/workflows/{workflow}"))?
-            .json(request);
+        let mut call = self.prepare(reqwest::Method::POST, &format!("api/v1/workflows/{workflow}"))?.json(request);
         if let Some(key) = key {
             call = call.header("idempotency-key", key);
         }
@@ -56,9 +54,7 @@ impl Remote {
 
     fn prepare(&self, method: reqwest::Method, path: &str) -> anyhow::Result<RequestBuilder> {
         let client = reqwest::Client::builder().no_proxy().build()?;
-        let mut call = client
-            .request(method, self.url.join(path)?)
-            .header("x-tenant-id", &self.tenant);
+        let mut call = client.request(method, self.url.join(path)?).header("x-tenant-id", &self.tenant);
         if let Some(user) = &self.user {
             call = call.header("x-user-id", user);
         }
@@ -70,10 +66,7 @@ impl Remote {
 async fn send(call: RequestBuilder) -> anyhow::Result<Value> {
     let answer = call.send().await.context("the server cannot be reached")?;
     let status = answer.status();
-    let body: Value = answer
-        .json()
-        .await
-        .context("the server answered with something else than JSON")?;
+    let body: Value = answer.json().await.context("the server answered with something else than JSON")?;
     if status.is_success() {
         return Ok(body);
     }

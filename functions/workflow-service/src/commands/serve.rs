@@ -17,9 +17,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Takes an address.
 pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}"))
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
 /// Serves everything until a signal comes or the store fails.

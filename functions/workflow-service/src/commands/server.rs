@@ -10,11 +10,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let listener = listen(api_address(&settings)).await?;
     let app = App::open(&settings, Surroundings::real()?).await?;
     println!("workflow-service listens on http://{}", listener.local_addr()?);
-    println!(
-        "data in {}, {} workflows resumed",
-        settings.data_dir.display(),
-        app.recovered
-    );
+    println!("data in {}, {} workflows resumed", settings.data_dir.display(), app.recovered);
     if let api::Access::Closed(reason) = &settings.access {
         println!("every request but /health and /ready is answered 401: {reason}");
     }

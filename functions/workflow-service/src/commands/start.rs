@@ -36,19 +36,10 @@ pub(crate) async fn run(args: StartArgs) -> anyhow::Result<ExitCode> {
         None => args.input.clone(),
     };
     let request: Value = serde_json::from_str(&text).context("--input is not JSON")?;
-    let started = args
-        .remote
-        .start(&args.workflow, &request, args.idempotency_key.as_deref())
-        .await?;
-    let id = started["workflow_id"]
-        .as_str()
-        .context("the server named no workflow")?;
+    let started = args.remote.start(&args.workflow, &request, args.idempotency_key.as_deref()).await?;
+    let id = started["workflow_id"].as_str().context("the server named no workflow")?;
     println!("{id}");
-    if args.wait {
-        wait(&args.remote, id).await
-    } else {
-        Ok(ExitCode::SUCCESS)
-    }
+    if args.wait { wait(&args.remote, id).await } else { Ok(ExitCode::SUCCESS) }
 }
 
 async fn wait(remote: &Remote, id: &str) -> anyhow::Result<ExitCode> {
@@ -71,11 +62,7 @@ async fn wait(remote: &Remote, id: &str) -> anyhow::Result<ExitCode> {
                 println!("{result:#}");
             }
             let ended_well = status.status == Status::Completed;
-            return Ok(if ended_well {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            });
+            return Ok(if ended_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         clock::sleep(&SystemClock, Duration::from_millis(200)).await;
     }

@@ -49,11 +49,7 @@ impl Diagnostics {
         self.0.push(Diagnostic {
             severity: Severity::Error,
             code: code.to_owned(),
-            location: if location.is_empty() {
-                "/".to_owned()
-            } else {
-                location.to_owned()
-            },
+            location: if location.is_empty() { "/".to_owned() } else { location.to_owned() },
             message: message.into(),
         });
     }
@@ -73,11 +69,7 @@ impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, diagnostic) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { "\n" };
-            write!(
-                f,
-                "{separator}{}: {} ({})",
-                diagnostic.location, diagnostic.message, diagnostic.code
-            )?;
+            write!(f, "{separator}{}: {} ({})", diagnostic.location, diagnostic.message, diagnostic.code)?;
         }
         Ok(())
     }

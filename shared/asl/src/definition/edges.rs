@@ -41,10 +41,7 @@ impl fmt::Display for Edge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::State { state } => write!(f, "{state}"),
-            Self::Choice {
-                state,
-                rule: Some(rule),
-            } => write!(f, "{state}/Choices/{rule}"),
+            Self::Choice { state, rule: Some(rule) } => write!(f, "{state}/Choices/{rule}"),
             Self::Choice { state, rule: None } => write!(f, "{state}/Default"),
             Self::Retry { state, retrier } => write!(f, "{state}/Retry/{retrier}"),
             Self::Catch { state, catcher } => write!(f, "{state}/Catch/{catcher}"),
@@ -61,14 +58,8 @@ impl Definition {
             edges.push(Edge::State { state: name() });
             match &state.kind {
                 Kind::Choice(choice) => {
-                    edges.extend((0..choice.rules.len()).map(|rule| Edge::Choice {
-                        state: name(),
-                        rule: Some(rule),
-                    }));
-                    edges.extend(choice.default.as_ref().map(|_| Edge::Choice {
-                        state: name(),
-                        rule: None,
-                    }));
+                    edges.extend((0..choice.rules.len()).map(|rule| Edge::Choice { state: name(), rule: Some(rule) }));
+                    edges.extend(choice.default.as_ref().map(|_| Edge::Choice { state: name(), rule: None }));
                 }
                 Kind::Task(task) => {
                     edges.extend((0..task.retriers.len()).map(|retrier| Edge::Retry { state: name(), retrier }));

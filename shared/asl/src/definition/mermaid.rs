@@ -14,17 +14,8 @@ impl Definition {
                 let _ = writeln!(picture, "    state \"{}\" as {}", text(name), id(name));
             }
             for (target, label) in arrows(state) {
-                let label = if label.is_empty() {
-                    String::new()
-                } else {
-                    format!(" : {}", text(&label))
-                };
-                let _ = writeln!(
-                    picture,
-                    "    {} --> {}{label}",
-                    id(name),
-                    target.map_or("[*]".to_owned(), id)
-                );
+                let label = if label.is_empty() { String::new() } else { format!(" : {}", text(&label)) };
+                let _ = writeln!(picture, "    {} --> {}{label}", id(name), target.map_or("[*]".to_owned(), id));
             }
         }
         picture
@@ -39,12 +30,7 @@ fn arrows(state: &State) -> Vec<(Option<&str>, String)> {
             for (index, rule) in choice.rules.iter().enumerate() {
                 arrows.push((Some(rule.next.as_str()), format!("rule {}", index + 1)));
             }
-            arrows.extend(
-                choice
-                    .default
-                    .as_deref()
-                    .map(|default| (Some(default), "otherwise".to_owned())),
-            );
+            arrows.extend(choice.default.as_deref().map(|default| (Some(default), "otherwise".to_owned())));
         }
         Kind::Fail(_) => arrows.push((None, "fails".to_owned())),
         Kind::Task(task) => {
@@ -60,9 +46,7 @@ fn arrows(state: &State) -> Vec<(Option<&str>, String)> {
 
 /// A name that Mermaid takes.
 fn id(name: &str) -> String {
-    name.chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-        .collect()
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
 /// Text that Mermaid does not take for syntax.

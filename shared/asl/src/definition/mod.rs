@@ -88,8 +88,6 @@ impl Definition {
 
     /// The states in the order of the text.
     fn in_order(&self) -> impl Iterator<Item = (&str, &State)> {
-        self.order
-            .iter()
-            .filter_map(|name| Some((name.as_str(), self.states.get(name)?)))
+        self.order.iter().filter_map(|name| Some((name.as_str(), self.states.get(name)?)))
     }
 }

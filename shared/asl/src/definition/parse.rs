@@ -19,10 +19,7 @@ const MAX_WAIT_SECONDS: u64 = 99_999_999;
 pub(super) fn parse(text: &str) -> (Option<Definition>, Diagnostics) {
     let mut diagnostics = Diagnostics::default();
     if text.len() > MAX_DEFINITION_BYTES {
-        diagnostics.schema(
-            "",
-            format!("The definition is larger than {MAX_DEFINITION_BYTES} bytes"),
-        );
+        diagnostics.schema("", format!("The definition is larger than {MAX_DEFINITION_BYTES} bytes"));
         return (None, diagnostics);
     }
     let machine = match serde_json::from_str::<Value>(text) {
@@ -45,10 +42,7 @@ fn read_machine(machine: &Value, diagnostics: &mut Diagnostics) -> Option<Defini
         diagnostics.schema("", "Expected an object");
         return None;
     };
-    let missing: Vec<&str> = ["States", "StartAt"]
-        .into_iter()
-        .filter(|name| !object.contains_key(*name))
-        .collect();
+    let missing: Vec<&str> = ["States", "StartAt"].into_iter().filter(|name| !object.contains_key(*name)).collect();
     if !missing.is_empty() {
         diagnostics.schema("", format!("These fields are required: [{}]", missing.join(", ")));
         return None;
@@ -64,11 +58,7 @@ fn read_machine(machine: &Value, diagnostics: &mut Diagnostics) -> Option<Defini
         reader.diagnostics.not_supported(&at, message);
     }
     let start_at = reader.text("StartAt").unwrap_or_default().to_owned();
-    let Some(states) = reader
-        .get("States")
-        .and_then(Value::as_object)
-        .filter(|states| !states.is_empty())
-    else {
+    let Some(states) = reader.get("States").and_then(Value::as_object).filter(|states| !states.is_empty()) else {
         reader.bad("States", "Expected an object with at least one state");
         return None;
     };
@@ -77,20 +67,13 @@ fn read_machine(machine: &Value, diagnostics: &mut Diagnostics) -> Option<Defini
     for (name, state) in states {
         let at = format!("/States/{}", name.replace('~', "~0").replace('/', "~1"));
         if name.is_empty() || name.chars().count() > MAX_STATE_NAME_CHARS {
-            diagnostics.schema(
-                &at,
-                format!("A state's name has 1 to {MAX_STATE_NAME_CHARS} characters"),
-            );
+            diagnostics.schema(&at, format!("A state's name has 1 to {MAX_STATE_NAME_CHARS} characters"));
         }
         if let Some(state) = read_state(state, at, language, diagnostics) {
             parsed.insert(name.clone(), state);
         }
     }
-    Some(Definition {
-        start_at,
-        states: parsed,
-        order: states.keys().cloned().collect(),
-    })
+    Some(Definition { start_at, states: parsed, order: states.keys().cloned().collect() })
 }
 
 fn read_state(state: &Value, at: String, language: &str, diagnostics: &mut Diagnostics) -> Option<State> {
@@ -120,14 +103,9 @@ fn read_state(state: &Value, at: String, language: &str, diagnostics: &mut Diagn
         "Pass" => Kind::Pass,
         "Wait" => Kind::Wait(wait(&mut reader)?),
         "Succeed" => Kind::Succeed,
-        "Fail" => Kind::Fail(Fail {
-            error: reader.template("Error"),
-            cause: reader.template("Cause"),
-        }),
+        "Fail" => Kind::Fail(Fail { error: reader.template("Error"), cause: reader.template("Cause") }),
         "Parallel" | "Map" => {
-            reader
-                .diagnostics
-                .not_supported(&at, format!("{kind} states are not available yet"));
+            reader.diagnostics.not_supported(&at, format!("{kind} states are not available yet"));
             return None;
         }
         other => {
@@ -146,12 +124,7 @@ fn read_state(state: &Value, at: String, language: &str, diagnostics: &mut Diagn
         _ => (reader.assign(), reader.template("Output")),
     };
     reader.finish();
-    Some(State {
-        kind,
-        assign,
-        output,
-        next,
-    })
+    Some(State { kind, assign, output, next })
 }
 
 fn next_or_end(reader: &mut Reader<'_, '_>) -> Option<String> {
@@ -166,9 +139,7 @@ fn next_or_end(reader: &mut Reader<'_, '_>) -> Option<String> {
     };
     if next.is_some() == end {
         let at = reader.at.clone();
-        reader
-            .diagnostics
-            .schema(&at, "Exactly one of 'Next' and 'End: true' is required");
+        reader.diagnostics.schema(&at, "Exactly one of 'Next' and 'End: true' is required");
     }
     next
 }
@@ -200,12 +171,7 @@ fn choice(reader: &mut Reader<'_, '_>) -> Option<Choice> {
         let (assign, output) = (rule.assign(), rule.template("Output"));
         rule.finish();
         if let (Some(condition), Some(next)) = (condition, next) {
-            read.push(Rule {
-                condition,
-                next,
-                assign,
-                output,
-            });
+            read.push(Rule { condition, next, assign, output });
         }
     }
     Some(Choice { rules: read, default })
@@ -215,9 +181,9 @@ fn wait(reader: &mut Reader<'_, '_>) -> Option<Wait> {
     let seconds = reader.integer_field("Seconds", 0, MAX_WAIT_SECONDS).map(Wait::Seconds);
     let timestamp = match reader.text("Timestamp") {
         None => None,
-        Some(text) if expression_text(text).is_some() => reader
-            .expression("Timestamp")
-            .map(|expression| Wait::Timestamp(Field::Expression(expression))),
+        Some(text) if expression_text(text).is_some() => {
+            reader.expression("Timestamp").map(|expression| Wait::Timestamp(Field::Expression(expression)))
+        }
         Some(text) => {
             let timestamp = crate::states::parse_timestamp(text);
             if timestamp.is_none() {
@@ -226,15 +192,10 @@ fn wait(reader: &mut Reader<'_, '_>) -> Option<Wait> {
             timestamp.map(|timestamp| Wait::Timestamp(Field::Literal(timestamp)))
         }
     };
-    let given = ["Seconds", "Timestamp"]
-        .into_iter()
-        .filter(|name| reader.get(name).is_some())
-        .count();
+    let given = ["Seconds", "Timestamp"].into_iter().filter(|name| reader.get(name).is_some()).count();
     if given != 1 {
         let at = reader.at.clone();
-        reader
-            .diagnostics
-            .schema(&at, "Exactly one of 'Seconds' and 'Timestamp' is required");
+        reader.diagnostics.schema(&at, "Exactly one of 'Seconds' and 'Timestamp' is required");
     }
     seconds.or(timestamp)
 }
@@ -243,11 +204,7 @@ fn wait(reader: &mut Reader<'_, '_>) -> Option<Wait> {
 fn check_transitions(definition: &Definition, machine: &Value, diagnostics: &mut Diagnostics) {
     let exists = |name: &str| machine["States"].get(name).is_some();
     let missing = |diagnostics: &mut Diagnostics, at: &str, name: &str| {
-        diagnostics.error(
-            "MISSING_TRANSITION_TARGET",
-            at,
-            format!("Missing 'Next' target: {name}"),
-        );
+        diagnostics.error("MISSING_TRANSITION_TARGET", at, format!("Missing 'Next' target: {name}"));
     };
     if !exists(&definition.start_at) {
         missing(diagnostics, "/StartAt", &definition.start_at);
@@ -266,11 +223,7 @@ fn check_transitions(definition: &Definition, machine: &Value, diagnostics: &mut
         }
         // With a state missing from the graph for reasons of its own, nothing can be said about its successors.
         if definition.states.len() == definition.order.len() && !reached.contains(name) {
-            diagnostics.error(
-                "MISSING_TRANSITION_TARGET",
-                &at,
-                format!("State \"{name}\" is not reachable."),
-            );
+            diagnostics.error("MISSING_TRANSITION_TARGET", &at, format!("State \"{name}\" is not reachable."));
         }
     }
 }
@@ -286,15 +239,7 @@ pub(super) fn targets(state: &State) -> impl Iterator<Item = (String, &str)> {
         Kind::Task(task) => task.catchers.as_slice(),
         _ => &[][..],
     };
-    let rules = rules
-        .iter()
-        .enumerate()
-        .map(|(i, rule)| (format!("Choices/{i}/Next"), rule.next.as_str()));
-    let catchers = catchers
-        .iter()
-        .enumerate()
-        .map(|(i, catcher)| (format!("Catch/{i}/Next"), catcher.next.as_str()));
-    next.chain(rules)
-        .chain(default.map(|default| ("Default".to_owned(), default)))
-        .chain(catchers)
+    let rules = rules.iter().enumerate().map(|(i, rule)| (format!("Choices/{i}/Next"), rule.next.as_str()));
+    let catchers = catchers.iter().enumerate().map(|(i, catcher)| (format!("Catch/{i}/Next"), catcher.next.as_str()));
+    next.chain(rules).chain(default.map(|default| ("Default".to_owned(), default))).chain(catchers)
 }

@@ -18,12 +18,7 @@ pub(super) struct Reader<'a, 'd> {
 
 impl<'a, 'd> Reader<'a, 'd> {
     pub(super) fn new(object: &'a Map<String, Value>, at: String, diagnostics: &'d mut Diagnostics) -> Self {
-        Self {
-            object,
-            at,
-            diagnostics,
-            known: BTreeSet::new(),
-        }
+        Self { object, at, diagnostics, known: BTreeSet::new() }
     }
 
     /// The field, and knowledge of it.
@@ -53,8 +48,7 @@ impl<'a, 'd> Reader<'a, 'd> {
         if !self.object.contains_key(name) {
             self.known.insert(name);
             let at = self.at.clone();
-            self.diagnostics
-                .schema(&at, format!("The field '{name}' is required but was missing"));
+            self.diagnostics.schema(&at, format!("The field '{name}' is required but was missing"));
             return None;
         }
         self.text(name)
@@ -107,11 +101,7 @@ impl<'a, 'd> Reader<'a, 'd> {
             Err(error) => {
                 self.bad(
                     name,
-                    format!(
-                        "The JSONata expression does not compile. {}: {}",
-                        error.code(),
-                        error.message()
-                    ),
+                    format!("The JSONata expression does not compile. {}: {}", error.code(), error.message()),
                 );
                 None
             }
@@ -153,22 +143,9 @@ impl<'a, 'd> Reader<'a, 'd> {
 
     /// Complains about every field that nobody asked for.
     pub(super) fn finish(mut self) {
-        const OF_JSONPATH: [&str; 7] = [
-            "InputPath",
-            "OutputPath",
-            "Parameters",
-            "ResultPath",
-            "ResultSelector",
-            "Result",
-            "Variable",
-        ];
-        for name in self
-            .object
-            .keys()
-            .filter(|name| !self.known.contains(name.as_str()))
-            .cloned()
-            .collect::<Vec<_>>()
-        {
+        const OF_JSONPATH: [&str; 7] =
+            ["InputPath", "OutputPath", "Parameters", "ResultPath", "ResultSelector", "Result", "Variable"];
+        for name in self.object.keys().filter(|name| !self.known.contains(name.as_str())).cloned().collect::<Vec<_>>() {
             let message = if OF_JSONPATH.contains(&name.as_str()) || name.ends_with("Path") {
                 format!("Field '{name}' is not supported when 'QueryLanguage' is JSONata")
             } else {

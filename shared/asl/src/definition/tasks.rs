@@ -19,28 +19,16 @@ pub(super) fn task(reader: &mut Reader<'_, '_>) -> Option<Task> {
     if let Some(credentials) = reader.get("Credentials") {
         let at = reader.pointer("Credentials");
         if credentials.get("RoleArn").is_none() {
-            reader
-                .diagnostics
-                .schema(&at, "The field 'RoleArn' is required but was missing");
+            reader.diagnostics.schema(&at, "The field 'RoleArn' is required but was missing");
         } else {
-            reader
-                .diagnostics
-                .not_supported(&at, "Other roles than the machine's own are not supported");
+            reader.diagnostics.not_supported(&at, "Other roles than the machine's own are not supported");
         }
     }
     let arguments = reader.template("Arguments");
     let timeout = reader.integer_field("TimeoutSeconds", 1, MAX_TIMEOUT_SECONDS);
     let heartbeat = reader.integer_field("HeartbeatSeconds", 1, MAX_TIMEOUT_SECONDS);
     let (retriers, catchers) = (retriers(reader), catchers(reader));
-    Some(Task {
-        resource: resource?,
-        integration: integration?,
-        arguments,
-        timeout,
-        heartbeat,
-        retriers,
-        catchers,
-    })
+    Some(Task { resource: resource?, integration: integration?, arguments, timeout, heartbeat, retriers, catchers })
 }
 
 fn integration(reader: &mut Reader<'_, '_>, resource: &str) -> Option<Integration> {
@@ -91,12 +79,7 @@ fn catchers(reader: &mut Reader<'_, '_>) -> Vec<Catcher> {
     entries(reader, "Catch", |entry, error_equals| {
         let next = entry.required_text("Next").map(str::to_owned);
         let (assign, output) = (entry.assign(), entry.template("Output"));
-        Some(Catcher {
-            error_equals,
-            next: next?,
-            assign,
-            output,
-        })
+        Some(Catcher { error_equals, next: next?, assign, output })
     })
 }
 

@@ -31,12 +31,7 @@ pub(crate) enum Condition {
 impl Choice {
     pub(crate) fn enter(&self, state: &State, visit: &mut Visit<'_>) -> Result<Leave, StateError> {
         let input = visit.input.clone();
-        let edge = |rule| {
-            Some(Edge::Choice {
-                state: visit.state.to_owned(),
-                rule,
-            })
-        };
+        let edge = |rule| Some(Edge::Choice { state: visit.state.to_owned(), rule });
         for (index, rule) in self.rules.iter().enumerate() {
             let holds = match &rule.condition {
                 Condition::Literal(literal) => *literal,
@@ -53,21 +48,11 @@ impl Choice {
             }
         }
         let Some(default) = &self.default else {
-            return Err(StateError::new(
-                "States.NoChoiceMatched",
-                "No choice rule matched, and there is no Default.",
-            ));
+            return Err(StateError::new("States.NoChoiceMatched", "No choice rule matched, and there is no Default."));
         };
         // The state's own Assign and Output belong to the default alone.
         let edge = edge(None);
-        let left = leave(
-            visit,
-            None,
-            &state.assign,
-            state.output.as_ref(),
-            input,
-            Some(default.clone()),
-        )?;
+        let left = leave(visit, None, &state.assign, state.output.as_ref(), input, Some(default.clone()))?;
         Ok(Leave { edge, ..left })
     }
 }

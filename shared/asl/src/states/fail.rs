@@ -14,15 +14,8 @@ pub(crate) struct Fail {
 
 impl Fail {
     pub(crate) fn enter(&self, visit: &mut Visit<'_>) -> StateError {
-        match (
-            self.text(visit, "Error", &self.error),
-            self.text(visit, "Cause", &self.cause),
-        ) {
-            (Ok(error), Ok(cause)) => StateError {
-                error,
-                cause,
-                evaluation: None,
-            },
+        match (self.text(visit, "Error", &self.error), self.text(visit, "Cause", &self.cause)) {
+            (Ok(error), Ok(cause)) => StateError { error, cause, evaluation: None },
             (Err(error), _) | (_, Err(error)) => error,
         }
     }

@@ -64,10 +64,5 @@ pub(crate) fn leave(
         Some(template) => template.evaluate(&mut scope, "Output")?,
         None => default_output,
     };
-    Ok(Leave {
-        output,
-        assigned,
-        next,
-        edge: None,
-    })
+    Ok(Leave { output, assigned, next, edge: None })
 }

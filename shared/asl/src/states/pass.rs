@@ -7,12 +7,5 @@ use crate::states::{Leave, leave};
 
 pub(crate) fn enter(state: &State, visit: &mut Visit<'_>) -> Result<Leave, StateError> {
     let input = visit.input.clone();
-    leave(
-        visit,
-        None,
-        &state.assign,
-        state.output.as_ref(),
-        input,
-        state.next.clone(),
-    )
+    leave(visit, None, &state.assign, state.output.as_ref(), input, state.next.clone())
 }

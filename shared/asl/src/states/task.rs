@@ -42,15 +42,11 @@ impl Task {
         };
         let mut scope = visit.scope(None);
         let mut limit = |field: &Option<Field<u64>>, name| match field {
-            Some(field) => field
-                .evaluate(&mut scope, name, "integer", integer)
-                .map(|s| Some(Duration::from_secs(s))),
+            Some(field) => field.evaluate(&mut scope, name, "integer", integer).map(|s| Some(Duration::from_secs(s))),
             None => Ok(None),
         };
-        let (timeout, heartbeat) = (
-            limit(&self.timeout, "TimeoutSeconds")?,
-            limit(&self.heartbeat, "HeartbeatSeconds")?,
-        );
+        let (timeout, heartbeat) =
+            (limit(&self.timeout, "TimeoutSeconds")?, limit(&self.heartbeat, "HeartbeatSeconds")?);
         let (function, payload) = match self.integration {
             Integration::Function => (self.resource.clone(), arguments),
             Integration::Invoke => {
@@ -60,13 +56,7 @@ impl Task {
                 (function.to_owned(), request_body(&arguments)?)
             }
         };
-        Ok(Attempt {
-            resource: self.resource.clone(),
-            function,
-            payload,
-            timeout,
-            heartbeat,
-        })
+        Ok(Attempt { resource: self.resource.clone(), function, payload, timeout, heartbeat })
     }
 
     /// The function answered.
@@ -79,14 +69,7 @@ impl Task {
             return Err(too_large(resource));
         }
         let default = result.clone();
-        leave(
-            visit,
-            Some(("result", result)),
-            &state.assign,
-            state.output.as_ref(),
-            default,
-            state.next.clone(),
-        )
+        leave(visit, Some(("result", result)), &state.assign, state.output.as_ref(), default, state.next.clone())
     }
 }
 

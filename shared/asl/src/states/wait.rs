@@ -43,14 +43,7 @@ impl Wait {
 /// The wait is over.
 pub(crate) fn resume(state: &State, visit: &mut Visit<'_>) -> Result<Leave, StateError> {
     let input: Value = visit.input.clone();
-    leave(
-        visit,
-        None,
-        &state.assign,
-        state.output.as_ref(),
-        input,
-        state.next.clone(),
-    )
+    leave(visit, None, &state.assign, state.output.as_ref(), input, state.next.clone())
 }
 
 /// RFC 3339 with `T` and `Z`, as AWS wants it.

@@ -62,17 +62,11 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn created(body: Value) -> Self {
-        Self {
-            status: StatusCode::CREATED,
-            body,
-        }
+        Self { status: StatusCode::CREATED, body }
     }
 
     pub(crate) fn ok(body: Value) -> Self {
-        Self {
-            status: StatusCode::OK,
-            body,
-        }
+        Self { status: StatusCode::OK, body }
     }
 }
 
@@ -85,10 +79,7 @@ pub(crate) async fn mutation(
     body: &Value,
     change: impl for<'a> FnOnce(&'a mut Entities<'_>) -> BoxFuture<'a, Result<Answer, Problem>> + Send,
 ) -> Result<Response, Problem> {
-    let key = headers
-        .get("idempotency-key")
-        .and_then(|value| value.to_str().ok())
-        .filter(|key| !key.is_empty());
+    let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok()).filter(|key| !key.is_empty());
     let key = key.ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "send an Idempotency-Key header"))?;
     let fingerprint = sha256_hex(format!("{operation}\n{}", canonical(body)).as_bytes());
     let now = service.clock.now();
@@ -114,11 +105,7 @@ pub(crate) async fn mutation(
     match change(&mut entities).await {
         Ok(answer) => {
             let changes = std::mem::take(&mut entities.changes);
-            let effect = Effect {
-                fingerprint: Some(fingerprint),
-                answer: Some(answer),
-                changes,
-            };
+            let effect = Effect { fingerprint: Some(fingerprint), answer: Some(answer), changes };
             effect.write(&mut transaction, &tenant_id, key, false).await?;
             write_ledger(&mut transaction, &entry(Outcome::Applied)).await?;
             transaction.commit().await?;
@@ -147,10 +134,7 @@ pub(crate) async fn undo(
     let mut connection = service.database.acquire().await?;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let known = find(&mut transaction, &tenant_id, &key).await?;
-    if let Some(Known {
-        undone: Some(undone), ..
-    }) = &known
-    {
+    if let Some(Known { undone: Some(undone), .. }) = &known {
         // Repeated: the answer is what the first undo found.
         return Ok(Json(json!({ "undone": undone, "undone_at": now })));
     }
@@ -159,11 +143,7 @@ pub(crate) async fn undo(
     for change in known.iter().flat_map(|known| known.changes.iter().rev()) {
         undone |= entities.revert(change).await?;
     }
-    let tombstone = Effect {
-        fingerprint: None,
-        answer: None,
-        changes: Vec::new(),
-    };
+    let tombstone = Effect { fingerprint: None, answer: None, changes: Vec::new() };
     tombstone.write(&mut transaction, &tenant_id, &key, true).await?;
     sqlx::query("UPDATE effects SET answer = $3 WHERE tenant_id = $1 AND key = $2")
         .bind(&tenant_id)
@@ -176,11 +156,7 @@ pub(crate) async fn undo(
         tenant_id,
         key,
         operation: "DELETE /api/v1/effects/{key}".to_owned(),
-        outcome: if undone {
-            Outcome::Undone
-        } else {
-            Outcome::UndoFoundNothing
-        },
+        outcome: if undone { Outcome::Undone } else { Outcome::UndoFoundNothing },
         at: now,
     };
     write_ledger(&mut transaction, &entry).await?;
@@ -235,9 +211,7 @@ impl Known {
     fn read(row: &SqliteRow) -> Result<Self, sqlx::Error> {
         let decode = |error| sqlx::Error::Decode(Box::new(error));
         let answer = entities::json(row, "answer")?;
-        let status = row
-            .try_get::<Option<u16>, _>("status")?
-            .and_then(|status| StatusCode::from_u16(status).ok());
+        let status = row.try_get::<Option<u16>, _>("status")?.and_then(|status| StatusCode::from_u16(status).ok());
         Ok(Self {
             fingerprint: row.try_get::<Option<String>, _>("fingerprint")?.unwrap_or_default(),
             status: status.unwrap_or(StatusCode::OK),
@@ -256,10 +230,7 @@ impl Known {
             let detail = "this Idempotency-Key came with another request before";
             return (None, Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)));
         }
-        (
-            Some(Outcome::Replayed),
-            Ok((self.status, Json(self.answer)).into_response()),
-        )
+        (Some(Outcome::Replayed), Ok((self.status, Json(self.answer)).into_response()))
     }
 }
 
@@ -282,9 +253,7 @@ async fn write_ledger(connection: &mut SqliteConnection, entry: &LedgerEntry) ->
 
 impl Service {
     pub(crate) async fn ledger(&self) -> Result<Vec<LedgerEntry>, sqlx::Error> {
-        let rows = sqlx::query("SELECT entry FROM ledger ORDER BY seq")
-            .fetch_all(&self.database)
-            .await?;
+        let rows = sqlx::query("SELECT entry FROM ledger ORDER BY seq").fetch_all(&self.database).await?;
         let entry = |row: &SqliteRow| {
             serde_json::from_str(row.try_get("entry")?).map_err(|error| sqlx::Error::Decode(Box::new(error)))
         };
@@ -296,10 +265,8 @@ impl Service {
 fn canonical(value: &Value) -> Value {
     match value {
         Value::Object(object) => {
-            let sorted: std::collections::BTreeMap<_, _> = object
-                .iter()
-                .map(|(name, value)| (name.clone(), canonical(value)))
-                .collect();
+            let sorted: std::collections::BTreeMap<_, _> =
+                object.iter().map(|(name, value)| (name.clone(), canonical(value))).collect();
             sorted.into_iter().collect()
         }
         Value::Array(items) => items.iter().map(canonical).collect(),

@@ -30,12 +30,7 @@ pub(crate) struct Change {
 
 impl<'c> Entities<'c> {
     pub(crate) fn new(connection: &'c mut SqliteConnection, tenant_id: String, now: Timestamp) -> Self {
-        Self {
-            connection,
-            tenant_id,
-            now,
-            changes: Vec::new(),
-        }
+        Self { connection, tenant_id, now, changes: Vec::new() }
     }
 
     pub(crate) async fn get(&mut self, kind: &str, id: &str) -> Result<Option<Value>, sqlx::Error> {
@@ -77,12 +72,7 @@ impl<'c> Entities<'c> {
         let before = self.load(kind, id).await?;
         let version = before.as_ref().map_or(0, |(version, _)| *version) + 1;
         self.write(kind, id, version, body, bytes).await?;
-        let change = Change {
-            kind: kind.to_owned(),
-            id: id.to_owned(),
-            before: before.map(|(_, body)| body),
-            version,
-        };
+        let change = Change { kind: kind.to_owned(), id: id.to_owned(), before: before.map(|(_, body)| body), version };
         self.changes.push(change);
         Ok(())
     }
@@ -94,10 +84,7 @@ impl<'c> Entities<'c> {
             return Ok(false);
         }
         match &change.before {
-            Some(before) => {
-                self.write(&change.kind, &change.id, change.version + 1, before, None)
-                    .await?
-            }
+            Some(before) => self.write(&change.kind, &change.id, change.version + 1, before, None).await?,
             None => {
                 sqlx::query("DELETE FROM entities WHERE kind = $1 AND tenant_id = $2 AND id = $3")
                     .bind(&change.kind)
@@ -117,8 +104,7 @@ impl<'c> Entities<'c> {
             .bind(id)
             .fetch_optional(&mut *self.connection)
             .await?;
-        row.map(|row| Ok((row.try_get("version")?, json(&row, "body")?)))
-            .transpose()
+        row.map(|row| Ok((row.try_get("version")?, json(&row, "body")?))).transpose()
     }
 
     async fn write(
@@ -178,26 +164,18 @@ impl Service {
     pub(crate) async fn read(&self, Tenant(tenant_id): Tenant, kind: &str, id: &str) -> Result<Value, Problem> {
         let mut connection = self.database.acquire().await?;
         let mut entities = Entities::new(&mut connection, tenant_id, self.clock.now());
-        entities
-            .get(kind, id)
-            .await?
-            .ok_or_else(|| Problem::not_found("there is no such thing here"))
+        entities.get(kind, id).await?.ok_or_else(|| Problem::not_found("there is no such thing here"))
     }
 
     pub(crate) async fn read_all(&self, Tenant(tenant_id): Tenant, kind: &str) -> Result<Vec<Value>, Problem> {
         let mut connection = self.database.acquire().await?;
-        Ok(Entities::new(&mut connection, tenant_id, self.clock.now())
-            .list(kind)
-            .await?)
+        Ok(Entities::new(&mut connection, tenant_id, self.clock.now()).list(kind).await?)
     }
 
     pub(crate) async fn read_bytes(&self, Tenant(tenant_id): Tenant, kind: &str, id: &str) -> Result<Vec<u8>, Problem> {
         let mut connection = self.database.acquire().await?;
         let mut entities = Entities::new(&mut connection, tenant_id, self.clock.now());
-        entities
-            .bytes(kind, id)
-            .await?
-            .ok_or_else(|| Problem::not_found("there is no such thing here"))
+        entities.bytes(kind, id).await?.ok_or_else(|| Problem::not_found("there is no such thing here"))
     }
 
     /// Lets `fill` write a tenant's first data, in one transaction.
@@ -207,12 +185,7 @@ impl Service {
         fill: impl AsyncFnOnce(&mut Entities<'_>) -> Result<bool, sqlx::Error>,
     ) -> Result<bool, sqlx::Error> {
         let mut transaction = self.database.begin_with("BEGIN IMMEDIATE").await?;
-        let filled = fill(&mut Entities::new(
-            &mut transaction,
-            tenant_id.to_owned(),
-            self.clock.now(),
-        ))
-        .await?;
+        let filled = fill(&mut Entities::new(&mut transaction, tenant_id.to_owned(), self.clock.now())).await?;
         transaction.commit().await?;
         Ok(filled)
     }

@@ -102,10 +102,7 @@ impl Armed {
     /// The fault, if it befalls this request.
     fn befalls(&mut self, method: &Method, route: &str, tenant_id: Option<&str>) -> Option<Fault> {
         let rule = &self.rule;
-        let matches = rule
-            .method
-            .as_deref()
-            .is_none_or(|wanted| method.as_str().eq_ignore_ascii_case(wanted))
+        let matches = rule.method.as_deref().is_none_or(|wanted| method.as_str().eq_ignore_ascii_case(wanted))
             && rule.route.as_deref().is_none_or(|wanted| route == wanted)
             && rule.tenant_id.as_deref().is_none_or(|wanted| tenant_id == Some(wanted));
         if !matches {
@@ -113,9 +110,7 @@ impl Armed {
         }
         self.matched += 1;
         let number = self.matched.checked_sub(rule.skip).filter(|number| *number >= 1)?;
-        rule.times
-            .is_none_or(|times| number <= times)
-            .then(|| rule.fault.clone())
+        rule.times.is_none_or(|times| number <= times).then(|| rule.fault.clone())
     }
 }
 
@@ -126,11 +121,7 @@ pub(crate) async fn around(
     request: Request,
     next: Next,
 ) -> Response {
-    let tenant_id = request
-        .headers()
-        .get("x-tenant-id")
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned);
+    let tenant_id = request.headers().get("x-tenant-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let fault = service
         .faults()
         .iter_mut()
@@ -140,15 +131,10 @@ pub(crate) async fn around(
     };
     let later = async |delay_ms| clock::sleep(&*service.clock, Duration::from_millis(delay_ms)).await;
     match fault {
-        Fault::Status {
-            status,
-            retry_after_seconds,
-        } => {
+        Fault::Status { status, retry_after_seconds } => {
             let mut response = status_only(status);
             if let Some(seconds) = retry_after_seconds {
-                response
-                    .headers_mut()
-                    .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             }
             response
         }
@@ -198,24 +184,16 @@ pub(crate) async fn around(
 async fn twice(request: Request) -> [Request; 2] {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    [
-        Request::from_parts(parts.clone(), Body::from(body.clone())),
-        Request::from_parts(parts, Body::from(body)),
-    ]
+    [Request::from_parts(parts.clone(), Body::from(body.clone())), Request::from_parts(parts, Body::from(body))]
 }
 
 fn status_only(status: u16) -> Response {
-    StatusCode::from_u16(status)
-        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-        .into_response()
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response()
 }
 
 /// A reply that ends in the middle: over a socket the connection is closed, in process reading fails.
 fn broken() -> Response {
-    let chunks = [
-        Ok(Bytes::from_static(b"{")),
-        Err(std::io::Error::other("the connection broke")),
-    ];
+    let chunks = [Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("the connection broke"))];
     Response::new(Body::from_stream(stream::iter(chunks)))
 }
 
@@ -231,10 +209,7 @@ async fn wrong_id(response: Response) -> Response {
     let bytes = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let mut answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     replace_ids(&mut answer);
-    with_body(
-        Response::from_parts(parts, Body::empty()),
-        Body::from(answer.to_string()),
-    )
+    with_body(Response::from_parts(parts, Body::empty()), Body::from(answer.to_string()))
 }
 
 fn replace_ids(value: &mut Value) {

@@ -62,19 +62,10 @@ impl Service {
                 .synchronous(SqliteSynchronous::Full),
             None => SqliteConnectOptions::new().in_memory(true),
         };
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .min_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None);
+        let pool = SqlitePoolOptions::new().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
         let database = pool.connect_with(options).await?;
         sqlx::raw_sql(SCHEMA).execute(&database).await?;
-        Ok(Self {
-            name,
-            database,
-            clock,
-            faults: Arc::default(),
-        })
+        Ok(Self { name, database, clock, faults: Arc::default() })
     }
 
     pub(crate) fn name(&self) -> &'static str {
