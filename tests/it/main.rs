@@ -1,1 +1,9 @@
-//! The end-to-end tests.
+//! The end-to-end tests: one binary, so that everything is linked once.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod cancel;
+mod fault_matrix;
+mod idempotency;
+mod invariants;
+mod world;

@@ -1,130 +1,209 @@
-//! File: workspaces and files.
+//! The File service: workspaces, and files with their bytes.
 
-use std::collections::BTreeMap;
-
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
-use axum::response::Response;
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use serde::Deserialize;
+use axum::http::header;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::MethodFilter;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use crate::kernel::{Answer, Body, Entities, Problem, Service, Tenant, mutation};
+use crate::kernel::{Call, Definition, Done, Fields, Mutation, Problem, Query, Reader, Row, Table, Tx, row};
 
-pub(crate) const WORKSPACES: &str = "workspaces";
-pub(crate) const FILES: &str = "files";
+pub(crate) static DEFINITION: Definition = Definition {
+    schema: "
+        CREATE TABLE IF NOT EXISTS workspaces (
+            tenant_id TEXT NOT NULL,
+            workspace_id TEXT NOT NULL,
+            user_id TEXT NOT NULL,
+            workspace_config TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            PRIMARY KEY (tenant_id, workspace_id)
+        ) STRICT;
+        CREATE TABLE IF NOT EXISTS files (
+            tenant_id TEXT NOT NULL,
+            file_id TEXT NOT NULL,
+            workspace_id TEXT NOT NULL,
+            user_id TEXT NOT NULL,
+            name TEXT NOT NULL,
+            content_type TEXT NOT NULL,
+            size_bytes INTEGER NOT NULL,
+            created_at TEXT NOT NULL,
+            PRIMARY KEY (tenant_id, file_id),
+            FOREIGN KEY (tenant_id, workspace_id) REFERENCES workspaces ON DELETE CASCADE
+        ) STRICT;
+        CREATE INDEX IF NOT EXISTS files_by_workspace ON files (tenant_id, workspace_id);
+        CREATE INDEX IF NOT EXISTS files_by_user ON files (tenant_id, user_id);
+        -- Apart, so that lists do not read them.
+        CREATE TABLE IF NOT EXISTS contents (
+            tenant_id TEXT NOT NULL,
+            file_id TEXT NOT NULL,
+            content BLOB NOT NULL,
+            PRIMARY KEY (tenant_id, file_id),
+            FOREIGN KEY (tenant_id, file_id) REFERENCES files ON DELETE CASCADE
+        ) STRICT;
+    ",
+    tables: &[&WORKSPACES, &FILES, &CONTENTS],
+    routes: |routes| {
+        routes
+            .mutation::<CreateWorkspace>()
+            .query::<GetWorkspace>()
+            .mutation::<CreateSampleData>()
+            .query::<ListFiles>()
+            .query::<GetFile>()
+    },
+    demo,
+};
 
-pub(crate) fn routes() -> Router<Service> {
-    Router::new()
-        .route("/api/v1/workspaces", post(create_workspace))
-        .route("/api/v1/workspaces/{workspace_id}", get(get_workspace))
-        .route("/api/v1/workspaces/{workspace_id}/sample-data", post(create_sample_data))
-        .route("/api/v1/users/{user_id}/files", get(list_files))
-        .route("/api/v1/files/{file_id}", get(get_bytes))
-}
+static WORKSPACES: Table = Table {
+    json: &["workspace_config"],
+    ..Table::new("workspaces", &["tenant_id", "workspace_id"], "the workspace exists")
+};
+static FILES: Table = Table::new("files", &["tenant_id", "file_id"], "the file exists");
+static CONTENTS: Table =
+    Table { bytes: &["content"], ..Table::new("contents", &["tenant_id", "file_id"], "the file has its bytes") };
 
-#[derive(Deserialize)]
-struct NewWorkspace {
-    #[serde(default)]
+/// What a new workspace is filled with on request: name, content type, content.
+const SAMPLES: [(&str, &str, &str); 3] = [
+    (
+        "welcome.md",
+        "text/markdown",
+        "# Welcome\n\nThis workspace is yours. Files that you put here are seen by your tenant only.\n",
+    ),
+    ("contacts.csv", "text/csv", "name,email\nAda Example,ada@example.com\nBob Example,bob@example.com\n"),
+    ("settings.json", "application/json", "{\"theme\":\"light\",\"notifications\":true}\n"),
+];
+
+/// `POST /api/v1/workspaces`
+struct CreateWorkspace {
     workspace_id: Option<String>,
     user_id: String,
-    workspace_config: BTreeMap<String, String>,
+    workspace_config: Value,
 }
 
-async fn create_workspace(
-    State(service): State<Service>,
-    tenant: Tenant,
-    headers: HeaderMap,
-    body: Body<NewWorkspace>,
-) -> Result<Response, Problem> {
-    let workspace = body.value;
-    mutation(&service, &headers, tenant, "POST /api/v1/workspaces", &body.raw, |entities| {
-        Box::pin(async move {
-            let id = workspace.workspace_id.unwrap_or_else(|| contracts::ids::new_request_id(entities.now));
-            if entities.get(WORKSPACES, &id).await?.is_some() {
-                return Err(Problem::conflict("this workspace id is taken"));
-            }
-            let stored = json!({
-                "workspace_id": id, "user_id": workspace.user_id, "workspace_config": workspace.workspace_config,
-                "created_at": entities.now,
-            });
-            entities.put(WORKSPACES, &id, &stored).await?;
-            Ok(Answer::created(json!({ "workspace_id": id, "created_at": entities.now })))
-        })
-    })
-    .await
+impl Mutation for CreateWorkspace {
+    const METHOD: MethodFilter = MethodFilter::POST;
+    const ROUTE: &'static str = "/api/v1/workspaces";
+
+    fn read(_: &Call, body: &mut Fields<'_>) -> Self {
+        Self {
+            workspace_id: body.chosen_id("workspace_id"),
+            user_id: body.text("user_id"),
+            workspace_config: body.text_map("workspace_config"),
+        }
+    }
+
+    async fn apply(self, tx: &mut Tx<'_>) -> Result<Done, Problem> {
+        let workspace_id = self.workspace_id.unwrap_or_else(|| tx.new_id());
+        let created_at = tx.now();
+        let workspace = json!({
+            "workspace_id": workspace_id, "user_id": self.user_id, "workspace_config": self.workspace_config,
+            "created_at": created_at,
+        });
+        tx.create(&WORKSPACES, row(workspace)).await?;
+        let body = json!({ "workspace_id": workspace_id, "created_at": created_at });
+        Ok(Done::created("workspace", &workspace_id, body))
+    }
 }
 
-async fn get_workspace(
-    State(service): State<Service>,
-    tenant: Tenant,
-    Path(workspace_id): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    service.read(tenant, WORKSPACES, &workspace_id).await.map(Json)
+/// `GET /api/v1/workspaces/{workspace_id}`
+struct GetWorkspace;
+
+impl Query for GetWorkspace {
+    const ROUTE: &'static str = "/api/v1/workspaces/{workspace_id}";
+
+    async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
+        let workspace = reader.get(&WORKSPACES, &[reader.call.param("workspace_id")]).await?;
+        Ok(Json(workspace).into_response())
+    }
 }
 
-#[derive(Deserialize)]
-struct SampleData {
+/// `POST /api/v1/workspaces/{workspace_id}/sample-data`
+struct CreateSampleData {
+    workspace_id: String,
     user_id: String,
 }
 
-async fn create_sample_data(
-    State(service): State<Service>,
-    tenant: Tenant,
-    Path(workspace_id): Path<String>,
-    headers: HeaderMap,
-    body: Body<SampleData>,
-) -> Result<Response, Problem> {
-    let user_id = body.value.user_id;
-    let operation = format!("POST /api/v1/workspaces/{workspace_id}/sample-data");
-    mutation(&service, &headers, tenant, &operation, &body.raw, |entities| {
-        Box::pin(async move {
-            if entities.get(WORKSPACES, &workspace_id).await?.is_none() {
-                return Err(Problem::not_found("there is no such workspace here"));
-            }
-            let files_created = put_samples(entities, &workspace_id, &user_id).await?;
-            Ok(Answer::created(json!({ "files_created": files_created, "created_at": entities.now })))
-        })
-    })
-    .await
-}
+impl Mutation for CreateSampleData {
+    const METHOD: MethodFilter = MethodFilter::POST;
+    const ROUTE: &'static str = "/api/v1/workspaces/{workspace_id}/sample-data";
 
-/// Writes the sample files into a workspace; how many.
-pub(crate) async fn put_samples(
-    entities: &mut Entities<'_>,
-    workspace_id: &str,
-    user_id: &str,
-) -> Result<usize, sqlx::Error> {
-    let samples: [(&str, &[u8]); 3] = [
-        ("welcome.md", b"# Welcome\n\nThis workspace is yours.\n"),
-        ("budget.csv", b"month,amount\n2026-01,1200\n2026-02,1350\n"),
-        ("notes.txt", b"Everything in here can be deleted.\n"),
-    ];
-    for (name, bytes) in samples {
-        let id = format!("{workspace_id}-{}", name.replace('.', "-"));
-        let file = json!({
-            "file_id": id, "workspace_id": workspace_id, "user_id": user_id, "name": name,
-            "size_bytes": bytes.len(), "created_at": entities.now,
-        });
-        entities.put_bytes(FILES, &id, &file, Some(bytes)).await?;
+    fn read(call: &Call, body: &mut Fields<'_>) -> Self {
+        Self { workspace_id: call.param("workspace_id").to_owned(), user_id: body.text("user_id") }
     }
-    Ok(samples.len())
+
+    async fn apply(self, tx: &mut Tx<'_>) -> Result<Done, Problem> {
+        tx.get(&WORKSPACES, &[&self.workspace_id]).await?;
+        let created_at = tx.now();
+        for sample in SAMPLES {
+            let place = [tx.new_id().as_str(), &self.workspace_id, &self.user_id, &created_at].map(str::to_owned);
+            for (table, row) in file(place, sample) {
+                tx.create(table, row).await?;
+            }
+        }
+        let body = json!({ "files_created": SAMPLES.len(), "created_at": created_at });
+        Ok(Done::created("sample_data", &self.workspace_id, body))
+    }
 }
 
-async fn list_files(
-    State(service): State<Service>,
-    tenant: Tenant,
-    Path(user_id): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    let files = service.read_all(tenant, FILES).await?;
-    Ok(Json(json!({ "files": files.into_iter().filter(|file| file["user_id"] == user_id).collect::<Vec<_>>() })))
+/// `GET /api/v1/users/{user_id}/files`
+struct ListFiles;
+
+impl Query for ListFiles {
+    const ROUTE: &'static str = "/api/v1/users/{user_id}/files";
+
+    async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
+        let user_id = reader.call.param("user_id");
+        let files = reader.list(&FILES, &[("user_id", user_id)]).await?;
+        Ok(Json(json!({ "files": files })).into_response())
+    }
 }
 
-async fn get_bytes(
-    State(service): State<Service>,
-    tenant: Tenant,
-    Path(file_id): Path<String>,
-) -> Result<Vec<u8>, Problem> {
-    service.read_bytes(tenant, FILES, &file_id).await
+/// `GET /api/v1/files/{file_id}`: its bytes.
+struct GetFile;
+
+impl Query for GetFile {
+    const ROUTE: &'static str = "/api/v1/files/{file_id}";
+
+    async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
+        let file_id = reader.call.param("file_id");
+        let file = reader.get(&FILES, &[file_id]).await?;
+        let content = reader.get(&CONTENTS, &[file_id]).await?;
+        let bytes = BASE64.decode(content["content"].as_str().unwrap_or_default());
+        let bytes = bytes.map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        let content_type = file["content_type"].as_str().unwrap_or_default().to_owned();
+        Ok(([(header::CONTENT_TYPE, content_type)], bytes).into_response())
+    }
+}
+
+/// The rows of a file. `place` is its id, workspace, user and time of creation.
+fn file(place: [String; 4], (name, content_type, content): (&str, &str, &str)) -> [(&'static Table, Row); 2] {
+    let [file_id, workspace_id, user_id, created_at] = place;
+    let bytes = json!({ "file_id": file_id, "content": BASE64.encode(content) });
+    let file = json!({
+        "file_id": file_id, "workspace_id": workspace_id, "user_id": user_id, "name": name,
+        "content_type": content_type, "size_bytes": content.len(), "created_at": created_at,
+    });
+    [(&FILES, row(file)), (&CONTENTS, row(bytes))]
+}
+
+fn demo(at: &str) -> Vec<(&'static Table, Row)> {
+    let mut rows = Vec::new();
+    for number in ["123", "456"] {
+        let tenant_id = format!("tenant-{number}");
+        let workspace_id = format!("workspace-{number}");
+        let workspace = json!({
+            "tenant_id": tenant_id, "workspace_id": workspace_id, "user_id": "user-123",
+            "workspace_config": { "type": "default", "quota_gb": "10" }, "created_at": at,
+        });
+        rows.push((&WORKSPACES, row(workspace)));
+        for (index, sample) in SAMPLES.into_iter().enumerate() {
+            let file_id = format!("file-{number}-{}", index + 1);
+            for (table, mut row) in file([file_id, workspace_id.clone(), "user-123".to_owned(), at.to_owned()], sample)
+            {
+                row.insert("tenant_id".to_owned(), tenant_id.as_str().into());
+                rows.push((table, row));
+            }
+        }
+    }
+    rows
 }

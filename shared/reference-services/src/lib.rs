@@ -1,33 +1,30 @@
-//! Auth, User, Tenant and File services and the notification endpoint, for `dev`, for tests, and as an example of what
-//! workflows expect of the services they call.
+//! Auth, User, Tenant and File services and the notification endpoint as real, persistent services with fault
+//! switches: what `workflow-service dev` serves, what the tests call, and the example of the downstream contract.
 //!
-//! They are real: each keeps its data in a SQLite file of its own, is idempotent by `Idempotency-Key`, can undo what a
-//! key did, and leaves a tombstone so that a late delivery of an undone call is refused. What makes them fit for tests
-//! besides is the control surface under `/_control`: faults by route, a ledger of effects, and a snapshot of the
-//! business data.
+//! A service's file holds its routes and its tables. Everything a caller may rely on whichever service it talks to
+//! (idempotency, undo by key, ledger, problem answers, faults on demand) is the [`kernel`]'s, once.
 
 mod auth;
 mod file;
 mod kernel;
 mod notifications;
-mod seed;
 mod tenant;
 mod user;
 
-use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use axum::Router;
 use clock::SharedClock;
 use serde_json::Value;
 
 use kernel::Service;
-pub use kernel::{Fault, FaultRule, LedgerEntry, Outcome};
+pub use kernel::{Fault, FaultRule, LedgerEntry, OpenError, Outcome};
 
-/// The services.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// Which service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ServiceKind {
-    /// Accounts and sessions.
+    /// Accounts, credentials, sessions.
     Auth,
     /// Profiles.
     User,
@@ -35,7 +32,7 @@ pub enum ServiceKind {
     Tenant,
     /// Workspaces and files.
     File,
-    /// The outbox of mails and other notices.
+    /// The outbox of mail and other notices.
     Notifications,
 }
 
@@ -43,7 +40,7 @@ impl ServiceKind {
     /// Every service.
     pub const ALL: [Self; 5] = [Self::Auth, Self::User, Self::Tenant, Self::File, Self::Notifications];
 
-    /// The name, as in file names and snapshots.
+    /// The name in snapshots, ledgers, health answers and file names.
     pub fn name(self) -> &'static str {
         match self {
             Self::Auth => "auth",
@@ -54,7 +51,7 @@ impl ServiceKind {
         }
     }
 
-    /// The port that the specification gives it.
+    /// The port that it is served on unless configured otherwise; notifications sit behind the API gateway's.
     pub fn default_port(self) -> u16 {
         match self {
             Self::Auth => 8081,
@@ -64,88 +61,98 @@ impl ServiceKind {
             Self::Notifications => 8080,
         }
     }
+
+    fn definition(self) -> &'static kernel::Definition {
+        match self {
+            Self::Auth => &auth::DEFINITION,
+            Self::User => &user::DEFINITION,
+            Self::Tenant => &tenant::DEFINITION,
+            Self::File => &file::DEFINITION,
+            Self::Notifications => &notifications::DEFINITION,
+        }
+    }
 }
 
-/// A service's files cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("the {service} service's database cannot be used: {source}")]
-pub struct DatabaseError {
-    service: &'static str,
-    source: sqlx::Error,
-}
-
-/// All five services.
+/// All five services of one installation; clones share them.
 #[derive(Clone)]
-pub struct Services([Service; 5]);
+pub struct Services(Arc<[Service]>);
 
 impl Services {
-    /// Opens the services' files in this directory, which must exist.
-    pub async fn open(directory: &Path, clock: SharedClock) -> Result<Self, DatabaseError> {
-        Self::open_each(Some(directory), clock).await
+    /// Opens the services whose data lie in `dir` (`auth.db`, `user.db`, ...), which is created if absent.
+    pub async fn open(dir: &Path, clock: SharedClock) -> Result<Self, OpenError> {
+        std::fs::create_dir_all(dir).map_err(OpenError::Directory)?;
+        Self::open_each(Some(dir), &clock).await
     }
 
-    /// Services that forget everything with the process.
-    pub async fn in_memory(clock: SharedClock) -> Result<Self, DatabaseError> {
-        Self::open_each(None, clock).await
+    /// Services that forget everything when the last clone goes.
+    pub async fn in_memory(clock: SharedClock) -> Result<Self, OpenError> {
+        Self::open_each(None, &clock).await
     }
 
-    async fn open_each(directory: Option<&Path>, clock: SharedClock) -> Result<Self, DatabaseError> {
-        let mut services = Vec::new();
-        for kind in ServiceKind::ALL {
-            let file = directory.map(|directory| directory.join(format!("{}.db", kind.name())));
-            let opened = Service::open(kind.name(), file.as_deref(), clock.clone()).await;
-            services.push(opened.map_err(|source| DatabaseError { service: kind.name(), source })?);
-        }
-        // As many as there are kinds, in their order.
-        let [auth, user, tenant, file, notifications] = <[Service; 5]>::try_from(services)
-            .map_err(|_| DatabaseError { service: "every", source: sqlx::Error::WorkerCrashed })?;
-        Ok(Self([auth, user, tenant, file, notifications]))
-    }
-
-    /// A complete service, to be served on a port or called in process.
-    pub fn router(&self, kind: ServiceKind) -> Router {
-        let routes = match kind {
-            ServiceKind::Auth => auth::routes(),
-            ServiceKind::User => user::routes(),
-            ServiceKind::Tenant => tenant::routes(),
-            ServiceKind::File => file::routes(),
-            ServiceKind::Notifications => notifications::routes(),
+    async fn open_each(dir: Option<&Path>, clock: &SharedClock) -> Result<Self, OpenError> {
+        let open = async |kind: ServiceKind| {
+            let file = dir.map(|dir| dir.join(format!("{}.db", kind.name())));
+            Service::open(kind, file.as_deref(), Arc::clone(clock)).await
         };
-        kernel::complete(routes, self.service(kind).clone())
+        let services = futures::future::try_join_all(ServiceKind::ALL.map(open)).await?;
+        Ok(Self(services.into()))
     }
 
-    /// Creates the demo tenants, user and files; false if there are tenants already.
-    pub async fn seed_demo(&self) -> Result<bool, DatabaseError> {
-        seed::seed(self).await.map_err(|source| DatabaseError { service: "every", source })
+    /// The complete service, to be served or to be called in process.
+    pub fn router(&self, kind: ServiceKind) -> Router {
+        self.service(kind).router()
     }
 
-    /// Replaces the faults of a service.
-    pub fn set_faults(&self, kind: ServiceKind, rules: Vec<FaultRule>) {
-        self.service(kind).set_faults(rules);
-    }
-
-    /// The effects of all services, each service's in order.
-    pub async fn ledger(&self) -> Result<Vec<LedgerEntry>, DatabaseError> {
-        let mut entries = Vec::new();
-        for service in &self.0 {
-            let of_service = service.ledger().await;
-            entries.extend(of_service.map_err(|source| DatabaseError { service: service.name(), source })?);
+    /// Creates the demo data, once: the tenants `tenant-123` and `tenant-456` and the user `user-123`, a member of both
+    /// with account, profile, session, workspace and files. `false` if they have been created before.
+    pub async fn seed_demo(&self) -> Result<bool, OpenError> {
+        let mut created = false;
+        for service in self.0.iter() {
+            created |= service.seed("demo", |at| (service.definition().demo)(at)).await?;
         }
+        Ok(created)
+    }
+
+    /// Creates a tenant without members; `false` if it has been created before.
+    pub async fn add_tenant(&self, tenant_id: &str, tenant_name: &str) -> Result<bool, OpenError> {
+        let seed = format!("tenant {tenant_id}");
+        let rows = |at: &str| vec![tenant::row(tenant_id, tenant_name, "standard", at)];
+        self.service(ServiceKind::Tenant).seed(&seed, rows).await
+    }
+
+    /// Replaces the fault rules of a service; counts start anew.
+    pub fn set_faults(&self, kind: ServiceKind, rules: Vec<FaultRule>) {
+        self.service(kind).faults().replace(rules);
+    }
+
+    /// How often each of a service's fault rules has fired.
+    pub fn faults_fired(&self, kind: ServiceKind) -> Vec<u64> {
+        self.service(kind).faults().fired()
+    }
+
+    /// The effects ledgers of all services, by time; within a service in order.
+    pub async fn ledger(&self) -> Result<Vec<LedgerEntry>, OpenError> {
+        let mut entries = Vec::new();
+        for service in self.0.iter() {
+            entries.extend(service.ledger().await?);
+        }
+        entries.sort_by_key(|entry| entry.at);
         Ok(entries)
     }
 
-    /// The business data of all services, of one tenant or of all: by service, without logs, keys and tombstones.
-    pub async fn snapshot(&self, tenant_id: Option<&str>) -> Result<Value, DatabaseError> {
-        let mut services = BTreeMap::new();
-        for service in &self.0 {
-            let snapshot = service.snapshot(tenant_id).await;
-            let snapshot = snapshot.map_err(|source| DatabaseError { service: service.name(), source })?;
-            services.insert(service.name(), snapshot);
+    /// The business data of all services by service and table, without logs, ledgers, keys and tombstones.
+    pub async fn snapshot(&self, tenant: Option<&str>) -> Result<Value, OpenError> {
+        let mut snapshot = serde_json::Map::new();
+        for service in self.0.iter() {
+            snapshot.insert(service.kind().name().to_owned(), service.snapshot(tenant).await?);
         }
-        Ok(services.into_iter().map(|(name, snapshot)| (name.to_owned(), snapshot)).collect())
+        Ok(Value::Object(snapshot))
     }
 
     fn service(&self, kind: ServiceKind) -> &Service {
         &self.0[kind as usize]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,93 +1,191 @@
-//! Tenant: tenants and memberships.
+//! The Tenant service: tenants and who belongs to them.
 
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
-use axum::response::Response;
-use axum::routing::{get, put};
-use axum::{Json, Router};
-use serde::Deserialize;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::MethodFilter;
 use serde_json::{Value, json};
 
-use crate::kernel::{Answer, Body, Problem, Service, Tenant, mutation};
+use crate::kernel::{self, Call, Definition, Done, Fields, Mutation, Problem, Query, Reader, Row, Table, Tx};
 
-pub(crate) const TENANTS: &str = "tenants";
-pub(crate) const MEMBERS: &str = "members";
+pub(crate) static DEFINITION: Definition = Definition {
+    schema: "
+        CREATE TABLE IF NOT EXISTS tenants (
+            tenant_id TEXT NOT NULL PRIMARY KEY,
+            tenant_name TEXT NOT NULL,
+            subscription_tier TEXT NOT NULL,
+            features TEXT NOT NULL,
+            quotas TEXT NOT NULL,
+            settings TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        ) STRICT;
+        CREATE TABLE IF NOT EXISTS memberships (
+            tenant_id TEXT NOT NULL REFERENCES tenants ON DELETE CASCADE,
+            user_id TEXT NOT NULL,
+            role TEXT NOT NULL,
+            permissions TEXT NOT NULL,
+            active INTEGER NOT NULL,
+            updated_at TEXT NOT NULL,
+            PRIMARY KEY (tenant_id, user_id)
+        ) STRICT;
+        CREATE INDEX IF NOT EXISTS memberships_by_user ON memberships (user_id);
+    ",
+    tables: &[&TENANTS, &MEMBERSHIPS],
+    routes: |routes| {
+        routes
+            .query::<ListTenants>()
+            .query::<GetContext>()
+            .query::<GetAccess>()
+            .mutation::<PutMember>()
+            .query::<ListMembers>()
+    },
+    demo,
+};
 
-pub(crate) fn routes() -> Router<Service> {
-    Router::new()
-        .route("/api/v1/tenants", get(list_tenants))
-        .route("/api/v1/tenants/{tenant_id}/context", get(context))
-        .route("/api/v1/tenants/{tenant_id}/access/{user_id}", get(access))
-        .route("/api/v1/tenants/{tenant_id}/users", get(members))
-        .route("/api/v1/tenants/{tenant_id}/users/{user_id}", put(put_member))
+static TENANTS: Table =
+    Table { json: &["features", "quotas", "settings"], ..Table::new("tenants", &["tenant_id"], "the tenant exists") };
+static MEMBERSHIPS: Table = Table {
+    json: &["permissions"],
+    booleans: &["active"],
+    ..Table::new("memberships", &["tenant_id", "user_id"], "the user is a member")
+};
+
+/// `GET /api/v1/tenants`: the header's tenant and, if `X-User-ID` is sent, the others that this user belongs to.
+struct ListTenants;
+
+impl Query for ListTenants {
+    const ROUTE: &'static str = "/api/v1/tenants";
+
+    async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
+        let mut ids = vec![reader.call.tenant_id.clone()];
+        if let Some(user_id) = reader.call.user_id.as_deref() {
+            let memberships = reader.list_of_all_tenants(&MEMBERSHIPS, &[("user_id", user_id)]).await?;
+            let active = memberships.iter().filter(|member| member["active"] == true);
+            ids.extend(active.filter_map(|member| member["tenant_id"].as_str().map(str::to_owned)));
+        }
+        ids.sort();
+        ids.dedup();
+        let mut tenants = Vec::new();
+        for id in &ids {
+            let found = reader.list_of_all_tenants(&TENANTS, &[("tenant_id", id)]).await?;
+            tenants.extend(found.into_iter().map(context));
+        }
+        Ok(Json(json!({ "tenants": tenants })).into_response())
+    }
 }
 
-/// The tenant of the path, which must be that of the header: anybody else's does not exist.
-fn own(tenant: Tenant, path: &str) -> Result<Tenant, Problem> {
-    if tenant.0 == path { Ok(tenant) } else { Err(Problem::not_found("there is no such tenant here")) }
+/// `GET /api/v1/tenants/{tenant_id}/context`
+struct GetContext;
+
+impl Query for GetContext {
+    const ROUTE: &'static str = "/api/v1/tenants/{tenant_id}/context";
+
+    async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
+        let tenant = own_tenant(&mut reader).await?;
+        Ok(Json(json!({ "tenant_context": context(tenant) })).into_response())
+    }
 }
 
-async fn list_tenants(State(service): State<Service>, tenant: Tenant) -> Result<Json<Value>, Problem> {
-    Ok(Json(json!({ "tenants": service.read_all(tenant, TENANTS).await? })))
+/// `GET /api/v1/tenants/{tenant_id}/access/{user_id}`
+struct GetAccess;
+
+impl Query for GetAccess {
+    const ROUTE: &'static str = "/api/v1/tenants/{tenant_id}/access/{user_id}";
+
+    async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
+        own_tenant(&mut reader).await?;
+        let member = reader.find(&MEMBERSHIPS, &[reader.call.param("user_id")]).await?;
+        let body = match member.filter(|member| member["active"] == true) {
+            Some(member) => json!({ "has_access": true, "role": member["role"], "permissions": member["permissions"] }),
+            None => json!({ "has_access": false, "role": null, "permissions": [] }),
+        };
+        Ok(Json(body).into_response())
+    }
 }
 
-async fn context(
-    State(service): State<Service>,
-    tenant: Tenant,
-    Path(tenant_id): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    let context = service.read(own(tenant, &tenant_id)?, TENANTS, &tenant_id).await?;
-    Ok(Json(json!({ "tenant_context": context })))
-}
-
-async fn access(
-    State(service): State<Service>,
-    tenant: Tenant,
-    Path((tenant_id, user_id)): Path<(String, String)>,
-) -> Result<Json<Value>, Problem> {
-    let member = service.read(own(tenant, &tenant_id)?, MEMBERS, &user_id).await.unwrap_or_default();
-    let permissions = if member.is_null() { json!([]) } else { member["permissions"].clone() };
-    let has_access = member["active"] == true;
-    Ok(Json(json!({ "has_access": has_access, "role": member["role"], "permissions": permissions })))
-}
-
-async fn members(
-    State(service): State<Service>,
-    tenant: Tenant,
-    Path(tenant_id): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    Ok(Json(json!({ "users": service.read_all(own(tenant, &tenant_id)?, MEMBERS).await? })))
-}
-
-#[derive(Deserialize)]
-struct Membership {
+/// `PUT /api/v1/tenants/{tenant_id}/users/{user_id}`
+struct PutMember {
+    user_id: String,
     role: String,
-    permissions: Vec<String>,
+    permissions: Value,
     active: bool,
 }
 
-async fn put_member(
-    State(service): State<Service>,
-    tenant: Tenant,
-    Path((tenant_id, user_id)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: Body<Membership>,
-) -> Result<Response, Problem> {
-    let tenant = own(tenant, &tenant_id)?;
-    let membership = body.value;
-    let operation = format!("PUT /api/v1/tenants/{{tenant_id}}/users/{user_id}");
-    mutation(&service, &headers, tenant, &operation, &body.raw, |entities| {
-        Box::pin(async move {
-            if entities.get(TENANTS, &tenant_id).await?.is_none() {
-                return Err(Problem::not_found("there is no such tenant here"));
-            }
-            let member = json!({
-                "user_id": user_id, "role": membership.role, "permissions": membership.permissions,
-                "active": membership.active, "updated_at": entities.now,
-            });
-            entities.put(MEMBERS, &user_id, &member).await?;
-            Ok(Answer::ok(json!({ "updated_at": entities.now })))
-        })
-    })
-    .await
+impl Mutation for PutMember {
+    const METHOD: MethodFilter = MethodFilter::PUT;
+    const ROUTE: &'static str = "/api/v1/tenants/{tenant_id}/users/{user_id}";
+
+    fn read(call: &Call, body: &mut Fields<'_>) -> Self {
+        Self {
+            user_id: call.param("user_id").to_owned(),
+            role: body.text("role"),
+            permissions: body.texts("permissions"),
+            active: body.flag("active"),
+        }
+    }
+
+    async fn apply(self, tx: &mut Tx<'_>) -> Result<Done, Problem> {
+        own_tenant(tx).await?;
+        let updated_at = tx.now();
+        let member = json!({
+            "user_id": self.user_id, "role": self.role, "permissions": self.permissions, "active": self.active,
+            "updated_at": updated_at,
+        });
+        tx.put(&MEMBERSHIPS, kernel::row(member)).await?;
+        Ok(Done::ok("membership", &self.user_id, json!({ "updated_at": updated_at })))
+    }
+}
+
+/// `GET /api/v1/tenants/{tenant_id}/users`
+struct ListMembers;
+
+impl Query for ListMembers {
+    const ROUTE: &'static str = "/api/v1/tenants/{tenant_id}/users";
+
+    async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
+        own_tenant(&mut reader).await?;
+        let members = reader.list(&MEMBERSHIPS, &[]).await?;
+        Ok(Json(json!({ "users": members })).into_response())
+    }
+}
+
+/// The tenant that the path names, which must be the header's.
+async fn own_tenant(reader: &mut Reader<'_>) -> Result<Row, Problem> {
+    if reader.call.param("tenant_id") != reader.call.tenant_id {
+        return Err(Problem::not_found());
+    }
+    reader.get(&TENANTS, &[]).await
+}
+
+/// What a tenant is, as callers know it.
+fn context(mut tenant: Row) -> Row {
+    tenant.remove("created_at");
+    tenant
+}
+
+/// The row of a new tenant.
+pub(crate) fn row(tenant_id: &str, tenant_name: &str, tier: &str, at: &str) -> (&'static Table, Row) {
+    let tenant = json!({
+        "tenant_id": tenant_id, "tenant_name": tenant_name, "subscription_tier": tier,
+        "features": ["workflows", "file_sharing"],
+        "quotas": { "users": 100, "storage_gb": 500, "api_calls_per_hour": 10_000 },
+        "settings": { "language": "en", "time_zone": "UTC" },
+        "created_at": at,
+    });
+    (&TENANTS, kernel::row(tenant))
+}
+
+fn demo(at: &str) -> Vec<(&'static Table, Row)> {
+    let member = |tenant_id: &str, role: &str, permissions: &[&str]| {
+        kernel::row(json!({
+            "tenant_id": tenant_id, "user_id": "user-123", "role": role, "permissions": permissions, "active": true,
+            "updated_at": at,
+        }))
+    };
+    let admin = ["tenant:read", "tenant:write", "user:read", "user:write", "file:read", "file:write"];
+    let user = ["tenant:read", "user:read", "file:read", "file:write"];
+    vec![
+        row("tenant-123", "Acme Corporation", "enterprise", at),
+        row("tenant-456", "Globex", "professional", at),
+        (&MEMBERSHIPS, member("tenant-123", "admin", &admin)),
+        (&MEMBERSHIPS, member("tenant-456", "user", &user)),
+    ]
 }

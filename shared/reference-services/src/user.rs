@@ -1,61 +1,92 @@
-//! User: profiles.
+//! The User service: profiles.
 
-use std::collections::BTreeMap;
-
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
-use axum::response::Response;
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use serde::Deserialize;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::MethodFilter;
 use serde_json::{Value, json};
 
-use crate::kernel::{Answer, Body, Problem, Service, Tenant, mutation};
+use crate::kernel::{Call, Definition, Done, Fields, Mutation, Problem, Query, Reader, Row, Table, Tx, row};
 
-pub(crate) const PROFILES: &str = "profiles";
+pub(crate) static DEFINITION: Definition = Definition {
+    schema: "
+        CREATE TABLE IF NOT EXISTS profiles (
+            tenant_id TEXT NOT NULL,
+            profile_id TEXT NOT NULL,
+            user_id TEXT NOT NULL,
+            profile_data TEXT NOT NULL,
+            preferences TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            PRIMARY KEY (tenant_id, profile_id),
+            UNIQUE (tenant_id, user_id)
+        ) STRICT;
+    ",
+    tables: &[&PROFILES],
+    routes: |routes| routes.mutation::<CreateProfile>().query::<GetProfile>(),
+    demo,
+};
 
-pub(crate) fn routes() -> Router<Service> {
-    Router::new().route("/api/v1/profiles", post(create_profile)).route("/api/v1/profiles/{user_id}", get(get_profile))
-}
+static PROFILES: Table = Table {
+    json: &["profile_data", "preferences"],
+    ..Table::new("profiles", &["tenant_id", "profile_id"], "the user already has a profile, or its id is taken")
+};
 
-#[derive(Deserialize)]
-struct NewProfile {
-    #[serde(default)]
+/// `POST /api/v1/profiles`
+struct CreateProfile {
     profile_id: Option<String>,
     user_id: String,
-    profile_data: BTreeMap<String, String>,
-    #[serde(default)]
-    preferences: BTreeMap<String, String>,
+    profile_data: Value,
+    preferences: Value,
 }
 
-async fn create_profile(
-    State(service): State<Service>,
-    tenant: Tenant,
-    headers: HeaderMap,
-    body: Body<NewProfile>,
-) -> Result<Response, Problem> {
-    let profile = body.value;
-    mutation(&service, &headers, tenant, "POST /api/v1/profiles", &body.raw, |entities| {
-        Box::pin(async move {
-            if entities.get(PROFILES, &profile.user_id).await?.is_some() {
-                return Err(Problem::conflict("this user has a profile"));
-            }
-            let profile_id = profile.profile_id.unwrap_or_else(|| contracts::ids::new_request_id(entities.now));
-            let stored = json!({
-                "profile_id": profile_id, "user_id": profile.user_id, "profile_data": profile.profile_data,
-                "preferences": profile.preferences, "created_at": entities.now,
-            });
-            entities.put(PROFILES, &profile.user_id, &stored).await?;
-            Ok(Answer::created(json!({ "profile_id": profile_id, "created_at": entities.now })))
-        })
-    })
-    .await
+impl Mutation for CreateProfile {
+    const METHOD: MethodFilter = MethodFilter::POST;
+    const ROUTE: &'static str = "/api/v1/profiles";
+
+    fn read(_: &Call, body: &mut Fields<'_>) -> Self {
+        Self {
+            profile_id: body.chosen_id("profile_id"),
+            user_id: body.text("user_id"),
+            profile_data: body.text_map("profile_data"),
+            preferences: body.text_map("preferences"),
+        }
+    }
+
+    async fn apply(self, tx: &mut Tx<'_>) -> Result<Done, Problem> {
+        let profile_id = self.profile_id.unwrap_or_else(|| tx.new_id());
+        let created_at = tx.now();
+        let profile = json!({
+            "profile_id": profile_id, "user_id": self.user_id, "profile_data": self.profile_data,
+            "preferences": self.preferences, "created_at": created_at,
+        });
+        tx.create(&PROFILES, row(profile)).await?;
+        let body = json!({ "profile_id": profile_id, "created_at": created_at });
+        Ok(Done::created("profile", &profile_id, body))
+    }
 }
 
-async fn get_profile(
-    State(service): State<Service>,
-    tenant: Tenant,
-    Path(user_id): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    service.read(tenant, PROFILES, &user_id).await.map(Json)
+/// `GET /api/v1/profiles/{user_id}`
+struct GetProfile;
+
+impl Query for GetProfile {
+    const ROUTE: &'static str = "/api/v1/profiles/{user_id}";
+
+    async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
+        let user_id = reader.call.param("user_id");
+        let profiles = reader.list(&PROFILES, &[("user_id", user_id)]).await?;
+        let profile = profiles.into_iter().next().ok_or_else(Problem::not_found)?;
+        Ok(Json(profile).into_response())
+    }
+}
+
+fn demo(at: &str) -> Vec<(&'static Table, Row)> {
+    let profile = |tenant_id: &str, profile_id: &str, role: &str| {
+        row(json!({
+            "tenant_id": tenant_id, "profile_id": profile_id, "user_id": "user-123",
+            "profile_data": { "name": "Demo User", "email": "demo.user@example.com", "role": role },
+            "preferences": { "language": "en", "theme": "dark" }, "created_at": at,
+        }))
+    };
+    vec![
+        (&PROFILES, profile("tenant-123", "profile-123", "admin")),
+        (&PROFILES, profile("tenant-456", "profile-456", "user")),
+    ]
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clock::SystemClock;
 use downstream::Service;
 use reference_services::{ServiceKind, Services};
@@ -16,7 +16,6 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let api_listener = listen(api_address(&settings)).await?;
     let app = App::open(&settings, Surroundings::real()?).await?;
     let directory = settings.data_dir.join("services");
-    std::fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let services = Services::open(&directory, Arc::new(SystemClock)).await?;
     let seeded = services.seed_demo().await?;
 

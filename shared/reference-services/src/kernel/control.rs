@@ -1,44 +1,54 @@
-//! `/_control`: faults, ledger and snapshot, for tests and curious people.
+//! The control surface: faults on demand, the ledger and snapshots. No tenant, no fault touches it.
 
-use axum::extract::{Query, State};
+use axum::Router;
+use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use serde::Deserialize;
-use serde_json::{Value, json};
 
-use super::{Body, FaultRule, LedgerEntry, Problem, Service};
+use super::{OpenError, Problem, Service, request};
 
-pub(crate) fn routes() -> Router<Service> {
+pub(super) fn routes() -> Router<Service> {
     Router::new()
-        .route("/_control/faults", get(faults).put(put_faults).delete(clear_faults))
+        .route("/_control/faults", get(list_faults).put(replace_faults).delete(clear_faults))
         .route("/_control/ledger", get(ledger))
         .route("/_control/snapshot", get(snapshot))
 }
 
-async fn faults(State(service): State<Service>) -> Json<Value> {
-    Json(json!(*service.faults()))
+async fn list_faults(State(service): State<Service>) -> Response {
+    Json(service.faults().list()).into_response()
 }
 
-async fn put_faults(State(service): State<Service>, body: Body<Vec<FaultRule>>) -> StatusCode {
-    service.set_faults(body.value);
-    StatusCode::NO_CONTENT
+async fn replace_faults(State(service): State<Service>, request: Request) -> Result<Response, Problem> {
+    let body = request::parse(&request::read_body(request.into_body()).await?)?;
+    // The rules hold nobody's data: here the parser may say what it misses.
+    let rules = serde_json::from_value(body).map_err(|error| Problem::unprocessable(error.to_string()))?;
+    service.faults().replace(rules);
+    Ok(Json(service.faults().list()).into_response())
 }
 
 async fn clear_faults(State(service): State<Service>) -> StatusCode {
-    service.set_faults(Vec::new());
+    service.faults().replace(Vec::new());
     StatusCode::NO_CONTENT
 }
 
-async fn ledger(State(service): State<Service>) -> Result<Json<Vec<LedgerEntry>>, Problem> {
-    Ok(Json(service.ledger().await?))
+async fn ledger(State(service): State<Service>) -> Result<Response, Problem> {
+    let entries = service.ledger().await.map_err(unreadable)?;
+    Ok(Json(entries).into_response())
 }
 
 #[derive(Deserialize)]
-struct Of {
+struct SnapshotOf {
     tenant: Option<String>,
 }
 
-async fn snapshot(State(service): State<Service>, Query(of): Query<Of>) -> Result<Json<Value>, Problem> {
-    Ok(Json(service.snapshot(of.tenant.as_deref()).await?))
+async fn snapshot(State(service): State<Service>, Query(of): Query<SnapshotOf>) -> Result<Response, Problem> {
+    let snapshot = service.snapshot(of.tenant.as_deref()).await.map_err(unreadable)?;
+    Ok(Json(snapshot).into_response())
+}
+
+fn unreadable(error: OpenError) -> Problem {
+    tracing::error!(error = &error as &dyn std::error::Error, "the control surface cannot read");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the service cannot use its data")
 }

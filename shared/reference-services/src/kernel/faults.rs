@@ -1,154 +1,182 @@
-//! Faults on demand, by route.
+//! Faults on demand: rules that say which requests go wrong, and how.
 
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
-use http_body_util::BodyExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Service;
+use super::transaction::new_id;
+use super::{Problem, Service, request};
 
-/// What goes wrong.
+/// Which requests go wrong, how often, and how.
+///
+/// Every rule counts the requests that match it; of the rules that are due, the first one fires.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Fault {
-    /// Answers with this status; nothing is done.
-    Status {
-        /// The status.
-        status: u16,
-        /// With this `Retry-After`.
-        #[serde(default)]
-        retry_after_seconds: Option<u64>,
-    },
-    /// Does it, then answers with this status.
-    StatusAfterEffect {
-        /// The status.
-        status: u16,
-    },
-    /// Does it, then answers late.
-    Delay {
-        /// How late.
-        delay_ms: u64,
-    },
-    /// Does it late; never, if the caller has gone by then.
-    DelayBeforeEffect {
-        /// How late.
-        delay_ms: u64,
-    },
-    /// Does it; the connection breaks before the answer.
-    ReplyLost,
-    /// The connection breaks before anything is done.
-    Reset,
-    /// The connection breaks at once; it is done later all the same.
-    LateDelivery {
-        /// How much later.
-        delay_ms: u64,
-    },
-    /// The request arrives twice, as after a proxy's retry.
-    Duplicate,
-    /// Does it, and answers with something that is no JSON.
-    MalformedBody,
-    /// Does it, and answers with this many bytes.
-    OversizedBody {
-        /// How many.
-        bytes: usize,
-    },
-    /// Does it, and answers with other ids.
-    WrongId,
-}
-
-/// Which requests a fault befalls.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FaultRule {
-    /// Only this method.
+    /// The method; absent: any.
     #[serde(default)]
     pub method: Option<String>,
-    /// Only this route, as a template: `/api/v1/users/{user_id}`.
+    /// The route's template, such as `/api/v1/tenants/{tenant_id}/users/{user_id}`; absent: any but the control routes.
     #[serde(default)]
     pub route: Option<String>,
-    /// Only this tenant.
+    /// The tenant; absent: any, and none.
     #[serde(default)]
-    pub tenant_id: Option<String>,
-    /// So many requests; for ever if none.
+    pub tenant: Option<String>,
+    /// How many times it fires; absent: for ever.
     #[serde(default)]
-    pub times: Option<u32>,
-    /// After letting so many pass.
+    pub times: Option<u64>,
+    /// How many matching requests pass first.
     #[serde(default)]
-    pub skip: u32,
+    pub skip: u64,
     /// What goes wrong.
     pub fault: Fault,
 }
 
-/// A rule in force.
+impl FaultRule {
+    /// A rule that matches every request, for ever.
+    pub fn new(fault: Fault) -> Self {
+        Self { method: None, route: None, tenant: None, times: None, skip: 0, fault }
+    }
+
+    fn matches(&self, method: &str, route: &str, tenant: Option<&str>) -> bool {
+        self.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
+            && self.route.as_ref().is_none_or(|wanted| wanted == route)
+            && self.tenant.as_ref().is_none_or(|wanted| Some(wanted.as_str()) == tenant)
+    }
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Fault {
+    /// This status instead of the effect.
+    Status {
+        /// The status.
+        status: u16,
+        /// The `Retry-After` header.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after_seconds: Option<u64>,
+    },
+    /// The effect, then this status.
+    StatusAfterEffect {
+        /// The status.
+        status: u16,
+    },
+    /// The effect at once, the answer later.
+    Delay {
+        /// How much later.
+        delay_ms: u64,
+    },
+    /// The effect and the answer later; neither if the caller has gone by then.
+    DelayBeforeEffect {
+        /// How much later.
+        delay_ms: u64,
+    },
+    /// The effect, then the connection breaks.
+    ReplyLost,
+    /// The connection breaks without an effect.
+    Reset,
+    /// The connection breaks at once; the effect comes later.
+    LateDelivery {
+        /// How much later.
+        delay_ms: u64,
+    },
+    /// The request arrives twice, as after a proxy's own retry.
+    Duplicate,
+    /// The effect, and an answer that is not JSON.
+    MalformedBody,
+    /// The effect, and an answer of this size.
+    OversizedBody {
+        /// The size.
+        bytes: usize,
+    },
+    /// The effect, and an answer that names other ids.
+    WrongId,
+}
+
+/// The rules of a service.
+#[derive(Default)]
+pub(crate) struct Faults(Mutex<Vec<Armed>>);
+
+/// A rule with its counts.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Armed {
+pub(super) struct Armed {
+    #[serde(flatten)]
     rule: FaultRule,
-    /// Requests that it matched.
-    matched: u32,
+    /// How many requests matched.
+    seen: u64,
+    /// How many times it fired.
+    used: u64,
 }
 
-impl Armed {
-    pub(crate) fn new(rule: FaultRule) -> Self {
-        Self { rule, matched: 0 }
+impl Faults {
+    pub(crate) fn replace(&self, rules: Vec<FaultRule>) {
+        let armed = |rule| Armed { rule, seen: 0, used: 0 };
+        *self.lock() = rules.into_iter().map(armed).collect();
     }
 
-    /// The fault, if it befalls this request.
-    fn befalls(&mut self, method: &Method, route: &str, tenant_id: Option<&str>) -> Option<Fault> {
-        let rule = &self.rule;
-        let matches = rule.method.as_deref().is_none_or(|wanted| method.as_str().eq_ignore_ascii_case(wanted))
-            && rule.route.as_deref().is_none_or(|wanted| route == wanted)
-            && rule.tenant_id.as_deref().is_none_or(|wanted| tenant_id == Some(wanted));
-        if !matches {
-            return None;
+    pub(crate) fn fired(&self) -> Vec<u64> {
+        self.lock().iter().map(|armed| armed.used).collect()
+    }
+
+    pub(super) fn list(&self) -> Vec<Armed> {
+        self.lock().clone()
+    }
+
+    /// The fault of this request, if one is due; counts it.
+    fn next(&self, method: &str, route: &str, tenant: Option<&str>) -> Option<Fault> {
+        let mut due = None;
+        for armed in self.lock().iter_mut().filter(|armed| armed.rule.matches(method, route, tenant)) {
+            armed.seen += 1;
+            let is_left = armed.rule.times.is_none_or(|times| armed.used < times);
+            if due.is_none() && is_left && armed.seen > armed.rule.skip {
+                armed.used += 1;
+                due = Some(armed.rule.fault.clone());
+            }
         }
-        self.matched += 1;
-        let number = self.matched.checked_sub(rule.skip).filter(|number| *number >= 1)?;
-        rule.times.is_none_or(|times| number <= times).then(|| rule.fault.clone())
+        due
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Armed>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Runs the request, unless a fault befalls it.
-pub(crate) async fn around(
+/// Lets the request go wrong if a rule says so.
+pub(super) async fn inject(
     State(service): State<Service>,
-    path: MatchedPath,
+    route: MatchedPath,
     request: Request,
     next: Next,
 ) -> Response {
-    let tenant_id = request.headers().get("x-tenant-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let fault = service
-        .faults()
-        .iter_mut()
-        .find_map(|armed| armed.befalls(request.method(), path.as_str(), tenant_id.as_deref()));
-    let Some(fault) = fault else {
+    let tenant = request.headers().get("x-tenant-id").and_then(|value| value.to_str().ok());
+    let Some(fault) = service.faults().next(request.method().as_str(), route.as_str(), tenant) else {
         return next.run(request).await;
     };
-    let later = async |delay_ms| clock::sleep(&*service.clock, Duration::from_millis(delay_ms)).await;
+    tracing::info!(?fault, route = route.as_str(), "a fault on demand");
     match fault {
-        Fault::Status { status, retry_after_seconds } => {
-            let mut response = status_only(status);
-            if let Some(seconds) = retry_after_seconds {
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-            }
-            response
-        }
+        Fault::Status { status, retry_after_seconds } => answer_status(status, retry_after_seconds),
         Fault::StatusAfterEffect { status } => {
             next.run(request).await;
-            status_only(status)
+            answer_status(status, None)
         }
         Fault::Delay { delay_ms } => {
             let response = next.run(request).await;
-            later(delay_ms).await;
+            clock::sleep(&**service.clock(), Duration::from_millis(delay_ms)).await;
             response
         }
         Fault::DelayBeforeEffect { delay_ms } => {
-            later(delay_ms).await;
+            clock::sleep(&**service.clock(), Duration::from_millis(delay_ms)).await;
             next.run(request).await
         }
         Fault::ReplyLost => {
@@ -156,68 +184,97 @@ pub(crate) async fn around(
             broken()
         }
         Fault::Reset => broken(),
-        Fault::LateDelivery { delay_ms } => {
-            // The body must not depend on the connection that is about to break.
-            let [request, _] = twice(request).await;
-            let task_clock = service.clock.clone();
-            clock::spawn(&service.clock, async move {
-                clock::sleep(&*task_clock, Duration::from_millis(delay_ms)).await;
-                next.run(request).await;
-            });
-            broken()
+        Fault::LateDelivery { delay_ms } => match twice(request).await {
+            Ok([request, _]) => {
+                let clock = service.clock().clone();
+                clock::spawn(service.clock(), async move {
+                    clock::sleep(&*clock, Duration::from_millis(delay_ms)).await;
+                    next.run(request).await;
+                });
+                broken()
+            }
+            Err(problem) => problem.into_response(),
+        },
+        Fault::Duplicate => match twice(request).await {
+            Ok([first, second]) => {
+                next.clone().run(first).await;
+                next.run(second).await
+            }
+            Err(problem) => problem.into_response(),
+        },
+        Fault::MalformedBody => {
+            let (mut parts, _) = next.run(request).await.into_parts();
+            parts.headers.remove(header::CONTENT_LENGTH);
+            Response::from_parts(parts, Body::from("<html>this is not JSON</html>"))
         }
-        Fault::Duplicate => {
-            let [first, second] = twice(request).await;
-            next.clone().run(first).await;
-            next.run(second).await
+        Fault::OversizedBody { bytes } => oversized(next.run(request).await, bytes).await,
+        Fault::WrongId => {
+            let (parts, mut reply) = reply(next.run(request).await).await;
+            replace_ids(&mut reply, &|| new_id(service.clock()));
+            Response::from_parts(parts, Body::from(reply.to_string()))
         }
-        Fault::MalformedBody => with_body(next.run(request).await, Body::from("<html>502 Bad Gateway</html>")),
-        Fault::OversizedBody { bytes } => {
-            let filler = Bytes::from(format!("{{\"filler\":\"{}\"}}", "x".repeat(bytes)));
-            with_body(next.run(request).await, Body::from(filler))
-        }
-        Fault::WrongId => wrong_id(next.run(request).await).await,
     }
 }
 
-/// Two requests like this one, each with the whole body.
-async fn twice(request: Request) -> [Request; 2] {
-    let (parts, body) = request.into_parts();
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    [Request::from_parts(parts.clone(), Body::from(body.clone())), Request::from_parts(parts, Body::from(body))]
+fn answer_status(status: u16, retry_after_seconds: Option<u64>) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = Problem::new(status, "a fault on demand").into_response();
+    if let Some(seconds) = retry_after_seconds {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
-fn status_only(status: u16) -> Response {
-    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response()
-}
-
-/// A reply that ends in the middle: over a socket the connection is closed, in process reading fails.
+/// An answer whose body fails, upon which the server drops the connection.
 fn broken() -> Response {
-    let chunks = [Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("the connection broke"))];
-    Response::new(Body::from_stream(stream::iter(chunks)))
+    let error = io::Error::from(io::ErrorKind::ConnectionReset);
+    Response::new(Body::from_stream(stream::iter([Err::<Bytes, _>(error)])))
 }
 
-fn with_body(response: Response, body: Body) -> Response {
-    let (mut parts, _) = response.into_parts();
+/// Two requests like this one; their bodies do not depend on the connection any more.
+async fn twice(request: Request) -> Result<[Request; 2], Problem> {
+    let (parts, body) = request.into_parts();
+    let body = request::read_body(body).await?;
+    Ok([Request::from_parts(parts.clone(), Body::from(body.clone())), Request::from_parts(parts, Body::from(body))])
+}
+
+/// The answer's head and JSON; `null` if it is something else. The head no longer says how long the body is.
+async fn reply(response: Response) -> (axum::http::response::Parts, Value) {
+    let (mut parts, body) = response.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
-    Response::from_parts(parts, body)
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    (parts, serde_json::from_slice(&body).unwrap_or_default())
 }
 
-/// Replaces every id in the answer.
-async fn wrong_id(response: Response) -> Response {
-    let (parts, body) = response.into_parts();
-    let bytes = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let mut answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    replace_ids(&mut answer);
-    with_body(Response::from_parts(parts, Body::empty()), Body::from(answer.to_string()))
+/// The answer's fields and one more that fills it up to this size.
+async fn oversized(response: Response, bytes: usize) -> Response {
+    const CHUNK: &[u8] = &[b'x'; 64 * 1024];
+    let (parts, reply) = reply(response).await;
+    let mut head = "{".to_owned();
+    for (name, value) in reply.as_object().into_iter().flatten() {
+        head.push_str(&format!("{}:{value},", Value::from(name.as_str())));
+    }
+    head.push_str("\"padding\":\"");
+    let tail = Bytes::from_static(b"\"}");
+    let padding = bytes.saturating_sub(head.len() + tail.len());
+    let chunks = (0..padding / CHUNK.len()).map(|_| Bytes::from_static(CHUNK));
+    let rest = Bytes::from_static(&CHUNK[..padding % CHUNK.len()]);
+    let body = std::iter::once(Bytes::from(head)).chain(chunks).chain([rest, tail]);
+    Response::from_parts(parts, Body::from_stream(stream::iter(body.map(Ok::<_, io::Error>))))
 }
 
-fn replace_ids(value: &mut Value) {
-    for (name, value) in value.as_object_mut().into_iter().flatten() {
-        if name.ends_with("_id") {
-            *value = "somebody-else".into();
-        } else {
-            replace_ids(value);
+/// Replaces every id in the reply, at whatever depth.
+fn replace_ids(value: &mut Value, other: &dyn Fn() -> String) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(id) if name.ends_with("_id") => *id = other(),
+                    value => replace_ids(value, other),
+                }
+            }
         }
+        Value::Array(items) => items.iter_mut().for_each(|item| replace_ids(item, other)),
+        _ => {}
     }
 }

@@ -1,97 +1,216 @@
-//! What all services share: storage, idempotency, undo, faults, problem answers.
+//! What all services have in common: one SQLite file each, and around every mutation idempotency, before-images, the
+//! effects ledger and the answer, in one transaction.
 
 mod control;
-mod effects;
-mod entities;
 mod faults;
+mod ledger;
+mod mutation;
 mod problem;
+mod query;
 mod request;
+mod table;
+mod transaction;
+mod undo;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
+use axum::Router;
 use axum::extract::State;
-use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get};
-use axum::{Json, Router};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Json, Response};
 use clock::SharedClock;
 use serde_json::{Value, json};
-use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::sync::{Mutex, MutexGuard};
 
-pub(crate) use effects::{Answer, mutation};
-pub use effects::{LedgerEntry, Outcome};
-pub(crate) use entities::Entities;
+use crate::ServiceKind;
+pub(crate) use faults::Faults;
 pub use faults::{Fault, FaultRule};
+pub use ledger::{LedgerEntry, Outcome};
+pub(crate) use mutation::{Done, Mutation};
 pub(crate) use problem::Problem;
-pub(crate) use request::{Body, Tenant};
+pub(crate) use query::Query;
+pub(crate) use request::{Call, Fields};
+pub(crate) use table::{Row, Table, row};
+pub(crate) use transaction::{Reader, Tx};
 
-use faults::Armed;
+/// The tables of the kernel itself, the same in every service's file.
+const SCHEMA: &str = include_str!("schema.sql");
 
-/// Everything a service stores. Business data is in `entities`; the rest is what makes calls repeatable and undoable.
-const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS entities (
-        kind TEXT NOT NULL, tenant_id TEXT NOT NULL, id TEXT NOT NULL,
-        version INTEGER NOT NULL, body TEXT NOT NULL, bytes BLOB,
-        PRIMARY KEY (kind, tenant_id, id));
-    CREATE UNIQUE INDEX IF NOT EXISTS one_account_per_address
-        ON entities (lower(json_extract(body, '$.email'))) WHERE kind = 'accounts';
-    CREATE TABLE IF NOT EXISTS effects (
-        tenant_id TEXT NOT NULL, key TEXT NOT NULL, fingerprint TEXT, is_undone INTEGER NOT NULL,
-        status INTEGER, answer TEXT, changes TEXT NOT NULL,
-        PRIMARY KEY (tenant_id, key));
-    CREATE TABLE IF NOT EXISTS ledger (seq INTEGER PRIMARY KEY AUTOINCREMENT, entry TEXT NOT NULL);";
+/// What makes a service.
+pub(crate) struct Definition {
+    /// Creates its tables if absent.
+    pub(crate) schema: &'static str,
+    /// Its tables.
+    pub(crate) tables: &'static [&'static Table],
+    /// Its routes.
+    pub(crate) routes: fn(Routes) -> Routes,
+    /// Its part of the demo data, created at the given time.
+    pub(crate) demo: fn(&str) -> Vec<(&'static Table, Row)>,
+}
 
-/// One service.
+/// Why a service's data cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory cannot be created.
+    #[error("the directory of the services' data cannot be created")]
+    Directory(#[source] std::io::Error),
+    /// A database cannot be opened, read or written.
+    #[error("the data of the {service} service cannot be used")]
+    Storage {
+        /// Whose.
+        service: &'static str,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+}
+
+/// One running service; clones share it.
 #[derive(Clone)]
-pub(crate) struct Service {
-    name: &'static str,
-    /// One connection: a service is one writer, and its answers are in one order.
-    database: SqlitePool,
+pub(crate) struct Service(Arc<Inner>);
+
+struct Inner {
+    kind: ServiceKind,
     clock: SharedClock,
-    faults: Arc<Mutex<Vec<Armed>>>,
+    faults: Faults,
+    /// The one connection: SQLite has one writer anyway, and a queue in front of it is fair where its lock is not.
+    connection: Mutex<SqliteConnection>,
 }
 
 impl Service {
-    pub(crate) async fn open(name: &'static str, file: Option<&Path>, clock: SharedClock) -> Result<Self, sqlx::Error> {
-        let options = match file {
-            Some(file) => SqliteConnectOptions::new()
-                .filename(file)
-                .create_if_missing(true)
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full),
-            None => SqliteConnectOptions::new().in_memory(true),
-        };
-        let pool = SqlitePoolOptions::new().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
-        let database = pool.connect_with(options).await?;
-        sqlx::raw_sql(SCHEMA).execute(&database).await?;
-        Ok(Self { name, database, clock, faults: Arc::default() })
+    /// Opens the service's file, or a database in memory.
+    pub(crate) async fn open(kind: ServiceKind, file: Option<&Path>, clock: SharedClock) -> Result<Self, OpenError> {
+        let storage = |source| OpenError::Storage { service: kind.name(), source };
+        let connection = connect(kind.definition(), file).await.map_err(storage)?;
+        Ok(Self(Arc::new(Inner { kind, clock, faults: Faults::default(), connection: Mutex::new(connection) })))
     }
 
-    pub(crate) fn name(&self) -> &'static str {
-        self.name
+    pub(crate) fn kind(&self) -> ServiceKind {
+        self.0.kind
     }
 
-    pub(crate) fn set_faults(&self, rules: Vec<FaultRule>) {
-        *self.faults() = rules.into_iter().map(Armed::new).collect();
+    pub(crate) fn definition(&self) -> &'static Definition {
+        self.0.kind.definition()
     }
 
-    fn faults(&self) -> std::sync::MutexGuard<'_, Vec<Armed>> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.0.faults
+    }
+
+    fn clock(&self) -> &SharedClock {
+        &self.0.clock
+    }
+
+    /// The connection. Nobody waits for the clock while holding it.
+    async fn connection(&self) -> MutexGuard<'_, SqliteConnection> {
+        self.0.connection.lock().await
+    }
+
+    /// The complete service: its routes, `/health`, undo, and the control routes that no fault touches.
+    pub(crate) fn router(&self) -> Router {
+        let routes = Routes(Router::new()).mutation::<undo::Undo>();
+        let routes = (self.definition().routes)(routes);
+        let faults = axum::middleware::from_fn_with_state(self.clone(), faults::inject);
+        routes
+            .0
+            .route("/health", axum::routing::get(health))
+            .route_layer(faults)
+            .merge(control::routes())
+            .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such route"))
+            .method_not_allowed_fallback(async || {
+                Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the route has no such method")
+            })
+            .with_state(self.clone())
+    }
+
+    /// Writes the rows that `rows` makes for the current time, unless a seed of this name has been written before.
+    pub(crate) async fn seed(
+        &self,
+        name: &str,
+        rows: impl FnOnce(&str) -> Vec<(&'static Table, Row)>,
+    ) -> Result<bool, OpenError> {
+        let rows = rows(&self.clock().now().to_string());
+        self.write_seed(name, rows).await.map_err(|source| self.storage(source))
+    }
+
+    async fn write_seed(&self, name: &str, rows: Vec<(&'static Table, Row)>) -> sqlx::Result<bool> {
+        let mut connection = self.connection().await;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let marked = sqlx::query("INSERT INTO seeds (name) VALUES (?) ON CONFLICT DO NOTHING")
+            .bind(name)
+            .execute(&mut *transaction)
+            .await?;
+        if marked.rows_affected() == 0 {
+            return Ok(false);
+        }
+        for (table, row) in rows {
+            table.upsert(&mut transaction, &row).await?;
+        }
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// The business data, by table; rows by key.
+    pub(crate) async fn snapshot(&self, tenant: Option<&str>) -> Result<Value, OpenError> {
+        let mut connection = self.connection().await;
+        let mut snapshot = serde_json::Map::new();
+        for table in self.definition().tables {
+            let rows = table.dump(&mut connection, tenant).await;
+            let rows = rows.map_err(|source| self.storage(source))?;
+            snapshot.insert(table.name.to_owned(), rows.into_iter().map(Value::Object).collect());
+        }
+        Ok(Value::Object(snapshot))
+    }
+
+    fn storage(&self, source: sqlx::Error) -> OpenError {
+        OpenError::Storage { service: self.kind().name(), source }
     }
 }
 
-/// Completes a service's routes: health, undo, faults, control.
-pub(crate) fn complete(routes: Router<Service>, service: Service) -> Router {
-    routes
-        .route("/health", get(health))
-        .route("/api/v1/effects/{key}", delete(effects::undo))
-        .route_layer(from_fn_with_state(service.clone(), faults::around))
-        .merge(control::routes())
-        .fallback(async || Problem::not_found("there is nothing at this path"))
-        .with_state(service)
+async fn connect(definition: &Definition, file: Option<&Path>) -> sqlx::Result<SqliteConnection> {
+    let options =
+        SqliteConnectOptions::new().foreign_keys(true).busy_timeout(Duration::from_secs(5)).disable_statement_logging();
+    let options = match file {
+        // FULL: what has been acknowledged survives a power cut, not only the end of the process.
+        Some(file) => options
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full),
+        None => options.filename(":memory:"),
+    };
+    let mut connection = options.connect().await?;
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    for schema in [SCHEMA, definition.schema] {
+        sqlx::raw_sql(schema).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await?;
+    Ok(connection)
 }
 
-async fn health(State(service): State<Service>) -> Json<Value> {
-    Json(json!({ "status": "healthy", "service": service.name, "timestamp": service.clock.now() }))
+/// Collects a service's routes.
+pub(crate) struct Routes(Router<Service>);
+
+impl Routes {
+    /// Adds a route that changes something.
+    pub(crate) fn mutation<M: Mutation>(self) -> Self {
+        Self(self.0.route(M::ROUTE, axum::routing::on(M::METHOD, mutation::handle::<M>)))
+    }
+
+    /// Adds a route that reads.
+    pub(crate) fn query<Q: Query>(self) -> Self {
+        Self(self.0.route(Q::ROUTE, axum::routing::get(query::handle::<Q>)))
+    }
+}
+
+async fn health(State(service): State<Service>) -> Response {
+    let alive = sqlx::query("SELECT 1").execute(&mut *service.connection().await).await.is_ok();
+    let (status, word) =
+        if alive { (StatusCode::OK, "healthy") } else { (StatusCode::SERVICE_UNAVAILABLE, "unhealthy") };
+    let body = json!({ "status": word, "service": service.kind().name(), "timestamp": service.clock().now() });
+    (status, Json(body)).into_response()
 }

@@ -44,10 +44,7 @@ pub(crate) struct Done {
 impl Done {
     /// Something new, answered with 201.
     pub(crate) fn created(entity: &str, entity_id: &str, body: Value) -> Self {
-        Self {
-            status: StatusCode::CREATED,
-            ..Self::ok(entity, entity_id, body)
-        }
+        Self { status: StatusCode::CREATED, ..Self::ok(entity, entity_id, body) }
     }
 
     /// A change, answered with 200.
@@ -83,13 +80,8 @@ pub(super) async fn handle<M: Mutation>(
     let ledger_key = mutation.ledger_key().unwrap_or(&key).to_owned();
     let method = parts.method.as_str();
     let hash = call.hash(method, &body);
-    let line = Line {
-        key: &ledger_key,
-        tenant_id: &call.tenant_id,
-        method,
-        route: M::ROUTE,
-        at: service.clock().now(),
-    };
+    let line =
+        Line { key: &ledger_key, tenant_id: &call.tenant_id, method, route: M::ROUTE, at: service.clock().now() };
 
     let mut connection = service.connection().await;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
@@ -112,10 +104,7 @@ pub(super) async fn handle<M: Mutation>(
 
     let mut attempt = transaction.begin().await?;
     let mut tx = Tx {
-        reader: Reader {
-            connection: &mut attempt,
-            call: &call,
-        },
+        reader: Reader { connection: &mut attempt, call: &call },
         clock: service.clock(),
         key: &key,
         tables: service.definition().tables,
@@ -176,7 +165,8 @@ impl Answer {
         tenant_id: &str,
         key: &str,
     ) -> sqlx::Result<Option<Self>> {
-        let select = "SELECT request_hash, status, body, entity, entity_id FROM answers WHERE tenant_id = ? AND key = ?";
+        let select =
+            "SELECT request_hash, status, body, entity, entity_id FROM answers WHERE tenant_id = ? AND key = ?";
         let found = sqlx::query(select).bind(tenant_id).bind(key).fetch_optional(connection).await?;
         let Some(row) = found else { return Ok(None) };
         Ok(Some(Self {

@@ -1,46 +1,80 @@
-//! Answers that are no success.
+//! Answers that say why not, in the form of RFC 9457.
 
-use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use std::borrow::Cow;
+
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::json;
 
-/// An RFC 9457 problem.
+/// A refusal. It never holds internals, nor anything of another tenant.
 #[derive(Debug)]
 pub(crate) struct Problem {
-    pub(crate) status: StatusCode,
-    detail: String,
+    status: StatusCode,
+    detail: Cow<'static, str>,
+    errors: Vec<FieldError>,
+}
+
+/// What is wrong with one field of the body.
+#[derive(Debug, Serialize)]
+pub(crate) struct FieldError {
+    /// JSON pointer to the field.
+    pub(crate) pointer: String,
+    /// What is wrong.
+    pub(crate) detail: Cow<'static, str>,
 }
 
 impl Problem {
-    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into() }
+    pub(crate) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, detail: detail.into(), errors: Vec::new() }
     }
 
-    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, detail)
+    pub(crate) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
+    pub(crate) fn conflict(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::CONFLICT, detail)
+    }
+
+    /// The same for what never existed and for what is another tenant's.
+    pub(crate) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "there is no such object")
+    }
+
+    pub(crate) fn unprocessable(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    }
+
+    pub(super) fn fields(errors: Vec<FieldError>) -> Self {
+        let listed: Vec<_> = errors.iter().map(|e| format!("{} {}", e.pointer, e.detail)).collect();
+        Self { errors, ..Self::unprocessable(listed.join("; ")) }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
     }
 }
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        tracing::error!(%error, "a reference service's database failed");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be used now")
+        tracing::error!(error = &error as &dyn std::error::Error, "the database refuses");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the service cannot use its data")
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let title = self.status.canonical_reason().unwrap_or("Problem");
-        let body = json!({
-            "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": self.detail,
+        let mut body = json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or("Error"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
         });
-        let mut response = (self.status, Json(body)).into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        response
+        if !self.errors.is_empty() {
+            body["errors"] = json!(self.errors);
+        }
+        let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
+        (self.status, content_type, body.to_string()).into_response()
     }
 }

@@ -1,51 +1,264 @@
-//! What handlers read from a request.
+//! What a request says: its headers, its path and the fields of its body.
 
-use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::StatusCode;
-use axum::http::request::Parts;
-use http_body_util::{BodyExt as _, Limited};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use std::borrow::Cow;
 
-use super::problem::Problem;
+use axum::body::Body;
+use axum::extract::RawPathParams;
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::http::{HeaderMap, StatusCode, request};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
-const MAX_BODY_BYTES: usize = 1024 * 1024;
+use super::Problem;
+use super::problem::FieldError;
 
-/// The tenant that a request is for.
-#[derive(Debug, Clone)]
-pub(crate) struct Tenant(pub(crate) String);
+/// The largest body that is read.
+pub(super) const MAX_BODY_BYTES: usize = 1024 * 1024;
+const MAX_KEY_CHARACTERS: usize = 255;
+const MAX_ID_CHARACTERS: usize = 128;
 
-impl<S: Sync> FromRequestParts<S> for Tenant {
-    type Rejection = Problem;
+/// One call of a known tenant.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// Whose data it is about.
+    pub(crate) tenant_id: String,
+    /// The acting user, if the caller says.
+    pub(crate) user_id: Option<String>,
+    path: String,
+    params: Vec<(String, String)>,
+}
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let tenant = parts.headers.get("x-tenant-id").and_then(|value| value.to_str().ok());
-        tenant
-            .filter(|tenant| contracts::ids::is_plain_id(tenant))
-            .map(|tenant| Self(tenant.to_owned()))
-            .ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "send one X-Tenant-ID header"))
+impl Call {
+    pub(super) fn new(
+        parts: &request::Parts,
+        params: Result<RawPathParams, RawPathParamsRejection>,
+    ) -> Result<Self, Problem> {
+        let params = params.map_err(|_| Problem::bad_request("the path is not UTF-8"))?;
+        let tenant_id = header(&parts.headers, "x-tenant-id")?
+            .ok_or_else(|| Problem::bad_request("the header X-Tenant-ID is missing"))?;
+        if !is_id(tenant_id) {
+            return Err(Problem::bad_request("the header X-Tenant-ID holds no tenant id"));
+        }
+        Ok(Self {
+            tenant_id: tenant_id.to_owned(),
+            user_id: header(&parts.headers, "x-user-id")?.map(str::to_owned),
+            path: parts.uri.path().to_owned(),
+            params: params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        })
+    }
+
+    /// A parameter of the route.
+    pub(crate) fn param(&self, name: &str) -> &str {
+        let found = self.params.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str()).unwrap_or_default()
+    }
+
+    /// What distinguishes this request from others under the same key.
+    pub(super) fn hash(&self, method: &str, body: &Value) -> String {
+        let mut text = format!("{method}\n{}\n{}\n", self.path, self.tenant_id);
+        write_canonical(body, &mut text);
+        let digest = Sha256::digest(text.as_bytes());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
-/// A JSON body; 422 names the field that is missing or of the wrong type.
-pub(crate) struct Body<T> {
-    pub(crate) value: T,
-    /// The body as it came, for telling repetitions from other requests.
-    pub(crate) raw: Value,
+/// The one value of a header.
+fn header<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::bad_request(format!("the header {name} is there twice")));
+    }
+    let text = value.to_str().ok().filter(|text| !text.is_empty());
+    text.map(Some).ok_or_else(|| Problem::bad_request(format!("the header {name} is empty or not ASCII")))
 }
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
-    type Rejection = Problem;
+/// The `Idempotency-Key`, which every mutation carries.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
+    let key = header(headers, "idempotency-key")?
+        .ok_or_else(|| Problem::bad_request("the header Idempotency-Key is missing"))?;
+    if key.len() > MAX_KEY_CHARACTERS {
+        return Err(Problem::bad_request("the header Idempotency-Key is longer than 255 characters"));
+    }
+    Ok(key.to_owned())
+}
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let collected = Limited::new(request.into_body(), MAX_BODY_BYTES).collect().await;
-        let bytes = collected
-            .map_err(|_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 1 MiB"))?
-            .to_bytes();
-        let raw: Value = serde_json::from_slice(&bytes)
-            .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}")))?;
-        let value =
-            T::deserialize(&raw).map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
-        Ok(Self { value, raw })
+/// Whether this can be an id: `[A-Za-z0-9._-]`, 1 to 128 of them.
+fn is_id(text: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=MAX_ID_CHARACTERS).contains(&text.len()) && text.bytes().all(known)
+}
+
+pub(super) async fn read_body(body: Body) -> Result<Bytes, Problem> {
+    let collected = Limited::new(body, MAX_BODY_BYTES).collect().await;
+    collected.map(|body| body.to_bytes()).map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 1 MiB")
+        } else {
+            Problem::bad_request("the body ended early")
+        }
+    })
+}
+
+/// The body as JSON; `null` if there is none.
+pub(super) fn parse(body: &[u8]) -> Result<Value, Problem> {
+    if body.is_empty() {
+        return Ok(Value::Null);
+    }
+    // The parser's words would quote the body.
+    serde_json::from_slice(body).map_err(|_| Problem::bad_request("the body is not JSON"))
+}
+
+/// JSON with the keys of objects in order and without spaces.
+fn write_canonical(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_by_key(|(name, _)| *name);
+            let mut separator = '{';
+            for (name, value) in &fields {
+                text.push(separator);
+                text.push_str(&Value::from(name.as_str()).to_string());
+                text.push(':');
+                write_canonical(value, text);
+                separator = ',';
+            }
+            text.push_str(if fields.is_empty() { "{}" } else { "}" });
+        }
+        Value::Array(items) => {
+            let mut separator = '[';
+            for item in items {
+                text.push(separator);
+                write_canonical(item, text);
+                separator = ',';
+            }
+            text.push_str(if items.is_empty() { "[]" } else { "]" });
+        }
+        scalar => text.push_str(&scalar.to_string()),
+    }
+}
+
+/// Reads the fields of a body and remembers everything that is wrong with them, so that all of it is answered at once.
+pub(crate) struct Fields<'b> {
+    body: Option<&'b Map<String, Value>>,
+    errors: Vec<FieldError>,
+}
+
+impl<'b> Fields<'b> {
+    pub(super) fn new(body: &'b Value) -> Self {
+        Self { body: body.as_object(), errors: Vec::new() }
+    }
+
+    pub(super) fn finish(self) -> Result<(), Problem> {
+        if self.errors.is_empty() {
+            Ok(())
+        } else if self.body.is_none() {
+            Err(Problem::unprocessable("the body is not a JSON object"))
+        } else {
+            Err(Problem::fields(self.errors))
+        }
+    }
+
+    /// A required string that is not empty.
+    pub(crate) fn text(&mut self, name: &'static str) -> String {
+        let text = self.required(name, "must be a string that is not empty", |value| {
+            value.as_str().filter(|text| !text.trim().is_empty())
+        });
+        text.unwrap_or_default().to_owned()
+    }
+
+    /// An id that the caller may choose.
+    pub(crate) fn chosen_id(&mut self, name: &'static str) -> Option<String> {
+        let id = self.optional(name, "must be an id: 1 to 128 of A-Z a-z 0-9 . _ -", |value| {
+            value.as_str().filter(|id| is_id(id))
+        });
+        id.map(str::to_owned)
+    }
+
+    /// A required boolean.
+    pub(crate) fn flag(&mut self, name: &'static str) -> bool {
+        self.required(name, "must be a boolean", Value::as_bool).unwrap_or_default()
+    }
+
+    /// A boolean, `false` unless given.
+    pub(crate) fn optional_flag(&mut self, name: &'static str) -> bool {
+        self.optional(name, "must be a boolean", Value::as_bool).unwrap_or_default()
+    }
+
+    /// A required list of strings.
+    pub(crate) fn texts(&mut self, name: &'static str) -> Value {
+        let list = self.required(name, "must be a list of strings", |value| {
+            let items = value.as_array()?;
+            items.iter().all(Value::is_string).then_some(value)
+        });
+        list.cloned().unwrap_or_default()
+    }
+
+    /// A required object whose values are strings.
+    pub(crate) fn text_map(&mut self, name: &'static str) -> Value {
+        let map = self.required(name, "must be an object of strings", |value| {
+            let fields = value.as_object()?;
+            fields.values().all(Value::is_string).then_some(value)
+        });
+        map.cloned().unwrap_or_default()
+    }
+
+    fn required<T>(
+        &mut self,
+        name: &'static str,
+        expected: &'static str,
+        read: impl FnOnce(&'b Value) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.body.and_then(|body| body.get(name));
+        let found = value.and_then(read);
+        if found.is_none() {
+            let detail = if value.is_none() { "is missing" } else { expected };
+            self.refuse(name, detail);
+        }
+        found
+    }
+
+    fn optional<T>(
+        &mut self,
+        name: &'static str,
+        expected: &'static str,
+        read: impl FnOnce(&'b Value) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.body?.get(name).filter(|value| !value.is_null())?;
+        let found = read(value);
+        if found.is_none() {
+            self.refuse(name, expected);
+        }
+        found
+    }
+
+    fn refuse(&mut self, name: &str, detail: &'static str) {
+        self.errors.push(FieldError { pointer: format!("/{name}"), detail: Cow::Borrowed(detail) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn canonical_json_has_its_keys_in_order() {
+        let mut text = String::new();
+        write_canonical(&json!({ "b": [1, {}, []], "a": { "d": null, "c": "\"" } }), &mut text);
+        assert_eq!(text, r#"{"a":{"c":"\"","d":null},"b":[1,{},[]]}"#);
+    }
+
+    #[test]
+    fn all_bad_fields_are_reported() {
+        let body = json!({ "name": 3, "permissions": [1], "id": "a b" });
+        let mut fields = Fields::new(&body);
+        let _ = (fields.text("name"), fields.text("email"), fields.texts("permissions"));
+        let _ = (fields.chosen_id("id"), fields.flag("active"), fields.optional_flag("absent"));
+        let pointers: Vec<_> = fields.errors.iter().map(|error| error.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/name", "/email", "/permissions", "/id", "/active"]);
     }
 }

@@ -40,14 +40,7 @@ pub(crate) fn row(value: Value) -> Row {
 impl Table {
     /// A table without columns of special kinds.
     pub(crate) const fn new(name: &'static str, key: &'static [&'static str], taken: &'static str) -> Self {
-        Self {
-            name,
-            key,
-            json: &[],
-            booleans: &[],
-            bytes: &[],
-            taken,
-        }
+        Self { name, key, json: &[], booleans: &[], bytes: &[], taken }
     }
 
     /// The key of a row.
@@ -82,16 +75,9 @@ impl Table {
     }
 
     /// All rows, or all of a tenant, by key.
-    pub(super) async fn dump(
-        &self,
-        connection: &mut SqliteConnection,
-        tenant: Option<&str>,
-    ) -> sqlx::Result<Vec<Row>> {
-        let sql = format!(
-            "SELECT * FROM {} WHERE ?1 IS NULL OR tenant_id = ?1 ORDER BY {}",
-            self.name,
-            self.key.join(", ")
-        );
+    pub(super) async fn dump(&self, connection: &mut SqliteConnection, tenant: Option<&str>) -> sqlx::Result<Vec<Row>> {
+        let sql =
+            format!("SELECT * FROM {} WHERE ?1 IS NULL OR tenant_id = ?1 ORDER BY {}", self.name, self.key.join(", "));
         let rows = sqlx::query(AssertSqlSafe(sql)).bind(tenant).fetch_all(connection).await?;
         rows.iter().map(|row| self.decode(row)).collect()
     }

@@ -18,10 +18,8 @@ pub(crate) struct Reader<'c> {
 impl Reader<'_> {
     /// The tenant's row with this rest of the key.
     pub(crate) async fn find(&mut self, table: &Table, key: &[&str]) -> Result<Option<Row>, Problem> {
-        let key: Vec<_> = std::iter::once(self.call.tenant_id.as_str())
-            .chain(key.iter().copied())
-            .map(str::to_owned)
-            .collect();
+        let key: Vec<_> =
+            std::iter::once(self.call.tenant_id.as_str()).chain(key.iter().copied()).map(str::to_owned).collect();
         Ok(table.find(self.connection, &key).await?)
     }
 
@@ -107,7 +105,13 @@ impl Tx<'_> {
         row.insert("tenant_id".to_owned(), self.call.tenant_id.as_str().into());
     }
 
-    async fn remember(&mut self, table: &Table, key: &[String], kind: &str, before: Option<Row>) -> Result<(), Problem> {
+    async fn remember(
+        &mut self,
+        table: &Table,
+        key: &[String],
+        kind: &str,
+        before: Option<Row>,
+    ) -> Result<(), Problem> {
         sqlx::query(
             "INSERT INTO effects (tenant_id, key, table_name, row_key, kind, before_image) VALUES (?, ?, ?, ?, ?, ?)",
         )

@@ -18,9 +18,7 @@ impl Mutation for Undo {
     const ROUTE: &'static str = "/api/v1/effects/{idempotency_key}";
 
     fn read(call: &Call, _: &mut Fields<'_>) -> Self {
-        Self {
-            key: call.param("idempotency_key").to_owned(),
-        }
+        Self { key: call.param("idempotency_key").to_owned() }
     }
 
     fn ledger_key(&self) -> Option<&str> {

@@ -1,0 +1,151 @@
+//! Undo by key: what it reverts, what it leaves alone, what it refuses afterwards.
+
+use std::time::Duration;
+
+use super::*;
+
+async fn role(world: &World) -> Value {
+    let path = "/api/v1/tenants/tenant-123/access/user-123";
+    world.get(ServiceKind::Tenant, ACME, path).await.json()["role"].clone()
+}
+
+#[tokio::test]
+async fn do_and_undo_leave_no_trace() {
+    let world = World::new().await;
+    let before = world.snapshot().await;
+    for call in onboarding() {
+        clock::sleep(&*world.clock, Duration::from_secs(1)).await;
+        assert!(world.run(&call).await.status.is_success());
+    }
+    assert_ne!(world.snapshot().await, before);
+    for call in onboarding().iter().rev() {
+        clock::sleep(&*world.clock, Duration::from_secs(1)).await;
+        let answer = world.undo(call).await;
+        assert_eq!(answer, json!({ "undone": true, "undone_at": world.clock.now() }));
+    }
+    assert_eq!(world.snapshot().await, before);
+
+    let ledger = world.ledger().await;
+    let undone: Vec<_> = ledger.iter().filter(|entry| entry.outcome == Outcome::Undone).collect();
+    assert_eq!(undone.len(), 6);
+    for entry in undone {
+        let done = ledger.iter().find(|done| done.key == entry.key && done.outcome == Outcome::Applied);
+        let done = done.expect("the do stands under the same key");
+        assert_eq!((&done.entity, &done.entity_id), (&entry.entity, &entry.entity_id));
+    }
+}
+
+#[tokio::test]
+async fn a_late_do_is_refused() {
+    for call in onboarding() {
+        let world = World::new().await;
+        let before = world.snapshot().await;
+        assert_eq!(world.undo(&call).await["undone"], false);
+        assert_eq!(world.run(&call).await.status, 410, "{}", call.path);
+        assert_eq!(world.snapshot().await, before);
+        assert_eq!(world.outcomes().await, [Outcome::UndoFoundNothing, Outcome::RefusedTombstone]);
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_do_is_refused_after_its_undo() {
+    let world = World::new().await;
+    let call = create_user("key", "nina@example.com");
+    world.run(&call).await;
+    world.undo(&call).await;
+    assert_eq!(world.run(&call).await.status, 410);
+    // Under another key the address is free again.
+    assert_eq!(world.run(&create_user("other", "nina@example.com")).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_repeated_undo_gets_the_first_answer() {
+    let world = World::new().await;
+    let call = create_user("key", "nina@example.com");
+    world.run(&call).await;
+    let first = world.undo(&call).await;
+    // The address is taken again meanwhile: a repeat must not touch that account.
+    world.run(&create_user("other", "nina@example.com")).await;
+    let before = world.snapshot().await;
+    clock::sleep(&*world.clock, Duration::from_secs(5)).await;
+    assert_eq!(world.undo(&call).await, first);
+    let under_another_key =
+        Do { method: "DELETE", path: "/api/v1/effects/key", key: "undo-again", body: Value::Null, ..call };
+    assert_eq!(world.run(&under_another_key).await.json(), first);
+    assert_eq!(world.snapshot().await, before);
+    assert_eq!(
+        world.outcomes().await,
+        [Outcome::Applied, Outcome::Undone, Outcome::Applied, Outcome::Replayed, Outcome::Replayed,]
+    );
+}
+
+#[tokio::test]
+async fn a_conflict_leaves_nothing_to_undo() {
+    let world = World::new().await;
+    world.run(&create_user("theirs", "nina@example.com")).await;
+    let before = world.snapshot().await;
+    let ours = create_user("ours", "nina@example.com");
+    assert_eq!(world.run(&ours).await.status, 409);
+    assert_eq!(world.undo(&ours).await["undone"], false);
+    assert_eq!(world.snapshot().await, before);
+}
+
+#[tokio::test]
+async fn a_membership_is_restored() {
+    let world = World::new().await;
+    let before = world.snapshot().await;
+    clock::sleep(&*world.clock, Duration::from_secs(1)).await;
+    world.run(&put_member("key", "viewer")).await;
+    assert_eq!(role(&world).await, "viewer");
+    assert_eq!(world.undo(&put_member("key", "viewer")).await["undone"], true);
+    assert_eq!(world.snapshot().await, before);
+}
+
+#[tokio::test]
+async fn a_membership_that_somebody_changed_since_is_left_alone() {
+    let world = World::new().await;
+    world.run(&put_member("ours", "viewer")).await;
+    world.run(&put_member("theirs", "editor")).await;
+    let before = world.snapshot().await;
+    assert_eq!(world.undo(&put_member("ours", "viewer")).await["undone"], false);
+    assert_eq!(world.snapshot().await, before);
+}
+
+#[tokio::test]
+async fn equal_values_are_still_somebody_elses() {
+    let world = World::new().await;
+    world.run(&put_member("ours", "viewer")).await;
+    world.run(&put_member("theirs", "viewer")).await;
+    assert_eq!(world.undo(&put_member("ours", "viewer")).await["undone"], false);
+    assert_eq!(role(&world).await, "viewer");
+}
+
+#[tokio::test]
+async fn undoing_in_any_order_ends_where_it_began() {
+    for order in [["a", "b", "c"], ["a", "c", "b"], ["b", "a", "c"], ["b", "c", "a"], ["c", "a", "b"], ["c", "b", "a"]]
+    {
+        for path in ["/api/v1/tenants/tenant-123/users/user-123", "/api/v1/tenants/tenant-123/users/user-new"] {
+            let world = World::new().await;
+            let before = world.snapshot().await;
+            for key in ["a", "b", "c"] {
+                world.run(&Do { path, ..put_member(key, key) }).await;
+            }
+            for key in order {
+                world.undo(&put_member(key, key)).await;
+            }
+            assert_eq!(world.snapshot().await, before, "{order:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_workspace_takes_its_files_along() {
+    let world = World::new().await;
+    let before = world.snapshot().await;
+    world.run(&create_workspace("workspace")).await;
+    world.run(&create_sample_data("samples")).await;
+    assert_eq!(world.undo(&create_workspace("workspace")).await["undone"], true);
+    assert_eq!(world.snapshot().await, before);
+    assert_eq!(world.undo(&create_sample_data("samples")).await["undone"], false);
+    assert_eq!(world.snapshot().await, before);
+}

@@ -1,0 +1,123 @@
+//! Cancels: at every state, twice, during compensation, and racing the end.
+
+use std::time::Duration;
+
+use contracts::Status;
+use reference_services::{Fault, FaultRule, ServiceKind};
+
+use crate::invariants;
+use crate::world::{Control, ControlAction, Script, World, full_request, run};
+
+fn script(step: &str) -> Script {
+    let cancel = Control { during: step.to_owned(), what: ControlAction::Cancel, after_seconds: 0 };
+    Script { control: vec![cancel], ..Script::default() }
+}
+
+#[test]
+fn a_cancel_during_any_step_undoes_everything_or_comes_too_late() {
+    let steps = workflows::workflow(contracts::WorkflowKind::UserOnboarding).unwrap().steps;
+    for step in steps {
+        run(async {
+            let world = World::with(script(step.state), &[]).await;
+            let before = world.snapshot().await;
+            let id = world.start(&full_request()).await;
+            world.until_ended(&id).await;
+            let status = invariants::check(&world, &id, &before).await.unwrap();
+            // The mail cannot be called back, so from its begin on a cancel is refused.
+            let expected = if step.is_pivot { Status::Completed } else { Status::Cancelled };
+            assert_eq!(status.status, expected, "{}", step.state);
+            assert_eq!(status.cancelled_at.is_some(), expected == Status::Cancelled, "{}", step.state);
+        });
+    }
+}
+
+/// Holds the profile for a while, so that requests of a test come in between.
+fn slow_profile(world: &World, fault: Fault) {
+    let rule = FaultRule {
+        method: None,
+        route: Some("/api/v1/profiles".to_owned()),
+        tenant: None,
+        times: Some(1),
+        skip: 0,
+        fault,
+    };
+    world.services.set_faults(ServiceKind::User, vec![rule]);
+}
+
+#[test]
+fn a_repeated_cancel_is_answered_like_the_first() {
+    run(async {
+        let world = World::new().await;
+        let before = world.snapshot().await;
+        slow_profile(&world, Fault::Delay { delay_ms: 5_000 });
+        let id = world.start(&full_request()).await;
+        clock::sleep(&*world.clock, Duration::from_secs(1)).await;
+        let first = world.cancel(&id).await.unwrap();
+        clock::sleep(&*world.clock, Duration::from_secs(1)).await;
+        let second = world.cancel(&id).await.unwrap();
+        assert_eq!(first, second);
+        assert_eq!(world.status(&id).await.status, Status::Running);
+        assert_eq!(world.until_ended(&id).await.status, Status::Cancelled);
+        invariants::check(&world, &id, &before).await.unwrap();
+        let ended = world.cancel(&id).await.unwrap_err();
+        assert!(ended["detail"].as_str().unwrap().contains("Cancelled"), "{ended}");
+    });
+}
+
+#[test]
+fn a_cancel_during_compensation_comes_too_late() {
+    run(async {
+        let world = World::new().await;
+        let before = world.snapshot().await;
+        let refuse = |route: &str, fault| FaultRule {
+            method: None,
+            route: Some(route.to_owned()),
+            tenant: None,
+            times: None,
+            skip: 0,
+            fault,
+        };
+        let refused = Fault::Status { status: 400, retry_after_seconds: None };
+        world.services.set_faults(ServiceKind::File, vec![refuse("/api/v1/workspaces", refused)]);
+        let slow = Fault::Delay { delay_ms: 5_000 };
+        world.services.set_faults(ServiceKind::Auth, vec![refuse("/api/v1/effects/{idempotency_key}", slow)]);
+        let id = world.start(&full_request()).await;
+        clock::sleep(&*world.clock, Duration::from_secs(2)).await;
+        let problem = world.cancel(&id).await.unwrap_err();
+        assert!(problem["detail"].as_str().unwrap().contains("Running"), "{problem}");
+        assert_eq!(world.until_ended(&id).await.status, Status::Failed);
+        invariants::check(&world, &id, &before).await.unwrap();
+    });
+}
+
+/// On the machine's clock, with many executions at once: whoever wins, the answer to the cancel is true.
+#[test]
+fn cancels_that_race_the_end_have_one_winner() {
+    run(async {
+        let world = World::new().await;
+        let mut accepted = 0;
+        for number in 0..60 {
+            let before = world.snapshot().await;
+            let mut request = full_request();
+            request["user_email"] = format!("user-{number}@example.com").into();
+            let id = world.start(&request).await;
+            for _ in 0..number {
+                tokio::task::yield_now().await;
+                // Work goes on between two looks.
+                store::Executions::check(&world.app.store).await.unwrap();
+            }
+            let cancel = world.cancel(&id).await;
+            let status = world.until_ended(&id).await;
+            match cancel {
+                Ok(_) => {
+                    accepted += 1;
+                    assert_eq!(status.status, Status::Cancelled);
+                    assert_eq!(world.snapshot().await, before);
+                }
+                Err(_) => assert_eq!(status.status, Status::Completed),
+            }
+        }
+        println!("{accepted} of 60 cancels were accepted");
+        assert!((1..60).contains(&accepted), "the race was never open: {accepted}");
+    });
+}

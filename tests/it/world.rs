@@ -1,0 +1,303 @@
+//! A whole service in one process: API, engine, SQLite, reference services; on a virtual clock, without sockets.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use bytes::Bytes;
+use clock::{SharedClock, VirtualClock};
+use contracts::responses::{CancelResponse, HistoryResponse, StartResponse, StatusResponse};
+use contracts::{ActivityError, Cause, Timestamp};
+use downstream::{InProcess, Transport, TransportFault};
+use engine::{ActivityCall, ActivityRunner};
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use reference_services::{FaultRule, LedgerEntry, ServiceKind, Services};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use store::{ControlFlag, Executions, Journal, StepOutcome, StepRecorder};
+use store_sql::{Durability, SqlStore};
+use tower::ServiceExt as _;
+use workflow_service::{App, Settings, Surroundings};
+
+pub(crate) const TENANT: &str = "tenant-123";
+
+/// Everything, and a directory that goes with it.
+pub(crate) struct World {
+    pub(crate) app: App,
+    pub(crate) services: Services,
+    pub(crate) clock: SharedClock,
+    pub(crate) virtual_clock: VirtualClock,
+    /// Calls that reached the way to a service, by method and path.
+    pub(crate) calls: Arc<Mutex<BTreeMap<String, u32>>>,
+    _directory: tempfile::TempDir,
+}
+
+/// What a test does to an execution from inside.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Script {
+    /// Flags set while a step is under way.
+    pub(crate) control: Vec<Control>,
+    /// Attempts that end in a way of the engine's own.
+    pub(crate) dispatch: Vec<Dispatch>,
+}
+
+/// A flag set through the store while a step is under way.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Control {
+    pub(crate) during: String,
+    #[serde(rename = "do")]
+    pub(crate) what: ControlAction,
+    /// How long after the step; virtual seconds.
+    #[serde(default)]
+    pub(crate) after_seconds: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ControlAction {
+    Cancel,
+    Pause,
+    Resume,
+}
+
+/// An attempt that ends with an error of the engine's own, before or after its effect.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Dispatch {
+    pub(crate) step: String,
+    pub(crate) error: String,
+    /// How many attempts.
+    pub(crate) times: u32,
+    #[serde(default)]
+    pub(crate) after_effect: bool,
+}
+
+/// Carries the script out around the activities.
+struct Scripted {
+    inner: Arc<dyn ActivityRunner>,
+    script: Mutex<Script>,
+    store: Arc<Mutex<Option<SqlStore>>>,
+    clock: SharedClock,
+}
+
+#[async_trait]
+impl ActivityRunner for Scripted {
+    async fn run(&self, call: ActivityCall, recorder: Arc<dyn StepRecorder>) -> StepOutcome {
+        let text = |pointer: &str| call.payload.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (step, tenant_id, id) = (text("/step/name"), text("/workflow/tenant_id"), text("/workflow/id"));
+        let dispatch = {
+            let mut script = self.script.lock().unwrap();
+            let found = script.dispatch.iter_mut().find(|dispatch| dispatch.step == step && dispatch.times > 0);
+            found.map(|dispatch| {
+                dispatch.times -= 1;
+                dispatch.clone()
+            })
+        };
+        let failed = |error: String| Err(ActivityError { error, cause: Box::new(Cause::default()) });
+        let outcome = match dispatch {
+            Some(Dispatch { error, after_effect: false, .. }) => failed(error),
+            Some(Dispatch { error, after_effect: true, .. }) => {
+                let _ = self.inner.run(call, recorder).await;
+                failed(error)
+            }
+            None => self.inner.run(call, recorder).await,
+        };
+        let controls: Vec<Control> = {
+            let mut script = self.script.lock().unwrap();
+            let (now, later) = script.control.drain(..).partition(|control| control.during == step);
+            script.control = later;
+            now
+        };
+        for control in controls {
+            self.control(control, tenant_id.clone(), id.clone()).await;
+        }
+        outcome
+    }
+}
+
+impl Scripted {
+    async fn control(&self, control: Control, tenant_id: String, id: String) {
+        let store = self.store.lock().unwrap().clone().expect("the store is open");
+        let task_clock = Arc::clone(&self.clock);
+        let act = async move {
+            clock::sleep(&*task_clock, Duration::from_secs(control.after_seconds)).await;
+            let now = task_clock.now();
+            match control.what {
+                ControlAction::Cancel => drop(store.request_cancel(&tenant_id, &id, now).await.unwrap()),
+                ControlAction::Pause => drop(store.set_control(&tenant_id, &id, ControlFlag::Pause).await.unwrap()),
+                ControlAction::Resume => drop(store.set_control(&tenant_id, &id, ControlFlag::Resume).await.unwrap()),
+            }
+        };
+        if control.after_seconds == 0 {
+            act.await;
+        } else {
+            clock::spawn(&self.clock, act);
+        }
+    }
+}
+
+/// Counts calls on their way.
+struct Counting {
+    inner: InProcess,
+    calls: Arc<Mutex<BTreeMap<String, u32>>>,
+}
+
+#[async_trait]
+impl Transport for Counting {
+    async fn send(&self, request: Request<Bytes>) -> Result<http::Response<Bytes>, TransportFault> {
+        let name = format!("{} {}", request.method(), request.uri());
+        *self.calls.lock().unwrap().entry(name).or_default() += 1;
+        self.inner.send(request).await
+    }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(Script::default(), &[]).await
+    }
+
+    /// With a script, and settings by their environment names without the prefix.
+    pub(crate) async fn with(script: Script, settings: &[(&str, String)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let virtual_clock = VirtualClock::new("2026-01-01T00:00:00Z".parse().unwrap());
+        let clock: SharedClock = Arc::new(virtual_clock.clone());
+        let services = Services::in_memory(Arc::clone(&clock)).await.unwrap();
+        services.seed_demo().await.unwrap();
+        let transport = ServiceKind::ALL.into_iter().fold(InProcess::default(), |transport, kind| {
+            transport.with(&format!("127.0.0.1:{}", kind.default_port()), services.router(kind))
+        });
+        let calls = Arc::default();
+        let transport = Counting { inner: transport, calls: Arc::clone(&calls) };
+        let environment = settings.iter().map(|(name, value)| (format!("WORKFLOW__{name}"), value.clone()));
+        let mut settings = Settings::load(None, environment).unwrap();
+        settings.data_dir = directory.path().to_owned();
+        let store = Arc::new(Mutex::new(None));
+        let (scripted_store, scripted_clock) = (Arc::clone(&store), Arc::clone(&clock));
+        let surroundings = Surroundings {
+            clock: Arc::clone(&clock),
+            transport: Arc::new(transport),
+            durability: Durability::Process,
+            around_activities: Some(Box::new(move |inner| {
+                let script = Mutex::new(script);
+                Arc::new(Scripted { inner, script, store: scripted_store, clock: scripted_clock })
+            })),
+        };
+        let app = App::open(&settings, surroundings).await.unwrap();
+        *store.lock().unwrap() = Some(app.store.clone());
+        Self { app, services, clock, virtual_clock, calls, _directory: directory }
+    }
+
+    /// Any request to the API.
+    pub(crate) async fn call(&self, request: Request<Body>) -> (StatusCode, http::HeaderMap, Value) {
+        let (parts, body) = self.app.router.clone().oneshot(request).await.unwrap().into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+        (parts.status, parts.headers, body)
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> (StatusCode, Value) {
+        let mut request = Request::builder().method(Method::POST).uri(path).header("x-tenant-id", TENANT);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.header("content-type", "application/json").body(Body::from(body.to_string())).unwrap();
+        let (status, _, body) = self.call(request).await;
+        (status, body)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
+        let request = Request::builder().uri(path).header("x-tenant-id", TENANT).body(Body::empty()).unwrap();
+        let (status, _, body) = self.call(request).await;
+        (status, body)
+    }
+
+    /// Starts an onboarding; its id.
+    pub(crate) async fn start(&self, request: &Value) -> String {
+        let (status, body) = self.post("/api/v1/workflows/user-onboarding", request, &[]).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{body}");
+        serde_json::from_value::<StartResponse>(body).unwrap().workflow_id
+    }
+
+    pub(crate) async fn status(&self, id: &str) -> StatusResponse {
+        let (status, body) = self.get(&format!("/api/v1/workflows/{id}/status")).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        serde_json::from_value(body).unwrap()
+    }
+
+    pub(crate) async fn history(&self, id: &str) -> HistoryResponse {
+        let (status, body) = self.get(&format!("/api/v1/workflows/history?workflow_id={id}&page_size=200")).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        serde_json::from_value(body).unwrap()
+    }
+
+    pub(crate) async fn cancel(&self, id: &str) -> Result<CancelResponse, Value> {
+        let (status, body) = self.post(&format!("/api/v1/workflows/{id}/cancel"), &Value::Null, &[]).await;
+        match status {
+            StatusCode::OK => Ok(serde_json::from_value(body).unwrap()),
+            StatusCode::CONFLICT => Err(body),
+            other => panic!("{other}: {body}"),
+        }
+    }
+
+    /// Waits in virtual time, checking that the history only ever grows and that progress never falls.
+    pub(crate) async fn until_ended(&self, id: &str) -> StatusResponse {
+        let (mut pause, mut seen, mut percentage) = (Duration::from_millis(50), Vec::new(), 0.0_f32);
+        loop {
+            let status = self.status(id).await;
+            let events: Vec<_> = self.history(id).await.events.into_iter().map(|event| event.event).collect();
+            assert!(events.starts_with(&seen), "an earlier read is no prefix of a later one");
+            let progress = status.progress.as_ref().unwrap();
+            assert!(progress.percentage >= percentage, "progress fell from {percentage} to {}", progress.percentage);
+            percentage = progress.percentage;
+            if !status.status.is_open() {
+                return status;
+            }
+            seen = events;
+            clock::sleep(&*self.clock, pause).await;
+            pause = (pause * 2).min(Duration::from_secs(60));
+        }
+    }
+
+    pub(crate) async fn snapshot(&self) -> Value {
+        self.services.snapshot(None).await.unwrap()
+    }
+
+    pub(crate) async fn ledger(&self) -> Vec<LedgerEntry> {
+        self.services.ledger().await.unwrap()
+    }
+
+    pub(crate) fn faults(&self, faults: &BTreeMap<String, Vec<FaultRule>>) {
+        for kind in ServiceKind::ALL {
+            self.services.set_faults(kind, faults.get(kind.name()).cloned().unwrap_or_default());
+        }
+    }
+
+    /// The edges of the state machine that an execution took.
+    pub(crate) async fn edges(&self, id: &str) -> Vec<asl::Edge> {
+        let stored = self.app.store.load(TENANT, id).await.unwrap().unwrap();
+        engine_embedded::edges_taken(stored).unwrap()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+/// A request that asks for everything.
+pub(crate) fn full_request() -> Value {
+    json!({
+        "user_email": "new@example.com", "user_name": "Nina New", "tenant_id": TENANT, "role": "user",
+        "send_welcome_email": true, "setup_default_workspace": true, "assign_default_permissions": true,
+        "create_sample_data": true,
+    })
+}
+
+/// Runs a test on the current thread, which virtual time needs.
+pub(crate) fn run<F: Future>(test: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
+}
