@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod bad_input;
 mod cancel;
+mod cases;
 mod fault_matrix;
 mod idempotency;
 mod invariants;

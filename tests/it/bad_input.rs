@@ -1,0 +1,294 @@
+//! Requests that are wrong: a problem document that names what is wrong, no write, no call to any service.
+
+use axum::body::Body;
+use http::{Method, Request, StatusCode};
+use serde_json::{Value, json};
+
+use crate::world::{TENANT, World, full_request, run};
+
+const START: &str = "/api/v1/workflows/user-onboarding";
+
+/// A request, what is expected, and why.
+struct Wrong {
+    why: &'static str,
+    request: Request<Body>,
+    status: u16,
+    error_type: &'static str,
+    pointers: &'static [&'static str],
+}
+
+fn request(method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(body.into()).unwrap()
+}
+
+const TENANT_HEADER: (&str, &str) = ("x-tenant-id", TENANT);
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// A start with this body.
+fn start(body: impl Into<Body>) -> Request<Body> {
+    request(Method::POST, START, &[TENANT_HEADER, JSON], body)
+}
+
+/// A start whose body differs in one field.
+fn with(name: &str, value: Value) -> Request<Body> {
+    let mut body = full_request();
+    body[name] = value;
+    start(body.to_string())
+}
+
+fn get(path: &str) -> Request<Body> {
+    request(Method::GET, path, &[TENANT_HEADER], Body::empty())
+}
+
+fn wrong_starts() -> Vec<Wrong> {
+    let body = || full_request().to_string();
+    let wrong = |why, request, status, error_type, pointers| Wrong { why, request, status, error_type, pointers };
+    let invalid = |why, request, pointers| wrong(why, request, 422, "Validation", pointers);
+    let deep = "[".repeat(40) + &"]".repeat(40);
+    vec![
+        wrong("malformed JSON", start("{\"user_email\": "), 400, "Validation", &[]),
+        wrong("no body", start(Body::empty()), 400, "Validation", &[]),
+        wrong("deep nesting", start(format!("{{\"x\":{deep}}}")), 400, "Validation", &[]),
+        wrong("over 1 MiB", start(format!("{{\"x\":\"{}\"}}", "y".repeat(1024 * 1024))), 413, "Validation", &[]),
+        wrong("no content type", request(Method::POST, START, &[TENANT_HEADER], body()), 415, "Validation", &[]),
+        wrong(
+            "a form",
+            request(
+                Method::POST,
+                START,
+                &[TENANT_HEADER, ("content-type", "application/x-www-form-urlencoded")],
+                body(),
+            ),
+            415,
+            "Validation",
+            &[],
+        ),
+        wrong("no tenant", request(Method::POST, START, &[JSON], body()), 400, "TenantContext", &[]),
+        wrong(
+            "an empty tenant",
+            request(Method::POST, START, &[JSON, ("x-tenant-id", "")], body()),
+            400,
+            "TenantContext",
+            &[],
+        ),
+        wrong(
+            "two tenants",
+            request(Method::POST, START, &[JSON, TENANT_HEADER, ("x-tenant-id", "tenant-456")], body()),
+            400,
+            "TenantContext",
+            &[],
+        ),
+        wrong(
+            "a tenant that is no id",
+            request(Method::POST, START, &[JSON, ("x-tenant-id", "../etc")], body()),
+            400,
+            "TenantContext",
+            &[],
+        ),
+        wrong(
+            "a user that is no id",
+            request(Method::POST, START, &[JSON, TENANT_HEADER, ("x-user-id", "a b")], body()),
+            400,
+            "Validation",
+            &[],
+        ),
+        wrong(
+            "another tenant's header",
+            request(Method::POST, START, &[JSON, ("x-tenant-id", "tenant-456")], body()),
+            403,
+            "Authorization",
+            &[],
+        ),
+        wrong(
+            "a key that is too long",
+            request(Method::POST, START, &[JSON, TENANT_HEADER, ("idempotency-key", &"k".repeat(256))], body()),
+            400,
+            "Validation",
+            &[],
+        ),
+        wrong(
+            "two keys",
+            request(
+                Method::POST,
+                START,
+                &[JSON, TENANT_HEADER, ("idempotency-key", "a"), ("idempotency-key", "b")],
+                body(),
+            ),
+            400,
+            "Validation",
+            &[],
+        ),
+        invalid("an array", start("[]"), &[""]),
+        invalid("nothing", start("{}"), &["/user_email", "/user_name", "/tenant_id", "/role"]),
+        invalid(
+            "wrong types",
+            start(
+                json!({"user_email": 1, "user_name": [], "tenant_id": null, "role": {}, "send_welcome_email": "yes",
+                "setup_default_workspace": 1, "assign_default_permissions": null, "create_sample_data": []})
+                .to_string(),
+            ),
+            &[
+                "/user_email",
+                "/user_name",
+                "/tenant_id",
+                "/role",
+                "/send_welcome_email",
+                "/setup_default_workspace",
+                "/create_sample_data",
+                "/assign_default_permissions",
+            ],
+        ),
+        invalid("an e-mail that is none", with("user_email", json!("nobody")), &["/user_email"]),
+        invalid("an e-mail with a display name", with("user_email", json!("N <n@example.com>")), &["/user_email"]),
+        invalid(
+            "an e-mail that is too long",
+            with("user_email", json!(format!("{}@example.com", "a".repeat(250)))),
+            &["/user_email"],
+        ),
+        invalid("a name that is too long", with("user_name", json!("x".repeat(201))), &["/user_name"]),
+        invalid("a blank name", with("user_name", json!("   ")), &["/user_name"]),
+        invalid("a control character", with("user_name", json!("a\u{0}b")), &["/user_name"]),
+        invalid("a role with spaces", with("role", json!("super user")), &["/role"]),
+        invalid("a tenant that is no id", with("tenant_id", json!("tenant/123")), &["/tenant_id"]),
+    ]
+}
+
+fn wrong_reads() -> Vec<Wrong> {
+    let wrong =
+        |why, path, status, error_type, pointers| Wrong { why, request: get(path), status, error_type, pointers };
+    vec![
+        wrong("an unknown id", "/api/v1/workflows/user_onboarding_x/status", 404, "NotFound", &[]),
+        wrong("an odd id", "/api/v1/workflows/%00%2e%2e/status", 404, "NotFound", &[]),
+        wrong("an unknown history", "/api/v1/workflows/history?workflow_id=nobody", 404, "NotFound", &[]),
+        wrong("an unknown status", "/api/v1/workflows?status=Happy", 422, "Validation", &["/query/status"]),
+        wrong("an unknown type", "/api/v1/workflows?workflow_type=party", 422, "Validation", &["/query/workflow_type"]),
+        wrong(
+            "pages that are none",
+            "/api/v1/workflows?page=0&page_size=0",
+            422,
+            "Validation",
+            &["/query/page_size", "/query/page"],
+        ),
+        wrong("a page too far", "/api/v1/workflows?page=1000", 422, "Validation", &["/query/page"]),
+        wrong("a forged token", "/api/v1/workflows?page_token=AAAA", 422, "Validation", &["/query/page_token"]),
+        wrong("an unknown path", "/api/v1/nothing", 404, "NotFound", &[]),
+        wrong("a method that is not taken", START, 405, "Validation", &[]),
+    ]
+}
+
+#[test]
+fn a_wrong_request_is_named_and_does_nothing() {
+    run(async {
+        let world = World::new().await;
+        let before = world.snapshot().await;
+        for Wrong { why, request, status, error_type, pointers } in wrong_starts().into_iter().chain(wrong_reads()) {
+            let (answered, headers, problem) = world.call(request).await;
+            assert_eq!(answered.as_u16(), status, "{why}: {problem}");
+            assert_eq!(headers["content-type"], "application/problem+json", "{why}");
+            assert_eq!(problem["status"], status, "{why}");
+            assert_eq!(problem["error"]["type"], error_type, "{why}: {problem}");
+            assert_eq!(problem["error"]["message"], problem["detail"], "{why}");
+            assert_eq!(headers["x-request-id"], problem["request_id"].as_str().unwrap(), "{why}");
+            let named: Vec<_> =
+                problem["errors"].as_array().into_iter().flatten().map(|e| e["pointer"].as_str().unwrap()).collect();
+            assert_eq!(named, pointers, "{why}");
+        }
+        assert_eq!(world.get("/api/v1/workflows").await.1["total_count"], 0, "nothing was stored");
+        assert!(world.calls.lock().unwrap().is_empty(), "nobody was called");
+        assert_eq!(world.snapshot().await, before);
+    });
+}
+
+#[test]
+fn a_foreign_workflow_answers_like_a_missing_one() {
+    run(async {
+        let world = World::new().await;
+        let id = world.start(&full_request()).await;
+        world.until_ended(&id).await;
+        let foreign = ("x-tenant-id", "tenant-456");
+        for (method, path) in [
+            (Method::GET, "/api/v1/workflows/{id}/status"),
+            (Method::POST, "/api/v1/workflows/{id}/cancel"),
+            (Method::GET, "/api/v1/workflows/history?workflow_id={id}"),
+        ] {
+            let mut answers = Vec::new();
+            for asked in [id.as_str(), "user_onboarding_missing"] {
+                let path = path.replace("{id}", asked);
+                let (status, _, mut problem) =
+                    world.call(request(method.clone(), &path, &[foreign], Body::empty())).await;
+                assert_eq!(status, StatusCode::NOT_FOUND, "{path}: {problem}");
+                problem["request_id"] = Value::Null;
+                answers.push(problem.to_string().replace(asked, "ID"));
+            }
+            assert_eq!(answers[0], answers[1], "{path}");
+        }
+        let list = request(Method::GET, "/api/v1/workflows", &[foreign], Body::empty());
+        assert_eq!(world.call(list).await.2["total_count"], 0);
+    });
+}
+
+#[test]
+fn lists_are_paged_filtered_and_bound_to_their_tenant() {
+    run(async {
+        let world = World::new().await;
+        let mut ids = Vec::new();
+        for number in 0..5 {
+            let mut request = full_request();
+            request["user_email"] = json!(format!("user-{number}@example.com"));
+            let id = world.start(&request).await;
+            world.until_ended(&id).await;
+            ids.insert(0, id);
+        }
+        let mut seen = Vec::new();
+        let mut path = "/api/v1/workflows?page_size=2".to_owned();
+        loop {
+            let (_, page) = world.get(&path).await;
+            assert_eq!(page["total_count"], 5);
+            seen.extend(
+                page["workflows"].as_array().unwrap().iter().map(|w| w["workflow_id"].as_str().unwrap().to_owned()),
+            );
+            let Some(token) = page["next_page_token"].as_str() else { break };
+            assert_eq!(page["has_more"], true);
+            path = format!("/api/v1/workflows?page_size=2&page_token={token}");
+        }
+        assert_eq!(seen, ids, "newest first, each once");
+        let second = world.get("/api/v1/workflows?page_size=2&page=2").await.1;
+        assert_eq!(second["workflows"][0]["workflow_id"], ids[2].as_str());
+        assert_eq!(world.get("/api/v1/workflows?status=Failed").await.1["total_count"], 0);
+        assert_eq!(
+            world.get("/api/v1/workflows?status=Completed&workflow_type=user_onboarding").await.1["total_count"],
+            5
+        );
+        let token = world.get("/api/v1/workflows?page_size=2").await.1["next_page_token"].clone();
+        let path = format!("/api/v1/workflows?page_size=2&page_token={}", token.as_str().unwrap());
+        let foreign = request(Method::GET, &path, &[("x-tenant-id", "tenant-456")], Body::empty());
+        assert_eq!(world.call(foreign).await.0, StatusCode::UNPROCESSABLE_ENTITY, "a foreign token");
+        let newest = world.get("/api/v1/workflows/history?page_size=1").await.1;
+        assert_eq!(newest["workflow_id"], "unknown");
+        assert_eq!(newest["events"][0]["event_type"], "WorkflowExecutionCompleted");
+        assert_eq!(newest["events"][0]["workflow_id"], ids[0].as_str());
+    });
+}
+
+#[test]
+fn a_start_can_wait_for_the_end() {
+    run(async {
+        let world = World::new().await;
+        let (status, body) = world.post(START, &full_request(), &[("prefer", "wait=10")]).await;
+        assert_eq!((status, body["status"].as_str()), (StatusCode::OK, Some("completed")), "{body}");
+        assert_eq!(body["result"]["welcome_email_sent"], true);
+        let (status, body) = world.post(START, &full_request(), &[("prefer", "respond-async, wait=10")]).await;
+        assert_eq!(
+            (status, body["status"].as_str(), &body["result"]),
+            (StatusCode::OK, Some("failed"), &Value::Null),
+            "{body}"
+        );
+        assert!(body["error"].as_str().unwrap().contains("Conflict"), "{body}");
+        let history = world.history(body["workflow_id"].as_str().unwrap()).await;
+        assert_eq!(history.events[0].event.details["input"]["user_email"], "new@example.com");
+    });
+}
