@@ -5,7 +5,10 @@
 mod bad_input;
 mod cancel;
 mod cases;
+mod crash;
+mod disk;
 mod fault_matrix;
 mod idempotency;
 mod invariants;
+mod process;
 mod world;

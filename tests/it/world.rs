@@ -9,7 +9,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use clock::{SharedClock, VirtualClock};
 use contracts::responses::{CancelResponse, HistoryResponse, StartResponse, StatusResponse};
-use contracts::{ActivityError, Cause, Timestamp};
+use contracts::{ActivityError, Cause};
 use downstream::{InProcess, Transport, TransportFault};
 use engine::{ActivityCall, ActivityRunner};
 use http::{Method, Request, StatusCode};
@@ -29,7 +29,6 @@ pub(crate) struct World {
     pub(crate) app: App,
     pub(crate) services: Services,
     pub(crate) clock: SharedClock,
-    pub(crate) virtual_clock: VirtualClock,
     /// Calls that reached the way to a service, by method and path.
     pub(crate) calls: Arc<Mutex<BTreeMap<String, u32>>>,
     _directory: tempfile::TempDir,
@@ -164,8 +163,7 @@ impl World {
     /// With a script, and settings by their environment names without the prefix.
     pub(crate) async fn with(script: Script, settings: &[(&str, String)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let virtual_clock = VirtualClock::new("2026-01-01T00:00:00Z".parse().unwrap());
-        let clock: SharedClock = Arc::new(virtual_clock.clone());
+        let clock: SharedClock = Arc::new(VirtualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
         let services = Services::in_memory(Arc::clone(&clock)).await.unwrap();
         services.seed_demo().await.unwrap();
         let transport = ServiceKind::ALL.into_iter().fold(InProcess::default(), |transport, kind| {
@@ -189,7 +187,7 @@ impl World {
         };
         let app = App::open(&settings, surroundings).await.unwrap();
         *store.lock().unwrap() = Some(app.store.clone());
-        Self { app, services, clock, virtual_clock, calls, _directory: directory }
+        Self { app, services, clock, calls, _directory: directory }
     }
 
     /// Any request to the API.
@@ -281,10 +279,6 @@ impl World {
     pub(crate) async fn edges(&self, id: &str) -> Vec<asl::Edge> {
         let stored = self.app.store.load(TENANT, id).await.unwrap().unwrap();
         engine_embedded::edges_taken(stored).unwrap()
-    }
-
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 pub(crate) struct StateError {
     pub(crate) error: Option<String>,
     pub(crate) cause: Option<String>,
-    /// The field whose evaluation failed; then an `EvaluationFailed` event is due.
+    /// Where an evaluation failed; then an `EvaluationFailed` event is due.
     pub(crate) evaluation: Option<Evaluation>,
 }
 
@@ -22,10 +22,34 @@ impl StateError {
         Self { error: Some(error.to_owned()), cause: Some(cause.into()), evaluation: None }
     }
 
+    /// What the outside reported; a time-out has no cause.
+    pub(crate) fn reported(error: String, cause: String) -> Self {
+        let present = |text: String| (!text.is_empty()).then_some(text);
+        Self { error: present(error), cause: present(cause), evaluation: None }
+    }
+
     /// An evaluation error; the cause still lacks the words that name the state.
-    pub(crate) fn evaluation(cause: impl Into<String>, location: Option<&str>) -> Self {
-        let evaluation = Evaluation { location: location.map(str::to_owned) };
-        Self { evaluation: Some(evaluation), ..Self::new("States.QueryEvaluationError", cause) }
+    pub(crate) fn evaluation(cause: impl Into<String>, location: &str) -> Self {
+        let location = Some(location.to_owned());
+        Self { evaluation: Some(Evaluation { location }), ..Self::new("States.QueryEvaluationError", cause) }
+    }
+
+    /// What nothing can be done about.
+    pub(crate) fn runtime(cause: impl Into<String>) -> Self {
+        Self::new("States.Runtime", cause)
+    }
+
+    pub(crate) fn no_such_state(state: &str) -> Self {
+        Self::runtime(format!("The definition has no such state, or one of another type: '{state}'."))
+    }
+
+    /// More than a state may hand on; `resource` as AWS names it: `lambda`, an ARN, or the state.
+    pub(crate) fn too_large(resource: &str) -> Self {
+        let cause = format!(
+            "The state/task '{resource}' returned a result with a size exceeding the maximum number of bytes service \
+             limit."
+        );
+        Self::new("States.DataLimitExceeded", cause)
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -38,14 +62,19 @@ impl StateError {
     }
 
     /// Whether an `ErrorEquals` list names it.
+    ///
+    /// <https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html>
     pub(crate) fn matches(&self, error_equals: &[String]) -> bool {
-        error_equals.iter().any(|name| match name.as_str() {
-            "States.ALL" => true,
-            // Every failure of a task but a time-out, whatever name the function gave it.
-            "States.TaskFailed" => self.evaluation.is_none() && self.name() != "States.Timeout",
-            // A missed heartbeat is a time-out too.
-            "States.Timeout" => matches!(self.name(), "States.Timeout" | "States.HeartbeatTimeout"),
-            name => name == self.name(),
-        })
+        // "Not retriable, and will always cause the execution to fail."
+        let is_final = self.name() == "States.Runtime";
+        !is_final
+            && error_equals.iter().any(|name| match name.as_str() {
+                "States.ALL" => true,
+                // "A wildcard that matches any known error name except for States.Timeout."
+                "States.TaskFailed" => self.name() != "States.Timeout",
+                // "Or failed to send a heartbeat for a period longer than the HeartbeatSeconds value."
+                "States.Timeout" => matches!(self.name(), "States.Timeout" | "States.HeartbeatTimeout"),
+                name => name == self.name(),
+            })
     }
 }

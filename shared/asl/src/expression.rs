@@ -1,23 +1,31 @@
-//! Expressions and templates: JSON in which some strings are JSONata.
+//! Compiled JSONata expressions.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
+use jlens_core::reads::{Read, Reads};
 use jlens_core::{Bindings, Expression as Jsonata, Options};
-use serde_json::{Map, Value};
+use serde_json::{Number, Value};
 
 use crate::MAX_PAYLOAD_BYTES;
 use crate::error::StateError;
 use crate::scope::Scope;
 
-/// Steps of one evaluation at most. Counted, not timed, so that every machine decides alike; a millisecond or two per
-/// thousand.
-const MAX_STEPS: u64 = 2_000_000;
+/// Steps of one evaluation at most: some 50 ms. Counted, not timed, so that every machine decides alike.
+const MAX_STEPS: u64 = 1_000_000;
+/// The same where a regular expression may backtrack: 1,024 times count as one step, a second in all.
+const MAX_STEPS_WITH_REGEX: u64 = 100_000;
 /// Nesting of one evaluation at most.
 const MAX_DEPTH: usize = 1_000;
 /// Bytes of one value at most; nothing larger could leave a state.
 const MAX_VALUE_BYTES: usize = 4 * MAX_PAYLOAD_BYTES;
-/// Items of one array at most.
-const MAX_ARRAY_ITEMS: usize = 200_000;
+/// Items of one array at most: a payload has room for no more.
+const MAX_ARRAY_ITEMS: usize = MAX_PAYLOAD_BYTES / 2;
+
+/// JSONata's own functions.
+static BUILT_IN: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| jlens_core::function_catalog().iter().map(|function| function.name).collect());
 
 /// A compiled expression.
 #[derive(Debug, Clone)]
@@ -25,8 +33,13 @@ pub(crate) struct Expression {
     /// Without the marks and the spaces next to them; error texts quote it.
     text: String,
     compiled: Jsonata,
+    /// What it may read, so that nothing else need be copied for it.
+    reads: Reads,
+    /// Its names, if it is nothing but a path: `$states.input.user.id`.
+    path: Option<Vec<String>>,
     /// Whether it may ask for random numbers.
     is_random: bool,
+    max_steps: u64,
 }
 
 /// The text between `{%` and `%}`, if `string` is an expression; only if they are its very ends.
@@ -36,16 +49,38 @@ pub(crate) fn expression_text(string: &str) -> Option<&str> {
 
 impl Expression {
     pub(crate) fn compile(text: &str) -> Result<Self, jlens_core::Error> {
+        let compiled = Jsonata::compile(text)?;
         let is_random = ["$random", "$uuid", "$shuffle"].iter().any(|name| text.contains(name));
-        Ok(Self { text: text.to_owned(), compiled: Jsonata::compile(text)?, is_random })
+        Ok(Self {
+            text: text.to_owned(),
+            reads: compiled.reads_with(&crate::functions::with_random(crate::functions::bindings(), 0)),
+            compiled,
+            path: path(text),
+            is_random,
+            max_steps: if text.contains('/') { MAX_STEPS_WITH_REGEX } else { MAX_STEPS },
+        })
+    }
+
+    /// Without the marks.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it reads this field of `$states`.
+    pub(crate) fn reads_state_field(&self, name: &str) -> bool {
+        let states = self.reads.binding("states").and_then(Read::fields);
+        states.is_some_and(|fields| fields.contains_key(name))
     }
 
     /// The value; undefined is an error.
     pub(crate) fn evaluate(&self, scope: &mut Scope, field: &str) -> Result<Value, StateError> {
-        match self.try_evaluate(scope, field)? {
-            Some(value) => Ok(value),
-            None => Err(self.fail(field, "returned nothing (undefined).")),
-        }
+        let found = self.path.as_ref().and_then(|path| scope.at(path));
+        let mut value = match found {
+            Some(value) => value,
+            None => self.calculate(scope, field)?,
+        };
+        whole_numbers(&mut value);
+        Ok(value)
     }
 
     /// A value of the kind that the field wants.
@@ -68,122 +103,97 @@ impl Expression {
         })
     }
 
-    fn try_evaluate(&self, scope: &mut Scope, field: &str) -> Result<Option<Value>, StateError> {
+    fn calculate(&self, scope: &mut Scope, field: &str) -> Result<Value, StateError> {
         let mut options = Options::new()
             .now(scope.now.as_millisecond())
-            .max_steps(MAX_STEPS)
+            .max_steps(self.max_steps)
             .max_depth(MAX_DEPTH)
             .max_string_length(MAX_VALUE_BYTES)
             .max_result_size(MAX_VALUE_BYTES)
             .max_array_length(MAX_ARRAY_ITEMS);
-        let bindings: &Bindings = if self.is_random {
+        let mut bindings = self.bindings(scope);
+        if self.is_random {
             let seed = scope.random.next();
             options = options.seed(seed);
-            &crate::functions::with_random(scope.bindings.clone(), seed)
-        } else {
-            &scope.bindings
-        };
-        self.compiled.evaluate_with(None, bindings, &options).map_err(|error| {
-            let message = error.message();
-            let mut what = format!("threw an error during evaluation. {}", error.code());
-            if !message.is_empty() {
-                let _ = write!(what, ": {message}");
+            bindings = crate::functions::with_random(bindings, seed);
+        }
+        let result = self.compiled.evaluate_with(None, &bindings, &options);
+        match result {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) if self.is_function(&bindings, &options) => {
+                Err(self.fail(field, "returned an unsupported result type."))
             }
-            self.fail(field, &what)
-        })
+            Ok(None) => Err(self.fail(field, "returned nothing (undefined).")),
+            Err(error) => {
+                let mut what = format!("threw an error during evaluation. {}", error.code());
+                let message = error.message();
+                if !message.is_empty() {
+                    let _ = write!(what, ": {message}");
+                }
+                Err(self.fail(field, &what))
+            }
+        }
+    }
+
+    /// Functions, and copies of what the expression may read.
+    fn bindings(&self, scope: &Scope) -> Bindings {
+        let all = self.reads.every_binding();
+        let mut bindings = crate::functions::bindings();
+        for (name, value) in scope.variables {
+            let read = match self.reads.binding(name) {
+                Some(read) if !all => read,
+                // The analysis takes such a name for the function, which a variable hides.
+                None if !all && !BUILT_IN.contains(name.as_str()) => continue,
+                _ => &Read::Whole,
+            };
+            bindings = bindings.var(name.clone(), read.cut(value));
+        }
+        let states = if all { Some(&Read::Whole) } else { self.reads.binding("states") };
+        match states {
+            Some(read) => bindings.var("states", scope.states.cut(read)),
+            None => bindings,
+        }
+    }
+
+    /// JSON knows no functions, so an expression that gives one seems to give nothing.
+    fn is_function(&self, bindings: &Bindings, options: &Options) -> bool {
+        let kind = Jsonata::compile(&format!("$type(({}\n))", self.text));
+        let kind = kind.and_then(|kind| kind.evaluate_with(None, bindings, options));
+        kind.is_ok_and(|kind| kind.is_some_and(|kind| kind == "function"))
     }
 
     fn fail(&self, field: &str, what: &str) -> StateError {
         let cause = format!("The JSONata expression '{}' specified for the field '{field}' {what}", self.text);
-        StateError::evaluation(cause, Some(field))
+        StateError::evaluation(cause, field)
     }
 }
 
-/// JSON with expressions at any depth.
-#[derive(Debug, Clone)]
-pub(crate) enum Template {
-    Literal(Value),
-    Expression(Expression),
-    Array(Vec<Template>),
-    Object(Vec<(String, Template)>),
+/// The names of a path without any operator: looking those up needs no evaluation.
+fn path(text: &str) -> Option<Vec<String>> {
+    let is_name = |name: &&str| {
+        let is_keyword = matches!(*name, "true" | "false" | "null" | "and" | "or" | "in" | "function");
+        let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        is_plain && !is_keyword && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+    };
+    let names: Vec<&str> = text.strip_prefix('$')?.split('.').collect();
+    let is_path = names.iter().all(is_name);
+    is_path.then(|| names.into_iter().map(str::to_owned).collect())
 }
 
-impl Template {
-    /// Compiles the template at the JSON pointer `at`; `bad` hears of every expression that does not compile.
-    pub(crate) fn compile(value: &Value, at: &str, bad: &mut dyn FnMut(String, String)) -> Self {
-        match value {
-            Value::String(string) => match expression_text(string) {
-                Some(text) => match Expression::compile(text) {
-                    Ok(expression) => Self::Expression(expression),
-                    Err(error) => {
-                        bad(at.to_owned(), format!("{}: {}", error.code(), error.message()));
-                        Self::Literal(Value::Null)
-                    }
-                },
-                None => Self::Literal(value.clone()),
-            },
-            Value::Array(items) => {
-                let items: Vec<_> =
-                    items.iter().enumerate().map(|(i, item)| Self::compile(item, &format!("{at}/{i}"), bad)).collect();
-                if items.iter().all(Self::is_literal) { Self::Literal(value.clone()) } else { Self::Array(items) }
-            }
-            Value::Object(object) => {
-                let fields: Vec<_> = object
-                    .iter()
-                    .map(|(name, field)| {
-                        let at = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
-                        (name.clone(), Self::compile(field, &at, bad))
-                    })
-                    .collect();
-                let is_literal = fields.iter().all(|(_, field)| field.is_literal());
-                if is_literal { Self::Literal(value.clone()) } else { Self::Object(fields) }
-            }
-            _ => Self::Literal(value.clone()),
-        }
-    }
-
-    /// The value, with `field` naming the template in errors.
-    pub(crate) fn evaluate(&self, scope: &mut Scope, field: &str) -> Result<Value, StateError> {
-        match self {
-            Self::Literal(value) => Ok(value.clone()),
-            Self::Expression(expression) => expression.evaluate(scope, field),
-            Self::Array(items) => {
-                items.iter().enumerate().map(|(i, item)| item.evaluate(scope, &format!("{field}[{i}]"))).collect()
-            }
-            Self::Object(fields) => {
-                let mut object = Map::new();
-                for (name, value) in fields {
-                    object.insert(name.clone(), value.evaluate(scope, &format!("{field}/{name}"))?);
-                }
-                Ok(Value::Object(object))
+/// Numbers without a fraction are integers, though JSONata knows none: `1.0` becomes `1`.
+fn whole_numbers(value: &mut Value) {
+    /// 2^63: from here on, not every such number is an `i64`.
+    const TOO_LARGE: f64 = 9_223_372_036_854_775_808.0;
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let whole = number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < TOO_LARGE);
+            if let Some(whole) = whole {
+                *number = Number::from(whole as i64);
             }
         }
-    }
-
-    fn is_literal(&self) -> bool {
-        matches!(self, Self::Literal(_))
-    }
-}
-
-/// A field that is a value of one kind, or an expression for one.
-#[derive(Debug, Clone)]
-pub(crate) enum Field<T> {
-    Literal(T),
-    Expression(Expression),
-}
-
-impl<T: Clone> Field<T> {
-    pub(crate) fn evaluate(
-        &self,
-        scope: &mut Scope,
-        field: &str,
-        expected: &str,
-        convert: impl Fn(&Value) -> Option<T>,
-    ) -> Result<T, StateError> {
-        match self {
-            Self::Literal(value) => Ok(value.clone()),
-            Self::Expression(expression) => expression.evaluate_to(scope, field, expected, convert),
-        }
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Object(object) => object.values_mut().for_each(whole_numbers),
+        _ => {}
     }
 }
 
@@ -195,5 +205,173 @@ fn kind(value: &Value) -> &'static str {
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::execution::{Start, Variables};
+    use crate::scope::{Context, Random, Visit};
+
+    fn with_scope<T>(variables: &Value, see: impl FnOnce(&mut Scope) -> T) -> T {
+        let start = Start { input: json!({"id": "x", "n": 1.0}), execution_name: "e".into(), ..Start::default() };
+        let variables = variables.as_object().into_iter().flatten();
+        let variables: Variables = variables.map(|(name, value)| (name.clone(), Arc::new(value.clone()))).collect();
+        let context = Context {
+            start: &start,
+            started_at: Timestamp::UNIX_EPOCH,
+            state: "S",
+            entered_at: Timestamp::UNIX_EPOCH,
+            retry_count: Some(2),
+        };
+        let input = Arc::new(json!({
+            "one": [7], "none": [], "many": [{"a": 1, "b": [1]}, {"a": 2, "b": 3}], "deep": {"a": {"b": {"c": null}}},
+            "text": "t", "null": null, "x y": 1, "and": 2
+        }));
+        let mut random = Random::new(1);
+        let now = Timestamp::UNIX_EPOCH;
+        let mut visit = Visit { context, input: &input, variables: &variables, now, random: &mut random };
+        let result = json!({"Payload": {"n": 3}});
+        see(&mut visit.scope(Some(("result", &result))))
+    }
+
+    #[test]
+    fn what_is_copied_for_an_expression_is_enough_for_it() {
+        let variables = json!({
+            "user": {"id": "u", "roles": ["a"]}, "list": [[1, 2], [3]], "count": {"hidden": 1}, "sum": 5, "n": 4
+        });
+        for text in [
+            "$states",
+            "$states.input",
+            "$states.input.one",
+            "$states.input.none",
+            "$states.input.many.a",
+            "$states.input.many.b",
+            "$states.input.many[a = 2].b",
+            "$states.input.deep.a.b.c",
+            "$states.input.deep.a.b.c.d",
+            "$states.input.`null`",
+            "$states.input.`x y`",
+            "$states.input.and",
+            "$states.input.text",
+            "$states.input.*",
+            "$states.**.a",
+            "$states.input.many^(>a).a",
+            "$states.input.many{$string(a): b}",
+            "$states.input.many.%.text",
+            "$states.input.many#$i.{'i': $i, 'a': a}",
+            "$states.input.many@$m.$m.b",
+            "$states.context",
+            "$states.context.State",
+            "$states.context.State.RetryCount",
+            "$states.context.Execution.Input.n",
+            "$states.context.Execution.StartTime",
+            "$states.context.Execution.Input",
+            "$states.result.Payload",
+            "$states.errorOutput.Error",
+            "$user",
+            "$user.id",
+            "$user.roles",
+            "$list",
+            "$list[0]",
+            "$list.$sum($)",
+            "$count",
+            "$count.hidden",
+            "$sum",
+            "$sum + 1",
+            "$keys($user)",
+            "$merge([$user, {'n': $n}])",
+            "$lookup($user, 'id')",
+            "($x := $user; $x.id)",
+            "($f := function($v){$v.id & $n}; $f($user))",
+            "$map($list, function($v){$count})",
+            "$each($user, function($v, $k){$k})",
+            "$spread($user)",
+            "$exists($nothing)",
+            "$nothing",
+            "$string($states.input.deep)",
+            "$user ~> |$|{'id': $n}|",
+            "$states.input.many ~> $filter(function($v){$v.a > 1})",
+            "$reduce([1, 2], function($a, $b){$a + $b + $n})",
+            "$type($user)",
+            "$parse('[1]')",
+            "$partition($list, 1)",
+            "$user.($id := id; $id)",
+            "[$list, $list][0][0][0]",
+            "$distinct($states.input.many.a)",
+            "$zip($list, $list)",
+            "$sift($user, function($v, $k){$k = 'id'})",
+            "$states.input.many.$states.context.State.Name",
+            "$not($states.input.none)",
+            "$boolean($states.input.deep)",
+            "$states.input.one[]",
+        ] {
+            let expression = Expression::compile(text).expect(text);
+            with_scope(&variables, |scope| {
+                let whole = Expression { path: None, ..expression.clone() };
+                let mut all = crate::functions::bindings();
+                for (name, value) in scope.variables {
+                    all = all.var(name.clone(), Value::clone(value));
+                }
+                all = all.var("states", scope.states.cut(&Read::Whole));
+                let expected = whole.compiled.evaluate_with(None, &all, &Options::new().now(0));
+                let expected = expected.ok().flatten().map(|mut value| {
+                    whole_numbers(&mut value);
+                    value
+                });
+                assert_eq!(whole.evaluate(scope, "F").ok(), expected, "{text}");
+                assert_eq!(expression.evaluate(scope, "F").ok(), expected, "{text} as a path");
+            });
+        }
+    }
+
+    #[test]
+    fn integers_stay_integers() {
+        for (text, value) in [
+            ("$big", "9007199254740993"),
+            ("$states.context.Execution.Input.n", "1"),
+            ("4 / 2", "2"),
+            ("-0.0", "0"),
+            ("[1.0, {'a': 2.0}]", r#"[1,{"a":2}]"#),
+            ("$power(2, 60)", "1152921504606846976"),
+            ("1e30", "1e+30"),
+            ("0.5", "0.5"),
+        ] {
+            let variables = json!({"big": 9_007_199_254_740_993_i64});
+            let found = with_scope(&variables, |scope| Expression::compile(text).expect(text).evaluate(scope, "F"));
+            assert_eq!(found.expect(text).to_string(), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_evaluation_that_goes_on_for_ever_ends() {
+        for (text, code) in [
+            ("($f := function($n){$f($n + 1)}; $f(0))", "U1006"),
+            ("($f := function($n){1 + $f($n + 1)}; $f(0))", "D1011"),
+            ("[1..10000000]", "U1001"),
+            ("($f := function($s){$f($s & $s)}; $f('ab'))", "U1001"),
+        ] {
+            let found = with_scope(&json!({}), |scope| Expression::compile(text).expect(text).evaluate(scope, "F"));
+            let error = found.expect_err(text);
+            assert_eq!(error.name(), "States.QueryEvaluationError");
+            assert!(error.cause.as_ref().is_some_and(|cause| cause.contains(code)), "{text}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_and_a_function_are_told_apart() {
+        for (text, what) in
+            [("$nothing", "returned nothing (undefined)."), ("$sum", "returned an unsupported result type.")]
+        {
+            let found = with_scope(&json!({}), |scope| Expression::compile(text).expect(text).evaluate(scope, "F"));
+            let cause = found.expect_err(text).cause.unwrap_or_default();
+            assert_eq!(cause, format!("The JSONata expression '{text}' specified for the field 'F' {what}"));
+        }
     }
 }

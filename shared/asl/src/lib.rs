@@ -49,7 +49,9 @@ mod expression;
 mod functions;
 mod retry;
 mod scope;
+mod size;
 mod states;
+mod template;
 
 pub use definition::{Definition, Diagnostic, Diagnostics, Edge, Severity, validate};
 pub use execution::{Command, Event, Execution, Outcome, Snapshot, Start, TaskId, Trace};

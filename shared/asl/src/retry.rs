@@ -1,12 +1,14 @@
 //! Retriers and catchers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::error::StateError;
-use crate::expression::Template;
-use crate::scope::Random;
+use crate::scope::{Random, Visit};
+use crate::states::{Leave, leave};
+use crate::template::Template;
 
 /// One entry of `Retry`.
 #[derive(Debug, Clone)]
@@ -14,7 +16,7 @@ pub(crate) struct Retrier {
     pub(crate) error_equals: Vec<String>,
     pub(crate) interval_seconds: u64,
     pub(crate) backoff_rate: f64,
-    pub(crate) max_attempts: u64,
+    pub(crate) max_attempts: u32,
     pub(crate) max_delay_seconds: Option<u64>,
     pub(crate) full_jitter: bool,
 }
@@ -28,10 +30,19 @@ pub(crate) struct Catcher {
     pub(crate) output: Option<Template>,
 }
 
+impl Catcher {
+    /// Goes on with the error in the place of a result. What the state itself would assign or put out is not evaluated.
+    pub(crate) fn catch(&self, error: &StateError, visit: &mut Visit<'_>) -> Result<Leave, StateError> {
+        let output = Arc::new(error.output());
+        let more = Some(("errorOutput", &*output));
+        leave(visit, more, &self.assign, self.output.as_ref(), &output, Some(&self.next))
+    }
+}
+
 /// The first retrier that names the error; if it has retries left, its index and the delay.
 pub(crate) fn next_retry(
     retriers: &[Retrier],
-    used: &mut Vec<u64>,
+    used: &mut Vec<u32>,
     error: &StateError,
     random: &mut Random,
 ) -> Option<(usize, Duration)> {
@@ -48,7 +59,7 @@ pub(crate) fn next_retry(
 
 impl Retrier {
     /// Before the retry after `retries` others: the interval, grown by the rate that often, under its cap.
-    fn delay(&self, retries: u64, random: &mut Random) -> Duration {
+    fn delay(&self, retries: u32, random: &mut Random) -> Duration {
         let exponent = i32::try_from(retries).unwrap_or(i32::MAX);
         // AWS's largest MaxDelaySeconds; without a cap of its own a rate soon leaves what a duration can hold.
         let cap = self.max_delay_seconds.unwrap_or(31_622_400) as f64;

@@ -1,14 +1,16 @@
 //! What expressions see.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use jlens_core::Bindings;
+use jlens_core::reads::Read;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+
+use crate::execution::{Start, Variables};
 
 /// Random numbers that depend on nothing but the seed and how many were drawn (SplitMix64).
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -30,31 +32,126 @@ impl Random {
     }
 }
 
-/// The bindings of one evaluation: variables, `$states` and functions.
-pub(crate) struct Scope<'a> {
-    pub(crate) bindings: Bindings,
+/// A visit to a state: what its expressions may look at.
+pub(crate) struct Visit<'a> {
+    pub(crate) context: Context<'a>,
+    pub(crate) input: &'a Arc<Value>,
+    pub(crate) variables: &'a Variables,
     pub(crate) now: Timestamp,
     pub(crate) random: &'a mut Random,
 }
 
-impl<'a> Scope<'a> {
-    /// With `$states` holding `input`, `context` and what else the moment offers (`result`, `errorOutput`).
-    pub(crate) fn new(
-        variables: &BTreeMap<String, Value>,
-        input: &Value,
-        context: Value,
-        more: Option<(&str, Value)>,
-        now: Timestamp,
-        random: &'a mut Random,
-    ) -> Self {
-        let mut states = json!({ "input": input, "context": context });
-        if let Some((name, value)) = more {
-            states[name] = value;
-        }
-        let mut bindings = crate::functions::bindings();
-        for (name, value) in variables {
-            bindings = bindings.var(name.clone(), value.clone());
-        }
-        Self { bindings: bindings.var("states", states), now, random }
+/// What the context object is made of.
+pub(crate) struct Context<'a> {
+    pub(crate) start: &'a Start,
+    pub(crate) started_at: Timestamp,
+    pub(crate) state: &'a str,
+    pub(crate) entered_at: Timestamp,
+    /// None in states that cannot retry.
+    pub(crate) retry_count: Option<u32>,
+}
+
+/// One of the further fields of `$states`: `result`, `errorOutput`.
+pub(crate) type More<'a> = Option<(&'static str, &'a Value)>;
+
+impl Visit<'_> {
+    /// For expressions to look at, with what else the moment offers.
+    pub(crate) fn scope<'b>(&'b mut self, more: More<'b>) -> Scope<'b> {
+        let mut states = vec![("input", View::Json(self.input)), ("context", self.context.view())];
+        states.extend(more.map(|(name, value)| (name, View::Json(value))));
+        Scope { states: View::Object(states), variables: self.variables, now: self.now, random: self.random }
     }
+}
+
+impl<'a> Context<'a> {
+    fn view(&self) -> View<'a> {
+        let start = self.start;
+        let execution = vec![
+            ("Id", View::Text(&start.execution_id)),
+            ("Input", View::Json(&start.input)),
+            ("Name", View::Text(&start.execution_name)),
+            ("RoleArn", View::Text(&start.role_arn)),
+            ("StartTime", View::Time(self.started_at)),
+            ("RedriveCount", View::Number(0)),
+        ];
+        let machine =
+            vec![("Id", View::Text(&start.state_machine_id)), ("Name", View::Text(&start.state_machine_name))];
+        let mut state = vec![("Name", View::Text(self.state)), ("EnteredTime", View::Time(self.entered_at))];
+        state.extend(self.retry_count.map(|count| ("RetryCount", View::Number(count))));
+        View::Object(vec![
+            ("Execution", View::Object(execution)),
+            ("StateMachine", View::Object(machine)),
+            ("State", View::Object(state)),
+        ])
+    }
+}
+
+/// What one expression sees.
+pub(crate) struct Scope<'a> {
+    pub(crate) states: View<'a>,
+    pub(crate) variables: &'a Variables,
+    pub(crate) now: Timestamp,
+    pub(crate) random: &'a mut Random,
+}
+
+impl Scope<'_> {
+    /// The value at a path of names, the first being the variable's. None where JSONata has to say what there is: off
+    /// the path, and at arrays, which it maps over and unwraps.
+    pub(crate) fn at(&self, path: &[String]) -> Option<Value> {
+        let (first, path) = path.split_first()?;
+        if first == "states" { self.states.at(path) } else { at(self.variables.get(first)?, path) }
+    }
+}
+
+/// A JSON value that is copied only as far as somebody reads it.
+pub(crate) enum View<'a> {
+    Json(&'a Value),
+    Text(&'a str),
+    Number(u32),
+    Time(Timestamp),
+    Object(Vec<(&'static str, View<'a>)>),
+}
+
+impl View<'_> {
+    /// The value, without the fields that are not read.
+    pub(crate) fn cut(&self, read: &Read) -> Value {
+        match self {
+            Self::Json(value) => read.cut(value),
+            Self::Text(text) => json!(text),
+            Self::Number(number) => json!(number),
+            Self::Time(at) => json!(iso(*at)),
+            Self::Object(fields) => {
+                let read_of = |name: &str| match read {
+                    Read::Whole => Some(&Read::Whole),
+                    Read::Fields(fields) => fields.get(name),
+                };
+                let fields = fields.iter();
+                let fields = fields.filter_map(|(name, view)| Some(((*name).to_owned(), view.cut(read_of(name)?))));
+                Value::Object(fields.collect::<Map<_, _>>())
+            }
+        }
+    }
+
+    fn at(&self, path: &[String]) -> Option<Value> {
+        match self {
+            Self::Json(value) => at(value, path),
+            Self::Object(fields) => {
+                let (first, path) = path.split_first()?;
+                let (_, view) = fields.iter().find(|(name, _)| name == first)?;
+                view.at(path)
+            }
+            _ if path.is_empty() => Some(self.cut(&Read::Whole)),
+            _ => None,
+        }
+    }
+}
+
+fn at(value: &Value, path: &[String]) -> Option<Value> {
+    let found = path.iter().try_fold(value, |value, name| value.as_object()?.get(name))?;
+    (!found.is_array()).then(|| found.clone())
+}
+
+/// As in AWS's context object: milliseconds, always three digits.
+fn iso(at: Timestamp) -> String {
+    format!("{at:.3}")
 }

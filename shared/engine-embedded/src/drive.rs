@@ -58,9 +58,11 @@ pub fn edges_taken(stored: JournalledExecution) -> Result<Vec<asl::Edge>, Engine
 
 /// Drives the execution to its end, or until the journal refuses to go on.
 pub(crate) async fn run(shared: &Arc<Shared>, tenant_id: &str, id: &str) -> Result<(), EngineError> {
+    let turn = shared.loads.acquire(tenant_id).await;
     let Some(stored) = shared.journal.load(tenant_id, id).await? else {
         return Err(StoreError::Inconsistent(format!("{id} is not stored")).into());
     };
+    drop(turn);
     let mut records = stored.records.len() as u64;
     let request = Arc::new(stored.request.clone());
     let effect_scope: Arc<str> = stored.effect_scope.as_str().into();

@@ -40,6 +40,9 @@ impl Default for Limits {
     }
 }
 
+/// Executions read from the journal at once.
+const MAX_CONCURRENT_LOADS: usize = 2;
+
 /// The engine.
 #[derive(Clone)]
 pub struct EmbeddedEngine(Arc<Shared>);
@@ -50,6 +53,8 @@ struct Shared {
     runner: Arc<dyn ActivityRunner>,
     clock: SharedClock,
     queue: FairQueue,
+    /// Turns at reading an execution from the journal: thousands at once after a restart would only starve readers.
+    loads: FairQueue,
     /// Executions with a task of their own.
     driven: Mutex<HashSet<String>>,
 }
@@ -58,7 +63,8 @@ impl EmbeddedEngine {
     /// Makes an engine; nothing runs before [`EmbeddedEngine::recover`] or a start.
     pub fn new(journal: Arc<dyn Journal>, runner: Arc<dyn ActivityRunner>, clock: SharedClock, limits: Limits) -> Self {
         let queue = FairQueue::new(limits.max_concurrent_activities, Arc::clone(&clock));
-        Self(Arc::new(Shared { journal, runner, clock, queue, driven: Mutex::default() }))
+        let loads = FairQueue::new(MAX_CONCURRENT_LOADS, Arc::clone(&clock));
+        Self(Arc::new(Shared { journal, runner, clock, queue, loads, driven: Mutex::default() }))
     }
 
     /// Goes on with every execution that has not ended; how many there are.

@@ -54,6 +54,14 @@ impl Diagnostics {
         });
     }
 
+    /// For what runs, but hardly as intended.
+    pub(super) fn warning(&mut self, code: &str, location: &str, message: impl Into<String>) {
+        self.error(code, location, message);
+        if let Some(last) = self.0.last_mut() {
+            last.severity = Severity::Warning;
+        }
+    }
+
     /// AWS's code for almost everything.
     pub(super) fn schema(&mut self, location: &str, message: impl Into<String>) {
         self.error("SCHEMA_VALIDATION_FAILED", location, message);
@@ -69,7 +77,9 @@ impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, diagnostic) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { "\n" };
-            write!(f, "{separator}{}: {} ({})", diagnostic.location, diagnostic.message, diagnostic.code)?;
+            let Diagnostic { location, message, code, .. } = diagnostic;
+            let warning = if diagnostic.severity == Severity::Warning { "warning: " } else { "" };
+            write!(f, "{separator}{warning}{location}: {message} ({code})")?;
         }
         Ok(())
     }

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Definition, Kind};
+use super::{Definition, Kind, State};
+use crate::states::Choice;
 
 /// One thing that an execution can do in a definition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -52,22 +53,19 @@ impl fmt::Display for Edge {
 impl Definition {
     /// Every edge, in the order of the text.
     pub fn edges(&self) -> Vec<Edge> {
-        let mut edges = Vec::new();
-        for (name, state) in self.in_order() {
-            let name = || name.to_owned();
-            edges.push(Edge::State { state: name() });
-            match &state.kind {
-                Kind::Choice(choice) => {
-                    edges.extend((0..choice.rules.len()).map(|rule| Edge::Choice { state: name(), rule: Some(rule) }));
-                    edges.extend(choice.default.as_ref().map(|_| Edge::Choice { state: name(), rule: None }));
-                }
-                Kind::Task(task) => {
-                    edges.extend((0..task.retriers.len()).map(|retrier| Edge::Retry { state: name(), retrier }));
-                    edges.extend((0..task.catchers.len()).map(|catcher| Edge::Catch { state: name(), catcher }));
-                }
-                _ => {}
-            }
-        }
-        edges
+        self.in_order().flat_map(|(name, state)| edges_of(name, state)).collect()
     }
+}
+
+fn edges_of(name: &str, state: &State) -> Vec<Edge> {
+    let name = || name.to_owned();
+    let choice = |rule| Edge::Choice { state: name(), rule };
+    let mut edges = vec![Edge::State { state: name() }];
+    if let Kind::Choice(Choice { rules, default }) = &state.kind {
+        edges.extend((0..rules.len()).map(|rule| choice(Some(rule))));
+        edges.extend(default.iter().map(|_| choice(None)));
+    }
+    edges.extend((0..state.retriers.len()).map(|retrier| Edge::Retry { state: name(), retrier }));
+    edges.extend((0..state.catchers.len()).map(|catcher| Edge::Catch { state: name(), catcher }));
+    edges
 }

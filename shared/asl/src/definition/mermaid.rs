@@ -1,55 +1,129 @@
 //! A picture of a definition, for people.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::{Definition, Kind, State};
+use crate::retry::Retrier;
+use crate::states::{Condition, Wait};
+use crate::template::Field;
+
+/// Names of errors in a label at most; the rest is counted.
+const MAX_NAMES: usize = 3;
+/// Characters of a condition in a label at most.
+const MAX_CONDITION_CHARS: usize = 60;
 
 impl Definition {
     /// A Mermaid `stateDiagram-v2`.
     pub fn to_mermaid(&self) -> String {
+        let ids = ids(self);
+        let id = |name: &str| ids.get(name).map_or_else(|| sanitised(name), Clone::clone);
         let mut picture = "stateDiagram-v2\n".to_owned();
+        for (name, state) in self.in_order() {
+            let label = label(name, state);
+            if id(name) != label {
+                let _ = writeln!(picture, "    state \"{label}\" as {}", id(name));
+            }
+        }
         let _ = writeln!(picture, "    [*] --> {}", id(&self.start_at));
         for (name, state) in self.in_order() {
-            if id(name) != name {
-                let _ = writeln!(picture, "    state \"{}\" as {}", text(name), id(name));
-            }
-            for (target, label) in arrows(state) {
-                let label = if label.is_empty() { String::new() } else { format!(" : {}", text(&label)) };
-                let _ = writeln!(picture, "    {} --> {}{label}", id(name), target.map_or("[*]".to_owned(), id));
+            for (target, label) in arrows(name, state) {
+                let label = if label.is_empty() { label } else { format!(" : {}", text(&label)) };
+                let target = target.map_or_else(|| "[*]".to_owned(), id);
+                let _ = writeln!(picture, "    {} --> {target}{label}", id(name));
             }
         }
         picture
     }
 }
 
+fn label(name: &str, state: &State) -> String {
+    let name = text(name);
+    match &state.kind {
+        Kind::Wait(Wait::Seconds(Field::Literal(seconds))) => format!("{name} (waits {seconds} s)"),
+        _ => name,
+    }
+}
+
 /// Where a state leads (none: out of the machine), and why.
-fn arrows(state: &State) -> Vec<(Option<&str>, String)> {
+fn arrows<'a>(name: &'a str, state: &'a State) -> Vec<(Option<&'a str>, String)> {
     let mut arrows = Vec::new();
+    for retrier in &state.retriers {
+        arrows.push((Some(name), retry_label(retrier)));
+    }
     match &state.kind {
         Kind::Choice(choice) => {
-            for (index, rule) in choice.rules.iter().enumerate() {
-                arrows.push((Some(rule.next.as_str()), format!("rule {}", index + 1)));
-            }
-            arrows.extend(choice.default.as_deref().map(|default| (Some(default), "otherwise".to_owned())));
+            let rules = choice.rules.iter();
+            arrows.extend(rules.map(|rule| (Some(rule.next.as_str()), condition_label(&rule.condition))));
+            let default = choice.default.as_deref();
+            arrows.extend(default.map(|default| (Some(default), "otherwise".to_owned())));
         }
         Kind::Fail(_) => arrows.push((None, "fails".to_owned())),
-        Kind::Task(task) => {
+        Kind::Task(_) | Kind::Pass | Kind::Wait(_) | Kind::Succeed => {
             arrows.push((state.next.as_deref(), String::new()));
-            for catcher in &task.catchers {
-                arrows.push((Some(&catcher.next), format!("on {}", catcher.error_equals.join(", "))));
-            }
         }
-        Kind::Pass | Kind::Wait(_) | Kind::Succeed => arrows.push((state.next.as_deref(), String::new())),
+    }
+    for catcher in &state.catchers {
+        arrows.push((Some(&catcher.next), format!("on {}", error_label(&catcher.error_equals))));
     }
     arrows
 }
 
-/// A name that Mermaid takes.
-fn id(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+fn retry_label(retrier: &Retrier) -> String {
+    let errors = error_label(&retrier.error_equals);
+    format!("retry on {errors}, at most {} times", retrier.max_attempts)
+}
+
+fn error_label(names: &[String]) -> String {
+    let shown = names.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MAX_NAMES) {
+        0 if names == ["States.ALL"] => "any error".to_owned(),
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+fn condition_label(condition: &Condition) -> String {
+    let condition = match condition {
+        Condition::Literal(literal) => return literal.to_string(),
+        Condition::Expression(expression) => expression.text(),
+    };
+    let words = condition.split_whitespace().collect::<Vec<_>>().join(" ");
+    if words.chars().count() <= MAX_CONDITION_CHARS {
+        return words;
+    }
+    words.chars().take(MAX_CONDITION_CHARS - 1).chain(['…']).collect()
+}
+
+/// An identifier for each state that Mermaid takes, and no two alike.
+fn ids(definition: &Definition) -> BTreeMap<&str, String> {
+    let mut taken = BTreeSet::new();
+    let names = definition.in_order().map(|(name, _)| name);
+    let unused = |name| {
+        let mut id: String = sanitised(name);
+        while !taken.insert(id.clone()) {
+            id.push('_');
+        }
+        (name, id)
+    };
+    names.map(unused).collect()
+}
+
+fn sanitised(name: &str) -> String {
+    let id: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let is_keyword = ["end", "state", "note", "direction", "class", "classdef", "style", "default"]
+        .contains(&id.to_lowercase().as_str());
+    if is_keyword { format!("{id}_") } else { id }
 }
 
 /// Text that Mermaid does not take for syntax.
 fn text(text: &str) -> String {
-    text.replace(['"', ':', ';', '\n'], " ")
+    let plain = |c| match c {
+        '"' => '\'',
+        ':' | ';' | '#' | '\n' | '\r' => ' ',
+        '<' => '‹',
+        '>' => '›',
+        c => c,
+    };
+    text.chars().map(plain).collect()
 }

@@ -5,17 +5,18 @@ mod edges;
 mod mermaid;
 mod parse;
 mod reader;
+mod retries;
 mod tasks;
 
 use std::collections::BTreeMap;
 
-use crate::expression::Template;
+use crate::retry::{Catcher, Retrier};
 use crate::states::{Choice, Fail, Task, Wait};
+use crate::template::Template;
 
 pub use diagnostics::{Diagnostic, Diagnostics, Severity, validate};
 pub use edges::Edge;
-pub(crate) use reader::integer;
-pub(crate) use tasks::function_name;
+pub(crate) use reader::integer_between;
 
 /// Largest definition, in bytes (Step Functions' quota).
 const MAX_DEFINITION_BYTES: usize = 1024 * 1024;
@@ -35,6 +36,9 @@ pub(crate) struct State {
     pub(crate) kind: Kind,
     pub(crate) assign: Vec<(String, Template)>,
     pub(crate) output: Option<Template>,
+    /// Only states that can fail for reasons of the outside have any.
+    pub(crate) retriers: Vec<Retrier>,
+    pub(crate) catchers: Vec<Catcher>,
     /// None where the state ends the machine, or chooses or fails instead.
     pub(crate) next: Option<String>,
 }

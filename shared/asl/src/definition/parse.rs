@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::diagnostics::Diagnostics;
-use super::reader::Reader;
+use super::reader::{Reader, escaped};
+use super::retries::{catchers, retriers};
 use super::tasks::task;
 use super::{Definition, Kind, MAX_DEFINITION_BYTES, State};
-use crate::expression::{Field, expression_text};
-use crate::states::{Choice, Condition, Fail, Rule, Wait};
+use crate::expression::expression_text;
+use crate::states::{Choice, Condition, Fail, MAX_WAIT_SECONDS, Rule, Wait};
+use crate::template::Field;
 
 /// Longest name of a state (Step Functions' quota).
 const MAX_STATE_NAME_CHARS: usize = 80;
-/// Longest wait: AWS's own limit, a little over 3 years.
-const MAX_WAIT_SECONDS: u64 = 99_999_999;
 
 pub(super) fn parse(text: &str) -> (Option<Definition>, Diagnostics) {
     let mut diagnostics = Diagnostics::default();
@@ -52,6 +52,9 @@ fn read_machine(machine: &Value, diagnostics: &mut Diagnostics) -> Option<Defini
         reader.text(name);
     }
     let language = reader.text("QueryLanguage").unwrap_or("JSONPath");
+    if !["JSONata", "JSONPath"].contains(&language) {
+        reader.bad("QueryLanguage", "Expected 'JSONata' or 'JSONPath'");
+    }
     if reader.get("TimeoutSeconds").is_some() {
         let at = reader.pointer("TimeoutSeconds");
         let message = "A time limit on the whole machine cannot be caught and so undoes nothing; it is not supported";
@@ -65,7 +68,7 @@ fn read_machine(machine: &Value, diagnostics: &mut Diagnostics) -> Option<Defini
     reader.finish();
     let mut parsed = BTreeMap::new();
     for (name, state) in states {
-        let at = format!("/States/{}", name.replace('~', "~0").replace('/', "~1"));
+        let at = format!("/States/{}", escaped(name));
         if name.is_empty() || name.chars().count() > MAX_STATE_NAME_CHARS {
             diagnostics.schema(&at, format!("A state's name has 1 to {MAX_STATE_NAME_CHARS} characters"));
         }
@@ -103,7 +106,7 @@ fn read_state(state: &Value, at: String, language: &str, diagnostics: &mut Diagn
         "Pass" => Kind::Pass,
         "Wait" => Kind::Wait(wait(&mut reader)?),
         "Succeed" => Kind::Succeed,
-        "Fail" => Kind::Fail(Fail { error: reader.template("Error"), cause: reader.template("Cause") }),
+        "Fail" => Kind::Fail(Fail { error: reader.text_field("Error"), cause: reader.text_field("Cause") }),
         "Parallel" | "Map" => {
             reader.diagnostics.not_supported(&at, format!("{kind} states are not available yet"));
             return None;
@@ -117,14 +120,21 @@ fn read_state(state: &Value, at: String, language: &str, diagnostics: &mut Diagn
         Kind::Choice(_) | Kind::Succeed | Kind::Fail(_) => None,
         _ => next_or_end(&mut reader),
     };
+    if let Kind::Task(_) = kind {
+        reader.offered = Some("result");
+    }
     let (assign, output) = match kind {
         Kind::Fail(_) => (Vec::new(), None),
         // A Succeed state has no successor that could read a variable.
         Kind::Succeed => (Vec::new(), reader.template("Output")),
         _ => (reader.assign(), reader.template("Output")),
     };
+    let (retriers, catchers) = match kind {
+        Kind::Task(_) => (retriers(&mut reader), catchers(&mut reader)),
+        _ => (Vec::new(), Vec::new()),
+    };
     reader.finish();
-    Some(State { kind, assign, output, next })
+    Some(State { kind, assign, output, retriers, catchers, next })
 }
 
 fn next_or_end(reader: &mut Reader<'_, '_>) -> Option<String> {
@@ -217,7 +227,7 @@ fn check_transitions(definition: &Definition, machine: &Value, diagnostics: &mut
         }
     }
     for (name, state) in definition.in_order() {
-        let at = format!("/States/{}", name.replace('~', "~0").replace('/', "~1"));
+        let at = format!("/States/{}", escaped(name));
         for (field, target) in targets(state).filter(|(_, target)| !exists(target)) {
             missing(diagnostics, &format!("{at}/{field}"), target);
         }
@@ -235,11 +245,8 @@ pub(super) fn targets(state: &State) -> impl Iterator<Item = (String, &str)> {
         Kind::Choice(choice) => (choice.rules.as_slice(), choice.default.as_deref()),
         _ => (&[][..], None),
     };
-    let catchers = match &state.kind {
-        Kind::Task(task) => task.catchers.as_slice(),
-        _ => &[][..],
-    };
     let rules = rules.iter().enumerate().map(|(i, rule)| (format!("Choices/{i}/Next"), rule.next.as_str()));
-    let catchers = catchers.iter().enumerate().map(|(i, catcher)| (format!("Catch/{i}/Next"), catcher.next.as_str()));
+    let catchers =
+        state.catchers.iter().enumerate().map(|(i, catcher)| (format!("Catch/{i}/Next"), catcher.next.as_str()));
     next.chain(rules).chain(default.map(|default| ("Default".to_owned(), default))).chain(catchers)
 }

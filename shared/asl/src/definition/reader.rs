@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::diagnostics::Diagnostics;
-use crate::expression::{Expression, Field, Template, expression_text};
+use crate::expression::{Expression, expression_text};
+use crate::template::{Field, Template};
+
+/// Longest name of a variable (Step Functions' quota).
+const MAX_VARIABLE_NAME_CHARS: usize = 80;
 
 /// One object of the definition.
 pub(super) struct Reader<'a, 'd> {
@@ -14,11 +18,13 @@ pub(super) struct Reader<'a, 'd> {
     pub(super) at: String,
     pub(super) diagnostics: &'d mut Diagnostics,
     known: BTreeSet<&'static str>,
+    /// The field of `$states` that the next fields may read besides `input` and `context`.
+    pub(super) offered: Option<&'static str>,
 }
 
 impl<'a, 'd> Reader<'a, 'd> {
     pub(super) fn new(object: &'a Map<String, Value>, at: String, diagnostics: &'d mut Diagnostics) -> Self {
-        Self { object, at, diagnostics, known: BTreeSet::new() }
+        Self { object, at, diagnostics, known: BTreeSet::new(), offered: None }
     }
 
     /// The field, and knowledge of it.
@@ -28,7 +34,7 @@ impl<'a, 'd> Reader<'a, 'd> {
     }
 
     pub(super) fn pointer(&self, name: &str) -> String {
-        format!("{}/{}", self.at, name.replace('~', "~0").replace('/', "~1"))
+        format!("{}/{}", self.at, escaped(name))
     }
 
     pub(super) fn bad(&mut self, name: &str, message: impl Into<String>) {
@@ -74,7 +80,7 @@ impl<'a, 'd> Reader<'a, 'd> {
 
     pub(super) fn integer(&mut self, name: &'static str, minimum: u64, maximum: u64) -> Option<u64> {
         let value = self.get(name)?;
-        let number = integer(value).filter(|number| (minimum..=maximum).contains(number));
+        let number = integer_between(minimum, maximum)(value);
         if number.is_none() {
             self.bad(name, format!("Expected an integer from {minimum} to {maximum}"));
         }
@@ -89,6 +95,15 @@ impl<'a, 'd> Reader<'a, 'd> {
         }
     }
 
+    /// A text, or an expression for one.
+    pub(super) fn text_field(&mut self, name: &'static str) -> Option<Field<String>> {
+        let text = self.text(name)?;
+        match expression_text(text) {
+            Some(_) => self.expression(name).map(Field::Expression),
+            None => Some(Field::Literal(text.to_owned())),
+        }
+    }
+
     /// A field that must be an expression.
     pub(super) fn expression(&mut self, name: &'static str) -> Option<Expression> {
         let value = self.get(name)?;
@@ -96,21 +111,14 @@ impl<'a, 'd> Reader<'a, 'd> {
             self.bad(name, "Expected a JSONata expression between {% and %}");
             return None;
         };
-        match Expression::compile(text) {
-            Ok(expression) => Some(expression),
-            Err(error) => {
-                self.bad(
-                    name,
-                    format!("The JSONata expression does not compile. {}: {}", error.code(), error.message()),
-                );
-                None
-            }
-        }
+        let at = self.pointer(name);
+        compile(text, &at, self.offered, self.diagnostics)
     }
 
     pub(super) fn template(&mut self, name: &'static str) -> Option<Template> {
         let value = self.get(name)?;
-        Some(self.compile(value, name))
+        let at = self.pointer(name);
+        Some(self.compile(value, &at))
     }
 
     /// `Assign`: a template for each variable.
@@ -124,21 +132,17 @@ impl<'a, 'd> Reader<'a, 'd> {
         };
         let mut assign = Vec::new();
         for (name, value) in object {
-            let path = format!("Assign/{name}");
-            if name == "states" || name.is_empty() || name.contains(|c: char| !(c.is_alphanumeric() || c == '_')) {
-                self.bad(&path, format!("'{name}' is no name for a variable"));
+            let at = format!("{}/{}", self.pointer("Assign"), escaped(name));
+            if !is_variable_name(name) {
+                self.diagnostics.schema(&at, format!("'{name}' is no name for a variable"));
             }
-            assign.push((name.clone(), self.compile(value, &path)));
+            assign.push((name.clone(), self.compile(value, &at)));
         }
         assign
     }
 
-    fn compile(&mut self, value: &Value, path: &str) -> Template {
-        let at = format!("{}/{path}", self.at);
-        let diagnostics = &mut *self.diagnostics;
-        Template::compile(value, &at, &mut |at, problem| {
-            diagnostics.schema(&at, format!("The JSONata expression does not compile. {problem}"));
-        })
+    fn compile(&mut self, value: &Value, at: &str) -> Template {
+        Template::compile(value, at, &mut |text, at| compile(text, at, self.offered, self.diagnostics))
     }
 
     /// Complains about every field that nobody asked for.
@@ -156,8 +160,41 @@ impl<'a, 'd> Reader<'a, 'd> {
     }
 }
 
-/// A non-negative integer, also where JSON or JSONata writes it as `1.0`.
-pub(crate) fn integer(value: &Value) -> Option<u64> {
-    let number = value.as_f64()?;
-    (number >= 0.0 && number.fract() == 0.0 && number < 9e15).then_some(number as u64)
+fn compile(text: &str, at: &str, offered: Option<&str>, diagnostics: &mut Diagnostics) -> Option<Expression> {
+    let expression = match Expression::compile(text) {
+        Ok(expression) => expression,
+        Err(error) => {
+            let problem = format!("{}: {}", error.code(), error.message());
+            diagnostics.schema(at, format!("The JSONata expression does not compile. {problem}"));
+            return None;
+        }
+    };
+    let missing = ["result", "errorOutput"].into_iter().filter(|name| offered != Some(*name));
+    for name in missing.filter(|name| expression.reads_state_field(name)) {
+        diagnostics.warning("STATES_FIELD_NOT_AVAILABLE", at, format!("There is no $states.{name} here"));
+    }
+    Some(expression)
+}
+
+/// A part of a JSON pointer.
+pub(super) fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+fn is_variable_name(name: &str) -> bool {
+    let is_start = |c: char| c.is_alphabetic() || c == '_';
+    name != "states"
+        && name.starts_with(is_start)
+        && name.chars().all(|c| is_start(c) || c.is_numeric())
+        && name.chars().count() <= MAX_VARIABLE_NAME_CHARS
+}
+
+/// Reads an integer within limits, also where JSON or JSONata writes it as `1.0`.
+pub(crate) fn integer_between(minimum: u64, maximum: u64) -> impl Fn(&Value) -> Option<u64> {
+    move |value| {
+        let number = value.as_f64()?;
+        let is_integer = number >= 0.0 && number.fract() == 0.0 && number < 9e15;
+        let number = is_integer.then_some(number as u64)?;
+        (minimum..=maximum).contains(&number).then_some(number)
+    }
 }

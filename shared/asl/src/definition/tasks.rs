@@ -1,34 +1,32 @@
-//! Task states, and the Retry and Catch that Parallel and Map will share with them.
+//! Task states.
 
 use serde_json::Value;
 
 use super::reader::Reader;
-use crate::retry::{Catcher, Retrier, error_names};
-use crate::states::{Integration, Task};
+use crate::expression::expression_text;
+use crate::states::{Integration, MAX_TIMEOUT_SECONDS, Task};
+use crate::template::Field;
 
-/// The longest time limit of a task: AWS's own.
-const MAX_TIMEOUT_SECONDS: u64 = 99_999_999;
-/// The most retries: AWS's own.
-const MAX_ATTEMPTS: u64 = 99_999_999;
-/// The longest delay between retries: AWS's own.
-const MAX_DELAY_SECONDS: u64 = 31_622_400;
+/// What `arn:aws:states:::lambda:invoke` takes as `Arguments`.
+const INVOKE_ARGUMENTS: [&str; 6] =
+    ["FunctionName", "Payload", "InvocationType", "Qualifier", "ClientContext", "LogType"];
 
 pub(super) fn task(reader: &mut Reader<'_, '_>) -> Option<Task> {
     let resource = reader.required_text("Resource").map(str::to_owned);
     let integration = resource.as_deref().and_then(|resource| integration(reader, resource));
-    if let Some(credentials) = reader.get("Credentials") {
-        let at = reader.pointer("Credentials");
-        if credentials.get("RoleArn").is_none() {
-            reader.diagnostics.schema(&at, "The field 'RoleArn' is required but was missing");
-        } else {
-            reader.diagnostics.not_supported(&at, "Other roles than the machine's own are not supported");
-        }
-    }
+    credentials(reader);
     let arguments = reader.template("Arguments");
+    if integration == Some(Integration::Invoke) {
+        check_invocation(reader);
+    }
     let timeout = reader.integer_field("TimeoutSeconds", 1, MAX_TIMEOUT_SECONDS);
     let heartbeat = reader.integer_field("HeartbeatSeconds", 1, MAX_TIMEOUT_SECONDS);
-    let (retriers, catchers) = (retriers(reader), catchers(reader));
-    Some(Task { resource: resource?, integration: integration?, arguments, timeout, heartbeat, retriers, catchers })
+    if let (Some(Field::Literal(timeout)), Some(Field::Literal(heartbeat))) = (&timeout, &heartbeat)
+        && heartbeat >= timeout
+    {
+        reader.bad("HeartbeatSeconds", "Must be smaller than 'TimeoutSeconds'");
+    }
+    Some(Task { resource: resource?, integration: integration?, arguments, timeout, heartbeat })
 }
 
 fn integration(reader: &mut Reader<'_, '_>, resource: &str) -> Option<Integration> {
@@ -49,73 +47,40 @@ fn integration(reader: &mut Reader<'_, '_>, resource: &str) -> Option<Integratio
     None
 }
 
-fn retriers(reader: &mut Reader<'_, '_>) -> Vec<Retrier> {
-    entries(reader, "Retry", |entry, error_equals| {
-        let interval_seconds = entry.integer("IntervalSeconds", 1, MAX_TIMEOUT_SECONDS).unwrap_or(1);
-        let max_delay_seconds = entry.integer("MaxDelaySeconds", 1, MAX_DELAY_SECONDS);
-        if max_delay_seconds.is_some_and(|maximum| maximum <= interval_seconds) {
-            entry.bad("MaxDelaySeconds", "Must be greater than 'IntervalSeconds'");
-        }
-        let full_jitter = match entry.text("JitterStrategy") {
-            None | Some("NONE") => false,
-            Some("FULL") => true,
-            Some(_) => {
-                entry.bad("JitterStrategy", "Expected 'FULL' or 'NONE'");
-                false
-            }
-        };
-        Some(Retrier {
-            error_equals,
-            interval_seconds,
-            backoff_rate: entry.number("BackoffRate", 1.0, 1e6).unwrap_or(2.0),
-            max_attempts: entry.integer("MaxAttempts", 0, MAX_ATTEMPTS).unwrap_or(3),
-            max_delay_seconds,
-            full_jitter,
-        })
-    })
-}
-
-fn catchers(reader: &mut Reader<'_, '_>) -> Vec<Catcher> {
-    entries(reader, "Catch", |entry, error_equals| {
-        let next = entry.required_text("Next").map(str::to_owned);
-        let (assign, output) = (entry.assign(), entry.template("Output"));
-        Some(Catcher { error_equals, next: next?, assign, output })
-    })
-}
-
-/// The entries of `Retry` or `Catch`.
-fn entries<T>(
-    reader: &mut Reader<'_, '_>,
-    field: &'static str,
-    mut read: impl FnMut(&mut Reader<'_, '_>, Vec<String>) -> Option<T>,
-) -> Vec<T> {
-    let Some(entries) = reader.array(field) else {
-        return Vec::new();
+fn credentials(reader: &mut Reader<'_, '_>) {
+    let Some(credentials) = reader.get("Credentials") else {
+        return;
     };
-    let mut all = Vec::new();
-    for (index, entry) in entries.iter().enumerate() {
-        let at = format!("{}/{field}/{index}", reader.at);
-        let Some(object) = entry.as_object() else {
-            reader.diagnostics.schema(&at, "Expected an object");
-            continue;
-        };
-        let mut entry = Reader::new(object, at, reader.diagnostics);
-        entry.text("Comment");
-        let names = entry.get("ErrorEquals").and_then(error_names);
-        if names.is_none() {
-            entry.bad("ErrorEquals", "Expected a non-empty array of error names");
-        }
-        let names = names.unwrap_or_default();
-        if names.iter().any(|name| name == "States.ALL") && (names.len() > 1 || index + 1 < entries.len()) {
-            entry.bad("ErrorEquals", "'States.ALL' must stand alone, and in the last entry");
-        }
-        all.extend(read(&mut entry, names));
-        entry.finish();
+    let at = reader.pointer("Credentials");
+    if credentials.get("RoleArn").is_none() {
+        let message = "The field 'RoleArn' is required but was missing";
+        reader.diagnostics.schema(&at, message);
+    } else {
+        let message = "Other roles than the machine's own are not supported";
+        reader.diagnostics.not_supported(&at, message);
     }
-    all
 }
 
-/// Whether the value of `Arguments` names a function.
-pub(crate) fn function_name(arguments: &Value) -> Option<&str> {
-    arguments.get("FunctionName")?.as_str()
+/// What can be told of an invocation's arguments before they are evaluated.
+fn check_invocation(reader: &mut Reader<'_, '_>) {
+    let arguments = match reader.get("Arguments") {
+        Some(Value::Object(arguments)) => arguments,
+        // Then the state's input, or the expression's value, names the function.
+        None => return,
+        Some(Value::String(text)) if expression_text(text).is_some() => return,
+        Some(_) => return reader.bad("Arguments", "Expected an object or a JSONata expression"),
+    };
+    let at = reader.pointer("Arguments");
+    if !arguments.get("FunctionName").is_some_and(Value::is_string) {
+        let message = "The field 'FunctionName' is required but was missing";
+        reader.diagnostics.schema(&at, message);
+    }
+    for name in arguments.keys().filter(|name| !INVOKE_ARGUMENTS.contains(&name.as_str())) {
+        let message = format!("The field '{name}' is not supported by Step Functions");
+        reader.diagnostics.schema(&at, message);
+    }
+    if arguments.get("InvocationType").is_some_and(|kind| kind != "RequestResponse") {
+        let message = "Only the invocation type 'RequestResponse' is supported: a task waits for its answer";
+        reader.diagnostics.not_supported(&format!("{at}/InvocationType"), message);
+    }
 }

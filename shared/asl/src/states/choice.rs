@@ -1,12 +1,15 @@
 //! Choice: the first rule whose condition holds, or the default.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::definition::{Edge, State};
 use crate::error::StateError;
-use crate::execution::Visit;
-use crate::expression::{Expression, Template};
+use crate::expression::Expression;
+use crate::scope::Visit;
 use crate::states::{Leave, leave};
+use crate::template::Template;
 
 #[derive(Debug)]
 pub(crate) struct Choice {
@@ -30,29 +33,33 @@ pub(crate) enum Condition {
 
 impl Choice {
     pub(crate) fn enter(&self, state: &State, visit: &mut Visit<'_>) -> Result<Leave, StateError> {
-        let input = visit.input.clone();
-        let edge = |rule| Some(Edge::Choice { state: visit.state.to_owned(), rule });
+        let input = Arc::clone(visit.input);
+        let name = visit.context.state.to_owned();
+        let edge = |rule| Edge::Choice { state: name, rule };
         for (index, rule) in self.rules.iter().enumerate() {
-            let holds = match &rule.condition {
-                Condition::Literal(literal) => *literal,
-                Condition::Expression(expression) => {
-                    let field = format!("Choices[{index}]/Condition");
-                    expression.evaluate_to(&mut visit.scope(None), &field, "boolean", Value::as_bool)?
-                }
-            };
-            if holds {
-                let edge = edge(Some(index));
-                let next = Some(rule.next.clone());
-                let left = leave(visit, None, &rule.assign, rule.output.as_ref(), input, next)?;
-                return Ok(Leave { edge, ..left });
+            if rule.condition.holds(visit, index)? {
+                let left = leave(visit, None, &rule.assign, rule.output.as_ref(), &input, Some(&rule.next))?;
+                return Ok(left.by(edge(Some(index))));
             }
         }
         let Some(default) = &self.default else {
-            return Err(StateError::new("States.NoChoiceMatched", "No choice rule matched, and there is no Default."));
+            let cause = "No choice rule matched, and there is no Default.";
+            return Err(StateError::new("States.NoChoiceMatched", cause));
         };
         // The state's own Assign and Output belong to the default alone.
-        let edge = edge(None);
-        let left = leave(visit, None, &state.assign, state.output.as_ref(), input, Some(default.clone()))?;
-        Ok(Leave { edge, ..left })
+        let left = leave(visit, None, &state.assign, state.output.as_ref(), &input, Some(default))?;
+        Ok(left.by(edge(None)))
+    }
+}
+
+impl Condition {
+    fn holds(&self, visit: &mut Visit<'_>, index: usize) -> Result<bool, StateError> {
+        match self {
+            Self::Literal(literal) => Ok(*literal),
+            Self::Expression(expression) => {
+                let field = format!("Choices[{index}]/Condition");
+                expression.evaluate_to(&mut visit.scope(None), &field, "boolean", Value::as_bool)
+            }
+        }
     }
 }

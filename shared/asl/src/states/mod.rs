@@ -13,16 +13,19 @@ pub(crate) use choice::{Choice, Condition, Rule};
 pub(crate) use fail::Fail;
 pub(crate) use pass::enter as pass;
 pub(crate) use succeed::enter as succeed;
-pub(crate) use task::{Integration, Task, too_large};
-pub(crate) use wait::{Wait, parse_timestamp, resume as wait_is_over};
+pub(crate) use task::{Attempt, Integration, MAX_TIMEOUT_SECONDS, Task};
+pub(crate) use wait::{MAX_WAIT_SECONDS, Wait, parse_timestamp, resume as wait_is_over};
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::definition::Edge;
 use crate::error::StateError;
-use crate::execution::{Attempt, Visit};
-use crate::expression::Template;
+use crate::scope::{More, Visit};
+use crate::size;
+use crate::template::Template;
 
 /// What becomes of a state that was entered.
 pub(crate) enum Step {
@@ -36,33 +39,68 @@ pub(crate) enum Step {
     Failed(StateError),
 }
 
+impl Step {
+    pub(crate) fn of_leave(left: Result<Leave, StateError>) -> Self {
+        left.map_or_else(Self::Failed, Self::Leave)
+    }
+
+    pub(crate) fn of_attempt(attempt: Result<Attempt, StateError>) -> Self {
+        attempt.map_or_else(Self::Failed, Self::Attempt)
+    }
+}
+
 /// How a state is left.
 pub(crate) struct Leave {
-    pub(crate) output: Value,
-    pub(crate) assigned: Vec<(String, Value)>,
+    /// For errors.
+    state: String,
+    pub(crate) output: Arc<Value>,
+    pub(crate) assigned: Vec<(String, Arc<Value>)>,
     /// The next state; none ends the machine.
     pub(crate) next: Option<String>,
     /// What led there, if it is worth a word.
     pub(crate) edge: Option<Edge>,
 }
 
+impl Leave {
+    pub(crate) fn by(self, edge: Edge) -> Self {
+        Self { edge: Some(edge), ..self }
+    }
+
+    /// Whether a state may hand on so much.
+    pub(crate) fn check(&self) -> Result<(), StateError> {
+        let mut values = self.assigned.iter().map(|(_, value)| value).chain([&self.output]);
+        if values.any(|value| size::is_too_large(value)) {
+            return Err(StateError::too_large(&self.state));
+        }
+        Ok(())
+    }
+}
+
 /// Evaluates `Assign` and `Output`, both with the variables as they were.
 pub(crate) fn leave(
     visit: &mut Visit<'_>,
-    more: Option<(&str, Value)>,
+    more: More<'_>,
     assign: &[(String, Template)],
     output: Option<&Template>,
-    default_output: Value,
-    next: Option<String>,
+    default_output: &Arc<Value>,
+    next: Option<&str>,
 ) -> Result<Leave, StateError> {
+    let state = visit.context.state.to_owned();
     let mut scope = visit.scope(more);
-    let mut assigned = Vec::new();
+    let mut assigned = Vec::with_capacity(assign.len());
     for (name, template) in assign {
-        assigned.push((name.clone(), template.evaluate(&mut scope, &format!("Assign/{name}"))?));
+        let value = template.evaluate(&mut scope, &format!("Assign/{name}"))?;
+        assigned.push((name.clone(), Arc::new(value)));
     }
     let output = match output {
-        Some(template) => template.evaluate(&mut scope, "Output")?,
-        None => default_output,
+        Some(template) => Arc::new(template.evaluate(&mut scope, "Output")?),
+        None => Arc::clone(default_output),
     };
-    Ok(Leave { output, assigned, next, edge: None })
+    Ok(Leave { state, output, assigned, next: next.map(str::to_owned), edge: None })
+}
+
+/// Leaves a state whose result is its input.
+fn pass_on(state: &crate::definition::State, visit: &mut Visit<'_>) -> Result<Leave, StateError> {
+    let (output, next, input) = (state.output.as_ref(), state.next.as_deref(), Arc::clone(visit.input));
+    leave(visit, None, &state.assign, output, &input, next)
 }

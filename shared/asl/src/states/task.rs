@@ -1,16 +1,19 @@
 //! Task: has a function called.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::MAX_PAYLOAD_BYTES;
-use crate::definition::{State, function_name, integer};
+use crate::definition::{State, integer_between};
 use crate::error::StateError;
-use crate::execution::{Attempt, Visit};
-use crate::expression::{Field, Template};
-use crate::retry::{Catcher, Retrier};
+use crate::scope::{Scope, Visit};
+use crate::size;
 use crate::states::{Leave, leave};
+use crate::template::{Field, Template};
+
+/// The longest time limit of a task: AWS's own.
+pub(crate) const MAX_TIMEOUT_SECONDS: u64 = 99_999_999;
 
 #[derive(Debug)]
 pub(crate) struct Task {
@@ -19,8 +22,6 @@ pub(crate) struct Task {
     pub(crate) arguments: Option<Template>,
     pub(crate) timeout: Option<Field<u64>>,
     pub(crate) heartbeat: Option<Field<u64>>,
-    pub(crate) retriers: Vec<Retrier>,
-    pub(crate) catchers: Vec<Catcher>,
 }
 
 /// How the function is named.
@@ -32,30 +33,34 @@ pub(crate) enum Integration {
     Function,
 }
 
+/// What is to be called.
+pub(crate) struct Attempt {
+    pub(crate) resource: String,
+    pub(crate) function: String,
+    pub(crate) payload: Value,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) heartbeat: Option<Duration>,
+}
+
 impl Task {
     /// The attempt to make; everything is evaluated anew for each.
     pub(crate) fn attempt(&self, visit: &mut Visit<'_>) -> Result<Attempt, StateError> {
+        let input = Arc::clone(visit.input);
         let mut scope = visit.scope(None);
         let arguments = match &self.arguments {
             Some(template) => template.evaluate(&mut scope, "Arguments")?,
-            None => visit.input.clone(),
+            None => Value::clone(&input),
         };
-        let mut scope = visit.scope(None);
-        let mut limit = |field: &Option<Field<u64>>, name| match field {
-            Some(field) => field.evaluate(&mut scope, name, "integer", integer).map(|s| Some(Duration::from_secs(s))),
-            None => Ok(None),
-        };
-        let (timeout, heartbeat) =
-            (limit(&self.timeout, "TimeoutSeconds")?, limit(&self.heartbeat, "HeartbeatSeconds")?);
+        let timeout = limit(self.timeout.as_ref(), &mut scope, "TimeoutSeconds")?;
+        let heartbeat = limit(self.heartbeat.as_ref(), &mut scope, "HeartbeatSeconds")?;
         let (function, payload) = match self.integration {
             Integration::Function => (self.resource.clone(), arguments),
-            Integration::Invoke => {
-                let function = function_name(&arguments).ok_or_else(|| {
-                    StateError::new("States.Runtime", "The field 'FunctionName' is required but was missing")
-                })?;
-                (function.to_owned(), request_body(&arguments)?)
-            }
+            Integration::Invoke => request(arguments)?,
         };
+        if size::is_too_large(&payload) {
+            let cause = "The task's payload has a size exceeding the maximum number of bytes service limit.";
+            return Err(StateError::new("States.DataLimitExceeded", cause));
+        }
         Ok(Attempt { resource: self.resource.clone(), function, payload, timeout, heartbeat })
     }
 
@@ -65,23 +70,44 @@ impl Task {
             Integration::Function => (answer, self.resource.as_str()),
             Integration::Invoke => (envelope(answer), "lambda"),
         };
-        if result.to_string().len() > MAX_PAYLOAD_BYTES {
-            return Err(too_large(resource));
+        if size::is_too_large(&result) {
+            return Err(StateError::too_large(resource));
         }
-        let default = result.clone();
-        leave(visit, Some(("result", result)), &state.assign, state.output.as_ref(), default, state.next.clone())
+        let result = Arc::new(result);
+        let more = Some(("result", &*result));
+        let (output, next) = (state.output.as_ref(), state.next.as_deref());
+        leave(visit, more, &state.assign, output, &result, next)
     }
 }
 
-/// A payload that is a string is the request's body itself; null is an empty one, which a function sees as `{}`.
-fn request_body(arguments: &Value) -> Result<Value, StateError> {
-    match arguments.get("Payload") {
-        None | Some(Value::Null) => Ok(json!({})),
-        Some(Value::String(body)) => serde_json::from_str(body).map_err(|_| {
+fn limit(seconds: Option<&Field<u64>>, scope: &mut Scope<'_>, name: &str) -> Result<Option<Duration>, StateError> {
+    let Some(seconds) = seconds else { return Ok(None) };
+    let integer = integer_between(1, MAX_TIMEOUT_SECONDS);
+    let seconds = seconds.evaluate(scope, name, "integer", integer)?;
+    Ok(Some(Duration::from_secs(seconds)))
+}
+
+/// The function, and what it is called with.
+fn request(mut arguments: Value) -> Result<(String, Value), StateError> {
+    let Some(function) = arguments.get("FunctionName").and_then(Value::as_str) else {
+        return Err(StateError::runtime("The field 'FunctionName' is required but was missing"));
+    };
+    let function = function.to_owned();
+    let payload = arguments.get_mut("Payload").map(Value::take);
+    Ok((function, request_body(payload.unwrap_or_default())?))
+}
+
+/// A payload that is a string is the request's body itself; none, null and "" are an empty one, which a function sees
+/// as `{}`.
+fn request_body(payload: Value) -> Result<Value, StateError> {
+    match payload {
+        Value::Null => Ok(json!({})),
+        Value::String(body) if body.is_empty() => Ok(json!({})),
+        Value::String(body) => serde_json::from_str(&body).map_err(|_| {
             let cause = "Could not parse request body into json";
             StateError::new("Lambda.InvalidRequestContentException", cause)
         }),
-        Some(payload) => Ok(payload.clone()),
+        payload => Ok(payload),
     }
 }
 
@@ -94,11 +120,4 @@ fn envelope(answer: Value) -> Value {
         "SdkResponseMetadata": {},
         "StatusCode": 200,
     })
-}
-
-pub(crate) fn too_large(resource: &str) -> StateError {
-    let cause = format!(
-        "The state/task '{resource}' returned a result with a size exceeding the maximum number of bytes service limit."
-    );
-    StateError::new("States.DataLimitExceeded", cause)
 }

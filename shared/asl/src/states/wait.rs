@@ -5,11 +5,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::definition::{State, integer};
+use crate::definition::{State, integer_between};
 use crate::error::StateError;
-use crate::execution::Visit;
-use crate::expression::Field;
-use crate::states::{Leave, leave};
+use crate::scope::Visit;
+use crate::states::{Leave, pass_on};
+use crate::template::Field;
+
+/// Longest wait: AWS's own limit, a little over 3 years.
+pub(crate) const MAX_WAIT_SECONDS: u64 = 99_999_999;
 
 #[derive(Debug)]
 pub(crate) enum Wait {
@@ -23,6 +26,7 @@ impl Wait {
         let now = visit.now;
         match self {
             Self::Seconds(seconds) => {
+                let integer = integer_between(0, MAX_WAIT_SECONDS);
                 let seconds = seconds.evaluate(&mut visit.scope(None), "Seconds", "integer", integer)?;
                 Ok(now.checked_add(Duration::from_secs(seconds)).unwrap_or(Timestamp::MAX))
             }
@@ -33,7 +37,7 @@ impl Wait {
                 parse_timestamp(&text).ok_or_else(|| {
                     let cause = "The Timestamp field cannot be parsed as an ISO-8601 extended offset date-time format \
                                  string: ";
-                    StateError::evaluation(format!("{cause}{text}"), Some("Timestamp"))
+                    StateError::evaluation(format!("{cause}{text}"), "Timestamp")
                 })
             }
         }
@@ -42,8 +46,7 @@ impl Wait {
 
 /// The wait is over.
 pub(crate) fn resume(state: &State, visit: &mut Visit<'_>) -> Result<Leave, StateError> {
-    let input: Value = visit.input.clone();
-    leave(visit, None, &state.assign, state.output.as_ref(), input, state.next.clone())
+    pass_on(state, visit)
 }
 
 /// RFC 3339 with `T` and `Z`, as AWS wants it.

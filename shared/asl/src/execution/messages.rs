@@ -1,0 +1,132 @@
+//! What goes into an execution and what comes out of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::definition::Edge;
+
+/// What an execution is started with; all of it but the seed becomes `$states.context`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are those of the context object")]
+pub struct Start {
+    pub input: Value,
+    pub execution_id: String,
+    pub execution_name: String,
+    pub state_machine_id: String,
+    pub state_machine_name: String,
+    pub role_arn: String,
+    /// Where random numbers (jitter, `$random`, `$uuid`) come from.
+    pub seed: u64,
+}
+
+/// Names one attempt of a task within an execution; from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TaskId(pub u64);
+
+/// What happened outside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    /// The function answered.
+    TaskSucceeded {
+        /// The attempt.
+        id: TaskId,
+        /// The answer.
+        result: Value,
+    },
+    /// The function failed, or the caller ended the attempt: `States.Timeout` or `States.HeartbeatTimeout` with an
+    /// empty cause when it took too long.
+    TaskFailed {
+        /// The attempt.
+        id: TaskId,
+        /// The error's name.
+        error: String,
+        /// Why; JSON text where a function failed.
+        cause: String,
+    },
+}
+
+impl Event {
+    /// The attempt that it is about.
+    pub fn id(&self) -> TaskId {
+        match self {
+            Self::TaskSucceeded { id, .. } | Self::TaskFailed { id, .. } => *id,
+        }
+    }
+}
+
+/// What is to be done outside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// Call a function, and report the end as an [`Event`].
+    ScheduleTask {
+        /// The attempt.
+        id: TaskId,
+        /// The state that wants it.
+        state: String,
+        /// 0 for the first attempt of a visit to the state.
+        retry_count: u32,
+        /// The state's `Resource`.
+        resource: String,
+        /// The function, by name or ARN.
+        function: String,
+        /// What to call it with.
+        payload: Value,
+        /// How long the attempt may take from its real beginning.
+        timeout: Option<Duration>,
+        /// How long it may be silent.
+        heartbeat: Option<Duration>,
+    },
+    /// The attempt's end is of no interest any more.
+    CancelTask {
+        /// The attempt.
+        id: TaskId,
+    },
+    /// The execution has ended well.
+    Succeed {
+        /// Its output.
+        output: Value,
+    },
+    /// The execution has failed.
+    Fail {
+        /// The error's name, if it has one.
+        error: Option<String>,
+        /// Why, if it says so.
+        cause: Option<String>,
+    },
+}
+
+/// How an execution ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Well.
+    Succeeded {
+        /// Its output.
+        output: Value,
+    },
+    /// Not well.
+    Failed {
+        /// The error's name, if it has one.
+        error: Option<String>,
+        /// Why, if it says so.
+        cause: Option<String>,
+    },
+}
+
+/// What happened inside, in the words of AWS's history. Values are shared with the execution, not copied.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the names are those of AWS's history")]
+pub enum Trace {
+    /// `<state_type>StateEntered`
+    StateEntered { state: String, state_type: &'static str, input: Arc<Value> },
+    /// `<state_type>StateExited`
+    StateExited { state: String, state_type: &'static str, output: Arc<Value>, assigned: BTreeMap<String, Arc<Value>> },
+    /// `EvaluationFailed`
+    EvaluationFailed { state: String, error: String, cause: String, location: Option<String> },
+    /// Something that test cases are counted by.
+    EdgeTaken(Edge),
+}

@@ -1,0 +1,188 @@
+//! Our own cases, for what no recording shows: `tests/cases/*.json`, in the form of the recorded ones. `about` says what
+//! a case shows; besides `expected` there may be `attempts` (the calls, with the second of each) and `edges`.
+//! And what cannot be said as a case: what comes at the wrong time, and definitions that are garbage.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use asl::{Command, Definition, Event, Execution, Outcome, Start, TaskId, Trace};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+#[expect(unreachable_pub, reason = "shared by two tests")]
+mod support;
+
+use support::pattern::compare;
+use support::run::{Run, start};
+
+#[test]
+fn every_case() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let mut failures = Vec::new();
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let case: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        count += 1;
+        if let Err(why) = check(&case) {
+            failures.push(format!("{}: {why}", path.file_stem().unwrap_or_default().display()));
+        }
+    }
+    assert!(count > 0);
+    assert!(failures.is_empty(), "\n{}", failures.join("\n\n"));
+}
+
+fn check(case: &Value) -> Result<(), String> {
+    let definition =
+        Definition::load(&case["definition"].to_string()).map_err(|diagnostics| diagnostics.to_string())?;
+    let definition = Arc::new(definition);
+    let run = Run::of(case, &definition)?;
+    run.check_result(case)?;
+    let found = [("attempts", attempts(&run)), ("edges", edges(&run))];
+    for (what, found) in found {
+        if let Some(wanted) = case.get(what) {
+            compare(wanted, &found)
+                .map_err(|at| format!("{what} differ at {at}:\n  expected {wanted}\n  actual   {found}"))?;
+        }
+    }
+    run.check_replay(case, &definition)
+}
+
+fn attempts(run: &Run) -> Value {
+    let attempts = run.commands.iter().filter_map(|(at, command)| match command {
+        Command::ScheduleTask { state, retry_count, timeout, heartbeat, .. } => {
+            let mut attempt = json!({ "state": state, "retry_count": retry_count, "at": at.as_second() });
+            for (name, limit) in [("timeout", timeout), ("heartbeat", heartbeat)] {
+                if let (Some(limit), false) = (limit, timeout.is_some() && heartbeat.is_none()) {
+                    attempt[name] = json!(limit.as_secs());
+                }
+            }
+            Some(attempt)
+        }
+        _ => None,
+    });
+    attempts.collect()
+}
+
+fn edges(run: &Run) -> Value {
+    let edges = run.traces.iter().filter_map(|trace| match trace {
+        Trace::EdgeTaken(edge) => Some(edge.to_string()),
+        _ => None,
+    });
+    edges.collect()
+}
+
+/// A machine of one Task that is retried for ever.
+fn patient() -> Arc<Definition> {
+    let definition = json!({"QueryLanguage": "JSONata", "StartAt": "Call", "States": {"Call": {
+        "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Arguments": {"FunctionName": "f", "Payload": 1},
+        "Retry": [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 2, "BackoffRate": 2, "MaxDelaySeconds": 60,
+            "MaxAttempts": 99_999_999, "JitterStrategy": "FULL"}],
+        "Output": "{% $states.result.Payload %}", "End": true
+    }}});
+    Arc::new(Definition::load(&definition.to_string()).unwrap())
+}
+
+fn second(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn failed(id: u64) -> Event {
+    Event::TaskFailed { id: TaskId(id), error: "Busy".to_owned(), cause: String::new() }
+}
+
+fn succeeded(id: u64, result: Value) -> Event {
+    Event::TaskSucceeded { id: TaskId(id), result }
+}
+
+#[test]
+fn what_comes_too_late_changes_nothing() {
+    let mut execution = start(&json!({"input": {}}), &patient());
+    assert!(matches!(execution.poll_command(), Some(Command::ScheduleTask { id: TaskId(1), .. })));
+    let unchanged = |execution: &mut Execution, event: Option<Event>, now| {
+        let before = execution.snapshot();
+        match event {
+            Some(event) => execution.handle_event(event, now),
+            None => execution.handle_timeout(now),
+        }
+        assert_eq!(execution.snapshot(), before);
+    };
+    // Nothing is due, and nobody asked for these.
+    unchanged(&mut execution, None, second(1_000));
+    unchanged(&mut execution, Some(succeeded(0, json!(1))), second(0));
+    unchanged(&mut execution, Some(succeeded(2, json!(1))), second(0));
+    execution.handle_event(failed(1), second(0));
+    // The attempt is over; its answer is late, and delivered twice.
+    unchanged(&mut execution, Some(succeeded(1, json!("late"))), second(0));
+    unchanged(&mut execution, Some(failed(1)), second(0));
+    let at = execution.poll_timeout().unwrap();
+    unchanged(&mut execution, None, at.checked_sub(jiff::SignedDuration::from_nanos(1)).unwrap());
+    execution.handle_timeout(at);
+    assert!(matches!(execution.poll_command(), Some(Command::ScheduleTask { id: TaskId(2), retry_count: 1, .. })));
+    unchanged(&mut execution, Some(failed(1)), at);
+    execution.handle_event(succeeded(2, json!("answer")), at);
+    assert_eq!(execution.outcome(), Some(&Outcome::Succeeded { output: json!("answer") }));
+    assert_eq!(execution.poll_command(), Some(Command::Succeed { output: json!("answer") }));
+    assert_eq!((execution.poll_command(), execution.poll_timeout()), (None, None));
+    unchanged(&mut execution, Some(failed(2)), at);
+}
+
+#[test]
+fn jitter_spreads_over_the_whole_delay_and_no_further() {
+    let mut execution = start(&json!({"input": {}, "seed": 3}), &patient());
+    let mut now = second(0);
+    let (mut low, mut high) = (0, 0);
+    for retry in 0..400 {
+        execution.handle_event(failed(retry + 1), now);
+        let at = execution.poll_timeout().unwrap();
+        let delay = at.duration_since(now).as_secs_f64();
+        let longest = 2_f64.powi(i32::try_from(retry).unwrap() + 1).min(60.0);
+        assert!((0.0..=longest).contains(&delay), "retry {retry} after {delay} s of at most {longest}");
+        low += usize::from(delay < longest / 4.0);
+        high += usize::from(delay > longest * 3.0 / 4.0);
+        now = at;
+        execution.handle_timeout(now);
+    }
+    assert!((60..=140).contains(&low) && (60..=140).contains(&high), "{low} low and {high} high of 400");
+}
+
+#[test]
+fn seeds_differ() {
+    let delay = |seed: u64| {
+        let mut execution = start(&json!({"input": {}, "seed": seed}), &patient());
+        execution.handle_event(failed(1), second(0));
+        execution.poll_timeout()
+    };
+    assert_eq!(delay(1), delay(1));
+    assert_ne!(delay(1), delay(2));
+}
+
+#[test]
+fn an_input_that_is_too_large_ends_the_execution() {
+    let start = Start { input: json!("x".repeat(asl::MAX_PAYLOAD_BYTES)), ..Start::default() };
+    let mut execution = Execution::start(patient(), start, second(0));
+    assert!(matches!(execution.poll_command(), Some(Command::Fail { error: Some(error), .. })
+        if error == "States.DataLimitExceeded"));
+    assert!(execution.outcome().is_some());
+}
+
+#[test]
+fn a_snapshot_of_another_definition_fails() {
+    let other = json!({"QueryLanguage": "JSONata", "StartAt": "Other", "States": {"Other": {"Type": "Succeed"}}});
+    let other = Arc::new(Definition::load(&other.to_string()).unwrap());
+    let mut execution = Execution::restore(other, start(&json!({"input": {}}), &patient()).snapshot());
+    execution.handle_event(failed(1), second(0));
+    assert!(
+        matches!(execution.outcome(), Some(Outcome::Failed { error: Some(error), .. }) if error == "States.Runtime")
+    );
+}
+
+#[test]
+fn what_engines_rely_on_of_the_types() {
+    fn is_shared<T: Send + Sync>() {}
+    fn is_sent<T: Send + Clone>() {}
+    is_shared::<Definition>();
+    is_sent::<Execution>();
+    is_sent::<Command>();
+    is_sent::<Event>();
+}
