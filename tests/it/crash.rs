@@ -11,6 +11,7 @@ use crate::invariants::one_effect;
 use crate::process::{Site, pause};
 use crate::world::TENANT;
 
+/// How often, unless `CRASH_KILLS` says otherwise.
 const KILLS: usize = 500;
 /// Its workspaces are always refused, so that its executions are compensated.
 const REFUSED_TENANT: &str = "tenant-456";
@@ -27,9 +28,10 @@ impl Random {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_hundred_kills_lose_nothing_and_double_nothing() {
+async fn kills_lose_nothing_and_double_nothing() {
     let seed = 20_260_101;
-    println!("seed {seed}");
+    let kills = kills();
+    println!("seed {seed}, {kills} kills");
     let mut random = Random(seed);
     let site = Site::new().await;
     let refuse = FaultRule {
@@ -46,7 +48,7 @@ async fn five_hundred_kills_lose_nothing_and_double_nothing() {
 
     let mut acknowledged: BTreeMap<String, String> = BTreeMap::new();
     let mut unanswered: Vec<(String, String)> = Vec::new();
-    for kill in 0..KILLS {
+    for kill in 0..kills {
         let mut server = site.spawn(None);
         // Some are killed while they are still starting.
         if random.below(10) == 0 {
@@ -96,7 +98,12 @@ async fn five_hundred_kills_lose_nothing_and_double_nothing() {
     one_effect(&site.services.ledger().await.unwrap()).unwrap();
     assert_eq!(site.services.snapshot(Some(REFUSED_TENANT)).await.unwrap(), before, "something was left behind");
     assert_eq!(members(&site).await, members_before + good.len(), "a member for each completed onboarding");
-    println!("{KILLS} kills, {} executions, 0 lost, 0 doubled", stored.len());
+    println!("{kills} kills, {} executions, 0 lost, 0 doubled", stored.len());
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's own switch")]
+fn kills() -> usize {
+    std::env::var("CRASH_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS)
 }
 
 async fn members(site: &Site) -> usize {

@@ -11,4 +11,5 @@ mod fault_matrix;
 mod idempotency;
 mod invariants;
 mod process;
+mod tidy;
 mod world;

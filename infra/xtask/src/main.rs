@@ -1,2 +1,90 @@
-//! main
-fn main() {}
+//! `cargo xtask`: the project's chores.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, Subcommand};
+
+/// Where `.ci/run` puts tools, below the user's cache folder.
+const TOOLS: &str = ".cache/workflow-service";
+
+#[derive(Debug, Parser)]
+#[command(about = "The project's chores")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Runs everything: format, lints, dependencies' licences and sources, all tests.
+    Test,
+    /// Runs the tests, then again with many more kills; takes long.
+    Prove,
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().chore.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Chore {
+    fn run(&self) -> anyhow::Result<()> {
+        test()?;
+        if let Self::Prove = self {
+            run(cargo(&["test", "--package", "e2e", "--", "--nocapture", "crash"]).env("CRASH_KILLS", "2500"))?;
+        }
+        Ok(())
+    }
+}
+
+fn test() -> anyhow::Result<()> {
+    run(&mut cargo(&["fmt", "--check"]))?;
+    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
+    check_dependencies()?;
+    run(&mut cargo(&["test", "--workspace"]))
+}
+
+/// cargo-deny is the one tool that a Rust toolchain does not bring along.
+fn check_dependencies() -> anyhow::Result<()> {
+    let Some(deny) = deny() else {
+        if environment("CI").is_some() {
+            bail!("cargo-deny is missing; .ci/run installs it");
+        }
+        println!("skipped: licences and sources of dependencies, as cargo-deny is not installed");
+        return Ok(());
+    };
+    run(Command::new(deny).args(["--log-level", "error", "check", "bans", "licenses", "sources"]))
+}
+
+fn deny() -> Option<std::path::PathBuf> {
+    let cached = Path::new(&environment("HOME")?).join(TOOLS).join("bin/cargo-deny");
+    let on_path = || {
+        let path = environment("PATH")?;
+        path.split(':').map(|folder| Path::new(folder).join("cargo-deny")).find(|file| file.exists())
+    };
+    Some(cached).filter(|file| file.exists()).or_else(on_path)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a chore, not the service")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(environment("CARGO").unwrap_or_else(|| "cargo".to_owned()));
+    command.args(arguments);
+    command
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    println!("$ {}", format!("{command:?}").replace('"', ""));
+    let status = command.status().with_context(|| format!("{command:?} does not start"))?;
+    if status.success() { Ok(()) } else { bail!("{command:?} ended with {status}") }
+}

@@ -1,6 +1,6 @@
 //! Our own cases, for what no recording shows: `tests/cases/*.json`, in the form of the recorded ones. `about` says what
 //! a case shows; besides `expected` there may be `attempts` (the calls, with the second of each) and `edges`.
-//! And what cannot be said as a case: what comes at the wrong time, and definitions that are garbage.
+//! And what cannot be said as a case: what comes at the wrong time, and how jitter spreads.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ fn attempts(run: &Run) -> Value {
         Command::ScheduleTask { state, retry_count, timeout, heartbeat, .. } => {
             let mut attempt = json!({ "state": state, "retry_count": retry_count, "at": at.as_second() });
             for (name, limit) in [("timeout", timeout), ("heartbeat", heartbeat)] {
-                if let (Some(limit), false) = (limit, timeout.is_some() && heartbeat.is_none()) {
+                if let Some(limit) = limit {
                     attempt[name] = json!(limit.as_secs());
                 }
             }

@@ -1,0 +1,95 @@
+//! What a transition costs. `cargo bench -p asl`
+//!
+//! The machine goes round three states (Task, Choice, Pass) with some 4 KB of state, half of it in a variable and half in
+//! the input. In the first measure the states pick and add fields, as workflows do; in the second each transition
+//! copies what there is.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use asl::{Command, Definition, Event, Execution, Outcome, Start, Trace};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+/// Rounds of one execution.
+const ROUNDS: u64 = 500;
+/// Executions; the fastest counts.
+const EXECUTIONS: usize = 7;
+
+fn main() {
+    let fields = json!({
+        "Assign": {"step": {"n": "{% $states.result.Payload.n %}", "count": "{% $step.count + 1 %}"}},
+        "Output": {"n": "{% $states.result.Payload.n %}", "user": "{% $result.user_id %}", "first": "{% $result.field_3.id %}"}
+    });
+    let copies = json!({
+        "Assign": {"result": "{% $merge([$result, {'n': $states.result.Payload.n}]) %}",
+            "step": {"n": "{% $states.result.Payload.n %}", "count": "{% $step.count + 1 %}"}},
+        "Output": {"n": "{% $states.result.Payload.n %}", "rest": "{% $states.context.Execution.Input.rest %}"}
+    });
+    measure("picks and adds fields", &fields);
+    measure("copies everything", &copies);
+}
+
+fn measure(what: &str, call: &Value) {
+    let definition = Arc::new(Definition::load(&machine(call).to_string()).expect("a sound machine"));
+    let many = |count: usize| -> Value {
+        let field = |i| (format!("field_{i}"), json!({ "id": format!("01890000-{i:04}"), "ok": true, "n": i }));
+        Value::Object((0..count).map(field).collect::<Map<_, _>>())
+    };
+    let mut result = many(38);
+    result["user_id"] = json!("u");
+    let input = json!({"workflow": {"id": "w", "type": "t", "tenant_id": "t"}, "result": result, "rest": many(38)});
+    let costs = (0..EXECUTIONS).map(|_| cost(&definition, &input));
+    let cost = costs.min_by(f64::total_cmp).unwrap_or_default();
+    println!("{what}: {cost:.1} us per transition, with {} bytes of state", input.to_string().len());
+}
+
+fn machine(call: &Value) -> Value {
+    let mut task = json!({
+        "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "TimeoutSeconds": 45, "Next": "Enough",
+        "Arguments": {"FunctionName": "f", "Payload": {
+            "workflow": "{% $states.context.Execution.Input.workflow %}",
+            "step": {"name": "{% $states.context.State.Name %}", "kind": "forward"}, "input": "{% $result.user_id %}"
+        }}
+    });
+    for field in ["Assign", "Output"] {
+        task[field] = call[field].clone();
+    }
+    json!({
+        "QueryLanguage": "JSONata", "StartAt": "Begin",
+        "States": {
+            "Begin": {"Type": "Pass", "Next": "Call",
+                "Assign": {"result": "{% $states.input.result %}", "step": {"count": 0}}},
+            "Call": task,
+            "Enough": {"Type": "Choice", "Default": "Again",
+                "Choices": [{"Condition": format!("{{% $step.count >= {ROUNDS} %}}"), "Next": "End"}]},
+            "Again": {"Type": "Pass", "Next": "Call",
+                "Assign": {"last": "{% $states.input.n %}"}, "Output": {"n": "{% $states.input.n + 1 %}"}},
+            "End": {"Type": "Succeed"}
+        }
+    })
+}
+
+/// Microseconds for each state entered.
+#[expect(clippy::disallowed_methods, reason = "it measures real time")]
+fn cost(definition: &Arc<Definition>, input: &Value) -> f64 {
+    let start = Start { input: input.clone(), ..Start::default() };
+    let (now, mut entered, mut n) = (Timestamp::UNIX_EPOCH, 0_u32, 0);
+    let began = std::time::Instant::now();
+    let mut execution = Execution::start(Arc::clone(definition), start, now);
+    while execution.outcome().is_none() {
+        while let Some(command) = execution.poll_command() {
+            if let Command::ScheduleTask { id, payload, .. } = black_box(command) {
+                n += 1;
+                drop(payload);
+                execution.handle_event(Event::TaskSucceeded { id, result: json!({ "n": n }) }, now);
+            }
+        }
+        while let Some(trace) = execution.poll_trace() {
+            entered += u32::from(matches!(trace, Trace::StateEntered { .. }));
+        }
+    }
+    let took = began.elapsed();
+    assert!(matches!(execution.outcome(), Some(Outcome::Succeeded { .. })), "{:?}", execution.outcome());
+    took.as_secs_f64() * 1e6 / f64::from(entered)
+}
