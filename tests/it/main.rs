@@ -7,6 +7,7 @@ mod cancel;
 mod cases;
 mod crash;
 mod disk;
+mod engines;
 mod fault_matrix;
 mod idempotency;
 mod invariants;

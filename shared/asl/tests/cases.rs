@@ -80,11 +80,11 @@ fn patient() -> Arc<Definition> {
             "MaxAttempts": 99_999_999, "JitterStrategy": "FULL"}],
         "Output": "{% $states.result.Payload %}", "End": true
     }}});
-    Arc::new(Definition::load(&definition.to_string()).unwrap())
+    Arc::new(Definition::load(&definition.to_string()).expect("a sound machine"))
 }
 
 fn second(second: i64) -> Timestamp {
-    Timestamp::from_second(second).unwrap()
+    Timestamp::from_second(second).expect("a time")
 }
 
 fn failed(id: u64) -> Event {

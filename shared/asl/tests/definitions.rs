@@ -1,44 +1,12 @@
-//! What is wrong with definitions, what is drawn of them, and that no garbage makes the interpreter panic.
+//! What is wrong with definitions, and what is drawn of them.
 
-use std::sync::Arc;
-
-use asl::{Command, Definition, Event, Execution, Severity, Start, validate};
-use jiff::Timestamp;
+use asl::{Definition, Severity, validate};
 use serde_json::{Value, json};
 
-/// A machine that uses everything.
-fn everything() -> Value {
-    json!({
-        "Comment": "c", "QueryLanguage": "JSONata", "StartAt": "Call it",
-        "States": {
-            "Call it": {
-                "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke",
-                "Arguments": {"FunctionName": "f", "Payload": {"a": "{% $states.input.a %}", "b": [1, "{% $uuid() %}"]}},
-                "TimeoutSeconds": 30, "HeartbeatSeconds": "{% $states.input.heartbeat %}",
-                "Retry": [
-                    {"ErrorEquals": ["A", "B", "C", "D", "E"], "IntervalSeconds": 1, "BackoffRate": 1.5, "MaxAttempts": 2,
-                     "MaxDelaySeconds": 9, "JitterStrategy": "FULL"},
-                    {"ErrorEquals": ["States.ALL"], "MaxAttempts": 1}
-                ],
-                "Catch": [{"ErrorEquals": ["States.ALL"], "Assign": {"e": "{% $states.errorOutput %}"}, "Next": "Call-it"}],
-                "Assign": {"n": "{% $count($states.result.Payload) %}"}, "Output": "{% $states.result %}", "Next": "Which"
-            },
-            "Call-it": {"Type": "Pass", "Output": {"x": [{"y": "{% $e.Error %}"}]}, "Next": "Plain"},
-            "Plain": {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:111111111111:function:g", "Next": "Which"},
-            "Which": {
-                "Type": "Choice", "Default": "Later",
-                "Choices": [
-                    {"Condition": "{% $n > 1 and $states.input.text = \"x:y;z\" %}", "Assign": {"k": 1}, "Next": "Later"},
-                    {"Condition": false, "Output": {}, "Next": "Broken"}
-                ]
-            },
-            "Later": {"Type": "Wait", "Seconds": "{% 1 + 1 %}", "Next": "Until"},
-            "Until": {"Type": "Wait", "Timestamp": "2030-01-01T00:00:00Z", "Next": "end"},
-            "Broken": {"Type": "Fail", "Error": "E", "Cause": "{% $string($n) %}"},
-            "end": {"Type": "Succeed", "Output": "{% $states.context %}"}
-        }
-    })
-}
+#[path = "support/everything.rs"]
+mod everything;
+
+use everything::everything;
 
 /// The codes and places of what is wrong with the machine after a change.
 fn wrong(change: impl FnOnce(&mut Value)) -> Vec<(String, String)> {
@@ -235,8 +203,7 @@ fn the_picture_shows_what_leads_where_and_why() {
     state "Call-it" as Call_it_
     state "end" as end_
     [*] --> Call_it
-    Call_it --> Call_it : retry on A, B, C and 2 more, at most 2 times
-    Call_it --> Call_it : retry on any error, at most 1 times
+    Call_it --> Call_it : retries A and 4 more (at most 2), any error (at most 1)
     Call_it --> Which
     Call_it --> Call_it_ : on any error
     Call_it_ --> Plain
@@ -250,162 +217,4 @@ fn the_picture_shows_what_leads_where_and_why() {
     end_ --> [*]
 "#;
     assert_eq!(picture, wanted);
-}
-
-/// SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % limit as u64).unwrap()
-    }
-
-    fn one_of<'a, T>(&mut self, items: &'a [T]) -> &'a T {
-        &items[self.below(items.len())]
-    }
-}
-
-/// What a value may be changed to.
-fn others() -> Vec<Value> {
-    vec![
-        json!(null),
-        json!(true),
-        json!(0),
-        json!(-1),
-        json!(1.5),
-        json!(1e300),
-        json!(u64::MAX),
-        json!(""),
-        json!("Later"),
-        json!("Which"),
-        json!("{% $states %}"),
-        json!("{% $states.input ~> |$|{'a': $}| %}"),
-        json!("{% %}"),
-        json!("{%%}"),
-        json!("{% function($x){$x} %}"),
-        json!("{% $nothing %}"),
-        json!("{% 1e400 %}"),
-        json!("{% [1..100000] %}"),
-        json!("{% ($f := function($n){$f($n)}; $f(1)) %}"),
-        json!([]),
-        json!({}),
-        json!("2030-13-01T00:00:00Z"),
-        json!("9999-12-31T23:59:59Z"),
-        json!([[], {}, ""]),
-        json!({"Type": "Map"}),
-        json!("{% $millis() %}"),
-        json!(["States.ALL"]),
-        json!(99_999_999),
-        json!("{% $$.a.%.b %}"),
-    ]
-}
-
-/// Changes some expressions to others, so that the definition mostly still loads.
-fn spoil_expressions(value: &mut Value, dice: &mut Dice) {
-    match value {
-        Value::Object(object) => object.values_mut().for_each(|value| spoil_expressions(value, dice)),
-        Value::Array(items) => items.iter_mut().for_each(|item| spoil_expressions(item, dice)),
-        Value::String(text) if text.starts_with("{%") && dice.below(3) == 0 => {
-            let is_expression = |other: &Value| other.as_str().is_some_and(|text| text.starts_with("{% "));
-            let expressions: Vec<_> = others().into_iter().filter(is_expression).collect();
-            *value = dice.one_of(&expressions).clone();
-        }
-        _ => {}
-    }
-}
-
-/// Changes something somewhere.
-fn spoil(value: &mut Value, dice: &mut Dice) {
-    let deeper = dice.below(8) > 0;
-    match value {
-        Value::Object(object) if deeper && !object.is_empty() => {
-            let names: Vec<String> = object.keys().cloned().collect();
-            let name = dice.one_of(&names);
-            match dice.below(12) {
-                0 => drop(object.remove(name)),
-                1 => {
-                    let moved = object.remove(name).unwrap_or_default();
-                    object.insert((*dice.one_of(&["Next", "Type", "Output", "", "Assign", "ä/~"])).to_owned(), moved);
-                }
-                _ => spoil(&mut object[name.as_str()], dice),
-            }
-        }
-        Value::Array(items) if deeper && !items.is_empty() => {
-            let index = dice.below(items.len());
-            spoil(&mut items[index], dice);
-        }
-        _ => {
-            let others = others();
-            *value = dice.one_of(&others).clone();
-        }
-    }
-}
-
-#[test]
-fn garbage_is_refused_or_runs_but_never_panics() {
-    const SEED: u64 = 20_260_101;
-    println!("seed {SEED}");
-    let mut dice = Dice(SEED);
-    let mut ran = 0;
-    for _ in 0..3_000 {
-        let mut definition = everything();
-        if dice.below(2) == 0 {
-            spoil_expressions(&mut definition, &mut dice);
-        } else {
-            (0..=dice.below(4)).for_each(|_| spoil(&mut definition, &mut dice));
-        }
-        let mut text = definition.to_string();
-        if dice.below(10) == 0 {
-            let at =
-                (0..text.len()).filter(|at| text.is_char_boundary(*at)).nth(dice.below(text.chars().count())).unwrap();
-            text.insert_str(at, dice.one_of::<&str>(&["\"", "{", "}", "[", "\\", "\u{0}", ",", "{%", "ä"]));
-        }
-        let diagnostics = validate(&text);
-        assert_eq!(diagnostics.has_errors(), Definition::load(&text).is_err());
-        let Ok(definition) = Definition::load(&text) else { continue };
-        let _ = (definition.to_mermaid(), definition.edges());
-        run(Arc::new(definition), &mut dice);
-        ran += 1;
-    }
-    assert!(ran > 300, "only {ran} could be run");
-}
-
-/// Tells the execution this and that.
-fn run(definition: Arc<Definition>, dice: &mut Dice) {
-    let start = Start { input: json!({"a": 1, "heartbeat": 3}), seed: 1, ..Start::default() };
-    let mut now = Timestamp::UNIX_EPOCH;
-    let mut execution = Execution::start(Arc::clone(&definition), start, now);
-    let mut last = None;
-    for _ in 0..30 {
-        while let Some(command) = execution.poll_command() {
-            if let Command::ScheduleTask { id, .. } = command {
-                last = Some(id);
-            }
-        }
-        while execution.poll_trace().is_some() {}
-        let at_rest = serde_json::to_string(&execution.snapshot()).unwrap();
-        execution = Execution::restore(Arc::clone(&definition), serde_json::from_str(&at_rest).unwrap());
-        if execution.outcome().is_some() {
-            return;
-        }
-        match (execution.poll_timeout(), last) {
-            (Some(at), _) => {
-                now = now.max(at);
-                execution.handle_timeout(now);
-            }
-            (None, Some(id)) if dice.below(2) == 0 => {
-                let result = dice.one_of(&[json!(null), json!([1, [2]]), json!({"text": "x:y;z"}), json!("x")]).clone();
-                execution.handle_event(Event::TaskSucceeded { id, result }, now);
-            }
-            (None, Some(id)) => {
-                let error = (*dice.one_of(&["A", "", "States.Timeout", "States.Runtime"])).to_owned();
-                execution.handle_event(Event::TaskFailed { id, error, cause: "c".to_owned() }, now);
-            }
-            (None, None) => panic!("it waits for nothing"),
-        }
-    }
 }

@@ -72,6 +72,12 @@ impl SqlStore {
         Ok(Self { readers, writer: Writer::spawn(connection) })
     }
 
+    /// The database's own version, e.g. `3.51.3`.
+    pub async fn database_version(&self) -> Result<String, StoreError> {
+        let row = sqlx::query("SELECT sqlite_version() AS version").fetch_one(&self.readers).await;
+        rows::get(&row.map_err(unavailable)?, "version")
+    }
+
     /// Resolves, with the reason, once the store has refused a write because of an error of its own.
     pub fn failed(&self) -> impl Future<Output = String> + Send + use<> {
         let mut failure = self.writer.failure();

@@ -8,7 +8,7 @@ use crate::retry::Retrier;
 use crate::states::{Condition, Wait};
 use crate::template::Field;
 
-/// Names of errors in a label at most; the rest is counted.
+/// Names of errors on the arrow of a catcher at most.
 const MAX_NAMES: usize = 3;
 /// Characters of a condition in a label at most.
 const MAX_CONDITION_CHARS: usize = 60;
@@ -48,8 +48,8 @@ fn label(name: &str, state: &State) -> String {
 /// Where a state leads (none: out of the machine), and why.
 fn arrows<'a>(name: &'a str, state: &'a State) -> Vec<(Option<&'a str>, String)> {
     let mut arrows = Vec::new();
-    for retrier in &state.retriers {
-        arrows.push((Some(name), retry_label(retrier)));
+    if !state.retriers.is_empty() {
+        arrows.push((Some(name), retry_label(&state.retriers)));
     }
     match &state.kind {
         Kind::Choice(choice) => {
@@ -64,19 +64,24 @@ fn arrows<'a>(name: &'a str, state: &'a State) -> Vec<(Option<&'a str>, String)>
         }
     }
     for catcher in &state.catchers {
-        arrows.push((Some(&catcher.next), format!("on {}", error_label(&catcher.error_equals))));
+        arrows.push((Some(&catcher.next), format!("on {}", error_label(&catcher.error_equals, MAX_NAMES))));
     }
     arrows
 }
 
-fn retry_label(retrier: &Retrier) -> String {
-    let errors = error_label(&retrier.error_equals);
-    format!("retry on {errors}, at most {} times", retrier.max_attempts)
+/// One arrow for all retriers of a state: a picture with three for each task shows nothing else.
+fn retry_label(retriers: &[Retrier]) -> String {
+    let label = |retrier: &Retrier| {
+        let errors = error_label(&retrier.error_equals, 1);
+        format!("{errors} (at most {})", retrier.max_attempts)
+    };
+    format!("retries {}", retriers.iter().map(label).collect::<Vec<_>>().join(", "))
 }
 
-fn error_label(names: &[String]) -> String {
-    let shown = names.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(MAX_NAMES) {
+/// So many names; the rest is counted.
+fn error_label(names: &[String], most: usize) -> String {
+    let shown = names.iter().take(most).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(most) {
         0 if names == ["States.ALL"] => "any error".to_owned(),
         0 => shown,
         more => format!("{shown} and {more} more"),

@@ -1,0 +1,30 @@
+//! The SQL store passes the suite of its ports.
+
+use store_sql::{Durability, SqlStore};
+
+#[tokio::test]
+async fn sqlite() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let opened = std::cell::Cell::new(0);
+    store::conformance::run(async || {
+        opened.set(opened.get() + 1);
+        let file = directory.path().join(format!("{}.db", opened.get()));
+        SqlStore::open(&file, Durability::Full).await.expect("a fresh file opens")
+    })
+    .await;
+}
+
+/// Earlier versions can corrupt a file in WAL mode that two connections use.
+#[tokio::test]
+async fn sqlite_is_recent_enough() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = SqlStore::open(&directory.path().join("x.db"), Durability::Full).await.expect("it opens");
+    let version: Vec<u32> = store
+        .database_version()
+        .await
+        .expect("it answers")
+        .split('.')
+        .map(|number| number.parse().expect("a number"))
+        .collect();
+    assert!(version >= vec![3, 51, 3], "{version:?}");
+}
