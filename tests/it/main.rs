@@ -5,6 +5,7 @@
 mod bad_input;
 mod cancel;
 mod cases;
+mod commits;
 mod crash;
 mod disk;
 mod engines;

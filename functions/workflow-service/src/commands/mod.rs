@@ -2,6 +2,7 @@
 
 mod describe;
 mod dev;
+mod health;
 mod lint;
 mod remote;
 mod render;
@@ -39,6 +40,12 @@ enum Command {
     Start(start::StartArgs),
     /// Shows a workflow and its steps.
     Describe(describe::DescribeArgs),
+    /// Asks a running server how it is; for health checks.
+    Health {
+        /// The server.
+        #[arg(long, default_value = "http://localhost:8084")]
+        url: reqwest::Url,
+    },
     /// Checks a state machine and names everything that is wrong with it.
     Lint {
         /// An Amazon States Language file.
@@ -83,6 +90,7 @@ impl Cli {
             }
             Command::Start(args) => start::run(args).await,
             Command::Describe(args) => describe::run(args).await,
+            Command::Health { url } => health::run(url).await,
             Command::Lint { file } => lint::run(&file),
             Command::Render { file } => render::run(&file),
         }
