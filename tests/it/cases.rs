@@ -9,9 +9,10 @@ use contracts::WorkflowKind;
 use reference_services::FaultRule;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use store::Journal;
 
 use crate::invariants;
-use crate::world::{Script, World, full_request, run};
+use crate::world::{Script, TENANT, World, full_request, run};
 
 /// One case.
 #[derive(Debug, Deserialize)]
@@ -62,6 +63,7 @@ fn play(case: &Case) -> (Value, Vec<asl::Edge>) {
         world.until_ended(&id).await;
         world.faults(&BTreeMap::new());
         let status = invariants::check(&world, &id, &before).await.unwrap_or_else(|violation| panic!("{violation}"));
+        nothing_personal(&world, &id, &request).await;
         let history: Vec<String> = world.history(&id).await.events.iter().map(|event| line(&event.event)).collect();
         let ledger: Vec<String> = world
             .ledger()
@@ -79,6 +81,21 @@ fn play(case: &Case) -> (Value, Vec<asl::Edge>) {
         });
         (outcome, world.edges(&id).await)
     })
+}
+
+/// The request is stored as the request, and nowhere else: not in the engine's journal, not in the history, not in the
+/// record's progress, result or failure.
+async fn nothing_personal(world: &World, id: &str, request: &Value) {
+    let stored = world.app.store.load(TENANT, id).await.unwrap().unwrap();
+    let mut seen = format!("{:?} {} {:?}", stored.records, stored.input, stored.progress);
+    seen.push_str(&serde_json::to_string(&world.status(id).await).unwrap());
+    for event in world.history(id).await.events.into_iter().skip(1) {
+        seen.push_str(&event.event.details.to_string());
+    }
+    for field in ["user_email", "user_name"] {
+        let value = request[field].as_str().unwrap();
+        assert!(!seen.contains(value), "{field} is outside of the request");
+    }
 }
 
 /// An event in a line: what happened to which step, and why.

@@ -8,11 +8,14 @@
 //! Polling order, in the manner of sans-IO protocol libraries: after [`Execution::start`] and after every
 //! [`Execution::handle_event`] and [`Execution::handle_timeout`],
 //!
-//! 1. drain [`Execution::poll_command`] and carry the commands out,
-//! 2. look at [`Execution::outcome`]: once it is there, no further command comes,
-//! 3. call [`Execution::handle_timeout`] when the time that [`Execution::poll_timeout`] names has come.
+//! 1. drain [`Execution::poll_command`] and carry the commands out; several may be under way at a time,
+//! 2. drain [`Execution::poll_trace`], which tells what happened inside, in AWS's words, for tests and people: what is
+//!    not polled is kept,
+//! 3. look at [`Execution::outcome`]: once it is there, no further command comes,
+//! 4. otherwise call [`Execution::handle_timeout`] when the time that [`Execution::poll_timeout`] names has come, and
+//!    [`Execution::handle_event`] when an attempt ends, whichever is first.
 //!
-//! [`Execution::poll_trace`] tells what happened inside, in AWS's words, for tests and people; it may be ignored.
+//! An attempt's end may be reported late or twice: what is not waited for changes nothing.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -38,9 +41,12 @@
 //! ```
 //!
 //! Task, Choice, Pass, Wait, Succeed and Fail are interpreted, with Retry, Catch, Assign, Output, Arguments, time
-//! limits and the context object. A Task calls a function, by `arn:aws:states:::lambda:invoke` or by its ARN; *time
-//! limits are the caller's to enforce*, from the moment the attempt really begins. Parallel and Map are not available
-//! yet; JSONPath definitions, other integrations, task tokens and `Credentials` are refused for good.
+//! limits and the context object, and of Step Functions' quotas the 256 KiB of a payload. An expression ends as
+//! `States.QueryEvaluationError` when it takes too many steps, nests too deeply or builds too much; these limits are
+//! counted, not timed, so they do not depend on the machine. A Task calls a function, by
+//! `arn:aws:states:::lambda:invoke` or by its ARN; *time limits are the caller's to enforce*, from the moment the attempt
+//! really begins. Parallel and Map are not available yet; JSONPath definitions, other integrations, task tokens,
+//! `Credentials` and a time limit on the whole machine are refused.
 
 mod definition;
 mod error;

@@ -118,11 +118,11 @@ impl Execution {
             assigned: leave.assigned.iter().cloned().collect(),
         });
         thread.variables.extend(leave.assigned);
-        if leave.next.is_none() {
-            let output = Value::clone(&leave.output);
-            self.end(Outcome::Succeeded { output });
-        }
-        Some((leave.next?, leave.output))
+        let Some(next) = leave.next else {
+            self.finish(Ok(&leave.output));
+            return None;
+        };
+        Some((next, leave.output))
     }
 
     /// Retries, catches, or fails for good.
@@ -179,12 +179,16 @@ impl Execution {
     }
 
     pub(super) fn fail_for_good(&mut self, error: StateError) {
-        let StateError { error, cause, .. } = error;
-        self.end(Outcome::Failed { error, cause });
+        self.finish(Err(error));
     }
 
-    /// Ends the execution, and with it whatever is still under way.
-    fn end(&mut self, outcome: Outcome) {
+    /// A thread is over: the machine's own, and so the execution, with whatever else is still under way. The one place
+    /// where branches and iterations will hand their results to the thread that waits for them instead.
+    fn finish(&mut self, result: Result<&Value, StateError>) {
+        let outcome = match result {
+            Ok(output) => Outcome::Succeeded { output: output.clone() },
+            Err(StateError { error, cause, .. }) => Outcome::Failed { error, cause },
+        };
         let open = std::mem::take(&mut self.at_rest.threads);
         let cancelled = open.values().filter_map(Thread::attempt);
         let commands = &mut self.at_rest.commands;

@@ -24,7 +24,8 @@ impl ThreadId {
 
 /// One line of control: in one state at a time, with variables of its own.
 ///
-/// Names of states are unique in the whole definition, so a name alone says where a thread is.
+/// Names of states are unique in the whole definition, so a name alone says where a thread is. Its variables are its own:
+/// an inner scope begins with a copy of the outer one, which cannot change while the outer thread waits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Thread {
     pub(super) state: String,
