@@ -45,8 +45,8 @@ impl Activities {
                 return Err(ActivityError::new(ErrorName::WorkflowTimedOut, "the deadline has passed"));
             }
         };
-        let context =
-            Context { downstream: &self.downstream, call: &call, request: &request, effect_scope: &effect_scope };
+        let downstream = self.downstream.traced(call.workflow.traceparent.clone());
+        let context = Context { downstream: &downstream, call: &call, request: &request, effect_scope: &effect_scope };
         let outcome = self.act(activity, &context).await;
         recorder.finish_step(&step, attempt, &outcome).await.map_err(store_failed)?;
         outcome

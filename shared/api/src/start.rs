@@ -56,7 +56,9 @@ async fn create(api: &Api, new: NewExecution) -> Result<Created, Problem> {
         let created = async {
             let created = task_api.executions.create(new).await?;
             // The record is the outbox: starting one that runs already changes nothing.
-            if let Created::New(record) | Created::Existing(record) = &created {
+            if let Created::New(record) | Created::Existing(record) = &created
+                && record.status.is_open()
+            {
                 task_api.orchestrator.start(&record.tenant_id, &record.id).await?;
             }
             Ok(created)

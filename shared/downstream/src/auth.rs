@@ -56,7 +56,6 @@ pub async fn create_user(
         tenant_id: account.tenant_id,
         user_id: None,
         idempotency_key: Some(idempotency_key),
-        traceparent: None,
         body: Some(body),
     };
     let created: Account = downstream.call(call).await?;

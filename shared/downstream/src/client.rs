@@ -106,8 +106,6 @@ pub struct Call<'a> {
     pub user_id: Option<&'a str>,
     /// `Idempotency-Key`; every mutating call has one.
     pub idempotency_key: Option<String>,
-    /// W3C trace context.
-    pub traceparent: Option<&'a str>,
     /// The JSON body.
     pub body: Option<Value>,
 }
@@ -119,6 +117,7 @@ pub struct Downstream {
     endpoints: Endpoints,
     clock: SharedClock,
     deadline: Duration,
+    traceparent: Option<String>,
 }
 
 impl fmt::Debug for Downstream {
@@ -130,7 +129,12 @@ impl fmt::Debug for Downstream {
 impl Downstream {
     /// A client whose every call ends within `deadline`.
     pub fn new(transport: Arc<dyn Transport>, endpoints: Endpoints, clock: SharedClock, deadline: Duration) -> Self {
-        Self { transport, endpoints, clock, deadline }
+        Self { transport, endpoints, clock, deadline, traceparent: None }
+    }
+
+    /// The same client, whose calls carry this W3C trace context.
+    pub fn traced(&self, traceparent: Option<String>) -> Self {
+        Self { traceparent, ..self.clone() }
     }
 
     /// Makes the call; the answer must be JSON of this type.
@@ -163,7 +167,7 @@ impl Downstream {
         let headers = [
             ("x-user-id", call.user_id),
             ("idempotency-key", call.idempotency_key.as_deref()),
-            ("traceparent", call.traceparent),
+            ("traceparent", self.traceparent.as_deref()),
             ("content-type", call.body.is_some().then_some("application/json")),
         ];
         for (name, value) in headers {

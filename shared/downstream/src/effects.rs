@@ -30,7 +30,6 @@ pub async fn undo(
         tenant_id,
         user_id: None,
         idempotency_key: Some(idempotency_key),
-        traceparent: None,
         body: None,
     };
     downstream.call(call).await

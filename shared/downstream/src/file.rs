@@ -32,7 +32,6 @@ pub async fn create_workspace(
         tenant_id,
         user_id: Some(user_id),
         idempotency_key: Some(idempotency_key),
-        traceparent: None,
         body: Some(json!({
             "workspace_id": workspace_id,
             "user_id": user_id,
@@ -71,7 +70,6 @@ pub async fn create_sample_data(
         tenant_id,
         user_id: Some(user_id),
         idempotency_key: Some(idempotency_key),
-        traceparent: None,
         body: Some(json!({ "user_id": user_id })),
     };
     downstream.call(call).await

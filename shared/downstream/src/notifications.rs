@@ -47,7 +47,6 @@ pub async fn send(
         tenant_id,
         user_id: None,
         idempotency_key: Some(idempotency_key),
-        traceparent: None,
         body: Some(json!({
             "notification_type": notification.notification_type,
             "recipient": notification.recipient,

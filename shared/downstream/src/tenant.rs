@@ -40,7 +40,6 @@ pub async fn context(downstream: &Downstream, tenant_id: &str) -> Result<TenantC
         tenant_id,
         user_id: None,
         idempotency_key: None,
-        traceparent: None,
         body: None,
     };
     let context = downstream.call::<Answer>(call).await?.tenant_context;
@@ -74,7 +73,6 @@ pub async fn put_member(
         tenant_id,
         user_id: Some(user_id),
         idempotency_key: Some(idempotency_key),
-        traceparent: None,
         body: Some(json!({ "role": role, "permissions": permissions, "active": true })),
     };
     downstream.call(call).await

@@ -35,7 +35,6 @@ pub async fn create_profile(
         tenant_id,
         user_id: Some(user_id),
         idempotency_key: Some(idempotency_key),
-        traceparent: None,
         body: Some(json!({
             "profile_id": profile_id, "user_id": user_id, "profile_data": profile_data, "preferences": {},
         })),

@@ -66,7 +66,16 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant_id: &str, id: &str) -> Resu
     let mut records = stored.records.len() as u64;
     let request = Arc::new(stored.request.clone());
     let effect_scope: Arc<str> = stored.effect_scope.as_str().into();
+    let has_ended = stored.has_ended;
     let (mut driven, mut begins) = Driven::replay(stored)?;
+    if driven.machine.outcome().is_some() {
+        if !has_ended {
+            // A machine without a single step is over before its first turn.
+            driven.conclude(shared.clock.now());
+            driven.commit(shared, tenant_id, id, &mut records).await?;
+        }
+        return Ok(());
+    }
     let (report, mut reports) = mpsc::unbounded_channel();
     let mut running = HashMap::new();
     loop {
@@ -85,11 +94,11 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant_id: &str, id: &str) -> Resu
             };
             running.insert(begin.id, attempt::spawn(shared, attempt, report.clone()));
         }
+        driven.wait(shared, &mut reports, &mut running).await?;
+        begins = driven.commit(shared, tenant_id, id, &mut records).await?;
         if driven.machine.outcome().is_some() {
             return Ok(());
         }
-        driven.wait(shared, &mut reports, &mut running).await?;
-        begins = driven.commit(shared, tenant_id, id, &mut records).await?;
         for id in driven.turn.cancels.drain(..) {
             if let Some(attempt) = running.remove(&id) {
                 attempt.abort();
@@ -112,7 +121,8 @@ impl Driven {
         new.journal = vec![told.to_record()?];
         new.history.append(&mut driven.turn.history);
         new.progress = driven.progress();
-        new.closes_cancel_window = driven.turn.gate(driven.workflow) != Gate::Forward { closes_cancel_window: false };
+        let gate = driven.turn.gate(driven.workflow);
+        new.closes_cancel_window = matches!(gate, Gate::Compensation | Gate::Forward { closes_cancel_window: true });
         Ok(())
     }
 
@@ -176,6 +186,7 @@ impl Driven {
                         let now = shared.clock.now();
                         self.tell(Told { at: now, what: What::Timer }, None);
                         self.drain(now);
+                        self.conclude(now);
                         return Ok(());
                     }
                 }
@@ -195,6 +206,7 @@ impl Driven {
         let now = shared.clock.now();
         self.tell(Told { at: now, what: What::Attempt(event) }, Some(report.began_at));
         self.drain(now);
+        self.conclude(now);
         Ok(())
     }
 
@@ -241,7 +253,11 @@ impl Driven {
                 self.edges.push(edge);
             }
         }
-        if let (Some(outcome), None) = (self.machine.outcome(), &self.turn.end) {
+    }
+
+    /// Adds the end to the turn, once there is one.
+    fn conclude(&mut self, now: Timestamp) {
+        if let Some(outcome) = self.machine.outcome() {
             let (end, event) = self.steps.end(outcome, now);
             self.turn.history.push(event);
             self.turn.end = Some(end);
@@ -309,6 +325,7 @@ impl Driven {
             self.tell(Told { at: now, what: What::Attempt(event) }, None);
         }
         self.drain(now);
+        self.conclude(now);
     }
 }
 

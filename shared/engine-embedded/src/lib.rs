@@ -14,6 +14,7 @@ mod lock;
 mod told;
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -57,6 +58,8 @@ struct Shared {
     loads: FairQueue,
     /// Executions with a task of their own.
     driven: Mutex<HashSet<String>>,
+    /// Executions that stand still because of an error.
+    stalled: AtomicUsize,
 }
 
 impl EmbeddedEngine {
@@ -64,7 +67,15 @@ impl EmbeddedEngine {
     pub fn new(journal: Arc<dyn Journal>, runner: Arc<dyn ActivityRunner>, clock: SharedClock, limits: Limits) -> Self {
         let queue = FairQueue::new(limits.max_concurrent_activities, Arc::clone(&clock));
         let loads = FairQueue::new(MAX_CONCURRENT_LOADS, Arc::clone(&clock));
-        Self(Arc::new(Shared { journal, runner, clock, queue, loads, driven: Mutex::default() }))
+        Self(Arc::new(Shared {
+            journal,
+            runner,
+            clock,
+            queue,
+            loads,
+            driven: Mutex::default(),
+            stalled: AtomicUsize::new(0),
+        }))
     }
 
     /// Goes on with every execution that has not ended; how many there are.
@@ -85,6 +96,7 @@ impl EmbeddedEngine {
         let shared = Arc::clone(&self.0);
         clock::spawn(&self.0.clock, async move {
             if let Err(error) = drive::run(&shared, &tenant_id, &id).await {
+                shared.stalled.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(workflow_id = id, tenant_id, %error, "the execution stands still until a restart");
             }
             shared.driven().remove(&id);
@@ -110,6 +122,9 @@ impl Orchestrator for EmbeddedEngine {
     }
 
     async fn check(&self) -> Result<(), EngineError> {
-        Ok(())
+        match self.0.stalled.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            stalled => Err(EngineError::Unavailable(format!("{stalled} executions stand still; the log says why"))),
+        }
     }
 }

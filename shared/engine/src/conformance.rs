@@ -31,6 +31,7 @@ pub struct Subject {
 pub async fn run(make: impl AsyncFn(Arc<dyn ActivityRunner>) -> Subject) {
     steps_run_in_order_and_once(&make).await;
     a_failing_step_is_repeated(&make).await;
+    a_machine_without_a_step_ends(&make).await;
     a_step_that_hangs_or_panics_fails(&make).await;
     a_definition_that_does_not_load_starts_nothing(&make).await;
 }
@@ -112,15 +113,22 @@ fn new(subject: &Subject, definition: String) -> NewExecution {
     }
 }
 
-/// Runs a machine to its end: the record, the calls, the history's event types.
+/// Runs a machine of these activities to its end: the record, the calls, the history's event types.
 async fn play(
     make: &impl AsyncFn(Arc<dyn ActivityRunner>) -> Subject,
     activities: &[&str],
 ) -> (ExecutionRecord, Vec<String>, Vec<String>) {
+    play_definition(make, machine(activities)).await
+}
+
+async fn play_definition(
+    make: &impl AsyncFn(Arc<dyn ActivityRunner>) -> Subject,
+    definition: String,
+) -> (ExecutionRecord, Vec<String>, Vec<String>) {
     let script = Arc::new(Script::default());
     let subject = make(script.clone()).await;
     *script.clock.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(subject.clock.clone());
-    let mut execution = new(&subject, machine(activities));
+    let mut execution = new(&subject, definition);
     let id = execution.id.clone();
     subject.orchestrator.prepare_start(&mut execution).unwrap_or_else(|error| panic!("{error}"));
     subject.executions.create(execution).await.unwrap_or_else(|error| panic!("{error}"));
@@ -168,6 +176,16 @@ async fn a_failing_step_is_repeated(make: &impl AsyncFn(Arc<dyn ActivityRunner>)
     assert_eq!((record.status, calls), (Status::Failed, vec!["refused".to_owned()]), "not named by the retrier");
     assert_eq!(record.failure.map(|failure| failure.error).as_deref(), Some("ServiceRejected"));
     assert_eq!(events.last().map(String::as_str), Some("WorkflowExecutionFailed"));
+}
+
+async fn a_machine_without_a_step_ends(make: &impl AsyncFn(Arc<dyn ActivityRunner>) -> Subject) {
+    let definition = json!({
+        "QueryLanguage": "JSONata", "StartAt": "Done",
+        "States": { "Done": { "Type": "Succeed", "Output": { "answer": 42 } } },
+    });
+    let (record, _, events) = play_definition(make, definition.to_string()).await;
+    assert_eq!((record.status, record.result), (Status::Completed, Some(json!({ "answer": 42 }))));
+    assert_eq!(events, ["WorkflowExecutionStarted", "WorkflowExecutionCompleted"]);
 }
 
 async fn a_step_that_hangs_or_panics_fails(make: &impl AsyncFn(Arc<dyn ActivityRunner>) -> Subject) {

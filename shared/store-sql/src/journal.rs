@@ -35,7 +35,7 @@ impl Journal for SqlStore {
         let row = sqlx::query(
             "SELECT e.kind AS kind, e.started_at AS started_at, d.text AS definition, e.input AS input, \
              e.request AS request, e.effect_scope AS effect_scope, e.progress AS progress, \
-             e.journal_len AS journal_len \
+             e.journal_len AS journal_len, e.ended_at AS ended_at \
              FROM executions e JOIN definitions d ON d.hash = e.definition_hash WHERE e.id = $1 AND e.tenant_id = $2",
         )
         .bind(id)
@@ -68,6 +68,7 @@ impl Journal for SqlStore {
             request: rows::json(&row, "request")?,
             effect_scope: rows::get(&row, "effect_scope")?,
             progress: rows::json(&row, "progress")?,
+            has_ended: rows::optional_timestamp(&row, "ended_at")?.is_some(),
             records,
         }))
     }

@@ -98,6 +98,7 @@ async fn a_start_is_whole<S: Executions + History + Journal>(store: &S) {
     let loaded = ok(store.load(TENANT, "e-1").await).expect("the journal has it");
     assert_eq!((loaded.definition.as_str(), loaded.records.len()), ("{}", 1));
     assert_eq!(loaded.request, json!({ "secret": "of the request" }));
+    assert!(!loaded.has_ended);
     let open = ok(store.open_executions().await);
     assert_eq!(open.iter().map(|open| open.id.as_str()).collect::<Vec<_>>(), ["e-1"]);
     ok(store.check().await);
@@ -222,6 +223,7 @@ async fn an_end_is_final<S: Executions + Journal>(store: &S) {
     assert!(!ok(store.set_control(TENANT, "good", ControlFlag::Pause).await));
     assert_eq!(ok(store.mean_duration_ms(KIND).await), Some(10_000));
     assert_eq!(ok(store.open_executions().await), []);
+    assert!(ok(store.load(TENANT, "good").await).expect("it is there").has_ended);
 
     create(store, "bad").await;
     let failure = Failure { error: "Conflict".to_owned(), ..Failure::default() };

@@ -111,6 +111,8 @@ pub struct JournalledExecution {
     pub effect_scope: String,
     /// How far it is.
     pub progress: Progress,
+    /// Whether its end is stored.
+    pub has_ended: bool,
     /// All that the interpreter was told.
     pub records: Vec<JournalRecord>,
 }
