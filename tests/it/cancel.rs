@@ -90,34 +90,37 @@ fn a_cancel_during_compensation_comes_too_late() {
     });
 }
 
-/// On the machine's clock, with many executions at once: whoever wins, the answer to the cancel is true.
+/// Whoever wins, the answer to the cancel is true.
 #[test]
 fn cancels_that_race_the_end_have_one_winner() {
     run(async {
         let world = World::new().await;
-        let mut accepted = 0;
-        for number in 0..60 {
+        let (mut accepted, mut refused) = (0, 0);
+        // Each time a little later, until the end has won often enough.
+        for number in 0..500 {
+            if accepted >= 10 && refused >= 10 {
+                break;
+            }
             let before = world.snapshot().await;
             let mut request = full_request();
             request["user_email"] = format!("user-{number}@example.com").into();
             let id = world.start(&request).await;
             for _ in 0..number {
-                tokio::task::yield_now().await;
-                // Work goes on between two looks.
+                // Work goes on meanwhile.
                 store::Executions::check(&world.app.store).await.unwrap();
             }
             let cancel = world.cancel(&id).await;
             let status = world.until_ended(&id).await;
-            match cancel {
-                Ok(_) => {
-                    accepted += 1;
-                    assert_eq!(status.status, Status::Cancelled);
-                    assert_eq!(world.snapshot().await, before);
-                }
-                Err(_) => assert_eq!(status.status, Status::Completed),
+            if cancel.is_ok() {
+                accepted += 1;
+                assert_eq!(status.status, Status::Cancelled);
+                assert_eq!(world.snapshot().await, before);
+            } else {
+                refused += 1;
+                assert_eq!(status.status, Status::Completed);
             }
         }
-        println!("{accepted} of 60 cancels were accepted");
-        assert!((1..60).contains(&accepted), "the race was never open: {accepted}");
+        println!("{accepted} cancels were accepted, {refused} refused");
+        assert!(accepted >= 10 && refused >= 10, "the race was never open: {accepted} to {refused}");
     });
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use clock::SystemClock;
@@ -38,8 +39,7 @@ impl Site {
             let router = services.router(kind);
             tokio::spawn(async move { axum::serve(listener, router).await });
         }
-        // Free now, and taken again in a moment; nobody else here takes ports at random.
-        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let port = free_port().await;
         environment.push(("WORKFLOW__SERVER__PORT", port.to_string()));
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let directory = tempfile::tempdir().unwrap();
@@ -135,6 +135,18 @@ impl Site {
             pause(Duration::from_millis(100)).await;
         }
         panic!("some executions of {tenant} do not end; {}", self.stderr());
+    }
+}
+
+/// A port that is free now and stays so while the server is down: below those that the system hands to connections.
+async fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let spread = u16::try_from(std::process::id() % 10_000).unwrap();
+    loop {
+        let port = 20_000 + (spread + NEXT.fetch_add(2, Ordering::Relaxed)) % 10_000;
+        if TcpListener::bind(("127.0.0.1", port)).await.is_ok() {
+            return port;
+        }
     }
 }
 

@@ -14,16 +14,16 @@ use super::serve::{api_address, listen, until_stopped};
 
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let api_listener = listen(api_address(&settings)).await?;
-    let app = App::open(&settings, Surroundings::real()?).await?;
-    let directory = settings.data_dir.join("services");
-    let services = Services::open(&directory, Arc::new(SystemClock)).await?;
+    let services = Services::open(&settings.data_dir.join("services"), Arc::new(SystemClock)).await?;
     let seeded = services.seed_demo().await?;
-
-    let mut servers = vec![(api_listener, app.router.clone())];
+    let mut servers = Vec::new();
     for service in Service::ALL {
         let listener = listen(address(settings.service_url(service)).await?).await?;
         servers.push((listener, services.router(kind(service))));
     }
+    // Last, as it goes on with what was under way: the services must be there by then.
+    let app = App::open(&settings, Surroundings::real()?).await?;
+    servers.push((api_listener, app.router.clone()));
     announce(&settings, &app, seeded);
     until_stopped(app, servers).await
 }
