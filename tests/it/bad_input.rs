@@ -4,6 +4,8 @@ use axum::body::Body;
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
+use workflow_service::{App, Settings, Surroundings};
+
 use crate::world::{TENANT, World, full_request, run};
 
 const START: &str = "/api/v1/workflows/user-onboarding";
@@ -97,6 +99,13 @@ fn wrong_starts() -> Vec<Wrong> {
             &[],
         ),
         wrong(
+            "an e-mail address as a user's id",
+            request(Method::POST, START, &[JSON, TENANT_HEADER, ("x-user-id", "user@example.com")], body()),
+            400,
+            "Validation",
+            &[],
+        ),
+        wrong(
             "another tenant's header",
             request(Method::POST, START, &[JSON, ("x-tenant-id", "tenant-456")], body()),
             403,
@@ -138,8 +147,8 @@ fn wrong_starts() -> Vec<Wrong> {
                 "/role",
                 "/send_welcome_email",
                 "/setup_default_workspace",
-                "/create_sample_data",
                 "/assign_default_permissions",
+                "/create_sample_data",
             ],
         ),
         invalid("an e-mail that is none", with("user_email", json!("nobody")), &["/user_email"]),
@@ -152,7 +161,7 @@ fn wrong_starts() -> Vec<Wrong> {
         invalid("a name that is too long", with("user_name", json!("x".repeat(201))), &["/user_name"]),
         invalid("a blank name", with("user_name", json!("   ")), &["/user_name"]),
         invalid("a control character", with("user_name", json!("a\u{0}b")), &["/user_name"]),
-        invalid("a role with spaces", with("role", json!("super user")), &["/role"]),
+        invalid("a role that is too long", with("role", json!("r".repeat(65))), &["/role"]),
         invalid("a tenant that is no id", with("tenant_id", json!("tenant/123")), &["/tenant_id"]),
     ]
 }
@@ -163,6 +172,7 @@ fn wrong_reads() -> Vec<Wrong> {
     vec![
         wrong("an unknown id", "/api/v1/workflows/user_onboarding_x/status", 404, "NotFound", &[]),
         wrong("an odd id", "/api/v1/workflows/%00%2e%2e/status", 404, "NotFound", &[]),
+        wrong("a path that is no text", "/api/v1/workflows/%FF/status", 400, "Validation", &[]),
         wrong("an unknown history", "/api/v1/workflows/history?workflow_id=nobody", 404, "NotFound", &[]),
         wrong("an unknown status", "/api/v1/workflows?status=Happy", 422, "Validation", &["/query/status"]),
         wrong("an unknown type", "/api/v1/workflows?workflow_type=party", 422, "Validation", &["/query/workflow_type"]),
@@ -271,6 +281,41 @@ fn lists_are_paged_filtered_and_bound_to_their_tenant() {
         assert_eq!(newest["workflow_id"], "unknown");
         assert_eq!(newest["events"][0]["event_type"], "WorkflowExecutionCompleted");
         assert_eq!(newest["events"][0]["workflow_id"], ids[0].as_str());
+    });
+}
+
+#[test]
+fn what_is_odd_and_harmless_is_accepted() {
+    run(async {
+        let world = World::new().await;
+        let mut body = full_request();
+        body["role"] = json!("Super User (temporary)");
+        body["password"] = json!("not a field of ours");
+        let headers = [("x-user-id", "auth0|5f7c8ec7c33c6c004bbafe82"), ("prefer", "wait=10")];
+        let (status, started) = world.post(START, &body, &headers).await;
+        assert_eq!(status, StatusCode::OK, "{started}");
+        let history = world.history(started["workflow_id"].as_str().unwrap()).await;
+        body.as_object_mut().unwrap().remove("password");
+        assert_eq!(history.events[0].event.details["input"], body, "what nobody knows is not kept");
+
+        let (status, list) = world.get("/api/v1/workflows?status=&workflow_type=&page_size=100000").await;
+        assert_eq!((status, &list["page_size"], &list["total_count"]), (StatusCode::OK, &json!(200), &json!(1)));
+        assert_eq!(list["workflows"][0]["user_id"], "auth0|5f7c8ec7c33c6c004bbafe82");
+    });
+}
+
+#[test]
+fn a_retry_policy_that_no_state_machine_can_hold_stops_the_start() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let environment = [("WORKFLOW__WORKFLOWS__RETRY_POLICY__MAXIMUM_ATTEMPTS", "1000000000")];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut settings = Settings::load(None, environment.into_iter()).unwrap();
+        settings.data_dir = directory.path().join("data");
+        let refused = App::open(&settings, Surroundings::real().unwrap()).await.err().expect("it does not start");
+        let refused = format!("{refused:#}");
+        assert!(refused.contains("retry_policy") && refused.contains("MaxAttempts"), "{refused}");
+        assert!(!settings.data_dir.exists(), "nothing was created");
     });
 }
 

@@ -126,11 +126,15 @@ impl Scripted {
         let act = async move {
             clock::sleep(&*task_clock, Duration::from_secs(control.after_seconds)).await;
             let now = task_clock.now();
-            match control.what {
-                ControlAction::Cancel => drop(store.request_cancel(&tenant_id, &id, now).await.unwrap()),
-                ControlAction::Pause => drop(store.set_control(&tenant_id, &id, ControlFlag::Pause).await.unwrap()),
-                ControlAction::Resume => drop(store.set_control(&tenant_id, &id, ControlFlag::Resume).await.unwrap()),
-            }
+            let flag = match control.what {
+                ControlAction::Cancel => {
+                    store.request_cancel(&tenant_id, &id, now).await.unwrap();
+                    return;
+                }
+                ControlAction::Pause => ControlFlag::Pause,
+                ControlAction::Resume => ControlFlag::Resume,
+            };
+            store.set_control(&tenant_id, &id, flag, now).await.unwrap();
         };
         if control.after_seconds == 0 {
             act.await;

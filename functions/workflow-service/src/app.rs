@@ -1,5 +1,8 @@
 //! Puts the parts together. The only place that names a concrete store and engine.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +11,15 @@ use anyhow::Context as _;
 use api::{Api, ServicesCheck};
 use async_trait::async_trait;
 use axum::Router;
-use clock::{SharedClock, SystemClock};
+use clock::{SharedClock, SystemClock, Timestamp};
+use contracts::WorkflowKind;
 use downstream::{Downstream, HttpTransport, Service, Transport};
 use engine::ActivityRunner;
 use engine_embedded::{DirectoryLock, EmbeddedEngine};
 use futures::future::join_all;
 use store_sql::{Durability, SqlStore};
+use tokio::sync::Mutex;
+use workflows::RetryPolicy;
 
 use crate::Settings;
 
@@ -66,7 +72,8 @@ impl App {
     pub async fn open(settings: &Settings, surroundings: Surroundings) -> anyhow::Result<Self> {
         let Surroundings { clock, transport, durability, around_activities } = surroundings;
         let directory = &settings.data_dir;
-        std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        check_definitions(&settings.retry_policy)?;
+        create_private(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let lock = DirectoryLock::acquire(directory)?;
         let store = SqlStore::open(&directory.join("workflow-service.db"), durability).await?;
         let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
@@ -80,7 +87,7 @@ impl App {
             executions: Arc::new(store.clone()),
             history: Arc::new(store.clone()),
             orchestrator: Arc::new(engine.clone()),
-            services: Arc::new(Health(downstream)),
+            services: Arc::new(Health { downstream, clock: Arc::clone(&clock), last: Mutex::default() }),
             clock,
             access: settings.access.clone(),
             retry_policy: settings.retry_policy,
@@ -92,13 +99,43 @@ impl App {
     }
 }
 
+/// Creates a directory that only this user can look into: requests are kept in it. One that is there stays as it is.
+fn create_private(directory: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+/// A retry policy that no state machine can hold would otherwise fail every start.
+fn check_definitions(policy: &RetryPolicy) -> anyhow::Result<()> {
+    for workflow in WorkflowKind::ALL.into_iter().filter_map(workflows::workflow) {
+        let loaded = asl::Definition::load(&workflow.definition(policy));
+        loaded.with_context(|| format!("workflows.retry_policy makes {} invalid", workflow.name))?;
+    }
+    Ok(())
+}
+
+/// How long an answer about the services counts: asking is five calls, and `/ready` is open to anybody.
+const HEALTH_COUNTS: Duration = Duration::from_secs(2);
+
 /// Asks every service how it is.
-struct Health(Downstream);
+struct Health {
+    downstream: Downstream,
+    clock: SharedClock,
+    /// Until when the last answer counts, and what it was.
+    last: Mutex<Option<(Timestamp, bool)>>,
+}
 
 #[async_trait]
 impl ServicesCheck for Health {
     async fn are_healthy(&self) -> bool {
-        let answers = join_all(Service::ALL.map(|service| self.0.is_healthy(service))).await;
-        answers.into_iter().all(|healthy| healthy)
+        let mut last = clock::park(&*self.clock, self.last.lock()).await;
+        if let Some((until, healthy)) = *last
+            && self.clock.now() < until
+        {
+            return healthy;
+        }
+        let answers = join_all(Service::ALL.map(|service| self.downstream.is_healthy(service))).await;
+        let healthy = answers.into_iter().all(|healthy| healthy);
+        *last = Some((clock::after(&*self.clock, HEALTH_COUNTS), healthy));
+        healthy
     }
 }

@@ -3,7 +3,7 @@
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use contracts::ids::is_plain_id;
+use contracts::ids::{PLAIN_ID, SUBJECT, is_plain_id, is_subject, is_traceparent};
 
 use crate::{Api, Problem};
 
@@ -31,25 +31,30 @@ impl FromRequestParts<Api> for Caller {
         if let Access::Closed(reason) = &api.access {
             return Err(Problem::unauthenticated(reason.as_str()));
         }
-        let tenant_id = single(&parts.headers, "x-tenant-id")
+        let tenant_id = single(&parts.headers, "x-tenant-id", is_plain_id, PLAIN_ID)
             .map_err(Problem::tenant_context)?
             .ok_or_else(|| Problem::tenant_context("Say for which tenant: send one X-Tenant-ID header."))?;
-        let user_id = single(&parts.headers, "x-user-id").map_err(Problem::malformed)?;
+        let user_id = single(&parts.headers, "x-user-id", is_subject, SUBJECT).map_err(Problem::malformed)?;
         let traceparent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
-        let traceparent = traceparent.filter(|value| value.len() <= 64 && value.is_ascii()).map(str::to_owned);
+        let traceparent = traceparent.filter(|value| is_traceparent(value)).map(str::to_owned);
         Ok(Self { tenant_id, user_id, traceparent })
     }
 }
 
 /// The value of a header that holds an id and may come once.
-fn single(headers: &HeaderMap, name: &str) -> Result<Option<String>, String> {
+fn single(
+    headers: &HeaderMap,
+    name: &str,
+    is_good: fn(&str) -> bool,
+    expected: &str,
+) -> Result<Option<String>, String> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(format!("The header {name} came more than once."));
     }
     match value.to_str() {
-        Ok(id) if is_plain_id(id) => Ok(Some(id.to_owned())),
-        _ => Err(format!("The header {name} must be 1 to 64 letters, digits, '-' or '_'.")),
+        Ok(id) if is_good(id) => Ok(Some(id.to_owned())),
+        _ => Err(format!("The header {name} must be {expected}.")),
     }
 }

@@ -21,9 +21,9 @@ impl Query {
         Self { parameters, bad: Vec::new() }
     }
 
-    /// A parameter, parsed; `expected` says what would be right.
+    /// A parameter, parsed; `expected` says what would be right. An empty one is as good as none.
     pub(crate) fn get<T>(&mut self, name: &str, parse: impl Fn(&str) -> Option<T>, expected: &str) -> Option<T> {
-        let value = self.parameters.get(name)?;
+        let value = self.parameters.get(name).filter(|value| !value.is_empty())?;
         let parsed = parse(value);
         if parsed.is_none() {
             self.bad(name, format!("must be {expected}"));
@@ -31,9 +31,10 @@ impl Query {
         parsed
     }
 
+    /// The rows of a page: as many as asked for, at most [`MAX_PAGE_SIZE`]; the answer says how many that is.
     pub(crate) fn page_size(&mut self) -> u32 {
-        let parse = |text: &str| text.parse().ok().filter(|size| (1..=MAX_PAGE_SIZE).contains(size));
-        self.get("page_size", parse, &format!("1 to {MAX_PAGE_SIZE}")).unwrap_or(DEFAULT_PAGE_SIZE)
+        let parse = |text: &str| text.parse().ok().filter(|size| *size >= 1);
+        self.get("page_size", parse, "1 or more").map_or(DEFAULT_PAGE_SIZE, |size: u32| size.min(MAX_PAGE_SIZE))
     }
 
     /// Where a page token says to go on; the token must have been made for the same `scope`.

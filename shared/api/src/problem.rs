@@ -162,6 +162,10 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable(_) => {
                 Self::unavailable("The store cannot be used now, so nothing was accepted. /ready tells when it can.")
             }
+            StoreError::InDoubt(_) => Self::unavailable(
+                "It is not known whether this was accepted: repeat it with the same Idempotency-Key, or list what \
+                 there is, once /ready says so.",
+            ),
             StoreError::Inconsistent(_) => Self::internal(),
         }
     }

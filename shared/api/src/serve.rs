@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
@@ -27,6 +27,13 @@ async fn around(State(api): State<Api>, request: Request, next: Next) -> Respons
     let instance = request.uri().path().to_owned();
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
     let mut response = match clock::timeout(&*api.clock, api.request_timeout, answer).await {
+        // What is refused before it reaches an endpoint comes without a problem document: a path or a query that
+        // cannot be decoded.
+        Some(Ok(response))
+            if response.status() == StatusCode::BAD_REQUEST && response.extensions().get::<Problem>().is_none() =>
+        {
+            Problem::malformed("The path or the query is not percent-encoded UTF-8.").into_response()
+        }
         Some(Ok(response)) => response,
         Some(Err(_panic)) => Problem::internal().into_response(),
         None => Problem::unavailable("The request took too long; what it began goes on.").into_response(),

@@ -17,21 +17,26 @@ use tokio::sync::oneshot;
 use crate::access::Caller;
 use crate::{Api, Problem};
 
+/// Kept free for answering when a client prefers to wait.
+const ANSWERING_TIME: Duration = Duration::from_secs(2);
+
 /// A checked request to start something.
-pub(crate) struct Start {
+pub(crate) struct Start<'a> {
     pub(crate) kind: WorkflowKind,
     /// Method and path.
     pub(crate) route: &'static str,
     pub(crate) caller: Caller,
-    /// The body.
+    /// The body as it came: what a repeat with the same `Idempotency-Key` is compared with.
+    pub(crate) body: &'a Value,
+    /// The fields of it that are known, which is all that is kept.
     pub(crate) request: Value,
     /// The flags that the state machine branches on.
     pub(crate) options: Value,
 }
 
 /// Starts it and answers, after waiting for the end if the client prefers to.
-pub(crate) async fn start(api: &Api, headers: &HeaderMap, start: Start) -> Result<Response, Problem> {
-    let idempotency = idempotency_key(headers, start.route, &start.request)?;
+pub(crate) async fn start(api: &Api, headers: &HeaderMap, start: Start<'_>) -> Result<Response, Problem> {
+    let idempotency = idempotency_key(headers, start.route, start.body)?;
     let tenant_id = start.caller.tenant_id.clone();
     let new = new_execution(api, start, idempotency)?;
     let record = match create(api, new).await? {
@@ -41,7 +46,7 @@ pub(crate) async fn start(api: &Api, headers: &HeaderMap, start: Start) -> Resul
     let Some(seconds) = preferred_wait(headers) else {
         return Ok(answer(&record));
     };
-    let record = wait_for_end(api, &tenant_id, record, seconds).await?;
+    let record = wait_for_end(api, &tenant_id, record, seconds).await;
     let mut answer = answer(&record);
     let applied = HeaderValue::from_str(&format!("wait={seconds}")).unwrap_or(HeaderValue::from_static("wait"));
     answer.headers_mut().insert(HeaderName::from_static("preference-applied"), applied);
@@ -71,7 +76,7 @@ async fn create(api: &Api, new: NewExecution) -> Result<Created, Problem> {
     }
 }
 
-fn new_execution(api: &Api, start: Start, idempotency: Option<IdempotencyKey>) -> Result<NewExecution, Problem> {
+fn new_execution(api: &Api, start: Start<'_>, idempotency: Option<IdempotencyKey>) -> Result<NewExecution, Problem> {
     let Start { kind, caller, request, options, .. } = start;
     let workflow = workflows::workflow(kind).ok_or_else(Problem::internal)?;
     let now = api.clock.now();
@@ -106,26 +111,27 @@ fn new_execution(api: &Api, start: Start, idempotency: Option<IdempotencyKey>) -
         progress,
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at: now, details }],
         journal: Vec::new(),
-        closes_cancel_window: false,
+        begins_pivot: false,
     };
     api.orchestrator.prepare_start(&mut new)?;
     Ok(new)
 }
 
-async fn wait_for_end(
-    api: &Api,
-    tenant_id: &str,
-    mut record: ExecutionRecord,
-    seconds: u64,
-) -> Result<ExecutionRecord, Problem> {
-    let deadline = clock::after(&*api.clock, Duration::from_secs(seconds));
+async fn wait_for_end(api: &Api, tenant_id: &str, mut record: ExecutionRecord, seconds: u64) -> ExecutionRecord {
+    // The answer must be out before the request's own time is up.
+    let longest = api.request_timeout.saturating_sub(ANSWERING_TIME);
+    let deadline = clock::after(&*api.clock, Duration::from_secs(seconds).min(longest));
     let mut pause = Duration::from_millis(10);
     while record.status.is_open() && api.clock.now() < deadline {
         clock::sleep_until(&*api.clock, clock::after(&*api.clock, pause).min(deadline)).await;
         pause = (pause * 2).min(Duration::from_millis(250));
-        record = api.executions.get(tenant_id, &record.id).await?.ok_or_else(Problem::internal)?;
+        match api.executions.get(tenant_id, &record.id).await {
+            Ok(Some(newer)) => record = newer,
+            // It is accepted, whatever becomes of reading it: the client must hear so.
+            Ok(None) | Err(_) => break,
+        }
     }
-    Ok(record)
+    record
 }
 
 /// 202 while it runs, 200 once it has ended.

@@ -24,19 +24,17 @@ pub(crate) fn route() -> Router<Api> {
 }
 
 async fn handle(State(api): State<Api>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    let request = body::json(&headers, body).await?;
-    let mut fields = Fields::new(&request);
-    fields.text_like("user_email", 1..=MAX_EMAIL_CHARS, is_email, "an e-mail address, like user@example.com");
-    fields.text("user_name", 1..=MAX_NAME_CHARS);
+    let body = body::json(&headers, body).await?;
+    let mut fields = Fields::new(&body);
+    let user_email =
+        fields.text_like("user_email", 1..=MAX_EMAIL_CHARS, is_email, "an e-mail address, like user@example.com");
+    let user_name = fields.text("user_name", 1..=MAX_NAME_CHARS);
     let tenant_id = fields.text_like("tenant_id", 1..=64, is_plain_id, "letters, digits, '-' or '_'");
-    fields.text_like("role", 1..=MAX_ROLE_CHARS, is_plain_id, "letters, digits, '-' or '_'");
-    let options = json!({
-        "send_welcome_email": fields.flag("send_welcome_email"),
-        "setup_default_workspace": fields.flag("setup_default_workspace"),
-        "create_sample_data": fields.flag("create_sample_data"),
-    });
-    // Not something the machine branches on, but it must be a boolean all the same.
-    fields.flag("assign_default_permissions");
+    let role = fields.text("role", 1..=MAX_ROLE_CHARS);
+    let send_welcome_email = fields.flag("send_welcome_email");
+    let setup_default_workspace = fields.flag("setup_default_workspace");
+    let assign_default_permissions = fields.flag("assign_default_permissions");
+    let create_sample_data = fields.flag("create_sample_data");
     fields.finish()?;
     if tenant_id != caller.tenant_id {
         return Err(Problem::forbidden("The body's tenant_id is not the tenant of the X-Tenant-ID header."));
@@ -48,8 +46,22 @@ async fn handle(State(api): State<Api>, caller: Caller, headers: HeaderMap, body
             kind: WorkflowKind::UserOnboarding,
             route: "POST /api/v1/workflows/user-onboarding",
             caller,
-            request,
-            options,
+            body: &body,
+            request: json!({
+                "user_email": user_email,
+                "user_name": user_name,
+                "tenant_id": tenant_id,
+                "role": role,
+                "send_welcome_email": send_welcome_email,
+                "setup_default_workspace": setup_default_workspace,
+                "assign_default_permissions": assign_default_permissions,
+                "create_sample_data": create_sample_data,
+            }),
+            options: json!({
+                "send_welcome_email": send_welcome_email,
+                "setup_default_workspace": setup_default_workspace,
+                "create_sample_data": create_sample_data,
+            }),
         },
     )
     .await

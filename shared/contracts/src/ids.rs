@@ -83,9 +83,31 @@ fn uuid_v7(now: Timestamp) -> Uuid {
     Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos))
 }
 
-/// Whether `id` has the form of a tenant or user id: 1 to 64 of `[A-Za-z0-9_-]`.
+/// What [`is_plain_id`] asks for, for people.
+pub const PLAIN_ID: &str = "1 to 64 letters, digits, '-' or '_'";
+
+/// Whether `id` has the form of a tenant id: 1 to 64 of `[A-Za-z0-9_-]`.
 pub fn is_plain_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+/// What [`is_subject`] asks for, for people.
+pub const SUBJECT: &str = "a user's id: 1 to 128 letters, digits or '-', '_', '.', ':', '|', '~', no e-mail address";
+
+/// Whether `id` has the form of a user's id as identity providers give them (`auth0|5f7c8ec7`). An e-mail address has
+/// not: ids reach engines and logs, which keep no personal data.
+pub fn is_subject(id: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:|~".contains(&byte);
+    (1..=128).contains(&id.len()) && id.bytes().all(allowed)
+}
+
+/// Whether `value` is a W3C trace context: `00-<32 hex>-<16 hex>-<2 hex>`.
+pub fn is_traceparent(value: &str) -> bool {
+    let lengths = [2, 32, 16, 2];
+    let mut parts = value.split('-');
+    let hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    lengths.into_iter().all(|length| parts.next().is_some_and(|part| part.len() == length && hex(part)))
+        && parts.next().is_none()
 }
 
 #[cfg(test)]
@@ -98,6 +120,20 @@ mod tests {
             let id = kind.new_execution_id(Timestamp::UNIX_EPOCH);
             assert!(id.len() < 80 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'), "{id}");
             assert_eq!(kind.as_str().parse(), Ok(kind));
+        }
+    }
+
+    #[test]
+    fn subjects_and_trace_contexts() {
+        for good in ["user-123", "auth0|5f7c8ec7", "google-oauth2|1.2", "urn:x:y"] {
+            assert!(is_subject(good), "{good}");
+        }
+        for bad in ["", "user@example.com", "a b", "a/b", &"x".repeat(129)] {
+            assert!(!is_subject(bad), "{bad}");
+        }
+        assert!(is_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+        for bad in ["", "00-4bf9-00f0-01", "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", "a@example.com"] {
+            assert!(!is_traceparent(bad), "{bad}");
         }
     }
 }

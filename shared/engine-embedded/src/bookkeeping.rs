@@ -100,8 +100,9 @@ impl Bookkeeping {
                         attempt.event(EventType::ActivityTaskCompleted, at, details)
                     }
                     StepKind::Compensation => {
-                        if result["undone"] == true {
-                            self.undone.push(attempt.undoes.clone().unwrap_or_else(|| attempt.step.clone()));
+                        let undoes = attempt.undoes.as_ref().unwrap_or(&attempt.step);
+                        if result["undone"] == true && !self.undone.contains(undoes) {
+                            self.undone.push(undoes.clone());
                         }
                         attempt.event(EventType::CompensationCompleted, at, details)
                     }

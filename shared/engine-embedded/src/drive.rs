@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use contracts::step::StepKind;
 use contracts::{ActivityError, ErrorName, Timestamp};
@@ -17,6 +18,7 @@ use workflows::Workflow;
 use crate::Shared;
 use crate::attempt::{self, Attempt, Ended, JournalRecorder};
 use crate::bookkeeping::Bookkeeping;
+use crate::definitions::Definitions;
 use crate::told::{Told, What};
 
 /// An execution in memory: the interpreter, the steps, and what the next commit will write.
@@ -46,28 +48,44 @@ struct Scheduled {
     kind: StepKind,
     attempt: u32,
     call: ActivityCall,
-    timeout: Option<std::time::Duration>,
+    timeout: Option<Duration>,
     /// Where its event stands in the turn's history.
     event: usize,
 }
 
 /// The edges of its state machine that a journalled execution took, in order.
 pub fn edges_taken(stored: JournalledExecution) -> Result<Vec<asl::Edge>, EngineError> {
-    Ok(Driven::replay(stored)?.0.edges)
+    Ok(Driven::replay(stored, &Definitions::default())?.0.edges)
+}
+
+/// Reads the execution, as soon as it can be read.
+async fn load(shared: &Shared, tenant_id: &str, id: &str) -> Result<JournalledExecution, EngineError> {
+    let mut pause = Duration::from_secs(1);
+    loop {
+        let turn = shared.loads.acquire(tenant_id).await;
+        let loaded = shared.journal.load(tenant_id, id).await;
+        drop(turn);
+        match loaded {
+            Ok(Some(stored)) => return Ok(stored),
+            Ok(None) => return Err(StoreError::Inconsistent(format!("{id} is not stored")).into()),
+            Err(StoreError::Unavailable(reason)) => {
+                tracing::warn!(workflow_id = id, reason, "the journal cannot be read, trying again");
+                clock::sleep(&*shared.clock, pause).await;
+                pause = (pause * 2).min(Duration::from_secs(30));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// Drives the execution to its end, or until the journal refuses to go on.
 pub(crate) async fn run(shared: &Arc<Shared>, tenant_id: &str, id: &str) -> Result<(), EngineError> {
-    let turn = shared.loads.acquire(tenant_id).await;
-    let Some(stored) = shared.journal.load(tenant_id, id).await? else {
-        return Err(StoreError::Inconsistent(format!("{id} is not stored")).into());
-    };
-    drop(turn);
+    let mut stored = load(shared, tenant_id, id).await?;
     let mut records = stored.records.len() as u64;
-    let request = Arc::new(stored.request.clone());
+    let request = Arc::new(std::mem::take(&mut stored.request));
     let effect_scope: Arc<str> = stored.effect_scope.as_str().into();
     let has_ended = stored.has_ended;
-    let (mut driven, mut begins) = Driven::replay(stored)?;
+    let (mut driven, mut begins) = Driven::replay(stored, &shared.definitions)?;
     if driven.machine.outcome().is_some() {
         if !has_ended {
             // A machine without a single step is over before its first turn.
@@ -109,20 +127,21 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant_id: &str, id: &str) -> Resu
 
 impl Driven {
     /// Adds the begin of the first step to the start's own transaction.
-    pub(crate) fn prepare_start(new: &mut NewExecution) -> Result<(), EngineError> {
+    pub(crate) fn prepare_start(new: &mut NewExecution, definitions: &Definitions) -> Result<(), EngineError> {
         // The id is random enough, and makes the seed the same however often the start is prepared.
         let seed = new
             .id
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         let told = Told { at: new.started_at, what: What::Start { seed } };
-        let mut driven = Self::start(&told, workflow(new.kind)?, &new.id, &new.definition, new.input.clone())?;
+        let definition = definitions.load(&new.definition)?;
+        let mut driven = Self::start(&told, workflow(new.kind)?, &new.id, definition, new.input.clone())?;
         driven.drain(new.started_at);
         new.journal = vec![told.to_record()?];
         new.history.append(&mut driven.turn.history);
         new.progress = driven.progress();
         let gate = driven.turn.gate(driven.workflow);
-        new.closes_cancel_window = matches!(gate, Gate::Compensation | Gate::Forward { closes_cancel_window: true });
+        new.begins_pivot = matches!(gate, Gate::Forward { is_pivot: true });
         Ok(())
     }
 
@@ -130,14 +149,12 @@ impl Driven {
         told: &Told,
         workflow: &'static Workflow,
         id: &str,
-        definition: &str,
+        definition: Arc<asl::Definition>,
         input: Value,
     ) -> Result<Self, EngineError> {
         let What::Start { seed } = told.what else {
             return Err(StoreError::Inconsistent(format!("{id}: the journal does not begin with a start")).into());
         };
-        let definition =
-            asl::Definition::load(definition).map_err(|error| EngineError::Definition(error.to_string()))?;
         let start = asl::Start {
             input,
             execution_id: id.to_owned(),
@@ -147,18 +164,19 @@ impl Driven {
             role_arn: String::new(),
             seed,
         };
-        let machine = asl::Execution::start(Arc::new(definition), start, told.at);
+        let machine = asl::Execution::start(definition, start, told.at);
         Ok(Self { workflow, machine, steps: Bookkeeping::default(), turn: Turn::default(), edges: Vec::new() })
     }
 
     /// Rebuilds the execution from its journal; the attempts that were under way are to begin again.
-    fn replay(stored: JournalledExecution) -> Result<(Self, Vec<Scheduled>), EngineError> {
+    fn replay(stored: JournalledExecution, definitions: &Definitions) -> Result<(Self, Vec<Scheduled>), EngineError> {
         let mut told = stored.records.iter().map(Told::from_record);
         let Some(first) = told.next().transpose()? else {
             return Err(StoreError::Inconsistent(format!("{}: the journal is empty", stored.id)).into());
         };
         let workflow = workflow(stored.kind)?;
-        let mut driven = Self::start(&first, workflow, &stored.id, &stored.definition, stored.input)?;
+        let definition = definitions.load(&stored.definition)?;
+        let mut driven = Self::start(&first, workflow, &stored.id, definition, stored.input)?;
         driven.drain(first.at);
         for told in told {
             let told = told?;
@@ -335,9 +353,9 @@ impl Turn {
         for begin in &self.begins {
             match (begin.kind, gate) {
                 (StepKind::Compensation, _) => return Gate::Compensation,
-                (StepKind::Forward, Gate::Forward { closes_cancel_window: true }) => {}
+                (StepKind::Forward, Gate::Forward { is_pivot: true }) => {}
                 (StepKind::Forward, _) => {
-                    gate = Gate::Forward { closes_cancel_window: workflow.closes_cancel_window(&begin.step) };
+                    gate = Gate::Forward { is_pivot: workflow.is_pivot_or_last(&begin.step) };
                 }
             }
         }

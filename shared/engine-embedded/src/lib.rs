@@ -8,23 +8,26 @@
 
 mod attempt;
 mod bookkeeping;
+mod definitions;
 mod drive;
 mod fair_queue;
 mod lock;
 mod told;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use clock::SharedClock;
 use engine::{ActivityRunner, EngineError, Orchestrator};
+use futures::FutureExt as _;
 use store::{Journal, NewExecution};
 
 pub use drive::edges_taken;
 pub use lock::DirectoryLock;
 
+use definitions::Definitions;
 use drive::Driven;
 use fair_queue::FairQueue;
 
@@ -59,7 +62,8 @@ struct Shared {
     /// Executions with a task of their own.
     driven: Mutex<HashSet<String>>,
     /// Executions that stand still because of an error.
-    stalled: AtomicUsize,
+    stalled: Mutex<HashSet<String>>,
+    definitions: Definitions,
 }
 
 impl EmbeddedEngine {
@@ -74,7 +78,8 @@ impl EmbeddedEngine {
             queue,
             loads,
             driven: Mutex::default(),
-            stalled: AtomicUsize::new(0),
+            stalled: Mutex::default(),
+            definitions: Definitions::default(),
         }))
     }
 
@@ -90,30 +95,36 @@ impl EmbeddedEngine {
 
     /// Gives the execution a task, unless it has one.
     fn drive(&self, tenant_id: String, id: String) {
-        if !self.0.driven().insert(id.clone()) {
+        if !lock(&self.0.driven).insert(id.clone()) {
             return;
         }
         let shared = Arc::clone(&self.0);
         clock::spawn(&self.0.clock, async move {
-            if let Err(error) = drive::run(&shared, &tenant_id, &id).await {
-                shared.stalled.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(workflow_id = id, tenant_id, %error, "the execution stands still until a restart");
+            let failure = match AssertUnwindSafe(drive::run(&shared, &tenant_id, &id)).catch_unwind().await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_panic) => Some("its driver panicked".to_owned()),
+            };
+            let mut stalled = lock(&shared.stalled);
+            stalled.remove(&id);
+            if let Some(reason) = failure {
+                tracing::error!(workflow_id = id, tenant_id, reason, "the execution stands still until a restart");
+                stalled.insert(id.clone());
             }
-            shared.driven().remove(&id);
+            drop(stalled);
+            lock(&shared.driven).remove(&id);
         });
     }
 }
 
-impl Shared {
-    fn driven(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
-        self.driven.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(ids: &Mutex<HashSet<String>>) -> MutexGuard<'_, HashSet<String>> {
+    ids.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
 impl Orchestrator for EmbeddedEngine {
     fn prepare_start(&self, new: &mut NewExecution) -> Result<(), EngineError> {
-        Driven::prepare_start(new)
+        Driven::prepare_start(new, &self.0.definitions)
     }
 
     async fn start(&self, tenant_id: &str, id: &str) -> Result<(), EngineError> {
@@ -122,7 +133,7 @@ impl Orchestrator for EmbeddedEngine {
     }
 
     async fn check(&self) -> Result<(), EngineError> {
-        match self.0.stalled.load(Ordering::Relaxed) {
+        match lock(&self.0.stalled).len() {
             0 => Ok(()),
             stalled => Err(EngineError::Unavailable(format!("{stalled} executions stand still; the log says why"))),
         }

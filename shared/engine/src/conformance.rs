@@ -109,7 +109,7 @@ fn new(subject: &Subject, definition: String) -> NewExecution {
         progress: Progress { current_step: String::new(), total_steps: 7, completed_steps: 0, status_message: None },
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at: now, details }],
         journal: Vec::new(),
-        closes_cancel_window: false,
+        begins_pivot: false,
     }
 }
 

@@ -65,8 +65,14 @@ impl Executions for SqlStore {
         self.writer.write(RequestCancel { tenant_id: tenant_id.to_owned(), id: id.to_owned(), now }).await
     }
 
-    async fn set_control(&self, tenant_id: &str, id: &str, flag: ControlFlag) -> Result<bool, StoreError> {
-        self.writer.write(SetControl { tenant_id: tenant_id.to_owned(), id: id.to_owned(), flag }).await
+    async fn set_control(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        flag: ControlFlag,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.writer.write(SetControl { tenant_id: tenant_id.to_owned(), id: id.to_owned(), flag, now }).await
     }
 
     async fn mean_duration_ms(&self, kind: WorkflowKind) -> Result<Option<u64>, StoreError> {
@@ -115,7 +121,8 @@ async fn load<'e>(
 
 async fn reload(connection: &mut AnyConnection, tenant_id: &str, id: &str) -> Result<ExecutionRecord, Fault> {
     let row = load(connection, tenant_id, id).await?.ok_or(sqlx::Error::RowNotFound)?;
-    rows::execution(&row).map_err(|error| Fault::Inconsistent(error.to_string()))
+    // Not `Inconsistent`: the operation may have written already.
+    rows::execution(&row).map_err(|error| Fault::Database(sqlx::Error::Decode(error.into())))
 }
 
 struct Create(NewExecution);
@@ -132,8 +139,8 @@ impl Operation for Create {
         let definition_hash = self.keep_definition(connection).await?;
         sqlx::query(
             "INSERT INTO executions (id, tenant_id, kind, user_id, status, started_at, updated_at, deadline_at, \
-             cancel_window_open, effect_scope, definition_hash, input, request, progress, version, journal_len, \
-             history_len) VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8, $9, $10, $11, $12, $13, 1, 0, 0)",
+             cancel_window_open, pivot_begun, effect_scope, definition_hash, input, request, progress, version, \
+             journal_len, history_len) VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, 0, 0)",
         )
         .bind(&new.id)
         .bind(&new.tenant_id)
@@ -142,7 +149,8 @@ impl Operation for Create {
         .bind(Status::Running.as_str())
         .bind(micros(new.started_at))
         .bind(new.deadline_at.map(micros))
-        .bind(i64::from(!new.closes_cancel_window))
+        .bind(i64::from(!new.begins_pivot))
+        .bind(i64::from(new.begins_pivot))
         .bind(&new.effect_scope)
         .bind(definition_hash)
         .bind(new.input.to_string())
@@ -236,6 +244,7 @@ struct SetControl {
     tenant_id: String,
     id: String,
     flag: ControlFlag,
+    now: Timestamp,
 }
 
 #[async_trait]
@@ -243,16 +252,24 @@ impl Operation for SetControl {
     type Output = bool;
 
     async fn apply(&self, connection: &mut AnyConnection) -> Result<bool, Fault> {
-        let changed = sqlx::query(
-            "UPDATE executions SET paused = $3, version = version + 1 \
-             WHERE id = $1 AND tenant_id = $2 AND ended_at IS NULL",
-        )
-        .bind(&self.id)
-        .bind(&self.tenant_id)
-        .bind(i64::from(self.flag == ControlFlag::Pause))
-        .execute(connection)
-        .await?
-        .rows_affected();
+        let update = match self.flag {
+            ControlFlag::Pause => {
+                "UPDATE executions SET paused_at = COALESCE(paused_at, $3), status = 'Paused', updated_at = $3, \
+                 version = version + 1 WHERE id = $1 AND tenant_id = $2 AND ended_at IS NULL AND pivot_begun = 0"
+            }
+            ControlFlag::Resume => {
+                "UPDATE executions SET deadline_at = deadline_at + ($3 - COALESCE(paused_at, $3)), paused_at = NULL, \
+                 status = 'Running', updated_at = $3, version = version + 1 \
+                 WHERE id = $1 AND tenant_id = $2 AND ended_at IS NULL"
+            }
+        };
+        let changed = sqlx::query(update)
+            .bind(&self.id)
+            .bind(&self.tenant_id)
+            .bind(micros(self.now))
+            .execute(connection)
+            .await?
+            .rows_affected();
         Ok(changed > 0)
     }
 }

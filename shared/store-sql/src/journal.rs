@@ -16,7 +16,7 @@ use crate::{SqlStore, unavailable};
 #[async_trait]
 impl Journal for SqlStore {
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StoreError> {
-        self.writer.write(Turn(commit)).await
+        self.writer.write(CommitTurn(commit)).await
     }
 
     async fn open_executions(&self) -> Result<Vec<OpenExecution>, StoreError> {
@@ -33,7 +33,7 @@ impl Journal for SqlStore {
 
     async fn load(&self, tenant_id: &str, id: &str) -> Result<Option<JournalledExecution>, StoreError> {
         let row = sqlx::query(
-            "SELECT e.kind AS kind, e.started_at AS started_at, d.text AS definition, e.input AS input, \
+            "SELECT e.kind AS kind, d.text AS definition, e.input AS input, \
              e.request AS request, e.effect_scope AS effect_scope, e.progress AS progress, \
              e.journal_len AS journal_len, e.ended_at AS ended_at \
              FROM executions e JOIN definitions d ON d.hash = e.definition_hash WHERE e.id = $1 AND e.tenant_id = $2",
@@ -62,7 +62,6 @@ impl Journal for SqlStore {
             tenant_id: tenant_id.to_owned(),
             id: id.to_owned(),
             kind: rows::kind(&row)?,
-            started_at: rows::timestamp(rows::get(&row, "started_at")?)?,
             definition: rows::get(&row, "definition")?,
             input: rows::json(&row, "input")?,
             request: rows::json(&row, "request")?,
@@ -74,18 +73,25 @@ impl Journal for SqlStore {
     }
 }
 
+/// What may still interrupt an execution, after a turn.
+struct Standing {
+    is_paused: bool,
+    window_open: bool,
+    pivot_begun: bool,
+}
+
 /// One turn of an execution.
-struct Turn(Commit);
+struct CommitTurn(Commit);
 
 #[async_trait]
-impl Operation for Turn {
+impl Operation for CommitTurn {
     type Output = CommitOutcome;
 
     async fn apply(&self, connection: &mut AnyConnection) -> Result<CommitOutcome, Fault> {
         let commit = &self.0;
         let row = sqlx::query(
-            "SELECT ended_at, deadline_at, cancel_requested_at, paused, cancel_window_open, journal_len, \
-             history_len FROM executions WHERE id = $1 AND tenant_id = $2",
+            "SELECT ended_at, deadline_at, cancel_requested_at, paused_at, cancel_window_open, pivot_begun, \
+             journal_len, history_len FROM executions WHERE id = $1 AND tenant_id = $2",
         )
         .bind(&commit.execution_id)
         .bind(&commit.tenant_id)
@@ -102,46 +108,55 @@ impl Operation for Turn {
                 commit.execution_id, commit.expected_records
             )));
         }
-        let window_open = row.try_get::<i64, _>("cancel_window_open")? == 1;
-        if let (Gate::Forward { .. }, true) = (commit.gate, window_open) {
+        let pivot_begun = row.try_get::<i64, _>("pivot_begun")? == 1;
+        let is_paused = row.try_get::<Option<i64>, _>("paused_at")?.is_some();
+        if let (Gate::Forward { .. }, false) = (commit.gate, pivot_begun) {
             let deadline: Option<i64> = row.try_get("deadline_at")?;
             if row.try_get::<Option<i64>, _>("cancel_requested_at")?.is_some() {
                 return Ok(CommitOutcome::Refused(Refusal::Cancelled));
             }
+            if is_paused {
+                return Ok(CommitOutcome::Refused(Refusal::Paused));
+            }
             if deadline.is_some_and(|deadline| deadline < micros(commit.at)) {
                 return Ok(CommitOutcome::Refused(Refusal::TimedOut));
             }
-            if row.try_get::<i64, _>("paused")? == 1 {
-                return Ok(CommitOutcome::Refused(Refusal::Paused));
-            }
         }
-        let closes = matches!(commit.gate, Gate::Compensation | Gate::Forward { closes_cancel_window: true });
-        self.write(connection, journal_len, row.try_get("history_len")?, window_open && !closes).await?;
+        let window_open = row.try_get::<i64, _>("cancel_window_open")? == 1;
+        let begins_pivot = matches!(commit.gate, Gate::Forward { is_pivot: true });
+        let standing = Standing {
+            is_paused,
+            window_open: window_open && !begins_pivot && commit.gate != Gate::Compensation,
+            pivot_begun: pivot_begun || begins_pivot,
+        };
+        self.write(connection, journal_len, row.try_get("history_len")?, standing).await?;
         Ok(CommitOutcome::Committed)
     }
 }
 
-impl Turn {
+impl CommitTurn {
     async fn write(
         &self,
         connection: &mut AnyConnection,
         journal_len: i64,
         history_len: i64,
-        window_open: bool,
+        standing: Standing,
     ) -> Result<(), Fault> {
         let commit = &self.0;
         append_journal(connection, &commit.execution_id, journal_len, &commit.records).await?;
         append_history(connection, &commit.tenant_id, &commit.execution_id, history_len, &commit.history).await?;
         let end = commit.end.as_ref();
+        let open = if standing.is_paused { Status::Paused } else { Status::Running };
         sqlx::query(
-            "UPDATE executions SET updated_at = $2, progress = $3, cancel_window_open = $4, status = $5, \
-             ended_at = $6, result = $7, failure = $8, version = version + 1 WHERE id = $1",
+            "UPDATE executions SET updated_at = $2, progress = $3, cancel_window_open = $4, pivot_begun = $5, \
+             status = $6, ended_at = $7, result = $8, failure = $9, version = version + 1 WHERE id = $1",
         )
         .bind(&commit.execution_id)
         .bind(micros(commit.at))
         .bind(json_text(&commit.progress))
-        .bind(i64::from(window_open && end.is_none()))
-        .bind(end.map_or(Status::Running, |end| end.status).as_str())
+        .bind(i64::from(standing.window_open && end.is_none()))
+        .bind(i64::from(standing.pivot_begun))
+        .bind(end.map_or(open, |end| end.status).as_str())
         .bind(end.map(|_| micros(commit.at)))
         .bind(end.and_then(|end| end.result.as_ref()).map(ToString::to_string))
         .bind(end.and_then(|end| end.failure.as_ref()).map(json_text))

@@ -84,8 +84,7 @@ impl SqlStore {
         async move {
             match failure.wait_for(Option::is_some).await.map(|reason| (*reason).clone()) {
                 Ok(Some(reason)) => reason,
-                // The store is gone, and with it what could fail.
-                _ => std::future::pending().await,
+                _ => "the writer has stopped".to_owned(),
             }
         }
     }

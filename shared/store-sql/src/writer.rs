@@ -36,7 +36,7 @@ pub(crate) trait Operation: Send + Sync + 'static {
 /// A handle to the writer task.
 #[derive(Clone)]
 pub(crate) struct Writer {
-    queue: mpsc::UnboundedSender<Box<dyn Turn>>,
+    queue: mpsc::UnboundedSender<Box<dyn Write>>,
     failure: FailureWatch,
 }
 
@@ -55,15 +55,16 @@ impl Writer {
     /// Queues the operation and waits until it is durable.
     pub(crate) async fn write<O: Operation>(&self, operation: O) -> Result<O::Output, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let stopped = || StoreError::Unavailable("the store has stopped".to_owned());
         self.queue.send(Box::new(Queued { operation, outcome: None, reply })).map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())?
+        answer.await.map_err(|_| StoreError::InDoubt("the writer has stopped".to_owned()))?
     }
 
     /// Whether writes are still accepted.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         match &*self.failure.borrow() {
             Some(reason) => Err(StoreError::Unavailable(reason.clone())),
+            // Its task is gone without a word: it panicked.
+            None if self.queue.is_closed() => Err(stopped()),
             None => Ok(()),
         }
     }
@@ -77,14 +78,14 @@ struct Queued<O: Operation> {
 
 /// An operation whose output type is forgotten.
 #[async_trait]
-trait Turn: Send {
+trait Write: Send {
     async fn apply(&mut self, connection: &mut AnyConnection) -> Result<(), sqlx::Error>;
     fn acknowledge(self: Box<Self>);
     fn refuse(self: Box<Self>, reason: StoreError);
 }
 
 #[async_trait]
-impl<O: Operation> Turn for Queued<O> {
+impl<O: Operation> Write for Queued<O> {
     async fn apply(&mut self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
         self.outcome = Some(match self.operation.apply(connection).await {
             Ok(output) => Ok(output),
@@ -108,33 +109,65 @@ impl<O: Operation> Turn for Queued<O> {
 
 async fn run(
     mut connection: AnyConnection,
-    mut queue: mpsc::UnboundedReceiver<Box<dyn Turn>>,
+    mut queue: mpsc::UnboundedReceiver<Box<dyn Write>>,
     failed: watch::Sender<Option<String>>,
 ) {
     let mut group = Vec::new();
     while queue.recv_many(&mut group, MAX_GROUP).await > 0 {
-        let outcome = commit(&mut connection, &mut group).await;
-        if let Err(error) = &outcome {
-            let reason = format!("writing failed: {error}; restart the service once the cause is gone");
-            tracing::error!(error = %error, "the store stops acknowledging");
-            failed.send_replace(Some(reason.clone()));
-            for turn in group.drain(..) {
-                turn.refuse(StoreError::Unavailable(reason.clone()));
-            }
-            while let Some(turn) = queue.recv().await {
-                turn.refuse(StoreError::Unavailable(reason.clone()));
-            }
-            return;
+        let Err(failure) = commit(&mut connection, &mut group).await else {
+            group.drain(..).for_each(Write::acknowledge);
+            continue;
+        };
+        let reason = format!("writing failed: {}; restart the service once the cause is gone", failure.error);
+        tracing::error!(error = %failure.error, "the store stops acknowledging");
+        failed.send_replace(Some(reason.clone()));
+        for write in group.drain(..) {
+            write.refuse(match failure.in_doubt {
+                true => StoreError::InDoubt(reason.clone()),
+                false => StoreError::Unavailable(reason.clone()),
+            });
         }
-        group.drain(..).for_each(Turn::acknowledge);
+        while let Some(write) = queue.recv().await {
+            write.refuse(StoreError::Unavailable(reason.clone()));
+        }
+        return;
     }
 }
 
-async fn commit(connection: &mut AnyConnection, group: &mut [Box<dyn Turn>]) -> Result<(), sqlx::Error> {
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-    for turn in group {
-        turn.apply(connection).await?;
+/// A transaction that failed.
+struct Failure {
+    error: sqlx::Error,
+    /// Whether it may have reached the disk all the same.
+    in_doubt: bool,
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self { error, in_doubt: false }
     }
-    sqlx::query("COMMIT").execute(&mut *connection).await?;
-    Ok(())
+}
+
+async fn commit(connection: &mut AnyConnection, group: &mut [Box<dyn Write>]) -> Result<(), Failure> {
+    while let Err(error) = sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await {
+        if !is_busy(&error) {
+            return Err(error.into());
+        }
+        // Nothing is lost yet, and each try waits for the busy timeout by itself.
+        tracing::warn!("another program holds the database's write lock");
+    }
+    for write in group {
+        write.apply(connection).await?;
+    }
+    let committed = sqlx::query("COMMIT").execute(&mut *connection).await;
+    committed.map(drop).map_err(|error| Failure { error, in_doubt: true })
+}
+
+/// SQLITE_BUSY in its primary and extended forms: the low byte is 5.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
+}
+
+fn stopped() -> StoreError {
+    StoreError::Unavailable("the store has stopped".to_owned())
 }

@@ -22,6 +22,8 @@ pub async fn run<S: Executions + History + Journal>(open: impl AsyncFn() -> S) {
     lists_are_ordered_filtered_and_paged(&open().await).await;
     the_journal_counts(&open().await).await;
     gates_let_through_and_refuse(&open().await).await;
+    a_tolerated_failure_interrupts_nothing_but_new_cancels(&open().await).await;
+    a_pause_stops_the_deadline(&open().await).await;
     a_cancel_has_one_answer(&open().await).await;
     an_end_is_final(&open().await).await;
     histories_grow_and_are_the_tenants_own(&open().await).await;
@@ -55,7 +57,7 @@ fn new(id: &str) -> NewExecution {
         progress: progress("First"),
         history: vec![event(EventType::WorkflowExecutionStarted, 0)],
         journal: vec![JournalRecord(json!("start"))],
-        closes_cancel_window: false,
+        begins_pivot: false,
     }
 }
 
@@ -79,8 +81,8 @@ fn turn(id: &str, expected_records: u64, gate: Gate) -> Commit {
     }
 }
 
-const FORWARD: Gate = Gate::Forward { closes_cancel_window: false };
-const LAST: Gate = Gate::Forward { closes_cancel_window: true };
+const FORWARD: Gate = Gate::Forward { is_pivot: false };
+const PIVOT: Gate = Gate::Forward { is_pivot: true };
 
 async fn create<S: Executions>(store: &S, id: &str) {
     assert!(matches!(ok(store.create(new(id)).await), Created::New(_)), "a fresh id is new");
@@ -162,13 +164,13 @@ async fn the_journal_counts<S: Executions + Journal>(store: &S) {
 
 async fn gates_let_through_and_refuse<S: Executions + Journal>(store: &S) {
     create(store, "paused").await;
-    assert!(ok(store.set_control(TENANT, "paused", ControlFlag::Pause).await));
+    assert!(ok(store.set_control(TENANT, "paused", ControlFlag::Pause, at(5)).await));
     let refused = |refusal| CommitOutcome::Refused(refusal);
     assert_eq!(ok(store.commit(turn("paused", 1, FORWARD)).await), refused(Refusal::Paused));
     assert_eq!(ok(store.load(TENANT, "paused").await).expect("it is there").records.len(), 1, "nothing was written");
-    assert!(ok(store.set_control(TENANT, "paused", ControlFlag::Resume).await));
+    assert!(ok(store.set_control(TENANT, "paused", ControlFlag::Resume, at(5)).await));
     assert_eq!(ok(store.commit(turn("paused", 1, FORWARD)).await), CommitOutcome::Committed);
-    assert!(!ok(store.set_control("tenant-b", "paused", ControlFlag::Pause).await), "a foreign execution");
+    assert!(!ok(store.set_control("tenant-b", "paused", ControlFlag::Pause, at(5)).await), "a foreign execution");
 
     create(store, "late").await;
     let late = Commit { at: at(2_000), ..turn("late", 1, FORWARD) };
@@ -176,15 +178,59 @@ async fn gates_let_through_and_refuse<S: Executions + Journal>(store: &S) {
 
     create(store, "cancelled").await;
     ok(store.request_cancel(TENANT, "cancelled", at(1)).await);
-    assert_eq!(ok(store.commit(turn("cancelled", 1, LAST)).await), refused(Refusal::Cancelled));
+    assert_eq!(ok(store.commit(turn("cancelled", 1, PIVOT)).await), refused(Refusal::Cancelled));
     assert_eq!(ok(store.commit(turn("cancelled", 1, Gate::Open)).await), CommitOutcome::Committed, "no step begins");
     assert_eq!(ok(store.commit(turn("cancelled", 2, Gate::Compensation)).await), CommitOutcome::Committed);
 
     create(store, "past-the-pivot").await;
-    assert_eq!(ok(store.commit(turn("past-the-pivot", 1, LAST)).await), CommitOutcome::Committed);
-    ok(store.set_control(TENANT, "past-the-pivot", ControlFlag::Pause).await);
+    assert_eq!(ok(store.commit(turn("past-the-pivot", 1, PIVOT)).await), CommitOutcome::Committed);
+    assert!(!ok(store.set_control(TENANT, "past-the-pivot", ControlFlag::Pause, at(5)).await), "nothing to hold");
     let late = Commit { at: at(2_000), ..turn("past-the-pivot", 2, FORWARD) };
     assert_eq!(ok(store.commit(late).await), CommitOutcome::Committed, "nothing interrupts any more");
+}
+
+/// A forward step may follow an undoing. What was asked before the undoing began still holds it.
+async fn a_tolerated_failure_interrupts_nothing_but_new_cancels<S: Executions + Journal>(store: &S) {
+    create(store, "cancelled").await;
+    ok(store.request_cancel(TENANT, "cancelled", at(1)).await);
+    ok(store.commit(turn("cancelled", 1, Gate::Compensation)).await);
+    let refused = |refusal| CommitOutcome::Refused(refusal);
+    assert_eq!(ok(store.commit(turn("cancelled", 2, PIVOT)).await), refused(Refusal::Cancelled));
+
+    create(store, "late").await;
+    ok(store.commit(turn("late", 1, Gate::Compensation)).await);
+    let late = Commit { at: at(2_000), ..turn("late", 2, PIVOT) };
+    assert_eq!(ok(store.commit(late).await), refused(Refusal::TimedOut));
+
+    create(store, "paused").await;
+    ok(store.commit(turn("paused", 1, Gate::Compensation)).await);
+    assert!(ok(store.set_control(TENANT, "paused", ControlFlag::Pause, at(5)).await));
+    assert_eq!(ok(store.commit(turn("paused", 2, PIVOT)).await), refused(Refusal::Paused));
+    assert!(ok(store.set_control(TENANT, "paused", ControlFlag::Resume, at(6)).await));
+    assert!(matches!(ok(store.request_cancel(TENANT, "paused", at(7)).await), CancelOutcome::Refused(_)));
+    assert_eq!(ok(store.commit(turn("paused", 2, PIVOT)).await), CommitOutcome::Committed);
+}
+
+async fn a_pause_stops_the_deadline<S: Executions + Journal>(store: &S) {
+    create(store, "e-1").await;
+    let status = async || ok(store.get(TENANT, "e-1").await).expect("it is there").status;
+    assert!(ok(store.set_control(TENANT, "e-1", ControlFlag::Pause, at(900)).await));
+    assert_eq!(status().await, Status::Paused);
+    assert!(ok(store.set_control(TENANT, "e-1", ControlFlag::Pause, at(950)).await), "held since 900 all the same");
+    let at_second = |second| Commit { at: at(second), ..turn("e-1", 1, FORWARD) };
+    let refused = |refusal| CommitOutcome::Refused(refusal);
+    assert_eq!(ok(store.commit(at_second(2_000)).await), refused(Refusal::Paused), "its deadline was at 1000");
+    assert_eq!(
+        ok(store.commit(Commit { at: at(2_000), ..turn("e-1", 1, Gate::Open) }).await),
+        CommitOutcome::Committed
+    );
+    assert_eq!(status().await, Status::Paused, "what goes on meanwhile does not release it");
+    assert!(ok(store.set_control(TENANT, "e-1", ControlFlag::Resume, at(3_000)).await));
+    assert_eq!(status().await, Status::Running);
+    let late = Commit { expected_records: 2, ..at_second(3_101) };
+    assert_eq!(ok(store.commit(late).await), refused(Refusal::TimedOut), "100 seconds were left");
+    let in_time = Commit { expected_records: 2, ..at_second(3_100) };
+    assert_eq!(ok(store.commit(in_time).await), CommitOutcome::Committed);
 }
 
 async fn a_cancel_has_one_answer<S: Executions + Journal>(store: &S) {
@@ -201,7 +247,7 @@ async fn a_cancel_has_one_answer<S: Executions + Journal>(store: &S) {
     ok(store.commit(turn("e-2", 1, Gate::Compensation)).await);
     let too_late = ok(store.request_cancel(TENANT, "e-2", at(1)).await);
     assert!(matches!(too_late, CancelOutcome::Refused(_)), "compensation is not interrupted");
-    let closed = NewExecution { closes_cancel_window: true, ..new("e-3") };
+    let closed = NewExecution { begins_pivot: true, ..new("e-3") };
     ok(store.create(closed).await);
     let too_late = ok(store.request_cancel(TENANT, "e-3", at(1)).await);
     assert!(matches!(too_late, CancelOutcome::Refused(_)), "its first step is not interrupted");
@@ -220,7 +266,7 @@ async fn an_end_is_final<S: Executions + Journal>(store: &S) {
     let again = store.commit(Commit { end: Some(end), ..turn("good", 2, Gate::Open) }).await;
     assert!(matches!(again, Err(StoreError::Inconsistent(_))), "an ended execution has no further turns");
     assert!(matches!(ok(store.request_cancel(TENANT, "good", at(11)).await), CancelOutcome::Refused(_)));
-    assert!(!ok(store.set_control(TENANT, "good", ControlFlag::Pause).await));
+    assert!(!ok(store.set_control(TENANT, "good", ControlFlag::Pause, at(5)).await));
     assert_eq!(ok(store.mean_duration_ms(KIND).await), Some(10_000));
     assert_eq!(ok(store.open_executions().await), []);
     assert!(ok(store.load(TENANT, "good").await).expect("it is there").has_ended);

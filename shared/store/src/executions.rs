@@ -94,8 +94,8 @@ pub struct NewExecution {
     pub history: Vec<NewEvent>,
     /// What the engine wants to find in its journal; empty for engines that keep their own.
     pub journal: Vec<JournalRecord>,
-    /// Whether the first step is one that nothing may interrupt.
-    pub closes_cancel_window: bool,
+    /// Whether the first step is the pivot or the last one, see [`Gate::Forward`](crate::Gate).
+    pub begins_pivot: bool,
 }
 
 /// What became of a start.
@@ -172,8 +172,15 @@ pub trait Executions: Send + Sync {
     /// Asks an execution to stop and undo.
     async fn request_cancel(&self, tenant_id: &str, id: &str, now: Timestamp) -> Result<CancelOutcome, StoreError>;
 
-    /// Holds or releases an execution; false if it is not open.
-    async fn set_control(&self, tenant_id: &str, id: &str, flag: ControlFlag) -> Result<bool, StoreError>;
+    /// Holds or releases an execution; false if there is nothing to hold: it is not open, or past its pivot. While it
+    /// is held its deadline stands still.
+    async fn set_control(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        flag: ControlFlag,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
 
     /// Mean duration of completed executions of this kind, in milliseconds; none before the first.
     async fn mean_duration_ms(&self, kind: WorkflowKind) -> Result<Option<u64>, StoreError>;

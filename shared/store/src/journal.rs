@@ -17,13 +17,14 @@ pub struct JournalRecord(pub Value);
 pub enum Gate {
     /// None: the commit begins no step.
     Open,
-    /// It begins a forward step: refused when the execution is cancelled, paused or past its deadline, unless it
-    /// has begun something that nothing may interrupt.
+    /// It begins a forward step: refused when the execution is cancelled, paused or past its deadline. Once a pivot
+    /// has begun, nothing refuses any more.
     Forward {
-        /// Whether this step is such a thing (a pivot, or the last step).
-        closes_cancel_window: bool,
+        /// Whether this step is the pivot or the last step. From its begin on no cancel is accepted.
+        is_pivot: bool,
     },
-    /// It begins undoing: nothing may interrupt from here on.
+    /// It begins undoing: never refused, and from its begin on no cancel is accepted. Forward steps may follow where
+    /// a failure is tolerated; a cancel accepted before, a pause and the deadline still hold them.
     Compensation,
 }
 
@@ -99,8 +100,6 @@ pub struct JournalledExecution {
     pub id: String,
     /// Which workflow.
     pub kind: WorkflowKind,
-    /// When it was accepted.
-    pub started_at: Timestamp,
     /// The state machine that it is pinned to.
     pub definition: String,
     /// The execution's input.
@@ -123,7 +122,7 @@ pub trait Journal: Send + Sync {
     /// Writes one turn, whole or not at all.
     ///
     /// # Errors
-    /// After `Unavailable` it is unknown whether the commit took place: the caller must not go on from memory.
+    /// After `InDoubt` the caller must not go on from memory.
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StoreError>;
 
     /// The executions of this engine that have not ended, oldest first.

@@ -24,9 +24,12 @@ pub use recorder::{Begin, StepOutcome, StepRecorder, StepRef};
 /// Why a store did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// The store cannot be written or read now; nothing of the operation happened as far as can be known.
+    /// The store cannot be written or read now; nothing of the operation happened.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// The write may have taken place or not: whoever asked must read, or repeat what can be repeated.
+    #[error("it is not known whether the write took place: {0}")]
+    InDoubt(String),
     /// What is stored contradicts what the caller knows; a fault in this program or in the files.
     #[error("the store is inconsistent: {0}")]
     Inconsistent(String),

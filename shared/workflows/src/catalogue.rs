@@ -68,7 +68,7 @@ impl Workflow {
     }
 
     /// Whether nothing may interrupt from this step's begin on: it is a pivot, or the last.
-    pub fn closes_cancel_window(&self, state: &str) -> bool {
+    pub fn is_pivot_or_last(&self, state: &str) -> bool {
         self.steps.last().is_some_and(|last| last.state == state)
             || self.steps.iter().any(|step| step.is_pivot && step.state == state)
     }

@@ -1,0 +1,29 @@
+//! State machines in memory.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use engine::EngineError;
+
+/// Distinct state machines kept at once; there are as many as workflows and policies, unless files keep changing.
+const MAX_KEPT: usize = 64;
+
+/// State machines by their text, compiled once for all executions.
+#[derive(Default)]
+pub(crate) struct Definitions(Mutex<HashMap<String, Arc<asl::Definition>>>);
+
+impl Definitions {
+    pub(crate) fn load(&self, text: &str) -> Result<Arc<asl::Definition>, EngineError> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(definition) = kept.get(text) {
+            return Ok(Arc::clone(definition));
+        }
+        let definition = asl::Definition::load(text).map_err(|error| EngineError::Definition(error.to_string()))?;
+        let definition = Arc::new(definition);
+        if kept.len() == MAX_KEPT {
+            kept.clear();
+        }
+        kept.insert(text.to_owned(), Arc::clone(&definition));
+        Ok(definition)
+    }
+}
