@@ -37,7 +37,8 @@ impl RetryPolicy {
             return definition.to_owned();
         };
         for state in machine["States"].as_object_mut().into_iter().flat_map(|states| states.values_mut()) {
-            for retrier in state["Retry"].as_array_mut().into_iter().flatten() {
+            // `get_mut`, as indexing would give every state without retriers an empty one.
+            for retrier in state.get_mut("Retry").and_then(Value::as_array_mut).into_iter().flatten() {
                 let errors = retrier["ErrorEquals"].as_array();
                 if errors.is_some_and(|errors| errors.iter().any(|error| error == "ServiceUnavailable")) {
                     retrier["IntervalSeconds"] = self.initial_interval_seconds.into();
@@ -68,6 +69,7 @@ mod tests {
         };
         assert_eq!((attempts(&plain, 2), attempts(&changed, 2)), (2.into(), 4.into()));
         assert_eq!((attempts(&plain, 1), attempts(&changed, 1)), (6.into(), 6.into()));
+        assert_eq!(changed["States"]["OnboardingFailed"], plain["States"]["OnboardingFailed"]);
         assert_eq!(plain["States"]["UndoCreateUserAccount"], changed["States"]["UndoCreateUserAccount"]);
     }
 }
