@@ -12,36 +12,42 @@ use serde_json::{Map, Value, json};
 use store::Journal;
 
 use crate::invariants;
-use crate::world::{Script, TENANT, World, full_request, run};
+use crate::world::{Script, Site, TENANT, World, full_request, run};
 
 /// One case.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Case {
+pub(crate) struct Case {
     /// What it shows.
     #[expect(dead_code, reason = "for people")]
     about: String,
     /// Fields of the request that differ from one that asks for everything.
     #[serde(default)]
-    request: Map<String, Value>,
+    pub(crate) request: Map<String, Value>,
     /// Settings by their environment names, without the prefix.
     #[serde(default)]
-    settings: BTreeMap<String, String>,
+    pub(crate) settings: BTreeMap<String, String>,
     /// Faults by service.
     #[serde(default)]
-    faults: BTreeMap<String, Vec<FaultRule>>,
+    pub(crate) faults: BTreeMap<String, Vec<FaultRule>>,
     #[serde(flatten)]
-    script: Script,
+    pub(crate) script: Script,
     /// What came out.
     #[serde(default)]
-    expected: Value,
+    pub(crate) expected: Value,
 }
 
 fn directory(workflow: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cases").join(workflow)
 }
 
-fn files(workflow: &str) -> Vec<PathBuf> {
+/// The case in a file.
+pub(crate) fn read(file: &Path) -> Case {
+    let text = std::fs::read_to_string(file).unwrap();
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+pub(crate) fn files(workflow: &str) -> Vec<PathBuf> {
     let mut files: Vec<_> =
         std::fs::read_dir(directory(workflow)).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
@@ -53,34 +59,40 @@ fn play(case: &Case) -> (Value, Vec<asl::Edge>) {
     run(async {
         let settings: Vec<_> = case.settings.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
         let world = World::with(case.script.clone(), &settings).await;
-        let before = world.snapshot().await;
-        world.faults(&case.faults);
-        let mut request = full_request();
-        for (name, value) in &case.request {
-            request[name] = value.clone();
-        }
-        let id = world.start(&request).await;
-        world.until_ended(&id).await;
-        world.faults(&BTreeMap::new());
-        let status = invariants::check(&world, &id, &before).await.unwrap_or_else(|violation| panic!("{violation}"));
+        let (id, request, outcome) = play_on(&world, case).await.unwrap_or_else(|violation| panic!("{violation}"));
         nothing_personal(&world, &id, &request).await;
-        let history: Vec<String> = world.history(&id).await.events.iter().map(|event| line(&event.event)).collect();
-        let ledger: Vec<String> = world
-            .ledger()
-            .await
-            .iter()
-            .map(|entry| format!("{} {} {} {:?}", entry.service, entry.method, entry.route, entry.outcome))
-            .collect();
-        let outcome = json!({
-            "status": status.status,
-            "error": status.error,
-            "result": status.result.map(nameless),
-            "failure": status.failure,
-            "history": history,
-            "ledger": ledger,
-        });
         (outcome, world.edges(&id).await)
     })
+}
+
+/// Runs a case on any site: the execution, its request, what came out.
+pub(crate) async fn play_on(site: &Site, case: &Case) -> Result<(String, Value, Value), String> {
+    let before = site.snapshot().await;
+    site.faults(&case.faults);
+    let mut request = full_request();
+    for (name, value) in &case.request {
+        request[name] = value.clone();
+    }
+    let id = site.start(&request).await;
+    site.until_ended(&id).await;
+    site.faults(&BTreeMap::new());
+    let status = invariants::check(site, &id, &before).await?;
+    let history: Vec<String> = site.history(&id).await.events.iter().map(|event| line(&event.event)).collect();
+    let ledger: Vec<String> = site
+        .ledger()
+        .await
+        .iter()
+        .map(|entry| format!("{} {} {} {:?}", entry.service, entry.method, entry.route, entry.outcome))
+        .collect();
+    let outcome = json!({
+        "status": status.status,
+        "error": status.error,
+        "result": status.result.map(nameless),
+        "failure": status.failure,
+        "history": history,
+        "ledger": ledger,
+    });
+    Ok((id, request, outcome))
 }
 
 /// The request is stored as the request, and nowhere else: not in the engine's journal, not in the history, not in the
@@ -134,15 +146,14 @@ fn every_case_comes_out_as_expected_and_together_they_take_every_edge() {
     let mut wrong = Vec::new();
     let files = files("user-onboarding");
     for file in &files {
-        let text = std::fs::read_to_string(file).unwrap();
-        let case: Case = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let case = read(file);
         let (outcome, edges) = play(&case);
         taken.extend(edges);
         if case.expected == outcome {
             continue;
         }
         if update {
-            let mut whole: Value = serde_json::from_str(&text).unwrap();
+            let mut whole: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
             whole["expected"] = outcome;
             std::fs::write(file, format!("{whole:#}\n")).unwrap();
         } else {

@@ -8,7 +8,7 @@ use contracts::responses::StatusResponse;
 use reference_services::{LedgerEntry, Outcome};
 use serde_json::Value;
 
-use crate::world::{TENANT, World};
+use crate::world::{Site, TENANT};
 
 /// Forward steps with an effect that can be undone, and the service that has it.
 pub(crate) const UNDOABLE: [(&str, &str); 5] = [
@@ -20,10 +20,10 @@ pub(crate) const UNDOABLE: [(&str, &str); 5] = [
 ];
 
 /// Checks one execution, alone in its world, against the services' data from before it.
-pub(crate) async fn check(world: &World, id: &str, before: &Value) -> Result<StatusResponse, String> {
+pub(crate) async fn check(world: &Site, id: &str, before: &Value) -> Result<StatusResponse, String> {
     let status = world.status(id).await;
     // Late deliveries and the like have their time.
-    clock::sleep(&*world.clock, std::time::Duration::from_secs(3_600)).await;
+    clock::sleep(&*world.clock, world.settling_time).await;
     let again = world.status(id).await;
     if status != again {
         return Err(format!("I3: {} became {}", status.status, again.status));
@@ -50,7 +50,7 @@ pub(crate) fn one_effect(ledger: &[LedgerEntry]) -> Result<(), String> {
 }
 
 /// I3: exactly one terminal event, the last one, and it agrees with the status.
-async fn ends_once(world: &World, id: &str, status: &StatusResponse) -> Result<(), String> {
+async fn ends_once(world: &Site, id: &str, status: &StatusResponse) -> Result<(), String> {
     let events = world.history(id).await.events;
     let terminal: Vec<&str> = events
         .iter()
@@ -73,7 +73,7 @@ async fn ends_once(world: &World, id: &str, status: &StatusResponse) -> Result<(
 }
 
 /// I4: no Completed without effect, no effect without Scheduled.
-async fn history_is_true(world: &World, id: &str, ledger: &[LedgerEntry]) -> Result<(), String> {
+async fn history_is_true(world: &Site, id: &str, ledger: &[LedgerEntry]) -> Result<(), String> {
     let events = world.history(id).await.events;
     let with = |event_type: &str, step: &str| {
         events.iter().find(|event| event.event.event_type == event_type && event.event.details["activity_id"] == step)
@@ -115,7 +115,7 @@ fn no_residue(status: &StatusResponse, before: &Value, after: &Value) -> Result<
 }
 
 /// I11: attempts per step, over all layers.
-async fn attempts_are_bounded(world: &World, id: &str) -> Result<(), String> {
+async fn attempts_are_bounded(world: &Site, id: &str) -> Result<(), String> {
     const FORWARD: u32 = 3;
     const UNDO: u32 = 9;
     // Undone when its failure is tolerated, and once more when the execution is cancelled or late after that.

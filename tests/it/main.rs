@@ -11,6 +11,7 @@ mod disk;
 mod engines;
 mod fault_matrix;
 mod idempotency;
+mod in_process;
 mod invariants;
 mod process;
 mod tidy;

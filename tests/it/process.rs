@@ -41,7 +41,10 @@ impl Site {
         }
         let port = free_port().await;
         environment.push(("WORKFLOW__SERVER__PORT", port.to_string()));
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        // A connection of its own for each request, and no wait without end: what the client pools belongs to servers
+        // that are killed all the time.
+        let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0);
+        let http = client.timeout(Duration::from_secs(20)).build().unwrap();
         let directory = tempfile::tempdir().unwrap();
         Self { services, http, environment, port, binary: binary().await, directory }
     }

@@ -21,10 +21,13 @@ fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("store", &["contracts", "workflows"]),
         ("engine", &["clock", "contracts", "store", "workflows"]),
         ("store-sql", &["contracts", "store"]),
+        ("store-aws", &["clock", "contracts", "store", "workflows"]),
         ("downstream", &["clock", "contracts"]),
         ("engine-embedded", &["asl", "clock", "contracts", "engine", "store", "workflows"]),
+        ("engine-stepfunctions", &["clock", "contracts", "engine", "store", "workflows"]),
         ("activities", &["clock", "contracts", "downstream", "engine", "store"]),
         ("api", &["clock", "contracts", "engine", "store", "workflows"]),
+        ("lambda-glue", &["api", "contracts", "downstream", "workflows"]),
         ("reference-services", &["clock"]),
     ])
 }

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use clock::{SharedClock, VirtualClock};
 use contracts::responses::{CancelResponse, HistoryResponse, StartResponse, StatusResponse};
 use contracts::{ActivityError, Cause};
-use downstream::{InProcess, Transport, TransportFault};
+use downstream::{Transport, TransportFault};
 use engine::{ActivityCall, ActivityRunner};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -22,16 +23,42 @@ use store_sql::{Durability, SqlStore};
 use tower::ServiceExt as _;
 use workflow_service::{App, Settings, Surroundings};
 
+use crate::in_process::InProcess;
+
 pub(crate) const TENANT: &str = "tenant-123";
 
-/// Everything, and a directory that goes with it.
+/// Everything on the embedded engine, and a directory that goes with it.
 pub(crate) struct World {
     pub(crate) app: App,
+    site: Site,
+    _directory: tempfile::TempDir,
+}
+
+impl std::ops::Deref for World {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
+    }
+}
+
+/// A deployment as its users see it, on whatever engine: the API, and the services that it works on.
+pub(crate) struct Site {
+    pub(crate) door: Door,
     pub(crate) services: Services,
     pub(crate) clock: SharedClock,
-    /// Calls that reached the way to a service, by method and path.
+    /// Calls that reached the way to a service, by method and path; empty where nobody counts them.
     pub(crate) calls: Arc<Mutex<BTreeMap<String, u32>>>,
-    _directory: tempfile::TempDir,
+    /// After this, nothing that was late is still to come.
+    pub(crate) settling_time: Duration,
+}
+
+/// The way to the API.
+pub(crate) enum Door {
+    /// In this process.
+    Router(Router),
+    /// Over the network, at this base URL.
+    Http(reqwest::Client, String),
 }
 
 /// What a test does to an execution from inside.
@@ -191,15 +218,36 @@ impl World {
         };
         let app = App::open(&settings, surroundings).await.unwrap();
         *store.lock().unwrap() = Some(app.store.clone());
-        Self { app, services, clock, calls, _directory: directory }
+        let door = Door::Router(app.router.clone());
+        let site = Site { door, services, clock, calls, settling_time: Duration::from_secs(3_600) };
+        Self { app, site, _directory: directory }
     }
 
+    /// The edges of the state machine that an execution took.
+    pub(crate) async fn edges(&self, id: &str) -> Vec<asl::Edge> {
+        let stored = self.app.store.load(TENANT, id).await.unwrap().unwrap();
+        engine_embedded::edges_taken(stored).unwrap()
+    }
+}
+
+impl Site {
     /// Any request to the API.
     pub(crate) async fn call(&self, request: Request<Body>) -> (StatusCode, http::HeaderMap, Value) {
-        let (parts, body) = self.app.router.clone().oneshot(request).await.unwrap().into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
+        let (status, headers, bytes) = match &self.door {
+            Door::Router(router) => {
+                let (parts, body) = router.clone().oneshot(request).await.unwrap().into_parts();
+                (parts.status, parts.headers, body.collect().await.unwrap().to_bytes())
+            }
+            Door::Http(client, base) => {
+                let (parts, body) = request.into_parts();
+                let body = body.collect().await.unwrap().to_bytes();
+                let call = client.request(parts.method, format!("{base}{}", parts.uri)).headers(parts.headers);
+                let answer = call.body(body).send().await.unwrap();
+                (answer.status(), answer.headers().clone(), answer.bytes().await.unwrap())
+            }
+        };
         let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
-        (parts.status, parts.headers, body)
+        (status, headers, body)
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> (StatusCode, Value) {
@@ -277,12 +325,6 @@ impl World {
         for kind in ServiceKind::ALL {
             self.services.set_faults(kind, faults.get(kind.name()).cloned().unwrap_or_default());
         }
-    }
-
-    /// The edges of the state machine that an execution took.
-    pub(crate) async fn edges(&self, id: &str) -> Vec<asl::Edge> {
-        let stored = self.app.store.load(TENANT, id).await.unwrap().unwrap();
-        engine_embedded::edges_taken(stored).unwrap()
     }
 }
 

@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use activities::Activities;
 use anyhow::Context as _;
-use api::{Api, ServicesCheck};
+use api::{Api, Check, Readiness, Starting};
 use async_trait::async_trait;
 use axum::Router;
 use clock::{SharedClock, SystemClock, Timestamp};
 use contracts::WorkflowKind;
-use downstream::{Downstream, HttpTransport, Service, Transport};
+use downstream::{Downstream, HttpTransport, Transport};
 use engine::ActivityRunner;
 use engine_embedded::{DirectoryLock, EmbeddedEngine};
-use futures::future::join_all;
 use store_sql::{Durability, SqlStore};
 use tokio::sync::Mutex;
 use workflows::RetryPolicy;
@@ -47,7 +46,7 @@ impl Surroundings {
     pub fn real() -> anyhow::Result<Self> {
         Ok(Self {
             clock: Arc::new(SystemClock),
-            transport: Arc::new(HttpTransport::new()?),
+            transport: Arc::new(HttpTransport::default()),
             durability: Durability::Full,
             around_activities: None,
         })
@@ -82,20 +81,26 @@ impl App {
             Some(around) => around(activities),
             None => activities,
         };
-        let engine = EmbeddedEngine::new(Arc::new(store.clone()), runner, Arc::clone(&clock), settings.limits);
+        let policy = settings.retry_policy;
+        let definition_of = move |kind| workflows::workflow(kind).map(|workflow| workflow.definition(&policy));
+        let journal = Arc::new(store.clone());
+        let engine = EmbeddedEngine::new(journal, runner, Arc::clone(&clock), settings.limits, Arc::new(definition_of));
+        let services = Health { downstream, clock: Arc::clone(&clock), last: Mutex::default() };
         let api = Api {
             executions: Arc::new(store.clone()),
             history: Arc::new(store.clone()),
-            orchestrator: Arc::new(engine.clone()),
-            services: Arc::new(Health { downstream, clock: Arc::clone(&clock), last: Mutex::default() }),
             clock,
             access: settings.access.clone(),
-            retry_policy: settings.retry_policy,
-            default_timeout: settings.default_timeout,
             request_timeout: settings.request_timeout,
         };
+        let starting = Starting {
+            api: api.clone(),
+            orchestrator: Arc::new(engine.clone()),
+            default_timeout: settings.default_timeout,
+        };
+        let readiness = Readiness { api, engine: Arc::new(Progress(engine.clone())), services: Arc::new(services) };
         let recovered = engine.recover().await?;
-        Ok(Self { router: api::router(api), store, engine, recovered, _lock: lock })
+        Ok(Self { router: api::router(starting, readiness), store, engine, recovered, _lock: lock })
     }
 }
 
@@ -121,21 +126,30 @@ struct Health {
     downstream: Downstream,
     clock: SharedClock,
     /// Until when the last answer counts, and what it was.
-    last: Mutex<Option<(Timestamp, bool)>>,
+    last: Mutex<Option<(Timestamp, Result<(), String>)>>,
 }
 
 #[async_trait]
-impl ServicesCheck for Health {
-    async fn are_healthy(&self) -> bool {
+impl Check for Health {
+    async fn check(&self) -> Result<(), String> {
         let mut last = clock::park(&*self.clock, self.last.lock()).await;
-        if let Some((until, healthy)) = *last
-            && self.clock.now() < until
-        {
-            return healthy;
+        match &*last {
+            Some((until, answer)) if self.clock.now() < *until => answer.clone(),
+            _ => {
+                let answer = self.downstream.check().await;
+                *last = Some((clock::after(&*self.clock, HEALTH_COUNTS), answer.clone()));
+                answer
+            }
         }
-        let answers = join_all(Service::ALL.map(|service| self.downstream.is_healthy(service))).await;
-        let healthy = answers.into_iter().all(|healthy| healthy);
-        *last = Some((clock::after(&*self.clock, HEALTH_COUNTS), healthy));
-        healthy
+    }
+}
+
+/// Whether the engine's executions make progress.
+struct Progress(EmbeddedEngine);
+
+#[async_trait]
+impl Check for Progress {
+    async fn check(&self) -> Result<(), String> {
+        self.0.check().map_err(|error| error.to_string())
     }
 }

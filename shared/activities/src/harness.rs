@@ -11,7 +11,7 @@ use contracts::{ActivityError, ErrorName};
 use downstream::{Downstream, effects};
 use engine::{ActivityCall, ActivityRunner};
 use serde_json::{Value, json};
-use store::{Begin, StepOutcome, StepRecorder, StepRef, StoreError};
+use store::{Begin, Finish, Refusal, StepOutcome, StepRecorder, StepRef, StoreError};
 
 use crate::{ALL, Activity, Context};
 
@@ -34,22 +34,33 @@ impl Activities {
         let step = StepRef {
             tenant_id: call.workflow.tenant_id.clone(),
             execution_id: call.workflow.id.clone(),
+            workflow: call.workflow.kind,
             step: call.step.name.clone(),
             kind: call.step.kind,
+            undoes: call.step.undoes.clone(),
+            activity: activity.name.to_owned(),
         };
         let (attempt, request, effect_scope) = match recorder.begin_step(&step).await.map_err(store_failed)? {
             Begin::Proceed { attempt, request, effect_scope } => (attempt, request, effect_scope),
-            Begin::Cancelled => return Err(ActivityError::new(ErrorName::WorkflowCancelled, "cancelled")),
-            Begin::Paused => return Err(ActivityError::new(ErrorName::WorkflowPaused, "paused")),
-            Begin::TimedOut => {
-                return Err(ActivityError::new(ErrorName::WorkflowTimedOut, "the deadline has passed"));
+            Begin::Cancelled => {
+                return Err(ActivityError::new(ErrorName::WorkflowCancelled, Refusal::Cancelled.message()));
             }
+            Begin::Paused => return Err(ActivityError::new(ErrorName::WorkflowPaused, Refusal::Paused.message())),
+            Begin::TimedOut => {
+                return Err(ActivityError::new(ErrorName::WorkflowTimedOut, Refusal::TimedOut.message()));
+            }
+            Begin::AlreadyDone(result) => return Ok(result),
+            Begin::Closed => return Err(closed()),
         };
         let downstream = self.downstream.traced(call.workflow.traceparent.clone());
         let context = Context { downstream: &downstream, call: &call, request: &request, effect_scope: &effect_scope };
         let outcome = self.act(activity, &context).await;
-        recorder.finish_step(&step, attempt, &outcome).await.map_err(store_failed)?;
-        outcome
+        match recorder.finish_step(&step, &attempt, &outcome).await.map_err(store_failed)? {
+            Finish::Recorded => outcome,
+            // Repeated, so that the newer attempt's outcome is what counts.
+            Finish::Superseded => Err(ActivityError::new(ErrorName::ServiceUnavailable, "a newer attempt has begun")),
+            Finish::Closed => Err(closed()),
+        }
     }
 
     async fn act(&self, activity: &Activity, context: &Context<'_>) -> StepOutcome {
@@ -84,6 +95,10 @@ async fn undo(activity: &Activity, context: &Context<'_>) -> StepOutcome {
     let own_key = context.effect().idempotency_key();
     let undone = effects::undo(context.downstream, service, context.tenant_id(), &effect, own_key).await?;
     Ok(json!({ "undone": undone.undone }))
+}
+
+fn closed() -> ActivityError {
+    ActivityError::new(ErrorName::Conflict, "too late: the step is being undone, or the execution has ended")
 }
 
 fn store_failed(error: StoreError) -> ActivityError {

@@ -1,6 +1,8 @@
 //! Who calls, and for which tenant.
 
-use axum::extract::FromRequestParts;
+use std::collections::BTreeMap;
+
+use axum::extract::{FromRef, FromRequestParts};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use contracts::ids::{PLAIN_ID, SUBJECT, is_plain_id, is_subject, is_traceparent};
@@ -12,8 +14,58 @@ use crate::{Api, Problem};
 pub enum Access {
     /// Anybody who can reach the server, for any tenant (`auth.mode = "off"`).
     Open,
+    /// Whose token API Gateway's authorizer has verified, for the tenants that the token names
+    /// (`auth.mode = "gateway"`).
+    Gateway {
+        /// The claim with the tenants.
+        tenants_claim: String,
+        /// The claim with the roles.
+        roles_claim: String,
+    },
     /// Nobody, for this reason.
     Closed(String),
+}
+
+/// The claims of a verified token, as API Gateway hands them on: an array comes as text, `[a b]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GatewayClaims(pub BTreeMap<String, String>);
+
+/// The role that may act for other users.
+const ADMIN: &str = "workflow-admin";
+
+/// What a token says about the caller.
+struct Identity {
+    subject: String,
+    tenants: Vec<String>,
+    is_admin: bool,
+}
+
+impl Identity {
+    /// Fails closed: whatever is missing or odd is no permission.
+    fn of(claims: Option<&GatewayClaims>, tenants_claim: &str, roles_claim: &str) -> Result<Self, Problem> {
+        let unusable = |claim: &str| Problem::unauthenticated(format!("The token has no usable claim '{claim}'."));
+        let claims = claims.ok_or_else(|| Problem::unauthenticated("No verified token came with the request."))?;
+        let claim = |name: &str| claims.0.get(name).map(String::as_str);
+        let subject = claim("sub").filter(|subject| is_subject(subject)).ok_or_else(|| unusable("sub"))?;
+        let tenants = claim(tenants_claim).and_then(listed).filter(|tenants| !tenants.is_empty());
+        let tenants = tenants.filter(|tenants| tenants.iter().all(|tenant| is_plain_id(tenant)));
+        let tenants = tenants.ok_or_else(|| unusable(tenants_claim))?;
+        let is_admin = claim(roles_claim).and_then(listed).is_some_and(|roles| roles.iter().any(|role| role == ADMIN));
+        Ok(Self { subject: subject.to_owned(), tenants, is_admin })
+    }
+}
+
+/// The members of a claim that is a list: `["a","b"]`, `[a b]` as HTTP APIs write it, or a single plain value.
+fn listed(claim: &str) -> Option<Vec<String>> {
+    if let Ok(members) = serde_json::from_str(claim) {
+        return Some(members);
+    }
+    let inner = claim.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    match inner {
+        Some(inner) => Some(inner.split(' ').filter(|member| !member.is_empty()).map(str::to_owned).collect()),
+        None if claim.contains(['[', ']', ' ', ',', '"']) => None,
+        None => Some(vec![claim.to_owned()]),
+    }
 }
 
 /// Who calls, as far as it is known.
@@ -24,10 +76,15 @@ pub(crate) struct Caller {
     pub(crate) traceparent: Option<String>,
 }
 
-impl FromRequestParts<Api> for Caller {
+impl<S> FromRequestParts<S> for Caller
+where
+    S: Send + Sync,
+    Api: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let api = Api::from_ref(state);
         if let Access::Closed(reason) = &api.access {
             return Err(Problem::unauthenticated(reason.as_str()));
         }
@@ -35,6 +92,21 @@ impl FromRequestParts<Api> for Caller {
             .map_err(Problem::tenant_context)?
             .ok_or_else(|| Problem::tenant_context("Say for which tenant: send one X-Tenant-ID header."))?;
         let user_id = single(&parts.headers, "x-user-id", is_subject, SUBJECT).map_err(Problem::malformed)?;
+        let user_id = match &api.access {
+            Access::Gateway { tenants_claim, roles_claim } => {
+                let identity = Identity::of(parts.extensions.get(), tenants_claim, roles_claim)?;
+                if !identity.tenants.contains(&tenant_id) {
+                    return Err(Problem::forbidden("The token is not for the tenant of the X-Tenant-ID header."));
+                }
+                match user_id {
+                    Some(user_id) if user_id != identity.subject && !identity.is_admin => {
+                        return Err(Problem::forbidden("The X-User-ID is not the token's subject."));
+                    }
+                    user_id => Some(user_id.unwrap_or(identity.subject)),
+                }
+            }
+            Access::Open | Access::Closed(_) => user_id,
+        };
         let traceparent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
         let traceparent = traceparent.filter(|value| is_traceparent(value)).map(str::to_owned);
         Ok(Self { tenant_id, user_id, traceparent })
@@ -56,5 +128,22 @@ fn single(
     match value.to_str() {
         Ok(id) if is_good(id) => Ok(Some(id.to_owned())),
         _ => Err(format!("The header {name} must be {expected}.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_in_claims() {
+        let members = |claim: &str| listed(claim);
+        assert_eq!(members("[a b]"), Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(members(r#"["a","b"]"#), Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(members("a"), Some(vec!["a".to_owned()]));
+        assert_eq!(members("[]"), Some(vec![]));
+        for odd in ["a b", "a,b", "[a", "a]", r#"["a""#, "{\"a\":1}"] {
+            assert_eq!(members(odd), None, "{odd}");
+        }
     }
 }

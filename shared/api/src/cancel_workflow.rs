@@ -10,7 +10,7 @@ use crate::access::Caller;
 use crate::{Api, Problem};
 
 /// The route.
-pub(crate) fn route() -> Router<Api> {
+pub fn route() -> Router<Api> {
     Router::new().route("/api/v1/workflows/{workflow_id}/cancel", post(handle))
 }
 

@@ -12,7 +12,7 @@ use crate::page::{self, Query};
 use crate::{Api, Problem};
 
 /// The route.
-pub(crate) fn route() -> Router<Api> {
+pub fn route() -> Router<Api> {
     Router::new().route("/api/v1/workflows/history", get(handle))
 }
 
@@ -30,16 +30,16 @@ async fn handle(
 
     let found = match &id {
         Some(id) => {
-            let events = api.history.events(&caller.tenant_id, id, cursor.unwrap_or_default(), page_size).await?;
+            let events = api.history.events(&caller.tenant_id, id, cursor.as_deref(), page_size).await?;
             events.ok_or_else(|| Problem::no_workflow(id))?
         }
-        None => api.history.tenant_events(&caller.tenant_id, cursor, page_size).await?,
+        None => api.history.tenant_events(&caller.tenant_id, cursor.as_deref(), page_size).await?,
     };
     let events = found.rows.into_iter().map(|row| HistoryEvent { event: row.event, workflow_id: row.execution_id });
     Ok(Json(HistoryResponse {
         workflow_id: id.unwrap_or_else(|| "unknown".to_owned()),
         events: events.collect(),
         total_events: found.total,
-        next_page_token: found.next.map(|next| page::token(next, &scope)),
+        next_page_token: found.next.map(|next| page::token(&next, &scope)),
     }))
 }

@@ -9,13 +9,13 @@ use axum::routing::get;
 use axum::{Json, Router};
 use contracts::responses::{Failure, ProgressResponse, StatusResponse};
 use contracts::{Status, Timestamp};
-use store::ExecutionRecord;
+use store::{Estimated, ExecutionRecord};
 
 use crate::access::Caller;
 use crate::{Api, Problem};
 
 /// The route.
-pub(crate) fn route() -> Router<Api> {
+pub fn route() -> Router<Api> {
     Router::new().route("/api/v1/workflows/{workflow_id}/status", get(handle))
 }
 
@@ -25,13 +25,14 @@ async fn handle(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let record = api.executions.get(&caller.tenant_id, &id).await?.ok_or_else(|| Problem::no_workflow(&id))?;
+    let found = api.executions.get_estimated(&caller.tenant_id, &id).await?.ok_or_else(|| Problem::no_workflow(&id))?;
+    let Estimated { record, mean_duration_ms } = found;
     let etag = format!("\"{}\"", record.version);
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let mut response = if known.is_some_and(|known| known.split(',').any(|tag| tag.trim() == etag)) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let estimate = if record.status.is_open() { estimate(&api, &record).await? } else { None };
+        let estimate = mean_duration_ms.filter(|_| record.status.is_open()).map(|mean| estimate(&api, &record, mean));
         Json(body(record, estimate)).into_response()
     };
     if let Ok(etag) = HeaderValue::from_str(&etag) {
@@ -41,10 +42,9 @@ async fn handle(
 }
 
 /// When it should be done, going by the mean of this kind's completed executions; never in the past.
-async fn estimate(api: &Api, record: &ExecutionRecord) -> Result<Option<Timestamp>, Problem> {
-    let mean = api.executions.mean_duration_ms(record.kind).await?;
-    let end = mean.and_then(|mean| record.started_at.checked_add(Duration::from_millis(mean)).ok());
-    Ok(end.map(|end| end.max(api.clock.now())))
+fn estimate(api: &Api, record: &ExecutionRecord, mean_duration_ms: u64) -> Timestamp {
+    let end = record.started_at.checked_add(Duration::from_millis(mean_duration_ms)).unwrap_or(Timestamp::MAX);
+    end.max(api.clock.now())
 }
 
 fn body(record: ExecutionRecord, estimated_completion: Option<Timestamp>) -> StatusResponse {

@@ -11,7 +11,7 @@ use crate::Api;
 pub(crate) const SERVICE: &str = "workflow-service";
 
 /// The route.
-pub(crate) fn route() -> Router<Api> {
+pub fn route() -> Router<Api> {
     Router::new().route("/health", get(handle))
 }
 

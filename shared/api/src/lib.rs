@@ -6,17 +6,17 @@
 
 mod access;
 mod body;
-mod cancel_workflow;
-mod get_workflow_history;
-mod get_workflow_status;
-mod health;
-mod list_workflows;
+pub mod cancel_workflow;
+pub mod get_workflow_history;
+pub mod get_workflow_status;
+pub mod health;
+pub mod list_workflows;
 mod page;
 mod problem;
-mod ready;
+pub mod ready;
 mod serve;
 mod start;
-mod start_user_onboarding;
+pub mod start_user_onboarding;
 mod validate;
 
 use std::sync::Arc;
@@ -24,19 +24,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
+use axum::extract::FromRef;
 use clock::SharedClock;
 use engine::Orchestrator;
 use store::{Executions, History};
-use workflows::RetryPolicy;
 
-pub use access::Access;
+pub use access::{Access, GatewayClaims};
 pub use problem::Problem;
+pub use serve::complete;
 
-/// Whether the four services and the notification endpoint answer.
+/// Whether something works that the service stands on.
 #[async_trait]
-pub trait ServicesCheck: Send + Sync {
-    /// True when all of them do.
-    async fn are_healthy(&self) -> bool;
+pub trait Check: Send + Sync {
+    /// Ok, or why not.
+    async fn check(&self) -> Result<(), String>;
 }
 
 /// What the endpoints work with.
@@ -46,31 +47,53 @@ pub struct Api {
     pub executions: Arc<dyn Executions>,
     /// Histories.
     pub history: Arc<dyn History>,
-    /// The engine that new executions run on.
-    pub orchestrator: Arc<dyn Orchestrator>,
-    /// For `/ready`.
-    pub services: Arc<dyn ServicesCheck>,
     /// Time.
     pub clock: SharedClock,
     /// Who may call.
     pub access: Access,
-    /// How often steps are repeated.
-    pub retry_policy: RetryPolicy,
-    /// How long an execution may take, pauses excluded.
-    pub default_timeout: Duration,
     /// How long a request may take.
     pub request_timeout: Duration,
 }
 
+/// What the endpoints that start executions work with.
+#[derive(Clone)]
+pub struct Starting {
+    /// What all endpoints work with.
+    pub api: Api,
+    /// The engine that new executions run on.
+    pub orchestrator: Arc<dyn Orchestrator>,
+    /// How long an execution may take, pauses excluded.
+    pub default_timeout: Duration,
+}
+
+impl FromRef<Starting> for Api {
+    fn from_ref(starting: &Starting) -> Self {
+        starting.api.clone()
+    }
+}
+
+/// What `/ready` asks.
+#[derive(Clone)]
+pub struct Readiness {
+    /// What all endpoints work with.
+    pub api: Api,
+    /// The engine.
+    pub engine: Arc<dyn Check>,
+    /// The four services and the notification endpoint.
+    pub services: Arc<dyn Check>,
+}
+
 /// The whole API, for a server.
-pub fn router(api: Api) -> Router {
-    let routes = Router::new()
-        .merge(start_user_onboarding::route())
+pub fn router(starting: Starting, readiness: Readiness) -> Router {
+    let api = starting.api.clone();
+    let starts = Router::new().merge(start_user_onboarding::route()).with_state(starting);
+    let others = Router::new()
         .merge(list_workflows::route())
         .merge(get_workflow_history::route())
         .merge(get_workflow_status::route())
         .merge(cancel_workflow::route())
         .merge(health::route())
-        .merge(ready::route());
-    serve::complete(routes, api)
+        .with_state(api.clone());
+    let ready = ready::route().with_state(readiness);
+    complete(starts.merge(others).merge(ready), &api)
 }

@@ -15,7 +15,7 @@ use crate::page::{self, Query};
 use crate::{Api, Problem};
 
 /// The route.
-pub(crate) fn route() -> Router<Api> {
+pub fn route() -> Router<Api> {
     Router::new().route("/api/v1/workflows", get(handle))
 }
 
@@ -41,14 +41,14 @@ async fn handle(
 
     // A token says where it goes on; `page` then only counts.
     let skip = if before.is_some() { 0 } else { skip };
-    let found = api.executions.list(&caller.tenant_id, &filter, before, skip, page_size).await?;
+    let found = api.executions.list(&caller.tenant_id, &filter, before.as_deref(), skip, page_size).await?;
     Ok(Json(ListResponse {
         workflows: found.executions.into_iter().map(summary).collect(),
         total_count: found.total,
         page,
         page_size,
         has_more: found.next.is_some(),
-        next_page_token: found.next.map(|next| page::token(next, &scope)),
+        next_page_token: found.next.map(|next| page::token(&next, &scope)),
     }))
 }
 

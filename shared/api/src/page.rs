@@ -38,7 +38,7 @@ impl Query {
     }
 
     /// Where a page token says to go on; the token must have been made for the same `scope`.
-    pub(crate) fn cursor(&mut self, scope: &str) -> Option<u64> {
+    pub(crate) fn cursor(&mut self, scope: &str) -> Option<String> {
         self.get("page_token", |token| open(token, scope), "a next_page_token of this very list")
     }
 
@@ -52,19 +52,18 @@ impl Query {
 }
 
 /// A token that goes on at `cursor`, for requests with the same `scope` (tenant, route and filters) only.
-pub(crate) fn token(cursor: u64, scope: &str) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{cursor}:{}", seal(cursor, scope)))
+pub(crate) fn token(cursor: &str, scope: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}:{cursor}", seal(cursor, scope)))
 }
 
-fn open(token: &str, scope: &str) -> Option<u64> {
+fn open(token: &str, scope: &str) -> Option<String> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
-    let (cursor, sealed) = text.split_once(':')?;
-    let cursor = cursor.parse().ok()?;
-    (seal(cursor, scope) == sealed).then_some(cursor)
+    let (sealed, cursor) = text.split_once(':')?;
+    (seal(cursor, scope) == sealed).then(|| cursor.to_owned())
 }
 
 /// Not a secret: reading is by tenant in any case. It keeps a token from being used where it means something else.
-fn seal(cursor: u64, scope: &str) -> String {
+fn seal(cursor: &str, scope: &str) -> String {
     sha256_hex(format!("{cursor}:{scope}").as_bytes())[..16].to_owned()
 }
 
@@ -74,10 +73,10 @@ mod tests {
 
     #[test]
     fn a_token_fits_its_own_list_only() {
-        let token = token(42, "tenant-a list");
-        assert_eq!(open(&token, "tenant-a list"), Some(42));
+        let token = token("42", "tenant-a list");
+        assert_eq!(open(&token, "tenant-a list"), Some("42".to_owned()));
         assert_eq!(open(&token, "tenant-b list"), None);
-        for forged in ["", "x", &URL_SAFE_NO_PAD.encode("43:0000000000000000"), &token[1..]] {
+        for forged in ["", "x", &URL_SAFE_NO_PAD.encode("0000000000000000:43"), &token[1..]] {
             assert_eq!(open(forged, "tenant-a list"), None, "{forged}");
         }
     }

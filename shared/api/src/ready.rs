@@ -5,34 +5,31 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde_json::json;
+use serde_json::{Map, json};
 
-use crate::Api;
+use crate::Readiness;
 use crate::health::SERVICE;
 
 /// The route.
-pub(crate) fn route() -> Router<Api> {
+pub fn route() -> Router<Readiness> {
     Router::new().route("/ready", get(handle))
 }
 
-async fn handle(State(api): State<Api>) -> Response {
-    let engine = api.orchestrator.check().await;
-    let store = api.executions.check().await;
-    let services = api.services.are_healthy().await;
-    let is_ready = engine.is_ok() && store.is_ok() && services;
-    for (part, reason) in [
-        ("engine", engine.as_ref().err().map(ToString::to_string)),
-        ("store", store.as_ref().err().map(ToString::to_string)),
-    ] {
-        if let Some(reason) = reason {
+async fn handle(State(ready): State<Readiness>) -> Response {
+    let store = async { ready.api.executions.check().await.map_err(|error| error.to_string()) };
+    let (engine, store, services) = futures::join!(ready.engine.check(), store, ready.services.check());
+    let checks = [("engine", engine), ("store", store), ("services", services)];
+    for (part, answer) in &checks {
+        if let Err(reason) = answer {
             tracing::warn!(part, reason, "not ready");
         }
     }
+    let is_ready = checks.iter().all(|(_, answer)| answer.is_ok());
     let body = json!({
         "status": if is_ready { "ready" } else { "not_ready" },
         "service": SERVICE,
-        "timestamp": api.clock.now(),
-        "checks": { "engine": engine.is_ok(), "store": store.is_ok(), "services": services },
+        "timestamp": ready.api.clock.now(),
+        "checks": checks.iter().map(|(part, answer)| ((*part).to_owned(), answer.is_ok().into())).collect::<Map<_, _>>(),
     });
     (if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body)).into_response()
 }

@@ -14,12 +14,11 @@ use crate::{Api, Problem};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Completes routes to something that can be served.
-pub(crate) fn complete(routes: Router<Api>, api: Api) -> Router {
+pub fn complete(routes: Router, api: &Api) -> Router {
     routes
         .fallback(async || Problem::not_found("There is nothing at this path."))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(from_fn_with_state(api.clone(), around))
-        .with_state(api)
 }
 
 async fn around(State(api): State<Api>, request: Request, next: Next) -> Response {

@@ -9,13 +9,13 @@ use contracts::effect::sha256_hex;
 use contracts::limits::{MAX_IDEMPOTENCY_KEY_CHARS, MAX_WAIT_SECONDS};
 use contracts::responses::StartResponse;
 use contracts::step::WorkflowRef;
-use contracts::{EventType, WorkflowKind};
+use contracts::{EventType, Status, WorkflowKind};
 use serde_json::{Value, json};
 use store::{Created, ExecutionRecord, IdempotencyKey, NewEvent, NewExecution, Progress};
 use tokio::sync::oneshot;
 
 use crate::access::Caller;
-use crate::{Api, Problem};
+use crate::{Api, Problem, Starting};
 
 /// Kept free for answering when a client prefers to wait.
 const ANSWERING_TIME: Duration = Duration::from_secs(2);
@@ -35,18 +35,18 @@ pub(crate) struct Start<'a> {
 }
 
 /// Starts it and answers, after waiting for the end if the client prefers to.
-pub(crate) async fn start(api: &Api, headers: &HeaderMap, start: Start<'_>) -> Result<Response, Problem> {
+pub(crate) async fn start(starting: &Starting, headers: &HeaderMap, start: Start<'_>) -> Result<Response, Problem> {
     let idempotency = idempotency_key(headers, start.route, start.body)?;
     let tenant_id = start.caller.tenant_id.clone();
-    let new = new_execution(api, start, idempotency)?;
-    let record = match create(api, new).await? {
+    let new = new_execution(starting, start, idempotency)?;
+    let record = match create(starting, new).await? {
         Created::New(record) | Created::Existing(record) => record,
         Created::KeyReused => return Err(Problem::key_reused()),
     };
     let Some(seconds) = preferred_wait(headers) else {
         return Ok(answer(&record));
     };
-    let record = wait_for_end(api, &tenant_id, record, seconds).await;
+    let record = wait_for_end(&starting.api, &tenant_id, record, seconds).await;
     let mut answer = answer(&record);
     let applied = HeaderValue::from_str(&format!("wait={seconds}")).unwrap_or(HeaderValue::from_static("wait"));
     answer.headers_mut().insert(HeaderName::from_static("preference-applied"), applied);
@@ -54,32 +54,38 @@ pub(crate) async fn start(api: &Api, headers: &HeaderMap, start: Start<'_>) -> R
 }
 
 /// Stores the start and begins it, also when the client hangs up meanwhile.
-async fn create(api: &Api, new: NewExecution) -> Result<Created, Problem> {
+async fn create(starting: &Starting, new: NewExecution) -> Result<Created, Problem> {
     let (reply, answer) = oneshot::channel();
-    let task_api = api.clone();
-    clock::spawn(&api.clock, async move {
+    let task = starting.clone();
+    clock::spawn(&starting.api.clock, async move {
         let created = async {
-            let created = task_api.executions.create(new).await?;
-            // The record is the outbox: starting one that runs already changes nothing.
-            if let Created::New(record) | Created::Existing(record) = &created
-                && record.status.is_open()
+            let created = task.api.executions.create(new).await?;
+            // The record is the outbox: it is accepted, whether or not the engine hears of it now. Starting one twice
+            // is starting it once.
+            let (Created::New(record) | Created::Existing(record)) = &created else { return Ok(created) };
+            if (matches!(created, Created::New(_)) || record.status == Status::Pending)
+                && let Err(error) = task.orchestrator.start(record).await
             {
-                task_api.orchestrator.start(&record.tenant_id, &record.id).await?;
+                tracing::error!(workflow_id = record.id, %error, "not started yet; reconciling will start it");
             }
-            Ok(created)
+            Ok::<_, Problem>(created)
         };
-        let _ = reply.send((created.await, task_api.clock.busy()));
+        let _ = reply.send((created.await, task.api.clock.busy()));
     });
-    match clock::park(&*api.clock, answer).await {
+    match clock::park(&*starting.api.clock, answer).await {
         Ok((created, _busy)) => created,
         Err(_) => Err(Problem::internal()),
     }
 }
 
-fn new_execution(api: &Api, start: Start<'_>, idempotency: Option<IdempotencyKey>) -> Result<NewExecution, Problem> {
+fn new_execution(
+    starting: &Starting,
+    start: Start<'_>,
+    idempotency: Option<IdempotencyKey>,
+) -> Result<NewExecution, Problem> {
     let Start { kind, caller, request, options, .. } = start;
     let workflow = workflows::workflow(kind).ok_or_else(Problem::internal)?;
-    let now = api.clock.now();
+    let now = starting.api.clock.now();
     let id = kind.new_execution_id(now);
     let reference = WorkflowRef {
         id: id.clone(),
@@ -103,17 +109,17 @@ fn new_execution(api: &Api, start: Start<'_>, idempotency: Option<IdempotencyKey
         kind,
         user_id: caller.user_id,
         started_at: now,
-        deadline_at: Some(clock::after(&*api.clock, api.default_timeout)),
-        definition: workflow.definition(&api.retry_policy),
+        deadline_at: Some(clock::after(&*starting.api.clock, starting.default_timeout)),
+        status: Status::Pending,
         input: json!({ "workflow": reference, "options": options }),
         request,
         idempotency,
         progress,
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at: now, details }],
-        journal: Vec::new(),
+        journal: None,
         begins_pivot: false,
     };
-    api.orchestrator.prepare_start(&mut new)?;
+    starting.orchestrator.prepare_start(&mut new)?;
     Ok(new)
 }
 

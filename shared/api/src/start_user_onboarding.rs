@@ -14,16 +14,21 @@ use serde_json::json;
 use crate::access::Caller;
 use crate::start::{Start, start};
 use crate::validate::{Fields, is_email};
-use crate::{Api, Problem, body};
+use crate::{Problem, Starting, body};
 
 const PATH: &str = "/api/v1/workflows/user-onboarding";
 
 /// The route.
-pub(crate) fn route() -> Router<Api> {
+pub fn route() -> Router<Starting> {
     Router::new().route(PATH, post(handle))
 }
 
-async fn handle(State(api): State<Api>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+async fn handle(
+    State(starting): State<Starting>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     let body = body::json(&headers, body).await?;
     let mut fields = Fields::new(&body);
     let user_email =
@@ -40,7 +45,7 @@ async fn handle(State(api): State<Api>, caller: Caller, headers: HeaderMap, body
         return Err(Problem::forbidden("The body's tenant_id is not the tenant of the X-Tenant-ID header."));
     }
     start(
-        &api,
+        &starting,
         &headers,
         Start {
             kind: WorkflowKind::UserOnboarding,

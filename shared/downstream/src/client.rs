@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clock::SharedClock;
 use contracts::{ActivityError, Cause, ErrorName};
+use futures::future::join_all;
 use http::{Method, StatusCode, Uri};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -147,8 +148,15 @@ impl Downstream {
         })
     }
 
-    /// Whether the service answers its health check.
-    pub async fn is_healthy(&self, service: Service) -> bool {
+    /// Whether every service answers its health check; if not, which do not.
+    pub async fn check(&self) -> Result<(), String> {
+        let answers = join_all(Service::ALL.map(|service| self.is_healthy(service))).await;
+        let silent = Service::ALL.into_iter().zip(answers).filter(|(_, healthy)| !healthy);
+        let silent: Vec<&str> = silent.map(|(service, _)| service.as_str()).collect();
+        if silent.is_empty() { Ok(()) } else { Err(format!("no answer from {}", silent.join(", "))) }
+    }
+
+    async fn is_healthy(&self, service: Service) -> bool {
         let uri = format!("{}/health", self.endpoints.base(service));
         let Ok(request) = http::Request::get(uri).body(Bytes::new()) else {
             return false;

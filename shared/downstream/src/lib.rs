@@ -14,4 +14,4 @@ mod transport;
 pub mod user;
 
 pub use client::{Call, Downstream, Endpoints, InvalidEndpoint, Service};
-pub use transport::{HttpTransport, InProcess, Transport, TransportFault};
+pub use transport::{HttpTransport, Transport, TransportFault};

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use clock::Busy;
+use clock::{Busy, SharedClock};
 use contracts::{ActivityError, ErrorName, Timestamp};
 use engine::ActivityCall;
 use futures::FutureExt as _;
 use serde_json::Value;
-use store::{Begin, StepOutcome, StepRecorder, StepRef, StoreError};
+use store::{Begin, Finish, StepOutcome, StepRecorder, StepRef, StoreError};
 use tokio::sync::mpsc;
 
 use crate::Shared;
@@ -70,6 +70,7 @@ pub(crate) fn spawn(
 /// written by the commit that follows it, so neither costs a write of its own.
 pub(crate) struct JournalRecorder {
     pub(crate) attempt: u32,
+    pub(crate) clock: SharedClock,
     pub(crate) request: Arc<Value>,
     pub(crate) effect_scope: Arc<str>,
 }
@@ -78,13 +79,18 @@ pub(crate) struct JournalRecorder {
 impl StepRecorder for JournalRecorder {
     async fn begin_step(&self, _step: &StepRef) -> Result<Begin, StoreError> {
         Ok(Begin::Proceed {
-            attempt: self.attempt,
+            attempt: store::Attempt { number: self.attempt, began_at: self.clock.now(), history_len: 0 },
             request: Arc::clone(&self.request),
             effect_scope: Arc::clone(&self.effect_scope),
         })
     }
 
-    async fn finish_step(&self, _step: &StepRef, _attempt: u32, _outcome: &StepOutcome) -> Result<(), StoreError> {
-        Ok(())
+    async fn finish_step(
+        &self,
+        _step: &StepRef,
+        _attempt: &store::Attempt,
+        _outcome: &StepOutcome,
+    ) -> Result<Finish, StoreError> {
+        Ok(Finish::Recorded)
     }
 }

@@ -5,19 +5,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::step::{StepCall, StepKind};
-use contracts::{ErrorName, EventType, Status, Timestamp};
-use serde_json::{Value, json};
-use store::{End, NewEvent, Progress};
+use contracts::{ErrorName, Timestamp};
+use serde_json::Value;
+use store::events::{self, AttemptEvents};
+use store::{End, EngineEnd, NewEvent, Progress};
 use workflows::Workflow;
 
 /// A scheduled attempt that has not ended.
 #[derive(Debug, Clone)]
 pub(crate) struct OpenAttempt {
-    pub(crate) step: String,
-    pub(crate) kind: StepKind,
+    pub(crate) events: AttemptEvents,
     undoes: Option<String>,
-    activity: String,
-    pub(crate) number: u32,
 }
 
 /// The steps of one execution.
@@ -46,13 +44,7 @@ impl Bookkeeping {
         let kind = step.as_ref().map_or(StepKind::Forward, |step| step.kind);
         let number = self.attempts.entry(state.to_owned()).or_default();
         *number += 1;
-        let attempt = OpenAttempt {
-            step: state.to_owned(),
-            kind,
-            undoes: step.and_then(|step| step.undoes),
-            activity: activity.to_owned(),
-            number: *number,
-        };
+        let events = AttemptEvents { activity: activity.to_owned(), step: state.to_owned(), kind, number: *number };
         if kind == StepKind::Forward && self.current_step != state {
             // The machine went on without it: whatever became of the step before, it is over.
             let before = std::mem::replace(&mut self.current_step, state.to_owned());
@@ -60,15 +52,8 @@ impl Bookkeeping {
             self.over.remove("");
         }
         self.compensating = kind == StepKind::Compensation;
-        let event = attempt.event(
-            match kind {
-                StepKind::Forward => EventType::ActivityTaskScheduled,
-                StepKind::Compensation => EventType::CompensationScheduled,
-            },
-            at,
-            json!({}),
-        );
-        self.open.insert(id, attempt);
+        let event = events.scheduled(at);
+        self.open.insert(id, OpenAttempt { events, undoes: step.and_then(|step| step.undoes) });
         event
     }
 
@@ -80,85 +65,57 @@ impl Bookkeeping {
         let Some(attempt) = self.open.remove(id) else {
             return Vec::new();
         };
+        let OpenAttempt { events, undoes } = attempt;
         if is_paused(event) {
             // A pause leaves no trace, however often it is met: this attempt never was.
-            if let Some(number) = self.attempts.get_mut(&attempt.step) {
+            if let Some(number) = self.attempts.get_mut(&events.step) {
                 *number -= 1;
             }
             return Vec::new();
         }
-        let mut events = Vec::new();
-        if let (Some(began_at), StepKind::Forward) = (began_at, attempt.kind) {
-            events.push(attempt.event(EventType::ActivityTaskStarted, began_at, json!({})));
-        }
-        events.push(match event {
+        let mut happened: Vec<NewEvent> = began_at.and_then(|began_at| events.started(began_at)).into_iter().collect();
+        match event {
             asl::Event::TaskSucceeded { result, .. } => {
-                let details = json!({ "result": result });
-                match attempt.kind {
+                happened.push(events.succeeded(result, at));
+                match events.kind {
                     StepKind::Forward => {
-                        self.over.insert(attempt.step.clone());
-                        attempt.event(EventType::ActivityTaskCompleted, at, details)
+                        self.over.insert(events.step);
                     }
                     StepKind::Compensation => {
-                        let undoes = attempt.undoes.as_ref().unwrap_or(&attempt.step);
-                        if result["undone"] == true && !self.undone.contains(undoes) {
-                            self.undone.push(undoes.clone());
+                        let undone = undoes.unwrap_or(events.step);
+                        if result["undone"] == true && !self.undone.contains(&undone) {
+                            self.undone.push(undone);
                         }
-                        attempt.event(EventType::CompensationCompleted, at, details)
                     }
                 }
             }
-            asl::Event::TaskFailed { error, cause, .. } => {
-                let cause = serde_json::from_str(cause).unwrap_or_else(|_| json!({ "message": cause }));
-                let event_type = match attempt.kind {
-                    StepKind::Forward if error == "States.Timeout" => EventType::ActivityTaskTimedOut,
-                    StepKind::Forward => EventType::ActivityTaskFailed,
-                    StepKind::Compensation => EventType::CompensationFailed,
-                };
-                attempt.event(event_type, at, json!({ "error": error, "cause": cause }))
-            }
-        });
-        events
+            asl::Event::TaskFailed { error, cause, .. } => happened.push(events.failed(error, cause, at)),
+        }
+        happened
     }
 
     /// The execution ended.
     pub(crate) fn end(&self, outcome: &asl::Outcome, at: Timestamp) -> (End, NewEvent) {
-        match outcome {
-            asl::Outcome::Succeeded { output } => {
-                let end = End { status: Status::Completed, result: Some(output.clone()), failure: None };
-                let details = json!({ "result": output });
-                (end, NewEvent { event_type: EventType::WorkflowExecutionCompleted, at, details })
-            }
-            asl::Outcome::Failed { error, cause } => {
-                let attempts = |step: &str| self.attempts.get(step).copied().unwrap_or_default();
-                let ended = workflows::ended(error.as_deref(), cause.as_deref(), self.undone.clone(), attempts);
-                let event_type = match ended.status {
-                    Status::Cancelled => EventType::WorkflowExecutionCanceled,
-                    Status::TimedOut => EventType::WorkflowExecutionTimedOut,
-                    _ => EventType::WorkflowExecutionFailed,
-                };
-                let details = json!({ "error": ended.failure.error, "failure": ended.failure });
-                let end = End { status: ended.status, result: None, failure: Some(ended.failure) };
-                (end, NewEvent { event_type, at, details })
-            }
-        }
+        let end = match outcome {
+            asl::Outcome::Succeeded { output } => EngineEnd::Succeeded(output.clone()),
+            asl::Outcome::Failed { error, cause } => EngineEnd::Failed { error: error.clone(), cause: cause.clone() },
+        };
+        let attempts = |step: &str| self.attempts.get(step).copied().unwrap_or_default();
+        events::ending(&end, self.undone.clone(), attempts, at)
     }
 
     /// How far the execution is.
     pub(crate) fn progress(&self, workflow: &Workflow, end: Option<&End>) -> Progress {
-        let total_steps = workflow.steps.len() as u32;
-        let completed = end.is_some_and(|end| end.status == Status::Completed);
-        let message = match end {
-            Some(End { failure: Some(failure), .. }) => failure.summary(),
-            Some(_) => "Done".to_owned(),
-            None if self.compensating => "Undoing what was done".to_owned(),
-            None => workflow.title(&self.current_step).unwrap_or_default().to_owned(),
-        };
-        Progress {
+        let kind = if self.compensating { StepKind::Compensation } else { StepKind::Forward };
+        let progress = Progress {
             current_step: self.current_step.clone(),
-            total_steps,
-            completed_steps: if completed { total_steps } else { self.over.len() as u32 },
-            status_message: Some(message),
+            total_steps: workflow.steps.len() as u32,
+            completed_steps: self.over.len() as u32,
+            status_message: Some(events::status_message(Some(workflow), &self.current_step, kind)),
+        };
+        match end {
+            Some(end) => events::final_progress(progress, end),
+            None => progress,
         }
     }
 }
@@ -166,18 +123,4 @@ impl Bookkeeping {
 /// Whether the attempt was held back by a pause.
 fn is_paused(event: &asl::Event) -> bool {
     matches!(event, asl::Event::TaskFailed { error, .. } if error == ErrorName::WorkflowPaused.as_str())
-}
-
-impl OpenAttempt {
-    fn event(&self, event_type: EventType, at: Timestamp, more: Value) -> NewEvent {
-        let mut details = json!({
-            "activity_type": self.activity,
-            "activity_id": self.step,
-            "attempt": self.number,
-        });
-        if let (Value::Object(details), Value::Object(more)) = (&mut details, more) {
-            details.extend(more);
-        }
-        NewEvent { event_type, at, details }
-    }
 }

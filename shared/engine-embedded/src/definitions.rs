@@ -10,9 +10,9 @@ const MAX_KEPT: usize = 64;
 
 /// State machines by their text, compiled once for all executions.
 #[derive(Default)]
-pub(crate) struct Definitions(Mutex<HashMap<String, Arc<asl::Definition>>>);
+pub(crate) struct Compiled(Mutex<HashMap<String, Arc<asl::Definition>>>);
 
-impl Definitions {
+impl Compiled {
     pub(crate) fn load(&self, text: &str) -> Result<Arc<asl::Definition>, EngineError> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(definition) = kept.get(text) {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::step::StepKind;
-use contracts::{ActivityError, ErrorName, Timestamp};
+use contracts::{ActivityError, ErrorName, Status, Timestamp};
 use engine::{ActivityCall, EngineError};
 use futures::future::{Either, select};
 use serde_json::Value;
 use store::{
-    Commit, CommitOutcome, End, Gate, JournalledExecution, NewEvent, NewExecution, Progress, Refusal, StoreError,
+    Commit, CommitOutcome, End, Gate, JournalStart, JournalledExecution, NewEvent, NewExecution, Progress, Refusal,
+    StoreError,
 };
 use tokio::sync::mpsc;
 use workflows::Workflow;
@@ -18,7 +19,7 @@ use workflows::Workflow;
 use crate::Shared;
 use crate::attempt::{self, Attempt, Ended, JournalRecorder};
 use crate::bookkeeping::Bookkeeping;
-use crate::definitions::Definitions;
+use crate::definitions::Compiled;
 use crate::told::{Told, What};
 
 /// An execution in memory: the interpreter, the steps, and what the next commit will write.
@@ -55,7 +56,7 @@ struct Scheduled {
 
 /// The edges of its state machine that a journalled execution took, in order.
 pub fn edges_taken(stored: JournalledExecution) -> Result<Vec<asl::Edge>, EngineError> {
-    Ok(Driven::replay(stored, &Definitions::default())?.0.edges)
+    Ok(Driven::replay(stored, &Compiled::default())?.0.edges)
 }
 
 /// Reads the execution, as soon as it can be read.
@@ -85,7 +86,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant_id: &str, id: &str) -> Resu
     let request = Arc::new(std::mem::take(&mut stored.request));
     let effect_scope: Arc<str> = stored.effect_scope.as_str().into();
     let has_ended = stored.has_ended;
-    let (mut driven, mut begins) = Driven::replay(stored, &shared.definitions)?;
+    let (mut driven, mut begins) = Driven::replay(stored, &shared.compiled)?;
     if driven.machine.outcome().is_some() {
         if !has_ended {
             // A machine without a single step is over before its first turn.
@@ -100,6 +101,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant_id: &str, id: &str) -> Resu
         for begin in begins.drain(..) {
             let recorder = JournalRecorder {
                 attempt: begin.attempt,
+                clock: Arc::clone(&shared.clock),
                 request: Arc::clone(&request),
                 effect_scope: Arc::clone(&effect_scope),
             };
@@ -127,17 +129,23 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant_id: &str, id: &str) -> Resu
 
 impl Driven {
     /// Adds the begin of the first step to the start's own transaction.
-    pub(crate) fn prepare_start(new: &mut NewExecution, definitions: &Definitions) -> Result<(), EngineError> {
+    pub(crate) fn prepare_start(
+        new: &mut NewExecution,
+        definition: String,
+        compiled: &Compiled,
+    ) -> Result<(), EngineError> {
         // The id is random enough, and makes the seed the same however often the start is prepared.
         let seed = new
             .id
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         let told = Told { at: new.started_at, what: What::Start { seed } };
-        let definition = definitions.load(&new.definition)?;
-        let mut driven = Self::start(&told, workflow(new.kind)?, &new.id, definition, new.input.clone())?;
+        let machine = compiled.load(&definition)?;
+        let mut driven = Self::start(&told, workflow(new.kind)?, &new.id, machine, new.input.clone())?;
         driven.drain(new.started_at);
-        new.journal = vec![told.to_record()?];
+        new.journal = Some(JournalStart { definition, records: vec![told.to_record()?] });
+        // The commit of the record is the start.
+        new.status = Status::Running;
         new.history.append(&mut driven.turn.history);
         new.progress = driven.progress();
         let gate = driven.turn.gate(driven.workflow);
@@ -169,13 +177,13 @@ impl Driven {
     }
 
     /// Rebuilds the execution from its journal; the attempts that were under way are to begin again.
-    fn replay(stored: JournalledExecution, definitions: &Definitions) -> Result<(Self, Vec<Scheduled>), EngineError> {
+    fn replay(stored: JournalledExecution, compiled: &Compiled) -> Result<(Self, Vec<Scheduled>), EngineError> {
         let mut told = stored.records.iter().map(Told::from_record);
         let Some(first) = told.next().transpose()? else {
             return Err(StoreError::Inconsistent(format!("{}: the journal is empty", stored.id)).into());
         };
         let workflow = workflow(stored.kind)?;
-        let definition = definitions.load(&stored.definition)?;
+        let definition = compiled.load(&stored.definition)?;
         let mut driven = Self::start(&first, workflow, &stored.id, definition, stored.input)?;
         driven.drain(first.at);
         for told in told {
@@ -246,7 +254,7 @@ impl Driven {
             match command {
                 asl::Command::ScheduleTask { id, state, function, payload, timeout, .. } => {
                     let event = self.steps.schedule(id, &state, &function, &payload, now);
-                    let open = &self.steps.open[&id];
+                    let open = &self.steps.open[&id].events;
                     self.turn.begins.push(Scheduled {
                         id,
                         step: state,
@@ -327,10 +335,10 @@ impl Driven {
         let (refused, begins): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.turn.begins).into_iter().partition(|begin| begin.kind == StepKind::Forward);
         self.turn.begins = begins;
-        let (name, message) = match refusal {
-            Refusal::Cancelled => (ErrorName::WorkflowCancelled, "cancelled before this step"),
-            Refusal::TimedOut => (ErrorName::WorkflowTimedOut, "the deadline had passed before this step"),
-            Refusal::Paused => (ErrorName::WorkflowPaused, "paused before this step"),
+        let name = match refusal {
+            Refusal::Cancelled => ErrorName::WorkflowCancelled,
+            Refusal::TimedOut => ErrorName::WorkflowTimedOut,
+            Refusal::Paused => ErrorName::WorkflowPaused,
         };
         if refusal == Refusal::Paused {
             for begin in refused.iter().rev() {
@@ -338,7 +346,7 @@ impl Driven {
             }
         }
         for begin in refused {
-            let error = ActivityError::new(name, message);
+            let error = ActivityError::new(name, refusal.message());
             let event = asl::Event::TaskFailed { id: begin.id, error: error.error.clone(), cause: error.cause_text() };
             self.tell(Told { at: now, what: What::Attempt(event) }, None);
         }

@@ -20,14 +20,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use clock::SharedClock;
+use contracts::WorkflowKind;
 use engine::{ActivityRunner, EngineError, Orchestrator};
 use futures::FutureExt as _;
-use store::{Journal, NewExecution};
+use store::{ExecutionRecord, Journal, NewExecution};
 
 pub use drive::edges_taken;
 pub use lock::DirectoryLock;
 
-use definitions::Definitions;
+use definitions::Compiled;
 use drive::Driven;
 use fair_queue::FairQueue;
 
@@ -43,6 +44,9 @@ impl Default for Limits {
         Self { max_concurrent_activities: 100 }
     }
 }
+
+/// The state machine that new executions of a kind run, activities called by name.
+pub type DefinitionOf = Arc<dyn Fn(WorkflowKind) -> Option<String> + Send + Sync>;
 
 /// Executions read from the journal at once.
 const MAX_CONCURRENT_LOADS: usize = 2;
@@ -63,12 +67,19 @@ struct Shared {
     driven: Mutex<HashSet<String>>,
     /// Executions that stand still because of an error.
     stalled: Mutex<HashSet<String>>,
-    definitions: Definitions,
+    definition_of: DefinitionOf,
+    compiled: Compiled,
 }
 
 impl EmbeddedEngine {
     /// Makes an engine; nothing runs before [`EmbeddedEngine::recover`] or a start.
-    pub fn new(journal: Arc<dyn Journal>, runner: Arc<dyn ActivityRunner>, clock: SharedClock, limits: Limits) -> Self {
+    pub fn new(
+        journal: Arc<dyn Journal>,
+        runner: Arc<dyn ActivityRunner>,
+        clock: SharedClock,
+        limits: Limits,
+        definition_of: DefinitionOf,
+    ) -> Self {
         let queue = FairQueue::new(limits.max_concurrent_activities, Arc::clone(&clock));
         let loads = FairQueue::new(MAX_CONCURRENT_LOADS, Arc::clone(&clock));
         Self(Arc::new(Shared {
@@ -79,18 +90,27 @@ impl EmbeddedEngine {
             loads,
             driven: Mutex::default(),
             stalled: Mutex::default(),
-            definitions: Definitions::default(),
+            definition_of,
+            compiled: Compiled::default(),
         }))
     }
 
     /// Goes on with every execution that has not ended; how many there are.
     pub async fn recover(&self) -> Result<usize, EngineError> {
-        let open = self.0.journal.open_executions().await?;
+        let open = self.0.journal.journalled().await?;
         let count = open.len();
         for execution in open {
             self.drive(execution.tenant_id, execution.id);
         }
         Ok(count)
+    }
+
+    /// Whether all executions make progress.
+    pub fn check(&self) -> Result<(), EngineError> {
+        match lock(&self.0.stalled).len() {
+            0 => Ok(()),
+            stalled => Err(EngineError::Unavailable(format!("{stalled} executions stand still; the log says why"))),
+        }
     }
 
     /// Gives the execution a task, unless it has one.
@@ -124,18 +144,13 @@ fn lock(ids: &Mutex<HashSet<String>>) -> MutexGuard<'_, HashSet<String>> {
 #[async_trait]
 impl Orchestrator for EmbeddedEngine {
     fn prepare_start(&self, new: &mut NewExecution) -> Result<(), EngineError> {
-        Driven::prepare_start(new, &self.0.definitions)
+        let definition = (self.0.definition_of)(new.kind)
+            .ok_or_else(|| EngineError::Definition(format!("there is no workflow {}", new.kind)))?;
+        Driven::prepare_start(new, definition, &self.0.compiled)
     }
 
-    async fn start(&self, tenant_id: &str, id: &str) -> Result<(), EngineError> {
-        self.drive(tenant_id.to_owned(), id.to_owned());
+    async fn start(&self, record: &ExecutionRecord) -> Result<(), EngineError> {
+        self.drive(record.tenant_id.clone(), record.id.clone());
         Ok(())
-    }
-
-    async fn check(&self) -> Result<(), EngineError> {
-        match lock(&self.0.stalled).len() {
-            0 => Ok(()),
-            stalled => Err(EngineError::Unavailable(format!("{stalled} executions stand still; the log says why"))),
-        }
     }
 }

@@ -1,12 +1,15 @@
 //! What an engine is to the rest of the service, and the conformance suite every engine passes.
 
 pub mod conformance;
+mod external;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use store::{NewExecution, StepOutcome, StepRecorder, StoreError};
+use store::{ExecutionRecord, NewExecution, StepOutcome, StepRecorder, StoreError};
+
+pub use external::{ExternalEngine, Reconciled, SETTLING_TIME, Standing, reconcile};
 
 /// Why an engine did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -29,10 +32,7 @@ pub trait Orchestrator: Send + Sync {
     fn prepare_start(&self, new: &mut NewExecution) -> Result<(), EngineError>;
 
     /// Begins an execution whose record is stored. Idempotent: one that runs or has ended stays as it is.
-    async fn start(&self, tenant_id: &str, id: &str) -> Result<(), EngineError>;
-
-    /// Whether executions make progress.
-    async fn check(&self) -> Result<(), EngineError>;
+    async fn start(&self, record: &ExecutionRecord) -> Result<(), EngineError>;
 }
 
 /// What a Task state asks for.

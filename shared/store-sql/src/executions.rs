@@ -1,10 +1,11 @@
 //! Execution records.
 
 use async_trait::async_trait;
-use contracts::{Status, Timestamp, WorkflowKind};
+use contracts::{Timestamp, WorkflowKind};
 use sqlx::{AnyConnection, AssertSqlSafe, Executor, Row};
 use store::{
-    CancelOutcome, ControlFlag, Created, ExecutionRecord, Executions, ListFilter, ListPage, NewExecution, StoreError,
+    CancelOutcome, ControlFlag, Created, Estimated, ExecutionRecord, Executions, ListFilter, ListPage, NewExecution,
+    OpenExecution, StoreError,
 };
 
 use crate::history::append_history;
@@ -23,11 +24,22 @@ impl Executions for SqlStore {
         load(&self.readers, tenant_id, id).await.map_err(unavailable)?.map(|row| rows::execution(&row)).transpose()
     }
 
+    async fn get_estimated(&self, tenant_id: &str, id: &str) -> Result<Option<Estimated>, StoreError> {
+        let select = format!(
+            "SELECT {EXECUTION_COLUMNS}, (SELECT total_ms / completed FROM durations d WHERE d.kind = executions.kind) \
+             AS mean FROM executions WHERE id = $1 AND tenant_id = $2"
+        );
+        let row = sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(&self.readers).await;
+        let Some(row) = row.map_err(unavailable)? else { return Ok(None) };
+        let mean: Option<i64> = rows::get(&row, "mean")?;
+        Ok(Some(Estimated { record: rows::execution(&row)?, mean_duration_ms: mean.and_then(|ms| ms.try_into().ok()) }))
+    }
+
     async fn list(
         &self,
         tenant_id: &str,
         filter: &ListFilter,
-        before: Option<u64>,
+        before: Option<&str>,
         skip: u64,
         limit: u32,
     ) -> Result<ListPage, StoreError> {
@@ -50,13 +62,17 @@ impl Executions for SqlStore {
         for value in filter_values(filter) {
             query = query.bind(value);
         }
-        let before = before.and_then(|seq| i64::try_from(seq).ok()).unwrap_or(i64::MAX);
+        let before = before.and_then(|seq| seq.parse().ok()).unwrap_or(i64::MAX);
         // One row more than asked for tells whether there is a next page.
         let query = query.bind(before).bind(i64::from(limit) + 1).bind(i64::try_from(skip).unwrap_or(i64::MAX));
         let mut found = query.fetch_all(&self.readers).await.map_err(unavailable)?;
         let more = found.len() > limit as usize;
         found.truncate(limit as usize);
-        let next = if more { found.last().map(|row| rows::count(row, "seq")).transpose()? } else { None };
+        let next = if more {
+            found.last().map(|row| rows::count(row, "seq").map(|seq| seq.to_string())).transpose()?
+        } else {
+            None
+        };
         let executions = found.iter().map(rows::execution).collect::<Result<_, _>>()?;
         Ok(ListPage { executions, total, next })
     }
@@ -75,13 +91,16 @@ impl Executions for SqlStore {
         self.writer.write(SetControl { tenant_id: tenant_id.to_owned(), id: id.to_owned(), flag, now }).await
     }
 
-    async fn mean_duration_ms(&self, kind: WorkflowKind) -> Result<Option<u64>, StoreError> {
-        let row = sqlx::query("SELECT total_ms / completed AS mean FROM durations WHERE kind = $1")
-            .bind(kind.as_str())
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(unavailable)?;
-        row.map(|row| rows::count(&row, "mean")).transpose()
+    async fn open_executions(&self, started_before: Timestamp, limit: u32) -> Result<Vec<OpenExecution>, StoreError> {
+        let found = sqlx::query(
+            "SELECT tenant_id, id FROM executions WHERE ended_at IS NULL AND started_at < $1 ORDER BY seq LIMIT $2",
+        )
+        .bind(micros(started_before))
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        found.iter().map(rows::open_execution).collect()
     }
 
     async fn check(&self) -> Result<(), StoreError> {
@@ -136,7 +155,10 @@ impl Operation for Create {
         if let Some(earlier) = self.earlier(connection).await? {
             return Ok(earlier);
         }
-        let definition_hash = self.keep_definition(connection).await?;
+        let definition_hash = match &new.journal {
+            Some(start) => Some(keep_definition(connection, &start.definition).await?),
+            None => None,
+        };
         sqlx::query(
             "INSERT INTO executions (id, tenant_id, kind, user_id, status, started_at, updated_at, deadline_at, \
              cancel_window_open, pivot_begun, effect_scope, definition_hash, input, request, progress, version, \
@@ -146,7 +168,7 @@ impl Operation for Create {
         .bind(&new.tenant_id)
         .bind(new.kind.as_str())
         .bind(new.user_id.as_deref())
-        .bind(Status::Running.as_str())
+        .bind(new.status.as_str())
         .bind(micros(new.started_at))
         .bind(new.deadline_at.map(micros))
         .bind(i64::from(!new.begins_pivot))
@@ -159,7 +181,9 @@ impl Operation for Create {
         .execute(&mut *connection)
         .await?;
         append_history(connection, &new.tenant_id, &new.id, 0, &new.history).await?;
-        append_journal(connection, &new.id, 0, &new.journal).await?;
+        if let Some(start) = &new.journal {
+            append_journal(connection, &new.id, 0, &start.records).await?;
+        }
         if let Some(idempotency) = &new.idempotency {
             sqlx::query(
                 "INSERT INTO idempotency_keys (tenant_id, route, key, body_hash, execution_id) \
@@ -197,16 +221,16 @@ impl Create {
         let id: String = row.try_get("execution_id")?;
         Ok(Some(Created::Existing(reload(connection, &self.0.tenant_id, &id).await?)))
     }
+}
 
-    async fn keep_definition(&self, connection: &mut AnyConnection) -> Result<String, Fault> {
-        let hash = contracts::effect::sha256_hex(self.0.definition.as_bytes());
-        sqlx::query("INSERT INTO definitions (hash, text) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING")
-            .bind(&hash)
-            .bind(&self.0.definition)
-            .execute(connection)
-            .await?;
-        Ok(hash)
-    }
+async fn keep_definition(connection: &mut AnyConnection, definition: &str) -> Result<String, Fault> {
+    let hash = contracts::effect::sha256_hex(definition.as_bytes());
+    sqlx::query("INSERT INTO definitions (hash, text) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING")
+        .bind(&hash)
+        .bind(definition)
+        .execute(connection)
+        .await?;
+    Ok(hash)
 }
 
 struct RequestCancel {

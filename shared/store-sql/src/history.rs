@@ -23,7 +23,7 @@ impl History for SqlStore {
         &self,
         tenant_id: &str,
         id: &str,
-        after: u64,
+        after: Option<&str>,
         limit: u32,
     ) -> Result<Option<HistoryPage>, StoreError> {
         let total = sqlx::query("SELECT history_len FROM executions WHERE id = $1 AND tenant_id = $2")
@@ -34,20 +34,26 @@ impl History for SqlStore {
             .map_err(unavailable)?;
         let Some(total) = total else { return Ok(None) };
         let total = rows::count(&total, "history_len")?;
+        let after = after.and_then(|after| after.parse().ok()).unwrap_or(0_i64);
         let select = format!("{SELECT} WHERE h.execution_id = $1 AND h.event_id > $2 ORDER BY h.event_id LIMIT $3");
         let found = sqlx::query(sqlx::AssertSqlSafe(select))
             .bind(id)
-            .bind(i64::try_from(after).unwrap_or(i64::MAX))
+            .bind(after)
             .bind(i64::from(limit))
             .fetch_all(&self.readers)
             .await
             .map_err(unavailable)?;
         let rows = found.iter().map(history_row).collect::<Result<Vec<_>, _>>()?;
-        let last = rows.last().map_or(after, |row| row.event.event_id);
-        Ok(Some(HistoryPage { rows, total, next: (last < total).then_some(last) }))
+        let next = rows.last().map(|row| row.event.event_id).filter(|last| *last < total);
+        Ok(Some(HistoryPage { rows, total, next: next.map(|last| last.to_string()) }))
     }
 
-    async fn tenant_events(&self, tenant_id: &str, before: Option<u64>, limit: u32) -> Result<HistoryPage, StoreError> {
+    async fn tenant_events(
+        &self,
+        tenant_id: &str,
+        before: Option<&str>,
+        limit: u32,
+    ) -> Result<HistoryPage, StoreError> {
         let total = sqlx::query("SELECT COUNT(*) AS total FROM history WHERE tenant_id = $1")
             .bind(tenant_id)
             .fetch_one(&self.readers)
@@ -56,14 +62,18 @@ impl History for SqlStore {
         let select = format!("{SELECT} WHERE h.tenant_id = $1 AND h.seq < $2 ORDER BY h.seq DESC LIMIT $3");
         let mut found = sqlx::query(sqlx::AssertSqlSafe(select))
             .bind(tenant_id)
-            .bind(before.and_then(|seq| i64::try_from(seq).ok()).unwrap_or(i64::MAX))
+            .bind(before.and_then(|seq| seq.parse().ok()).unwrap_or(i64::MAX))
             .bind(i64::from(limit) + 1)
             .fetch_all(&self.readers)
             .await
             .map_err(unavailable)?;
         let more = found.len() > limit as usize;
         found.truncate(limit as usize);
-        let next = if more { found.last().map(|row| rows::count(row, "seq")).transpose()? } else { None };
+        let next = if more {
+            found.last().map(|row| rows::count(row, "seq").map(|seq| seq.to_string())).transpose()?
+        } else {
+            None
+        };
         let rows = found.iter().map(history_row).collect::<Result<_, _>>()?;
         Ok(HistoryPage { rows, total: rows::count(&total, "total")?, next })
     }

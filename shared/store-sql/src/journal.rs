@@ -19,16 +19,13 @@ impl Journal for SqlStore {
         self.writer.write(CommitTurn(commit)).await
     }
 
-    async fn open_executions(&self) -> Result<Vec<OpenExecution>, StoreError> {
+    async fn journalled(&self) -> Result<Vec<OpenExecution>, StoreError> {
         let found =
             sqlx::query("SELECT tenant_id, id FROM executions WHERE ended_at IS NULL AND journal_len > 0 ORDER BY seq")
                 .fetch_all(&self.readers)
                 .await
                 .map_err(unavailable)?;
-        found
-            .iter()
-            .map(|row| Ok(OpenExecution { tenant_id: rows::get(row, "tenant_id")?, id: rows::get(row, "id")? }))
-            .collect()
+        found.iter().map(rows::open_execution).collect()
     }
 
     async fn load(&self, tenant_id: &str, id: &str) -> Result<Option<JournalledExecution>, StoreError> {

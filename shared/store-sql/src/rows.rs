@@ -4,11 +4,11 @@ use contracts::{Timestamp, WorkflowKind};
 use serde_json::Value;
 use sqlx::Row;
 use sqlx::any::AnyRow;
-use store::{ExecutionRecord, StoreError};
+use store::{ExecutionRecord, OpenExecution, StoreError};
 
 /// The columns that [`execution`] reads.
 pub(crate) const EXECUTION_COLUMNS: &str = "seq, id, tenant_id, kind, user_id, status, started_at, updated_at, \
-    ended_at, cancel_requested_at, result, failure, progress, version";
+    ended_at, cancel_requested_at, result, failure, progress, input, version";
 
 pub(crate) fn micros(at: Timestamp) -> i64 {
     at.as_microsecond()
@@ -67,6 +67,11 @@ pub(crate) fn execution(row: &AnyRow) -> Result<ExecutionRecord, StoreError> {
         result: optional_json::<Value>(row, "result")?,
         failure: optional_json(row, "failure")?,
         progress: json(row, "progress")?,
+        input: json(row, "input")?,
         version: count(row, "version")?,
     })
+}
+
+pub(crate) fn open_execution(row: &AnyRow) -> Result<OpenExecution, StoreError> {
+    Ok(OpenExecution { tenant_id: get(row, "tenant_id")?, id: get(row, "id")? })
 }

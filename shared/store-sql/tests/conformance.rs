@@ -6,7 +6,7 @@ use store_sql::{Durability, SqlStore};
 async fn sqlite() {
     let directory = tempfile::tempdir().expect("a directory");
     let opened = std::cell::Cell::new(0);
-    store::conformance::run(async || {
+    store::conformance::journal_store(async || {
         opened.set(opened.get() + 1);
         let file = directory.path().join(format!("{}.db", opened.get()));
         SqlStore::open(&file, Durability::Full).await.expect("a fresh file opens")

@@ -6,7 +6,7 @@ use contracts::{Status, Timestamp, WorkflowKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{JournalRecord, NewEvent, StoreError};
+use crate::{JournalStart, NewEvent, StoreError};
 
 /// How far an execution is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,8 +48,19 @@ pub struct ExecutionRecord {
     pub failure: Option<Failure>,
     /// How far it is.
     pub progress: Progress,
+    /// The execution's input: ids and flags only; what the engine is started with.
+    pub input: Value,
     /// Changes with every write; the ETag.
     pub version: u64,
+}
+
+/// An execution, and what its kind's past says about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Estimated {
+    /// The execution.
+    pub record: ExecutionRecord,
+    /// Mean duration of completed executions of this kind, in milliseconds; none before the first.
+    pub mean_duration_ms: Option<u64>,
 }
 
 /// The key under which a client may repeat a start.
@@ -80,8 +91,8 @@ pub struct NewExecution {
     pub deadline_at: Option<Timestamp>,
     /// What keys and chosen ids are derived from: its own id, or that of the execution it retries.
     pub effect_scope: String,
-    /// The state machine, pinned for the whole execution.
-    pub definition: String,
+    /// `Pending`, unless the engine's own start is part of this one.
+    pub status: Status,
     /// The execution's input: ids and flags only.
     pub input: Value,
     /// The request itself; the only place of it.
@@ -92,8 +103,8 @@ pub struct NewExecution {
     pub progress: Progress,
     /// The first events, `WorkflowExecutionStarted` before all.
     pub history: Vec<NewEvent>,
-    /// What the engine wants to find in its journal; empty for engines that keep their own.
-    pub journal: Vec<JournalRecord>,
+    /// What the embedded engine wants to find; none for engines that keep their own journal.
+    pub journal: Option<JournalStart>,
     /// Whether the first step is the pivot or the last one, see [`Gate::Forward`](crate::Gate).
     pub begins_pivot: bool,
 }
@@ -145,8 +156,17 @@ pub struct ListPage {
     pub executions: Vec<ExecutionRecord>,
     /// How many match the filter in all.
     pub total: u64,
-    /// Where the next part begins; none at the end.
-    pub next: Option<u64>,
+    /// Where the next part begins, as only the store understands it; none at the end.
+    pub next: Option<String>,
+}
+
+/// An execution that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenExecution {
+    /// The owner.
+    pub tenant_id: String,
+    /// The execution.
+    pub id: String,
 }
 
 /// Records of executions.
@@ -158,13 +178,15 @@ pub trait Executions: Send + Sync {
     /// The record, if this tenant has it.
     async fn get(&self, tenant_id: &str, id: &str) -> Result<Option<ExecutionRecord>, StoreError>;
 
+    /// The record with its kind's mean duration, in one request to the database.
+    async fn get_estimated(&self, tenant_id: &str, id: &str) -> Result<Option<Estimated>, StoreError>;
     /// The tenant's executions, newest first: `limit` of them after skipping `skip`, those older than `before` (a
     /// [`ListPage::next`]).
     async fn list(
         &self,
         tenant_id: &str,
         filter: &ListFilter,
-        before: Option<u64>,
+        before: Option<&str>,
         skip: u64,
         limit: u32,
     ) -> Result<ListPage, StoreError>;
@@ -182,8 +204,8 @@ pub trait Executions: Send + Sync {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Mean duration of completed executions of this kind, in milliseconds; none before the first.
-    async fn mean_duration_ms(&self, kind: WorkflowKind) -> Result<Option<u64>, StoreError>;
+    /// Executions accepted before `started_before` that have not ended, oldest first, `limit` of them at most.
+    async fn open_executions(&self, started_before: Timestamp, limit: u32) -> Result<Vec<OpenExecution>, StoreError>;
 
     /// Whether the store can be read and written.
     async fn check(&self) -> Result<(), StoreError>;

@@ -33,23 +33,24 @@ pub struct HistoryPage {
     pub rows: Vec<HistoryRow>,
     /// How many there are in all.
     pub total: u64,
-    /// Where the next part begins; none at the end.
-    pub next: Option<u64>,
+    /// Where the next part begins, as only the store understands it; none at the end.
+    pub next: Option<String>,
 }
 
 /// Histories.
 #[async_trait]
 pub trait History: Send + Sync {
-    /// Events of one execution in order, after the one numbered `after`; none if the tenant has no such execution.
+    /// Events of one execution in order, from where `after` says; none if the tenant has no such execution.
     /// The `input` of `WorkflowExecutionStarted` is the request as it is stored now.
     async fn events(
         &self,
         tenant_id: &str,
         id: &str,
-        after: u64,
+        after: Option<&str>,
         limit: u32,
     ) -> Result<Option<HistoryPage>, StoreError>;
 
     /// The tenant's events over all its executions, newest first; those older than `before`.
-    async fn tenant_events(&self, tenant_id: &str, before: Option<u64>, limit: u32) -> Result<HistoryPage, StoreError>;
+    async fn tenant_events(&self, tenant_id: &str, before: Option<&str>, limit: u32)
+    -> Result<HistoryPage, StoreError>;
 }

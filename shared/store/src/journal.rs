@@ -6,11 +6,20 @@ use contracts::{Status, Timestamp, WorkflowKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{NewEvent, Progress, StoreError};
+use crate::{NewEvent, OpenExecution, Progress, StoreError};
 
 /// One thing that the interpreter was told, and when. The engine decides what is inside.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JournalRecord(pub Value);
+
+/// What a start puts into the journal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JournalStart {
+    /// The state machine, pinned for the whole execution.
+    pub definition: String,
+    /// The first records.
+    pub records: Vec<JournalRecord>,
+}
 
 /// The condition under which a commit takes place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +46,17 @@ pub enum Refusal {
     Paused,
     /// The deadline has passed.
     TimedOut,
+}
+
+impl Refusal {
+    /// For people.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled before this step",
+            Self::Paused => "paused before this step",
+            Self::TimedOut => "the deadline had passed before this step",
+        }
+    }
 }
 
 /// How an execution ended.
@@ -82,15 +102,6 @@ pub enum CommitOutcome {
     Refused(Refusal),
 }
 
-/// An execution that has not ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenExecution {
-    /// The owner.
-    pub tenant_id: String,
-    /// The execution.
-    pub id: String,
-}
-
 /// What an engine needs to go on with an execution.
 #[derive(Debug, Clone)]
 pub struct JournalledExecution {
@@ -125,8 +136,8 @@ pub trait Journal: Send + Sync {
     /// After `InDoubt` the caller must not go on from memory.
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StoreError>;
 
-    /// The executions of this engine that have not ended, oldest first.
-    async fn open_executions(&self) -> Result<Vec<OpenExecution>, StoreError>;
+    /// The executions with a journal that have not ended, oldest first.
+    async fn journalled(&self) -> Result<Vec<OpenExecution>, StoreError>;
 
     /// One execution with its journal.
     async fn load(&self, tenant_id: &str, id: &str) -> Result<Option<JournalledExecution>, StoreError>;

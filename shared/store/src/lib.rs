@@ -6,20 +6,21 @@
 //! Every write is atomic and durable when it returns `Ok`: nothing is acknowledged before.
 
 pub mod conformance;
+pub mod events;
 mod executions;
 mod history;
 mod journal;
 mod recorder;
 
 pub use executions::{
-    CancelOutcome, ControlFlag, Created, ExecutionRecord, Executions, IdempotencyKey, ListFilter, ListPage,
-    NewExecution, Progress,
+    CancelOutcome, ControlFlag, Created, Estimated, ExecutionRecord, Executions, IdempotencyKey, ListFilter, ListPage,
+    NewExecution, OpenExecution, Progress,
 };
 pub use history::{History, HistoryPage, HistoryRow, NewEvent};
 pub use journal::{
-    Commit, CommitOutcome, End, Gate, Journal, JournalRecord, JournalledExecution, OpenExecution, Refusal,
+    Commit, CommitOutcome, End, Gate, Journal, JournalRecord, JournalStart, JournalledExecution, Refusal,
 };
-pub use recorder::{Begin, StepOutcome, StepRecorder, StepRef};
+pub use recorder::{Attempt, Begin, EndRecorder, EngineEnd, Finish, StepOutcome, StepRecorder, StepRef};
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]

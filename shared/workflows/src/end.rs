@@ -39,7 +39,7 @@ pub fn ended(
         _ => Status::Failed,
     };
     let fail: FailCause = cause.and_then(|cause| serde_json::from_str(cause).ok()).unwrap_or_default();
-    let attempt = serde_json::from_str::<Cause>(&fail.cause).unwrap_or_default();
+    let attempt = attempt_cause(&fail.cause);
     let first_error = fail.error.as_deref().filter(|first| *first != error);
     let message = match (attempt.message.is_empty(), first_error) {
         (false, Some(first)) => format!("{first}: {}", attempt.message),
@@ -63,6 +63,21 @@ pub fn ended(
     Ended { status, failure }
 }
 
+/// The cause of a failing attempt. Behind a Lambda function it is the `errorMessage` of what AWS makes of an error:
+/// `{"errorType", "errorMessage"}`.
+fn attempt_cause(text: &str) -> Cause {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct FunctionError {
+        error_message: String,
+    }
+    let own = |text: &str| serde_json::from_str::<Cause>(text).unwrap_or_default();
+    match serde_json::from_str::<FunctionError>(text) {
+        Ok(error) => own(&error.error_message),
+        Err(_) => own(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,7 +94,16 @@ mod tests {
             "step": "CreateUserAccount", "error": "ServiceUnavailable",
             "cause": serde_json::to_string(&attempt).expect("plain"), "residue": [],
         });
-        let ended = ended(Some("ServiceUnavailable"), Some(&cause.to_string()), vec!["A".to_owned()], |_| 3);
+        let behind_lambda = serde_json::json!({
+            "errorType": "ServiceUnavailable", "errorMessage": cause["cause"], "trace": [],
+        });
+        let mut wrapped = cause.clone();
+        wrapped["cause"] = behind_lambda.to_string().into();
+        let read = |cause: &serde_json::Value| {
+            ended(Some("ServiceUnavailable"), Some(&cause.to_string()), vec!["A".to_owned()], |_| 3)
+        };
+        let ended = read(&cause);
+        assert_eq!(read(&wrapped), ended, "the same on every engine");
         assert_eq!(ended.status, Status::Failed);
         assert_eq!(
             ended.failure.summary(),

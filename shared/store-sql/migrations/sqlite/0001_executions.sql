@@ -23,7 +23,7 @@ CREATE TABLE executions (
     cancel_window_open BIGINT NOT NULL,
     pivot_begun BIGINT NOT NULL,
     effect_scope TEXT NOT NULL,
-    definition_hash TEXT NOT NULL REFERENCES definitions (hash),
+    definition_hash TEXT REFERENCES definitions (hash),
     input TEXT NOT NULL,
     request TEXT NOT NULL,
     progress TEXT NOT NULL,

@@ -1,0 +1,45 @@
+//! What surrounds an activity in a Lambda function: the same harness as everywhere, on the record in DynamoDB.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use activities::{Activities, Activity};
+use clock::{SharedClock, SystemClock};
+use contracts::{ActivityError, ErrorName};
+use downstream::{Downstream, HttpTransport};
+use futures::FutureExt as _;
+use lambda_glue::{Clients, Environment};
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use serde_json::Value;
+use store_aws::DynamoStore;
+
+pub use lambda_glue::Error;
+
+/// The longest that one call to a service may take. Below the function's own limit by more than the longest
+/// `Retry-After` that an attempt grants.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves an activity. An error's name is the function error's `errorType`, which is what the state machine's `Retry` and
+/// `Catch` look at; its cause is the `errorMessage`.
+pub async fn serve(activity: &'static Activity) -> Result<(), Error> {
+    lambda_glue::log();
+    let mut environment = Environment::of_process();
+    let clock: SharedClock = Arc::new(SystemClock);
+    let client = Clients::new(&mut environment).dynamodb();
+    let recorder = DynamoStore::new(client, environment.table(), Arc::clone(&clock));
+    let endpoints = environment.endpoints();
+    environment.finish()?;
+    let transport = Arc::new(HttpTransport::default());
+    let downstream = Downstream::new(transport, endpoints, Arc::clone(&clock), CALL_TIMEOUT);
+    let activities = Activities::new(downstream, clock);
+    let attempt = async |event: LambdaEvent<Value>| {
+        let attempt = activities.attempt(activity, event.payload, &recorder);
+        let outcome = AssertUnwindSafe(attempt).catch_unwind().await;
+        let panicked = |_| Err(ActivityError::new(ErrorName::Internal, "the activity panicked"));
+        outcome
+            .unwrap_or_else(panicked)
+            .map_err(|error| Diagnostic { error_message: error.cause_text(), error_type: error.error })
+    };
+    lambda_runtime::run(service_fn(attempt)).await
+}

@@ -1,0 +1,6 @@
+//! GET /ready
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), endpoint_lambdas::Error> {
+    endpoint_lambdas::serve_readiness(api::ready::route()).await
+}

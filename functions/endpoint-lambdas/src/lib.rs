@@ -1,0 +1,120 @@
+//! What surrounds an endpoint in a Lambda function: its environment, its ports, and what API Gateway knows of the caller.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{Api, Check, GatewayClaims, Readiness, Starting};
+use async_trait::async_trait;
+use axum::Router;
+use clock::{SharedClock, SystemClock};
+use downstream::{Downstream, HttpTransport};
+use engine_stepfunctions::StepFunctions;
+use lambda_glue::{Clients, Environment};
+use lambda_http::request::RequestContext;
+use lambda_http::tower::ServiceBuilder;
+use lambda_http::tower::util::MapRequestLayer;
+use store_aws::DynamoStore;
+
+pub use lambda_glue::Error;
+
+/// API Gateway gives up after 30 s.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(28);
+
+/// One call of a service's health endpoint takes less than this anyhow.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves an endpoint that reads and writes records.
+pub async fn serve(route: Router<Api>) -> Result<(), Error> {
+    let mut environment = begin();
+    let api = api(&mut environment);
+    environment.finish()?;
+    run(route.with_state(api.clone()), &api).await
+}
+
+/// Serves an endpoint that starts executions.
+pub async fn serve_starting(route: Router<Starting>) -> Result<(), Error> {
+    let mut environment = begin();
+    let api = api(&mut environment);
+    let engine = StepFunctions::new(Clients::new(&mut environment).sfn(), environment.state_machines());
+    let default_timeout = environment.default_timeout();
+    environment.finish()?;
+    let starting = Starting { api: api.clone(), orchestrator: Arc::new(engine), default_timeout };
+    run(route.with_state(starting), &api).await
+}
+
+/// Serves `/ready`.
+pub async fn serve_readiness(route: Router<Readiness>) -> Result<(), Error> {
+    let mut environment = begin();
+    let api = api(&mut environment);
+    let endpoints = environment.endpoints();
+    environment.finish()?;
+    let downstream = Downstream::new(Arc::new(HttpTransport::default()), endpoints, api.clock.clone(), CALL_TIMEOUT);
+    let readiness = Readiness { api: api.clone(), engine: Arc::new(Managed), services: Arc::new(Services(downstream)) };
+    run(route.with_state(readiness), &api).await
+}
+
+fn begin() -> Environment {
+    lambda_glue::log();
+    Environment::of_process()
+}
+
+fn api(environment: &mut Environment) -> Api {
+    let clock: SharedClock = Arc::new(SystemClock);
+    let client = Clients::new(environment).dynamodb();
+    let store = Arc::new(DynamoStore::new(client, environment.table(), Arc::clone(&clock)));
+    Api {
+        executions: store.clone(),
+        history: store,
+        clock,
+        access: environment.access(),
+        request_timeout: REQUEST_TIMEOUT,
+    }
+}
+
+async fn run(routes: Router, api: &Api) -> Result<(), Error> {
+    let routes = api::complete(routes, api);
+    lambda_http::run(ServiceBuilder::new().layer(MapRequestLayer::new(from_gateway)).service(routes)).await
+}
+
+/// Takes the stage's name off the path, and hands on what the authorizer has verified.
+fn from_gateway(mut request: lambda_http::Request) -> lambda_http::Request {
+    let Some(RequestContext::ApiGatewayV2(context)) = request.extensions_mut().remove::<RequestContext>() else {
+        return request;
+    };
+    if let Some(stage) = context.stage.as_deref().filter(|stage| *stage != "$default") {
+        strip_prefix(&mut request, &format!("/{stage}/"));
+    }
+    if let Some(jwt) = context.authorizer.and_then(|authorizer| authorizer.jwt) {
+        request.extensions_mut().insert(GatewayClaims(jwt.claims.into_iter().collect()));
+    }
+    request
+}
+
+fn strip_prefix(request: &mut lambda_http::Request, prefix: &str) {
+    let mut parts = request.uri().clone().into_parts();
+    let path = parts.path_and_query.as_ref().and_then(|path| path.as_str().strip_prefix(prefix));
+    let Some(Ok(path)) = path.map(|path| format!("/{path}").parse()) else { return };
+    parts.path_and_query = Some(path);
+    if let Ok(uri) = lambda_http::http::Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+}
+
+/// Step Functions has nothing to ask: its control plane is called when something is started.
+struct Managed;
+
+#[async_trait]
+impl Check for Managed {
+    async fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+struct Services(Downstream);
+
+#[async_trait]
+impl Check for Services {
+    async fn check(&self) -> Result<(), String> {
+        self.0.check().await
+    }
+}

@@ -1,0 +1,36 @@
+//! What events and schedules start.
+
+pub mod project_execution_status;
+pub mod reconcile_executions;
+
+use std::sync::Arc;
+
+use clock::{SharedClock, SystemClock};
+use engine_stepfunctions::StepFunctions;
+use lambda_glue::{Clients, Environment};
+use store_aws::DynamoStore;
+
+pub use lambda_glue::Error;
+
+/// What these functions work with.
+pub struct Ports {
+    /// The records.
+    pub store: DynamoStore,
+    /// The engine.
+    pub engine: StepFunctions,
+    /// Time.
+    pub clock: SharedClock,
+}
+
+impl Ports {
+    fn of_process() -> Result<Self, Error> {
+        lambda_glue::log();
+        let mut environment = Environment::of_process();
+        let clock: SharedClock = Arc::new(SystemClock);
+        let clients = Clients::new(&mut environment);
+        let store = DynamoStore::new(clients.dynamodb(), environment.table(), Arc::clone(&clock));
+        let engine = StepFunctions::new(clients.sfn(), environment.state_machines());
+        environment.finish()?;
+        Ok(Self { store, engine, clock })
+    }
+}

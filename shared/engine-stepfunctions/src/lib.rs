@@ -1,0 +1,124 @@
+//! AWS Step Functions as an engine: it runs the state machines as they are, and calls the activities' Lambdas.
+//!
+//! An execution's id is its name there, so starting twice is starting once. The input holds ids and flags only.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use aws_sdk_sfn::Client;
+use aws_sdk_sfn::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_sfn::operation::describe_execution::{DescribeExecutionError, DescribeExecutionOutput};
+use aws_sdk_sfn::operation::start_execution::StartExecutionError;
+use aws_sdk_sfn::operation::stop_execution::StopExecutionError;
+use aws_sdk_sfn::types::ExecutionStatus;
+use contracts::{Timestamp, WorkflowKind};
+use engine::{EngineError, ExternalEngine, Orchestrator, Standing};
+use serde_json::Value;
+use store::{EngineEnd, ExecutionRecord, NewExecution};
+
+/// The engine.
+#[derive(Debug, Clone)]
+pub struct StepFunctions {
+    client: Client,
+    /// ARNs of the state machines.
+    machines: BTreeMap<WorkflowKind, String>,
+}
+
+impl StepFunctions {
+    /// An engine on these state machines, given by their ARNs.
+    pub fn new(client: Client, machines: BTreeMap<WorkflowKind, String>) -> Self {
+        Self { client, machines }
+    }
+
+    fn machine(&self, kind: WorkflowKind) -> Result<&str, EngineError> {
+        let machine = self.machines.get(&kind).map(String::as_str);
+        machine.ok_or_else(|| EngineError::Definition(format!("no state machine is configured for {kind}")))
+    }
+
+    fn execution_arn(&self, kind: WorkflowKind, id: &str) -> Result<String, EngineError> {
+        Ok(format!("{}:{id}", self.machine(kind)?.replacen(":stateMachine:", ":execution:", 1)))
+    }
+}
+
+#[async_trait]
+impl Orchestrator for StepFunctions {
+    fn prepare_start(&self, new: &mut NewExecution) -> Result<(), EngineError> {
+        self.machine(new.kind).map(drop)
+    }
+
+    async fn start(&self, record: &ExecutionRecord) -> Result<(), EngineError> {
+        let start = self.client.start_execution().state_machine_arn(self.machine(record.kind)?).name(&record.id);
+        match start.input(record.input.to_string()).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                // It has been started before, and may have ended.
+                Some(StartExecutionError::ExecutionAlreadyExists(_)) => Ok(()),
+                _ => Err(unavailable(error)),
+            },
+        }
+    }
+}
+
+#[async_trait]
+impl ExternalEngine for StepFunctions {
+    async fn describe(&self, kind: WorkflowKind, id: &str) -> Result<Standing, EngineError> {
+        let described = self.client.describe_execution().execution_arn(self.execution_arn(kind, id)?).send().await;
+        match described {
+            Ok(described) => Ok(standing(described)),
+            Err(error) => match error.as_service_error() {
+                Some(DescribeExecutionError::ExecutionDoesNotExist(_)) => Ok(Standing::Unknown),
+                _ => Err(unavailable(error)),
+            },
+        }
+    }
+
+    async fn terminate(&self, kind: WorkflowKind, id: &str, reason: &str) -> Result<(), EngineError> {
+        let stop = self.client.stop_execution().execution_arn(self.execution_arn(kind, id)?);
+        match stop.error("Terminated").cause(reason).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(StopExecutionError::ExecutionDoesNotExist(_)) => Ok(()),
+                _ => Err(unavailable(error)),
+            },
+        }
+    }
+}
+
+fn standing(described: DescribeExecutionOutput) -> Standing {
+    let json = |text: Option<&str>| text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null);
+    let input = json(described.input());
+    let end = end(described.status(), described.output(), described.error(), described.cause());
+    let at = described.stop_date().and_then(|at| Timestamp::from_millisecond(at.to_millis().ok()?).ok());
+    match (end, at) {
+        (Some(end), Some(at)) => Standing::Ended { end, at, input },
+        _ => Standing::Running,
+    }
+}
+
+/// An execution's end in Step Functions' words; none while it runs.
+pub fn end(
+    status: &ExecutionStatus,
+    output: Option<&str>,
+    error: Option<&str>,
+    cause: Option<&str>,
+) -> Option<EngineEnd> {
+    match status {
+        ExecutionStatus::Succeeded => {
+            let output = output.and_then(|output| serde_json::from_str(output).ok());
+            Some(EngineEnd::Succeeded(output.unwrap_or(Value::Null)))
+        }
+        ExecutionStatus::Failed => {
+            Some(EngineEnd::Failed { error: error.map(str::to_owned), cause: cause.map(str::to_owned) })
+        }
+        // Our machines have no time limit of their own, so somebody else's limit was reached: AWS's one year.
+        ExecutionStatus::TimedOut => {
+            Some(EngineEnd::Failed { error: Some(store::events::TIMEOUT.to_owned()), cause: cause.map(str::to_owned) })
+        }
+        ExecutionStatus::Aborted => Some(EngineEnd::Terminated),
+        _ => None,
+    }
+}
+
+fn unavailable<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError<E>) -> EngineError {
+    EngineError::Unavailable(DisplayErrorContext(error).to_string())
+}

@@ -1,0 +1,109 @@
+//! The record of ends.
+
+use async_trait::async_trait;
+use contracts::{Status, Timestamp};
+use store::events::{TIMEOUT, ending, final_progress};
+use store::{End, EndRecorder, EngineEnd, ExecutionRecord, NewEvent, StoreError};
+
+use crate::DynamoStore;
+use crate::change::{Change, put_new};
+use crate::executions::{counter, touched};
+use crate::item::{Item, all_under_way, event_row, json, moment, number, of_step, record, text};
+use crate::keys::{self, ALONE};
+use crate::transaction::Transacted;
+
+/// How often an end is tried against others that change the execution meanwhile.
+const MAX_TRIES: u32 = 10;
+
+#[async_trait]
+impl EndRecorder for DynamoStore {
+    async fn record_end(&self, tenant_id: &str, id: &str, end: &EngineEnd, at: Timestamp) -> Result<bool, StoreError> {
+        for _ in 0..MAX_TRIES {
+            let Some(item) = self.execution(tenant_id, id).await? else { return Ok(false) };
+            if item.has("ended_at") {
+                return Ok(false);
+            }
+            let record = record(&item)?;
+            let attempts_of = |step: &str| item.optional_number(&of_step("attempts", step)).unwrap_or_default();
+            let (end, last) = ending(end, undone(&item), attempts_of, at);
+            let history_len: u64 = item.number("history_len")?;
+            let mut rows: Vec<(u64, NewEvent)> = Vec::new();
+            let mut change = touched(at);
+            let mut next = history_len + 1..;
+            for attempt in all_under_way(&item)? {
+                // Its engine has given it up, so nobody waits for what it might still say.
+                rows.extend(attempt.begun());
+                rows.extend(next.next().zip(Some(attempt.events.failed(TIMEOUT, "", at))));
+                change.remove(&of_step("open", &attempt.events.step));
+                change.remove(&of_step("open_after", &attempt.events.step));
+            }
+            rows.extend(next.next().zip(Some(last)));
+            let events = rows.last().map_or(history_len, |(event_id, _)| *event_id);
+            conclude(&mut change, &record, &end, at, events);
+            change.only_if_absent("ended_at");
+            change.only_if_equal("history_len", number(history_len));
+            let mut totals = Change::default();
+            totals.add(&counter(&record, record.status), -1);
+            totals.add(&counter(&record, end.status), 1);
+            totals.add("events", i64::try_from(events).unwrap_or(i64::MAX));
+            let mut writes = vec![
+                change.into_write(&self.table, &keys::execution(tenant_id, id), ALONE),
+                totals.into_write(&self.table, &keys::totals(tenant_id), &keys::totals_shard(id)),
+            ];
+            writes.extend(
+                rows.iter().map(|(event_id, event)| put_new(&self.table, event_row(tenant_id, id, *event_id, event))),
+            );
+            if let Transacted::Refused(_) = self.transact(writes).await? {
+                continue;
+            }
+            if end.status == Status::Completed {
+                self.add_duration(&record, at).await;
+            }
+            return Ok(true);
+        }
+        Err(StoreError::Unavailable(format!("{id} kept changing")))
+    }
+}
+
+/// Steps whose effects were undone, in the order of undoing.
+fn undone(item: &Item) -> Vec<String> {
+    let steps = item.0.keys().filter_map(|name| name.strip_prefix("undone_at#"));
+    let mut undone: Vec<(u64, &str)> =
+        steps.filter_map(|step| Some((item.optional_number(&of_step("undone_at", step))?, step))).collect();
+    undone.sort_unstable();
+    undone.into_iter().map(|(_, step)| step.to_owned()).collect()
+}
+
+/// The change that ends the execution.
+fn conclude(change: &mut Change, record: &ExecutionRecord, end: &End, at: Timestamp, events: u64) {
+    let progress = final_progress(record.progress.clone(), end);
+    change.set("status", text(end.status.as_str()));
+    change.set("status_pk", text(keys::of_status(&record.tenant_id, end.status, record.kind)));
+    change.set("ended_at", moment(at));
+    change.set("due_pk", text(keys::ended_shard(&record.id)));
+    change.set("due_sk", text(keys::list(at, &record.id)));
+    change.set("history_len", number(events));
+    change.set("completed_steps", number(progress.completed_steps));
+    if let Some(message) = progress.status_message {
+        change.set("status_message", text(message));
+    }
+    if let Some(result) = &end.result {
+        change.set("result", json(result));
+    }
+    if let Some(failure) = &end.failure {
+        change.set("failure", json(failure));
+    }
+}
+
+impl DynamoStore {
+    /// For estimates only, so losing one to an error is no harm.
+    async fn add_duration(&self, record: &ExecutionRecord, ended_at: Timestamp) {
+        let took = ended_at.duration_since(record.started_at).as_millis();
+        let mut change = Change::default();
+        change.add(&format!("completed#{}", record.kind), 1);
+        change.add(&format!("total_ms#{}", record.kind), i64::try_from(took).unwrap_or(0).max(0));
+        if let Err(error) = self.update(&keys::durations(&record.tenant_id), change).await {
+            tracing::warn!(%error, "a duration was not added");
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Execution records.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use contracts::{Status, Timestamp};
+use futures::future::try_join_all;
+use store::{
+    CancelOutcome, ControlFlag, Created, Estimated, ExecutionRecord, Executions, ListFilter, ListPage, NewExecution,
+    OpenExecution, StoreError,
+};
+
+use crate::change::{Change, put_new};
+use crate::item::{Attributes, Item, event_row, json, moment, number, record, status, text};
+use crate::keys::{self, ALONE};
+use crate::transaction::Transacted;
+use crate::{DynamoStore, fault};
+
+/// How often a change is tried that depends on what it read before.
+const MAX_TRIES: u32 = 5;
+
+#[async_trait]
+impl Executions for DynamoStore {
+    async fn create(&self, new: NewExecution) -> Result<Created, StoreError> {
+        let record = new_record(&new);
+        let mut writes = vec![put_new(&self.table, execution_item(&new, &record))];
+        writes.extend(
+            (1..)
+                .zip(&new.history)
+                .map(|(event_id, event)| put_new(&self.table, event_row(&new.tenant_id, &new.id, event_id, event))),
+        );
+        let mut totals = Change::default();
+        totals.add(&counter(&record, record.status), 1);
+        writes.push(totals.into_write(&self.table, &keys::totals(&new.tenant_id), &keys::totals_shard(&new.id)));
+        // Last, so that its reason is the last one.
+        if let Some(idempotency) = &new.idempotency {
+            let item = HashMap::from([
+                ("pk".to_owned(), text(keys::idempotency(&new.tenant_id, idempotency))),
+                ("sk".to_owned(), text(ALONE)),
+                ("body_hash".to_owned(), text(&idempotency.body_hash)),
+                ("execution_id".to_owned(), text(&new.id)),
+            ]);
+            writes.push(put_new(&self.table, item));
+        }
+        let Transacted::Refused(mut reasons) = self.transact(writes).await? else {
+            return Ok(Created::New(record));
+        };
+        let earlier = reasons.pop().flatten().filter(|_| new.idempotency.is_some());
+        let (Some(earlier), Some(idempotency)) = (earlier, &new.idempotency) else {
+            return Err(StoreError::Inconsistent(format!("{} exists already", new.id)));
+        };
+        if earlier.text("body_hash")? != idempotency.body_hash {
+            return Ok(Created::KeyReused);
+        }
+        let id = earlier.text("execution_id")?;
+        let existing = self.get(&new.tenant_id, id).await?;
+        existing.map(Created::Existing).ok_or_else(|| StoreError::Inconsistent(format!("{id} is gone")))
+    }
+
+    async fn get(&self, tenant_id: &str, id: &str) -> Result<Option<ExecutionRecord>, StoreError> {
+        self.execution(tenant_id, id).await?.as_ref().map(record).transpose()
+    }
+
+    async fn get_estimated(&self, tenant_id: &str, id: &str) -> Result<Option<Estimated>, StoreError> {
+        let execution = keys::execution(tenant_id, id);
+        let items = self.batch(vec![execution.clone(), keys::durations(tenant_id)]).await?;
+        let find = |pk: &str| items.iter().find(|item| item.optional_text("pk") == Some(pk));
+        let Some(item) = find(&execution) else { return Ok(None) };
+        let record = record(item)?;
+        let durations = find(&keys::durations(tenant_id));
+        let of_kind =
+            |attribute| durations.and_then(|item| item.optional_number(&format!("{attribute}#{}", record.kind)));
+        let mean_duration_ms = match (of_kind("total_ms"), of_kind("completed")) {
+            (Some(total), Some(completed @ 1..)) => Some(total / completed),
+            (None | Some::<u64>(_), _) => None,
+        };
+        Ok(Some(Estimated { record, mean_duration_ms }))
+    }
+
+    async fn list(
+        &self,
+        tenant_id: &str,
+        filter: &ListFilter,
+        before: Option<&str>,
+        skip: u64,
+        limit: u32,
+    ) -> Result<ListPage, StoreError> {
+        self.list_page(tenant_id, filter, before, skip, limit).await
+    }
+
+    async fn open_executions(&self, started_before: Timestamp, limit: u32) -> Result<Vec<OpenExecution>, StoreError> {
+        let shards = (0..keys::DUE_SHARDS).map(|shard| async move {
+            let query = self.client.query().table_name(&self.table).index_name("due");
+            let found = query
+                .key_condition_expression("due_pk = :open AND due_sk < :before")
+                .expression_attribute_values(":open", text(keys::open(shard)))
+                .expression_attribute_values(":before", text(keys::moment(started_before)))
+                .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+                .send()
+                .await
+                .map_err(fault::read)?;
+            Ok::<_, StoreError>(found.items.unwrap_or_default())
+        });
+        let mut found: Vec<Item> = try_join_all(shards).await?.into_iter().flatten().map(Item).collect();
+        found.sort_by(|left, right| left.optional_text("due_sk").cmp(&right.optional_text("due_sk")));
+        found.truncate(limit as usize);
+        let parse = |item: &Item| {
+            let (tenant_id, id) = keys::parse_execution(item.text("pk")?)
+                .ok_or_else(|| StoreError::Inconsistent("what is due is no execution".to_owned()))?;
+            Ok(OpenExecution { tenant_id: tenant_id.to_owned(), id: id.to_owned() })
+        };
+        found.iter().map(parse).collect()
+    }
+
+    async fn request_cancel(&self, tenant_id: &str, id: &str, now: Timestamp) -> Result<CancelOutcome, StoreError> {
+        let mut change = touched(now);
+        change.set("cancel_requested_at", moment(now));
+        change.only_if_present("pk");
+        change.only_if_absent("ended_at");
+        change.only_if_absent("cancel_requested_at");
+        change.only_if_equal("cancel_window_open", AttributeValue::Bool(true));
+        Ok(match self.update(&keys::execution(tenant_id, id), change).await? {
+            Updated::Done(item) => CancelOutcome::Accepted(record(&item)?),
+            Updated::Refused(None) => CancelOutcome::NotFound,
+            Updated::Refused(Some(item)) => {
+                let record = record(&item)?;
+                match record.status.is_open() && record.cancel_requested_at.is_some() {
+                    true => CancelOutcome::Accepted(record),
+                    false => CancelOutcome::Refused(record),
+                }
+            }
+        })
+    }
+
+    async fn set_control(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        flag: ControlFlag,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        for _ in 0..MAX_TRIES {
+            let Some(item) = self.execution(tenant_id, id).await? else { return Ok(false) };
+            let current = status(&item)?;
+            if !current.is_open() || item.flag("pivot_begun") && flag == ControlFlag::Pause {
+                return Ok(false);
+            }
+            let paused_at = item.optional_moment("paused_at")?;
+            if paused_at.is_some() == (flag == ControlFlag::Pause) {
+                return Ok(true);
+            }
+            let record = record(&item)?;
+            let mut change = touched(now);
+            let next = match paused_at {
+                None => {
+                    change.set("paused_at", moment(now));
+                    Status::Paused
+                }
+                Some(paused_at) => {
+                    change.remove("paused_at");
+                    if let Some(deadline) = item.optional_moment("deadline_at")? {
+                        let deadline = deadline.checked_add(now.duration_since(paused_at)).unwrap_or(Timestamp::MAX);
+                        change.set("deadline_at", moment(deadline));
+                    }
+                    Status::Running
+                }
+            };
+            change.set("status", text(next.as_str()));
+            change.set("status_pk", text(keys::of_status(tenant_id, next, record.kind)));
+            // What it is based on: the pause, the pivot and the end are all in the version.
+            change.only_if_equal("version", number(item.number::<u64>("version")?));
+            let mut totals = Change::default();
+            totals.add(&counter(&record, current), -1);
+            totals.add(&counter(&record, next), 1);
+            let writes = vec![
+                change.into_write(&self.table, &keys::execution(tenant_id, id), ALONE),
+                totals.into_write(&self.table, &keys::totals(tenant_id), &keys::totals_shard(id)),
+            ];
+            if let Transacted::Done = self.transact(writes).await? {
+                return Ok(true);
+            }
+        }
+        Err(StoreError::Unavailable(format!("{id} kept changing")))
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.read("check", ALONE).await.map(drop)
+    }
+}
+
+/// What became of a conditional change.
+pub(crate) enum Updated {
+    /// The item as it is now.
+    Done(Item),
+    /// The item as it stood against it, if there is one.
+    Refused(Option<Item>),
+}
+
+impl DynamoStore {
+    pub(crate) async fn execution(&self, tenant_id: &str, id: &str) -> Result<Option<Item>, StoreError> {
+        self.read(&keys::execution(tenant_id, id), ALONE).await
+    }
+
+    pub(crate) async fn read(&self, pk: &str, sk: &str) -> Result<Option<Item>, StoreError> {
+        let request = self.client.get_item().table_name(&self.table).consistent_read(true);
+        let found = request.key("pk", text(pk)).key("sk", text(sk)).send().await.map_err(fault::read)?;
+        Ok(found.item.map(Item))
+    }
+
+    /// The items that are alone in these partitions, as far as there are any, in any order.
+    pub(crate) async fn batch(&self, partitions: Vec<String>) -> Result<Vec<Item>, StoreError> {
+        let key = |pk| HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(ALONE))]);
+        let mut wanted: Vec<Attributes> = partitions.into_iter().map(key).collect();
+        let mut found = Vec::new();
+        while !wanted.is_empty() {
+            // DynamoDB takes 100 keys at once, and answers fewer when it is short of capacity.
+            let rest = wanted.split_off(wanted.len().min(100));
+            let request = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true);
+            let request = request.build().map_err(|error| StoreError::Inconsistent(error.to_string()))?;
+            let sent = self.client.batch_get_item().request_items(&self.table, request).send().await;
+            let answer = sent.map_err(fault::read)?;
+            let items = answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default();
+            found.extend(items.into_iter().map(Item));
+            let unprocessed = answer.unprocessed_keys.unwrap_or_default().remove(&self.table);
+            wanted = unprocessed.map(|unprocessed| unprocessed.keys).unwrap_or_default();
+            wanted.extend(rest);
+        }
+        Ok(found)
+    }
+
+    pub(crate) async fn update(&self, pk: &str, change: Change) -> Result<Updated, StoreError> {
+        match change.into_update(&self.client, &self.table, pk, ALONE).send().await {
+            Ok(done) => Ok(Updated::Done(Item(done.attributes.unwrap_or_default()))),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    Ok(Updated::Refused(refused.item().cloned().map(Item)))
+                }
+                _ => Err(fault::write(error)),
+            },
+        }
+    }
+}
+
+/// A change that counts as one: the version is the ETag.
+pub(crate) fn touched(now: Timestamp) -> Change {
+    let mut change = Change::default();
+    change.set("updated_at", moment(now));
+    change.increase("version", 1);
+    change
+}
+
+/// The total that an execution in this status counts into.
+pub(crate) fn counter(record: &ExecutionRecord, status: Status) -> String {
+    format!("{}#{}", record.kind, status.reported())
+}
+
+fn new_record(new: &NewExecution) -> ExecutionRecord {
+    ExecutionRecord {
+        tenant_id: new.tenant_id.clone(),
+        id: new.id.clone(),
+        kind: new.kind,
+        user_id: new.user_id.clone(),
+        status: new.status,
+        started_at: new.started_at,
+        updated_at: new.started_at,
+        ended_at: None,
+        cancel_requested_at: None,
+        result: None,
+        failure: None,
+        progress: new.progress.clone(),
+        input: new.input.clone(),
+        version: 1,
+    }
+}
+
+fn execution_item(new: &NewExecution, record: &ExecutionRecord) -> Attributes {
+    let list = text(keys::list(new.started_at, &new.id));
+    let mut item: Attributes = [
+        ("pk", text(keys::execution(&new.tenant_id, &new.id))),
+        ("sk", text(ALONE)),
+        ("tenant_id", text(&new.tenant_id)),
+        ("id", text(&new.id)),
+        ("kind", text(new.kind.as_str())),
+        ("status", text(new.status.as_str())),
+        ("started_at", moment(new.started_at)),
+        ("updated_at", moment(new.started_at)),
+        ("cancel_window_open", AttributeValue::Bool(!new.begins_pivot)),
+        ("pivot_begun", AttributeValue::Bool(new.begins_pivot)),
+        ("effect_scope", text(&new.effect_scope)),
+        ("input", json(&new.input)),
+        ("request", json(&new.request)),
+        ("current_step", text(&new.progress.current_step)),
+        ("total_steps", number(new.progress.total_steps)),
+        ("completed_steps", number(new.progress.completed_steps)),
+        ("version", number(record.version)),
+        ("history_len", number(new.history.len())),
+        ("tenant_pk", text(&new.tenant_id)),
+        ("kind_pk", text(keys::of_kind(&new.tenant_id, new.kind))),
+        ("status_pk", text(keys::of_status(&new.tenant_id, new.status, new.kind))),
+        ("list_sk", list.clone()),
+        ("due_pk", text(keys::open_shard(&new.id))),
+        ("due_sk", list),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    let optional = [
+        ("user_id", new.user_id.as_ref().map(text)),
+        ("deadline_at", new.deadline_at.map(moment)),
+        ("status_message", new.progress.status_message.as_ref().map(text)),
+    ];
+    item.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    item
+}

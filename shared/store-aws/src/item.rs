@@ -1,0 +1,191 @@
+//! Items and what they say.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use contracts::step::StepKind;
+use contracts::{Status, Timestamp};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use store::events::AttemptEvents;
+use store::{ExecutionRecord, NewEvent, Progress, StoreError};
+
+use crate::keys;
+
+pub(crate) type Attributes = HashMap<String, AttributeValue>;
+
+pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+pub(crate) fn number(value: impl std::fmt::Display) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+pub(crate) fn moment(at: Timestamp) -> AttributeValue {
+    number(at.as_microsecond())
+}
+
+/// JSON as text: DynamoDB's own documents have no order of keys and other numbers.
+pub(crate) fn json(value: &impl Serialize) -> AttributeValue {
+    text(serde_json::to_string(value).unwrap_or_default())
+}
+
+/// An item that was read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Item(pub(crate) Attributes);
+
+impl Item {
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Result<&str, StoreError> {
+        self.optional_text(name).ok_or_else(|| missing(name))
+    }
+
+    pub(crate) fn optional_text(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.as_s().ok().map(String::as_str)
+    }
+
+    pub(crate) fn number<T: std::str::FromStr>(&self, name: &str) -> Result<T, StoreError> {
+        self.optional_number(name).ok_or_else(|| missing(name))
+    }
+
+    pub(crate) fn optional_number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
+        self.0.get(name)?.as_n().ok()?.parse().ok()
+    }
+
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.0.get(name).and_then(|value| value.as_bool().ok()).copied().unwrap_or(false)
+    }
+
+    pub(crate) fn moment(&self, name: &str) -> Result<Timestamp, StoreError> {
+        self.optional_moment(name)?.ok_or_else(|| missing(name))
+    }
+
+    pub(crate) fn optional_moment(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
+        let micros = self.optional_number(name);
+        micros.map(|micros| Timestamp::from_microsecond(micros).map_err(inconsistent)).transpose()
+    }
+
+    pub(crate) fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T, StoreError> {
+        serde_json::from_str(self.text(name)?).map_err(inconsistent)
+    }
+
+    pub(crate) fn optional_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
+        self.optional_text(name).map(|text| serde_json::from_str(text).map_err(inconsistent)).transpose()
+    }
+}
+
+fn missing(name: &str) -> StoreError {
+    StoreError::Inconsistent(format!("an item has no proper attribute '{name}'"))
+}
+
+fn inconsistent(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Inconsistent(error.to_string())
+}
+
+/// The execution's item as its record.
+pub(crate) fn record(item: &Item) -> Result<ExecutionRecord, StoreError> {
+    Ok(ExecutionRecord {
+        tenant_id: item.text("tenant_id")?.to_owned(),
+        id: item.text("id")?.to_owned(),
+        kind: item.text("kind")?.parse().map_err(inconsistent)?,
+        user_id: item.optional_text("user_id").map(str::to_owned),
+        status: status(item)?,
+        started_at: item.moment("started_at")?,
+        updated_at: item.moment("updated_at")?,
+        ended_at: item.optional_moment("ended_at")?,
+        cancel_requested_at: item.optional_moment("cancel_requested_at")?,
+        result: item.optional_json("result")?,
+        failure: item.optional_json("failure")?,
+        progress: progress(item)?,
+        input: item.json("input")?,
+        version: item.number("version")?,
+    })
+}
+
+pub(crate) fn status(item: &Item) -> Result<Status, StoreError> {
+    item.text("status")?.parse().map_err(inconsistent)
+}
+
+pub(crate) fn progress(item: &Item) -> Result<Progress, StoreError> {
+    Ok(Progress {
+        current_step: item.text("current_step")?.to_owned(),
+        total_steps: item.number("total_steps")?,
+        completed_steps: item.number("completed_steps")?,
+        status_message: item.optional_text("status_message").map(str::to_owned),
+    })
+}
+
+/// The row of an event.
+pub(crate) fn event_row(tenant_id: &str, id: &str, event_id: u64, event: &NewEvent) -> Attributes {
+    HashMap::from([
+        ("pk".to_owned(), text(keys::execution(tenant_id, id))),
+        ("sk".to_owned(), text(keys::event(event_id))),
+        ("event_id".to_owned(), number(event_id)),
+        ("event_type".to_owned(), text(event.event_type.as_str())),
+        ("at".to_owned(), moment(event.at)),
+        ("details".to_owned(), text(event.details.to_string())),
+        ("feed_pk".to_owned(), text(tenant_id)),
+        ("feed_sk".to_owned(), text(keys::feed(event.at, id, event_id))),
+    ])
+}
+
+/// An attempt under way, as it stands in the execution's item.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OpenAttempt {
+    pub(crate) activity: String,
+    pub(crate) kind: StepKind,
+    pub(crate) began_at: Timestamp,
+    /// Tells a repetition of the very write that began it from another begin.
+    pub(crate) nonce: String,
+}
+
+/// An attempt under way with its number and the ids that are reserved for its events.
+pub(crate) struct UnderWay {
+    pub(crate) events: AttemptEvents,
+    pub(crate) began_at: Timestamp,
+    pub(crate) first_event_id: u64,
+}
+
+impl UnderWay {
+    /// What has happened of it so far, with the ids.
+    pub(crate) fn begun(&self) -> Vec<(u64, NewEvent)> {
+        let scheduled = Some(self.events.scheduled(self.began_at));
+        (self.first_event_id..).zip(scheduled.into_iter().chain(self.events.started(self.began_at))).collect()
+    }
+}
+
+/// The attempt of a step that is under way.
+pub(crate) fn under_way(item: &Item, step: &str) -> Result<Option<UnderWay>, StoreError> {
+    let Some(open) = item.optional_json::<OpenAttempt>(&of_step("open", step))? else { return Ok(None) };
+    let number = item.number(&of_step("attempts", step))?;
+    Ok(Some(UnderWay {
+        events: AttemptEvents { activity: open.activity, step: step.to_owned(), kind: open.kind, number },
+        began_at: open.began_at,
+        first_event_id: item.number::<u64>(&of_step("open_after", step))? + 1,
+    }))
+}
+
+/// All attempts that are under way, in the order of their begin.
+pub(crate) fn all_under_way(item: &Item) -> Result<Vec<UnderWay>, StoreError> {
+    let steps = item.0.keys().filter_map(|name| name.strip_prefix("open#"));
+    let mut all = steps.filter_map(|step| under_way(item, step).transpose()).collect::<Result<Vec<_>, _>>()?;
+    all.sort_by_key(|attempt| attempt.first_event_id);
+    Ok(all)
+}
+
+/// An attribute that an execution's item has for each step: `attempts` (how often it was tried), `open` and `open_after`
+/// (the attempt under way, and the history's length before it), `done` (its result), `closed` (it is being undone),
+/// `undone_at` (the number of the event that said it is undone).
+pub(crate) fn of_step(attribute: &str, step: &str) -> String {
+    format!("{attribute}#{step}")
+}
+
+/// A request as it is kept.
+pub(crate) fn request(item: &Item) -> Result<Value, StoreError> {
+    item.json("request")
+}

@@ -1,0 +1,82 @@
+//! Keys of items and indices; the crate's documentation lists them.
+
+use contracts::{Status, Timestamp, WorkflowKind};
+use store::IdempotencyKey;
+
+/// The sort key of every item that is alone in its sort of partition, and of an execution before its events.
+pub(crate) const ALONE: &str = "A";
+
+/// Shards of a tenant's totals.
+pub(crate) const TOTAL_SHARDS: u64 = 16;
+
+/// Shards of the index of open executions.
+pub(crate) const DUE_SHARDS: u64 = 4;
+
+const EXECUTION: &str = "#E#";
+
+pub(crate) fn execution(tenant_id: &str, id: &str) -> String {
+    format!("{tenant_id}{EXECUTION}{id}")
+}
+
+/// The tenant and id in an execution's partition key.
+pub(crate) fn parse_execution(pk: &str) -> Option<(&str, &str)> {
+    pk.split_once(EXECUTION)
+}
+
+pub(crate) fn event(event_id: u64) -> String {
+    format!("EV#{event_id:010}")
+}
+
+pub(crate) fn idempotency(tenant_id: &str, key: &IdempotencyKey) -> String {
+    format!("{tenant_id}#I#{}#{}", key.route, key.key)
+}
+
+pub(crate) fn totals(tenant_id: &str) -> String {
+    format!("{tenant_id}#C")
+}
+
+pub(crate) fn totals_shard(id: &str) -> String {
+    format!("{:02}", hash(id) % TOTAL_SHARDS)
+}
+
+pub(crate) fn durations(tenant_id: &str) -> String {
+    format!("{tenant_id}#D")
+}
+
+/// A moment that sorts as text: microseconds in 20 digits.
+pub(crate) fn moment(at: Timestamp) -> String {
+    format!("{:020}", at.as_microsecond())
+}
+
+pub(crate) fn list(started_at: Timestamp, id: &str) -> String {
+    format!("{}#{id}", moment(started_at))
+}
+
+pub(crate) fn of_kind(tenant_id: &str, kind: WorkflowKind) -> String {
+    format!("{tenant_id}#{kind}")
+}
+
+pub(crate) fn of_status(tenant_id: &str, status: Status, kind: WorkflowKind) -> String {
+    format!("{tenant_id}#{}#{kind}", status.reported())
+}
+
+pub(crate) fn open(shard: u64) -> String {
+    format!("open#{shard}")
+}
+
+pub(crate) fn open_shard(id: &str) -> String {
+    open(hash(id) % DUE_SHARDS)
+}
+
+pub(crate) fn ended_shard(id: &str) -> String {
+    format!("ended#{}", hash(id) % DUE_SHARDS)
+}
+
+pub(crate) fn feed(at: Timestamp, id: &str, event_id: u64) -> String {
+    format!("{}#{id}#{event_id:010}", moment(at))
+}
+
+/// FNV-1a: the same in every process and version, as it is part of what is stored.
+fn hash(id: &str) -> u64 {
+    id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}

@@ -1,0 +1,80 @@
+//! The store on AWS: every port of `store` but the journal on one DynamoDB table.
+//!
+//! # Keys
+//! `E` is an execution's partition, `<tenant>#E#<id>`; no key is without its tenant but those of `due`.
+//!
+//! | item | pk | sk |
+//! |---|---|---|
+//! | the execution: record, request, control flags, attempts under way | `E` | `A` |
+//! | an event of its history | `E` | `EV#<event id, 10 digits>` |
+//! | an `Idempotency-Key` | `<tenant>#I#<route>#<key>` | `A` |
+//! | totals, in 16 shards so that starts and ends do not wait for each other | `<tenant>#C` | `<shard>` |
+//! | durations of completed executions by kind | `<tenant>#D` | `A` |
+//!
+//! | index | of | partition | sorted by |
+//! |---|---|---|---|
+//! | `by_tenant`, `by_kind`, `by_status` | executions | tenant (and kind or status) | start, id |
+//! | `due` | executions | `open#<shard>` until they end, then `ended#<shard>` | start, then end |
+//! | `feed` | events | tenant | time |
+//!
+//! # Requests
+//! A start is one transaction; reading a status one batch read of two items; an attempt one conditional update to begin
+//! and one transaction to finish; an end one read, one transaction and the addition of its duration. A refused condition
+//! comes back with the item, so that the reason needs no further read.
+//!
+//! An attempt under way lives in the execution's item, where its event ids are reserved; its events become rows when it
+//! ends. Readers put both together, so an earlier read of a history is a prefix of every later one.
+//!
+//! # What is retried
+//! The client repeats what DynamoDB throttles, and every write carries what tells its own repetition from another's: a
+//! transaction its token, a begin its nonce. Transactions that meet another one are repeated here.
+
+mod change;
+mod ends;
+mod executions;
+mod fault;
+mod history;
+mod item;
+mod keys;
+mod list;
+mod steps;
+mod table;
+mod transaction;
+
+use aws_sdk_dynamodb::Client;
+use clock::SharedClock;
+
+pub use table::create_table;
+
+/// The store.
+#[derive(Debug, Clone)]
+pub struct DynamoStore {
+    client: Client,
+    table: String,
+    clock: Time,
+}
+
+impl DynamoStore {
+    /// A store on this table, which must exist.
+    pub fn new(client: Client, table: impl Into<String>, clock: SharedClock) -> Self {
+        Self { client, table: table.into(), clock: Time(clock) }
+    }
+}
+
+/// A clock that does not show itself.
+#[derive(Clone)]
+struct Time(SharedClock);
+
+impl std::fmt::Debug for Time {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Time")
+    }
+}
+
+impl std::ops::Deref for Time {
+    type Target = dyn clock::Clock;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}

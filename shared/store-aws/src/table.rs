@@ -1,0 +1,55 @@
+//! The table's schema, as the template of the deployment has it; a test holds the two together.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
+    ScalarAttributeType,
+};
+use store::StoreError;
+
+use crate::fault;
+
+/// Name, partition, sort key, and whether the index holds whole items.
+pub(crate) const INDICES: [(&str, &str, &str, bool); 5] = [
+    ("by_tenant", "tenant_pk", "list_sk", false),
+    ("by_kind", "kind_pk", "list_sk", false),
+    ("by_status", "status_pk", "list_sk", false),
+    ("due", "due_pk", "due_sk", false),
+    ("feed", "feed_pk", "feed_sk", true),
+];
+
+/// Creates the table where no template does: on a developer's machine and in tests.
+pub async fn create_table(client: &Client, table: &str) -> Result<(), StoreError> {
+    let mut attributes = std::collections::BTreeSet::from(["pk", "sk"]);
+    let mut request = client
+        .create_table()
+        .table_name(table)
+        .billing_mode(BillingMode::PayPerRequest)
+        .set_key_schema(Some(key_schema("pk", "sk")));
+    for (name, partition, sort, is_whole) in INDICES {
+        attributes.extend([partition, sort]);
+        let projection = if is_whole { ProjectionType::All } else { ProjectionType::KeysOnly };
+        let index = GlobalSecondaryIndex::builder()
+            .index_name(name)
+            .set_key_schema(Some(key_schema(partition, sort)))
+            .projection(Projection::builder().projection_type(projection).build());
+        request = request.global_secondary_indexes(index.build().map_err(malformed)?);
+    }
+    for attribute in attributes {
+        let definition =
+            AttributeDefinition::builder().attribute_name(attribute).attribute_type(ScalarAttributeType::S);
+        request = request.attribute_definitions(definition.build().map_err(malformed)?);
+    }
+    request.send().await.map(drop).map_err(fault::write)
+}
+
+fn key_schema(partition: &str, sort: &str) -> Vec<KeySchemaElement> {
+    [(partition, KeyType::Hash), (sort, KeyType::Range)]
+        .into_iter()
+        .filter_map(|(name, kind)| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().ok())
+        .collect()
+}
+
+fn malformed(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Inconsistent(error.to_string())
+}

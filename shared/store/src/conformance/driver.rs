@@ -1,0 +1,162 @@
+//! The two ways in which a store hears of what an execution does.
+
+use std::future::Future;
+
+use async_trait::async_trait;
+use contracts::responses::Failure;
+use contracts::step::StepKind;
+use contracts::{ActivityError, ErrorName, EventType, Status, Timestamp};
+use serde_json::{Value, json};
+
+use super::{TENANT, event, ok, progress};
+use crate::{
+    Begin, Commit, CommitOutcome, End, EndRecorder, EngineEnd, Finish, Gate, Journal, JournalRecord, Refusal,
+    StepRecorder, StepRef,
+};
+
+/// What an execution begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begins {
+    /// A step that can be interrupted.
+    Forward,
+    /// A step from whose begin on nothing interrupts.
+    Pivot,
+    /// Undoing the forward step.
+    Undo,
+}
+
+/// How an execution ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ends {
+    /// Completed, with the result `{"n": 1}`.
+    Well,
+    /// Failed with `Conflict`.
+    Badly,
+}
+
+/// Makes an execution do things.
+#[async_trait]
+pub(super) trait Driver<S: Sync>: Sync {
+    /// Begins a step at a moment, and ends it unless it is refused: why it is refused.
+    async fn step(&self, store: &S, id: &str, begins: Begins, at: Timestamp) -> Option<Refusal>;
+    /// Ends the execution; false if it has ended before.
+    async fn end(&self, store: &S, id: &str, ends: Ends, at: Timestamp) -> bool;
+}
+
+/// By commits of turns.
+pub(super) struct ByJournal;
+
+/// A turn of the execution `id`, whose journal holds `expected_records`.
+pub(super) fn turn(id: &str, expected_records: u64, gate: Gate) -> Commit {
+    Commit {
+        tenant_id: TENANT.to_owned(),
+        execution_id: id.to_owned(),
+        at: super::at(10),
+        expected_records,
+        records: vec![JournalRecord(json!({ "record": expected_records + 1 }))],
+        history: vec![event(EventType::ActivityTaskScheduled, 10)],
+        progress: progress("CreateUserAccount"),
+        gate,
+        end: None,
+    }
+}
+
+impl ByJournal {
+    async fn turn<S: Journal>(&self, store: &S, id: &str, gate: Gate, at: Timestamp) -> Commit {
+        let loaded = ok(store.load(TENANT, id).await).expect("it is there");
+        Commit { at, ..turn(id, loaded.records.len() as u64, gate) }
+    }
+}
+
+#[async_trait]
+impl<S: Journal> Driver<S> for ByJournal {
+    async fn step(&self, store: &S, id: &str, begins: Begins, at: Timestamp) -> Option<Refusal> {
+        let gate = match begins {
+            Begins::Forward => Gate::Forward { is_pivot: false },
+            Begins::Pivot => Gate::Forward { is_pivot: true },
+            Begins::Undo => Gate::Compensation,
+        };
+        match ok(store.commit(self.turn(store, id, gate, at).await).await) {
+            CommitOutcome::Committed => None,
+            CommitOutcome::Refused(refusal) => Some(refusal),
+        }
+    }
+
+    async fn end(&self, store: &S, id: &str, ends: Ends, at: Timestamp) -> bool {
+        let end = match ends {
+            Ends::Well => End { status: Status::Completed, result: Some(json!({ "n": 1 })), failure: None },
+            Ends::Badly => {
+                let failure = Failure { error: "Conflict".to_owned(), ..Failure::default() };
+                End { status: Status::Failed, result: None, failure: Some(failure) }
+            }
+        };
+        let commit = self.turn(store, id, Gate::Open, at).await;
+        store.commit(Commit { end: Some(end), ..commit }).await.is_ok()
+    }
+}
+
+/// By the record of attempts and ends.
+pub(super) struct BySteps<'a, F> {
+    pub(super) wait: &'a F,
+}
+
+/// A step of user onboarding.
+pub(super) fn step(id: &str, name: &str) -> StepRef {
+    let undoes = name.strip_prefix("Undo").map(str::to_owned);
+    StepRef {
+        tenant_id: TENANT.to_owned(),
+        execution_id: id.to_owned(),
+        workflow: super::KIND,
+        step: name.to_owned(),
+        kind: if undoes.is_some() { StepKind::Compensation } else { StepKind::Forward },
+        undoes,
+        activity: "an_activity".to_owned(),
+    }
+}
+
+#[async_trait]
+impl<S, F, W> Driver<S> for BySteps<'_, F>
+where
+    S: StepRecorder + EndRecorder,
+    F: Fn(Timestamp) -> W + Sync,
+    W: Future<Output = ()> + Send,
+{
+    async fn step(&self, store: &S, id: &str, begins: Begins, at: Timestamp) -> Option<Refusal> {
+        (self.wait)(at).await;
+        // A forward step that fails, so that it can begin as often as a test likes.
+        let failed = || Err(ActivityError::new(ErrorName::ServiceUnavailable, "down"));
+        let (step, outcome) = match begins {
+            Begins::Forward => (step(id, "CreateUserAccount"), failed()),
+            Begins::Pivot => (step(id, "SendNotification"), failed()),
+            Begins::Undo => (step(id, "UndoCreateUserProfile"), Ok(json!({ "undone": true }))),
+        };
+        match ok(store.begin_step(&step).await) {
+            Begin::Proceed { attempt, .. } => {
+                assert_eq!(ok(store.finish_step(&step, &attempt, &outcome).await), Finish::Recorded);
+                None
+            }
+            Begin::Cancelled => Some(Refusal::Cancelled),
+            Begin::Paused => Some(Refusal::Paused),
+            Begin::TimedOut => Some(Refusal::TimedOut),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn end(&self, store: &S, id: &str, ends: Ends, at: Timestamp) -> bool {
+        let end = match ends {
+            Ends::Well => EngineEnd::Succeeded(json!({ "n": 1 })),
+            Ends::Badly => EngineEnd::Failed { error: Some("Conflict".to_owned()), cause: None },
+        };
+        ok(store.record_end(TENANT, id, &end, at).await)
+    }
+}
+
+/// The names of a history's events.
+pub(super) fn types(rows: &[crate::HistoryRow]) -> Vec<&str> {
+    rows.iter().map(|row| row.event.event_type.as_str()).collect()
+}
+
+/// A detail of each event.
+pub(super) fn details<'a>(rows: &'a [crate::HistoryRow], name: &str) -> Vec<&'a Value> {
+    rows.iter().map(|row| &row.event.details[name]).collect()
+}

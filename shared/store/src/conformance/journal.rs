@@ -1,0 +1,41 @@
+//! What a journal promises.
+
+use serde_json::json;
+
+use super::driver::turn;
+use super::{KIND, TENANT, create, new, ok};
+use crate::{
+    CommitOutcome, Executions, Gate, History, Journal, JournalRecord, NewExecution, OpenExecution, StoreError,
+};
+
+pub(super) async fn run<S: Executions + History + Journal>(open: &impl AsyncFn() -> S) {
+    it_is_loaded_as_it_was_written(&open().await).await;
+    it_counts(&open().await).await;
+}
+
+async fn it_is_loaded_as_it_was_written<S: Executions + Journal>(store: &S) {
+    create(store, "e-1").await;
+    ok(store.create(NewExecution { journal: None, ..new("of-another-engine") }).await);
+    let loaded = ok(store.load(TENANT, "e-1").await).expect("the journal has it");
+    assert_eq!((loaded.definition.as_str(), loaded.records.len(), loaded.kind), ("{}", 1, KIND));
+    assert_eq!(loaded.request, json!({ "secret": "of the request" }));
+    assert!(!loaded.has_ended);
+    let expected = [OpenExecution { tenant_id: TENANT.to_owned(), id: "e-1".to_owned() }];
+    assert_eq!(ok(store.journalled().await), expected, "only what has a journal");
+}
+
+async fn it_counts<S: Executions + Journal>(store: &S) {
+    const FORWARD: Gate = Gate::Forward { is_pivot: false };
+    create(store, "e-1").await;
+    assert_eq!(ok(store.commit(turn("e-1", 1, FORWARD)).await), CommitOutcome::Committed);
+    for wrong in [1, 3] {
+        let refused = store.commit(turn("e-1", wrong, FORWARD)).await;
+        assert!(matches!(refused, Err(StoreError::Inconsistent(_))), "a turn that counted {wrong} of 2 records");
+    }
+    let unknown = store.commit(turn("nobody", 0, FORWARD)).await;
+    assert!(matches!(unknown, Err(StoreError::Inconsistent(_))));
+    let loaded = ok(store.load(TENANT, "e-1").await).expect("it is there");
+    assert_eq!(loaded.records, [JournalRecord(json!("start")), JournalRecord(json!({ "record": 2 }))]);
+    assert_eq!(loaded.progress.current_step, "CreateUserAccount");
+    ok(store.check().await);
+}

@@ -1,0 +1,93 @@
+//! The suites that stores pass. They panic where a store breaks a promise, saying which.
+//!
+//! What every store promises is checked through a [`Driver`], as stores hear of what an execution does in one of two
+//! ways: the embedded engine's by its journal ([`journal_store`]), those of other engines by the record of attempts and
+//! ends ([`step_store`]).
+
+mod driver;
+mod journal;
+mod records;
+mod steps;
+
+use std::future::Future;
+
+use contracts::{EventType, Status, Timestamp, WorkflowKind};
+use serde_json::json;
+
+use crate::{
+    EndRecorder, Executions, History, IdempotencyKey, Journal, JournalRecord, JournalStart, NewEvent, NewExecution,
+    Progress, StepRecorder, StoreError,
+};
+
+use driver::{ByJournal, BySteps};
+
+const TENANT: &str = "tenant-a";
+const KIND: WorkflowKind = WorkflowKind::UserOnboarding;
+
+/// The suite of a store with a journal; `open` gives an empty store each time.
+pub async fn journal_store<S: Executions + History + Journal>(open: impl AsyncFn() -> S) {
+    records::run(&open, &ByJournal).await;
+    journal::run(&open).await;
+}
+
+/// The suite of a store with a record of attempts and ends. `open` gives an empty store each time, whose clock stands at
+/// [`epoch`]; `wait` lets that clock reach a moment.
+pub async fn step_store<S, W>(open: impl AsyncFn() -> S, wait: impl Fn(Timestamp) -> W + Sync)
+where
+    S: Executions + History + StepRecorder + EndRecorder,
+    W: Future<Output = ()> + Send,
+{
+    records::run(&open, &BySteps { wait: &wait }).await;
+    steps::run(&open).await;
+}
+
+/// The moment at which everything begins.
+pub fn epoch() -> Timestamp {
+    at(0)
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + second).unwrap_or_default()
+}
+
+fn ok<T>(result: Result<T, StoreError>) -> T {
+    result.unwrap_or_else(|error| panic!("the store failed: {error}"))
+}
+
+fn progress(step: &str) -> Progress {
+    Progress { current_step: step.to_owned(), total_steps: 7, completed_steps: 0, status_message: None }
+}
+
+fn event(event_type: EventType, second: i64) -> NewEvent {
+    NewEvent { event_type, at: at(second), details: json!({ "second": second }) }
+}
+
+fn new(id: &str) -> NewExecution {
+    NewExecution {
+        tenant_id: TENANT.to_owned(),
+        id: id.to_owned(),
+        kind: KIND,
+        user_id: None,
+        started_at: at(0),
+        deadline_at: Some(at(1_000)),
+        effect_scope: id.to_owned(),
+        status: Status::Running,
+        input: json!({ "workflow": id }),
+        request: json!({ "secret": "of the request" }),
+        idempotency: None,
+        progress: progress("GetTenantContext"),
+        history: vec![event(EventType::WorkflowExecutionStarted, 0)],
+        journal: Some(JournalStart { definition: "{}".to_owned(), records: vec![JournalRecord(json!("start"))] }),
+        begins_pivot: false,
+    }
+}
+
+fn with_key(id: &str, body_hash: &str) -> NewExecution {
+    let key = IdempotencyKey { route: "POST /x".to_owned(), key: "key".to_owned(), body_hash: body_hash.to_owned() };
+    NewExecution { idempotency: Some(key), ..new(id) }
+}
+
+async fn create<S: Executions>(store: &S, id: &str) {
+    let created = ok(store.create(new(id)).await);
+    assert!(matches!(created, crate::Created::New(_)), "a fresh id is new");
+}

@@ -1,0 +1,225 @@
+//! What every store promises of records and histories.
+
+use contracts::responses::Failure;
+use contracts::{Status, WorkflowKind};
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use super::driver::{Begins, Driver, Ends};
+use super::{KIND, TENANT, at, create, new, ok, with_key};
+use crate::{CancelOutcome, ControlFlag, Created, Executions, History, ListFilter, ListPage, NewExecution, Refusal};
+
+pub(super) async fn run<S: Executions + History>(open: &impl AsyncFn() -> S, driver: &impl Driver<S>) {
+    a_start_is_whole(&open().await).await;
+    a_key_starts_one_execution(&open().await).await;
+    lists_are_ordered_filtered_and_paged(&open().await, driver).await;
+    gates_let_through_and_refuse(&open().await, driver).await;
+    a_tolerated_failure_interrupts_nothing_but_new_cancels(&open().await, driver).await;
+    a_pause_stops_the_deadline(&open().await, driver).await;
+    a_cancel_has_one_answer(&open().await, driver).await;
+    an_end_is_final(&open().await, driver).await;
+    histories_grow_and_are_the_tenants_own(&open().await, driver).await;
+}
+
+async fn a_start_is_whole<S: Executions>(store: &S) {
+    create(store, "e-1").await;
+    let record = ok(store.get(TENANT, "e-1").await).expect("what was created is there");
+    assert_eq!((record.status, record.started_at), (Status::Running, at(0)));
+    assert_eq!(record.input, json!({ "workflow": "e-1" }));
+    assert_eq!(ok(store.get("tenant-b", "e-1").await), None, "another tenant has no such execution");
+    let ids = async |before| {
+        let open = ok(store.open_executions(at(before), 9).await);
+        open.into_iter().map(|open| open.id).collect::<Vec<_>>()
+    };
+    assert_eq!((ids(1).await, ids(0).await), (vec!["e-1".to_owned()], vec![]), "those from before");
+    ok(store.check().await);
+}
+
+async fn a_key_starts_one_execution<S: Executions>(store: &S) {
+    let ids: Vec<String> = (0..20).map(|number| format!("e-{number}")).collect();
+    let created = join_all(ids.iter().map(|id| store.create(with_key(id, "same")))).await;
+    let new = created.iter().filter(|created| matches!(created, Ok(Created::New(_)))).count();
+    assert_eq!(new, 1, "of twenty at once one is new");
+    let started: Vec<String> = created
+        .into_iter()
+        .map(|created| match ok(created) {
+            Created::New(record) | Created::Existing(record) => record.id,
+            Created::KeyReused => panic!("the body was the same"),
+        })
+        .collect();
+    assert!(started.iter().all(|id| id == &started[0]), "all are answered with the same execution");
+    assert_eq!(ok(store.create(with_key("other", "another")).await), Created::KeyReused);
+    assert_eq!(ok(store.get(TENANT, "other").await), None, "nothing was stored");
+    assert_eq!(ok(store.list(TENANT, &ListFilter::default(), None, 0, 9).await).total, 1, "nothing was counted");
+    let foreign = NewExecution { tenant_id: "tenant-b".to_owned(), ..with_key("foreign", "another") };
+    assert!(matches!(ok(store.create(foreign).await), Created::New(_)), "a key is one tenant's own");
+}
+
+async fn lists_are_ordered_filtered_and_paged<S: Executions>(store: &S, driver: &impl Driver<S>) {
+    for number in 0..5 {
+        create(store, &format!("e-{number}")).await;
+    }
+    assert!(driver.end(store, "e-1", Ends::Well, at(10)).await);
+    let all = ListFilter::default();
+    let first = ok(store.list(TENANT, &all, None, 0, 2).await);
+    let ids = |page: &ListPage| page.executions.iter().map(|record| record.id.clone()).collect::<Vec<_>>();
+    assert_eq!((ids(&first), first.total), (vec!["e-4".to_owned(), "e-3".to_owned()], 5), "newest first");
+    let second = ok(store.list(TENANT, &all, first.next.as_deref(), 0, 2).await);
+    assert_eq!(ids(&second), ["e-2", "e-1"]);
+    assert_eq!(ids(&ok(store.list(TENANT, &all, None, 2, 2).await)), ids(&second), "skipping is the same");
+    let last = ok(store.list(TENANT, &all, second.next.as_deref(), 0, 2).await);
+    assert_eq!((ids(&last), last.next), (vec!["e-0".to_owned()], None));
+    let of = |status, kind| ListFilter { statuses: vec![status], kind };
+    let completed = ok(store.list(TENANT, &of(Status::Completed, Some(KIND)), None, 0, 9).await);
+    assert_eq!((ids(&completed), completed.total), (vec!["e-1".to_owned()], 1));
+    let running = ok(store.list(TENANT, &of(Status::Running, None), None, 0, 2).await);
+    assert_eq!((ids(&running), running.total), (vec!["e-4".to_owned(), "e-3".to_owned()], 4));
+    let rest = ok(store.list(TENANT, &of(Status::Running, None), running.next.as_deref(), 0, 2).await);
+    assert_eq!((ids(&rest), rest.next), (vec!["e-2".to_owned(), "e-0".to_owned()], None));
+    let of_kind = ListFilter { statuses: vec![], kind: Some(KIND) };
+    assert_eq!(ok(store.list(TENANT, &of_kind, None, 0, 9).await).executions.len(), 5);
+    let compliance = ListFilter { kind: Some(WorkflowKind::Compliance), ..ListFilter::default() };
+    assert_eq!(ok(store.list(TENANT, &compliance, None, 0, 9).await).total, 0);
+    assert_eq!(ok(store.list("tenant-b", &all, None, 0, 9).await).total, 0, "another tenant sees nothing");
+}
+
+async fn gates_let_through_and_refuse<S: Executions>(store: &S, driver: &impl Driver<S>) {
+    create(store, "paused").await;
+    assert!(ok(store.set_control(TENANT, "paused", ControlFlag::Pause, at(5)).await));
+    assert_eq!(driver.step(store, "paused", Begins::Forward, at(6)).await, Some(Refusal::Paused));
+    assert!(ok(store.set_control(TENANT, "paused", ControlFlag::Resume, at(7)).await));
+    assert_eq!(driver.step(store, "paused", Begins::Forward, at(8)).await, None);
+    assert!(!ok(store.set_control("tenant-b", "paused", ControlFlag::Pause, at(9)).await), "a foreign execution");
+
+    create(store, "cancelled").await;
+    ok(store.request_cancel(TENANT, "cancelled", at(10)).await);
+    assert_eq!(driver.step(store, "cancelled", Begins::Pivot, at(11)).await, Some(Refusal::Cancelled));
+    assert_eq!(driver.step(store, "cancelled", Begins::Undo, at(12)).await, None);
+
+    create(store, "past-the-pivot").await;
+    assert_eq!(driver.step(store, "past-the-pivot", Begins::Pivot, at(13)).await, None);
+    assert!(!ok(store.set_control(TENANT, "past-the-pivot", ControlFlag::Pause, at(14)).await), "nothing to hold");
+    create(store, "late").await;
+    assert_eq!(driver.step(store, "late", Begins::Forward, at(2_000)).await, Some(Refusal::TimedOut));
+    let past_the_pivot = driver.step(store, "past-the-pivot", Begins::Pivot, at(2_000)).await;
+    assert_eq!(past_the_pivot, None, "nothing interrupts any more");
+}
+
+/// A forward step may follow an undoing. What was asked before the undoing began still holds it.
+async fn a_tolerated_failure_interrupts_nothing_but_new_cancels<S: Executions>(store: &S, driver: &impl Driver<S>) {
+    create(store, "cancelled").await;
+    ok(store.request_cancel(TENANT, "cancelled", at(1)).await);
+    assert_eq!(driver.step(store, "cancelled", Begins::Undo, at(2)).await, None);
+    assert_eq!(driver.step(store, "cancelled", Begins::Pivot, at(3)).await, Some(Refusal::Cancelled));
+
+    create(store, "paused").await;
+    assert_eq!(driver.step(store, "paused", Begins::Undo, at(4)).await, None);
+    assert!(ok(store.set_control(TENANT, "paused", ControlFlag::Pause, at(5)).await));
+    assert_eq!(driver.step(store, "paused", Begins::Pivot, at(6)).await, Some(Refusal::Paused));
+    assert!(ok(store.set_control(TENANT, "paused", ControlFlag::Resume, at(7)).await));
+    assert!(matches!(ok(store.request_cancel(TENANT, "paused", at(8)).await), CancelOutcome::Refused(_)));
+    assert_eq!(driver.step(store, "paused", Begins::Pivot, at(9)).await, None);
+
+    create(store, "late").await;
+    assert_eq!(driver.step(store, "late", Begins::Undo, at(10)).await, None);
+    assert_eq!(driver.step(store, "late", Begins::Pivot, at(2_000)).await, Some(Refusal::TimedOut));
+}
+
+async fn a_pause_stops_the_deadline<S: Executions>(store: &S, driver: &impl Driver<S>) {
+    create(store, "e-1").await;
+    let status = async || ok(store.get(TENANT, "e-1").await).expect("it is there").status;
+    assert!(ok(store.set_control(TENANT, "e-1", ControlFlag::Pause, at(900)).await));
+    assert_eq!(status().await, Status::Paused);
+    assert!(ok(store.set_control(TENANT, "e-1", ControlFlag::Pause, at(950)).await), "held since 900 all the same");
+    let late = driver.step(store, "e-1", Begins::Forward, at(2_000)).await;
+    assert_eq!(late, Some(Refusal::Paused), "its deadline was at 1000");
+    assert_eq!(driver.step(store, "e-1", Begins::Undo, at(2_001)).await, None);
+    assert_eq!(status().await, Status::Paused, "what goes on meanwhile does not release it");
+    assert!(ok(store.set_control(TENANT, "e-1", ControlFlag::Resume, at(3_000)).await));
+    assert_eq!(status().await, Status::Running);
+    assert_eq!(driver.step(store, "e-1", Begins::Forward, at(3_100)).await, None);
+    let late = driver.step(store, "e-1", Begins::Forward, at(3_101)).await;
+    assert_eq!(late, Some(Refusal::TimedOut), "100 seconds were left");
+}
+
+async fn a_cancel_has_one_answer<S: Executions>(store: &S, driver: &impl Driver<S>) {
+    assert_eq!(ok(store.request_cancel(TENANT, "nobody", at(1)).await), CancelOutcome::NotFound);
+    create(store, "e-1").await;
+    assert_eq!(ok(store.request_cancel("tenant-b", "e-1", at(1)).await), CancelOutcome::NotFound);
+    for second in [1, 2] {
+        let CancelOutcome::Accepted(record) = ok(store.request_cancel(TENANT, "e-1", at(second)).await) else {
+            panic!("a running execution can be cancelled");
+        };
+        assert_eq!(record.cancel_requested_at, Some(at(1)), "the first request counts");
+    }
+    create(store, "e-2").await;
+    assert_eq!(driver.step(store, "e-2", Begins::Undo, at(1)).await, None);
+    let too_late = ok(store.request_cancel(TENANT, "e-2", at(2)).await);
+    assert!(matches!(too_late, CancelOutcome::Refused(_)), "compensation is not interrupted");
+    let closed = NewExecution { begins_pivot: true, ..new("e-3") };
+    ok(store.create(closed).await);
+    let too_late = ok(store.request_cancel(TENANT, "e-3", at(1)).await);
+    assert!(matches!(too_late, CancelOutcome::Refused(_)), "its first step is not interrupted");
+}
+
+async fn an_end_is_final<S: Executions>(store: &S, driver: &impl Driver<S>) {
+    let mean = async |id| ok(store.get_estimated(TENANT, id).await).expect("it is there").mean_duration_ms;
+    create(store, "good").await;
+    assert_eq!(mean("good").await, None);
+    assert!(driver.end(store, "good", Ends::Well, at(10)).await);
+    let record = ok(store.get(TENANT, "good").await).expect("it is there");
+    assert_eq!(
+        (record.status, record.result, record.ended_at),
+        (Status::Completed, Some(json!({ "n": 1 })), Some(at(10)))
+    );
+    assert!(!driver.end(store, "good", Ends::Badly, at(11)).await, "an ended execution does not end again");
+    assert_eq!(ok(store.get(TENANT, "good").await).expect("it is there").status, Status::Completed);
+    assert!(matches!(ok(store.request_cancel(TENANT, "good", at(11)).await), CancelOutcome::Refused(_)));
+    assert!(!ok(store.set_control(TENANT, "good", ControlFlag::Pause, at(12)).await));
+    assert_eq!(mean("good").await, Some(10_000));
+    assert_eq!(ok(store.open_executions(at(100), 9).await), []);
+
+    create(store, "bad").await;
+    assert!(driver.end(store, "bad", Ends::Badly, at(20)).await);
+    let record = ok(store.get(TENANT, "bad").await).expect("it is there");
+    let failure = Failure { error: "Conflict".to_owned(), ..Failure::default() };
+    assert_eq!((record.status, record.failure), (Status::Failed, Some(failure)));
+    assert_eq!(mean("bad").await, Some(10_000), "only what completed counts");
+}
+
+async fn histories_grow_and_are_the_tenants_own<S: Executions + History>(store: &S, driver: &impl Driver<S>) {
+    create(store, "e-1").await;
+    create(store, "e-2").await;
+    assert_eq!(driver.step(store, "e-1", Begins::Forward, at(10)).await, None);
+    assert_eq!(ok(store.events("tenant-b", "e-1", None, 9).await), None);
+    let page = ok(store.events(TENANT, "e-1", None, 9).await).expect("it is there");
+    let ids: Vec<u64> = page.rows.iter().map(|row| row.event.event_id).collect();
+    assert_eq!((ids, page.next), ((1..=page.total).collect(), None), "from 1 without gaps");
+    assert!(page.total >= 2, "what happened is there");
+    assert_eq!(page.rows[0].event.details["input"], json!({ "secret": "of the request" }), "read from the request");
+    assert_eq!(page.rows[1].event.details.get("input"), None::<&Value>);
+    let mut parts = Vec::new();
+    let mut after = None;
+    loop {
+        let part = ok(store.events(TENANT, "e-1", after.as_deref(), 1).await).expect("it is there");
+        assert!(part.rows.len() <= 1 && part.total == page.total);
+        parts.extend(part.rows);
+        after = part.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(parts, page.rows, "in parts it is the same");
+
+    let newest = ok(store.tenant_events(TENANT, None, 2).await);
+    assert_eq!((newest.rows[0].execution_id.as_str(), newest.total), ("e-1", page.total + 1), "newest first");
+    assert_eq!(newest.rows[0].event, page.rows[page.rows.len() - 1].event);
+    let (mut seen, mut before) = (newest.rows.len(), newest.next);
+    while let Some(from) = before {
+        let part = ok(store.tenant_events(TENANT, Some(&from), 2).await);
+        seen += part.rows.len();
+        before = part.next;
+    }
+    assert_eq!(seen as u64, newest.total, "over all executions, each once");
+    assert_eq!(ok(store.tenant_events("tenant-b", None, 2).await).total, 0);
+}

@@ -1,0 +1,180 @@
+//! What a record of attempts and ends promises.
+
+use contracts::{ActivityError, ErrorName, Status};
+use serde_json::{Value, json};
+
+use super::driver::{details, step, types};
+use super::{TENANT, at, create, new, ok};
+use crate::{
+    Attempt, Begin, EndRecorder, EngineEnd, Executions, Finish, History, HistoryRow, NewExecution, StepOutcome,
+    StepRecorder,
+};
+
+pub(super) async fn run<S: Executions + History + StepRecorder + EndRecorder>(open: &impl AsyncFn() -> S) {
+    an_attempt_is_recorded_whole(&open().await).await;
+    what_is_done_is_not_done_again(&open().await).await;
+    a_lost_attempt_is_closed_by_the_next(&open().await).await;
+    an_undoing_closes_its_step(&open().await).await;
+    refusals_are_in_the_history_but_for_pauses(&open().await).await;
+    an_end_says_what_was_undone_and_closes_what_is_open(&open().await).await;
+}
+
+async fn begin<S: StepRecorder>(store: &S, id: &str, name: &str) -> Attempt {
+    match ok(store.begin_step(&step(id, name)).await) {
+        Begin::Proceed { attempt, request, effect_scope } => {
+            assert_eq!((&*request, &*effect_scope), (&json!({ "secret": "of the request" }), id));
+            attempt
+        }
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+async fn finish<S: StepRecorder>(store: &S, id: &str, name: &str, attempt: &Attempt, outcome: StepOutcome) -> Finish {
+    ok(store.finish_step(&step(id, name), attempt, &outcome).await)
+}
+
+fn unavailable() -> StepOutcome {
+    Err(ActivityError::new(ErrorName::ServiceUnavailable, "down"))
+}
+
+async fn history<S: History>(store: &S, id: &str) -> Vec<HistoryRow> {
+    ok(store.events(TENANT, id, None, 200).await).expect("it is there").rows
+}
+
+async fn an_attempt_is_recorded_whole<S: Executions + History + StepRecorder>(store: &S) {
+    ok(store.create(NewExecution { status: Status::Pending, ..new("e-1") }).await);
+    let first = begin(store, "e-1", "CreateUserAccount").await;
+    let record = ok(store.get(TENANT, "e-1").await).expect("it is there");
+    assert_eq!((record.status, record.progress.current_step.as_str()), (Status::Running, "CreateUserAccount"));
+    assert_eq!((record.progress.completed_steps, record.progress.total_steps), (1, 7));
+    assert_eq!(
+        types(&history(store, "e-1").await),
+        ["WorkflowExecutionStarted", "ActivityTaskScheduled", "ActivityTaskStarted"],
+        "an open attempt is seen"
+    );
+    assert_eq!(finish(store, "e-1", "CreateUserAccount", &first, unavailable()).await, Finish::Recorded);
+    let second = begin(store, "e-1", "CreateUserAccount").await;
+    assert_eq!((first.number, second.number), (1, 2));
+    assert_eq!(finish(store, "e-1", "CreateUserAccount", &second, Ok(json!({ "n": 1 }))).await, Finish::Recorded);
+    let rows = history(store, "e-1").await;
+    assert_eq!(
+        types(&rows)[1..],
+        [
+            "ActivityTaskScheduled",
+            "ActivityTaskStarted",
+            "ActivityTaskFailed",
+            "ActivityTaskScheduled",
+            "ActivityTaskStarted",
+            "ActivityTaskCompleted"
+        ]
+    );
+    assert_eq!(details(&rows, "attempt")[1..], [1, 1, 1, 2, 2, 2]);
+    assert_eq!(rows[3].event.details["error"], "ServiceUnavailable");
+    assert_eq!(rows[3].event.details["cause"]["message"], "down");
+    assert_eq!(rows[6].event.details["result"], json!({ "n": 1 }));
+    assert_eq!(rows[6].event.details["activity_type"], "an_activity");
+    let record = ok(store.get(TENANT, "e-1").await).expect("it is there");
+    assert_eq!(record.progress.completed_steps, 2);
+}
+
+async fn what_is_done_is_not_done_again<S: Executions + History + StepRecorder>(store: &S) {
+    create(store, "e-1").await;
+    let attempt = begin(store, "e-1", "CreateUserAccount").await;
+    finish(store, "e-1", "CreateUserAccount", &attempt, Ok(json!({ "n": 1 }))).await;
+    let before = history(store, "e-1").await;
+    let Begin::AlreadyDone(result) = ok(store.begin_step(&step("e-1", "CreateUserAccount")).await) else {
+        panic!("it was done");
+    };
+    assert_eq!((result, history(store, "e-1").await), (json!({ "n": 1 }), before));
+    assert!(matches!(ok(store.begin_step(&step("nobody", "CreateUserAccount")).await), Begin::Closed));
+}
+
+async fn a_lost_attempt_is_closed_by_the_next<S: Executions + History + StepRecorder>(store: &S) {
+    create(store, "e-1").await;
+    let lost = begin(store, "e-1", "CreateUserAccount").await;
+    let next = begin(store, "e-1", "CreateUserAccount").await;
+    assert_eq!(next.number, 2);
+    let late = finish(store, "e-1", "CreateUserAccount", &lost, Ok(json!({}))).await;
+    assert_eq!(late, Finish::Superseded, "a newer attempt has begun");
+    assert_eq!(finish(store, "e-1", "CreateUserAccount", &next, Ok(json!({}))).await, Finish::Recorded);
+    let rows = history(store, "e-1").await;
+    assert_eq!(types(&rows)[3..5], ["ActivityTaskTimedOut", "ActivityTaskScheduled"]);
+    let ids: Vec<u64> = rows.iter().map(|row| row.event.event_id).collect();
+    assert_eq!(ids, (1..=7).collect::<Vec<u64>>());
+}
+
+async fn an_undoing_closes_its_step<S: Executions + History + StepRecorder>(store: &S) {
+    create(store, "e-1").await;
+    let under_way = begin(store, "e-1", "CreateUserAccount").await;
+    let undo = begin(store, "e-1", "UndoCreateUserAccount").await;
+    let late = finish(store, "e-1", "CreateUserAccount", &under_way, Ok(json!({}))).await;
+    assert_eq!(late, Finish::Closed, "it is being undone");
+    assert!(matches!(ok(store.begin_step(&step("e-1", "CreateUserAccount")).await), Begin::Closed));
+    finish(store, "e-1", "UndoCreateUserAccount", &undo, Ok(json!({ "undone": true }))).await;
+    let again = begin(store, "e-1", "UndoCreateUserAccount").await;
+    assert_eq!(again.number, 2, "undoing may be asked for again");
+    assert_eq!(
+        types(&history(store, "e-1").await)[1..],
+        [
+            "ActivityTaskScheduled",
+            "ActivityTaskStarted",
+            "ActivityTaskTimedOut",
+            "CompensationScheduled",
+            "CompensationCompleted",
+            "CompensationScheduled"
+        ]
+    );
+}
+
+async fn refusals_are_in_the_history_but_for_pauses<S: Executions + History + StepRecorder>(store: &S) {
+    create(store, "e-1").await;
+    ok(store.set_control(TENANT, "e-1", crate::ControlFlag::Pause, at(1)).await);
+    assert!(matches!(ok(store.begin_step(&step("e-1", "CreateUserAccount")).await), Begin::Paused));
+    assert_eq!(history(store, "e-1").await.len(), 1);
+    ok(store.request_cancel(TENANT, "e-1", at(2)).await);
+    assert!(matches!(ok(store.begin_step(&step("e-1", "CreateUserAccount")).await), Begin::Cancelled));
+    let rows = history(store, "e-1").await;
+    assert_eq!(types(&rows)[1..], ["ActivityTaskScheduled", "ActivityTaskFailed"]);
+    assert_eq!(
+        (&rows[2].event.details["error"], &rows[2].event.details["attempt"]),
+        (&json!("WorkflowCancelled"), &json!(1))
+    );
+}
+
+async fn an_end_says_what_was_undone_and_closes_what_is_open<S>(store: &S)
+where
+    S: Executions + History + StepRecorder + EndRecorder,
+{
+    create(store, "e-1").await;
+    let account = begin(store, "e-1", "CreateUserAccount").await;
+    finish(store, "e-1", "CreateUserAccount", &account, Ok(json!({}))).await;
+    for _ in 0..2 {
+        let profile = begin(store, "e-1", "CreateUserProfile").await;
+        finish(store, "e-1", "CreateUserProfile", &profile, unavailable()).await;
+    }
+    for (undo, undone) in [("UndoCreateUserProfile", false), ("UndoCreateUserAccount", true)] {
+        let attempt = begin(store, "e-1", undo).await;
+        finish(store, "e-1", undo, &attempt, Ok(json!({ "undone": undone }))).await;
+    }
+    let cause = json!({ "step": "CreateUserProfile", "error": "ServiceUnavailable", "cause": "", "residue": [] });
+    let end = EngineEnd::Failed { error: Some("ServiceUnavailable".to_owned()), cause: Some(cause.to_string()) };
+    assert!(ok(store.record_end(TENANT, "e-1", &end, at(50)).await));
+    let record = ok(store.get(TENANT, "e-1").await).expect("it is there");
+    let failure = record.failure.expect("it failed");
+    assert_eq!((record.status, failure.attempts), (Status::Failed, 2));
+    assert_eq!(failure.undone, ["CreateUserAccount"]);
+    assert_eq!(types(&history(store, "e-1").await).last(), Some(&"WorkflowExecutionFailed"));
+
+    create(store, "e-2").await;
+    let open = begin(store, "e-2", "CreateUserAccount").await;
+    assert!(ok(store.record_end(TENANT, "e-2", &EngineEnd::Terminated, at(60)).await));
+    assert_eq!(
+        types(&history(store, "e-2").await)[1..],
+        ["ActivityTaskScheduled", "ActivityTaskStarted", "ActivityTaskTimedOut", "WorkflowExecutionTerminated"]
+    );
+    let record = ok(store.get(TENANT, "e-2").await).expect("it is there");
+    assert_eq!((record.status, record.result), (Status::Terminated, None::<Value>));
+    assert_eq!(finish(store, "e-2", "CreateUserAccount", &open, Ok(json!({}))).await, Finish::Closed);
+    assert!(matches!(ok(store.begin_step(&step("e-2", "CreateUserAccount")).await), Begin::Closed));
+    assert!(!ok(store.record_end(TENANT, "nobody", &EngineEnd::Terminated, at(70)).await));
+}

@@ -1,0 +1,122 @@
+//! How what happens to an execution reads as events, progress and end; one place for every engine.
+
+use contracts::step::StepKind;
+use contracts::{ErrorName, EventType, Status, Timestamp};
+use serde_json::{Value, json};
+use workflows::Workflow;
+
+use crate::{End, EngineEnd, NewEvent, Progress};
+
+/// The error of an attempt that did not end in time, as engines name it.
+pub const TIMEOUT: &str = "States.Timeout";
+
+/// An attempt, as its events name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptEvents {
+    /// The activity.
+    pub activity: String,
+    /// The Task state's name.
+    pub step: String,
+    /// Doing or undoing.
+    pub kind: StepKind,
+    /// From 1.
+    pub number: u32,
+}
+
+impl AttemptEvents {
+    /// It is about to begin.
+    pub fn scheduled(&self, at: Timestamp) -> NewEvent {
+        let event_type = match self.kind {
+            StepKind::Forward => EventType::ActivityTaskScheduled,
+            StepKind::Compensation => EventType::CompensationScheduled,
+        };
+        self.event(event_type, at, json!({}))
+    }
+
+    /// It began; the beginning of an undoing is no event of its own.
+    pub fn started(&self, at: Timestamp) -> Option<NewEvent> {
+        (self.kind == StepKind::Forward).then(|| self.event(EventType::ActivityTaskStarted, at, json!({})))
+    }
+
+    /// It succeeded.
+    pub fn succeeded(&self, result: &Value, at: Timestamp) -> NewEvent {
+        let event_type = match self.kind {
+            StepKind::Forward => EventType::ActivityTaskCompleted,
+            StepKind::Compensation => EventType::CompensationCompleted,
+        };
+        self.event(event_type, at, json!({ "result": result }))
+    }
+
+    /// It failed; `cause` is the JSON text of a [`contracts::Cause`], or whatever an engine says.
+    pub fn failed(&self, error: &str, cause: &str, at: Timestamp) -> NewEvent {
+        let cause = serde_json::from_str(cause).unwrap_or_else(|_| json!({ "message": cause }));
+        let event_type = match self.kind {
+            StepKind::Forward if error == TIMEOUT => EventType::ActivityTaskTimedOut,
+            StepKind::Forward => EventType::ActivityTaskFailed,
+            StepKind::Compensation => EventType::CompensationFailed,
+        };
+        self.event(event_type, at, json!({ "error": error, "cause": cause }))
+    }
+
+    fn event(&self, event_type: EventType, at: Timestamp, more: Value) -> NewEvent {
+        let mut details = json!({ "activity_type": self.activity, "activity_id": self.step, "attempt": self.number });
+        if let (Value::Object(details), Value::Object(more)) = (&mut details, more) {
+            details.extend(more);
+        }
+        NewEvent { event_type, at, details }
+    }
+}
+
+/// How an execution ended, and the event that says so. `undone` are the steps whose effects were undone, in order;
+/// `attempts_of` knows how often a step was tried.
+pub fn ending(
+    end: &EngineEnd,
+    undone: Vec<String>,
+    attempts_of: impl Fn(&str) -> u32,
+    at: Timestamp,
+) -> (End, NewEvent) {
+    let (error, cause) = match end {
+        EngineEnd::Succeeded(output) => {
+            let end = End { status: Status::Completed, result: Some(output.clone()), failure: None };
+            let details = json!({ "result": output });
+            return (end, NewEvent { event_type: EventType::WorkflowExecutionCompleted, at, details });
+        }
+        EngineEnd::Failed { error, cause } => (error.as_deref(), cause.as_deref()),
+        EngineEnd::Terminated => (Some("Terminated"), Some("ended by an operator, nothing was undone")),
+    };
+    let ended = workflows::ended(error, cause, undone, attempts_of);
+    let status = if *end == EngineEnd::Terminated { Status::Terminated } else { ended.status };
+    let event_type = match status {
+        Status::Cancelled => EventType::WorkflowExecutionCanceled,
+        Status::TimedOut => EventType::WorkflowExecutionTimedOut,
+        Status::Terminated => EventType::WorkflowExecutionTerminated,
+        _ => EventType::WorkflowExecutionFailed,
+    };
+    let details = json!({ "error": ended.failure.error, "failure": ended.failure });
+    (End { status, result: None, failure: Some(ended.failure) }, NewEvent { event_type, at, details })
+}
+
+/// What people read while this step is under way, or its undoing.
+pub fn status_message(workflow: Option<&Workflow>, step: &str, kind: StepKind) -> String {
+    match kind {
+        StepKind::Compensation => "Undoing what was done".to_owned(),
+        StepKind::Forward => workflow.and_then(|workflow| workflow.title(step)).unwrap_or_default().to_owned(),
+    }
+}
+
+/// The progress of an execution that has ended.
+pub fn final_progress(progress: Progress, end: &End) -> Progress {
+    let completed = end.status == Status::Completed;
+    let message = end.failure.as_ref().map_or_else(|| "Done".to_owned(), contracts::responses::Failure::summary);
+    Progress {
+        completed_steps: if completed { progress.total_steps } else { progress.completed_steps },
+        status_message: Some(message),
+        ..progress
+    }
+}
+
+/// The events of a step that may not begin: it was about to, and was refused.
+pub fn refused(attempt: &AttemptEvents, name: ErrorName, message: &str, at: Timestamp) -> [NewEvent; 2] {
+    let error = contracts::ActivityError::new(name, message);
+    [attempt.scheduled(at), attempt.failed(&error.error, &error.cause_text(), at)]
+}

@@ -1,0 +1,263 @@
+//! The deployed shape: HTTP API -> endpoint functions -> Step Functions -> activity functions -> the services, with the
+//! record in DynamoDB. The functions are the real binaries; Step Functions is moto's interpreter. Everything takes real
+//! time here, so the state machines are deployed with their waits cut down.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_sfn::config::{BehaviorVersion, Credentials, Region};
+use clock::{Clock as _, SharedClock, SystemClock};
+use contracts::WorkflowKind;
+use reference_services::{ServiceKind, Services};
+use serde_json::{Value, json};
+use store::{ControlFlag, Executions};
+use store_aws::DynamoStore;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use crate::lambda::{self, Around, Deployment, Lambda, Reply};
+use crate::peers;
+use crate::process::pause;
+use crate::world::{Control, ControlAction, Dispatch, Door, Script, Site};
+
+/// A `TimeoutSeconds` that no honest attempt needs more than, and one for cases that wait for it.
+const TIMEOUT_SECONDS: u64 = 45;
+const SHORT_TIMEOUT_SECONDS: u64 = 3;
+
+/// Seconds of a script's waits that last as long here; longer ones are cut to a twentieth.
+const REAL_SECONDS: u64 = 5;
+
+/// What all deployments share.
+pub(crate) struct Aws {
+    pub(crate) lambda: Lambda,
+    pub(crate) sfn: aws_sdk_sfn::Client,
+    pub(crate) moto: String,
+    dynamodb: &'static str,
+}
+
+/// Runs a test on the runtime that serves the functions; nothing if a peer is not installed.
+pub(crate) fn run<F: Future<Output = ()>>(test: impl FnOnce(&'static Aws) -> F) {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    static AWS: OnceLock<Option<Aws>> = OnceLock::new();
+    let runtime = RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap());
+    if let Some(aws) = AWS.get_or_init(|| runtime.block_on(Aws::start())) {
+        runtime.block_on(test(aws));
+    }
+}
+
+/// One stack: table, state machine, functions, services.
+pub(crate) struct Stack {
+    pub(crate) site: Site,
+    pub(crate) prefix: String,
+    pub(crate) store: DynamoStore,
+    pub(crate) machine_arn: String,
+    aws: &'static Aws,
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        self.aws.lambda.remove(&self.prefix);
+    }
+}
+
+/// What differs between stacks.
+#[derive(Default)]
+pub(crate) struct Options {
+    pub(crate) script: Script,
+    /// Settings by their environment names, without the prefix.
+    pub(crate) settings: BTreeMap<String, String>,
+}
+
+impl Aws {
+    async fn start() -> Option<Self> {
+        let dynamodb = peers::dynamodb()?;
+        let lambda = Lambda::start(lambda::binaries().await).await;
+        let moto = peers::moto(&lambda.endpoint())?;
+        let config = aws_sdk_sfn::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "tests"))
+            .endpoint_url(&moto);
+        Some(Self { lambda, sfn: aws_sdk_sfn::Client::from_conf(config.build()), moto, dynamodb })
+    }
+
+    pub(crate) async fn stack(&'static self, options: Options) -> Stack {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let prefix = format!("s{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let clock: SharedClock = Arc::new(SystemClock);
+        let services = Services::in_memory(Arc::clone(&clock)).await.unwrap();
+        services.seed_demo().await.unwrap();
+        let mut environment = vec![
+            ("WORKFLOW__STORE__TABLE".to_owned(), format!("table-{prefix}")),
+            ("AWS_ACCESS_KEY_ID".to_owned(), "test".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY".to_owned(), "test".to_owned()),
+            ("AWS_REGION".to_owned(), "us-east-1".to_owned()),
+            ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), self.dynamodb.to_owned()),
+            ("AWS_ENDPOINT_URL_SFN".to_owned(), self.moto.clone()),
+            ("STAGE".to_owned(), "local".to_owned()),
+            ("WORKFLOW__AUTH__MODE".to_owned(), "off".to_owned()),
+            ("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT".to_owned(), "300".to_owned()),
+        ];
+        for (kind, name) in ServiceKind::ALL.into_iter().zip([
+            "WORKFLOW__SERVICES__AUTH_SERVICE",
+            "WORKFLOW__SERVICES__USER_SERVICE",
+            "WORKFLOW__SERVICES__TENANT_SERVICE",
+            "WORKFLOW__SERVICES__FILE_SERVICE",
+            "WORKFLOW__SERVICES__API_GATEWAY",
+        ]) {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            environment.push((name.to_owned(), format!("http://{}", listener.local_addr().unwrap())));
+            let router = services.router(kind);
+            tokio::spawn(async move { axum::serve(listener, router).await });
+        }
+        let Options { script, settings } = options;
+        for (name, value) in &settings {
+            let seconds = value.strip_suffix('h').map(|hours| (hours.parse::<u64>().unwrap() * 3_600).to_string());
+            environment.push((format!("WORKFLOW__{name}"), seconds.unwrap_or_else(|| value.clone())));
+        }
+        let waits_for_timeout = script.dispatch.iter().any(|dispatch| dispatch.error == "States.Timeout");
+        let timeout = if waits_for_timeout { SHORT_TIMEOUT_SECONDS } else { TIMEOUT_SECONDS };
+        let attempts = settings.get("WORKFLOWS__RETRY_POLICY__MAXIMUM_ATTEMPTS").map(|text| text.parse().unwrap());
+        let definition = definition(&prefix, timeout, attempts);
+        let created = self
+            .sfn
+            .create_state_machine()
+            .name(format!("{prefix}-UserOnboarding"))
+            .definition(definition)
+            .role_arn("arn:aws:iam::123456789012:role/tests")
+            .send()
+            .await;
+        let machine_arn = created.unwrap().state_machine_arn;
+        environment.push(("WORKFLOW__ENGINE__USER_ONBOARDING".to_owned(), machine_arn.clone()));
+        let client = peers::dynamodb_client(self.dynamodb);
+        store_aws::create_table(&client, &format!("table-{prefix}")).await.unwrap();
+        let store = DynamoStore::new(client, format!("table-{prefix}"), Arc::clone(&clock));
+        let around = Scripted { script: Mutex::new(script), store: store.clone(), timeout };
+        let deployment = Deployment { environment, around: Some(Arc::new(around)), claims: Mutex::default() };
+        self.lambda.deploy(&prefix, deployment);
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(70)).build().unwrap();
+        let door = Door::Http(http, self.lambda.front(&prefix));
+        let settling_time = Duration::from_millis(500);
+        let site = Site { door, services, clock, calls: Arc::default(), settling_time };
+        Stack { site, prefix, store, machine_arn, aws: self }
+    }
+
+    /// Decides what becomes of status events: `deliver`, `drop` or `double`.
+    pub(crate) async fn status_events(&self, mode: &str) {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let put = http.put(format!("{}/_events", self.moto)).json(&json!({ "mode": mode }));
+        assert!(put.send().await.unwrap().status().is_success());
+    }
+}
+
+impl Stack {
+    /// Invokes a function of this stack.
+    pub(crate) async fn invoke(&self, function: &str, payload: Value) -> Reply {
+        self.aws.lambda.invoke(&format!("{}--{function}", self.prefix), payload).await
+    }
+}
+
+/// The state machine as it is deployed, with these functions and with its waits cut down.
+fn definition(prefix: &str, timeout: u64, attempts: Option<u64>) -> String {
+    let workflow = workflows::workflow(WorkflowKind::UserOnboarding).unwrap();
+    let mut machine: Value = serde_json::from_str(&workflow.definition(&Default::default())).unwrap();
+    for state in machine["States"].as_object_mut().unwrap().values_mut().filter(|state| state["Type"] == "Task") {
+        let activity = state["Arguments"]["FunctionName"].as_str().unwrap().replace('_', "-");
+        state["Arguments"]["FunctionName"] = format!("{prefix}--{activity}").into();
+        state["TimeoutSeconds"] = timeout.into();
+        for retrier in state["Retry"].as_array_mut().unwrap() {
+            retrier["IntervalSeconds"] = 1.into();
+            retrier["BackoffRate"] = json!(1.0);
+            let is_standard = retrier["ErrorEquals"].as_array().unwrap().iter().any(|e| e == "ServiceUnavailable");
+            if let (true, Some(attempts)) = (is_standard, attempts) {
+                retrier["MaxAttempts"] = (attempts - 1).into();
+            }
+            for wait in ["MaxDelaySeconds", "JitterStrategy"] {
+                retrier.as_object_mut().unwrap().remove(wait);
+            }
+        }
+    }
+    machine.to_string()
+}
+
+/// Carries a script out around the functions.
+struct Scripted {
+    script: Mutex<Script>,
+    store: DynamoStore,
+    timeout: u64,
+}
+
+#[async_trait]
+impl Around for Scripted {
+    async fn invoke(&self, lambda: &Lambda, function: &str, payload: Value) -> Reply {
+        let text = |pointer: &str| payload.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (step, tenant_id, id) = (text("/step/name"), text("/workflow/tenant_id"), text("/workflow/id"));
+        let dispatch = {
+            let mut script = self.script.lock().unwrap();
+            let found = script.dispatch.iter_mut().find(|dispatch| dispatch.step == step && dispatch.times > 0);
+            found.map(|dispatch| {
+                dispatch.times -= 1;
+                dispatch.clone()
+            })
+        };
+        let outcome = match dispatch {
+            None => lambda.invoke_plainly(function, payload).await,
+            Some(Dispatch { error, after_effect, .. }) => {
+                if after_effect {
+                    let _ = lambda.invoke_plainly(function, payload).await;
+                }
+                if error == "States.Timeout" {
+                    pause(Duration::from_secs(self.timeout + 2)).await;
+                }
+                Err(json!({ "errorType": error, "errorMessage": "" }))
+            }
+        };
+        let controls: Vec<Control> = {
+            let mut script = self.script.lock().unwrap();
+            let (now, later) = script.control.drain(..).partition(|control| control.during == step);
+            script.control = later;
+            now
+        };
+        for control in controls {
+            self.control(control, tenant_id.clone(), id.clone()).await;
+        }
+        outcome
+    }
+}
+
+impl Scripted {
+    async fn control(&self, control: Control, tenant_id: String, id: String) {
+        let store = self.store.clone();
+        let after = match control.after_seconds {
+            seconds @ ..=REAL_SECONDS => Duration::from_secs(seconds),
+            seconds => Duration::from_secs(seconds / 20).min(Duration::from_secs(REAL_SECONDS)),
+        };
+        let act = async move {
+            pause(after).await;
+            let now = SystemClock.now();
+            let flag = match control.what {
+                ControlAction::Cancel => {
+                    store.request_cancel(&tenant_id, &id, now).await.unwrap();
+                    return;
+                }
+                ControlAction::Pause => ControlFlag::Pause,
+                ControlAction::Resume => ControlFlag::Resume,
+            };
+            store.set_control(&tenant_id, &id, flag, now).await.unwrap();
+        };
+        if after.is_zero() {
+            act.await;
+        } else {
+            tokio::spawn(act);
+        }
+    }
+}
+
+/// Where this package is.
+pub(crate) fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}

@@ -1,0 +1,96 @@
+//! Programs that stand in for AWS, started when the first test asks for them. They end with the test process, however
+//! that ends: each watches a pipe that only this process holds.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// The versions are those of `infra/peers`.
+const DYNAMODB_LOCAL: &str = "dynamodb-local-2.6.1";
+
+/// The folder of a peer, or none after saying so; a missing one is a failure where `CI` is set.
+#[expect(clippy::disallowed_methods, reason = "where tools are kept is no setting of the service")]
+fn installed(name: &str) -> Option<PathBuf> {
+    let cache = std::env::var("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.unwrap_or_else(|_| PathBuf::from(std::env::var("HOME").unwrap()).join(".cache"));
+    let folder = cache.join("workflow-service").join(name);
+    if folder.exists() {
+        return Some(folder);
+    }
+    assert!(std::env::var("CI").is_err(), "{} is missing; .ci/run installs it", folder.display());
+    println!("skipped: {} is not installed (infra/peers/install does it)", folder.display());
+    None
+}
+
+/// A port that is free now.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Runs a command that ends when this process does.
+fn spawn(command: &str) {
+    let watched = format!("{command} & pid=$!; cat > /dev/null; kill $pid");
+    let mut shell = Command::new("sh");
+    let child = shell.args(["-c", &watched]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    // Neither waited for nor dropped: the pipe stays open as long as this process lives.
+    std::mem::forget(child.unwrap());
+}
+
+/// Waits until somebody listens.
+fn await_port(port: u16, what: &str) {
+    for _ in 0..600 {
+        if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{what} does not come up");
+}
+
+/// The endpoint of a DynamoDB.
+pub(crate) fn dynamodb() -> Option<&'static str> {
+    static ENDPOINT: OnceLock<Option<String>> = OnceLock::new();
+    let start = || {
+        let folder = installed(DYNAMODB_LOCAL)?;
+        let (folder, port) = (folder.display(), free_port());
+        spawn(&format!(
+            "java -Djava.library.path={folder} -cp '{folder}/*' \
+             com.amazonaws.services.dynamodbv2.local.main.ServerRunner -inMemory -port {port}"
+        ));
+        await_port(port, "DynamoDB Local");
+        Some(format!("http://127.0.0.1:{port}"))
+    };
+    ENDPOINT.get_or_init(start).as_deref()
+}
+
+/// The endpoint of Step Functions, which calls functions at `lambda`.
+pub(crate) fn moto(lambda: &str) -> Option<String> {
+    let python = installed(&runtime_peers())?.join("bin/python");
+    let (python, port) = (python.display(), free_port());
+    let server = crate::aws::root().join("infra/peers/moto_server.py");
+    spawn(&format!(
+        "{python} {} --port {port} --lambda-endpoint {lambda} --status-events project-execution-status",
+        server.display()
+    ));
+    await_port(port, "moto");
+    Some(format!("http://127.0.0.1:{port}"))
+}
+
+/// A client of the DynamoDB above.
+pub(crate) fn dynamodb_client(endpoint: &str) -> aws_sdk_dynamodb::Client {
+    let credentials = aws_sdk_dynamodb::config::Credentials::new("test", "test", None, None, "tests");
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version_latest()
+        .region(aws_sdk_dynamodb::config::Region::new("us-east-1"))
+        .credentials_provider(credentials)
+        .endpoint_url(endpoint);
+    aws_sdk_dynamodb::Client::from_conf(config.build())
+}
+
+/// The folder of Python peers, named after what it holds.
+fn runtime_peers() -> String {
+    let requirements = std::fs::read(crate::aws::root().join("infra/peers/requirements.txt")).unwrap_or_default();
+    format!("peers-{}", &contracts::effect::sha256_hex(&requirements)[..12])
+}
