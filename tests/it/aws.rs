@@ -22,6 +22,7 @@ use tokio::runtime::Runtime;
 use crate::lambda::{self, Around, Deployment, Lambda, Reply};
 use crate::peers;
 use crate::process::pause;
+use crate::proxy::Proxy;
 use crate::world::{Control, ControlAction, Dispatch, Door, Script, Site};
 
 /// A `TimeoutSeconds` that no honest attempt needs more than, and one for cases that wait for it.
@@ -54,8 +55,14 @@ pub(crate) struct Stack {
     pub(crate) site: Site,
     pub(crate) prefix: String,
     pub(crate) store: DynamoStore,
-    pub(crate) machine_arn: String,
+    pub(crate) proxies: Option<Proxies>,
     aws: &'static Aws,
+}
+
+/// What stands before AWS.
+pub(crate) struct Proxies {
+    pub(crate) dynamodb: Proxy,
+    pub(crate) sfn: Proxy,
 }
 
 impl Drop for Stack {
@@ -70,6 +77,21 @@ pub(crate) struct Options {
     pub(crate) script: Script,
     /// Settings by their environment names, without the prefix.
     pub(crate) settings: BTreeMap<String, String>,
+    /// What becomes of the events that say an execution has ended.
+    pub(crate) status_events: StatusEvents,
+    /// Variables of single functions that differ: function, name, value.
+    pub(crate) overrides: Vec<(&'static str, &'static str, String)>,
+    /// Whether requests to DynamoDB and Step Functions can be scripted and counted.
+    pub(crate) proxied: bool,
+}
+
+/// What becomes of a status event.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum StatusEvents {
+    #[default]
+    Delivered,
+    Lost,
+    Doubled,
 }
 
 impl Aws {
@@ -91,13 +113,22 @@ impl Aws {
         let clock: SharedClock = Arc::new(SystemClock);
         let services = Services::in_memory(Arc::clone(&clock)).await.unwrap();
         services.seed_demo().await.unwrap();
+        let Options { script, settings, status_events, overrides, proxied } = options;
+        let proxies = match proxied {
+            true => Some(Proxies { dynamodb: Proxy::start(self.dynamodb).await, sfn: Proxy::start(&self.moto).await }),
+            false => None,
+        };
+        let endpoints = match &proxies {
+            Some(proxies) => [proxies.dynamodb.endpoint(), proxies.sfn.endpoint()],
+            None => [self.dynamodb.to_owned(), self.moto.clone()],
+        };
         let mut environment = vec![
             ("WORKFLOW__STORE__TABLE".to_owned(), format!("table-{prefix}")),
             ("AWS_ACCESS_KEY_ID".to_owned(), "test".to_owned()),
             ("AWS_SECRET_ACCESS_KEY".to_owned(), "test".to_owned()),
             ("AWS_REGION".to_owned(), "us-east-1".to_owned()),
-            ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), self.dynamodb.to_owned()),
-            ("AWS_ENDPOINT_URL_SFN".to_owned(), self.moto.clone()),
+            ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), endpoints[0].clone()),
+            ("AWS_ENDPOINT_URL_SFN".to_owned(), endpoints[1].clone()),
             ("STAGE".to_owned(), "local".to_owned()),
             ("WORKFLOW__AUTH__MODE".to_owned(), "off".to_owned()),
             ("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT".to_owned(), "300".to_owned()),
@@ -114,7 +145,6 @@ impl Aws {
             let router = services.router(kind);
             tokio::spawn(async move { axum::serve(listener, router).await });
         }
-        let Options { script, settings } = options;
         for (name, value) in &settings {
             let seconds = value.strip_suffix('h').map(|hours| (hours.parse::<u64>().unwrap() * 3_600).to_string());
             environment.push((format!("WORKFLOW__{name}"), seconds.unwrap_or_else(|| value.clone())));
@@ -132,25 +162,19 @@ impl Aws {
             .send()
             .await;
         let machine_arn = created.unwrap().state_machine_arn;
-        environment.push(("WORKFLOW__ENGINE__USER_ONBOARDING".to_owned(), machine_arn.clone()));
+        environment.push(("WORKFLOW__ENGINE__USER_ONBOARDING".to_owned(), machine_arn));
         let client = peers::dynamodb_client(self.dynamodb);
         store_aws::create_table(&client, &format!("table-{prefix}")).await.unwrap();
         let store = DynamoStore::new(client, format!("table-{prefix}"), Arc::clone(&clock));
-        let around = Scripted { script: Mutex::new(script), store: store.clone(), timeout };
-        let deployment = Deployment { environment, around: Some(Arc::new(around)), claims: Mutex::default() };
+        let around = Scripted { script: Mutex::new(script), store: store.clone(), timeout, status_events };
+        let around: Option<Arc<dyn Around>> = Some(Arc::new(around));
+        let deployment = Deployment { environment, overrides, around, claims: Mutex::default() };
         self.lambda.deploy(&prefix, deployment);
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(70)).build().unwrap();
         let door = Door::Http(http, self.lambda.front(&prefix));
         let settling_time = Duration::from_millis(500);
         let site = Site { door, services, clock, calls: Arc::default(), settling_time };
-        Stack { site, prefix, store, machine_arn, aws: self }
-    }
-
-    /// Decides what becomes of status events: `deliver`, `drop` or `double`.
-    pub(crate) async fn status_events(&self, mode: &str) {
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let put = http.put(format!("{}/_events", self.moto)).json(&json!({ "mode": mode }));
-        assert!(put.send().await.unwrap().status().is_success());
+        Stack { site, prefix, store, proxies, aws: self }
     }
 }
 
@@ -158,6 +182,11 @@ impl Stack {
     /// Invokes a function of this stack.
     pub(crate) async fn invoke(&self, function: &str, payload: Value) -> Reply {
         self.aws.lambda.invoke(&format!("{}--{function}", self.prefix), payload).await
+    }
+
+    /// Lets API Gateway's authorizer say these claims.
+    pub(crate) fn claim(&self, claims: Option<Value>) {
+        *self.aws.lambda.deployment(&self.prefix).claims.lock().unwrap() = claims;
     }
 }
 
@@ -189,11 +218,19 @@ struct Scripted {
     script: Mutex<Script>,
     store: DynamoStore,
     timeout: u64,
+    status_events: StatusEvents,
 }
 
 #[async_trait]
 impl Around for Scripted {
     async fn invoke(&self, lambda: &Lambda, function: &str, payload: Value) -> Reply {
+        if function.ends_with("--project-execution-status") {
+            match self.status_events {
+                StatusEvents::Lost => return Ok(Value::Null),
+                StatusEvents::Doubled => lambda.invoke_plainly(function, payload.clone()).await?,
+                StatusEvents::Delivered => Value::Null,
+            };
+        }
         let text = |pointer: &str| payload.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (step, tenant_id, id) = (text("/step/name"), text("/workflow/tenant_id"), text("/workflow/id"));
         let dispatch = {

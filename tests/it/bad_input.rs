@@ -11,12 +11,12 @@ use crate::world::{TENANT, World, full_request, run};
 const START: &str = "/api/v1/workflows/user-onboarding";
 
 /// A request, what is expected, and why.
-struct Wrong {
-    why: &'static str,
-    request: Request<Body>,
-    status: u16,
-    error_type: &'static str,
-    pointers: &'static [&'static str],
+pub(crate) struct Wrong {
+    pub(crate) why: &'static str,
+    pub(crate) request: Request<Body>,
+    pub(crate) status: u16,
+    pub(crate) error_type: &'static str,
+    pub(crate) pointers: &'static [&'static str],
 }
 
 fn request(method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Request<Body> {
@@ -46,7 +46,7 @@ fn get(path: &str) -> Request<Body> {
     request(Method::GET, path, &[TENANT_HEADER], Body::empty())
 }
 
-fn wrong_starts() -> Vec<Wrong> {
+pub(crate) fn wrong_starts() -> Vec<Wrong> {
     let body = || full_request().to_string();
     let wrong = |why, request, status, error_type, pointers| Wrong { why, request, status, error_type, pointers };
     let invalid = |why, request, pointers| wrong(why, request, 422, "Validation", pointers);

@@ -9,32 +9,57 @@ use crate::world::{Control, ControlAction, Script, World, full_request, run};
 
 /// A place where a workflow calls a service.
 #[derive(Debug, Clone, Copy)]
-struct Site {
-    name: &'static str,
-    service: &'static str,
+pub(crate) struct CallSite {
+    pub(crate) name: &'static str,
+    pub(crate) service: &'static str,
     method: &'static str,
     route: &'static str,
     /// Requests of this route that come before.
     skip: u64,
-    is_undo: bool,
+    pub(crate) is_undo: bool,
 }
 
-const fn site(name: &'static str, service: &'static str, method: &'static str, route: &'static str) -> Site {
-    Site { name, service, method, route, skip: 0, is_undo: false }
+const fn site(name: &'static str, service: &'static str, method: &'static str, route: &'static str) -> CallSite {
+    CallSite { name, service, method, route, skip: 0, is_undo: false }
 }
 
-const fn undo(name: &'static str, service: &'static str, skip: u64) -> Site {
-    Site { name, service, method: "DELETE", route: "/api/v1/effects/{idempotency_key}", skip, is_undo: true }
+const fn undo(name: &'static str, service: &'static str, skip: u64) -> CallSite {
+    CallSite { name, service, method: "DELETE", route: "/api/v1/effects/{idempotency_key}", skip, is_undo: true }
 }
 
-const SITES: [Site; 13] = [
+impl CallSite {
+    /// Rules that let this call fail so, this often.
+    pub(crate) fn faulty(&self, fault: Fault, times: Option<u64>) -> BTreeMap<String, Vec<FaultRule>> {
+        let rule = FaultRule {
+            method: Some(self.method.to_owned()),
+            route: Some(self.route.to_owned()),
+            tenant: None,
+            times,
+            skip: self.skip,
+            fault,
+        };
+        BTreeMap::from([(self.service.to_owned(), vec![rule])])
+    }
+
+    pub(crate) fn kind(&self) -> ServiceKind {
+        ServiceKind::ALL.into_iter().find(|kind| kind.name() == self.service).unwrap()
+    }
+
+    /// What lets an execution come here: a cancel during sample data leads through every undo.
+    pub(crate) fn script(&self) -> Script {
+        let cancel = Control { during: "CreateSampleData".to_owned(), what: ControlAction::Cancel, after_seconds: 0 };
+        Script { control: if self.is_undo { vec![cancel] } else { Vec::new() }, ..Script::default() }
+    }
+}
+
+pub(crate) const SITES: [CallSite; 13] = [
     site("GetTenantContext", "tenant", "GET", "/api/v1/tenants/{tenant_id}/context"),
     site("CreateUserAccount", "auth", "POST", "/api/v1/users"),
     site("CreateUserProfile", "user", "POST", "/api/v1/profiles"),
     site("UpdateTenantUserMembership", "tenant", "PUT", "/api/v1/tenants/{tenant_id}/users/{user_id}"),
     site("SetupUserFileWorkspace", "file", "POST", "/api/v1/workspaces"),
     site("CreateSampleData", "file", "POST", "/api/v1/workspaces/{workspace_id}/sample-data"),
-    Site { skip: 1, ..site("SendNotification/tenant", "tenant", "GET", "/api/v1/tenants/{tenant_id}/context") },
+    CallSite { skip: 1, ..site("SendNotification/tenant", "tenant", "GET", "/api/v1/tenants/{tenant_id}/context") },
     site("SendNotification", "notifications", "POST", "/api/v1/notifications"),
     undo("UndoCreateSampleData", "file", 0),
     undo("UndoSetupUserFileWorkspace", "file", 1),
@@ -43,7 +68,7 @@ const SITES: [Site; 13] = [
     undo("UndoCreateUserAccount", "auth", 0),
 ];
 
-fn faults() -> Vec<(&'static str, Fault)> {
+pub(crate) fn faults() -> Vec<(&'static str, Fault)> {
     vec![
         ("error before the effect", Fault::Reset),
         ("reply lost", Fault::ReplyLost),
@@ -63,27 +88,15 @@ fn faults() -> Vec<(&'static str, Fault)> {
     ]
 }
 
-async fn cell(site: Site, fault: Fault, times: Option<u64>) -> Result<(), String> {
-    // A cancel during sample data leads through every undo.
-    let cancel = Control { during: "CreateSampleData".to_owned(), what: ControlAction::Cancel, after_seconds: 0 };
-    let control = if site.is_undo { vec![cancel] } else { Vec::new() };
+async fn cell(site: CallSite, fault: Fault, times: Option<u64>) -> Result<(), String> {
     // Long enough that the deadline is not what ends it.
     let settings = [("WORKFLOWS__DEFAULT_TIMEOUT", "1h".to_owned())];
-    let world = World::with(Script { control, ..Script::default() }, &settings).await;
+    let world = World::with(site.script(), &settings).await;
     let before = world.snapshot().await;
-    let rule = FaultRule {
-        method: Some(site.method.to_owned()),
-        route: Some(site.route.to_owned()),
-        tenant: None,
-        times,
-        skip: site.skip,
-        fault,
-    };
-    world.faults(&BTreeMap::from([(site.service.to_owned(), vec![rule])]));
+    world.faults(&site.faulty(fault, times));
     let id = world.start(&full_request()).await;
     world.until_ended(&id).await;
-    let kind = ServiceKind::ALL.into_iter().find(|kind| kind.name() == site.service).unwrap();
-    if world.services.faults_fired(kind) == [0] {
+    if world.services.faults_fired(site.kind()) == [0] {
         return Err("the fault never happened".to_owned());
     }
     world.faults(&BTreeMap::new());

@@ -50,6 +50,8 @@ pub(crate) trait Around: Send + Sync {
 /// One deployment: its functions' environment, and what stands around them.
 pub(crate) struct Deployment {
     pub(crate) environment: Vec<(String, String)>,
+    /// Variables of single functions that differ: function, name, value.
+    pub(crate) overrides: Vec<(&'static str, &'static str, String)>,
     pub(crate) around: Option<Arc<dyn Around>>,
     /// What API Gateway's authorizer has verified, if it is asked.
     pub(crate) claims: Mutex<Option<Value>>,
@@ -186,22 +188,30 @@ impl Lambda {
         let child = Command::new(self.0.binaries.join(binary))
             .env_clear()
             .envs(deployment.environment.iter().cloned())
+            .envs(deployment.overrides.iter().filter(|(of, ..)| *of == binary).map(|(_, name, value)| (*name, value)))
             .envs([
-                ("AWS_LAMBDA_RUNTIME_API", format!("127.0.0.1:{}/rt/{name}/{number}", self.0.port)),
+                ("AWS_LAMBDA_RUNTIME_API", format!("{}/rt/{name}/{number}", self.endpoint())),
                 ("AWS_LAMBDA_FUNCTION_NAME", name.to_owned()),
                 ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
                 ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256".to_owned()),
                 ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}")),
                 ("AWS_LAMBDA_LOG_STREAM_NAME", number.to_string()),
             ])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stdout(self.log(name))
+            .stderr(self.log(name))
             .kill_on_drop(true)
             .spawn()
             .unwrap();
         let (lambda, name) = (self.clone(), name.to_owned());
         tokio::spawn(async move { lambda.watch(&name, number).await });
         Some(child)
+    }
+
+    /// What a function writes goes here.
+    fn log(&self, name: &str) -> Stdio {
+        let folder = self.0.binaries.join("function-logs");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::File::options().create(true).append(true).open(folder.join(format!("{name}.log"))).unwrap().into()
     }
 
     /// Waits for the end of a process, and fails what it was working on.
@@ -315,8 +325,11 @@ async fn front(State(lambda): State<Lambda>, method: Method, uri: Uri, headers: 
     let event = event(&method, &path, uri.query().unwrap_or_default(), &headers, &body, claims);
     match lambda.invoke(&format!("{prefix}--{function}"), event).await {
         Ok(answer) => response(&answer),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, json!({ "message": "Internal Server Error" }).to_string())
-            .into_response(),
+        Err(why) => {
+            println!("{function} failed: {why}");
+            (StatusCode::INTERNAL_SERVER_ERROR, json!({ "message": "Internal Server Error" }).to_string())
+                .into_response()
+        }
     }
 }
 

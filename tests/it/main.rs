@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod aws;
+mod aws_cases;
+mod aws_costs;
+mod aws_edges;
+mod aws_faults;
 mod bad_input;
 mod cancel;
 mod cases;
@@ -13,6 +18,10 @@ mod fault_matrix;
 mod idempotency;
 mod in_process;
 mod invariants;
+mod lambda;
+mod peers;
 mod process;
+mod proxy;
+mod stores;
 mod tidy;
 mod world;

@@ -20,8 +20,14 @@ struct Cli {
 enum Chore {
     /// Runs everything: format, lints, dependencies' licences and sources, all tests.
     Test,
-    /// Runs the tests, then again with many more kills; takes long.
+    /// Runs the tests, then five times the kills, and every fault at every call site on Step Functions; takes long.
     Prove,
+    /// Runs the deployed shape on this machine: the functions, with stand-ins for AWS.
+    Local {
+        /// See `cargo xtask local --help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -36,9 +42,15 @@ fn main() -> ExitCode {
 
 impl Chore {
     fn run(&self) -> anyhow::Result<()> {
+        if let Self::Local { arguments } = self {
+            let mut local = cargo(&["run", "--quiet", "--package", "local", "--"]);
+            return run(local.args(arguments));
+        }
         test()?;
         if let Self::Prove = self {
             run(cargo(&["test", "--package", "e2e", "--", "--nocapture", "crash"]).env("CRASH_KILLS", "2500"))?;
+            run(cargo(&["test", "--package", "e2e", "--", "--nocapture", "every_class_of_fault"])
+                .env("AWS_MATRIX", "full"))?;
         }
         Ok(())
     }

@@ -1,0 +1,47 @@
+//! What the template creates in AWS, created in its stand-ins.
+
+use anyhow::Context as _;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use contracts::WorkflowKind;
+use serde_json::Value;
+
+pub(crate) const REGION: &str = "us-east-1";
+
+fn credentials() -> Credentials {
+    Credentials::new("local", "local", None, None, "local")
+}
+
+pub(crate) async fn create_table(endpoint: &str, table: &str) -> anyhow::Result<()> {
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(REGION))
+        .credentials_provider(credentials())
+        .endpoint_url(endpoint);
+    let client = aws_sdk_dynamodb::Client::from_conf(config.build());
+    store_aws::create_table(&client, table).await.context("the table cannot be created")
+}
+
+/// The ARN of the state machine of user onboarding, whose Tasks call the functions by their names.
+pub(crate) async fn create_state_machine(endpoint: &str) -> anyhow::Result<String> {
+    let workflow = workflows::workflow(WorkflowKind::UserOnboarding).context("it is in the catalogue")?;
+    let mut machine: Value = serde_json::from_str(&workflow.definition(&workflows::RetryPolicy::default()))?;
+    for state in machine["States"].as_object_mut().into_iter().flat_map(|states| states.values_mut()) {
+        if let Some(activity) = state.pointer_mut("/Arguments/FunctionName") {
+            *activity = activity.as_str().unwrap_or_default().replace('_', "-").into();
+        }
+    }
+    let config = aws_sdk_sfn::Config::builder()
+        .behavior_version(aws_sdk_sfn::config::BehaviorVersion::latest())
+        .region(Region::new(REGION))
+        .credentials_provider(credentials())
+        .endpoint_url(endpoint);
+    let created = aws_sdk_sfn::Client::from_conf(config.build())
+        .create_state_machine()
+        .name(workflow.name)
+        .definition(machine.to_string())
+        .role_arn("arn:aws:iam::123456789012:role/local")
+        .send()
+        .await
+        .context("the state machine cannot be created")?;
+    Ok(created.state_machine_arn)
+}

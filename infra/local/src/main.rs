@@ -1,0 +1,182 @@
+//! The deployed shape on this machine: DynamoDB Local, moto's Step Functions, the reference services, and every function
+//! under `cargo lambda watch`, which compiles it anew when it changes. No AWS account, no Docker.
+
+mod aws;
+mod peers;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser;
+use clock::SystemClock;
+use reference_services::{ServiceKind, Services};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+
+use peers::Peer;
+
+/// The variables that name the services, in the order of [`ServiceKind::ALL`].
+const SERVICE_VARIABLES: [&str; 5] = [
+    "WORKFLOW__SERVICES__AUTH_SERVICE",
+    "WORKFLOW__SERVICES__USER_SERVICE",
+    "WORKFLOW__SERVICES__TENANT_SERVICE",
+    "WORKFLOW__SERVICES__FILE_SERVICE",
+    "WORKFLOW__SERVICES__API_GATEWAY",
+];
+
+const TABLE: &str = "workflow-service-local";
+
+/// What AWS's scheduler does in the deployment.
+const RECONCILE_EVERY: Duration = Duration::from_secs(60);
+
+/// Runs everything that `sam deploy` would put into AWS on this machine.
+#[derive(Debug, Parser)]
+struct Cli {
+    /// Where the API and the functions are.
+    #[arg(long, default_value_t = 9000)]
+    port: u16,
+    /// Where DynamoDB is.
+    #[arg(long, default_value_t = 9001)]
+    dynamodb_port: u16,
+    /// Where Step Functions is.
+    #[arg(long, default_value_t = 9002)]
+    moto_port: u16,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stack = tokio::select! {
+        started = start(&cli) => started?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    let reconciler = tokio::spawn(reconcile(cli.port));
+    let ended = tokio::select! {
+        ended = stack.ended() => Err(anyhow::anyhow!("{ended} has stopped")),
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    reconciler.abort();
+    println!("stopping");
+    ended
+}
+
+/// All programs; they stop when this is dropped.
+struct Stack {
+    peers: Vec<Peer>,
+}
+
+impl Stack {
+    /// Waits until one of them stops by itself: its name.
+    async fn ended(&self) -> String {
+        loop {
+            clock::sleep(&SystemClock, Duration::from_millis(500)).await;
+            if let Some(peer) = self.peers.iter().find(|peer| peer.has_ended()) {
+                return peer.name.to_owned();
+            }
+        }
+    }
+}
+
+async fn start(cli: &Cli) -> anyhow::Result<Stack> {
+    let functions = format!("http://127.0.0.1:{}", cli.port);
+    let dynamodb = format!("http://127.0.0.1:{}", cli.dynamodb_port);
+    let sfn = format!("http://127.0.0.1:{}", cli.moto_port);
+    println!("building the functions");
+    build().await?;
+    let services = serve_services().await?;
+    let peers = vec![peers::dynamodb(cli.dynamodb_port).await?, peers::moto(cli.moto_port, &functions).await?];
+    aws::create_table(&dynamodb, TABLE).await?;
+    let machine = aws::create_state_machine(&sfn).await?;
+    let mut environment = vec![
+        ("STAGE", "local".to_owned()),
+        ("AWS_REGION", aws::REGION.to_owned()),
+        ("AWS_ACCESS_KEY_ID", "local".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+        ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.clone()),
+        ("AWS_ENDPOINT_URL_SFN", sfn.clone()),
+        ("WORKFLOW__AUTH__MODE", "off".to_owned()),
+        ("WORKFLOW__STORE__TABLE", TABLE.to_owned()),
+        ("WORKFLOW__ENGINE__USER_ONBOARDING", machine),
+        ("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT", "300".to_owned()),
+    ];
+    environment.extend(SERVICE_VARIABLES.into_iter().zip(&services).map(|(name, url)| (name, url.clone())));
+    let mut stack = Stack { peers };
+    stack.peers.push(peers::functions(cli.port, environment).await?);
+    announce(cli, &services, &dynamodb, &sfn);
+    Ok(stack)
+}
+
+/// So that the first request does not wait for the compiler.
+async fn build() -> anyhow::Result<()> {
+    let packages = ["endpoint-lambdas", "activity-lambdas", "event-lambdas"];
+    let arguments = packages.iter().flat_map(|package| ["--package", *package]);
+    let built = Command::new(env!("CARGO")).args(["build", "--bins"]).args(arguments).status().await?;
+    anyhow::ensure!(built.success(), "the functions do not build");
+    Ok(())
+}
+
+/// The reference services on their ports, with demo data: their URLs.
+async fn serve_services() -> anyhow::Result<Vec<String>> {
+    let services = Services::in_memory(Arc::new(SystemClock)).await?;
+    services.seed_demo().await?;
+    let mut urls = Vec::new();
+    for kind in ServiceKind::ALL {
+        let port = kind.default_port();
+        let listener = TcpListener::bind(("127.0.0.1", port)).await;
+        let listener = listener.with_context(|| format!("cannot listen on 127.0.0.1:{port}"))?;
+        let router = services.router(kind);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        urls.push(format!("http://127.0.0.1:{port}"));
+    }
+    Ok(urls)
+}
+
+async fn reconcile(port: u16) {
+    let url = format!("http://127.0.0.1:{port}/2015-03-31/functions/reconcile-executions/invocations");
+    let Ok(http) = reqwest::Client::builder().no_proxy().build() else { return };
+    loop {
+        clock::sleep(&SystemClock, RECONCILE_EVERY).await;
+        if let Err(error) = http.post(&url).body("{}").send().await {
+            eprintln!("the reconciler cannot be invoked: {error}");
+        }
+    }
+}
+
+fn announce(cli: &Cli, services: &[String], dynamodb: &str, sfn: &str) {
+    println!();
+    println!(
+        "  {:<15} http://localhost:{}   (cargo lambda watch: a change is live after a recompile)",
+        "API", cli.port
+    );
+    println!("  {:<15} {dynamodb}   (table {TABLE}, in memory)", "DynamoDB");
+    println!("  {:<15} {sfn}   (state machine UserOnboarding)", "Step Functions");
+    for (kind, url) in ServiceKind::ALL.into_iter().zip(services) {
+        println!("  {:<15} {url}", kind.name());
+    }
+    println!();
+    println!("try:");
+    println!(
+        "  curl -X POST http://localhost:{}/api/v1/workflows/user-onboarding -H \"Content-Type: application/json\" \
+         -H \"X-Tenant-ID: tenant-123\" -d '{{\"user_email\":\"user@example.com\",\"user_name\":\"John Doe\",\
+         \"tenant_id\":\"tenant-123\",\"role\":\"user\",\"send_welcome_email\":true,\"setup_default_workspace\":true,\
+         \"assign_default_permissions\":true,\"create_sample_data\":false}}'",
+        cli.port
+    );
+    println!();
+    println!("Ctrl-C stops everything");
+}

@@ -1,0 +1,184 @@
+"""AWS Step Functions (and S3, KMS, EventBridge) on this machine: moto's server with its interpreter switched on.
+
+Task states call Lambda functions at --lambda-endpoint, which speaks Lambda's Invoke API. When an execution ends, the
+event that AWS would send through EventBridge is posted to the function named by --status-events.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import threading
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+arguments = argparse.ArgumentParser(description=__doc__)
+arguments.add_argument("--port", type=int, required=True)
+arguments.add_argument("--lambda-endpoint", required=True)
+arguments.add_argument("--status-events", metavar="FUNCTION")
+options = arguments.parse_args()
+
+# moto reads these when it is imported.
+os.environ["MOTO_PORT"] = str(options.port)
+os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+
+import jsonatapy  # noqa: E402
+from botocore.exceptions import ClientError  # noqa: E402
+from moto.core.config import default_user_config  # noqa: E402
+from moto.server import DomainDispatcherApplication, create_backend_app  # noqa: E402
+from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName  # noqa: E402
+from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName  # noqa: E402
+from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration import iteration_worker  # noqa: E402
+from moto.stepfunctions.parser.asl.component.state.exec.state_parallel import branches_decl  # noqa: E402
+from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils  # noqa: E402
+from moto.stepfunctions.parser.asl.eval import states, variable_store  # noqa: E402
+from moto.stepfunctions.parser.asl.jsonata import jsonata  # noqa: E402
+from moto.stepfunctions.parser.asl.utils.encoding import to_json_str  # noqa: E402
+from moto.stepfunctions.parser.backend import execution  # noqa: E402
+from werkzeug.serving import run_simple  # noqa: E402
+
+LAMBDA = urlsplit(options.lambda_endpoint).netloc
+# As long as a state machine may wait for a Task.
+INVOKE_TIMEOUT_SECONDS = 900
+
+
+def evaluate(expression: str) -> Any:
+    """Evaluates JSONata: moto has only the place for it."""
+    try:
+        return jsonatapy.compile(expression).evaluate(None)
+    except Exception as error:
+        raise jsonata.JSONataException("UNKNOWN", str(error)) from error
+
+
+def encode_variables(bindings: dict[str, Any]) -> str:
+    """Declares variables for an expression. moto pastes strings in as they are, so `say "hi"` would not parse."""
+    literals = {name: json.dumps(value) if isinstance(value, str) else to_json_str(value) for name, value in bindings.items()}
+    return "".join(f"{name}:={literal};" for name, literal in literals.items())
+
+
+def error_name(error_name: str) -> CustomErrorName | StatesErrorName:
+    """Names an error that leaves a branch. moto lets `States.*` end the execution past the state's Catch; AWS does not."""
+    if error_name.startswith("States."):
+        return StatesErrorName.from_name(error_name)
+    return CustomErrorName(error_name=error_name)
+
+
+def post(function: str, payload: str) -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection(LAMBDA, timeout=INVOKE_TIMEOUT_SECONDS)
+    try:
+        connection.request("POST", f"/2015-03-31/functions/{function}/invocations", body=payload)
+        response = connection.getresponse()
+        return response, response.read()
+    finally:
+        connection.close()
+
+
+class Payload:
+    """A body that is read like boto3's."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+
+    def read(self) -> bytes:
+        return self.body
+
+
+class Lambda:
+    """The one call of boto3's Lambda client that the interpreter makes; making that client anew takes it 50 ms each."""
+
+    def invoke(self, FunctionName: str, Payload: Any = None, **_: Any) -> dict[str, Any]:
+        function = FunctionName.rsplit(":", 1)[-1]
+        payload = Payload if isinstance(Payload, (str, bytes)) else json.dumps(Payload)
+        try:
+            response, body = post(function, payload)
+        except OSError as error:
+            raise refused("SdkClientException", str(error), 0) from error
+        if response.status >= 400:
+            raise refused("ServiceException", body.decode(errors="replace"), response.status)
+        return reply(response, body)
+
+
+def reply(response: http.client.HTTPResponse, body: bytes) -> dict[str, Any]:
+    answer = {"StatusCode": response.status, "ExecutedVersion": "$LATEST", "Payload": Payload(body)}
+    if function_error := response.getheader("x-amz-function-error"):
+        answer["FunctionError"] = function_error
+    return answer
+
+
+def refused(code: str, message: str, status: int) -> ClientError:
+    metadata = {"HTTPStatusCode": status, "RequestId": "-"}
+    return ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata}, "Invoke")
+
+
+client_for = lambda_eval_utils.boto_client_for
+
+
+def lambda_client_for(region: str, service: str, state_credentials: Any = None) -> Any:
+    return Lambda() if service == "lambda" else client_for(region, service, state_credentials)
+
+
+def status_change(ended: execution.Execution) -> dict[str, Any]:
+    """EventBridge's event, as AWS documents it."""
+    described = ended.to_describe_output()
+    arn = described["executionArn"]
+    stamp = described["stopDate"]
+    return {
+        "version": "0",
+        "id": f"{described['name']}-{described['status']}",
+        "detail-type": "Step Functions Execution Status Change",
+        "source": "aws.states",
+        "account": ended.account_id,
+        "time": stamp.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": ended.region_name,
+        "resources": [arn],
+        "detail": {
+            "executionArn": arn,
+            "stateMachineArn": described["stateMachineArn"],
+            "name": described["name"],
+            "status": described["status"],
+            "startDate": int(ended.start_date.timestamp() * 1000),
+            "stopDate": int(stamp.timestamp() * 1000),
+            "input": described["input"],
+            "output": described.get("output"),
+            "inputDetails": {"included": True},
+            "outputDetails": {"included": True} if "output" in described else None,
+            "error": described.get("error"),
+            "cause": described.get("cause"),
+        },
+    }
+
+
+def deliver(event: dict[str, Any]) -> None:
+    """Like EventBridge, tries again when nobody takes the event."""
+    for wait_seconds in (0.2, 0.5, 1, 2, 5):
+        try:
+            response, _ = post(options.status_events, json.dumps(event))
+            if response.status < 400 and response.getheader("x-amz-function-error") is None:
+                return
+        except OSError:
+            pass
+        time.sleep(wait_seconds)
+
+
+terminated = execution.BaseExecutionWorkerCommunication.terminated
+
+
+def terminated_and_told(self: execution.BaseExecutionWorkerCommunication) -> None:
+    terminated(self)
+    if options.status_events:
+        threading.Thread(target=deliver, args=(status_change(self.execution),), daemon=True).start()
+
+
+jsonata._eval_jsonata = evaluate
+states.encode_jsonata_variable_declarations = encode_variables
+variable_store.encode_jsonata_variable_declarations = encode_variables
+branches_decl.CustomErrorName = error_name
+iteration_worker.CustomErrorName = error_name
+lambda_eval_utils.boto_client_for = lambda_client_for
+execution.BaseExecutionWorkerCommunication.terminated = terminated_and_told
+default_user_config.setdefault("stepfunctions", {})["execute_state_machine"] = True
+
+if __name__ == "__main__":
+    print(f"moto listens on http://127.0.0.1:{options.port}", flush=True)
+    run_simple("127.0.0.1", options.port, DomainDispatcherApplication(create_backend_app), threaded=True)

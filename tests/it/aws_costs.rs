@@ -1,0 +1,76 @@
+//! What an execution costs on AWS: state transitions and requests, counted.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_sfn::types::HistoryEventType;
+use contracts::Status;
+use serde_json::json;
+
+use crate::aws::{self, Aws, Options, Stack};
+use crate::proxy::Seen;
+use crate::world::{Control, ControlAction, Script, full_request};
+
+/// Requests by operation.
+fn counted(seen: &[Seen]) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for request in seen {
+        *counts.entry(request.target.rsplit('.').next().unwrap()).or_default() += 1;
+    }
+    counts
+}
+
+/// How many states the execution entered, according to Step Functions.
+async fn entries(aws: &Aws, stack: &Stack, id: &str) -> usize {
+    let arn = format!("arn:aws:states:us-east-1:123456789012:execution:{}-UserOnboarding:{id}", stack.prefix);
+    let history = aws.sfn.get_execution_history().execution_arn(arn).max_results(1_000).send().await.unwrap();
+    let entered = |kind: &HistoryEventType| kind.as_str().ends_with("StateEntered");
+    history.events.iter().filter(|event| entered(&event.r#type)).count()
+}
+
+#[test]
+fn a_success_enters_each_state_once_and_asks_little() {
+    aws::run(|aws| async move {
+        let stack = aws.stack(Options { proxied: true, ..Options::default() }).await;
+        let proxies = stack.proxies.as_ref().unwrap();
+        let id = stack.site.start(&full_request()).await;
+        let started = proxies.dynamodb.take();
+        // The first step may have begun already.
+        assert_eq!(started[0].target, "DynamoDB_20120810.TransactWriteItems", "a start is one transaction");
+        while stack.site.status(&id).await.status == Status::Running {}
+        // Its mean duration is added after the end.
+        crate::process::pause(std::time::Duration::from_secs(1)).await;
+        let mut all = [started, proxies.dynamodb.take()].concat();
+        all.retain(|request| !request.target.ends_with("BatchGetItem"));
+        let counts = counted(&all);
+        println!("DynamoDB: {counts:?}, largest request {} bytes", all.iter().map(|seen| seen.bytes).max().unwrap());
+        let steps = 7;
+        assert_eq!(counts["TransactWriteItems"], 1 + steps + 1, "the start, each step's end, the end");
+        assert_eq!(counts["UpdateItem"], steps + 1, "each step's begin, the duration");
+        assert_eq!(counts["GetItem"], 1, "the end");
+        assert!(all.len() <= 2 * steps + 4, "{} requests", all.len());
+        assert_eq!(counted(&proxies.sfn.take()), [("StartExecution", 1), ("DescribeExecution", 1)].into());
+
+        stack.site.status(&id).await;
+        assert_eq!(counted(&proxies.dynamodb.take()), [("BatchGetItem", 1)].into(), "a status is one request");
+        stack.site.history(&id).await;
+        assert_eq!(counted(&proxies.dynamodb.take()), [("Query", 1)].into(), "a history is one request");
+        assert!(proxies.sfn.take().is_empty(), "reading never asks the engine");
+        assert_eq!(entries(aws, &stack, &id).await, steps);
+    });
+}
+
+#[test]
+fn a_compensation_enters_little_more_than_it_does() {
+    aws::run(|aws| async move {
+        let cancel = Control { during: "CreateSampleData".to_owned(), what: ControlAction::Cancel, after_seconds: 0 };
+        let script = Script { control: vec![cancel], ..Script::default() };
+        let stack = aws.stack(Options { script, ..Options::default() }).await;
+        let mut request = full_request();
+        request["user_email"] = json!("cancelled@example.com");
+        let id = stack.site.start(&request).await;
+        stack.site.until_ended(&id).await;
+        let entries = entries(aws, &stack, &id).await;
+        println!("{entries} entries for 7 forward and 5 undo");
+        assert!(entries <= 7 + 5 + 2, "{entries}");
+    });
+}

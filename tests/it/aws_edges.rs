@@ -1,0 +1,172 @@
+//! What comes in at AWS's edges: API Gateway's events and claims, activity events, configurations.
+
+use std::process::Stdio;
+
+use contracts::ErrorName;
+use http::{HeaderMap, Method};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::aws::{self, Options};
+use crate::bad_input::{Wrong, wrong_starts};
+use crate::lambda;
+use crate::world::{TENANT, full_request};
+
+const START: &str = "/api/v1/workflows/user-onboarding";
+
+#[test]
+fn a_wrong_request_is_named_and_does_nothing() {
+    aws::run(|aws| async move {
+        let stack = aws.stack(Options::default()).await;
+        let before = stack.site.snapshot().await;
+        // API Gateway joins headers that came twice into one value.
+        for Wrong { why, request, status, error_type, pointers } in
+            wrong_starts().into_iter().filter(|wrong| wrong.why != "two keys")
+        {
+            let (answered, headers, problem) = stack.site.call(request).await;
+            assert_eq!(answered.as_u16(), status, "{why}: {problem}");
+            assert_eq!(headers["content-type"], "application/problem+json", "{why}");
+            assert_eq!(problem["error"]["type"], error_type, "{why}: {problem}");
+            let named: Vec<_> =
+                problem["errors"].as_array().into_iter().flatten().map(|e| e["pointer"].as_str().unwrap()).collect();
+            assert_eq!(named, pointers, "{why}");
+        }
+        assert_eq!(stack.site.get("/api/v1/workflows").await.1["total_count"], 0, "nothing was stored");
+        assert_eq!(stack.site.snapshot().await, before);
+    });
+}
+
+fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+    pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap())).collect()
+}
+
+#[test]
+fn events_of_every_form_are_read() {
+    aws::run(|aws| async move {
+        let stack = aws.stack(Options::default()).await;
+        let plain = headers(&[("content-type", "application/json"), ("x-tenant-id", TENANT)]);
+        let body = full_request().to_string();
+        let start = |body: &str| lambda::event(&Method::POST, START, "", &plain, body.as_bytes(), None);
+
+        let missing = stack.invoke("start-user-onboarding", start("")).await.unwrap();
+        assert_eq!(missing["statusCode"], 400, "{missing}");
+
+        let mut in_base64 = start("");
+        in_base64["isBase64Encoded"] = json!(true);
+        in_base64["body"] = json!(base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &body));
+        let accepted = stack.invoke("start-user-onboarding", in_base64).await.unwrap();
+        assert_eq!(accepted["statusCode"], 202, "{accepted}");
+        let started: Value = serde_json::from_str(accepted["body"].as_str().unwrap()).unwrap();
+        let id = started["workflow_id"].as_str().unwrap();
+
+        // A stage that is not the default one stands before the path.
+        let path = format!("/api/v1/workflows/{id}/status");
+        let mut staged = lambda::event(&Method::GET, &format!("/v1{path}"), "", &plain, b"", None);
+        staged["requestContext"]["stage"] = json!("v1");
+        let status = stack.invoke("get-workflow-status", staged).await.unwrap();
+        assert_eq!(status["statusCode"], 200, "{status}");
+
+        let mut twice = plain.clone();
+        twice.append("x-tenant-id", "tenant-456".parse().unwrap());
+        let twice = lambda::event(&Method::POST, START, "", &twice, body.as_bytes(), None);
+        let refused = stack.invoke("start-user-onboarding", twice).await.unwrap();
+        assert_eq!(refused["statusCode"], 400, "{refused}");
+        stack.site.until_ended(id).await;
+    });
+}
+
+#[test]
+fn only_what_the_token_allows_is_done() {
+    let gateway = [
+        ("WORKFLOW__AUTH__MODE", "gateway"),
+        ("WORKFLOW__AUTH__TENANTS_CLAIM", "tenants"),
+        ("WORKFLOW__AUTH__ROLES_CLAIM", "roles"),
+    ];
+    let functions = ["start-user-onboarding", "list-workflows"];
+    aws::run(|aws| async move {
+        let of_function = |function| gateway.map(|(name, value)| (function, name, value.to_owned()));
+        let overrides = functions.into_iter().flat_map(of_function).collect();
+        let stack = aws.stack(Options { overrides, ..Options::default() }).await;
+        let list = async |claims: Option<Value>, user: Option<&str>| {
+            stack.claim(claims);
+            let mut request = http::Request::builder().uri("/api/v1/workflows").header("x-tenant-id", TENANT);
+            if let Some(user) = user {
+                request = request.header("x-user-id", user);
+            }
+            stack.site.call(request.body(axum::body::Body::empty()).unwrap()).await.0.as_u16()
+        };
+        let claims = |tenants: Value| Some(json!({ "sub": "user-1", "tenants": tenants }));
+        for (why, claims, expected) in [
+            ("no token", None, 401),
+            ("no claims", Some(json!({})), 401),
+            ("no tenants", Some(json!({ "sub": "user-1" })), 401),
+            ("no subject", Some(json!({ "tenants": "[tenant-123]" })), 401),
+            ("an empty claim", claims(json!("")), 401),
+            ("an empty list", claims(json!("[]")), 401),
+            ("a malformed list", claims(json!("[tenant-123")), 401),
+            ("an odd tenant", claims(json!("[tenant-123 ../x]")), 401),
+            ("a foreign tenant", claims(json!("[tenant-456]")), 403),
+            ("a part of the name", claims(json!("[tenant-12 tenant-1234]")), 403),
+            ("as HTTP APIs write arrays", claims(json!("[tenant-456 tenant-123]")), 200),
+            ("as JSON", claims(json!("[\"tenant-123\"]")), 200),
+            ("a single one", claims(json!("tenant-123")), 200),
+        ] {
+            assert_eq!(list(claims, None).await, expected, "{why}");
+        }
+        let mine = claims(json!("[tenant-123]"));
+        assert_eq!(list(mine.clone(), Some("user-1")).await, 200, "as oneself");
+        assert_eq!(list(mine.clone(), Some("user-2")).await, 403, "as somebody else");
+        let admin = Some(json!({ "sub": "user-1", "tenants": "[tenant-123]", "roles": "[reader workflow-admin]" }));
+        assert_eq!(list(admin, Some("user-2")).await, 200, "an administrator for somebody else");
+
+        stack.claim(mine);
+        let mut foreign = full_request();
+        foreign["tenant_id"] = json!("tenant-456");
+        let (status, problem) = stack.site.post(START, &foreign, &[]).await;
+        assert_eq!((status.as_u16(), &problem["error"]["type"]), (403, &json!("Authorization")), "a foreign body");
+        let (status, started) = stack.site.post(START, &full_request(), &[("prefer", "wait=20")]).await;
+        assert_eq!(status.as_u16(), 200, "{started}");
+        let list = stack.site.get("/api/v1/workflows").await.1;
+        assert_eq!(list["workflows"][0]["user_id"], "user-1", "the token's subject is who asked");
+    });
+}
+
+#[test]
+fn an_activity_event_of_unknown_shape_is_a_named_error() {
+    aws::run(|aws| async move {
+        let stack = aws.stack(Options::default()).await;
+        for payload in [json!(null), json!([]), json!({ "workflow": 1 }), json!("text")] {
+            let error = stack.invoke("create-user-account", payload.clone()).await.unwrap_err();
+            assert_eq!(error["errorType"], ErrorName::Internal.as_str(), "{payload}: {error}");
+        }
+        assert_eq!(stack.site.snapshot().await["auth"].to_string().matches("new@example.com").count(), 0);
+    });
+}
+
+#[test]
+fn a_function_without_its_configuration_names_all_of_it() {
+    aws::run(|_| async move {
+        let binary = lambda::binaries().await.join("start-user-onboarding");
+        let output = Command::new(binary)
+            .env_clear()
+            .env("AWS_LAMBDA_RUNTIME_API", "http://127.0.0.1:1")
+            .env("WORKFLOW__AUTH__MODE", "off")
+            .env("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT", "soon")
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .unwrap();
+        assert!(!output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr);
+        for name in [
+            "AWS_REGION",
+            "AWS_ACCESS_KEY_ID",
+            "WORKFLOW__STORE__TABLE",
+            "WORKFLOW__ENGINE__USER_ONBOARDING",
+            "WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT: expected seconds",
+            "WORKFLOW__AUTH__MODE: 'off' is for STAGE=local only",
+        ] {
+            assert!(said.contains(name), "{name} is missing in {said}");
+        }
+    });
+}

@@ -1,0 +1,114 @@
+//! Stands between the functions and an AWS service: counts what is asked, and answers as AWS does when it is short of
+//! something.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+/// A request that passed.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    /// E.g. `DynamoDB_20120810.UpdateItem`.
+    pub(crate) target: String,
+    /// Bytes of its body.
+    pub(crate) bytes: usize,
+}
+
+/// What happens to some of the requests.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    /// The end of the target, e.g. `UpdateItem`.
+    pub(crate) operation: &'static str,
+    /// Requests that pass before.
+    pub(crate) skip: u32,
+    /// Requests that do not pass then.
+    pub(crate) times: u32,
+    pub(crate) answer: Answer,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Answer {
+    /// An error of this name, and nothing happens.
+    Error(&'static str, u16),
+    /// It happens, and the answer says that something else went wrong on the way.
+    Lost,
+}
+
+/// The proxy.
+#[derive(Clone)]
+pub(crate) struct Proxy(Arc<Inner>);
+
+struct Inner {
+    target: String,
+    http: reqwest::Client,
+    seen: Mutex<Vec<Seen>>,
+    rules: Mutex<Vec<Rule>>,
+    port: u16,
+}
+
+impl Proxy {
+    pub(crate) async fn start(target: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let (target, seen, rules) = (target.to_owned(), Mutex::default(), Mutex::default());
+        let proxy = Self(Arc::new(Inner { target, http, seen, rules, port }));
+        let routes = Router::new().fallback(forward).with_state(proxy.clone());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        proxy
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.0.port)
+    }
+
+    pub(crate) fn script(&self, rules: Vec<Rule>) {
+        *self.0.rules.lock().unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+
+    /// What passed since the last time this was asked.
+    pub(crate) fn take(&self) -> Vec<Seen> {
+        std::mem::take(&mut *self.0.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn ruled(&self, target: &str) -> Option<Answer> {
+        let mut rules = self.0.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let rule = rules.iter_mut().find(|rule| target.ends_with(rule.operation) && rule.skip + rule.times > 0)?;
+        if rule.skip > 0 {
+            rule.skip -= 1;
+            return None;
+        }
+        rule.times -= 1;
+        Some(rule.answer.clone())
+    }
+}
+
+async fn forward(State(proxy): State<Proxy>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let seen = Seen { target: target.clone(), bytes: body.len() };
+    proxy.0.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
+    let ruled = proxy.ruled(&target);
+    if let Some(Answer::Error(name, status)) = ruled {
+        return error(name, status);
+    }
+    // The signature covers the host, so it stays as it was.
+    let request = proxy.0.http.request(method, format!("{}{uri}", proxy.0.target)).headers(headers).body(body);
+    let answer = request.send().await.unwrap();
+    if let Some(Answer::Lost) = ruled {
+        return error("InternalServerError", 500);
+    }
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    (status, headers, answer.bytes().await.unwrap()).into_response()
+}
+
+fn error(name: &str, status: u16) -> Response {
+    let body = json!({ "__type": name, "message": "as scripted" }).to_string();
+    let headers = [("content-type", "application/x-amz-json-1.0"), ("x-amzn-errortype", name)];
+    (StatusCode::from_u16(status).unwrap(), headers, body).into_response()
+}
