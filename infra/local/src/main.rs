@@ -121,12 +121,14 @@ async fn start(cli: &Cli) -> anyhow::Result<Stack> {
     Ok(stack)
 }
 
-/// So that the first request does not wait for the compiler.
+/// So that the first request does not wait for the compiler. Package by package, as the watcher does it: together they
+/// would share other features of their dependencies.
 async fn build() -> anyhow::Result<()> {
-    let packages = ["endpoint-lambdas", "activity-lambdas", "event-lambdas"];
-    let arguments = packages.iter().flat_map(|package| ["--package", *package]);
-    let built = Command::new(env!("CARGO")).args(["build", "--bins"]).args(arguments).status().await?;
-    anyhow::ensure!(built.success(), "the functions do not build");
+    for package in ["endpoint-lambdas", "activity-lambdas", "event-lambdas"] {
+        let mut build = Command::new(env!("CARGO"));
+        let built = build.args(["build", "--quiet", "--package", package, "--bins"]).status().await?;
+        anyhow::ensure!(built.success(), "{package} does not build");
+    }
     Ok(())
 }
 
