@@ -12,6 +12,7 @@ mod cancel;
 mod cases;
 mod commits;
 mod crash;
+mod deployment;
 mod disk;
 mod engines;
 mod fault_matrix;

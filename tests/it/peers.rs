@@ -57,7 +57,7 @@ pub(crate) fn dynamodb() -> Option<&'static str> {
         let (folder, port) = (folder.display(), free_port());
         spawn(&format!(
             "java -Djava.library.path={folder} -cp '{folder}/*' \
-             com.amazonaws.services.dynamodbv2.local.main.ServerRunner -inMemory -port {port}"
+             com.amazonaws.services.dynamodbv2.local.main.ServerRunner -inMemory -disableTelemetry -port {port}"
         ));
         await_port(port, "DynamoDB Local");
         Some(format!("http://127.0.0.1:{port}"))
@@ -67,7 +67,7 @@ pub(crate) fn dynamodb() -> Option<&'static str> {
 
 /// The endpoint of Step Functions, which calls functions at `lambda`.
 pub(crate) fn moto(lambda: &str) -> Option<String> {
-    let python = installed(&runtime_peers())?.join("bin/python");
+    let python = installed(&python_packages("requirements.txt"))?.join("bin/python");
     let (python, port) = (python.display(), free_port());
     let server = crate::aws::root().join("infra/peers/moto_server.py");
     spawn(&format!(
@@ -89,8 +89,14 @@ pub(crate) fn dynamodb_client(endpoint: &str) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config.build())
 }
 
-/// The folder of Python peers, named after what it holds.
-fn runtime_peers() -> String {
-    let requirements = std::fs::read(crate::aws::root().join("infra/peers/requirements.txt")).unwrap_or_default();
-    format!("peers-{}", &contracts::effect::sha256_hex(&requirements)[..12])
+/// The folder of a set of Python packages, named after what it holds.
+fn python_packages(requirements: &str) -> String {
+    let file = crate::aws::root().join("infra/peers").join(requirements);
+    format!("peers-{}", &contracts::effect::sha256_hex(&std::fs::read(file).unwrap())[..12])
+}
+
+/// The folders of the tools that check the template: SAM and cfn-lint, checkov.
+pub(crate) fn lint() -> Option<[PathBuf; 2]> {
+    let [lint, audit] = ["requirements-lint.txt", "requirements-audit.txt"].map(python_packages);
+    Some([installed(&lint)?, installed(&audit)?])
 }

@@ -23,12 +23,20 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(28);
 /// One call of a service's health endpoint takes less than this anyhow.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Serves an endpoint that stands on nothing.
+pub async fn serve_alone(route: Router<SharedClock>) -> Result<(), Error> {
+    lambda_glue::log();
+    let clock: SharedClock = Arc::new(SystemClock);
+    run(route.with_state(Arc::clone(&clock)), clock).await
+}
+
 /// Serves an endpoint that reads and writes records.
 pub async fn serve(route: Router<Api>) -> Result<(), Error> {
     let mut environment = begin();
     let api = api(&mut environment);
     environment.finish()?;
-    run(route.with_state(api.clone()), &api).await
+    let clock = Arc::clone(&api.clock);
+    run(route.with_state(api), clock).await
 }
 
 /// Serves an endpoint that starts executions.
@@ -38,8 +46,8 @@ pub async fn serve_starting(route: Router<Starting>) -> Result<(), Error> {
     let engine = StepFunctions::new(Clients::new(&mut environment).sfn(), environment.state_machines());
     let default_timeout = environment.default_timeout();
     environment.finish()?;
-    let starting = Starting { api: api.clone(), orchestrator: Arc::new(engine), default_timeout };
-    run(route.with_state(starting), &api).await
+    let clock = Arc::clone(&api.clock);
+    run(route.with_state(Starting { api, orchestrator: Arc::new(engine), default_timeout }), clock).await
 }
 
 /// Serves `/ready`.
@@ -49,8 +57,9 @@ pub async fn serve_readiness(route: Router<Readiness>) -> Result<(), Error> {
     let endpoints = environment.endpoints();
     environment.finish()?;
     let downstream = Downstream::new(Arc::new(HttpTransport::default()), endpoints, api.clock.clone(), CALL_TIMEOUT);
-    let readiness = Readiness { api: api.clone(), engine: Arc::new(Managed), services: Arc::new(Services(downstream)) };
-    run(route.with_state(readiness), &api).await
+    let clock = Arc::clone(&api.clock);
+    let readiness = Readiness { api, engine: Arc::new(Managed), services: Arc::new(Services(downstream)) };
+    run(route.with_state(readiness), clock).await
 }
 
 fn begin() -> Environment {
@@ -71,8 +80,8 @@ fn api(environment: &mut Environment) -> Api {
     }
 }
 
-async fn run(routes: Router, api: &Api) -> Result<(), Error> {
-    let routes = api::complete(routes, api);
+async fn run(routes: Router, clock: SharedClock) -> Result<(), Error> {
+    let routes = api::complete(routes, clock, REQUEST_TIMEOUT);
     lambda_http::run(ServiceBuilder::new().layer(MapRequestLayer::new(from_gateway)).service(routes)).await
 }
 

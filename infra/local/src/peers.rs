@@ -67,7 +67,12 @@ pub(crate) async fn dynamodb(port: u16) -> anyhow::Result<Peer> {
     let folder = installed("dynamodb").await?;
     let mut command = Command::new("java");
     command.arg(format!("-Djava.library.path={}", folder.display())).arg("-cp").arg(folder.join("*"));
-    command.args(["com.amazonaws.services.dynamodbv2.local.main.ServerRunner", "-inMemory", "-port"]);
+    command.args([
+        "com.amazonaws.services.dynamodbv2.local.main.ServerRunner",
+        "-inMemory",
+        "-disableTelemetry",
+        "-port",
+    ]);
     command.arg(port.to_string()).stdout(Stdio::null()).stderr(Stdio::null());
     Peer::start("DynamoDB Local", command, port).await
 }

@@ -92,8 +92,8 @@ pub fn router(starting: Starting, readiness: Readiness) -> Router {
         .merge(get_workflow_history::route())
         .merge(get_workflow_status::route())
         .merge(cancel_workflow::route())
-        .merge(health::route())
         .with_state(api.clone());
+    let health = health::route().with_state(Arc::clone(&api.clock));
     let ready = ready::route().with_state(readiness);
-    complete(starts.merge(others).merge(ready), &api)
+    complete(starts.merge(others).merge(health).merge(ready), api.clock, api.request_timeout)
 }

@@ -1,31 +1,40 @@
 //! What surrounds every endpoint: request ids, problem documents, panics, unknown paths and methods.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use clock::{Clock, SharedClock};
 use futures::FutureExt as _;
 
-use crate::{Api, Problem};
+use crate::Problem;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Completes routes to something that can be served.
-pub fn complete(routes: Router, api: &Api) -> Router {
+pub fn complete(routes: Router, clock: SharedClock, request_timeout: Duration) -> Router {
     routes
         .fallback(async || Problem::not_found("There is nothing at this path."))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
-        .layer(from_fn_with_state(api.clone(), around))
+        .layer(from_fn_with_state(Around { clock, request_timeout }, around))
 }
 
-async fn around(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let request_id = request_id(&api, &request);
+/// What it takes to surround a request.
+#[derive(Clone)]
+struct Around {
+    clock: SharedClock,
+    request_timeout: Duration,
+}
+
+async fn around(State(state): State<Around>, request: Request, next: Next) -> Response {
+    let request_id = request_id(&*state.clock, &request);
     let instance = request.uri().path().to_owned();
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
-    let mut response = match clock::timeout(&*api.clock, api.request_timeout, answer).await {
+    let mut response = match clock::timeout(&*state.clock, state.request_timeout, answer).await {
         // What is refused before it reaches an endpoint comes without a problem document: a path or a query that
         // cannot be decoded.
         Some(Ok(response))
@@ -53,10 +62,10 @@ async fn around(State(api): State<Api>, request: Request, next: Next) -> Respons
 }
 
 /// The caller's `X-Request-ID` where it is one, else a fresh id.
-fn request_id(api: &Api, request: &Request) -> String {
+fn request_id(clock: &dyn Clock, request: &Request) -> String {
     let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
     match given {
         Some(id) if contracts::ids::is_plain_id(id) => id.to_owned(),
-        _ => contracts::ids::new_request_id(api.clock.now()),
+        _ => contracts::ids::new_request_id(clock.now()),
     }
 }

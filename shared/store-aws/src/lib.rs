@@ -44,7 +44,7 @@ mod transaction;
 use aws_sdk_dynamodb::Client;
 use clock::SharedClock;
 
-pub use table::create_table;
+pub use table::{INDICES, create_table};
 
 /// The store.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use store::StoreError;
 use crate::fault;
 
 /// Name, partition, sort key, and whether the index holds whole items.
-pub(crate) const INDICES: [(&str, &str, &str, bool); 5] = [
+pub const INDICES: [(&str, &str, &str, bool); 5] = [
     ("by_tenant", "tenant_pk", "list_sk", false),
     ("by_kind", "kind_pk", "list_sk", false),
     ("by_status", "status_pk", "list_sk", false),

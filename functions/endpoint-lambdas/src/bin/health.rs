@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), endpoint_lambdas::Error> {
-    endpoint_lambdas::serve(api::health::route()).await
+    endpoint_lambdas::serve_alone(api::health::route()).await
 }

@@ -1,0 +1,231 @@
+//! The lists that must agree: binaries, template, routes, state machine, what functions may do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use contracts::WorkflowKind;
+use serde_json::Value;
+
+use crate::aws::root;
+use crate::lambda::ROUTES;
+
+/// The template, with CloudFormation's functions as plain objects: `!GetAtt A.B` is `{"!GetAtt": "A.B"}`.
+fn template() -> Value {
+    let text = std::fs::read_to_string(root().join("template.yaml")).unwrap();
+    let yaml: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text).unwrap();
+    plain(yaml)
+}
+
+fn plain(yaml: serde_yaml_ng::Value) -> Value {
+    use serde_yaml_ng::Value as Yaml;
+    match yaml {
+        Yaml::Tagged(tagged) => serde_json::json!({ tagged.tag.to_string(): plain(tagged.value) }),
+        Yaml::Mapping(mapping) => mapping
+            .into_iter()
+            .map(|(name, value)| (name.as_str().unwrap().to_owned(), plain(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        Yaml::Sequence(items) => items.into_iter().map(plain).collect(),
+        other => serde_json::to_value(other).unwrap(),
+    }
+}
+
+/// The functions of the template, by their binaries: logical id without `Function`, properties.
+fn functions(template: &Value) -> BTreeMap<String, (String, Value)> {
+    let resources = template["Resources"].as_object().unwrap();
+    let functions = resources.iter().filter(|(_, resource)| resource["Type"] == "AWS::Serverless::Function");
+    functions
+        .map(|(id, function)| {
+            let binary = function["Metadata"]["BuildProperties"]["Binary"].as_str().unwrap().to_owned();
+            (binary, (id.strip_suffix("Function").unwrap().to_owned(), function["Properties"].clone()))
+        })
+        .collect()
+}
+
+fn binaries() -> BTreeSet<String> {
+    let packages = ["endpoint-lambdas", "activity-lambdas", "event-lambdas"];
+    let folders = packages.map(|package| root().join("functions").join(package).join("src/bin"));
+    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    files.map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()).collect()
+}
+
+fn pascal(kebab: &str) -> String {
+    kebab.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect()
+}
+
+#[test]
+fn every_binary_is_a_function_of_its_name() {
+    let functions = functions(&template());
+    assert_eq!(functions.keys().cloned().collect::<BTreeSet<_>>(), binaries());
+    for (binary, (id, properties)) in &functions {
+        assert_eq!(*id, pascal(binary));
+        assert_eq!(properties["Role"]["!GetAtt"], format!("{id}Role.Arn"), "{binary}");
+        assert_eq!(properties["LoggingConfig"]["LogGroup"]["!Ref"], format!("{id}LogGroup"), "{binary}");
+    }
+}
+
+#[test]
+fn routes_are_the_same_everywhere() {
+    let expected: BTreeSet<(String, String, String)> = ROUTES
+        .iter()
+        .map(|(method, path, function)| (method.to_string(), path.to_string(), function.to_string()))
+        .collect();
+    let mut templated = BTreeSet::new();
+    for (binary, (_, properties)) in functions(&template()) {
+        for event in properties["Events"].as_object().into_iter().flat_map(|events| events.values()) {
+            if event["Type"] == "HttpApi" {
+                let text = |name: &str| event["Properties"][name].as_str().unwrap().to_owned();
+                templated.insert((text("Method"), text("Path"), binary.clone()));
+            }
+        }
+    }
+    assert_eq!(templated, expected, "the template's routes");
+    let manifest: toml::Table = std::fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
+    let router = manifest["workspace"]["metadata"]["lambda"]["watch"]["router"].as_table().unwrap();
+    let mut watched = BTreeSet::new();
+    for (path, routes) in router {
+        for route in routes.as_array().unwrap() {
+            let text = |name: &str| route[name].as_str().unwrap().to_owned();
+            watched.insert((text("method"), path.clone(), text("function")));
+        }
+    }
+    assert_eq!(watched, expected, "cargo lambda watch's routes");
+    // Each endpoint's file serves what the tables say.
+    for (method, path, function) in &expected {
+        let file = root().join("shared/api/src").join(format!("{}.rs", function.replace('-', "_")));
+        let source = std::fs::read_to_string(&file).unwrap();
+        let verb = format!("{}(handle)", method.to_lowercase());
+        assert!(source.contains(&format!("\"{path}\"")) && source.contains(&verb), "{}", file.display());
+    }
+}
+
+#[test]
+fn the_state_machine_gets_the_functions_it_names() {
+    let template = template();
+    let machine = &template["Resources"]["UserOnboardingStateMachine"]["Properties"];
+    let file = machine["DefinitionUri"].as_str().unwrap();
+    let definition = std::fs::read_to_string(root().join(file)).unwrap();
+    let named: BTreeSet<String> =
+        definition.split("${").skip(1).map(|rest| rest.split('}').next().unwrap().to_owned()).collect();
+    let substituted = machine["DefinitionSubstitutions"].as_object().unwrap();
+    assert_eq!(substituted.keys().cloned().collect::<BTreeSet<_>>(), named);
+    for (name, value) in substituted {
+        assert_eq!(value["!GetAtt"], format!("{}.Arn", name.strip_suffix("Arn").unwrap()));
+    }
+    let steps = workflows::workflow(WorkflowKind::UserOnboarding).unwrap().steps;
+    let of_steps: BTreeSet<String> = steps.iter().map(|step| format!("{}FunctionArn", step.state)).collect();
+    assert_eq!(named, of_steps);
+    let may_invoke = statements(&template, "UserOnboardingRole");
+    let invoked: BTreeSet<String> = may_invoke["lambda:InvokeFunction"].iter().cloned().collect();
+    assert_eq!(invoked, of_steps.iter().map(|name| name.replace("FunctionArn", "Function.Arn")).collect());
+}
+
+/// What a role allows: for each action the resources, by the name that the template has for them.
+fn statements(template: &Value, role: &str) -> BTreeMap<String, Vec<String>> {
+    let policies = template["Resources"][role]["Properties"]["Policies"].as_array().unwrap();
+    let mut allowed = BTreeMap::<String, Vec<String>>::new();
+    for statement in policies.iter().flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().unwrap()) {
+        assert_eq!(statement["Effect"], "Allow");
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
+        for action in list(&statement["Action"]) {
+            let resources = list(&statement["Resource"]).into_iter().map(|resource| match resource {
+                Value::Object(function) => function.values().next().unwrap().as_str().unwrap().to_owned(),
+                other => other.as_str().unwrap().to_owned(),
+            });
+            allowed.entry(action.as_str().unwrap().to_owned()).or_default().extend(resources);
+        }
+    }
+    allowed
+}
+
+/// What each function asks AWS for, by the ports of its handler; logs, traces and the key of what is encrypted apart.
+fn needed(binary: &str) -> BTreeSet<&'static str> {
+    let attempts = ["dynamodb:PutItem", "dynamodb:UpdateItem"];
+    let verbs: &[&str] = match binary {
+        "start-user-onboarding" => {
+            &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "states:StartExecution"]
+        }
+        "get-workflow-status" => &["dynamodb:BatchGetItem"],
+        "list-workflows" => &["dynamodb:BatchGetItem", "dynamodb:Query"],
+        "get-workflow-history" => &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"],
+        "cancel-workflow" => &["dynamodb:UpdateItem"],
+        "health" => &[],
+        "ready" => &["dynamodb:GetItem"],
+        "project-execution-status" => {
+            &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "states:DescribeExecution"]
+        }
+        "reconcile-executions" => &[
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:Query",
+            "dynamodb:UpdateItem",
+            "states:DescribeExecution",
+            "states:StartExecution",
+        ],
+        activity if activities::ALL.iter().any(|known| known.name.replace('_', "-") == activity) => &attempts,
+        other => panic!("{other} has no rule: add one"),
+    };
+    verbs.iter().copied().collect()
+}
+
+#[test]
+fn a_function_may_do_what_its_ports_ask_for_and_nothing_else() {
+    let template = template();
+    for (binary, (id, _)) in functions(&template) {
+        let allowed = statements(&template, &format!("{id}Role"));
+        let implied = |action: &str| ["logs:", "xray:", "kms:"].iter().any(|service| action.starts_with(service));
+        let verbs: BTreeSet<&str> = allowed.keys().map(String::as_str).filter(|action| !implied(action)).collect();
+        assert_eq!(verbs, needed(&binary), "{binary}");
+        assert!(verbs.iter().all(|verb| !verb.contains('*')), "{binary}");
+        let wide: Vec<_> = allowed.iter().filter(|(_, resources)| resources.iter().any(|name| name == "*")).collect();
+        assert!(wide.iter().all(|(action, _)| action.starts_with("xray:")), "{binary}: {wide:?}");
+    }
+}
+
+#[test]
+fn the_table_of_the_template_is_the_stores() {
+    let template = template();
+    let table = &template["Resources"]["Table"]["Properties"];
+    let mut indices = BTreeSet::new();
+    for index in table["GlobalSecondaryIndexes"].as_array().unwrap() {
+        let key = |number: usize| index["KeySchema"][number]["AttributeName"].as_str().unwrap().to_owned();
+        let whole = index["Projection"]["ProjectionType"] == "ALL";
+        indices.insert((index["IndexName"].as_str().unwrap().to_owned(), key(0), key(1), whole));
+    }
+    let expected = store_aws::INDICES
+        .map(|(name, hash, range, whole)| (name.to_owned(), hash.to_owned(), range.to_owned(), whole));
+    assert_eq!(indices, expected.into());
+}
+
+#[test]
+fn the_stack_has_room() {
+    let template = template();
+    // SAM makes of an endpoint a function and a permission, of an event source a rule or schedule, a permission or role.
+    let resources = template["Resources"].as_object().unwrap();
+    let events: usize = functions(&template)
+        .values()
+        .map(|(_, properties)| properties["Events"].as_object().map_or(0, |events| 2 * events.len()))
+        .sum();
+    let deployed = resources.len() + events;
+    let functions = functions(&template).len();
+    println!("{deployed} resources for {functions} functions");
+    let per_function = 5;
+    assert!(deployed + (45 - functions) * per_function < 450, "{deployed} resources, and more to come");
+}
+
+/// The tools' own checks, where they are installed (CI installs them).
+#[test]
+fn the_template_is_clean() {
+    let Some([lint, audit]) = crate::peers::lint() else { return };
+    let run = |folder: &Path, program: &str, arguments: &[&str]| {
+        let mut command = std::process::Command::new(folder.join("bin/python"));
+        command.arg(folder.join("bin").join(program)).args(arguments).current_dir(root());
+        command.envs([("SAM_CLI_TELEMETRY", "0"), ("AWS_DEFAULT_REGION", "us-east-1")]);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{program}: {said}");
+    };
+    run(&lint, "cfn-lint", &["template.yaml"]);
+    run(&lint, "sam", &["validate", "--lint", "--template-file", "template.yaml"]);
+    run(&audit, "checkov", &["--file", "template.yaml", "--config-file", ".checkov.yaml", "--compact", "--quiet"]);
+}
