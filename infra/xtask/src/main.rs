@@ -1,5 +1,7 @@
 //! `cargo xtask`: the project's chores.
 
+mod render;
+
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -22,6 +24,8 @@ enum Chore {
     Test,
     /// Runs the tests, then five times the kills, and every fault at every call site on Step Functions; takes long.
     Prove,
+    /// Writes the state machines with another retry policy, for a deployment that wants one.
+    Render(render::Render),
     /// Runs the deployed shape on this machine: the functions, with stand-ins for AWS.
     Local {
         /// See `cargo xtask local --help`.
@@ -42,6 +46,9 @@ fn main() -> ExitCode {
 
 impl Chore {
     fn run(&self) -> anyhow::Result<()> {
+        if let Self::Render(render) = self {
+            return render.run();
+        }
         if let Self::Local { arguments } = self {
             let mut local = cargo(&["run", "--quiet", "--package", "local", "--"]);
             return run(local.args(arguments));

@@ -67,6 +67,16 @@ impl Workflow {
         policy.apply(&named)
     }
 
+    /// The file that [`Workflow::deployed`] comes from, in `statemachines/`.
+    pub fn file(&self) -> String {
+        format!("{}.asl.json", self.kind.as_str().replace('_', "-"))
+    }
+
+    /// The state machine as it is deployed to AWS, with its placeholders; the standard retrier follows the policy.
+    pub fn deployed(&self, policy: &RetryPolicy) -> String {
+        policy.apply(self.source)
+    }
+
     /// Whether nothing may interrupt from this step's begin on: it is a pivot, or the last.
     pub fn is_pivot_or_last(&self, state: &str) -> bool {
         self.steps.last().is_some_and(|last| last.state == state)

@@ -1,0 +1,51 @@
+//! `cargo xtask render`
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use contracts::WorkflowKind;
+use workflows::RetryPolicy;
+
+/// How often and how patiently a failing call is repeated; what is not given stays as the files have it.
+#[derive(Debug, Args)]
+pub(crate) struct Render {
+    /// Seconds before the second attempt.
+    #[arg(long, default_value_t = RetryPolicy::default().initial_interval_seconds)]
+    initial_interval: u64,
+    /// Each further wait is this many times the last.
+    #[arg(long, default_value_t = RetryPolicy::default().backoff_coefficient)]
+    backoff_coefficient: f64,
+    /// No wait is longer, in seconds.
+    #[arg(long, default_value_t = RetryPolicy::default().maximum_interval_seconds)]
+    maximum_interval: u64,
+    /// Attempts in all, the first included.
+    #[arg(long, default_value_t = RetryPolicy::default().maximum_attempts)]
+    maximum_attempts: u32,
+    /// The folder to write to; the template's `DefinitionUri` names the file.
+    #[arg(long)]
+    output: PathBuf,
+}
+
+impl Render {
+    pub(crate) fn run(&self) -> anyhow::Result<()> {
+        ensure!(self.maximum_attempts >= 1, "--maximum-attempts must be 1 or more");
+        let policy = RetryPolicy {
+            initial_interval_seconds: self.initial_interval,
+            backoff_coefficient: self.backoff_coefficient,
+            maximum_interval_seconds: self.maximum_interval,
+            maximum_attempts: self.maximum_attempts,
+        };
+        std::fs::create_dir_all(&self.output).with_context(|| self.output.display().to_string())?;
+        for workflow in WorkflowKind::ALL.into_iter().filter_map(workflows::workflow) {
+            let definition = workflow.deployed(&policy);
+            let diagnostics = asl::validate(&definition);
+            ensure!(diagnostics.0.is_empty(), "the policy makes {} invalid:\n{diagnostics}", workflow.name);
+            let file = self.output.join(workflow.file());
+            let pretty: serde_json::Value = serde_json::from_str(&definition)?;
+            std::fs::write(&file, format!("{pretty:#}\n")).with_context(|| file.display().to_string())?;
+            println!("{}", file.display());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! How fast and how small the functions are: from spawning one to its first poll for work, its CPU time and memory by
+//! then, and the size of its zip, each against a hello-world in the same workspace and profile.
+//!
+//! `cargo run --release --package bench --bin cold-start` after `cargo build --release --workspace --bins`. Writes
+//! `target/bench/cold-start.json` and fails when a goal is missed.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
+use serde_json::{Value, json};
+
+/// Runs of each function, each beside one of hello-world.
+const PAIRS: usize = 15;
+
+/// Goals: at most these ratios to hello-world, and these bytes where AWS is used.
+const MAX_WALL: f64 = 1.25;
+const MAX_CPU: f64 = 1.5;
+const MAX_RSS: f64 = 1.75;
+const MAX_ZIP_BYTES: usize = 3_500_000;
+const MAX_ZIP_RATIO_WITHOUT_AWS: f64 = 1.3;
+
+/// Functions that use nothing of AWS.
+const WITHOUT_AWS: [&str; 1] = ["health"];
+
+/// What one start took.
+#[derive(Clone, Copy)]
+struct Start {
+    wall_us: f64,
+    cpu_us: f64,
+    rss_kib: f64,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let folder = std::env::current_exe()?.parent().context("the binary is in a folder")?.to_owned();
+    let functions = functions()?;
+    let hello_zip = zip_bytes(&folder.join("hello"))?;
+    // Both warm, so that neither pays for reading the disk.
+    start(&folder.join("hello"))?;
+    let mut rows = Vec::new();
+    let mut missed = Vec::new();
+    println!("{:<32} {:>8} {:>8} {:>8} {:>12} {:>10}", "function", "wall", "CPU", "RSS", "first poll", "zip");
+    for function in &functions {
+        let binary = folder.join(function);
+        ensure!(binary.exists(), "{} is not built", binary.display());
+        start(&binary)?;
+        let mut pairs = Vec::new();
+        for _ in 0..PAIRS {
+            pairs.push((start(&folder.join("hello"))?, start(&binary)?));
+        }
+        let ratio = |of: fn(&Start) -> f64| median(pairs.iter().map(|(hello, own)| of(own) / of(hello)));
+        let (wall, cpu, rss) = (ratio(|s| s.wall_us), ratio(|s| s.cpu_us), ratio(|s| s.rss_kib));
+        let first_poll_ms = median(pairs.iter().map(|(_, own)| own.wall_us)) / 1_000.0;
+        let zip = zip_bytes(&binary)?;
+        println!(
+            "{function:<32} {wall:>8.2} {cpu:>8.2} {rss:>8.2} {first_poll_ms:>9.1} ms {:>7.2} MB",
+            zip as f64 / 1e6
+        );
+        let small = match WITHOUT_AWS.contains(&function.as_str()) {
+            true => zip as f64 <= MAX_ZIP_RATIO_WITHOUT_AWS * hello_zip as f64,
+            false => zip <= MAX_ZIP_BYTES,
+        };
+        if wall > MAX_WALL || cpu > MAX_CPU || rss > MAX_RSS || !small {
+            missed.push(function.clone());
+        }
+        rows.push(json!({
+            "function": function, "wall_ratio": wall, "cpu_ratio": cpu, "rss_ratio": rss,
+            "first_poll_ms": first_poll_ms, "zip_bytes": zip,
+        }));
+    }
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let report = json!({ "pairs": PAIRS, "hello_zip_bytes": hello_zip, "load": load.trim(), "functions": rows });
+    write(&report)?;
+    println!("n = {PAIRS} alternating pairs, hello-world's zip {:.2} MB, load {}", hello_zip as f64 / 1e6, load.trim());
+    if missed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("goals missed by {}", missed.join(", "));
+    Ok(ExitCode::FAILURE)
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Every function that is deployed.
+fn functions() -> anyhow::Result<Vec<String>> {
+    let mut functions = Vec::new();
+    for package in ["endpoint-lambdas", "activity-lambdas", "event-lambdas"] {
+        for file in std::fs::read_dir(root().join("functions").join(package).join("src/bin"))? {
+            let file = file?.path();
+            functions.push(file.file_stem().context("a source has a name")?.to_string_lossy().into_owned());
+        }
+    }
+    functions.sort();
+    Ok(functions)
+}
+
+/// Starts a function before a Runtime API of our own, until it asks for work.
+#[expect(clippy::disallowed_methods, reason = "what is measured is the machine's own time")]
+fn start(binary: &Path) -> anyhow::Result<Start> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let began = Instant::now();
+    let mut child = Command::new(binary)
+        .env_clear()
+        .envs(environment())
+        .env("AWS_LAMBDA_RUNTIME_API", format!("http://{}", listener.local_addr()?))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let (stream, _) = listener.accept()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut line = String::new();
+    BufReader::new(&stream).read_line(&mut line)?;
+    let wall_us = began.elapsed().as_secs_f64() * 1e6;
+    ensure!(line.starts_with("GET /2018-06-01/runtime/invocation/next"), "{}: {line}", binary.display());
+    let (cpu_us, rss_kib) = (cpu_us(child.id())?, rss_kib(child.id())?);
+    child.kill()?;
+    child.wait()?;
+    Ok(Start { wall_us, cpu_us, rss_kib })
+}
+
+/// What the template sets; nothing of it is reached.
+fn environment() -> Vec<(&'static str, &'static str)> {
+    let service = "https://service.example.com";
+    vec![
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "key"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("AWS_SESSION_TOKEN", "token"),
+        ("AWS_LAMBDA_FUNCTION_NAME", "function"),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", "group"),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", "stream"),
+        ("STAGE", "dev"),
+        ("WORKFLOW__STORE__TABLE", "table"),
+        ("WORKFLOW__AUTH__MODE", "gateway"),
+        ("WORKFLOW__AUTH__TENANTS_CLAIM", "tenants"),
+        ("WORKFLOW__AUTH__ROLES_CLAIM", "roles"),
+        ("WORKFLOW__ENGINE__USER_ONBOARDING", "arn:aws:states:us-east-1:123456789012:stateMachine:UserOnboarding"),
+        ("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT", "300"),
+        ("WORKFLOW__SERVICES__AUTH_SERVICE", service),
+        ("WORKFLOW__SERVICES__USER_SERVICE", service),
+        ("WORKFLOW__SERVICES__TENANT_SERVICE", service),
+        ("WORKFLOW__SERVICES__FILE_SERVICE", service),
+        ("WORKFLOW__SERVICES__API_GATEWAY", service),
+    ]
+}
+
+/// CPU time of all threads so far.
+fn cpu_us(pid: u32) -> anyhow::Result<f64> {
+    let mut nanoseconds = 0.0;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let schedstat = std::fs::read_to_string(task?.path().join("schedstat"))?;
+        nanoseconds += schedstat.split(' ').next().context("schedstat has fields")?.parse::<f64>()?;
+    }
+    Ok(nanoseconds / 1_000.0)
+}
+
+/// The most memory that was resident so far.
+fn rss_kib(pid: u32) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("the kernel says VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+fn zip_bytes(binary: &Path) -> anyhow::Result<usize> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(&std::fs::read(binary)?)?;
+    Ok(encoder.finish()?.len())
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn write(report: &Value) -> anyhow::Result<()> {
+    let folder = root().join("target/bench");
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("cold-start.json"), format!("{report:#}\n"))?;
+    Ok(())
+}
