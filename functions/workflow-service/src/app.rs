@@ -72,7 +72,7 @@ impl App {
         let Surroundings { clock, transport, durability, around_activities } = surroundings;
         let directory = &settings.data_dir;
         check_definitions(&settings.retry_policy)?;
-        create_private(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        create_private(directory)?;
         let lock = DirectoryLock::acquire(directory)?;
         let store = SqlStore::open(&directory.join("workflow-service.db"), durability).await?;
         let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
@@ -105,8 +105,9 @@ impl App {
 }
 
 /// Creates a directory that only this user can look into: requests are kept in it. One that is there stays as it is.
-fn create_private(directory: &Path) -> std::io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)
+pub fn create_private(directory: &Path) -> anyhow::Result<()> {
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    created.with_context(|| format!("cannot create {}", directory.display()))
 }
 
 /// A retry policy that no state machine can hold would otherwise fail every start.

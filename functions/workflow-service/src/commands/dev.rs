@@ -8,12 +8,14 @@ use anyhow::bail;
 use clock::SystemClock;
 use downstream::Service;
 use reference_services::{ServiceKind, Services};
+use workflow_service::app::create_private;
 use workflow_service::{App, Settings, Surroundings};
 
 use super::serve::{api_address, listen, until_stopped};
 
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let api_listener = listen(api_address(&settings)).await?;
+    create_private(&settings.data_dir)?;
     let services = Services::open(&settings.data_dir.join("services"), Arc::new(SystemClock)).await?;
     let seeded = services.seed_demo().await?;
     let mut servers = Vec::new();
