@@ -131,7 +131,7 @@ fn fifty_starts_with_one_key_are_one_execution() {
 }
 
 /// Invokes the reconciler until it has found something; executions younger than a minute are not its business.
-async fn reconciled(stack: &aws::Stack) -> Value {
+pub(crate) async fn reconciled(stack: &aws::Stack) -> Value {
     for _ in 0..80 {
         let found = stack.invoke("reconcile-executions", json!({})).await.unwrap();
         if found != json!({ "started": 0, "ended": 0, "failed": 0 }) {

@@ -6,8 +6,10 @@ use std::path::Path;
 use contracts::WorkflowKind;
 use serde_json::Value;
 
-use crate::aws::root;
+use crate::aws::{self, Options, StatusEvents, root};
 use crate::lambda::ROUTES;
+use crate::proxy::{Answer, Rule};
+use crate::world::full_request;
 
 /// The template, with CloudFormation's functions as plain objects: `!GetAtt A.B` is `{"!GetAtt": "A.B"}`.
 fn template() -> Value {
@@ -136,6 +138,63 @@ fn statements(template: &Value, role: &str) -> BTreeMap<String, Vec<String>> {
         }
     }
     allowed
+}
+
+/// The actions that a request needs; a transaction is authorized by what it is made of.
+fn actions(target: &str) -> &'static [&'static str] {
+    match target.rsplit('.').next().unwrap() {
+        "TransactWriteItems" => &["dynamodb:PutItem", "dynamodb:UpdateItem"],
+        "GetItem" => &["dynamodb:GetItem"],
+        "BatchGetItem" => &["dynamodb:BatchGetItem"],
+        "Query" => &["dynamodb:Query"],
+        "UpdateItem" => &["dynamodb:UpdateItem"],
+        "StartExecution" => &["states:StartExecution"],
+        "DescribeExecution" => &["states:DescribeExecution"],
+        other => panic!("{other} has no rule: add one"),
+    }
+}
+
+/// Lets every function do all that it can do, each with a key of its own, and sees what they ask for.
+#[test]
+fn functions_ask_for_what_they_may_and_for_all_of_it() {
+    aws::run(|aws| async move {
+        let overrides = binaries().into_iter().map(|binary| (&*binary.leak(), "AWS_ACCESS_KEY_ID"));
+        // DynamoDB Local takes letters and digits only.
+        let overrides = overrides.map(|(binary, name)| (binary, name, pascal(binary))).collect();
+        let status_events = StatusEvents::Doubled;
+        let stack = aws.stack(Options { overrides, status_events, proxied: true, ..Options::default() }).await;
+        let site = &stack.site;
+        let key = [("idempotency-key", "key-1")];
+        let (_, started) = site.post("/api/v1/workflows/user-onboarding", &full_request(), &key).await;
+        let id = started["workflow_id"].as_str().unwrap();
+        site.post("/api/v1/workflows/user-onboarding", &full_request(), &key).await;
+        site.until_ended(id).await;
+        for path in ["/ready", "/health", "/api/v1/workflows?status=Completed", "/api/v1/workflows/history"] {
+            assert!(site.get(path).await.0.is_success(), "{path}");
+        }
+        let first = site.get(&format!("/api/v1/workflows/history?workflow_id={id}&page_size=3")).await.1;
+        let token = first["next_page_token"].as_str().unwrap();
+        site.get(&format!("/api/v1/workflows/history?workflow_id={id}&page_size=3&page_token={token}")).await;
+        assert!(site.cancel(id).await.is_err());
+        // One whose start and whose end are the reconciler's business.
+        let proxies = stack.proxies.as_ref().unwrap();
+        let full = Answer::Error("ExecutionLimitExceeded", 400);
+        proxies.sfn.script(vec![Rule { operation: "StartExecution", skip: 0, times: 1, answer: full }]);
+        let mut request = full_request();
+        request["user_email"] = serde_json::json!("late@example.com");
+        site.start(&request).await;
+        crate::aws_faults::reconciled(&stack).await;
+
+        let mut used = BTreeMap::<String, BTreeSet<&str>>::new();
+        for seen in [proxies.dynamodb.take(), proxies.sfn.take()].concat() {
+            used.entry(seen.key).or_default().extend(actions(&seen.target));
+        }
+        // Recording an end is what the other function of events does with the same code, in `aws_faults`.
+        used.get_mut("ReconcileExecutions").unwrap().extend(["dynamodb:PutItem", "dynamodb:UpdateItem"]);
+        for binary in binaries() {
+            assert_eq!(used.get(&pascal(&binary)).cloned().unwrap_or_default(), needed(&binary), "{binary}");
+        }
+    });
 }
 
 /// What each function asks AWS for, by the ports of its handler; logs, traces and the key of what is encrypted apart.

@@ -57,7 +57,7 @@ pub(crate) fn dynamodb() -> Option<&'static str> {
         let (folder, port) = (folder.display(), free_port());
         spawn(&format!(
             "java -Djava.library.path={folder} -cp '{folder}/*' \
-             com.amazonaws.services.dynamodbv2.local.main.ServerRunner -inMemory -disableTelemetry -port {port}"
+             com.amazonaws.services.dynamodbv2.local.main.ServerRunner -inMemory -sharedDb -disableTelemetry -port {port}"
         ));
         await_port(port, "DynamoDB Local");
         Some(format!("http://127.0.0.1:{port}"))

@@ -16,6 +16,8 @@ use tokio::net::TcpListener;
 pub(crate) struct Seen {
     /// E.g. `DynamoDB_20120810.UpdateItem`.
     pub(crate) target: String,
+    /// Whose key signed it.
+    pub(crate) key: String,
     /// Bytes of its body.
     pub(crate) bytes: usize,
 }
@@ -91,7 +93,9 @@ impl Proxy {
 
 async fn forward(State(proxy): State<Proxy>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let seen = Seen { target: target.clone(), bytes: body.len() };
+    let authorization = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let key = authorization.split("Credential=").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    let seen = Seen { target: target.clone(), key: key.to_owned(), bytes: body.len() };
     proxy.0.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
     let ruled = proxy.ruled(&target);
     if let Some(Answer::Error(name, status)) = ruled {

@@ -70,6 +70,7 @@ pub(crate) async fn dynamodb(port: u16) -> anyhow::Result<Peer> {
     command.args([
         "com.amazonaws.services.dynamodbv2.local.main.ServerRunner",
         "-inMemory",
+        "-sharedDb",
         "-disableTelemetry",
         "-port",
     ]);
