@@ -14,16 +14,15 @@ use clock::{Clock as _, SharedClock, SystemClock};
 use contracts::WorkflowKind;
 use reference_services::{ServiceKind, Services};
 use serde_json::{Value, json};
-use store::{ControlFlag, Executions};
 use store_aws::DynamoStore;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::lambda::{self, Around, Deployment, Lambda, Reply};
 use crate::peers;
-use crate::process::pause;
+use crate::process::{SERVICE_VARIABLES, pause};
 use crate::proxy::Proxy;
-use crate::world::{Control, ControlAction, Dispatch, Door, Script, Site};
+use crate::world::{Control, Dispatch, Door, Script, Site};
 
 /// A `TimeoutSeconds` that no honest attempt needs more than, and one for cases that wait for it.
 const TIMEOUT_SECONDS: u64 = 45;
@@ -133,13 +132,7 @@ impl Aws {
             ("WORKFLOW__AUTH__MODE".to_owned(), "off".to_owned()),
             ("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT".to_owned(), "300".to_owned()),
         ];
-        for (kind, name) in ServiceKind::ALL.into_iter().zip([
-            "WORKFLOW__SERVICES__AUTH_SERVICE",
-            "WORKFLOW__SERVICES__USER_SERVICE",
-            "WORKFLOW__SERVICES__TENANT_SERVICE",
-            "WORKFLOW__SERVICES__FILE_SERVICE",
-            "WORKFLOW__SERVICES__API_GATEWAY",
-        ]) {
+        for (kind, name) in ServiceKind::ALL.into_iter().zip(SERVICE_VARIABLES) {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             environment.push((name.to_owned(), format!("http://{}", listener.local_addr().unwrap())));
             let router = services.router(kind);
@@ -193,10 +186,9 @@ impl Stack {
 /// The state machine as it is deployed, with these functions and with its waits cut down.
 fn definition(prefix: &str, timeout: u64, attempts: Option<u64>) -> String {
     let workflow = workflows::workflow(WorkflowKind::UserOnboarding).unwrap();
-    let mut machine: Value = serde_json::from_str(&workflow.definition(&Default::default())).unwrap();
+    let named = workflow.bound(&Default::default(), |step| format!("{prefix}--{}", step.function()));
+    let mut machine: Value = serde_json::from_str(&named).unwrap();
     for state in machine["States"].as_object_mut().unwrap().values_mut().filter(|state| state["Type"] == "Task") {
-        let activity = state["Arguments"]["FunctionName"].as_str().unwrap().replace('_', "-");
-        state["Arguments"]["FunctionName"] = format!("{prefix}--{activity}").into();
         state["TimeoutSeconds"] = timeout.into();
         for retrier in state["Retry"].as_array_mut().unwrap() {
             retrier["IntervalSeconds"] = 1.into();
@@ -233,14 +225,7 @@ impl Around for Scripted {
         }
         let text = |pointer: &str| payload.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (step, tenant_id, id) = (text("/step/name"), text("/workflow/tenant_id"), text("/workflow/id"));
-        let dispatch = {
-            let mut script = self.script.lock().unwrap();
-            let found = script.dispatch.iter_mut().find(|dispatch| dispatch.step == step && dispatch.times > 0);
-            found.map(|dispatch| {
-                dispatch.times -= 1;
-                dispatch.clone()
-            })
-        };
+        let dispatch = self.script.lock().unwrap().dispatch_of(&step);
         let outcome = match dispatch {
             None => lambda.invoke_plainly(function, payload).await,
             Some(Dispatch { error, after_effect, .. }) => {
@@ -253,12 +238,7 @@ impl Around for Scripted {
                 Err(json!({ "errorType": error, "errorMessage": "" }))
             }
         };
-        let controls: Vec<Control> = {
-            let mut script = self.script.lock().unwrap();
-            let (now, later) = script.control.drain(..).partition(|control| control.during == step);
-            script.control = later;
-            now
-        };
+        let controls = self.script.lock().unwrap().controls_during(&step);
         for control in controls {
             self.control(control, tenant_id.clone(), id.clone()).await;
         }
@@ -275,16 +255,7 @@ impl Scripted {
         };
         let act = async move {
             pause(after).await;
-            let now = SystemClock.now();
-            let flag = match control.what {
-                ControlAction::Cancel => {
-                    store.request_cancel(&tenant_id, &id, now).await.unwrap();
-                    return;
-                }
-                ControlAction::Pause => ControlFlag::Pause,
-                ControlAction::Resume => ControlFlag::Resume,
-            };
-            store.set_control(&tenant_id, &id, flag, now).await.unwrap();
+            control.what.carry_out(&store, &tenant_id, &id, SystemClock.now()).await;
         };
         if after.is_zero() {
             act.await;

@@ -12,6 +12,15 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
+/// The variables that name the services, in the order of [`ServiceKind::ALL`].
+pub(crate) const SERVICE_VARIABLES: [&str; 5] = [
+    "WORKFLOW__SERVICES__AUTH_SERVICE",
+    "WORKFLOW__SERVICES__USER_SERVICE",
+    "WORKFLOW__SERVICES__TENANT_SERVICE",
+    "WORKFLOW__SERVICES__FILE_SERVICE",
+    "WORKFLOW__SERVICES__API_GATEWAY",
+];
+
 /// The services on sockets, and where a server keeps its data.
 pub(crate) struct Site {
     pub(crate) services: Services,
@@ -27,13 +36,7 @@ impl Site {
         let services = Services::in_memory(Arc::new(SystemClock)).await.unwrap();
         services.seed_demo().await.unwrap();
         let mut environment = Vec::new();
-        for (kind, name) in ServiceKind::ALL.into_iter().zip([
-            "WORKFLOW__SERVICES__AUTH_SERVICE",
-            "WORKFLOW__SERVICES__USER_SERVICE",
-            "WORKFLOW__SERVICES__TENANT_SERVICE",
-            "WORKFLOW__SERVICES__FILE_SERVICE",
-            "WORKFLOW__SERVICES__API_GATEWAY",
-        ]) {
+        for (kind, name) in ServiceKind::ALL.into_iter().zip(SERVICE_VARIABLES) {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             environment.push((name, format!("http://{}", listener.local_addr().unwrap())));
             let router = services.router(kind);

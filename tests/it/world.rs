@@ -10,7 +10,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use clock::{SharedClock, VirtualClock};
 use contracts::responses::{CancelResponse, HistoryResponse, StartResponse, StatusResponse};
-use contracts::{ActivityError, Cause};
+use contracts::{ActivityError, Cause, Timestamp};
 use downstream::{Transport, TransportFault};
 use engine::{ActivityCall, ActivityRunner};
 use http::{Method, Request, StatusCode};
@@ -91,6 +91,36 @@ pub(crate) enum ControlAction {
     Resume,
 }
 
+impl Script {
+    /// What an attempt of this step ends in, if in a way of the engine's own.
+    pub(crate) fn dispatch_of(&mut self, step: &str) -> Option<Dispatch> {
+        let found = self.dispatch.iter_mut().find(|dispatch| dispatch.step == step && dispatch.times > 0)?;
+        found.times -= 1;
+        Some(found.clone())
+    }
+
+    /// What is done during this step; once.
+    pub(crate) fn controls_during(&mut self, step: &str) -> Vec<Control> {
+        let (now, later) = self.control.drain(..).partition(|control| control.during == step);
+        self.control = later;
+        now
+    }
+}
+
+impl ControlAction {
+    pub(crate) async fn carry_out(self, executions: &dyn Executions, tenant_id: &str, id: &str, now: Timestamp) {
+        let flag = match self {
+            Self::Cancel => {
+                executions.request_cancel(tenant_id, id, now).await.unwrap();
+                return;
+            }
+            Self::Pause => ControlFlag::Pause,
+            Self::Resume => ControlFlag::Resume,
+        };
+        executions.set_control(tenant_id, id, flag, now).await.unwrap();
+    }
+}
+
 /// An attempt that ends with an error of the engine's own, before or after its effect.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -116,14 +146,7 @@ impl ActivityRunner for Scripted {
     async fn run(&self, call: ActivityCall, recorder: Arc<dyn StepRecorder>) -> StepOutcome {
         let text = |pointer: &str| call.payload.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (step, tenant_id, id) = (text("/step/name"), text("/workflow/tenant_id"), text("/workflow/id"));
-        let dispatch = {
-            let mut script = self.script.lock().unwrap();
-            let found = script.dispatch.iter_mut().find(|dispatch| dispatch.step == step && dispatch.times > 0);
-            found.map(|dispatch| {
-                dispatch.times -= 1;
-                dispatch.clone()
-            })
-        };
+        let dispatch = self.script.lock().unwrap().dispatch_of(&step);
         let failed = |error: String| Err(ActivityError { error, cause: Box::new(Cause::default()) });
         let outcome = match dispatch {
             Some(Dispatch { error, after_effect: false, .. }) => failed(error),
@@ -133,12 +156,7 @@ impl ActivityRunner for Scripted {
             }
             None => self.inner.run(call, recorder).await,
         };
-        let controls: Vec<Control> = {
-            let mut script = self.script.lock().unwrap();
-            let (now, later) = script.control.drain(..).partition(|control| control.during == step);
-            script.control = later;
-            now
-        };
+        let controls = self.script.lock().unwrap().controls_during(&step);
         for control in controls {
             self.control(control, tenant_id.clone(), id.clone()).await;
         }
@@ -152,16 +170,7 @@ impl Scripted {
         let task_clock = Arc::clone(&self.clock);
         let act = async move {
             clock::sleep(&*task_clock, Duration::from_secs(control.after_seconds)).await;
-            let now = task_clock.now();
-            let flag = match control.what {
-                ControlAction::Cancel => {
-                    store.request_cancel(&tenant_id, &id, now).await.unwrap();
-                    return;
-                }
-                ControlAction::Pause => ControlFlag::Pause,
-                ControlAction::Resume => ControlFlag::Resume,
-            };
-            store.set_control(&tenant_id, &id, flag, now).await.unwrap();
+            control.what.carry_out(&store, &tenant_id, &id, task_clock.now()).await;
         };
         if control.after_seconds == 0 {
             act.await;

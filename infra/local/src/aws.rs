@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use contracts::WorkflowKind;
-use serde_json::Value;
+use workflows::RetryPolicy;
 
 pub(crate) const REGION: &str = "us-east-1";
 
@@ -24,12 +24,6 @@ pub(crate) async fn create_table(endpoint: &str, table: &str) -> anyhow::Result<
 /// The ARN of the state machine of user onboarding, whose Tasks call the functions by their names.
 pub(crate) async fn create_state_machine(endpoint: &str) -> anyhow::Result<String> {
     let workflow = workflows::workflow(WorkflowKind::UserOnboarding).context("it is in the catalogue")?;
-    let mut machine: Value = serde_json::from_str(&workflow.definition(&workflows::RetryPolicy::default()))?;
-    for state in machine["States"].as_object_mut().into_iter().flat_map(|states| states.values_mut()) {
-        if let Some(activity) = state.pointer_mut("/Arguments/FunctionName") {
-            *activity = activity.as_str().unwrap_or_default().replace('_', "-").into();
-        }
-    }
     let config = aws_sdk_sfn::Config::builder()
         .behavior_version(aws_sdk_sfn::config::BehaviorVersion::latest())
         .region(Region::new(REGION))
@@ -38,7 +32,7 @@ pub(crate) async fn create_state_machine(endpoint: &str) -> anyhow::Result<Strin
     let created = aws_sdk_sfn::Client::from_conf(config.build())
         .create_state_machine()
         .name(workflow.name)
-        .definition(machine.to_string())
+        .definition(workflow.bound(&RetryPolicy::default(), workflows::Step::function))
         .role_arn("arn:aws:iam::123456789012:role/local")
         .send()
         .await

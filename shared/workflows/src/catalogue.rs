@@ -57,14 +57,26 @@ pub fn workflow(kind: WorkflowKind) -> Option<&'static Workflow> {
     }
 }
 
+impl Step {
+    /// The name of its Lambda function, e.g. `create-user-account`.
+    pub fn function(&self) -> String {
+        self.activity.replace('_', "-")
+    }
+}
+
 impl Workflow {
     /// The state machine for engines that call activities by name: `${CreateUserAccountFunctionArn}` becomes
     /// `create_user_account`, and the standard retrier follows the policy.
     pub fn definition(&self, policy: &RetryPolicy) -> String {
-        let named = self.steps.iter().fold(self.source.to_owned(), |text, step| {
-            text.replace(&format!("${{{}FunctionArn}}", step.state), step.activity)
+        self.bound(policy, |step| step.activity.to_owned())
+    }
+
+    /// The state machine with these names in place of its placeholders, as SAM puts in the functions' ARNs.
+    pub fn bound(&self, policy: &RetryPolicy, function_of: impl Fn(&Step) -> String) -> String {
+        let bound = self.steps.iter().fold(self.source.to_owned(), |text, step| {
+            text.replace(&format!("${{{}FunctionArn}}", step.state), &function_of(step))
         });
-        policy.apply(&named)
+        policy.apply(&bound)
     }
 
     /// The file that [`Workflow::deployed`] comes from, in `statemachines/`.
