@@ -212,6 +212,13 @@ fn what_aws_refuses_is_repeated_or_said() {
                 ],
             ),
             (
+                "meeting other transactions",
+                vec![
+                    rule("TransactWriteItems", 0, 3, Answer::Conflict),
+                    rule("TransactWriteItems", 2, 2, Answer::Conflict),
+                ],
+            ),
+            (
                 "answers lost",
                 vec![rule("TransactWriteItems", 0, 2, Answer::Lost), rule("UpdateItem", 0, 2, Answer::Lost)],
             ),
@@ -233,7 +240,7 @@ fn what_aws_refuses_is_repeated_or_said() {
         }
         let emails = stack.site.snapshot().await["auth"].to_string().matches("@example.com").count();
         let emails_before = before["auth"].to_string().matches("@example.com").count();
-        assert_eq!(emails - emails_before, 4, "each was started once");
+        assert_eq!(emails - emails_before, 5, "each was started once");
 
         // For good: said at once, and nothing is there.
         proxies.dynamodb.script(vec![rule("TransactWriteItems", 0, 100, THROTTLED)]);

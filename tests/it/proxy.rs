@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// A request that passed.
@@ -38,6 +38,8 @@ pub(crate) struct Rule {
 pub(crate) enum Answer {
     /// An error of this name, and nothing happens.
     Error(&'static str, u16),
+    /// A transaction that met another one: nothing happens.
+    Conflict,
     /// It happens, and the answer says that something else went wrong on the way.
     Lost,
 }
@@ -98,8 +100,10 @@ async fn forward(State(proxy): State<Proxy>, method: Method, uri: Uri, headers: 
     let seen = Seen { target: target.clone(), key: key.to_owned(), bytes: body.len() };
     proxy.0.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
     let ruled = proxy.ruled(&target);
-    if let Some(Answer::Error(name, status)) = ruled {
-        return error(name, status);
+    match ruled {
+        Some(Answer::Error(name, status)) => return error(name, status),
+        Some(Answer::Conflict) => return conflict(),
+        Some(Answer::Lost) | None => {}
     }
     // The signature covers the host, so it stays as it was.
     let request = proxy.0.http.request(method, format!("{}{uri}", proxy.0.target)).headers(headers).body(body);
@@ -111,8 +115,17 @@ async fn forward(State(proxy): State<Proxy>, method: Method, uri: Uri, headers: 
     (status, headers, answer.bytes().await.unwrap()).into_response()
 }
 
+fn conflict() -> Response {
+    let name = "TransactionCanceledException";
+    let reasons = json!([{ "Code": "TransactionConflict", "Message": "Transaction is ongoing for the item" }]);
+    answer(name, 400, json!({ "__type": name, "message": "as scripted", "CancellationReasons": reasons }))
+}
+
 fn error(name: &str, status: u16) -> Response {
-    let body = json!({ "__type": name, "message": "as scripted" }).to_string();
+    answer(name, status, json!({ "__type": name, "message": "as scripted" }))
+}
+
+fn answer(name: &str, status: u16, body: Value) -> Response {
     let headers = [("content-type", "application/x-amz-json-1.0"), ("x-amzn-errortype", name)];
-    (StatusCode::from_u16(status).unwrap(), headers, body).into_response()
+    (StatusCode::from_u16(status).unwrap(), headers, body.to_string()).into_response()
 }
