@@ -158,7 +158,7 @@ impl Aws {
         environment.push(("WORKFLOW__ENGINE__USER_ONBOARDING".to_owned(), machine_arn));
         let client = peers::dynamodb_client(self.dynamodb);
         store_aws::create_table(&client, &format!("table-{prefix}")).await.unwrap();
-        let store = DynamoStore::new(client, format!("table-{prefix}"), Arc::clone(&clock));
+        let store = DynamoStore::new(|| client, format!("table-{prefix}"), Arc::clone(&clock));
         let around = Scripted { script: Mutex::new(script), store: store.clone(), timeout, status_events };
         let around: Option<Arc<dyn Around>> = Some(Arc::new(around));
         let deployment = Deployment { environment, overrides, around, claims: Mutex::default() };

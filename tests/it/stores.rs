@@ -22,7 +22,10 @@ fn the_dynamodb_store() {
             store_aws::create_table(&client, &table).await.unwrap();
             let clock: SharedClock = Arc::new(VirtualClock::new(conformance::epoch()));
             *time.lock().unwrap() = Some(Arc::clone(&clock));
-            DynamoStore::new(client.clone(), table, clock)
+            {
+                let client = client.clone();
+                DynamoStore::new(|| client, table, clock)
+            }
         };
         conformance::step_store(open, |at| {
             let clock = time.lock().unwrap().clone().unwrap();

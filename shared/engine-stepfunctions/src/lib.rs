@@ -3,6 +3,7 @@
 //! An execution's id is its name there, so starting twice is starting once. The input holds ids and flags only.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use aws_sdk_sfn::Client;
@@ -17,17 +18,17 @@ use serde_json::Value;
 use store::{EngineEnd, ExecutionRecord, NewExecution};
 
 /// The engine.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct StepFunctions {
-    client: Client,
+    client: Arc<LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>>,
     /// ARNs of the state machines.
     machines: BTreeMap<WorkflowKind, String>,
 }
 
 impl StepFunctions {
-    /// An engine on these state machines, given by their ARNs.
-    pub fn new(client: Client, machines: BTreeMap<WorkflowKind, String>) -> Self {
-        Self { client, machines }
+    /// An engine on these state machines, given by their ARNs. The client is made with the first request.
+    pub fn new(client: impl FnOnce() -> Client + Send + 'static, machines: BTreeMap<WorkflowKind, String>) -> Self {
+        Self { client: Arc::new(LazyLock::new(Box::new(client))), machines }
     }
 
     fn machine(&self, kind: WorkflowKind) -> Result<&str, EngineError> {

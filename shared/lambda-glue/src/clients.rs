@@ -43,8 +43,8 @@ impl Clients {
         Self { region: Region::new(environment.required("AWS_REGION")), credentials, dynamodb_endpoint, sfn_endpoint }
     }
 
-    /// DynamoDB.
-    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+    /// Makes a client of DynamoDB, when it is called for.
+    pub fn dynamodb(&self) -> impl FnOnce() -> aws_sdk_dynamodb::Client + Send + 'static {
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(self.region.clone())
@@ -55,11 +55,11 @@ impl Clients {
             Some(endpoint) => config.endpoint_url(endpoint),
             None => config,
         };
-        aws_sdk_dynamodb::Client::from_conf(config.build())
+        || aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
-    /// Step Functions.
-    pub fn sfn(&self) -> aws_sdk_sfn::Client {
+    /// Makes a client of Step Functions, when it is called for.
+    pub fn sfn(&self) -> impl FnOnce() -> aws_sdk_sfn::Client + Send + 'static {
         let config = aws_sdk_sfn::Config::builder()
             .behavior_version(aws_sdk_sfn::config::BehaviorVersion::latest())
             .region(self.region.clone())
@@ -70,7 +70,7 @@ impl Clients {
             Some(endpoint) => config.endpoint_url(endpoint),
             None => config,
         };
-        aws_sdk_sfn::Client::from_conf(config.build())
+        || aws_sdk_sfn::Client::from_conf(config.build())
     }
 }
 

@@ -92,7 +92,7 @@ impl Executions for DynamoStore {
 
     async fn open_executions(&self, started_before: Timestamp, limit: u32) -> Result<Vec<OpenExecution>, StoreError> {
         let shards = (0..keys::DUE_SHARDS).map(|shard| async move {
-            let query = self.client.query().table_name(&self.table).index_name("due");
+            let query = self.client().query().table_name(&self.table).index_name("due");
             let found = query
                 .key_condition_expression("due_pk = :open AND due_sk < :before")
                 .expression_attribute_values(":open", text(keys::open(shard)))
@@ -204,7 +204,7 @@ impl DynamoStore {
     }
 
     pub(crate) async fn read(&self, pk: &str, sk: &str) -> Result<Option<Item>, StoreError> {
-        let request = self.client.get_item().table_name(&self.table).consistent_read(true);
+        let request = self.client().get_item().table_name(&self.table).consistent_read(true);
         let found = request.key("pk", text(pk)).key("sk", text(sk)).send().await.map_err(fault::read)?;
         Ok(found.item.map(Item))
     }
@@ -219,7 +219,7 @@ impl DynamoStore {
             let rest = wanted.split_off(wanted.len().min(100));
             let request = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true);
             let request = request.build().map_err(|error| StoreError::Inconsistent(error.to_string()))?;
-            let sent = self.client.batch_get_item().request_items(&self.table, request).send().await;
+            let sent = self.client().batch_get_item().request_items(&self.table, request).send().await;
             let answer = sent.map_err(fault::read)?;
             let items = answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default();
             found.extend(items.into_iter().map(Item));
@@ -231,7 +231,7 @@ impl DynamoStore {
     }
 
     pub(crate) async fn update(&self, pk: &str, change: Change) -> Result<Updated, StoreError> {
-        match change.into_update(&self.client, &self.table, pk, ALONE).send().await {
+        match change.into_update(self.client(), &self.table, pk, ALONE).send().await {
             Ok(done) => Ok(Updated::Done(Item(done.attributes.unwrap_or_default()))),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {

@@ -59,7 +59,7 @@ impl History for DynamoStore {
         before: Option<&str>,
         limit: u32,
     ) -> Result<HistoryPage, StoreError> {
-        let query = self.client.query().table_name(&self.table).index_name("feed").scan_index_forward(false);
+        let query = self.client().query().table_name(&self.table).index_name("feed").scan_index_forward(false);
         let query = match before {
             Some(before) => query
                 .key_condition_expression("feed_pk = :tenant AND feed_sk < :before")
@@ -98,7 +98,7 @@ impl DynamoStore {
     /// What is in an execution's partition from this sort key on.
     async fn partition(&self, tenant_id: &str, id: &str, from: &str, limit: u32) -> Result<Vec<Item>, StoreError> {
         let found = self
-            .client
+            .client()
             .query()
             .table_name(&self.table)
             .consistent_read(true)

@@ -41,40 +41,29 @@ mod steps;
 mod table;
 mod transaction;
 
+use std::sync::{Arc, LazyLock};
+
 use aws_sdk_dynamodb::Client;
 use clock::SharedClock;
 
 pub use table::{INDICES, create_table};
 
 /// The store.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct DynamoStore {
-    client: Client,
+    client: Arc<LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>>,
     table: String,
-    clock: Time,
+    clock: SharedClock,
 }
 
 impl DynamoStore {
-    /// A store on this table, which must exist.
-    pub fn new(client: Client, table: impl Into<String>, clock: SharedClock) -> Self {
-        Self { client, table: table.into(), clock: Time(clock) }
+    /// A store on this table, which must exist. The client is made with the first request: reading the machine's root
+    /// certificates is the larger part of a function's start.
+    pub fn new(client: impl FnOnce() -> Client + Send + 'static, table: impl Into<String>, clock: SharedClock) -> Self {
+        Self { client: Arc::new(LazyLock::new(Box::new(client))), table: table.into(), clock }
     }
-}
 
-/// A clock that does not show itself.
-#[derive(Clone)]
-struct Time(SharedClock);
-
-impl std::fmt::Debug for Time {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Time")
-    }
-}
-
-impl std::ops::Deref for Time {
-    type Target = dyn clock::Clock;
-
-    fn deref(&self) -> &Self::Target {
-        &*self.0
+    fn client(&self) -> &Client {
+        &self.client
     }
 }

@@ -41,7 +41,7 @@ impl DynamoStore {
         let mut from = None;
         loop {
             let mut query = self
-                .client
+                .client()
                 .query()
                 .table_name(&self.table)
                 .index_name(part.index)
@@ -83,7 +83,7 @@ impl DynamoStore {
 
     pub(crate) async fn total_shards(&self, tenant_id: &str) -> Result<Vec<Item>, StoreError> {
         let found = self
-            .client
+            .client()
             .query()
             .table_name(&self.table)
             .consistent_read(true)

@@ -26,7 +26,7 @@ impl DynamoStore {
     pub(crate) async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<Transacted, StoreError> {
         let mut wait = FIRST_WAIT;
         for tries in 1.. {
-            let sent = self.client.transact_write_items().set_transact_items(Some(writes.clone())).send().await;
+            let sent = self.client().transact_write_items().set_transact_items(Some(writes.clone())).send().await;
             let error = match sent {
                 Ok(_) => return Ok(Transacted::Done),
                 Err(error) => error,
