@@ -35,6 +35,7 @@ const REAL_SECONDS: u64 = 5;
 pub(crate) struct Aws {
     pub(crate) lambda: Lambda,
     pub(crate) sfn: aws_sdk_sfn::Client,
+    pub(crate) s3: aws_sdk_s3::Client,
     pub(crate) moto: String,
     dynamodb: &'static str,
 }
@@ -62,6 +63,7 @@ pub(crate) struct Stack {
 pub(crate) struct Proxies {
     pub(crate) dynamodb: Proxy,
     pub(crate) sfn: Proxy,
+    pub(crate) s3: Proxy,
 }
 
 impl Drop for Stack {
@@ -103,7 +105,8 @@ impl Aws {
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("test", "test", None, None, "tests"))
             .endpoint_url(&moto);
-        Some(Self { lambda, sfn: aws_sdk_sfn::Client::from_conf(config.build()), moto, dynamodb })
+        let s3 = peers::s3_client(&moto);
+        Some(Self { lambda, sfn: aws_sdk_sfn::Client::from_conf(config.build()), s3, moto, dynamodb })
     }
 
     pub(crate) async fn stack(&'static self, options: Options) -> Stack {
@@ -114,20 +117,30 @@ impl Aws {
         services.seed_demo().await.unwrap();
         let Options { script, settings, status_events, overrides, proxied } = options;
         let proxies = match proxied {
-            true => Some(Proxies { dynamodb: Proxy::start(self.dynamodb).await, sfn: Proxy::start(&self.moto).await }),
+            true => Some(Proxies {
+                dynamodb: Proxy::start(self.dynamodb).await,
+                sfn: Proxy::start(&self.moto).await,
+                s3: Proxy::start(&self.moto).await,
+            }),
             false => None,
         };
         let endpoints = match &proxies {
-            Some(proxies) => [proxies.dynamodb.endpoint(), proxies.sfn.endpoint()],
-            None => [self.dynamodb.to_owned(), self.moto.clone()],
+            Some(proxies) => [&proxies.dynamodb, &proxies.sfn, &proxies.s3].map(Proxy::endpoint),
+            None => [self.dynamodb.to_owned(), self.moto.clone(), self.moto.clone()],
         };
+        let bucket = format!("archive-{prefix}");
+        peers::create_bucket(&self.s3, &bucket).await;
         let mut environment = vec![
             ("WORKFLOW__STORE__TABLE".to_owned(), format!("table-{prefix}")),
+            ("WORKFLOW__STORE__ARCHIVE_BUCKET".to_owned(), bucket),
+            // At once.
+            ("WORKFLOW__STORE__RETENTION_DAYS".to_owned(), "0".to_owned()),
             ("AWS_ACCESS_KEY_ID".to_owned(), "test".to_owned()),
             ("AWS_SECRET_ACCESS_KEY".to_owned(), "test".to_owned()),
             ("AWS_REGION".to_owned(), "us-east-1".to_owned()),
             ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), endpoints[0].clone()),
             ("AWS_ENDPOINT_URL_SFN".to_owned(), endpoints[1].clone()),
+            ("AWS_ENDPOINT_URL_S3".to_owned(), endpoints[2].clone()),
             ("STAGE".to_owned(), "local".to_owned()),
             ("WORKFLOW__AUTH__MODE".to_owned(), "off".to_owned()),
             ("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT".to_owned(), "300".to_owned()),
@@ -175,6 +188,11 @@ impl Stack {
     /// Invokes a function of this stack.
     pub(crate) async fn invoke(&self, function: &str, payload: Value) -> Reply {
         self.aws.lambda.invoke(&format!("{}--{function}", self.prefix), payload).await
+    }
+
+    /// A client of its DynamoDB, and the name of its table.
+    pub(crate) fn table(&self) -> (aws_sdk_dynamodb::Client, String) {
+        (peers::dynamodb_client(self.aws.dynamodb), format!("table-{}", self.prefix))
     }
 
     /// Lets API Gateway's authorizer say these claims.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::aws::{self, Options, StatusEvents, root};
 use crate::lambda::ROUTES;
-use crate::proxy::{Answer, Rule};
+use crate::proxy::{Answer, Rule, Seen};
 use crate::world::full_request;
 
 /// The template, with CloudFormation's functions as plain objects: `!GetAtt A.B` is `{"!GetAtt": "A.B"}`.
@@ -141,16 +141,24 @@ fn statements(template: &Value, role: &str) -> BTreeMap<String, Vec<String>> {
 }
 
 /// The actions that a request needs; a transaction is authorized by what it is made of.
-fn actions(target: &str) -> &'static [&'static str] {
-    match target.rsplit('.').next().unwrap() {
-        "TransactWriteItems" => &["dynamodb:PutItem", "dynamodb:UpdateItem"],
-        "GetItem" => &["dynamodb:GetItem"],
-        "BatchGetItem" => &["dynamodb:BatchGetItem"],
-        "Query" => &["dynamodb:Query"],
-        "UpdateItem" => &["dynamodb:UpdateItem"],
-        "StartExecution" => &["states:StartExecution"],
-        "DescribeExecution" => &["states:DescribeExecution"],
+fn actions(seen: &Seen) -> BTreeSet<&'static str> {
+    let action = |operation: &str| match operation {
+        "Put" => "dynamodb:PutItem",
+        "Update" | "UpdateItem" => "dynamodb:UpdateItem",
+        "Delete" => "dynamodb:DeleteItem",
+        "GetItem" => "dynamodb:GetItem",
+        "BatchGetItem" => "dynamodb:BatchGetItem",
+        "BatchWriteItem" => "dynamodb:BatchWriteItem",
+        "Query" => "dynamodb:Query",
+        "StartExecution" => "states:StartExecution",
+        "DescribeExecution" => "states:DescribeExecution",
+        "GetObject" => "s3:GetObject",
+        "PutObject" => "s3:PutObject",
         other => panic!("{other} has no rule: add one"),
+    };
+    match seen.target.rsplit('.').next().unwrap() {
+        "TransactWriteItems" => seen.writes.iter().map(|write| action(write)).collect(),
+        operation => [action(operation)].into(),
     }
 }
 
@@ -182,12 +190,20 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         proxies.sfn.script(vec![Rule { operation: "StartExecution", skip: 0, times: 1, answer: full }]);
         let mut request = full_request();
         request["user_email"] = serde_json::json!("late@example.com");
-        site.start(&request).await;
+        let late = site.start(&request).await;
         crate::aws_faults::reconciled(&stack).await;
+        site.until_ended(&late).await;
+        // What is archived, and what is nowhere.
+        let archived = stack.invoke("archive-executions", Value::Null).await.unwrap();
+        assert_eq!(archived, serde_json::json!({ "executions": 2, "failed": 0 }));
+        site.get(&format!("/api/v1/workflows/history?workflow_id={id}")).await;
+        site.get("/api/v1/workflows/nowhere/status").await;
+        site.post("/api/v1/workflows/nowhere/cancel", &Value::Null, &[]).await;
 
         let mut used = BTreeMap::<String, BTreeSet<&str>>::new();
-        for seen in [proxies.dynamodb.take(), proxies.sfn.take()].concat() {
-            used.entry(seen.key).or_default().extend(actions(&seen.target));
+        for seen in [proxies.dynamodb.take(), proxies.sfn.take(), proxies.s3.take()].concat() {
+            let actions = actions(&seen);
+            used.entry(seen.key).or_default().extend(actions);
         }
         // Recording an end is what the other function of events does with the same code, in `aws_faults`.
         used.get_mut("ReconcileExecutions").unwrap().extend(["dynamodb:PutItem", "dynamodb:UpdateItem"]);
@@ -204,15 +220,25 @@ fn needed(binary: &str) -> BTreeSet<&'static str> {
         "start-user-onboarding" => {
             &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "states:StartExecution"]
         }
-        "get-workflow-status" => &["dynamodb:BatchGetItem"],
+        "get-workflow-status" => &["dynamodb:BatchGetItem", "s3:GetObject"],
         "list-workflows" => &["dynamodb:BatchGetItem", "dynamodb:Query"],
-        "get-workflow-history" => &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"],
-        "cancel-workflow" => &["dynamodb:UpdateItem"],
+        "get-workflow-history" => {
+            &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query", "s3:GetObject"]
+        }
+        "cancel-workflow" => &["dynamodb:UpdateItem", "s3:GetObject"],
         "health" => &[],
         "ready" => &["dynamodb:GetItem"],
         "project-execution-status" => {
             &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "states:DescribeExecution"]
         }
+        "archive-executions" => &[
+            "dynamodb:BatchWriteItem",
+            "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
+            "dynamodb:Query",
+            "dynamodb:UpdateItem",
+            "s3:PutObject",
+        ],
         "reconcile-executions" => &[
             "dynamodb:GetItem",
             "dynamodb:PutItem",
@@ -233,8 +259,12 @@ fn a_function_may_do_what_its_ports_ask_for_and_nothing_else() {
     for (binary, (id, _)) in functions(&template) {
         let allowed = statements(&template, &format!("{id}Role"));
         let implied = |action: &str| ["logs:", "xray:", "kms:"].iter().any(|service| action.starts_with(service));
-        let verbs: BTreeSet<&str> = allowed.keys().map(String::as_str).filter(|action| !implied(action)).collect();
-        assert_eq!(verbs, needed(&binary), "{binary}");
+        let mut verbs: BTreeSet<&str> = allowed.keys().map(String::as_str).filter(|action| !implied(action)).collect();
+        let needed = needed(&binary);
+        // S3 says that something is missing only to who may list.
+        assert_eq!(verbs.remove("s3:ListBucket"), needed.contains("s3:GetObject"), "{binary}");
+        assert_eq!(verbs.remove("s3:AbortMultipartUpload"), needed.contains("s3:PutObject"), "{binary}");
+        assert_eq!(verbs, needed, "{binary}");
         assert!(verbs.iter().all(|verb| !verb.contains('*')), "{binary}");
         let wide: Vec<_> = allowed.iter().filter(|(_, resources)| resources.iter().any(|name| name == "*")).collect();
         assert!(wide.iter().all(|(action, _)| action.starts_with("xray:")), "{binary}: {wide:?}");
@@ -254,6 +284,8 @@ fn the_table_of_the_template_is_the_stores() {
     let expected = store_aws::INDICES
         .map(|(name, hash, range, whole)| (name.to_owned(), hash.to_owned(), range.to_owned(), whole));
     assert_eq!(indices, expected.into());
+    assert_eq!(table["TimeToLiveSpecification"]["AttributeName"], store_aws::TIME_TO_LIVE);
+    assert_eq!(table["TimeToLiveSpecification"]["Enabled"], true);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod aws;
+mod aws_archive;
 mod aws_cases;
 mod aws_costs;
 mod aws_edges;

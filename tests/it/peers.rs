@@ -89,6 +89,38 @@ pub(crate) fn dynamodb_client(endpoint: &str) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config.build())
 }
 
+/// The key that buckets encrypt with.
+pub(crate) const KEY_ARN: &str = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000001";
+
+/// A client of the S3 at this endpoint.
+pub(crate) fn s3_client(endpoint: &str) -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
+        .region(aws_sdk_s3::config::Region::new("us-east-1"))
+        .credentials_provider(aws_sdk_s3::config::Credentials::new("test", "test", None, None, "tests"))
+        .endpoint_url(endpoint)
+        .force_path_style(true);
+    aws_sdk_s3::Client::from_conf(config.build())
+}
+
+/// Creates a bucket as the template has it: what it holds is encrypted, whoever puts it there.
+pub(crate) async fn create_bucket(client: &aws_sdk_s3::Client, bucket: &str) {
+    use aws_sdk_s3::types::{
+        ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
+        ServerSideEncryptionRule,
+    };
+    client.create_bucket().bucket(bucket).send().await.unwrap();
+    let with_key = ServerSideEncryptionByDefault::builder()
+        .sse_algorithm(ServerSideEncryption::AwsKms)
+        .kms_master_key_id(KEY_ARN)
+        .build()
+        .unwrap();
+    let rule = ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(with_key).build();
+    let encryption = ServerSideEncryptionConfiguration::builder().rules(rule).build().unwrap();
+    let put = client.put_bucket_encryption().bucket(bucket).server_side_encryption_configuration(encryption);
+    put.send().await.unwrap();
+}
+
 /// The folder of a set of Python packages, named after what it holds.
 fn python_packages(requirements: &str) -> String {
     let file = crate::aws::root().join("infra/peers").join(requirements);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -14,8 +14,10 @@ use tokio::net::TcpListener;
 /// A request that passed.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
-    /// E.g. `DynamoDB_20120810.UpdateItem`.
+    /// E.g. `DynamoDB_20120810.UpdateItem`, `S3.GetObject`.
     pub(crate) target: String,
+    /// What a transaction is made of, e.g. `Update`.
+    pub(crate) writes: Vec<String>,
     /// Whose key signed it.
     pub(crate) key: String,
     /// Bytes of its body.
@@ -63,7 +65,7 @@ impl Proxy {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let (target, seen, rules) = (target.to_owned(), Mutex::default(), Mutex::default());
         let proxy = Self(Arc::new(Inner { target, http, seen, rules, port }));
-        let routes = Router::new().fallback(forward).with_state(proxy.clone());
+        let routes = Router::new().fallback(forward).layer(DefaultBodyLimit::disable()).with_state(proxy.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         proxy
     }
@@ -94,13 +96,15 @@ impl Proxy {
 }
 
 async fn forward(State(proxy): State<Proxy>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let target = target.unwrap_or_else(|| format!("S3.{}", s3_operation(&method, &uri)));
     let authorization = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let key = authorization.split("Credential=").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
-    let seen = Seen { target: target.clone(), key: key.to_owned(), bytes: body.len() };
+    let seen = Seen { target: target.clone(), writes: writes(&body), key: key.to_owned(), bytes: body.len() };
     proxy.0.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
     let ruled = proxy.ruled(&target);
     match ruled {
+        Some(Answer::Error(name, status)) if target.starts_with("S3.") => return s3_error(name, status),
         Some(Answer::Error(name, status)) => return error(name, status),
         Some(Answer::Conflict) => return conflict(),
         Some(Answer::Lost) | None => {}
@@ -108,11 +112,40 @@ async fn forward(State(proxy): State<Proxy>, method: Method, uri: Uri, headers: 
     // The signature covers the host, so it stays as it was.
     let request = proxy.0.http.request(method, format!("{}{uri}", proxy.0.target)).headers(headers).body(body);
     let answer = request.send().await.unwrap();
-    if let Some(Answer::Lost) = ruled {
-        return error("InternalServerError", 500);
+    match ruled {
+        Some(Answer::Lost) if target.starts_with("S3.") => return s3_error("InternalError", 500),
+        Some(Answer::Lost) => return error("InternalServerError", 500),
+        _ => {}
     }
     let (status, headers) = (answer.status(), answer.headers().clone());
     (status, headers, answer.bytes().await.unwrap()).into_response()
+}
+
+/// What a transaction is made of.
+fn writes(body: &[u8]) -> Vec<String> {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let items = body["TransactItems"].as_array().into_iter().flatten().filter_map(Value::as_object);
+    items.flat_map(|item| item.keys().cloned()).collect()
+}
+
+/// S3's requests have no target: what they are is in method and query.
+fn s3_operation(method: &Method, uri: &Uri) -> &'static str {
+    let query = uri.query().unwrap_or_default();
+    let has = |name: &str| query.split('&').any(|part| part.split('=').next() == Some(name));
+    match (method.as_str(), has("uploadId")) {
+        ("GET", _) => "GetObject",
+        ("PUT", true) => "UploadPart",
+        ("PUT", false) => "PutObject",
+        ("POST", true) => "CompleteMultipartUpload",
+        ("POST", false) => "CreateMultipartUpload",
+        ("DELETE", true) => "AbortMultipartUpload",
+        other => panic!("{other:?} has no name"),
+    }
+}
+
+fn s3_error(name: &str, status: u16) -> Response {
+    let body = format!("<Error><Code>{name}</Code><Message>as scripted</Message></Error>");
+    (StatusCode::from_u16(status).unwrap(), [("content-type", "application/xml")], body).into_response()
 }
 
 fn conflict() -> Response {

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use clock::{SharedClock, VirtualClock};
 use store::conformance;
-use store_aws::DynamoStore;
+use store_aws::{DynamoStore, S3Blobs};
 
+use crate::aws;
 use crate::peers;
+use crate::proxy::Proxy;
 use crate::world::run;
 
 #[test]
@@ -22,15 +24,31 @@ fn the_dynamodb_store() {
             store_aws::create_table(&client, &table).await.unwrap();
             let clock: SharedClock = Arc::new(VirtualClock::new(conformance::epoch()));
             *time.lock().unwrap() = Some(Arc::clone(&clock));
-            {
-                let client = client.clone();
-                DynamoStore::new(|| client, table, clock)
-            }
+            let client = client.clone();
+            DynamoStore::new(|| client, table, clock)
         };
         conformance::step_store(open, |at| {
             let clock = time.lock().unwrap().clone().unwrap();
             async move { clock::sleep_until(&*clock, at).await }
         })
         .await;
+    });
+}
+
+#[test]
+fn blobs_in_s3() {
+    aws::run(|aws| async move {
+        let proxy = Proxy::start(&aws.moto).await;
+        let client = peers::s3_client(&proxy.endpoint());
+        peers::create_bucket(&aws.s3, "stores").await;
+        conformance::blobs(&S3Blobs::new(|| client, "stores")).await;
+        let seen = proxy.take();
+        let count = |operation: &str| seen.iter().filter(|request| request.target.ends_with(operation)).count();
+        let [created, aborted] = ["CreateMultipartUpload", "AbortMultipartUpload"].map(count);
+        assert_eq!((created, aborted), (4, 2), "large ones go in parts, broken ones not at all");
+        let largest = seen.iter().map(|request| request.bytes).max();
+        assert!(largest < Some(9 * 1024 * 1024), "{largest:?} bytes at once");
+        let bucket = aws.s3.list_multipart_uploads().bucket("stores").send().await.unwrap();
+        assert!(bucket.uploads().is_empty(), "no part is left behind");
     });
 }

@@ -13,7 +13,7 @@ use lambda_glue::{Clients, Environment};
 use lambda_http::request::RequestContext;
 use lambda_http::tower::ServiceBuilder;
 use lambda_http::tower::util::MapRequestLayer;
-use store_aws::DynamoStore;
+use store_aws::{DynamoStore, S3Blobs};
 
 pub use lambda_glue::Error;
 
@@ -32,8 +32,21 @@ pub async fn serve_alone(route: Router<SharedClock>) -> Result<(), Error> {
 
 /// Serves an endpoint that reads and writes records.
 pub async fn serve(route: Router<Api>) -> Result<(), Error> {
-    let mut environment = begin();
-    let api = api(&mut environment);
+    let (mut environment, clients) = begin();
+    let store = store(&mut environment, &clients);
+    serve_on(store, environment, route).await
+}
+
+/// Serves an endpoint that also knows of executions that the table no longer has.
+pub async fn serve_with_archive(route: Router<Api>) -> Result<(), Error> {
+    let (mut environment, clients) = begin();
+    let archive = Arc::new(S3Blobs::new(clients.s3(), environment.archive_bucket()));
+    let store = store(&mut environment, &clients).with_archive(archive);
+    serve_on(store, environment, route).await
+}
+
+async fn serve_on(store: DynamoStore, mut environment: Environment, route: Router<Api>) -> Result<(), Error> {
+    let api = api(store, &mut environment);
     environment.finish()?;
     let clock = Arc::clone(&api.clock);
     run(route.with_state(api), clock).await
@@ -41,9 +54,9 @@ pub async fn serve(route: Router<Api>) -> Result<(), Error> {
 
 /// Serves an endpoint that starts executions.
 pub async fn serve_starting(route: Router<Starting>) -> Result<(), Error> {
-    let mut environment = begin();
-    let api = api(&mut environment);
-    let engine = StepFunctions::new(Clients::new(&mut environment).sfn(), environment.state_machines());
+    let (mut environment, clients) = begin();
+    let api = api(store(&mut environment, &clients), &mut environment);
+    let engine = StepFunctions::new(clients.sfn(), environment.state_machines());
     let default_timeout = environment.default_timeout();
     environment.finish()?;
     let clock = Arc::clone(&api.clock);
@@ -52,8 +65,8 @@ pub async fn serve_starting(route: Router<Starting>) -> Result<(), Error> {
 
 /// Serves `/ready`.
 pub async fn serve_readiness(route: Router<Readiness>) -> Result<(), Error> {
-    let mut environment = begin();
-    let api = api(&mut environment);
+    let (mut environment, clients) = begin();
+    let api = api(store(&mut environment, &clients), &mut environment);
     let endpoints = environment.endpoints();
     environment.finish()?;
     let downstream = Downstream::new(Arc::new(HttpTransport::default()), endpoints, api.clock.clone(), CALL_TIMEOUT);
@@ -62,19 +75,23 @@ pub async fn serve_readiness(route: Router<Readiness>) -> Result<(), Error> {
     run(route.with_state(readiness), clock).await
 }
 
-fn begin() -> Environment {
+fn begin() -> (Environment, Clients) {
     lambda_glue::log();
-    Environment::of_process()
+    let mut environment = Environment::of_process();
+    let clients = Clients::new(&mut environment);
+    (environment, clients)
 }
 
-fn api(environment: &mut Environment) -> Api {
-    let clock: SharedClock = Arc::new(SystemClock);
-    let client = Clients::new(environment).dynamodb();
-    let store = Arc::new(DynamoStore::new(client, environment.table(), Arc::clone(&clock)));
+fn store(environment: &mut Environment, clients: &Clients) -> DynamoStore {
+    DynamoStore::new(clients.dynamodb(), environment.table(), Arc::new(SystemClock))
+}
+
+fn api(store: DynamoStore, environment: &mut Environment) -> Api {
+    let store = Arc::new(store);
     Api {
         executions: store.clone(),
         history: store,
-        clock,
+        clock: Arc::new(SystemClock),
         access: environment.access(),
         request_timeout: REQUEST_TIMEOUT,
     }

@@ -1,5 +1,6 @@
 //! What events and schedules start.
 
+pub mod archive_executions;
 pub mod project_execution_status;
 pub mod reconcile_executions;
 

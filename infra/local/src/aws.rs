@@ -21,6 +21,17 @@ pub(crate) async fn create_table(endpoint: &str, table: &str) -> anyhow::Result<
     store_aws::create_table(&client, table).await.context("the table cannot be created")
 }
 
+pub(crate) async fn create_bucket(endpoint: &str, bucket: &str) -> anyhow::Result<()> {
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
+        .region(Region::new(REGION))
+        .credentials_provider(credentials())
+        .endpoint_url(endpoint)
+        .force_path_style(true);
+    let client = aws_sdk_s3::Client::from_conf(config.build());
+    client.create_bucket().bucket(bucket).send().await.map(drop).context("the bucket cannot be created")
+}
+
 /// The ARN of the state machine of user onboarding, whose Tasks call the functions by their names.
 pub(crate) async fn create_state_machine(endpoint: &str) -> anyhow::Result<String> {
     let workflow = workflows::workflow(WorkflowKind::UserOnboarding).context("it is in the catalogue")?;

@@ -29,6 +29,8 @@ const SERVICE_VARIABLES: [&str; 5] = [
 
 const TABLE: &str = "workflow-service-local";
 
+const BUCKET: &str = "workflow-service-local-archive";
+
 /// What AWS's scheduler does in the deployment.
 const RECONCILE_EVERY: Duration = Duration::from_secs(60);
 
@@ -95,29 +97,33 @@ impl Stack {
 async fn start(cli: &Cli) -> anyhow::Result<Stack> {
     let functions = format!("http://127.0.0.1:{}", cli.port);
     let dynamodb = format!("http://127.0.0.1:{}", cli.dynamodb_port);
-    let sfn = format!("http://127.0.0.1:{}", cli.moto_port);
+    let moto = format!("http://127.0.0.1:{}", cli.moto_port);
     println!("building the functions");
     build().await?;
     let services = serve_services().await?;
     let peers = vec![peers::dynamodb(cli.dynamodb_port).await?, peers::moto(cli.moto_port, &functions).await?];
     aws::create_table(&dynamodb, TABLE).await?;
-    let machine = aws::create_state_machine(&sfn).await?;
+    aws::create_bucket(&moto, BUCKET).await?;
+    let machine = aws::create_state_machine(&moto).await?;
     let mut environment = vec![
         ("STAGE", "local".to_owned()),
         ("AWS_REGION", aws::REGION.to_owned()),
         ("AWS_ACCESS_KEY_ID", "local".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
         ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.clone()),
-        ("AWS_ENDPOINT_URL_SFN", sfn.clone()),
+        ("AWS_ENDPOINT_URL_SFN", moto.clone()),
+        ("AWS_ENDPOINT_URL_S3", moto.clone()),
         ("WORKFLOW__AUTH__MODE", "off".to_owned()),
         ("WORKFLOW__STORE__TABLE", TABLE.to_owned()),
+        ("WORKFLOW__STORE__ARCHIVE_BUCKET", BUCKET.to_owned()),
+        ("WORKFLOW__STORE__RETENTION_DAYS", "90".to_owned()),
         ("WORKFLOW__ENGINE__USER_ONBOARDING", machine),
         ("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT", "300".to_owned()),
     ];
     environment.extend(SERVICE_VARIABLES.into_iter().zip(&services).map(|(name, url)| (name, url.clone())));
     let mut stack = Stack { peers };
     stack.peers.push(peers::functions(cli.port, environment).await?);
-    announce(cli, &services, &dynamodb, &sfn);
+    announce(cli, &services, &dynamodb, &moto);
     Ok(stack)
 }
 
@@ -159,14 +165,15 @@ async fn reconcile(port: u16) {
     }
 }
 
-fn announce(cli: &Cli, services: &[String], dynamodb: &str, sfn: &str) {
+fn announce(cli: &Cli, services: &[String], dynamodb: &str, moto: &str) {
     println!();
     println!(
         "  {:<15} http://localhost:{}   (cargo lambda watch: a change is live after a recompile)",
         "API", cli.port
     );
     println!("  {:<15} {dynamodb}   (table {TABLE}, in memory)", "DynamoDB");
-    println!("  {:<15} {sfn}   (state machine UserOnboarding)", "Step Functions");
+    println!("  {:<15} {moto}   (state machine UserOnboarding)", "Step Functions");
+    println!("  {:<15} {moto}   (bucket {BUCKET}, in memory)", "S3");
     for (kind, url) in ServiceKind::ALL.into_iter().zip(services) {
         println!("  {:<15} {url}", kind.name());
     }

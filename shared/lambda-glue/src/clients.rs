@@ -20,6 +20,7 @@ pub struct Clients {
     credentials: Credentials,
     dynamodb_endpoint: Option<String>,
     sfn_endpoint: Option<String>,
+    s3_endpoint: Option<String>,
 }
 
 impl Clients {
@@ -38,9 +39,11 @@ impl Clients {
             let of_service = environment.optional(name);
             of_service.or_else(|| environment.optional("AWS_ENDPOINT_URL")).map(str::to_owned)
         };
-        let (dynamodb_endpoint, sfn_endpoint) =
-            (endpoint("AWS_ENDPOINT_URL_DYNAMODB"), endpoint("AWS_ENDPOINT_URL_SFN"));
-        Self { region: Region::new(environment.required("AWS_REGION")), credentials, dynamodb_endpoint, sfn_endpoint }
+        let dynamodb_endpoint = endpoint("AWS_ENDPOINT_URL_DYNAMODB");
+        let sfn_endpoint = endpoint("AWS_ENDPOINT_URL_SFN");
+        let s3_endpoint = endpoint("AWS_ENDPOINT_URL_S3");
+        let region = Region::new(environment.required("AWS_REGION"));
+        Self { region, credentials, dynamodb_endpoint, sfn_endpoint, s3_endpoint }
     }
 
     /// Makes a client of DynamoDB, when it is called for.
@@ -71,6 +74,22 @@ impl Clients {
             None => config,
         };
         || aws_sdk_sfn::Client::from_conf(config.build())
+    }
+
+    /// Makes a client of S3, when it is called for.
+    pub fn s3(&self) -> impl FnOnce() -> aws_sdk_s3::Client + Send + 'static {
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
+            .region(self.region.clone())
+            .credentials_provider(self.credentials.clone())
+            .retry_config(retries())
+            .timeout_config(timeouts());
+        let config = match &self.s3_endpoint {
+            // What plays S3 has no host name for each bucket.
+            Some(endpoint) => config.endpoint_url(endpoint).force_path_style(true),
+            None => config,
+        };
+        || aws_sdk_s3::Client::from_conf(config.build())
     }
 }
 

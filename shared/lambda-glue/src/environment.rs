@@ -70,15 +70,29 @@ impl Environment {
         self.required("WORKFLOW__STORE__TABLE")
     }
 
+    /// The name of the bucket of archived executions.
+    pub fn archive_bucket(&mut self) -> String {
+        self.required("WORKFLOW__STORE__ARCHIVE_BUCKET")
+    }
+
+    /// How long an execution stays in the table after its end.
+    pub fn retention(&mut self) -> Duration {
+        const DAY: u64 = 24 * 3_600;
+        Duration::from_secs(DAY * self.whole_number("WORKFLOW__STORE__RETENTION_DAYS", "days", 0))
+    }
+
     /// How long an execution may take, pauses excluded.
     pub fn default_timeout(&mut self) -> Duration {
-        const NAME: &str = "WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT";
-        let text = self.required(NAME);
-        let seconds = text.parse().ok().filter(|seconds| *seconds >= 1);
-        if seconds.is_none() && !text.is_empty() {
-            self.problems.push(format!("{NAME}: expected seconds, got '{text}'"));
+        Duration::from_secs(self.whole_number("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT", "seconds", 1))
+    }
+
+    fn whole_number(&mut self, name: &str, unit: &str, least: u64) -> u64 {
+        let text = self.required(name);
+        let number = text.parse::<u32>().ok().map(u64::from).filter(|number| *number >= least);
+        if number.is_none() && !text.is_empty() {
+            self.problems.push(format!("{name}: expected {unit}, got '{text}'"));
         }
-        Duration::from_secs(seconds.unwrap_or_default())
+        number.unwrap_or_default()
     }
 
     /// The services' base URLs.
@@ -149,12 +163,15 @@ mod tests {
         let mut environment = environment(&[
             ("WORKFLOW__SERVICES__AUTH_SERVICE", "http://auth.example.com"),
             ("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT", "soon"),
+            ("WORKFLOW__STORE__RETENTION_DAYS", "-1"),
             ("WORKFLOW__ENGINE__USER_ONBOARDING", "UserOnboarding"),
             ("WORKFLOW__AUTH__MODE", "off"),
             ("STAGE", "prod"),
         ]);
         environment.table();
         environment.default_timeout();
+        environment.archive_bucket();
+        environment.retention();
         environment.endpoints();
         environment.state_machines();
         environment.access();
@@ -162,6 +179,8 @@ mod tests {
         for name in [
             "WORKFLOW__STORE__TABLE is missing",
             "WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT: expected seconds",
+            "WORKFLOW__STORE__ARCHIVE_BUCKET is missing",
+            "WORKFLOW__STORE__RETENTION_DAYS: expected days",
             "WORKFLOW__SERVICES__AUTH_SERVICE: 'http://auth.example.com'",
             "WORKFLOW__SERVICES__USER_SERVICE is missing",
             "WORKFLOW__ENGINE__USER_ONBOARDING: expected the ARN",

@@ -60,15 +60,21 @@ impl Executions for DynamoStore {
     }
 
     async fn get(&self, tenant_id: &str, id: &str) -> Result<Option<ExecutionRecord>, StoreError> {
-        self.execution(tenant_id, id).await?.as_ref().map(record).transpose()
+        match self.execution(tenant_id, id).await? {
+            Some(item) => record(&item).map(Some),
+            None => self.archived_record(tenant_id, id).await,
+        }
     }
 
     async fn get_estimated(&self, tenant_id: &str, id: &str) -> Result<Option<Estimated>, StoreError> {
         let execution = keys::execution(tenant_id, id);
         let items = self.batch(vec![execution.clone(), keys::durations(tenant_id)]).await?;
         let find = |pk: &str| items.iter().find(|item| item.optional_text("pk") == Some(pk));
-        let Some(item) = find(&execution) else { return Ok(None) };
-        let record = record(item)?;
+        let record = match find(&execution) {
+            Some(item) => Some(record(item)?),
+            None => self.archived_record(tenant_id, id).await?,
+        };
+        let Some(record) = record else { return Ok(None) };
         let durations = find(&keys::durations(tenant_id));
         let of_kind =
             |attribute| durations.and_then(|item| item.optional_number(&format!("{attribute}#{}", record.kind)));
@@ -91,27 +97,8 @@ impl Executions for DynamoStore {
     }
 
     async fn open_executions(&self, started_before: Timestamp, limit: u32) -> Result<Vec<OpenExecution>, StoreError> {
-        let shards = (0..keys::DUE_SHARDS).map(|shard| async move {
-            let query = self.client().query().table_name(&self.table).index_name("due");
-            let found = query
-                .key_condition_expression("due_pk = :open AND due_sk < :before")
-                .expression_attribute_values(":open", text(keys::open(shard)))
-                .expression_attribute_values(":before", text(keys::moment(started_before)))
-                .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-                .send()
-                .await
-                .map_err(fault::read)?;
-            Ok::<_, StoreError>(found.items.unwrap_or_default())
-        });
-        let mut found: Vec<Item> = try_join_all(shards).await?.into_iter().flatten().map(Item).collect();
-        found.sort_by(|left, right| left.optional_text("due_sk").cmp(&right.optional_text("due_sk")));
-        found.truncate(limit as usize);
-        let parse = |item: &Item| {
-            let (tenant_id, id) = keys::parse_execution(item.text("pk")?)
-                .ok_or_else(|| StoreError::Inconsistent("what is due is no execution".to_owned()))?;
-            Ok(OpenExecution { tenant_id: tenant_id.to_owned(), id: id.to_owned() })
-        };
-        found.iter().map(parse).collect()
+        let due = self.due(keys::open, started_before, limit).await?;
+        Ok(due.into_iter().map(|(tenant_id, id)| OpenExecution { tenant_id, id }).collect())
     }
 
     async fn request_cancel(&self, tenant_id: &str, id: &str, now: Timestamp) -> Result<CancelOutcome, StoreError> {
@@ -123,7 +110,10 @@ impl Executions for DynamoStore {
         change.only_if_equal("cancel_window_open", AttributeValue::Bool(true));
         Ok(match self.update(&keys::execution(tenant_id, id), change).await? {
             Updated::Done(item) => CancelOutcome::Accepted(record(&item)?),
-            Updated::Refused(None) => CancelOutcome::NotFound,
+            Updated::Refused(None) => match self.archived_record(tenant_id, id).await? {
+                Some(record) => CancelOutcome::Refused(record),
+                None => CancelOutcome::NotFound,
+            },
             Updated::Refused(Some(item)) => {
                 let record = record(&item)?;
                 match record.status.is_open() && record.cancel_requested_at.is_some() {
@@ -199,6 +189,36 @@ pub(crate) enum Updated {
 }
 
 impl DynamoStore {
+    /// Tenants and ids of executions that are due before a moment, the longest due first.
+    pub(crate) async fn due(
+        &self,
+        partition: fn(u64) -> String,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        let shards = (0..keys::DUE_SHARDS).map(|shard| async move {
+            let query = self.client().query().table_name(&self.table).index_name("due");
+            let found = query
+                .key_condition_expression("due_pk = :partition AND due_sk < :before")
+                .expression_attribute_values(":partition", text(partition(shard)))
+                .expression_attribute_values(":before", text(keys::moment(before)))
+                .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+                .send()
+                .await
+                .map_err(fault::read)?;
+            Ok::<_, StoreError>(found.items.unwrap_or_default())
+        });
+        let mut found: Vec<Item> = try_join_all(shards).await?.into_iter().flatten().map(Item).collect();
+        found.sort_by(|left, right| left.optional_text("due_sk").cmp(&right.optional_text("due_sk")));
+        found.truncate(limit as usize);
+        let parse = |item: &Item| {
+            let (tenant_id, id) = keys::parse_execution(item.text("pk")?)
+                .ok_or_else(|| StoreError::Inconsistent("what is due is no execution".to_owned()))?;
+            Ok((tenant_id.to_owned(), id.to_owned()))
+        };
+        found.iter().map(parse).collect()
+    }
+
     pub(crate) async fn execution(&self, tenant_id: &str, id: &str) -> Result<Option<Item>, StoreError> {
         self.read(&keys::execution(tenant_id, id), ALONE).await
     }
@@ -309,6 +329,7 @@ fn execution_item(new: &NewExecution, record: &ExecutionRecord) -> Attributes {
         ("user_id", new.user_id.as_ref().map(text)),
         ("deadline_at", new.deadline_at.map(moment)),
         ("status_message", new.progress.status_message.as_ref().map(text)),
+        ("idempotency_pk", new.idempotency.as_ref().map(|key| text(keys::idempotency(&new.tenant_id, key)))),
     ];
     item.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     item

@@ -33,7 +33,10 @@ impl History for DynamoStore {
                 try_join(self.execution(tenant_id, id), self.partition(tenant_id, id, &from, limit)).await?
             }
         };
-        let Some(execution) = execution else { return Ok(None) };
+        let execution = match execution {
+            Some(execution) if !execution.has("archived_at") => execution,
+            Some(_) | None => return self.archived_events(tenant_id, id, after, limit).await,
+        };
         let mut events = BTreeMap::new();
         for attempt in all_under_way(&execution)? {
             events.extend(attempt.begun().into_iter().map(|(event_id, event)| {
@@ -96,7 +99,7 @@ impl History for DynamoStore {
 
 impl DynamoStore {
     /// What is in an execution's partition from this sort key on.
-    async fn partition(&self, tenant_id: &str, id: &str, from: &str, limit: u32) -> Result<Vec<Item>, StoreError> {
+    pub(crate) async fn partition(&self, tenant_id: &str, id: &str, from: &str, limit: u32) -> Result<Vec<Item>, StoreError> {
         let found = self
             .client()
             .query()
@@ -133,7 +136,7 @@ impl DynamoStore {
 }
 
 /// The request is kept once, with its execution: the event that shows it borrows it.
-fn event(row: &Item, execution: Option<&Item>) -> Result<Event, StoreError> {
+pub(crate) fn event(row: &Item, execution: Option<&Item>) -> Result<Event, StoreError> {
     let event_type = row.text("event_type")?.to_owned();
     let mut details: Value = row.json("details")?;
     if event_type == "WorkflowExecutionStarted"

@@ -68,8 +68,12 @@ pub(crate) fn open_shard(id: &str) -> String {
     open(hash(id) % DUE_SHARDS)
 }
 
+pub(crate) fn ended(shard: u64) -> String {
+    format!("ended#{shard}")
+}
+
 pub(crate) fn ended_shard(id: &str) -> String {
-    format!("ended#{}", hash(id) % DUE_SHARDS)
+    ended(hash(id) % DUE_SHARDS)
 }
 
 pub(crate) fn feed(at: Timestamp, id: &str, event_id: u64) -> String {

@@ -1,4 +1,4 @@
-//! The store on AWS: every port of `store` but the journal on one DynamoDB table.
+//! The store on AWS: every port of `store` but the journal, on one DynamoDB table and S3.
 //!
 //! # Keys
 //! `E` is an execution's partition, `<tenant>#E#<id>`; no key is without its tenant but those of `due`.
@@ -14,7 +14,7 @@
 //! | index | of | partition | sorted by |
 //! |---|---|---|---|
 //! | `by_tenant`, `by_kind`, `by_status` | executions | tenant (and kind or status) | start, id |
-//! | `due` | executions | `open#<shard>` until they end, then `ended#<shard>` | start, then end |
+//! | `due` | executions | `open#<shard>` until they end, then `ended#<shard>` until they are archived | start, then end |
 //! | `feed` | events | tenant | time |
 //!
 //! # Requests
@@ -25,10 +25,15 @@
 //! An attempt under way lives in the execution's item, where its event ids are reserved; its events become rows when it
 //! ends. Readers put both together, so an earlier read of a history is a prefix of every later one.
 //!
+//! An execution that ended long ago moves to S3 ([`DynamoStore::archive`]). Its items then go by their time to live,
+//! `expires_at`; it is in no list from then on, but its status and its history are still read by its id.
+//!
 //! # What is retried
 //! The client repeats what DynamoDB throttles, and every write carries what tells its own repetition from another's: a
 //! transaction its token, a begin its nonce. Transactions that meet another one are repeated here.
 
+mod archive;
+mod blobs;
 mod change;
 mod ends;
 mod executions;
@@ -45,8 +50,11 @@ use std::sync::{Arc, LazyLock};
 
 use aws_sdk_dynamodb::Client;
 use clock::SharedClock;
+use store::Blobs;
 
-pub use table::{INDICES, create_table};
+pub use archive::Archived;
+pub use blobs::S3Blobs;
+pub use table::{INDICES, TIME_TO_LIVE, create_table};
 
 /// The store.
 #[derive(Clone)]
@@ -54,13 +62,19 @@ pub struct DynamoStore {
     client: Arc<LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>>,
     table: String,
     clock: SharedClock,
+    archive: Option<Arc<dyn Blobs>>,
 }
 
 impl DynamoStore {
     /// A store on this table, which must exist. The client is made with the first request: reading the machine's root
     /// certificates is the larger part of a function's start.
     pub fn new(client: impl FnOnce() -> Client + Send + 'static, table: impl Into<String>, clock: SharedClock) -> Self {
-        Self { client: Arc::new(LazyLock::new(Box::new(client))), table: table.into(), clock }
+        Self { client: Arc::new(LazyLock::new(Box::new(client))), table: table.into(), clock, archive: None }
+    }
+
+    /// The same store, which reads and writes in this archive what is too old for the table.
+    pub fn with_archive(self, archive: Arc<dyn Blobs>) -> Self {
+        Self { archive: Some(archive), ..self }
     }
 
     fn client(&self) -> &Client {

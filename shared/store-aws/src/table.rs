@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
-    ScalarAttributeType,
+    ScalarAttributeType, TimeToLiveSpecification,
 };
 use store::StoreError;
 
@@ -17,6 +17,9 @@ pub const INDICES: [(&str, &str, &str, bool); 5] = [
     ("due", "due_pk", "due_sk", false),
     ("feed", "feed_pk", "feed_sk", true),
 ];
+
+/// The attribute that says when an item goes.
+pub const TIME_TO_LIVE: &str = "expires_at";
 
 /// Creates the table where no template does: on a developer's machine and in tests.
 pub async fn create_table(client: &Client, table: &str) -> Result<(), StoreError> {
@@ -40,7 +43,11 @@ pub async fn create_table(client: &Client, table: &str) -> Result<(), StoreError
             AttributeDefinition::builder().attribute_name(attribute).attribute_type(ScalarAttributeType::S);
         request = request.attribute_definitions(definition.build().map_err(malformed)?);
     }
-    request.send().await.map(drop).map_err(fault::write)
+    request.send().await.map_err(fault::write)?;
+    let time_to_live = TimeToLiveSpecification::builder().enabled(true).attribute_name(TIME_TO_LIVE).build();
+    let update = client.update_time_to_live().table_name(table);
+    let update = update.time_to_live_specification(time_to_live.map_err(malformed)?);
+    update.send().await.map(drop).map_err(fault::write)
 }
 
 fn key_schema(partition: &str, sort: &str) -> Vec<KeySchemaElement> {

@@ -8,6 +8,7 @@
 //! The store is fail-stop. After a write error nobody can know what reached the disk, so it refuses every further
 //! write and [`SqlStore::failed`] says why; a restart reads the truth from the files.
 
+mod blobs;
 mod executions;
 mod history;
 mod journal;
@@ -22,6 +23,7 @@ use sqlx::{AnyPool, ConnectOptions, SqlStr};
 use store::StoreError;
 use tokio::sync::watch;
 
+pub use blobs::FileBlobs;
 use writer::Writer;
 
 /// How hard a commit tries to reach the disk.

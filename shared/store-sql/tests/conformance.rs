@@ -1,6 +1,6 @@
 //! The SQL store passes the suite of its ports.
 
-use store_sql::{Durability, SqlStore};
+use store_sql::{Durability, FileBlobs, SqlStore};
 
 #[tokio::test]
 async fn sqlite() {
@@ -27,4 +27,14 @@ async fn sqlite_is_recent_enough() {
         .map(|number| number.parse().expect("a number"))
         .collect();
     assert!(version >= vec![3, 51, 3], "{version:?}");
+}
+
+#[tokio::test]
+async fn files() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let unfinished = directory.path().join(".unfinished");
+    std::fs::create_dir(&unfinished).expect("a folder of an earlier process");
+    std::fs::write(unfinished.join("7"), "half").expect("a file of an earlier process");
+    store::conformance::blobs(&FileBlobs::open(directory.path()).await.expect("it opens")).await;
+    assert_eq!(std::fs::read_dir(unfinished).expect("it is there").count(), 0, "nothing unfinished stays");
 }

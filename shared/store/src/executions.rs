@@ -22,7 +22,7 @@ pub struct Progress {
 }
 
 /// One execution.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExecutionRecord {
     /// The owner; every load is by (tenant, id), so a foreign record cannot even be read.
     pub tenant_id: String,

@@ -5,6 +5,7 @@
 //!
 //! Every write is atomic and durable when it returns `Ok`: nothing is acknowledged before.
 
+mod blobs;
 pub mod conformance;
 pub mod events;
 mod executions;
@@ -12,6 +13,7 @@ mod history;
 mod journal;
 mod recorder;
 
+pub use blobs::{BlobBody, BlobKey, Blobs};
 pub use executions::{
     CancelOutcome, ControlFlag, Created, Estimated, ExecutionRecord, Executions, IdempotencyKey, ListFilter, ListPage,
     NewExecution, OpenExecution, Progress,

@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), endpoint_lambdas::Error> {
-    endpoint_lambdas::serve(api::cancel_workflow::route()).await
+    endpoint_lambdas::serve_with_archive(api::cancel_workflow::route()).await
 }

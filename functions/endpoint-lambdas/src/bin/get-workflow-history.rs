@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), endpoint_lambdas::Error> {
-    endpoint_lambdas::serve(api::get_workflow_history::route()).await
+    endpoint_lambdas::serve_with_archive(api::get_workflow_history::route()).await
 }

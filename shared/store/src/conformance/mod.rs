@@ -4,6 +4,7 @@
 //! ways: the embedded engine's by its journal ([`journal_store`]), those of other engines by the record of attempts and
 //! ends ([`step_store`]).
 
+mod blobs;
 mod driver;
 mod journal;
 mod records;
@@ -19,6 +20,7 @@ use crate::{
     Progress, StepRecorder, StoreError,
 };
 
+pub use blobs::blobs;
 use driver::{ByJournal, BySteps};
 
 const TENANT: &str = "tenant-a";

@@ -1,0 +1,286 @@
+//! Executions that ended long ago: their records and histories move to S3, and out of the table.
+//!
+//! In S3 an execution is one blob of JSON lines, `<tenant>/executions/<id>.jsonl`: the record, then its events. The
+//! request, which is what holds personal data, is not among them.
+//!
+//! # Order
+//! 1. The blob is stored.
+//! 2. One transaction marks the execution as archived, takes it out of lists and totals, and forgets its
+//!    `Idempotency-Key`. From here on its history is read from the blob.
+//! 3. Its events get their time to live, then the execution itself, which is no longer due.
+//!
+//! Whatever is interrupted is due again: up to the mark from the beginning, after it from there. So an event is never
+//! removed before its blob is durable, and a blob is never written from a history that has begun to go.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::{Delete, PutRequest, TransactWriteItem, WriteRequest};
+use bytes::{Bytes, BytesMut};
+use contracts::{Event, Timestamp};
+use futures::future::try_join_all;
+use futures::{StreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+use store::{BlobBody, BlobKey, Blobs, ExecutionRecord, HistoryPage, HistoryRow, StoreError};
+
+use crate::change::Change;
+use crate::executions::counter;
+use crate::history::event;
+use crate::item::{Attributes, Item, moment, number, record, text};
+use crate::keys::{self, ALONE};
+use crate::table::TIME_TO_LIVE;
+use crate::transaction::Transacted;
+use crate::{DynamoStore, fault};
+
+/// How long items stay after they were archived.
+const STAY: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// Executions that are archived at the same time.
+const CONCURRENCY: usize = 16;
+
+/// What DynamoDB takes in one batch of writes; how often a batch is tried that it takes in part only.
+const BATCH: usize = 25;
+const MAX_TRIES: u32 = 8;
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+
+/// The first line of a blob.
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    /// Of what follows: 1.
+    format: u32,
+    /// Lines that follow.
+    events: u64,
+    record: ExecutionRecord,
+}
+
+/// What became of the executions that were due.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Archived {
+    /// Moved.
+    pub executions: usize,
+    /// Not moved for an error, which was logged; still due.
+    pub failed: usize,
+}
+
+impl DynamoStore {
+    /// Moves executions that ended before `ended_before` to the archive, the oldest first, about `limit` of them.
+    pub async fn archive(&self, ended_before: Timestamp, limit: u32) -> Result<Archived, StoreError> {
+        let Some(blobs) = &self.archive else {
+            return Err(StoreError::Inconsistent("there is no archive".to_owned()));
+        };
+        let due = self.due(keys::ended, ended_before, limit).await?;
+        let moved = stream::iter(due.into_iter().map(|(tenant_id, id)| async move {
+            let moved = self.archive_one(&**blobs, &tenant_id, &id).await;
+            if let Err(error) = &moved {
+                tracing::error!(tenant_id, workflow_id = id, %error, "an execution is not archived");
+            }
+            moved.is_ok()
+        }));
+        let moved: Vec<bool> = moved.buffer_unordered(CONCURRENCY).collect().await;
+        let executions = moved.iter().filter(|is_moved| **is_moved).count();
+        Ok(Archived { executions, failed: moved.len() - executions })
+    }
+
+    async fn archive_one(&self, blobs: &dyn Blobs, tenant_id: &str, id: &str) -> Result<(), StoreError> {
+        // It may be gone: an index is behind its table.
+        let Some(item) = self.execution(tenant_id, id).await? else { return Ok(()) };
+        if !item.has("archived_at") {
+            let record = record(&item)?;
+            let head = Head { format: 1, events: item.number("history_len")?, record };
+            let key = key(tenant_id, id)
+                .ok_or_else(|| StoreError::Inconsistent(format!("'{tenant_id}', '{id}' are no names of blobs")))?;
+            blobs.put(&key, self.clone().lines(&head)?).await?;
+            self.mark_archived(&item, &head).await?;
+        }
+        self.expire(tenant_id, id, &item).await
+    }
+
+    /// The blob of an execution.
+    fn lines(self, head: &Head) -> Result<BlobBody, StoreError> {
+        let (tenant_id, id) = (head.record.tenant_id.clone(), head.record.id.clone());
+        let (first, expected) = (line(head)?, head.events);
+        let events = stream::try_unfold(0, move |after: u64| {
+            let (store, tenant_id, id) = (self.clone(), tenant_id.clone(), id.clone());
+            async move {
+                let rows = store.partition(&tenant_id, &id, &keys::event(after + 1), u32::MAX).await?;
+                let mut lines = BytesMut::new();
+                for (event_id, row) in (after + 1..).zip(&rows) {
+                    let event = event(row, None)?;
+                    if event.event_id != event_id {
+                        return Err(incomplete(&id));
+                    }
+                    lines.extend_from_slice(&line(&event)?);
+                }
+                match rows.len() as u64 {
+                    0 if after != expected => Err(incomplete(&id)),
+                    0 => Ok(None),
+                    read => Ok(Some((lines.freeze(), after + read))),
+                }
+            }
+        });
+        Ok(stream::iter([Ok(first)]).chain(events).boxed())
+    }
+
+    async fn mark_archived(&self, item: &Item, head: &Head) -> Result<(), StoreError> {
+        let record = &head.record;
+        let mut change = Change::default();
+        change.set("archived_at", moment(self.clock.now()));
+        for listed_by in ["tenant_pk", "kind_pk", "status_pk", "list_sk"] {
+            change.remove(listed_by);
+        }
+        change.only_if_present("ended_at");
+        change.only_if_absent("archived_at");
+        let mut totals = Change::default();
+        totals.add(&counter(record, record.status), -1);
+        totals.add("events", -i64::try_from(head.events).unwrap_or(i64::MAX));
+        let (tenant_id, id) = (&record.tenant_id, &record.id);
+        let mut writes = vec![
+            change.into_write(&self.table, &keys::execution(tenant_id, id), ALONE),
+            totals.into_write(&self.table, &keys::totals(tenant_id), &keys::totals_shard(id)),
+        ];
+        if let Some(pk) = item.optional_text("idempotency_pk") {
+            let forget = Delete::builder().table_name(&self.table).key("pk", text(pk)).key("sk", text(ALONE)).build();
+            writes.push(TransactWriteItem::builder().set_delete(forget.ok()).build());
+        }
+        match self.transact(writes).await? {
+            Transacted::Done => Ok(()),
+            // Somebody else is at it.
+            Transacted::Refused(_) => Err(StoreError::Unavailable(format!("{id} is being archived already"))),
+        }
+    }
+
+    /// Lets DynamoDB remove everything of an execution.
+    async fn expire(&self, tenant_id: &str, id: &str, item: &Item) -> Result<(), StoreError> {
+        let expires_at = number((self.clock.now() + STAY).as_second());
+        let events: u64 = item.number("history_len")?;
+        let mut after = 0;
+        while after < events {
+            let rows = self.partition(tenant_id, id, &keys::event(after + 1), u32::MAX).await?;
+            let Some(last) = rows.last() else { break };
+            after = last.number("event_id")?;
+            let rows = rows.into_iter().filter(|row| !row.has(TIME_TO_LIVE)).map(|row| {
+                let mut row = row.0;
+                row.retain(|name, _| !name.starts_with("feed_"));
+                row.insert(TIME_TO_LIVE.to_owned(), expires_at.clone());
+                row
+            });
+            let rows: Vec<Attributes> = rows.collect();
+            try_join_all(rows.chunks(BATCH).map(|rows| self.replace(rows))).await?;
+        }
+        let mut change = Change::default();
+        change.set(TIME_TO_LIVE, expires_at);
+        change.remove("due_pk");
+        change.remove("due_sk");
+        change.only_if_present("archived_at");
+        // Refused: it is gone already.
+        self.update(&keys::execution(tenant_id, id), change).await.map(drop)
+    }
+
+    /// Writes items in place of those with their keys.
+    async fn replace(&self, items: &[Attributes]) -> Result<(), StoreError> {
+        let put = |item: &Attributes| {
+            let put = PutRequest::builder().set_item(Some(item.clone())).build();
+            WriteRequest::builder().set_put_request(put.ok()).build()
+        };
+        let mut writes: Vec<WriteRequest> = items.iter().map(put).collect();
+        let mut wait = FIRST_WAIT;
+        for _ in 0..MAX_TRIES {
+            let sent = self.client().batch_write_item().request_items(&self.table, writes).send().await;
+            let unprocessed = sent.map_err(fault::write)?.unprocessed_items.unwrap_or_default().remove(&self.table);
+            writes = match unprocessed {
+                Some(unprocessed) if !unprocessed.is_empty() => unprocessed,
+                Some(_) | None => return Ok(()),
+            };
+            clock::sleep(&*self.clock, wait).await;
+            wait *= 2;
+        }
+        Err(StoreError::Unavailable("DynamoDB is short of capacity".to_owned()))
+    }
+
+    /// The record of an execution that the table no longer has.
+    pub(crate) async fn archived_record(
+        &self,
+        tenant_id: &str,
+        id: &str,
+    ) -> Result<Option<ExecutionRecord>, StoreError> {
+        let Some(mut lines) = self.archived(tenant_id, id).await? else { return Ok(None) };
+        Ok(Some(head(&mut lines).await?.record))
+    }
+
+    /// A part of the history of an execution that is archived.
+    pub(crate) async fn archived_events(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        after: u64,
+        limit: u32,
+    ) -> Result<Option<HistoryPage>, StoreError> {
+        let Some(mut lines) = self.archived(tenant_id, id).await? else { return Ok(None) };
+        let total = head(&mut lines).await?.events;
+        let mut rows = Vec::new();
+        while rows.len() < limit as usize
+            && let Some(line) = lines.next().await?
+        {
+            let event: Event = parse(&line)?;
+            if event.event_id > after {
+                rows.push(HistoryRow { execution_id: id.to_owned(), event });
+            }
+        }
+        let next = rows.last().map(|row| row.event.event_id).filter(|last| *last < total);
+        Ok(Some(HistoryPage { rows, total, next: next.map(|last| last.to_string()) }))
+    }
+
+    async fn archived(&self, tenant_id: &str, id: &str) -> Result<Option<Lines>, StoreError> {
+        let (Some(blobs), Some(key)) = (&self.archive, key(tenant_id, id)) else { return Ok(None) };
+        Ok(blobs.get(&key).await?.map(|body| Lines { body, rest: BytesMut::new() }))
+    }
+}
+
+fn key(tenant_id: &str, id: &str) -> Option<BlobKey> {
+    BlobKey::new(tenant_id, &["executions", &format!("{id}.jsonl")])
+}
+
+fn incomplete(id: &str) -> StoreError {
+    StoreError::Inconsistent(format!("the history of {id} has gaps"))
+}
+
+fn line(value: &impl Serialize) -> Result<Bytes, StoreError> {
+    let mut line = serde_json::to_vec(value).map_err(|error| StoreError::Inconsistent(error.to_string()))?;
+    line.push(b'\n');
+    Ok(line.into())
+}
+
+fn parse<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(line).map_err(|error| StoreError::Inconsistent(format!("a line of the archive: {error}")))
+}
+
+async fn head(lines: &mut Lines) -> Result<Head, StoreError> {
+    let line = lines.next().await?.ok_or_else(|| StoreError::Inconsistent("an archive is empty".to_owned()))?;
+    let head: Head = parse(&line)?;
+    match head.format {
+        1 => Ok(head),
+        other => Err(StoreError::Inconsistent(format!("the archive is of format {other}, which is not known"))),
+    }
+}
+
+/// A blob line by line.
+struct Lines {
+    body: BlobBody,
+    rest: BytesMut,
+}
+
+impl Lines {
+    async fn next(&mut self) -> Result<Option<BytesMut>, StoreError> {
+        let mut searched = 0;
+        loop {
+            if let Some(end) = self.rest[searched..].iter().position(|byte| *byte == b'\n') {
+                return Ok(Some(self.rest.split_to(searched + end + 1)));
+            }
+            searched = self.rest.len();
+            match self.body.next().await {
+                Some(more) => self.rest.extend_from_slice(&more?),
+                None if self.rest.is_empty() => return Ok(None),
+                None => return Err(StoreError::Inconsistent("an archive breaks off".to_owned())),
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Blobs as files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use futures::{StreamExt as _, stream};
+use store::{BlobBody, BlobKey, Blobs, StoreError};
+use tokio::fs::{self, File};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::unavailable;
+
+/// What is read at once.
+const PART_BYTES: usize = 256 * 1024;
+
+/// Where blobs are while they are written; no tenant begins with a dot.
+const UNFINISHED: &str = ".unfinished";
+
+/// Blobs in a folder of their own, which one process writes.
+#[derive(Debug, Clone)]
+pub struct FileBlobs {
+    folder: PathBuf,
+    written: Arc<AtomicU64>,
+}
+
+impl FileBlobs {
+    /// Opens the folder, creating it if need be; what an earlier process left unfinished goes.
+    pub async fn open(folder: &Path) -> Result<Self, StoreError> {
+        let unfinished = folder.join(UNFINISHED);
+        match fs::remove_dir_all(&unfinished).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(unavailable(error)),
+            Ok(()) | Err(_) => {}
+        }
+        fs::create_dir_all(&unfinished).await.map_err(unavailable)?;
+        Ok(Self { folder: folder.to_owned(), written: Arc::default() })
+    }
+
+    fn path(&self, key: &BlobKey) -> PathBuf {
+        self.folder.join(key.to_string())
+    }
+}
+
+#[async_trait]
+impl Blobs for FileBlobs {
+    async fn put(&self, key: &BlobKey, body: BlobBody) -> Result<(), StoreError> {
+        let number = self.written.fetch_add(1, Ordering::Relaxed);
+        let unfinished = self.folder.join(UNFINISHED).join(number.to_string());
+        if let Err(error) = write(&unfinished, body).await {
+            let _ = fs::remove_file(&unfinished).await;
+            return Err(error);
+        }
+        let path = self.path(key);
+        let folder = path.parent().unwrap_or(&self.folder);
+        fs::create_dir_all(folder).await.map_err(unavailable)?;
+        fs::rename(&unfinished, &path).await.map_err(unavailable)?;
+        // The names are durable with their folders, up to the one that was there before.
+        for folder in folder.ancestors().take_while(|folder| folder.starts_with(&self.folder)) {
+            File::open(folder).await.map_err(unavailable)?.sync_all().await.map_err(unavailable)?;
+        }
+        Ok(())
+    }
+
+    async fn get(&self, key: &BlobKey) -> Result<Option<BlobBody>, StoreError> {
+        let file = match File::open(self.path(key)).await {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unavailable(error)),
+        };
+        let parts = stream::try_unfold(file, async |mut file| {
+            let mut part = BytesMut::with_capacity(PART_BYTES);
+            let read = file.read_buf(&mut part).await.map_err(unavailable)?;
+            Ok((read > 0).then(|| (part.freeze(), file)))
+        });
+        Ok(Some(parts.boxed()))
+    }
+}
+
+async fn write(path: &Path, mut body: BlobBody) -> Result<(), StoreError> {
+    let mut file = File::create(path).await.map_err(unavailable)?;
+    while let Some(part) = body.next().await {
+        file.write_all(&part?).await.map_err(unavailable)?;
+    }
+    file.flush().await.map_err(unavailable)?;
+    file.sync_all().await.map_err(unavailable)
+}

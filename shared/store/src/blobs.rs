@@ -1,0 +1,45 @@
+//! Blobs: what is too large or too old for a database.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+use crate::StoreError;
+
+/// A blob's contents in parts of any size, in order.
+pub type BlobBody = BoxStream<'static, Result<Bytes, StoreError>>;
+
+/// Where a blob is: below its tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobKey(String);
+
+impl BlobKey {
+    /// `<tenant>/<name>/...`, if every part is 1 to 128 of `[A-Za-z0-9_.-]` and begins with no dot.
+    pub fn new(tenant_id: &str, names: &[&str]) -> Option<Self> {
+        let parts: Vec<&str> = std::iter::once(tenant_id).chain(names.iter().copied()).collect();
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        let is_good = |part: &&str| {
+            (1..=128).contains(&part.len()) && !part.starts_with('.') && part.bytes().all(is_plain)
+        };
+        (!names.is_empty() && parts.iter().all(is_good)).then(|| Self(parts.join("/")))
+    }
+}
+
+impl fmt::Display for BlobKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Blobs.
+#[async_trait]
+pub trait Blobs: Send + Sync {
+    /// Stores a blob, whole or not at all, in place of the one that may be there. No more than a few MiB of it are in
+    /// memory at a time. An error in the body is handed on.
+    async fn put(&self, key: &BlobKey, body: BlobBody) -> Result<(), StoreError>;
+
+    /// The blob, if there is one.
+    async fn get(&self, key: &BlobKey) -> Result<Option<BlobBody>, StoreError>;
+}

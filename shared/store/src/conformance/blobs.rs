@@ -1,0 +1,80 @@
+//! What every store promises of blobs.
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream;
+
+use super::ok;
+use crate::{BlobBody, BlobKey, Blobs, StoreError};
+
+/// More than a store takes into memory, in no store's parts.
+const LARGE: usize = 20 * 1024 * 1024 + 7;
+
+/// The suite of a store of blobs, which is empty.
+pub async fn blobs(store: &impl Blobs) {
+    keys_stay_below_their_tenant();
+    a_blob_is_what_was_put(store).await;
+    a_broken_body_changes_nothing(store).await;
+}
+
+fn keys_stay_below_their_tenant() {
+    let key = |tenant: &str, names: &[&str]| BlobKey::new(tenant, names).map(|key| key.to_string());
+    assert_eq!(key("tenant-a", &["executions", "e_1.jsonl"]).as_deref(), Some("tenant-a/executions/e_1.jsonl"));
+    for bad in ["", ".", "..", "../b", "a/b", "a\\b", ".hidden", "ä", "a\0b", &"a".repeat(129)] {
+        assert_eq!((key(bad, &["x"]), key("tenant-a", &[bad])), (None, None), "{bad:?}");
+    }
+    assert_eq!(key("tenant-a", &[]), None);
+}
+
+async fn a_blob_is_what_was_put(store: &impl Blobs) {
+    let (of_a, of_b) = (key("tenant-a"), key("tenant-b"));
+    assert!(read(store, &of_a).await.is_none(), "nothing is there yet");
+    let large = pattern(LARGE, 1);
+    for (content, part) in [(&large[..], 1_000_003), (&b""[..], 1), (&b"small"[..], 2), (&large[5..], LARGE)] {
+        ok(store.put(&of_a, body(content, part)).await);
+        let found = read(store, &of_a).await.expect("it is there");
+        assert!(found == content, "{} bytes came back as {}", content.len(), found.len());
+    }
+    assert!(read(store, &of_b).await.is_none(), "another tenant's is another blob");
+    ok(store.put(&of_b, body(b"other", 5)).await);
+    assert!(read(store, &of_a).await.expect("it is there") == large[5..], "the first is as it was");
+}
+
+async fn a_broken_body_changes_nothing(store: &impl Blobs) {
+    for length in [10, LARGE] {
+        let fresh = BlobKey::new("tenant-a", &["broken", &length.to_string()]).expect("it is a key");
+        let broken = || body(&pattern(length, 2), 900_000).chain(stream::iter([Err(torn())])).boxed();
+        assert_eq!(store.put(&fresh, broken()).await.map_err(|error| error.to_string()), Err(torn().to_string()));
+        assert!(read(store, &fresh).await.is_none(), "half a blob is none");
+        let known = key("tenant-b");
+        let before = read(store, &known).await;
+        assert!(store.put(&known, broken()).await.is_err());
+        assert!(read(store, &known).await == before, "the old blob stays");
+    }
+}
+
+fn torn() -> StoreError {
+    StoreError::Unavailable("the body broke off".to_owned())
+}
+
+fn key(tenant: &str) -> BlobKey {
+    BlobKey::new(tenant, &["executions", "e_1.jsonl"]).expect("it is a key")
+}
+
+fn pattern(length: usize, seed: u8) -> Vec<u8> {
+    (0..length).map(|index| (index / 251) as u8 ^ (index % 251) as u8 ^ seed).collect()
+}
+
+fn body(content: &[u8], part: usize) -> BlobBody {
+    let parts: Vec<_> = content.chunks(part).map(|part| Ok(Bytes::copy_from_slice(part))).collect();
+    stream::iter(parts).boxed()
+}
+
+async fn read(store: &impl Blobs, key: &BlobKey) -> Option<Vec<u8>> {
+    let mut body = ok(store.get(key).await)?;
+    let mut content = Vec::new();
+    while let Some(part) = body.next().await {
+        content.extend_from_slice(&ok(part));
+    }
+    Some(content)
+}
