@@ -33,13 +33,27 @@ pub async fn serve(activity: &'static Activity) -> Result<(), Error> {
     let transport = Arc::new(HttpTransport::default());
     let downstream = Downstream::new(transport, endpoints, Arc::clone(&clock), CALL_TIMEOUT);
     let activities = Activities::new(downstream, clock);
-    let attempt = async |event: LambdaEvent<Value>| {
-        let attempt = activities.attempt(activity, event.payload, &recorder);
-        let outcome = AssertUnwindSafe(attempt).catch_unwind().await;
-        let panicked = |_| Err(ActivityError::new(ErrorName::Internal, "the activity panicked"));
-        outcome
-            .unwrap_or_else(panicked)
-            .map_err(|error| Diagnostic { error_message: error.cause_text(), error_type: error.error })
-    };
+    let attempt = async |event: LambdaEvent<Value>| told(activities.attempt(activity, event.payload, &recorder)).await;
     lambda_runtime::run(service_fn(attempt)).await
+}
+
+/// What Step Functions is told of an attempt.
+async fn told(attempt: impl Future<Output = Result<Value, ActivityError>>) -> Result<Value, Diagnostic> {
+    let panicked = |_| Err(ActivityError::new(ErrorName::Internal, "the activity panicked"));
+    let outcome = AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(panicked);
+    outcome.map_err(|error| Diagnostic { error_message: error.cause_text(), error_type: error.error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_with_a_name() {
+        let panicking = async { if true { panic!("as scripted") } else { Ok(Value::Null) } };
+        let diagnostic = told(panicking).await.expect_err("it panicked");
+        assert_eq!(diagnostic.error_type, "Internal");
+        assert!(diagnostic.error_message.contains("the activity panicked"), "{}", diagnostic.error_message);
+        assert_eq!(told(async { Ok(Value::Bool(true)) }).await.ok(), Some(Value::Bool(true)), "the next one works");
+    }
 }

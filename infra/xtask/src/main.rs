@@ -1,5 +1,6 @@
 //! `cargo xtask`: the project's chores.
 
+mod bench;
 mod render;
 
 use std::path::Path;
@@ -22,8 +23,11 @@ struct Cli {
 enum Chore {
     /// Runs everything: format, lints, dependencies' licences and sources, all tests.
     Test,
-    /// Runs the tests, then five times the kills, and every fault at every call site on Step Functions; takes long.
+    /// Runs the tests, then five times the kills, every fault at every call site on Step Functions, and the benches; takes
+    /// long.
     Prove,
+    /// Measures, and compares with the goals.
+    Bench(bench::Bench),
     /// Writes the state machines with another retry policy, for a deployment that wants one.
     Render(render::Render),
     /// Runs the deployed shape on this machine: the functions, with stand-ins for AWS.
@@ -49,6 +53,9 @@ impl Chore {
         if let Self::Render(render) = self {
             return render.run();
         }
+        if let Self::Bench(bench) = self {
+            return bench.run();
+        }
         if let Self::Local { arguments } = self {
             let mut local = cargo(&["run", "--quiet", "--package", "local", "--"]);
             return run(local.args(arguments));
@@ -58,6 +65,7 @@ impl Chore {
             run(cargo(&["test", "--package", "e2e", "--", "--nocapture", "crash"]).env("CRASH_KILLS", "2500"))?;
             run(cargo(&["test", "--package", "e2e", "--", "--nocapture", "every_class_of_fault"])
                 .env("AWS_MATRIX", "full"))?;
+            bench::Bench::all().run()?;
         }
         Ok(())
     }

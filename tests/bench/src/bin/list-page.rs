@@ -1,8 +1,7 @@
 //! Whether a page of a list costs the same however long the list is: 20 rows of 100 executions against 20 of 100,000, in
 //! DynamoDB.
 //!
-//! `cargo run --package bench --bin list-page -- http://127.0.0.1:9001`, with any DynamoDB at that address (`cargo xtask
-//! local` has one). Writes `target/bench/list-page.json` and fails when the goal is missed.
+//! `cargo xtask bench list-page` starts DynamoDB Local and runs this; the argument is its address. Writes `target/bench/list-page.json` and fails when the goal is missed.
 
 use std::path::Path;
 use std::process::ExitCode;

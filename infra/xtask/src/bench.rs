@@ -1,0 +1,102 @@
+//! The benches: each builds what it measures, writes `target/bench/<name>.json`, and fails when it misses a goal.
+
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+
+use crate::{cargo, run};
+
+/// Where the bench of lists has its DynamoDB.
+const DYNAMODB_PORT: u16 = 9001;
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Which; all of them unless given.
+    names: Vec<Name>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// How fast and how small the functions are.
+    ColdStart,
+    /// Whether a page of a long list costs more than one of a short list.
+    ListPage,
+}
+
+impl Bench {
+    /// All benches.
+    pub(crate) fn all() -> Self {
+        Self { names: Vec::new() }
+    }
+
+    pub(crate) fn run(&self) -> anyhow::Result<()> {
+        let mut missed = Vec::new();
+        for name in Name::value_variants() {
+            let is_wanted = self.names.is_empty() || self.names.contains(name);
+            let measure = match name {
+                Name::ColdStart => cold_start,
+                Name::ListPage => list_page,
+            };
+            if is_wanted && let Err(error) = measure() {
+                eprintln!("error: {error:#}");
+                missed.push(name.to_possible_value().map(|name| name.get_name().to_owned()).unwrap_or_default());
+            }
+        }
+        if missed.is_empty() { Ok(()) } else { bail!("missed: {}", missed.join(", ")) }
+    }
+}
+
+fn cold_start() -> anyhow::Result<()> {
+    let packages = ["endpoint-lambdas", "activity-lambdas", "event-lambdas", "bench"];
+    let mut build = cargo(&["build", "--release", "--bins"]);
+    run(packages.iter().fold(&mut build, |build, package| build.args(["--package", package])))?;
+    // The same versions of everything.
+    std::fs::copy("Cargo.lock", "tests/bench/stock/Cargo.lock").context("this runs at the top of the project")?;
+    let stock = ["--manifest-path", "tests/bench/stock/Cargo.toml", "--target-dir", "target/stock"];
+    run(cargo(&["build", "--release"]).args(stock))?;
+    run(Command::new("target/release/cold-start").arg("target/stock/release/stock"))
+}
+
+fn list_page() -> anyhow::Result<()> {
+    let dynamodb = Dynamodb::start()?;
+    let endpoint = format!("http://127.0.0.1:{DYNAMODB_PORT}");
+    let measured = run(&mut cargo(&["run", "--package", "bench", "--bin", "list-page", "--", &endpoint]));
+    drop(dynamodb);
+    measured
+}
+
+/// DynamoDB Local, stopped when this is dropped.
+struct Dynamodb(Child);
+
+impl Dynamodb {
+    fn start() -> anyhow::Result<Self> {
+        let installed = Command::new("infra/peers/install").arg("dynamodb").stderr(Stdio::inherit()).output()?;
+        let folder = String::from_utf8(installed.stdout)?;
+        let folder = folder.trim();
+        let child = Command::new("java")
+            .arg(format!("-Djava.library.path={folder}"))
+            .args(["-cp", &format!("{folder}/*"), "com.amazonaws.services.dynamodbv2.local.main.ServerRunner"])
+            .args(["-inMemory", "-sharedDb", "-disableTelemetry", "-port", &DYNAMODB_PORT.to_string()])
+            .stdout(Stdio::null())
+            .spawn()
+            .context("java does not start")?;
+        let dynamodb = Self(child);
+        for _ in 0..300 {
+            if TcpStream::connect(("127.0.0.1", DYNAMODB_PORT)).is_ok() {
+                return Ok(dynamodb);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        bail!("DynamoDB Local does not come up on port {DYNAMODB_PORT}")
+    }
+}
+
+impl Drop for Dynamodb {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,32 @@
+//! POST /api/v1/workflows/user-onboarding, the way a function is written that takes things as they come.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{Access, Api, Starting};
+use clock::{SharedClock, SystemClock};
+use contracts::WorkflowKind;
+use engine_stepfunctions::StepFunctions;
+use lambda_http::Error;
+use store_aws::DynamoStore;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let config = aws_config::load_from_env().await;
+    let (dynamodb, sfn) = (aws_sdk_dynamodb::Client::new(&config), aws_sdk_sfn::Client::new(&config));
+    let machine = std::env::var("WORKFLOW__ENGINE__USER_ONBOARDING")?;
+    let table = std::env::var("WORKFLOW__STORE__TABLE")?;
+    let clock: SharedClock = Arc::new(SystemClock);
+    let store = Arc::new(DynamoStore::new(|| dynamodb, table, Arc::clone(&clock)));
+    let api = Api {
+        executions: store.clone(),
+        history: store,
+        clock: Arc::clone(&clock),
+        access: Access::Open,
+        request_timeout: Duration::from_secs(28),
+    };
+    let engine = StepFunctions::new(|| sfn, [(WorkflowKind::UserOnboarding, machine)].into());
+    let starting = Starting { api, orchestrator: Arc::new(engine), default_timeout: Duration::from_secs(300) };
+    let routes = api::start_user_onboarding::route().with_state(starting);
+    lambda_http::run(api::complete(routes, clock, Duration::from_secs(28))).await
+}
