@@ -35,7 +35,7 @@ const REAL_SECONDS: u64 = 5;
 pub(crate) struct Aws {
     pub(crate) lambda: Lambda,
     pub(crate) sfn: aws_sdk_sfn::Client,
-    pub(crate) s3: aws_sdk_s3::Client,
+    pub(crate) s3: peers::S3,
     pub(crate) moto: String,
     dynamodb: &'static str,
 }
@@ -105,7 +105,7 @@ impl Aws {
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("test", "test", None, None, "tests"))
             .endpoint_url(&moto);
-        let s3 = peers::s3_client(&moto);
+        let s3 = peers::S3::new(&moto);
         Some(Self { lambda, sfn: aws_sdk_sfn::Client::from_conf(config.build()), s3, moto, dynamodb })
     }
 
@@ -129,7 +129,7 @@ impl Aws {
             None => [self.dynamodb.to_owned(), self.moto.clone(), self.moto.clone()],
         };
         let bucket = format!("archive-{prefix}");
-        peers::create_bucket(&self.s3, &bucket).await;
+        self.s3.create_bucket(&bucket).await;
         let mut environment = vec![
             ("WORKFLOW__STORE__TABLE".to_owned(), format!("table-{prefix}")),
             ("WORKFLOW__STORE__ARCHIVE_BUCKET".to_owned(), bucket),

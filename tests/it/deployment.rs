@@ -222,9 +222,7 @@ fn needed(binary: &str) -> BTreeSet<&'static str> {
         }
         "get-workflow-status" => &["dynamodb:BatchGetItem", "s3:GetObject"],
         "list-workflows" => &["dynamodb:BatchGetItem", "dynamodb:Query"],
-        "get-workflow-history" => {
-            &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query", "s3:GetObject"]
-        }
+        "get-workflow-history" => &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query", "s3:GetObject"],
         "cancel-workflow" => &["dynamodb:UpdateItem", "s3:GetObject"],
         "health" => &[],
         "ready" => &["dynamodb:GetItem"],

@@ -92,33 +92,49 @@ pub(crate) fn dynamodb_client(endpoint: &str) -> aws_sdk_dynamodb::Client {
 /// The key that buckets encrypt with.
 pub(crate) const KEY_ARN: &str = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000001";
 
-/// A client of the S3 at this endpoint.
-pub(crate) fn s3_client(endpoint: &str) -> aws_sdk_s3::Client {
-    let config = aws_sdk_s3::Config::builder()
-        .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
-        .region(aws_sdk_s3::config::Region::new("us-east-1"))
-        .credentials_provider(aws_sdk_s3::config::Credentials::new("test", "test", None, None, "tests"))
-        .endpoint_url(endpoint)
-        .force_path_style(true);
-    aws_sdk_s3::Client::from_conf(config.build())
+/// Requests to moto's S3, which asks that they be signed, but not by whom.
+pub(crate) struct S3 {
+    http: reqwest::Client,
+    endpoint: String,
 }
 
-/// Creates a bucket as the template has it: what it holds is encrypted, whoever puts it there.
-pub(crate) async fn create_bucket(client: &aws_sdk_s3::Client, bucket: &str) {
-    use aws_sdk_s3::types::{
-        ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
-        ServerSideEncryptionRule,
-    };
-    client.create_bucket().bucket(bucket).send().await.unwrap();
-    let with_key = ServerSideEncryptionByDefault::builder()
-        .sse_algorithm(ServerSideEncryption::AwsKms)
-        .kms_master_key_id(KEY_ARN)
-        .build()
-        .unwrap();
-    let rule = ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(with_key).build();
-    let encryption = ServerSideEncryptionConfiguration::builder().rules(rule).build().unwrap();
-    let put = client.put_bucket_encryption().bucket(bucket).server_side_encryption_configuration(encryption);
-    put.send().await.unwrap();
+impl S3 {
+    pub(crate) fn new(endpoint: &str) -> Self {
+        Self { http: reqwest::Client::builder().no_proxy().build().unwrap(), endpoint: endpoint.to_owned() }
+    }
+
+    async fn put(&self, path: &str, body: String) {
+        let answer = self.http.put(format!("{}/{path}", self.endpoint)).body(body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (http::HeaderMap, String) {
+        let signature =
+            "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+        let request = self.http.get(format!("{}/{path}", self.endpoint)).header("authorization", signature);
+        let answer = request.send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.status());
+        (answer.headers().clone(), answer.text().await.unwrap())
+    }
+
+    /// Creates a bucket as the template has it: what it holds is encrypted, whoever puts it there.
+    pub(crate) async fn create_bucket(&self, bucket: &str) {
+        self.put(bucket, String::new()).await;
+        let encryption = format!(
+            "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault>\
+             <SSEAlgorithm>aws:kms</SSEAlgorithm><KMSMasterKeyID>{KEY_ARN}</KMSMasterKeyID>\
+             </ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>"
+        );
+        self.put(&format!("{bucket}?encryption"), encryption).await;
+    }
+}
+
+/// What store-aws needs to reach the S3 at this endpoint.
+pub(crate) fn s3_access(endpoint: &str) -> store_aws::S3Access {
+    let variables = ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| (name, "us-east-1"));
+    let variables = variables.into_iter().chain([("AWS_ENDPOINT_URL", endpoint)]);
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    lambda_glue::Clients::new(&mut lambda_glue::Environment::new(variables)).s3()
 }
 
 /// The folder of a set of Python packages, named after what it holds.

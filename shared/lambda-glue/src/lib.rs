@@ -2,6 +2,7 @@
 
 mod clients;
 mod environment;
+mod s3_http;
 
 pub use clients::Clients;
 pub use environment::{Environment, InvalidEnvironment};

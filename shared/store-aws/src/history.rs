@@ -99,7 +99,13 @@ impl History for DynamoStore {
 
 impl DynamoStore {
     /// What is in an execution's partition from this sort key on.
-    pub(crate) async fn partition(&self, tenant_id: &str, id: &str, from: &str, limit: u32) -> Result<Vec<Item>, StoreError> {
+    pub(crate) async fn partition(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        from: &str,
+        limit: u32,
+    ) -> Result<Vec<Item>, StoreError> {
         let found = self
             .client()
             .query()

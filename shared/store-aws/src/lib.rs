@@ -53,7 +53,7 @@ use clock::SharedClock;
 use store::Blobs;
 
 pub use archive::Archived;
-pub use blobs::S3Blobs;
+pub use blobs::{S3Access, S3Blobs};
 pub use table::{INDICES, TIME_TO_LIVE, create_table};
 
 /// The store.

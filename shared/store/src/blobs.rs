@@ -20,9 +20,8 @@ impl BlobKey {
     pub fn new(tenant_id: &str, names: &[&str]) -> Option<Self> {
         let parts: Vec<&str> = std::iter::once(tenant_id).chain(names.iter().copied()).collect();
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-        let is_good = |part: &&str| {
-            (1..=128).contains(&part.len()) && !part.starts_with('.') && part.bytes().all(is_plain)
-        };
+        let is_good =
+            |part: &&str| (1..=128).contains(&part.len()) && !part.starts_with('.') && part.bytes().all(is_plain);
         (!names.is_empty() && parts.iter().all(is_good)).then(|| Self(parts.join("/")))
     }
 }

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use clock::{Clock as _, SystemClock};
 use contracts::{EventType, Status, WorkflowKind};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use lambda_glue::{Clients, Environment};
 use serde_json::{Value, json};
 use store::{Executions as _, ListFilter, NewEvent, NewExecution, Progress};
 use store_aws::DynamoStore;
@@ -52,15 +52,13 @@ async fn main() -> anyhow::Result<ExitCode> {
 
 /// A table with so many executions.
 async fn filled(endpoint: &str, executions: usize) -> anyhow::Result<DynamoStore> {
-    let config = aws_sdk_dynamodb::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("bench", "bench", None, None, "bench"))
-        .endpoint_url(endpoint);
-    let client = aws_sdk_dynamodb::Client::from_conf(config.build());
+    let variables = ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| (name, "bench"));
+    let variables = variables.into_iter().chain([("AWS_ENDPOINT_URL", endpoint)]);
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let clients = Clients::new(&mut Environment::new(variables));
     let table = format!("list-page-{executions}-{}", SystemClock.now().as_millisecond());
-    store_aws::create_table(&client, &table).await?;
-    let store = DynamoStore::new(|| client, table, Arc::new(SystemClock));
+    store_aws::create_table(&clients.dynamodb()(), &table).await?;
+    let store = DynamoStore::new(clients.dynamodb(), table, Arc::new(SystemClock));
     let created = stream::iter(0..executions).map(|_| store.create(new())).buffer_unordered(64);
     created.try_for_each(|_| async { Ok(()) }).await?;
     Ok(store)
