@@ -27,7 +27,7 @@ fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("engine-stepfunctions", &["clock", "contracts", "engine", "store", "workflows"]),
         ("activities", &["clock", "contracts", "downstream", "engine", "store"]),
         ("api", &["clock", "contracts", "engine", "store", "workflows"]),
-        ("lambda-glue", &["api", "contracts", "downstream", "workflows"]),
+        ("lambda-glue", &["api", "contracts", "downstream", "store-aws", "workflows"]),
         ("reference-services", &["clock"]),
     ])
 }

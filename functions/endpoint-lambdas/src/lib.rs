@@ -13,7 +13,7 @@ use lambda_glue::{Clients, Environment};
 use lambda_http::request::RequestContext;
 use lambda_http::tower::ServiceBuilder;
 use lambda_http::tower::util::MapRequestLayer;
-use store_aws::{DynamoStore, S3Blobs};
+use store_aws::{DynamoStore, S3Reader};
 
 pub use lambda_glue::Error;
 
@@ -40,7 +40,7 @@ pub async fn serve(route: Router<Api>) -> Result<(), Error> {
 /// Serves an endpoint that also knows of executions that the table no longer has.
 pub async fn serve_with_archive(route: Router<Api>) -> Result<(), Error> {
     let (mut environment, clients) = begin();
-    let archive = Arc::new(S3Blobs::new(clients.s3(), environment.archive_bucket()));
+    let archive = Arc::new(S3Reader::new(clients.s3(), environment.archive_bucket()));
     let store = store(&mut environment, &clients).with_archive(archive);
     serve_on(store, environment, route).await
 }

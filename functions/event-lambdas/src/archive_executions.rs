@@ -23,20 +23,25 @@ pub async fn serve() -> Result<(), Error> {
     let mut environment = Environment::of_process();
     let clock: SharedClock = Arc::new(SystemClock);
     let clients = Clients::new(&mut environment);
-    let archive = Arc::new(S3Blobs::new(clients.s3(), environment.archive_bucket()));
-    let store = DynamoStore::new(clients.dynamodb(), environment.table(), Arc::clone(&clock)).with_archive(archive);
+    let blobs = S3Blobs::new(clients.s3(), environment.archive_bucket());
+    let store = DynamoStore::new(clients.dynamodb(), environment.table(), Arc::clone(&clock));
     let retention = environment.retention();
     environment.finish()?;
-    let handle = async |_: LambdaEvent<Value>| handle(&store, &clock, retention).await;
+    let handle = async |_: LambdaEvent<Value>| handle(&store, &blobs, &clock, retention).await;
     lambda_runtime::run(service_fn(handle)).await
 }
 
-async fn handle(store: &DynamoStore, clock: &SharedClock, retention: Duration) -> Result<Value, Error> {
+async fn handle(
+    store: &DynamoStore,
+    blobs: &S3Blobs,
+    clock: &SharedClock,
+    retention: Duration,
+) -> Result<Value, Error> {
     let began = clock.now();
     let ended_before = began - retention;
     let mut all = Archived::default();
     loop {
-        let batch = store.archive(ended_before, BATCH).await?;
+        let batch = store.archive(blobs, ended_before, BATCH).await?;
         all.executions += batch.executions;
         all.failed += batch.failed;
         let is_late = clock.now().duration_since(began).unsigned_abs() > LAST_BEGIN;

@@ -108,7 +108,7 @@ impl Clients {
             secret_access_key: self.secret_access_key.clone(),
             session_token: self.session_token.clone(),
             endpoint: self.endpoint(&self.s3_endpoint),
-            http: Box::new(S3Http { has_own_roots: self.has_own_roots }),
+            http: Arc::new(S3Http { has_own_roots: self.has_own_roots }),
         }
     }
 }

@@ -63,13 +63,15 @@ pub struct Archived {
 
 impl DynamoStore {
     /// Moves executions that ended before `ended_before` to the archive, the oldest first, about `limit` of them.
-    pub async fn archive(&self, ended_before: Timestamp, limit: u32) -> Result<Archived, StoreError> {
-        let Some(blobs) = &self.archive else {
-            return Err(StoreError::Inconsistent("there is no archive".to_owned()));
-        };
+    pub async fn archive(
+        &self,
+        blobs: &dyn Blobs,
+        ended_before: Timestamp,
+        limit: u32,
+    ) -> Result<Archived, StoreError> {
         let due = self.due(keys::ended, ended_before, limit).await?;
         let moved = stream::iter(due.into_iter().map(|(tenant_id, id)| async move {
-            let moved = self.archive_one(&**blobs, &tenant_id, &id).await;
+            let moved = self.archive_one(blobs, &tenant_id, &id).await;
             if let Err(error) = &moved {
                 tracing::error!(tenant_id, workflow_id = id, %error, "an execution is not archived");
             }

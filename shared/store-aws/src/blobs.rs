@@ -1,16 +1,18 @@
 //! Blobs in S3.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use clock::SystemClock;
 use futures::{StreamExt as _, TryStreamExt as _};
-use object_store::aws::{AmazonS3, AmazonS3Builder};
-use object_store::client::{HttpClient, HttpConnector};
+use http::StatusCode;
+use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, AwsCredential};
+use object_store::client::{HttpClient, HttpConnector, HttpRequestBody, HttpResponse};
 use object_store::path::Path;
 use object_store::{ClientOptions, MultipartUpload, ObjectStoreExt as _, RetryConfig};
-use store::{BlobBody, BlobKey, Blobs, StoreError};
+use store::{BlobBody, BlobKey, BlobReader, Blobs, StoreError};
 
 /// Parts of an upload, one of which is in memory; S3 takes 10,000 of them, which are 80 GB.
 const PART_BYTES: usize = 8 * 1024 * 1024;
@@ -18,9 +20,10 @@ const PART_BYTES: usize = 8 * 1024 * 1024;
 /// All tries of a request: API Gateway gives 30 s in all.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_RETRIES: usize = 3;
+const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// Where S3 is, and whose requests it gets.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the names are AWS's own")]
 pub struct S3Access {
     pub region: String,
@@ -30,25 +33,97 @@ pub struct S3Access {
     /// What plays S3, if it is played: it has no host name for each bucket.
     pub endpoint: Option<String>,
     /// How requests are sent.
-    pub http: Box<dyn HttpConnector>,
+    pub http: Arc<dyn HttpConnector>,
 }
 
-/// Blobs in one bucket, whose default encryption (SSE-KMS in the template) is theirs.
+/// Blobs of one bucket, to read. One GET is all that it makes, and object_store's client of S3 a fifth of a function.
 #[derive(Clone)]
-pub struct S3Blobs(Arc<LazyLock<Made, Box<dyn FnOnce() -> Made + Send>>>);
+pub struct S3Reader(Arc<Reader>);
+
+struct Reader {
+    access: S3Access,
+    bucket: String,
+    http: OnceLock<HttpClient>,
+}
+
+impl S3Reader {
+    /// Blobs of this bucket, which must exist. The client is made with the first request.
+    pub fn new(access: S3Access, bucket: impl Into<String>) -> Self {
+        Self(Arc::new(Reader { access, bucket: bucket.into(), http: OnceLock::new() }))
+    }
+}
+
+#[async_trait]
+impl BlobReader for S3Reader {
+    async fn get(&self, key: &BlobKey) -> Result<Option<BlobBody>, StoreError> {
+        for tries in 0.. {
+            let answer = self.0.get(key).await;
+            let why = match answer {
+                Ok(answer) if answer.status().is_success() => {
+                    let parts = answer.into_body().bytes_stream().map_err(unavailable);
+                    return Ok(Some(parts.boxed()));
+                }
+                Ok(answer) if answer.status() == StatusCode::NOT_FOUND => return Ok(None),
+                Ok(answer) => {
+                    let may_pass = answer.status().is_server_error();
+                    let why = format!("S3 answered {}", answer.status());
+                    if may_pass { why } else { return Err(unavailable(why)) }
+                }
+                Err(error) => error.to_string(),
+            };
+            if tries == MAX_RETRIES {
+                return Err(unavailable(why));
+            }
+            clock::sleep(&SystemClock, FIRST_WAIT * (1 << tries)).await;
+        }
+        unreachable!("the last try returns")
+    }
+}
+
+impl Reader {
+    async fn get(&self, key: &BlobKey) -> Result<HttpResponse, object_store::Error> {
+        let access = &self.access;
+        // Of a key's characters none needs to be escaped.
+        let url = match &access.endpoint {
+            Some(endpoint) => format!("{endpoint}/{}/{key}", self.bucket),
+            None => format!("https://{}.s3.{}.amazonaws.com/{key}", self.bucket, access.region),
+        };
+        let generic =
+            |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "S3", source };
+        let mut request =
+            http::Request::get(url).body(HttpRequestBody::empty()).map_err(|error| generic(error.into()))?;
+        let credential = AwsCredential {
+            key_id: access.access_key_id.clone(),
+            secret_key: access.secret_access_key.clone(),
+            token: access.session_token.clone(),
+        };
+        AwsAuthorizer::new(&credential, "s3", &access.region).try_authorize(&mut request, None)?;
+        let http = match self.http.get() {
+            Some(http) => http,
+            None => {
+                let made = access.http.connect(&ClientOptions::new())?;
+                self.http.get_or_init(|| made)
+            }
+        };
+        http.execute(request).await.map_err(|error| generic(error.into()))
+    }
+}
+
+/// Blobs of one bucket, whose default encryption (SSE-KMS in the template) is theirs.
+pub struct S3Blobs {
+    reader: S3Reader,
+    client: LazyLock<Made, Box<dyn FnOnce() -> Made + Send>>,
+}
 
 /// The client, or why there is none.
 type Made = Result<AmazonS3, StoreError>;
 
 impl S3Blobs {
-    /// Blobs in this bucket, which must exist. The client is made with the first request.
+    /// Blobs of this bucket, which must exist. The client is made with the first request.
     pub fn new(access: S3Access, bucket: impl Into<String>) -> Self {
         let bucket = bucket.into();
-        Self(Arc::new(LazyLock::new(Box::new(move || client(access, bucket)))))
-    }
-
-    fn client(&self) -> Result<&AmazonS3, StoreError> {
-        (**self.0).as_ref().map_err(Clone::clone)
+        let reader = S3Reader::new(access.clone(), bucket.clone());
+        Self { reader, client: LazyLock::new(Box::new(move || client(access, bucket))) }
     }
 }
 
@@ -63,7 +138,7 @@ fn client(access: S3Access, bucket: String) -> Made {
         .with_virtual_hosted_style_request(access.endpoint.is_none())
         .with_client_options(options)
         .with_retry(retry)
-        .with_http_connector(Boxed(access.http));
+        .with_http_connector(Shared(access.http));
     let builder = match access.session_token {
         Some(token) => builder.with_token(token),
         None => builder,
@@ -77,25 +152,32 @@ fn client(access: S3Access, bucket: String) -> Made {
 
 /// The builder takes no trait object.
 #[derive(Debug)]
-struct Boxed(Box<dyn HttpConnector>);
+struct Shared(Arc<dyn HttpConnector>);
 
-impl HttpConnector for Boxed {
+impl HttpConnector for Shared {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         self.0.connect(options)
     }
 }
 
 #[async_trait]
+impl BlobReader for S3Blobs {
+    async fn get(&self, key: &BlobKey) -> Result<Option<BlobBody>, StoreError> {
+        self.reader.get(key).await
+    }
+}
+
+#[async_trait]
 impl Blobs for S3Blobs {
     async fn put(&self, key: &BlobKey, body: BlobBody) -> Result<(), StoreError> {
-        let client = self.client()?;
+        let client = self.client.as_ref().map_err(Clone::clone)?;
         let path = Path::from(key.to_string());
         let mut parts = Parts { body, rest: BytesMut::new() };
         let first = parts.next().await?.unwrap_or_default();
         if first.len() < PART_BYTES {
-            return client.put(&path, first.into()).await.map(drop).map_err(fault);
+            return client.put(&path, first.into()).await.map(drop).map_err(unavailable);
         }
-        let mut upload = client.put_multipart(&path).await.map_err(fault)?;
+        let mut upload = client.put_multipart(&path).await.map_err(unavailable)?;
         let outcome = put_parts(&mut *upload, first, parts).await;
         if outcome.is_err() {
             // Should that fail too, the bucket's lifecycle removes the parts.
@@ -105,28 +187,20 @@ impl Blobs for S3Blobs {
         }
         outcome
     }
-
-    async fn get(&self, key: &BlobKey) -> Result<Option<BlobBody>, StoreError> {
-        match self.client()?.get(&Path::from(key.to_string())).await {
-            Ok(found) => Ok(Some(found.into_stream().map_err(fault).boxed())),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(fault(error)),
-        }
-    }
 }
 
 /// Uploads a first part and all that follows, for nobody to see before it is whole.
 async fn put_parts(upload: &mut dyn MultipartUpload, first: Bytes, mut rest: Parts) -> Result<(), StoreError> {
     let mut next = Some(first);
     while let Some(part) = next {
-        upload.put_part(part.into()).await.map_err(fault)?;
+        upload.put_part(part.into()).await.map_err(unavailable)?;
         next = rest.next().await?;
     }
-    upload.complete().await.map(drop).map_err(fault)
+    upload.complete().await.map(drop).map_err(unavailable)
 }
 
 /// To put a blob again is to put it, so whatever happened to the first try is of no interest.
-fn fault(error: object_store::Error) -> StoreError {
+fn unavailable(error: impl std::fmt::Display) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }
 

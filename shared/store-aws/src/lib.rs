@@ -50,10 +50,10 @@ use std::sync::{Arc, LazyLock};
 
 use aws_sdk_dynamodb::Client;
 use clock::SharedClock;
-use store::Blobs;
+use store::BlobReader;
 
 pub use archive::Archived;
-pub use blobs::{S3Access, S3Blobs};
+pub use blobs::{S3Access, S3Blobs, S3Reader};
 pub use table::{INDICES, TIME_TO_LIVE, create_table};
 
 /// The store.
@@ -62,7 +62,7 @@ pub struct DynamoStore {
     client: Arc<LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>>,
     table: String,
     clock: SharedClock,
-    archive: Option<Arc<dyn Blobs>>,
+    archive: Option<Arc<dyn BlobReader>>,
 }
 
 impl DynamoStore {
@@ -72,8 +72,8 @@ impl DynamoStore {
         Self { client: Arc::new(LazyLock::new(Box::new(client))), table: table.into(), clock, archive: None }
     }
 
-    /// The same store, which reads and writes in this archive what is too old for the table.
-    pub fn with_archive(self, archive: Arc<dyn Blobs>) -> Self {
+    /// The same store, which looks in this archive for what is too old for the table.
+    pub fn with_archive(self, archive: Arc<dyn BlobReader>) -> Self {
         Self { archive: Some(archive), ..self }
     }
 

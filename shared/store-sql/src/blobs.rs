@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::BytesMut;
 use futures::{StreamExt as _, stream};
-use store::{BlobBody, BlobKey, Blobs, StoreError};
+use store::{BlobBody, BlobKey, BlobReader, Blobs, StoreError};
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -44,6 +44,23 @@ impl FileBlobs {
 }
 
 #[async_trait]
+impl BlobReader for FileBlobs {
+    async fn get(&self, key: &BlobKey) -> Result<Option<BlobBody>, StoreError> {
+        let file = match File::open(self.path(key)).await {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unavailable(error)),
+        };
+        let parts = stream::try_unfold(file, async |mut file| {
+            let mut part = BytesMut::with_capacity(PART_BYTES);
+            let read = file.read_buf(&mut part).await.map_err(unavailable)?;
+            Ok((read > 0).then(|| (part.freeze(), file)))
+        });
+        Ok(Some(parts.boxed()))
+    }
+}
+
+#[async_trait]
 impl Blobs for FileBlobs {
     async fn put(&self, key: &BlobKey, body: BlobBody) -> Result<(), StoreError> {
         let number = self.written.fetch_add(1, Ordering::Relaxed);
@@ -61,20 +78,6 @@ impl Blobs for FileBlobs {
             File::open(folder).await.map_err(unavailable)?.sync_all().await.map_err(unavailable)?;
         }
         Ok(())
-    }
-
-    async fn get(&self, key: &BlobKey) -> Result<Option<BlobBody>, StoreError> {
-        let file = match File::open(self.path(key)).await {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unavailable(error)),
-        };
-        let parts = stream::try_unfold(file, async |mut file| {
-            let mut part = BytesMut::with_capacity(PART_BYTES);
-            let read = file.read_buf(&mut part).await.map_err(unavailable)?;
-            Ok((read > 0).then(|| (part.freeze(), file)))
-        });
-        Ok(Some(parts.boxed()))
     }
 }
 

@@ -32,13 +32,17 @@ impl fmt::Display for BlobKey {
     }
 }
 
-/// Blobs.
+/// Blobs to read.
 #[async_trait]
-pub trait Blobs: Send + Sync {
+pub trait BlobReader: Send + Sync {
+    /// The blob, if there is one.
+    async fn get(&self, key: &BlobKey) -> Result<Option<BlobBody>, StoreError>;
+}
+
+/// Blobs to read and write.
+#[async_trait]
+pub trait Blobs: BlobReader {
     /// Stores a blob, whole or not at all, in place of the one that may be there. No more than a few MiB of it are in
     /// memory at a time. An error in the body is handed on.
     async fn put(&self, key: &BlobKey, body: BlobBody) -> Result<(), StoreError>;
-
-    /// The blob, if there is one.
-    async fn get(&self, key: &BlobKey) -> Result<Option<BlobBody>, StoreError>;
 }

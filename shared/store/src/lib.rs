@@ -13,7 +13,7 @@ mod history;
 mod journal;
 mod recorder;
 
-pub use blobs::{BlobBody, BlobKey, Blobs};
+pub use blobs::{BlobBody, BlobKey, BlobReader, Blobs};
 pub use executions::{
     CancelOutcome, ControlFlag, Created, Estimated, ExecutionRecord, Executions, IdempotencyKey, ListFilter, ListPage,
     NewExecution, OpenExecution, Progress,
