@@ -34,6 +34,11 @@ impl StateError {
         Self { evaluation: Some(Evaluation { location }), ..Self::new("States.QueryEvaluationError", cause) }
     }
 
+    /// An evaluation error of no field.
+    pub(crate) fn evaluation_anywhere(cause: impl Into<String>) -> Self {
+        Self { evaluation: Some(Evaluation { location: None }), ..Self::new("States.QueryEvaluationError", cause) }
+    }
+
     /// What nothing can be done about.
     pub(crate) fn runtime(cause: impl Into<String>) -> Self {
         Self::new("States.Runtime", cause)

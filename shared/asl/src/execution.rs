@@ -1,6 +1,7 @@
 //! One run of a state machine.
 
 mod messages;
+mod nested;
 mod steps;
 mod thread;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::definition::{Definition, Kind, State};
 use crate::error::StateError;
@@ -26,10 +28,16 @@ pub struct Snapshot {
     started_at: Timestamp,
     random: Random,
     threads: BTreeMap<ThreadId, Thread>,
+    /// How many branches and iterations have begun.
+    spawned: u64,
     tasks: u64,
     /// How many states were entered or left; AWS counts events in some causes.
     events: u64,
     commands: VecDeque<Command>,
+    /// Attempts that were asked for and have not ended, with the bytes of their payloads.
+    in_flight: BTreeMap<TaskId, usize>,
+    /// Attempts that have to wait for others to end.
+    held: VecDeque<Command>,
     outcome: Option<Outcome>,
 }
 
@@ -38,6 +46,8 @@ pub struct Snapshot {
 pub struct Execution {
     definition: Arc<Definition>,
     at_rest: Snapshot,
+    /// Threads on their way to a state, with their input; none when the execution is at rest.
+    ready: VecDeque<(ThreadId, String, Arc<Value>)>,
     traces: VecDeque<Trace>,
 }
 
@@ -50,10 +60,13 @@ impl Execution {
             start,
             started_at: now,
             threads: BTreeMap::new(),
+            spawned: 0,
             tasks: 0,
             // ExecutionStarted.
             events: 1,
             commands: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            held: VecDeque::new(),
             outcome: None,
         };
         let mut execution = Self::restore(definition, at_rest);
@@ -64,6 +77,9 @@ impl Execution {
     /// Tells what happened outside. Events of attempts that are over are ignored.
     pub fn handle_event(&mut self, event: Event, now: Timestamp) {
         let id = event.id();
+        if self.at_rest.in_flight.remove(&id).is_none() {
+            return;
+        }
         let mut threads = self.at_rest.threads.iter();
         let Some(key) = threads.find(|(_, thread)| thread.attempt() == Some(id)).map(|(key, _)| *key) else {
             return;
@@ -80,6 +96,7 @@ impl Execution {
                 _ => Step::Failed(StateError::no_such_state(&thread.state)),
             }
         });
+        self.release();
     }
 
     /// Tells that time has passed: every Wait and every delay of a retry that is due ends, the earliest first.
@@ -89,13 +106,15 @@ impl Execution {
         due.retain(|(at, _)| *at <= now);
         due.sort_unstable();
         for (_, key) in due {
-            self.wake(key, now, |execution, state, thread| {
-                let mut visit = execution.visit(state, thread, now);
-                match (&state.kind, &thread.waits_for) {
-                    (Kind::Task(task), _) => Step::of_attempt(task.attempt(&mut visit)),
-                    (_, WaitsFor::Time(_)) => Step::of_leave(states::wait_is_over(state, &mut visit)),
-                    _ => Step::Failed(StateError::no_such_state(&thread.state)),
+            // What woke before may have given it up.
+            if self.at_rest.threads.get(&key).and_then(Thread::due).is_none_or(|at| at > now) {
+                continue;
+            }
+            self.wake(key, now, |execution, state, thread| match thread.waits_for {
+                WaitsFor::Time(_) => {
+                    Step::of_leave(states::wait_is_over(state, &mut execution.visit(state, thread, now)))
                 }
+                _ => execution.enter(state, thread, now),
             });
         }
     }
@@ -127,7 +146,7 @@ impl Execution {
 
     /// Goes on where the snapshot was taken.
     pub fn restore(definition: Arc<Definition>, snapshot: Snapshot) -> Self {
-        Self { definition, at_rest: snapshot, traces: VecDeque::new() }
+        Self { definition, at_rest: snapshot, ready: VecDeque::new(), traces: VecDeque::new() }
     }
 
     /// Takes a thread out of its rest and lets it go on. A snapshot of another definition may name a state that this

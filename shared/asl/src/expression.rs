@@ -92,15 +92,13 @@ impl Expression {
         convert: impl Fn(&Value) -> Option<T>,
     ) -> Result<T, StateError> {
         let value = self.evaluate(scope, field)?;
-        convert(&value).ok_or_else(|| {
-            let kind = kind(&value);
-            self.fail(
-                field,
-                &format!(
-                    "returned an unexpected result type. Expected '{expected}', but was '{kind}' for value: {value}"
-                ),
-            )
-        })
+        convert(&value).ok_or_else(|| self.wrong_type(field, expected, &value))
+    }
+
+    pub(crate) fn wrong_type(&self, field: &str, expected: &str, value: &Value) -> StateError {
+        let kind = kind(value);
+        let what = "returned an unexpected result type.";
+        self.fail(field, &format!("{what} Expected '{expected}', but was '{kind}' for value: {value}"))
     }
 
     fn calculate(&self, scope: &mut Scope, field: &str) -> Result<Value, StateError> {
@@ -229,6 +227,7 @@ mod tests {
             state: "S",
             entered_at: Timestamp::UNIX_EPOCH,
             retry_count: Some(2),
+            item: None,
         };
         let input = Arc::new(json!({
             "one": [7], "none": [], "many": [{"a": 1, "b": [1]}, {"a": 2, "b": 3}], "deep": {"a": {"b": {"c": null}}},

@@ -40,13 +40,14 @@
 //! # Ok::<(), asl::Diagnostics>(())
 //! ```
 //!
-//! Task, Choice, Pass, Wait, Succeed and Fail are interpreted, with Retry, Catch, Assign, Output, Arguments, time
-//! limits and the context object, and of Step Functions' quotas the 256 KiB of a payload. An expression ends as
+//! Task, Choice, Pass, Wait, Succeed, Fail, Parallel and Map are interpreted, with Retry, Catch, Assign, Output,
+//! Arguments, Items, ItemSelector, MaxConcurrency, time limits and the context object, and of Step Functions' quotas the 256 KiB of a payload. An expression ends as
 //! `States.QueryEvaluationError` when it takes too many steps, nests too deeply or builds too much; these limits are
 //! counted, not timed, so they do not depend on the machine. A Task calls a function, by
 //! `arn:aws:states:::lambda:invoke` or by its ARN; *time limits are the caller's to enforce*, from the moment the attempt
-//! really begins. Parallel and Map are not available yet; JSONPath definitions, other integrations, task tokens,
-//! `Credentials` and a time limit on the whole machine are refused.
+//! really begins. Branches and iterations go on at the same time; of one execution 500 attempts are under way at most, the
+//! others wait for them. Maps whose iterations are executions of their own (`DISTRIBUTED`) are not available yet; JSONPath
+//! definitions, other integrations, task tokens, `Credentials` and a time limit on the whole machine are refused.
 
 mod definition;
 mod error;

@@ -49,6 +49,8 @@ pub(crate) struct Context<'a> {
     pub(crate) entered_at: Timestamp,
     /// None in states that cannot retry.
     pub(crate) retry_count: Option<u32>,
+    /// The item of a Map that an iteration is about to begin with, and its index.
+    pub(crate) item: Option<(u64, &'a Value)>,
 }
 
 /// One of the further fields of `$states`: `result`, `errorOutput`.
@@ -78,11 +80,16 @@ impl<'a> Context<'a> {
             vec![("Id", View::Text(&start.state_machine_id)), ("Name", View::Text(&start.state_machine_name))];
         let mut state = vec![("Name", View::Text(self.state)), ("EnteredTime", View::Time(self.entered_at))];
         state.extend(self.retry_count.map(|count| ("RetryCount", View::Number(count))));
-        View::Object(vec![
+        let mut context = vec![
             ("Execution", View::Object(execution)),
             ("StateMachine", View::Object(machine)),
             ("State", View::Object(state)),
-        ])
+        ];
+        context.extend(self.item.map(|(index, value)| {
+            let item = vec![("Index", View::Index(index)), ("Value", View::Json(value))];
+            ("Map", View::Object(vec![("Item", View::Object(item))]))
+        }));
+        View::Object(context)
     }
 }
 
@@ -108,6 +115,7 @@ pub(crate) enum View<'a> {
     Json(&'a Value),
     Text(&'a str),
     Number(u32),
+    Index(u64),
     Time(Timestamp),
     Object(Vec<(&'static str, View<'a>)>),
 }
@@ -119,6 +127,7 @@ impl View<'_> {
             Self::Json(value) => read.cut(value),
             Self::Text(text) => json!(text),
             Self::Number(number) => json!(number),
+            Self::Index(index) => json!(index),
             Self::Time(at) => json!(iso(*at)),
             Self::Object(fields) => {
                 let read_of = |name: &str| match read {

@@ -13,6 +13,13 @@ pub(crate) fn is_too_large(value: &Value) -> bool {
     spend(value, MAX_NESTING, &mut budget).is_none()
 }
 
+/// Bytes of the compact JSON text, up to a little more than a state may take.
+pub(crate) fn bytes(value: &Value) -> usize {
+    let mut budget = 2 * MAX_PAYLOAD_BYTES;
+    spend(value, MAX_NESTING, &mut budget);
+    2 * MAX_PAYLOAD_BYTES - budget
+}
+
 /// Takes the length of the compact JSON text from the budget; none if it is used up.
 fn spend(value: &Value, nesting: usize, budget: &mut usize) -> Option<()> {
     let nesting = nesting.checked_sub(1)?;

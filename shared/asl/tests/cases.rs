@@ -186,3 +186,38 @@ fn what_engines_rely_on_of_the_types() {
     is_sent::<Command>();
     is_sent::<Event>();
 }
+
+/// 40 iterations of 40: all of them want to call at once.
+#[test]
+fn attempts_under_way_have_a_limit() {
+    let task = json!({
+        "Type": "Task", "Resource": "arn:aws:lambda:us-east-1:111111111111:function:f", "Arguments": 1, "End": true
+    });
+    let inner = json!({
+        "Type": "Map", "Items": "{% [1..40] %}", "End": true,
+        "ItemProcessor": { "StartAt": "Call", "States": { "Call": task } }
+    });
+    let outer = json!({
+        "Type": "Map", "Items": "{% [1..40] %}", "Output": "{% $count($states.result) %}", "End": true,
+        "ItemProcessor": { "StartAt": "Inner", "States": { "Inner": inner } }
+    });
+    let machine = json!({ "QueryLanguage": "JSONata", "StartAt": "Outer", "States": { "Outer": outer } });
+    let definition = Arc::new(Definition::load(&machine.to_string()).unwrap());
+    let now = Timestamp::UNIX_EPOCH;
+    let mut execution = Execution::start(definition, Start::default(), now);
+    let (mut under_way, mut most, mut all) = (std::collections::VecDeque::new(), 0, 0);
+    while execution.outcome().is_none() {
+        while let Some(command) = execution.poll_command() {
+            if let Command::ScheduleTask { id, .. } = command {
+                under_way.push_back(id);
+                all += 1;
+            }
+        }
+        most = most.max(under_way.len());
+        if let Some(id) = under_way.pop_front() {
+            execution.handle_event(Event::TaskSucceeded { id, result: json!(1) }, now);
+        }
+    }
+    assert_eq!((most, all), (500, 1_600));
+    assert_eq!(execution.outcome(), Some(&Outcome::Succeeded { output: json!(40) }));
+}

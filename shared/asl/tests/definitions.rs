@@ -98,8 +98,40 @@ fn everything_wrong_is_found_in_its_place() {
             REFUSED,
             "/States/Plain/Resource",
         ),
-        ("/States/Plain", json!({"Type": "Map", "Next": "Which"}), REFUSED, "/States/Plain"),
-        ("/States/Plain", json!({"Type": "Parallel", "Next": "Which"}), REFUSED, "/States/Plain"),
+        ("/States/Plain", json!({"Type": "Map", "Next": "Which"}), SCHEMA, "/States/Plain"),
+        ("/States/Plain", json!({"Type": "Parallel", "Next": "Which"}), SCHEMA, "/States/Plain/Branches"),
+        ("/States/Both/Branches", json!([]), SCHEMA, "/States/Both/Branches"),
+        ("/States/Both/Branches", json!([1, {}]), SCHEMA, "/States/Both/Branches/1"),
+        ("/States/Both/Branches/0/Color", json!(1), SCHEMA, "/States/Both/Branches/0/Color"),
+        ("/States/Both/Branches/0/StartAt", json!("Right"), TARGET, "/States/Both/Branches/0/StartAt"),
+        (
+            "/States/Both/Branches/1/States/Right/Next",
+            json!("Each"),
+            TARGET,
+            "/States/Both/Branches/1/States/Right/Next",
+        ),
+        (
+            "/States/Both/Branches/0/States/Later",
+            json!({"Type": "Succeed"}),
+            "DUPLICATE_STATE_NAME",
+            "/States/Both/Branches/0/States/Later",
+        ),
+        ("/States/Each/Items", json!("[1]"), SCHEMA, "/States/Each/Items"),
+        ("/States/Each/MaxConcurrency", json!(-1), SCHEMA, "/States/Each/MaxConcurrency"),
+        ("/States/Each/ToleratedFailurePercentage", json!(101), SCHEMA, "/States/Each/ToleratedFailurePercentage"),
+        ("/States/Each/ItemReader", json!({}), REFUSED, "/States/Each/ItemReader"),
+        (
+            "/States/Each/ItemProcessor/ProcessorConfig/Mode",
+            json!("DISTRIBUTED"),
+            REFUSED,
+            "/States/Each/ItemProcessor/ProcessorConfig/Mode",
+        ),
+        (
+            "/States/Each/ItemProcessor/States/Inner/ItemProcessor/States/Innermost/Next",
+            json!("Inner"),
+            SCHEMA,
+            "/States/Each/ItemProcessor/States/Inner/ItemProcessor/States/Innermost/Next",
+        ),
         ("/States/Plain/Type", json!("Job"), SCHEMA, "/States/Plain/Type"),
         ("/States/Plain", json!(1), SCHEMA, "/States/Plain"),
         ("/States/Plain/Arguments", json!("{% $states.result %}"), NOT_HERE, "/States/Plain/Arguments"),
@@ -190,7 +222,17 @@ fn edges_are_all_there_is_to_take() {
             "Later",
             "Until",
             "Broken",
-            "end"
+            "Both",
+            "Both/Retry/0",
+            "Both/Catch/0",
+            "Each",
+            "Each/Retry/0",
+            "end",
+            "Left",
+            "Right",
+            "Right again",
+            "Inner",
+            "Innermost"
         ]
     );
 }
@@ -201,6 +243,26 @@ fn the_picture_shows_what_leads_where_and_why() {
     let wanted = r#"stateDiagram-v2
     state "Call it" as Call_it
     state "Call-it" as Call_it_
+    state Both {
+        [*] --> Left
+        Left --> [*]
+        --
+        state "Right (waits 1 s)" as Right
+        state "Right again" as Right_again
+        [*] --> Right
+        Right --> Right_again
+        Right_again --> [*]
+    }
+    state "Each (for each item)" as Each
+    state Each {
+        state "Inner (for each item)" as Inner
+        state Inner {
+            [*] --> Innermost
+            Innermost --> [*]
+        }
+        [*] --> Inner
+        Inner --> [*]
+    }
     state "end" as end_
     [*] --> Call_it
     Call_it --> Call_it : retries A and 4 more (at most 2), any error (at most 1)
@@ -212,8 +274,13 @@ fn the_picture_shows_what_leads_where_and_why() {
     Which --> Broken : false
     Which --> Later : otherwise
     Later --> Until
-    Until --> end_
+    Until --> Both
     Broken --> [*] : fails
+    Both --> Both : retries A (at most 3)
+    Both --> Each
+    Both --> Each : on any error
+    Each --> Each : retries any error (at most 1)
+    Each --> end_
     end_ --> [*]
 "#;
     assert_eq!(picture, wanted);

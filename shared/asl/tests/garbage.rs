@@ -109,7 +109,7 @@ fn garbage_is_refused_or_runs_but_never_panics() {
     println!("seed {SEED}");
     let mut dice = Dice(SEED);
     let mut ran = 0;
-    for _ in 0..2_000 {
+    for _ in 0..4_000 {
         let mut definition = everything();
         if dice.below(2) == 0 {
             spoil_expressions(&mut definition, &mut dice);

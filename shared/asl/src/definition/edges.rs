@@ -53,7 +53,7 @@ impl fmt::Display for Edge {
 impl Definition {
     /// Every edge, in the order of the text.
     pub fn edges(&self) -> Vec<Edge> {
-        self.in_order().flat_map(|(name, state)| edges_of(name, state)).collect()
+        self.in_order().into_iter().flat_map(|(name, state)| edges_of(name, state)).collect()
     }
 }
 

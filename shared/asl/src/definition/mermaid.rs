@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::{Definition, Kind, State};
+use super::{Definition, Kind, Machine, State};
 use crate::retry::Retrier;
 use crate::states::{Condition, Wait};
 use crate::template::Field;
@@ -16,24 +16,39 @@ const MAX_CONDITION_CHARS: usize = 60;
 impl Definition {
     /// A Mermaid `stateDiagram-v2`.
     pub fn to_mermaid(&self) -> String {
-        let ids = ids(self);
-        let id = |name: &str| ids.get(name).map_or_else(|| sanitised(name), Clone::clone);
         let mut picture = "stateDiagram-v2\n".to_owned();
-        for (name, state) in self.in_order() {
+        self.draw(&self.machine, &ids(self), 1, &mut picture);
+        picture
+    }
+
+    fn draw(&self, machine: &Machine, ids: &BTreeMap<&str, String>, depth: usize, picture: &mut String) {
+        let indent = "    ".repeat(depth);
+        let id = |name: &str| ids.get(name).map_or_else(|| sanitised(name), Clone::clone);
+        for (name, state) in self.states_of(machine) {
             let label = label(name, state);
             if id(name) != label {
-                let _ = writeln!(picture, "    state \"{label}\" as {}", id(name));
+                let _ = writeln!(picture, "{indent}state \"{label}\" as {}", id(name));
+            }
+            for (index, inner) in state.kind.machines().iter().enumerate() {
+                // Branches go on at the same time, beside each other.
+                let _ = match index {
+                    0 => writeln!(picture, "{indent}state {} {{", id(name)),
+                    _ => writeln!(picture, "{indent}    --"),
+                };
+                self.draw(inner, ids, depth + 1, picture);
+            }
+            if !state.kind.machines().is_empty() {
+                let _ = writeln!(picture, "{indent}}}");
             }
         }
-        let _ = writeln!(picture, "    [*] --> {}", id(&self.start_at));
-        for (name, state) in self.in_order() {
+        let _ = writeln!(picture, "{indent}[*] --> {}", id(&machine.start_at));
+        for (name, state) in self.states_of(machine) {
             for (target, label) in arrows(name, state) {
                 let label = if label.is_empty() { label } else { format!(" : {}", text(&label)) };
                 let target = target.map_or_else(|| "[*]".to_owned(), id);
-                let _ = writeln!(picture, "    {} --> {target}{label}", id(name));
+                let _ = writeln!(picture, "{indent}{} --> {target}{label}", id(name));
             }
         }
-        picture
     }
 }
 
@@ -41,6 +56,7 @@ fn label(name: &str, state: &State) -> String {
     let name = text(name);
     match &state.kind {
         Kind::Wait(Wait::Seconds(Field::Literal(seconds))) => format!("{name} (waits {seconds} s)"),
+        Kind::Map(_) => format!("{name} (for each item)"),
         _ => name,
     }
 }
@@ -59,7 +75,7 @@ fn arrows<'a>(name: &'a str, state: &'a State) -> Vec<(Option<&'a str>, String)>
             arrows.extend(default.map(|default| (Some(default), "otherwise".to_owned())));
         }
         Kind::Fail(_) => arrows.push((None, "fails".to_owned())),
-        Kind::Task(_) | Kind::Pass | Kind::Wait(_) | Kind::Succeed => {
+        Kind::Task(_) | Kind::Pass | Kind::Wait(_) | Kind::Succeed | Kind::Parallel(_) | Kind::Map(_) => {
             arrows.push((state.next.as_deref(), String::new()));
         }
     }
@@ -103,7 +119,7 @@ fn condition_label(condition: &Condition) -> String {
 /// An identifier for each state that Mermaid takes, and no two alike.
 fn ids(definition: &Definition) -> BTreeMap<&str, String> {
     let mut taken = BTreeSet::new();
-    let names = definition.in_order().map(|(name, _)| name);
+    let names = definition.in_order().into_iter().map(|(name, _)| name);
     let unused = |name| {
         let mut id: String = sanitised(name);
         while !taken.insert(id.clone()) {

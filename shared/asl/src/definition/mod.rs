@@ -3,15 +3,16 @@
 mod diagnostics;
 mod edges;
 mod mermaid;
+mod nested;
 mod parse;
 mod reader;
 mod retries;
 mod tasks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::retry::{Catcher, Retrier};
-use crate::states::{Choice, Fail, Task, Wait};
+use crate::states::{Choice, Fail, Map, Parallel, Task, Wait};
 use crate::template::Template;
 
 pub use diagnostics::{Diagnostic, Diagnostics, Severity, validate};
@@ -24,9 +25,16 @@ const MAX_DEFINITION_BYTES: usize = 1024 * 1024;
 /// A state machine that can be run.
 #[derive(Debug)]
 pub struct Definition {
-    start_at: String,
+    machine: Machine,
+    /// Those of branches and iterations too: a name is one state's in the whole definition.
     states: BTreeMap<String, State>,
-    /// The states' names in the order of the text.
+}
+
+/// States that lead to each other: the machine itself, a branch of Parallel, the iterations of a Map.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) start_at: String,
+    /// Its own states' names in the order of the text.
     order: Vec<String>,
 }
 
@@ -52,6 +60,8 @@ pub(crate) enum Kind {
     Wait(Wait),
     Succeed,
     Fail(Fail),
+    Parallel(Parallel),
+    Map(Box<Map>),
 }
 
 impl Kind {
@@ -64,6 +74,22 @@ impl Kind {
             Self::Wait(_) => "Wait",
             Self::Succeed => "Succeed",
             Self::Fail(_) => "Fail",
+            Self::Parallel(_) => "Parallel",
+            Self::Map(_) => "Map",
+        }
+    }
+
+    /// Whether it does what may fail for a while, so that it can be retried and its failure caught.
+    pub(crate) fn can_retry(&self) -> bool {
+        matches!(self, Self::Task(_) | Self::Parallel(_) | Self::Map(_))
+    }
+
+    /// What is inside.
+    pub(crate) fn machines(&self) -> &[Machine] {
+        match self {
+            Self::Parallel(parallel) => &parallel.branches,
+            Self::Map(map) => std::slice::from_ref(&map.processor),
+            _ => &[],
         }
     }
 }
@@ -83,15 +109,28 @@ impl Definition {
 
     /// The first state's name.
     pub fn start_at(&self) -> &str {
-        &self.start_at
+        &self.machine.start_at
     }
 
     pub(crate) fn state(&self, name: &str) -> Option<&State> {
         self.states.get(name)
     }
 
-    /// The states in the order of the text.
-    fn in_order(&self) -> impl Iterator<Item = (&str, &State)> {
-        self.order.iter().filter_map(|name| Some((name.as_str(), self.states.get(name)?)))
+    /// A machine's own states in the order of the text.
+    fn states_of<'a>(&'a self, machine: &'a Machine) -> impl Iterator<Item = (&'a str, &'a State)> {
+        machine.order.iter().filter_map(|name| Some((name.as_str(), self.states.get(name)?)))
+    }
+
+    /// All states: the machine's own in the order of the text, then those inside of them.
+    fn in_order(&self) -> Vec<(&str, &State)> {
+        let mut all = Vec::new();
+        let mut machines = VecDeque::from([&self.machine]);
+        while let Some(machine) = machines.pop_front() {
+            for (name, state) in self.states_of(machine) {
+                all.push((name, state));
+                machines.extend(state.kind.machines());
+            }
+        }
+        all
     }
 }

@@ -8,7 +8,7 @@ use super::diagnostics::Diagnostics;
 use super::reader::{Reader, escaped};
 use super::retries::{catchers, retriers};
 use super::tasks::task;
-use super::{Definition, Kind, MAX_DEFINITION_BYTES, State};
+use super::{Definition, Kind, MAX_DEFINITION_BYTES, Machine, State, nested};
 use crate::expression::expression_text;
 use crate::states::{Choice, Condition, Fail, MAX_WAIT_SECONDS, Rule, Wait};
 use crate::template::Field;
@@ -32,7 +32,7 @@ pub(super) fn parse(text: &str) -> (Option<Definition>, Diagnostics) {
     };
     let definition = read_machine(&machine, &mut diagnostics);
     if let Some(definition) = &definition {
-        check_transitions(definition, &machine, &mut diagnostics);
+        check_transitions(definition, &mut diagnostics);
     }
     (definition, diagnostics)
 }
@@ -42,15 +42,11 @@ fn read_machine(machine: &Value, diagnostics: &mut Diagnostics) -> Option<Defini
         diagnostics.schema("", "Expected an object");
         return None;
     };
-    let missing: Vec<&str> = ["States", "StartAt"].into_iter().filter(|name| !object.contains_key(*name)).collect();
-    if !missing.is_empty() {
-        diagnostics.schema("", format!("These fields are required: [{}]", missing.join(", ")));
+    if !has_states(object, "", diagnostics) {
         return None;
     }
     let mut reader = Reader::new(object, String::new(), diagnostics);
-    for name in ["Comment", "Version"] {
-        reader.text(name);
-    }
+    reader.text("Version");
     let language = reader.text("QueryLanguage").unwrap_or("JSONPath");
     if !["JSONata", "JSONPath"].contains(&language) {
         reader.bad("QueryLanguage", "Expected 'JSONata' or 'JSONPath'");
@@ -60,33 +56,60 @@ fn read_machine(machine: &Value, diagnostics: &mut Diagnostics) -> Option<Defini
         let message = "A time limit on the whole machine cannot be caught and so undoes nothing; it is not supported";
         reader.diagnostics.not_supported(&at, message);
     }
+    let mut states = States { language, parsed: BTreeMap::new(), named: BTreeSet::new() };
+    let machine = read_states(&mut reader, &mut states)?;
+    reader.finish();
+    Some(Definition { machine, states: states.parsed })
+}
+
+/// What is known of a definition's states so far, wherever in it they are.
+pub(super) struct States<'a> {
+    language: &'a str,
+    parsed: BTreeMap<String, State>,
+    /// Also of those that could not be read.
+    named: BTreeSet<String>,
+}
+
+/// Whether an object has what makes it a machine.
+pub(super) fn has_states(object: &serde_json::Map<String, Value>, at: &str, diagnostics: &mut Diagnostics) -> bool {
+    let missing: Vec<&str> = ["States", "StartAt"].into_iter().filter(|name| !object.contains_key(*name)).collect();
+    if !missing.is_empty() {
+        diagnostics.schema(at, format!("These fields are required: [{}]", missing.join(", ")));
+    }
+    missing.is_empty()
+}
+
+/// The states of a machine, a branch or a Map's iterations.
+pub(super) fn read_states(reader: &mut Reader<'_, '_>, states: &mut States<'_>) -> Option<Machine> {
+    reader.text("Comment");
     let start_at = reader.text("StartAt").unwrap_or_default().to_owned();
-    let Some(states) = reader.get("States").and_then(Value::as_object).filter(|states| !states.is_empty()) else {
+    let Some(named) = reader.get("States").and_then(Value::as_object).filter(|states| !states.is_empty()) else {
         reader.bad("States", "Expected an object with at least one state");
         return None;
     };
-    reader.finish();
-    let mut parsed = BTreeMap::new();
-    for (name, state) in states {
-        let at = format!("/States/{}", escaped(name));
+    for (name, state) in named {
+        let at = format!("{}/{}", reader.pointer("States"), escaped(name));
         if name.is_empty() || name.chars().count() > MAX_STATE_NAME_CHARS {
-            diagnostics.schema(&at, format!("A state's name has 1 to {MAX_STATE_NAME_CHARS} characters"));
+            reader.diagnostics.schema(&at, format!("A state's name has 1 to {MAX_STATE_NAME_CHARS} characters"));
         }
-        if let Some(state) = read_state(state, at, language, diagnostics) {
-            parsed.insert(name.clone(), state);
+        if !states.named.insert(name.clone()) {
+            reader.diagnostics.error("DUPLICATE_STATE_NAME", &at, format!("Duplicate state name: {name}"));
+        }
+        if let Some(state) = read_state(state, at, states, reader.diagnostics) {
+            states.parsed.entry(name.clone()).or_insert(state);
         }
     }
-    Some(Definition { start_at, states: parsed, order: states.keys().cloned().collect() })
+    Some(Machine { start_at, order: named.keys().cloned().collect() })
 }
 
-fn read_state(state: &Value, at: String, language: &str, diagnostics: &mut Diagnostics) -> Option<State> {
+fn read_state(state: &Value, at: String, states: &mut States<'_>, diagnostics: &mut Diagnostics) -> Option<State> {
     let Some(object) = state.as_object() else {
         diagnostics.schema(&at, "Expected an object");
         return None;
     };
     let mut reader = Reader::new(object, at.clone(), diagnostics);
     reader.text("Comment");
-    match (language, reader.text("QueryLanguage")) {
+    match (states.language, reader.text("QueryLanguage")) {
         ("JSONata", Some("JSONPath")) => {
             let message = "'QueryLanguage' can not be 'JSONPath' if set to 'JSONata' for whole state machine";
             reader.diagnostics.schema(&at, message);
@@ -107,10 +130,8 @@ fn read_state(state: &Value, at: String, language: &str, diagnostics: &mut Diagn
         "Wait" => Kind::Wait(wait(&mut reader)?),
         "Succeed" => Kind::Succeed,
         "Fail" => Kind::Fail(Fail { error: reader.text_field("Error"), cause: reader.text_field("Cause") }),
-        "Parallel" | "Map" => {
-            reader.diagnostics.not_supported(&at, format!("{kind} states are not available yet"));
-            return None;
-        }
+        "Parallel" => Kind::Parallel(nested::parallel(&mut reader, states)?),
+        "Map" => Kind::Map(Box::new(nested::map(&mut reader, states)?)),
         other => {
             reader.bad("Type", format!("'{other}' is no type of state"));
             return None;
@@ -120,7 +141,7 @@ fn read_state(state: &Value, at: String, language: &str, diagnostics: &mut Diagn
         Kind::Choice(_) | Kind::Succeed | Kind::Fail(_) => None,
         _ => next_or_end(&mut reader),
     };
-    if let Kind::Task(_) = kind {
+    if kind.can_retry() {
         reader.offered = Some("result");
     }
     let (assign, output) = match kind {
@@ -130,7 +151,7 @@ fn read_state(state: &Value, at: String, language: &str, diagnostics: &mut Diagn
         _ => (reader.assign(), reader.template("Output")),
     };
     let (retriers, catchers) = match kind {
-        Kind::Task(_) => (retriers(&mut reader), catchers(&mut reader)),
+        _ if kind.can_retry() => (retriers(&mut reader), catchers(&mut reader)),
         _ => (Vec::new(), Vec::new()),
     };
     reader.finish();
@@ -210,29 +231,46 @@ fn wait(reader: &mut Reader<'_, '_>) -> Option<Wait> {
     seconds.or(timestamp)
 }
 
-/// Every target exists, and every state can be reached.
-fn check_transitions(definition: &Definition, machine: &Value, diagnostics: &mut Diagnostics) {
-    let exists = |name: &str| machine["States"].get(name).is_some();
+/// Every target exists, and every state can be reached, in the machine and in those inside of its states.
+fn check_transitions(definition: &Definition, diagnostics: &mut Diagnostics) {
+    let mut machines = vec![(&definition.machine, String::new())];
+    while let Some((machine, at)) = machines.pop() {
+        check_machine(definition, machine, &at, diagnostics);
+        for (name, state) in definition.states_of(machine) {
+            let state_at = format!("{at}/States/{}", escaped(name));
+            let place = |index| match state.kind {
+                Kind::Parallel(_) => format!("{state_at}/Branches/{index}"),
+                _ => format!("{state_at}/ItemProcessor"),
+            };
+            let inner = state.kind.machines().iter().enumerate();
+            machines.extend(inner.map(|(index, machine)| (machine, place(index))));
+        }
+    }
+}
+
+fn check_machine(definition: &Definition, machine: &Machine, at: &str, diagnostics: &mut Diagnostics) {
+    let exists = |name: &str| machine.order.iter().any(|own| own == name);
     let missing = |diagnostics: &mut Diagnostics, at: &str, name: &str| {
         diagnostics.error("MISSING_TRANSITION_TARGET", at, format!("Missing 'Next' target: {name}"));
     };
-    if !exists(&definition.start_at) {
-        missing(diagnostics, "/StartAt", &definition.start_at);
+    if !exists(&machine.start_at) {
+        missing(diagnostics, &format!("{at}/StartAt"), &machine.start_at);
     }
     let mut reached = BTreeSet::new();
-    let mut queue = vec![definition.start_at.as_str()];
+    let mut queue = vec![machine.start_at.as_str()];
     while let Some(name) = queue.pop() {
-        if let (true, Some(state)) = (reached.insert(name), definition.states.get(name)) {
+        if let (true, true, Some(state)) = (exists(name), reached.insert(name), definition.states.get(name)) {
             queue.extend(targets(state).map(|(_, target)| target));
         }
     }
-    for (name, state) in definition.in_order() {
-        let at = format!("/States/{}", escaped(name));
+    let is_whole = definition.states_of(machine).count() == machine.order.len();
+    for (name, state) in definition.states_of(machine) {
+        let at = format!("{at}/States/{}", escaped(name));
         for (field, target) in targets(state).filter(|(_, target)| !exists(target)) {
             missing(diagnostics, &format!("{at}/{field}"), target);
         }
         // With a state missing from the graph for reasons of its own, nothing can be said about its successors.
-        if definition.states.len() == definition.order.len() && !reached.contains(name) {
+        if is_whole && !reached.contains(name) {
             diagnostics.error("MISSING_TRANSITION_TARGET", &at, format!("State \"{name}\" is not reachable."));
         }
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Execution;
 use super::messages::{Command, Outcome, TaskId, Trace};
-use super::thread::{Thread, ThreadId, WaitsFor};
+use super::thread::{Thread, ThreadId, Variables, WaitsFor};
 use crate::definition::{Edge, Kind, State};
 use crate::error::StateError;
 use crate::retry::{catcher, next_retry};
@@ -19,24 +19,25 @@ use crate::states::{self, Attempt, Leave, Step};
 /// events would fill a Standard execution's history (25,000) all the same.
 const MAX_STATES_PER_EVENT: usize = 10_000;
 
-/// The state to enter next, and its input; none where the thread has to wait or is over.
-type Next = Option<(String, Arc<Value>)>;
+/// Attempts of one execution that are under way at the same time at most, and the bytes of their payloads: what runs an
+/// execution must be able to take note of them at once.
+const MAX_IN_FLIGHT: usize = 500;
+const MAX_BYTES_IN_FLIGHT: usize = 2 * 1024 * 1024;
 
 impl Execution {
-    /// Carries out a step, and all that follow from it at once.
-    pub(super) fn proceed(&mut self, key: ThreadId, mut thread: Thread, step: Step, now: Timestamp) {
-        match self.settle(&mut thread, step, now) {
-            Some(next) => self.run(key, thread, next, now),
-            None => self.rest(key, thread),
-        }
+    /// Carries out a step, and all that follows from it at once.
+    pub(super) fn proceed(&mut self, key: ThreadId, thread: Thread, step: Step, now: Timestamp) {
+        self.settle(key, thread, step, now);
+        self.run(now);
     }
 
-    /// Enters states until one has to wait.
-    pub(super) fn run(&mut self, key: ThreadId, mut thread: Thread, first: (String, Arc<Value>), now: Timestamp) {
+    /// Enters states until every thread has to wait.
+    fn run(&mut self, now: Timestamp) {
         let definition = Arc::clone(&self.definition);
-        let mut next = Some(first);
         let mut entered = 0;
-        while let Some((name, input)) = next.take() {
+        while let Some((key, name, input)) = self.ready.pop_front() {
+            // It may have been given up meanwhile.
+            let Some(mut thread) = self.at_rest.threads.remove(&key) else { continue };
             entered += 1;
             if entered > MAX_STATES_PER_EVENT {
                 let cause =
@@ -50,15 +51,17 @@ impl Execution {
             thread.move_to(&name, input, now, self.at_rest.events);
             self.trace_entry(state, &thread);
             let step = self.enter(state, &thread, now);
-            next = self.settle(&mut thread, step, now);
+            self.settle(key, thread, step, now);
         }
-        self.rest(key, thread);
     }
 
-    fn enter(&mut self, state: &State, thread: &Thread, now: Timestamp) -> Step {
+    /// What a state does first, also when it is tried again.
+    pub(super) fn enter(&mut self, state: &State, thread: &Thread, now: Timestamp) -> Step {
         let mut visit = self.visit(state, thread, now);
         let left = match &state.kind {
-            Kind::Task(task) => return Step::of_attempt(task.attempt(&mut visit)),
+            Kind::Task(task) => return task.attempt(&mut visit).map_or_else(Step::Failed, Step::Attempt),
+            Kind::Parallel(parallel) => return parallel.input(&mut visit).map_or_else(Step::Failed, Step::Branches),
+            Kind::Map(map) => return map.enter(&mut visit).map_or_else(Step::Failed, Step::Iterations),
             Kind::Wait(wait) => match wait.enter(&mut visit) {
                 Ok(at) if at > now => return Step::Wait(at),
                 Ok(_) => states::wait_is_over(state, &mut visit),
@@ -73,21 +76,23 @@ impl Execution {
     }
 
     /// What a step means for its thread.
-    fn settle(&mut self, thread: &mut Thread, step: Step, now: Timestamp) -> Next {
+    pub(super) fn settle(&mut self, key: ThreadId, mut thread: Thread, step: Step, now: Timestamp) {
         match step {
             Step::Wait(at) => {
                 thread.waits_for = WaitsFor::Time(at);
-                None
+                self.rest(key, thread);
             }
             Step::Attempt(attempt) => {
-                self.schedule(thread, attempt);
-                None
+                self.schedule(&mut thread, attempt);
+                self.rest(key, thread);
             }
+            Step::Branches(input) => self.begin_branches(key, thread, &input, now),
+            Step::Iterations(iterations) => self.begin_iterations(key, thread, iterations, now),
             Step::Leave(leave) => match leave.check() {
-                Ok(()) => self.leave(thread, leave),
-                Err(error) => self.fail(thread, error, now),
+                Ok(()) => self.leave(key, thread, leave, now),
+                Err(error) => self.fail(key, thread, error, now),
             },
-            Step::Failed(error) => self.fail(thread, error, now),
+            Step::Failed(error) => self.fail(key, thread, error, now),
         }
     }
 
@@ -95,7 +100,7 @@ impl Execution {
         self.at_rest.tasks += 1;
         let id = TaskId(self.at_rest.tasks);
         thread.waits_for = WaitsFor::Task(id);
-        self.at_rest.commands.push_back(Command::ScheduleTask {
+        self.at_rest.held.push_back(Command::ScheduleTask {
             id,
             state: thread.state.clone(),
             retry_count: thread.retry_count(),
@@ -105,9 +110,25 @@ impl Execution {
             timeout: attempt.timeout,
             heartbeat: attempt.heartbeat,
         });
+        self.release();
     }
 
-    fn leave(&mut self, thread: &mut Thread, leave: Leave) -> Next {
+    /// Asks for attempts that were held back, as far as there is room.
+    pub(super) fn release(&mut self) {
+        let at_rest = &mut self.at_rest;
+        let mut bytes: usize = at_rest.in_flight.values().sum();
+        while at_rest.in_flight.len() < MAX_IN_FLIGHT && bytes < MAX_BYTES_IN_FLIGHT {
+            let Some(command) = at_rest.held.pop_front() else { break };
+            if let Command::ScheduleTask { id, payload, .. } = &command {
+                let size = size::bytes(payload);
+                bytes += size;
+                at_rest.in_flight.insert(*id, size);
+            }
+            at_rest.commands.push_back(command);
+        }
+    }
+
+    fn leave(&mut self, key: ThreadId, mut thread: Thread, leave: Leave, now: Timestamp) {
         self.at_rest.events += 1;
         self.traces.extend(leave.edge.map(Trace::EdgeTaken));
         let state = self.definition.state(&thread.state);
@@ -118,20 +139,23 @@ impl Execution {
             assigned: leave.assigned.iter().cloned().collect(),
         });
         thread.variables.extend(leave.assigned);
-        let Some(next) = leave.next else {
-            self.finish(Ok(&leave.output));
-            return None;
-        };
-        Some((next, leave.output))
+        match (leave.next, thread.within) {
+            (Some(next), _) => {
+                thread.waits_for = WaitsFor::Nothing;
+                self.rest(key, thread);
+                self.ready.push_back((key, next, leave.output));
+            }
+            (None, Some(within)) => self.join(within, leave.output, now),
+            (None, None) => self.finish(Ok(&leave.output)),
+        }
     }
 
     /// Retries, catches, or fails for good.
-    fn fail(&mut self, thread: &mut Thread, error: StateError, now: Timestamp) -> Next {
-        let error = self.name_state(thread, error);
+    pub(super) fn fail(&mut self, key: ThreadId, mut thread: Thread, error: StateError, now: Timestamp) {
+        let error = self.name_state(&thread, error);
         let definition = Arc::clone(&self.definition);
         let Some(state) = definition.state(&thread.state) else {
-            self.fail_for_good(error);
-            return None;
+            return self.fail_for_good(error);
         };
         if let Some((retrier, delay)) =
             next_retry(&state.retriers, &mut thread.retries, &error, &mut self.at_rest.random)
@@ -139,20 +163,18 @@ impl Execution {
             let state = thread.state.clone();
             self.traces.push_back(Trace::EdgeTaken(Edge::Retry { state, retrier }));
             thread.waits_for = WaitsFor::Retry(now.checked_add(delay).unwrap_or(Timestamp::MAX));
-            return None;
+            return self.rest(key, thread);
         }
         let Some((index, catcher)) = catcher(&state.catchers, &error) else {
-            self.fail_for_good(error);
-            return None;
+            return self.give_up(&thread, error, now);
         };
         let edge = Edge::Catch { state: thread.state.clone(), catcher: index };
-        let caught = catcher.catch(&error, &mut self.visit(state, thread, now));
+        let caught = catcher.catch(&error, &mut self.visit(state, &thread, now));
         match caught.and_then(|leave| leave.check().map(|()| leave)) {
-            Ok(leave) => self.leave(thread, leave.by(edge)),
+            Ok(leave) => self.leave(key, thread, leave.by(edge), now),
             Err(error) => {
-                let error = self.name_state(thread, error);
-                self.fail_for_good(error);
-                None
+                let error = self.name_state(&thread, error);
+                self.give_up(&thread, error, now);
             }
         }
     }
@@ -182,29 +204,38 @@ impl Execution {
         self.finish(Err(error));
     }
 
-    /// A thread is over: the machine's own, and so the execution, with whatever else is still under way. The one place
-    /// where branches and iterations will hand their results to the thread that waits for them instead.
+    /// The machine is over, with whatever else is still under way.
     fn finish(&mut self, result: Result<&Value, StateError>) {
         let outcome = match result {
             Ok(output) => Outcome::Succeeded { output: output.clone() },
             Err(StateError { error, cause, .. }) => Outcome::Failed { error, cause },
         };
-        let open = std::mem::take(&mut self.at_rest.threads);
-        let cancelled = open.values().filter_map(Thread::attempt);
-        let commands = &mut self.at_rest.commands;
-        commands.extend(cancelled.map(|id| Command::CancelTask { id }));
-        commands.push_back(match outcome.clone() {
+        self.ready.clear();
+        for thread in std::mem::take(&mut self.at_rest.threads).into_values() {
+            self.abandon(&thread);
+        }
+        self.at_rest.commands.push_back(match outcome.clone() {
             Outcome::Succeeded { output } => Command::Succeed { output },
             Outcome::Failed { error, cause } => Command::Fail { error, cause },
         });
         self.at_rest.outcome = Some(outcome);
     }
 
-    /// Keeps a thread that waits.
-    fn rest(&mut self, key: ThreadId, thread: Thread) {
-        if self.at_rest.outcome.is_none() {
-            self.at_rest.threads.insert(key, thread);
+    /// Nobody waits any more for what a thread waits for.
+    pub(super) fn abandon(&mut self, thread: &Thread) {
+        let Some(id) = thread.attempt() else { return };
+        match self.at_rest.in_flight.remove(&id) {
+            Some(_) => self.at_rest.commands.push_back(Command::CancelTask { id }),
+            None => self
+                .at_rest
+                .held
+                .retain(|held| !matches!(held, Command::ScheduleTask { id: other, .. } if *other == id)),
         }
+    }
+
+    /// Keeps a thread.
+    pub(super) fn rest(&mut self, key: ThreadId, thread: Thread) {
+        self.at_rest.threads.insert(key, thread);
     }
 
     /// The first thing that happens: an input that no execution may have ends it before its first state.
@@ -214,8 +245,10 @@ impl Execution {
             return self.fail_for_good(StateError::new("States.DataLimitExceeded", cause));
         }
         let first = self.definition.start_at().to_owned();
-        let thread = Thread::new(&first, Arc::clone(&input), now);
-        self.run(ThreadId::ROOT, thread, (first, input), now);
+        let thread = Thread::new(None, &first, Arc::clone(&input), Variables::new(), now);
+        self.rest(ThreadId::ROOT, thread);
+        self.ready.push_back((ThreadId::ROOT, first, input));
+        self.run(now);
     }
 
     fn trace_entry(&mut self, state: &State, thread: &Thread) {
@@ -229,14 +262,14 @@ impl Execution {
     }
 
     pub(super) fn visit<'a>(&'a mut self, state: &State, thread: &'a Thread, now: Timestamp) -> Visit<'a> {
-        let can_retry = matches!(state.kind, Kind::Task(_));
         Visit {
             context: Context {
                 start: &self.at_rest.start,
                 started_at: self.at_rest.started_at,
                 state: &thread.state,
                 entered_at: thread.entered_at,
-                retry_count: can_retry.then(|| thread.retry_count()),
+                retry_count: state.kind.can_retry().then(|| thread.retry_count()),
+                item: None,
             },
             input: &thread.input,
             variables: &thread.variables,

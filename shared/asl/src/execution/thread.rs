@@ -1,6 +1,6 @@
 //! Lines of control within an execution.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::messages::TaskId;
+use crate::MAX_PAYLOAD_BYTES;
+use crate::size;
 
 /// The variables of a thread.
 pub(crate) type Variables = BTreeMap<String, Arc<Value>>;
@@ -18,7 +20,7 @@ pub(crate) type Variables = BTreeMap<String, Arc<Value>>;
 pub(crate) struct ThreadId(pub(crate) u64);
 
 impl ThreadId {
-    /// The machine itself. Branches and iterations will be threads beside it.
+    /// The machine itself; branches and iterations are threads beside it.
     pub(crate) const ROOT: Self = Self(0);
 }
 
@@ -28,6 +30,8 @@ impl ThreadId {
 /// an inner scope begins with a copy of the outer one, which cannot change while the outer thread waits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Thread {
+    /// None for the machine itself.
+    pub(super) within: Option<Within>,
     pub(super) state: String,
     pub(super) input: Arc<Value>,
     pub(super) variables: Variables,
@@ -37,6 +41,15 @@ pub(super) struct Thread {
     /// Retries used on this visit, by retrier.
     pub(super) retries: Vec<u32>,
     pub(super) waits_for: WaitsFor,
+}
+
+/// Whose branch or iteration a thread is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Within {
+    /// The thread that waits for it.
+    pub(super) parent: ThreadId,
+    /// The branch's or the item's index.
+    pub(super) index: usize,
 }
 
 /// What a thread waits for.
@@ -50,14 +63,72 @@ pub(super) enum WaitsFor {
     Time(Timestamp),
     /// The next attempt.
     Retry(Timestamp),
+    /// Its branches or iterations.
+    Inner(Inner),
+}
+
+/// Branches or iterations.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Inner {
+    outputs: Vec<Option<Arc<Value>>>,
+    /// How many have not ended.
+    open: usize,
+    /// Bytes of all outputs. Those beyond what a payload takes are counted and not kept, so that memory has a limit.
+    bytes: usize,
+    /// Items that no iteration has begun with.
+    items: VecDeque<Arc<Value>>,
+}
+
+impl Inner {
+    /// So many branches.
+    pub(super) fn branches(count: usize) -> Self {
+        Self { outputs: vec![None; count], open: count, bytes: 0, items: VecDeque::new() }
+    }
+
+    /// An iteration for each item.
+    pub(super) fn iterations(items: Vec<Arc<Value>>) -> Self {
+        let count = items.len();
+        Self { items: items.into(), ..Self::branches(count) }
+    }
+
+    /// The next item to begin an iteration with, and its index.
+    pub(super) fn next_item(&mut self) -> Option<(usize, Arc<Value>)> {
+        let index = self.outputs.len() - self.items.len();
+        Some((index, self.items.pop_front()?))
+    }
+
+    /// One of them has ended.
+    pub(super) fn put(&mut self, index: usize, output: Arc<Value>) {
+        let Some(place) = self.outputs.get_mut(index).filter(|place| place.is_none()) else { return };
+        self.bytes = self.bytes.saturating_add(size::bytes(&output));
+        *place = Some(if self.bytes > MAX_PAYLOAD_BYTES { Arc::default() } else { output });
+        self.open -= 1;
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.open == 0
+    }
+
+    /// What they came to; none if it is more than a state may hand on.
+    pub(super) fn result(&self) -> Option<Value> {
+        let values = self.outputs.iter().flatten();
+        (self.bytes <= MAX_PAYLOAD_BYTES).then(|| values.map(|value| Value::clone(value)).collect())
+    }
 }
 
 impl Thread {
-    pub(super) fn new(state: &str, input: Arc<Value>, now: Timestamp) -> Self {
+    pub(super) fn new(
+        within: Option<Within>,
+        state: &str,
+        input: Arc<Value>,
+        variables: Variables,
+        now: Timestamp,
+    ) -> Self {
         Self {
+            within,
             state: state.to_owned(),
             input,
-            variables: Variables::new(),
+            variables,
             entered_at: now,
             entered_event: 0,
             retries: Vec::new(),
@@ -78,8 +149,8 @@ impl Thread {
     /// When time has to wake it.
     pub(super) fn due(&self) -> Option<Timestamp> {
         match self.waits_for {
-            WaitsFor::Nothing | WaitsFor::Task(_) => None,
             WaitsFor::Time(at) | WaitsFor::Retry(at) => Some(at),
+            WaitsFor::Nothing | WaitsFor::Task(_) | WaitsFor::Inner(_) => None,
         }
     }
 

@@ -4,6 +4,8 @@
 
 mod choice;
 mod fail;
+mod map;
+mod parallel;
 mod pass;
 mod succeed;
 mod task;
@@ -11,6 +13,8 @@ mod wait;
 
 pub(crate) use choice::{Choice, Condition, Rule};
 pub(crate) use fail::Fail;
+pub(crate) use map::{Iterations, MAX_ITEMS, Map, percentage};
+pub(crate) use parallel::Parallel;
 pub(crate) use pass::enter as pass;
 pub(crate) use succeed::enter as succeed;
 pub(crate) use task::{Attempt, Integration, MAX_TIMEOUT_SECONDS, Task};
@@ -35,6 +39,10 @@ pub(crate) enum Step {
     Wait(Timestamp),
     /// It wants a function called.
     Attempt(Attempt),
+    /// Its branches begin with this.
+    Branches(Arc<Value>),
+    /// It goes through its items.
+    Iterations(Iterations),
     /// It failed.
     Failed(StateError),
 }
@@ -42,10 +50,6 @@ pub(crate) enum Step {
 impl Step {
     pub(crate) fn of_leave(left: Result<Leave, StateError>) -> Self {
         left.map_or_else(Self::Failed, Self::Leave)
-    }
-
-    pub(crate) fn of_attempt(attempt: Result<Attempt, StateError>) -> Self {
-        attempt.map_or_else(Self::Failed, Self::Attempt)
     }
 }
 
@@ -97,6 +101,19 @@ pub(crate) fn leave(
         None => Arc::clone(default_output),
     };
     Ok(Leave { state, output, assigned, next: next.map(str::to_owned), edge: None })
+}
+
+/// Leaves a state with what its branches, iterations or children came to.
+pub(crate) fn with_result(
+    state: &crate::definition::State,
+    visit: &mut Visit<'_>,
+    result: &Arc<Value>,
+) -> Result<Leave, StateError> {
+    if size::is_too_large(result) {
+        return Err(StateError::too_large(visit.context.state));
+    }
+    let more = Some(("result", &**result));
+    leave(visit, more, &state.assign, state.output.as_ref(), result, state.next.as_deref())
 }
 
 /// Leaves a state whose result is its input.

@@ -29,8 +29,35 @@ pub(crate) fn everything() -> Value {
                 ]
             },
             "Later": {"Type": "Wait", "Seconds": "{% 1 + 1 %}", "Next": "Until"},
-            "Until": {"Type": "Wait", "Timestamp": "2030-01-01T00:00:00Z", "Next": "end"},
+            "Until": {"Type": "Wait", "Timestamp": "2030-01-01T00:00:00Z", "Next": "Both"},
             "Broken": {"Type": "Fail", "Error": "E", "Cause": "{% $string($n) %}"},
+            "Both": {
+                "Type": "Parallel", "Arguments": {"n": "{% $n %}"}, "Next": "Each",
+                "Branches": [
+                    {"Comment": "c", "StartAt": "Left", "States": {"Left": {"Type": "Pass", "End": true}}},
+                    {"StartAt": "Right", "States": {
+                        "Right": {"Type": "Wait", "Seconds": 1, "Next": "Right again"},
+                        "Right again": {
+                            "Type": "Task", "Resource": "arn:aws:lambda:us-east-1:111111111111:function:g", "End": true
+                        }
+                    }}
+                ],
+                "Retry": [{"ErrorEquals": ["A"]}], "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Each"}],
+                "Assign": {"both": "{% $states.result %}"}, "Output": "{% $states.result[0] %}"
+            },
+            "Each": {
+                "Type": "Map", "Items": [1, "{% $n %}", {"a": []}], "MaxConcurrency": "{% 1 + 1 %}",
+                "ItemSelector": {"index": "{% $states.context.Map.Item.Index %}", "value": "{% $states.context.Map.Item.Value %}"},
+                "ToleratedFailureCount": 1, "ToleratedFailurePercentage": 2.5,
+                "ItemProcessor": {
+                    "ProcessorConfig": {"Mode": "INLINE"}, "StartAt": "Inner",
+                    "States": {"Inner": {
+                        "Type": "Map", "Items": "{% [1..3] %}", "End": true,
+                        "ItemProcessor": {"StartAt": "Innermost", "States": {"Innermost": {"Type": "Succeed"}}}
+                    }}
+                },
+                "Retry": [{"ErrorEquals": ["States.ALL"], "MaxAttempts": 1}], "Next": "end"
+            },
             "end": {"Type": "Succeed", "Output": "{% $states.context %}"}
         }
     })

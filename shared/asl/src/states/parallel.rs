@@ -1,0 +1,26 @@
+//! Parallel: branches at the same time, whose outputs are the result.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::definition::Machine;
+use crate::error::StateError;
+use crate::scope::Visit;
+use crate::template::Template;
+
+#[derive(Debug)]
+pub(crate) struct Parallel {
+    pub(crate) arguments: Option<Template>,
+    pub(crate) branches: Vec<Machine>,
+}
+
+impl Parallel {
+    /// What all branches begin with.
+    pub(crate) fn input(&self, visit: &mut Visit<'_>) -> Result<Arc<Value>, StateError> {
+        match &self.arguments {
+            Some(template) => template.evaluate(&mut visit.scope(None), "Arguments").map(Arc::new),
+            None => Ok(Arc::clone(visit.input)),
+        }
+    }
+}
