@@ -57,6 +57,14 @@ impl StateError {
         Self::new("States.DataLimitExceeded", cause)
     }
 
+    /// Completes the cause of an evaluation error, with AWS's number of the event that entered the state.
+    pub(crate) fn name_state(&mut self, state: &str, entered_event: u64) {
+        let cause = self.cause.as_deref().unwrap_or_default();
+        self.cause = Some(format!(
+            "An error occurred while executing the state '{state}' (entered at the event id #{entered_event}). {cause}"
+        ));
+    }
+
     pub(crate) fn name(&self) -> &str {
         self.error.as_deref().unwrap_or_default()
     }

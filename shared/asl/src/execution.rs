@@ -1,5 +1,6 @@
 //! One run of a state machine.
 
+mod map_run;
 mod messages;
 mod nested;
 mod steps;
@@ -17,7 +18,8 @@ use crate::error::StateError;
 use crate::scope::Random;
 use crate::states::{self, Step};
 
-pub use messages::{Command, Event, Outcome, Start, TaskId, Trace};
+pub use map_run::MapRun;
+pub use messages::{Command, Event, MapRunId, Outcome, Start, TaskId, Trace};
 pub(crate) use thread::Variables;
 use thread::{Thread, ThreadId, WaitsFor};
 
@@ -31,7 +33,8 @@ pub struct Snapshot {
     /// How many branches and iterations have begun.
     spawned: u64,
     tasks: u64,
-    /// How many states were entered or left; AWS counts events in some causes.
+    map_runs: u64,
+    /// How many events AWS's history would have; some causes quote the number of one, and there is a limit.
     events: u64,
     commands: VecDeque<Command>,
     /// Attempts that were asked for and have not ended, with the bytes of their payloads.
@@ -54,6 +57,12 @@ pub struct Execution {
 impl Execution {
     /// Begins an execution and enters its first state.
     pub fn start(definition: Arc<Definition>, start: Start, now: Timestamp) -> Self {
+        let first = definition.start_at().to_owned();
+        Self::start_at(definition, &first, start, now)
+    }
+
+    /// Begins with a state of choice: the first of a Map's, for its children.
+    pub(crate) fn start_at(definition: Arc<Definition>, first: &str, start: Start, now: Timestamp) -> Self {
         let input = Arc::new(start.input.clone());
         let at_rest = Snapshot {
             random: Random::new(start.seed),
@@ -62,6 +71,7 @@ impl Execution {
             threads: BTreeMap::new(),
             spawned: 0,
             tasks: 0,
+            map_runs: 0,
             // ExecutionStarted.
             events: 1,
             commands: VecDeque::new(),
@@ -70,31 +80,35 @@ impl Execution {
             outcome: None,
         };
         let mut execution = Self::restore(definition, at_rest);
-        execution.begin(input, now);
+        execution.begin(first, input, now);
         execution
     }
 
-    /// Tells what happened outside. Events of attempts that are over are ignored.
+    /// Tells what happened outside. What is not waited for, or not any more, is ignored.
     pub fn handle_event(&mut self, event: Event, now: Timestamp) {
-        let id = event.id();
+        let (id, ended) = match event {
+            Event::TaskSucceeded { id, result } => (id, Ok(result)),
+            Event::TaskFailed { id, error, cause } => (id, Err(StateError::reported(error, cause))),
+            Event::ItemsRead { map_run, count } => return self.items_read(map_run, count, now),
+            Event::ChildEnded { map_run, index, has_failed, result } => {
+                return self.child_ended(map_run, index, has_failed, result, now);
+            }
+            Event::ResultsWritten { map_run, result } => return self.results_written(map_run, result, now),
+            Event::MapRunFailed { map_run, error, cause } => {
+                return self.map_run_failed(map_run, StateError::reported(error, cause), now);
+            }
+        };
         if self.at_rest.in_flight.remove(&id).is_none() {
             return;
         }
-        let mut threads = self.at_rest.threads.iter();
-        let Some(key) = threads.find(|(_, thread)| thread.attempt() == Some(id)).map(|(key, _)| *key) else {
-            return;
-        };
-        self.wake(key, now, |execution, state, thread| {
-            let result = match event {
-                Event::TaskSucceeded { result, .. } => result,
-                Event::TaskFailed { error, cause, .. } => return Step::Failed(StateError::reported(error, cause)),
-            };
-            match &state.kind {
-                Kind::Task(task) => {
-                    Step::of_leave(task.succeed(state, &mut execution.visit(state, thread, now), result))
-                }
-                _ => Step::Failed(StateError::no_such_state(&thread.state)),
+        self.at_rest.events += 1;
+        let Some(key) = self.thread(|thread| thread.attempt() == Some(id)) else { return };
+        self.wake(key, now, |execution, state, thread| match (ended, &state.kind) {
+            (Ok(result), Kind::Task(task)) => {
+                Step::of_leave(task.succeed(state, &mut execution.visit(state, thread, now), result))
             }
+            (Ok(_), _) => Step::Failed(StateError::no_such_state(&thread.state)),
+            (Err(error), _) => Step::Failed(error),
         });
         self.release();
     }
@@ -134,6 +148,13 @@ impl Execution {
         self.traces.pop_front()
     }
 
+    /// Commands that give up what is under way outside.
+    pub(crate) fn under_way(&self) -> impl Iterator<Item = Command> {
+        let attempts = self.at_rest.in_flight.keys().map(|id| Command::CancelTask { id: *id });
+        let map_runs = self.at_rest.threads.values().filter_map(Thread::map_run);
+        attempts.chain(map_runs.map(|map_run| Command::CancelChildren { map_run }))
+    }
+
     /// How it ended, once it has.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.at_rest.outcome.as_ref()
@@ -147,6 +168,10 @@ impl Execution {
     /// Goes on where the snapshot was taken.
     pub fn restore(definition: Arc<Definition>, snapshot: Snapshot) -> Self {
         Self { definition, at_rest: snapshot, ready: VecDeque::new(), traces: VecDeque::new() }
+    }
+
+    fn thread(&self, is_it: impl Fn(&Thread) -> bool) -> Option<ThreadId> {
+        self.at_rest.threads.iter().find(|(_, thread)| is_it(thread)).map(|(key, _)| *key)
     }
 
     /// Takes a thread out of its rest and lets it go on. A snapshot of another definition may name a state that this

@@ -45,11 +45,7 @@ pub(crate) fn with_random(bindings: Bindings, seed: u64) -> Bindings {
         }
     });
     let uuid = HostFunction::new(0, move |_, _| {
-        let mut random = Random::new(uuid_seed.fetch_add(1, Ordering::Relaxed));
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&random.next().to_be_bytes());
-        bytes[8..].copy_from_slice(&random.next().to_be_bytes());
-        Ok(Some(json!(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())))
+        Ok(Some(json!(Random::new(uuid_seed.fetch_add(1, Ordering::Relaxed)).uuid().to_string())))
     });
     bindings.function("random", random.without_input()).function("uuid", uuid.without_input())
 }

@@ -41,27 +41,41 @@
 //! ```
 //!
 //! Task, Choice, Pass, Wait, Succeed, Fail, Parallel and Map are interpreted, with Retry, Catch, Assign, Output,
-//! Arguments, Items, ItemSelector, MaxConcurrency, time limits and the context object, and of Step Functions' quotas the 256 KiB of a payload. An expression ends as
-//! `States.QueryEvaluationError` when it takes too many steps, nests too deeply or builds too much; these limits are
-//! counted, not timed, so they do not depend on the machine. A Task calls a function, by
+//! Arguments, Items, ItemSelector, ItemReader (JSON, JSON Lines, CSV), ResultWriter, MaxConcurrency, ToleratedFailure*,
+//! time limits and the context object, and of Step Functions' quotas the 256 KiB of a payload and the 25,000 events of a
+//! history. An expression ends as `States.QueryEvaluationError` when it takes too many steps, nests too deeply or builds
+//! too much; these limits are counted, not timed, so they do not depend on the machine. A Task calls a function, by
 //! `arn:aws:states:::lambda:invoke` or by its ARN; *time limits are the caller's to enforce*, from the moment the attempt
 //! really begins. Branches and iterations go on at the same time; of one execution 500 attempts are under way at most, the
-//! others wait for them. Maps whose iterations are executions of their own (`DISTRIBUTED`) are not available yet; JSONPath
-//! definitions, other integrations, task tokens, `Credentials` and a time limit on the whole machine are refused.
+//! others wait for them. The iterations of a `DISTRIBUTED` Map are executions of their own: an [`Execution`] asks for
+//! them as it asks for everything, and an [`ExecutionTree`] runs them, so that only items to read, results to write and
+//! functions to call are left to do outside.
+//!
+//! Refused, with the reason: JSONPath definitions, other integrations, nested executions, task tokens, `ItemBatcher`,
+//! children of type EXPRESS, `Credentials`, and a time limit on the whole machine.
 
+mod children;
 mod definition;
 mod error;
 mod execution;
 mod expression;
 mod functions;
+mod items;
+mod results;
 mod retry;
 mod scope;
 mod size;
 mod states;
 mod template;
+mod tree;
 
+pub use children::Children;
 pub use definition::{Definition, Diagnostic, Diagnostics, Edge, Severity, validate};
-pub use execution::{Command, Event, Execution, Outcome, Snapshot, Start, TaskId, Trace};
+pub use execution::{Command, Event, Execution, MapRun, MapRunId, Outcome, Snapshot, Start, TaskId, Trace};
+pub use items::{ItemDecoder, ItemFormat, ItemSource, ItemsError};
+pub use results::ResultFiles;
+pub use states::ResultTarget;
+pub use tree::{ChildEnd, ChildPath, ExecutionTree, WantedItem};
 
 /// Largest input, output or result, in bytes of JSON (Step Functions' quota on payloads).
 pub const MAX_PAYLOAD_BYTES: usize = 262_144;

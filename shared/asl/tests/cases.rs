@@ -1,5 +1,6 @@
 //! Our own cases, for what no recording shows: `tests/cases/*.json`, in the form of the recorded ones. `about` says what
-//! a case shows; besides `expected` there may be `attempts` (the calls, with the second of each) and `edges`.
+//! a case shows; besides `expected` there may be `attempts` (the calls, with the second of each), `edges`, and `written`
+//! (the objects below `results/` at the end).
 //! And what cannot be said as a case: what comes at the wrong time, and how jitter spreads.
 
 use std::path::Path;
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 mod support;
 
 use support::pattern::compare;
-use support::run::{Run, start};
+use support::run::{Run, start_of};
 
 #[test]
 fn every_case() {
@@ -38,7 +39,7 @@ fn check(case: &Value) -> Result<(), String> {
     let definition = Arc::new(definition);
     let run = Run::of(case, &definition)?;
     run.check_result(case)?;
-    let found = [("attempts", attempts(&run)), ("edges", edges(&run))];
+    let found = [("attempts", attempts(&run)), ("edges", edges(&run)), ("written", written(&run))];
     for (what, found) in found {
         if let Some(wanted) = case.get(what) {
             compare(wanted, &found)
@@ -48,10 +49,20 @@ fn check(case: &Value) -> Result<(), String> {
     run.check_replay(case, &definition)
 }
 
+/// The objects that a ResultWriter wrote.
+fn written(run: &Run) -> Value {
+    let written = run.bucket.0.iter().filter(|((_, key), _)| key.starts_with("results/"));
+    let parsed = |body: &String| serde_json::from_str::<Value>(body).unwrap_or_default();
+    written.map(|((_, key), body)| (key.clone(), parsed(body))).collect()
+}
+
 fn attempts(run: &Run) -> Value {
-    let attempts = run.commands.iter().filter_map(|(at, command)| match command {
+    let attempts = run.commands.iter().filter_map(|(at, path, command)| match command {
         Command::ScheduleTask { state, retry_count, timeout, heartbeat, .. } => {
             let mut attempt = json!({ "state": state, "retry_count": retry_count, "at": at.as_second() });
+            if !path.is_root() {
+                attempt["child"] = json!(path.to_string());
+            }
             for (name, limit) in [("timeout", timeout), ("heartbeat", heartbeat)] {
                 if let Some(limit) = limit {
                     attempt[name] = json!(limit.as_secs());
@@ -70,6 +81,10 @@ fn edges(run: &Run) -> Value {
         _ => None,
     });
     edges.collect()
+}
+
+fn start(case: &Value, definition: &Arc<Definition>) -> Execution {
+    Execution::start(Arc::clone(definition), start_of(case), Timestamp::UNIX_EPOCH)
 }
 
 /// A machine of one Task that is retried for ever.

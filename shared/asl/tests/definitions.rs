@@ -119,12 +119,80 @@ fn everything_wrong_is_found_in_its_place() {
         ("/States/Each/Items", json!("[1]"), SCHEMA, "/States/Each/Items"),
         ("/States/Each/MaxConcurrency", json!(-1), SCHEMA, "/States/Each/MaxConcurrency"),
         ("/States/Each/ToleratedFailurePercentage", json!(101), SCHEMA, "/States/Each/ToleratedFailurePercentage"),
-        ("/States/Each/ItemReader", json!({}), REFUSED, "/States/Each/ItemReader"),
+        ("/States/Each/ItemReader", json!({}), SCHEMA, "/States/Each/ItemReader"),
+        ("/States/Each/ResultWriter", json!({}), SCHEMA, "/States/Each/ResultWriter"),
+        ("/States/Each/Label", json!("l"), SCHEMA, "/States/Each/Label"),
+        ("/States/Each/ItemProcessor/ProcessorConfig", json!(1), SCHEMA, "/States/Each/ItemProcessor/ProcessorConfig"),
         (
             "/States/Each/ItemProcessor/ProcessorConfig/Mode",
             json!("DISTRIBUTED"),
+            SCHEMA,
+            "/States/Each/ItemProcessor/ProcessorConfig",
+        ),
+        (
+            "/States/Each/ItemProcessor/ProcessorConfig/ExecutionType",
+            json!("STANDARD"),
+            SCHEMA,
+            "/States/Each/ItemProcessor/ProcessorConfig/ExecutionType",
+        ),
+        (
+            "/States/Children/ItemProcessor/ProcessorConfig/ExecutionType",
+            json!("EXPRESS"),
             REFUSED,
-            "/States/Each/ItemProcessor/ProcessorConfig/Mode",
+            "/States/Children/ItemProcessor/ProcessorConfig/ExecutionType",
+        ),
+        ("/States/Children/ItemBatcher", json!({"MaxItemsPerBatch": 2}), REFUSED, "/States/Children/ItemBatcher"),
+        ("/States/Children/Items", json!([]), SCHEMA, "/States/Children/Items"),
+        ("/States/Children/Label", json!("l".repeat(41)), SCHEMA, "/States/Children/Label"),
+        (
+            "/States/Children/ItemReader/Resource",
+            json!("arn:aws:states:::s3:listObjectsV2"),
+            REFUSED,
+            "/States/Children/ItemReader/Resource",
+        ),
+        ("/States/Children/ItemReader/ReaderConfig", json!(1), SCHEMA, "/States/Children/ItemReader/ReaderConfig"),
+        (
+            "/States/Children/ItemReader/ReaderConfig/InputType",
+            json!("MANIFEST"),
+            REFUSED,
+            "/States/Children/ItemReader/ReaderConfig/InputType",
+        ),
+        (
+            "/States/Children/ItemReader/ReaderConfig/InputType",
+            json!("XML"),
+            SCHEMA,
+            "/States/Children/ItemReader/ReaderConfig/InputType",
+        ),
+        (
+            "/States/Children/ItemReader/ReaderConfig/CSVHeaderLocation",
+            json!("FIRST_ROW"),
+            SCHEMA,
+            "/States/Children/ItemReader/ReaderConfig/CSVHeaders",
+        ),
+        (
+            "/States/Children/ItemReader/ReaderConfig/CSVHeaders",
+            json!([1]),
+            SCHEMA,
+            "/States/Children/ItemReader/ReaderConfig/CSVHeaders",
+        ),
+        (
+            "/States/Children/ItemReader/ReaderConfig/CSVDelimiter",
+            json!(";"),
+            SCHEMA,
+            "/States/Children/ItemReader/ReaderConfig/CSVDelimiter",
+        ),
+        (
+            "/States/Children/ResultWriter/Resource",
+            json!("arn:aws:states:::s3:getObject"),
+            REFUSED,
+            "/States/Children/ResultWriter/Resource",
+        ),
+        ("/States/Children/ResultWriter", json!({}), SCHEMA, "/States/Children/ResultWriter"),
+        (
+            "/States/Children/ResultWriter/WriterConfig",
+            json!({"OutputType": "JSONL"}),
+            REFUSED,
+            "/States/Children/ResultWriter/WriterConfig",
         ),
         (
             "/States/Each/ItemProcessor/States/Inner/ItemProcessor/States/Innermost/Next",
@@ -227,12 +295,16 @@ fn edges_are_all_there_is_to_take() {
             "Both/Catch/0",
             "Each",
             "Each/Retry/0",
+            "Children",
+            "Children/Catch/0",
             "end",
             "Left",
             "Right",
             "Right again",
             "Inner",
-            "Innermost"
+            "Child",
+            "Innermost",
+            "Grandchild"
         ]
     );
 }
@@ -263,6 +335,16 @@ fn the_picture_shows_what_leads_where_and_why() {
         [*] --> Inner
         Inner --> [*]
     }
+    state "Children (an execution for each item)" as Children
+    state Children {
+        state "Child (an execution for each item)" as Child
+        state Child {
+            [*] --> Grandchild
+            Grandchild --> [*]
+        }
+        [*] --> Child
+        Child --> [*]
+    }
     state "end" as end_
     [*] --> Call_it
     Call_it --> Call_it : retries A and 4 more (at most 2), any error (at most 1)
@@ -280,7 +362,9 @@ fn the_picture_shows_what_leads_where_and_why() {
     Both --> Each
     Both --> Each : on any error
     Each --> Each : retries any error (at most 1)
-    Each --> end_
+    Each --> Children
+    Children --> end_
+    Children --> end_ : on any error
     end_ --> [*]
 "#;
     assert_eq!(picture, wanted);

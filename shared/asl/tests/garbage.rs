@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use asl::{Command, Definition, Event, Execution, Start, validate};
+use asl::{Command, Definition, Event, Execution, ExecutionTree, Start, validate};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -67,7 +67,7 @@ fn spoil_expressions(value: &mut Value, dice: &mut Dice) {
     match value {
         Value::Object(object) => object.values_mut().for_each(|value| spoil_expressions(value, dice)),
         Value::Array(items) => items.iter_mut().for_each(|item| spoil_expressions(item, dice)),
-        Value::String(text) if text.starts_with("{%") && dice.below(3) == 0 => {
+        Value::String(text) if text.starts_with("{%") && dice.below(5) == 0 => {
             let is_expression = |other: &Value| other.as_str().is_some_and(|text| text.starts_with("{% "));
             let expressions: Vec<_> = others().into_iter().filter(is_expression).collect();
             *value = dice.one_of(&expressions).clone();
@@ -112,6 +112,13 @@ fn garbage_is_refused_or_runs_but_never_panics() {
     for _ in 0..4_000 {
         let mut definition = everything();
         if dice.below(2) == 0 {
+            // The other way round, or few would get as far as the children.
+            definition["StartAt"] = json!("Children");
+            definition["States"]["Children"]["Next"] = json!("Call it");
+            definition["States"]["Children"]["ItemSelector"]["n"] = json!(1);
+            definition["States"]["Each"]["Next"] = json!("end");
+        }
+        if dice.below(2) == 0 {
             spoil_expressions(&mut definition, &mut dice);
         } else {
             (0..=dice.below(4)).for_each(|_| spoil(&mut definition, &mut dice));
@@ -134,15 +141,14 @@ fn garbage_is_refused_or_runs_but_never_panics() {
 
 /// Tells the execution this and that.
 fn run(definition: Arc<Definition>, dice: &mut Dice) {
-    let start = Start { input: json!({"a": 1, "heartbeat": 3}), seed: 1, ..Start::default() };
+    let start = Start { input: json!({"a": 1, "heartbeat": 3, "key": "k"}), seed: 1, ..Start::default() };
+    run_tree(Arc::clone(&definition), start.clone(), dice);
     let mut now = Timestamp::UNIX_EPOCH;
     let mut execution = Execution::start(Arc::clone(&definition), start, now);
-    let mut last = None;
+    let mut may_come: Vec<Event> = Vec::new();
     for _ in 0..30 {
         while let Some(command) = execution.poll_command() {
-            if let Command::ScheduleTask { id, .. } = command {
-                last = Some(id);
-            }
+            may_come.extend(answers(command, dice));
         }
         while execution.poll_trace().is_some() {}
         let at_rest = serde_json::to_string(&execution.snapshot()).expect("a snapshot is JSON");
@@ -151,20 +157,63 @@ fn run(definition: Arc<Definition>, dice: &mut Dice) {
         if execution.outcome().is_some() {
             return;
         }
-        match (execution.poll_timeout(), last) {
-            (Some(at), _) => {
-                now = now.max(at);
-                execution.handle_timeout(now);
-            }
-            (None, Some(id)) if dice.below(2) == 0 => {
-                let result = dice.one_of(&[json!(null), json!([1, [2]]), json!({"text": "x:y;z"}), json!("x")]).clone();
-                execution.handle_event(Event::TaskSucceeded { id, result }, now);
-            }
-            (None, Some(id)) => {
-                let error = (*dice.one_of(&["A", "", "States.Timeout", "States.Runtime"])).to_owned();
-                execution.handle_event(Event::TaskFailed { id, error, cause: "c".to_owned() }, now);
-            }
-            (None, None) => panic!("it waits for nothing"),
+        if let Some(at) = execution.poll_timeout() {
+            now = now.max(at);
+            execution.handle_timeout(now);
+        } else {
+            assert!(!may_come.is_empty(), "it waits for nothing");
+            // Also what came before, or is not waited for any more.
+            execution.handle_event(dice.one_of(&may_come).clone(), now);
         }
+    }
+}
+
+/// The same with its children.
+fn run_tree(definition: Arc<Definition>, start: Start, dice: &mut Dice) {
+    let mut now = Timestamp::UNIX_EPOCH;
+    let mut tree = ExecutionTree::start(definition, start, now);
+    let mut may_come = Vec::new();
+    for _ in 0..30 {
+        while let Some((path, command)) = tree.poll_command() {
+            may_come.extend(answers(command, dice).into_iter().map(|event| (path.clone(), event)));
+        }
+        while tree.poll_trace().is_some() || tree.poll_end().is_some() {}
+        if tree.outcome().is_some() {
+            return;
+        }
+        if let Some(wanted) = tree.wanted_item() {
+            let item = dice.one_of(&others()).clone();
+            tree.handle_item(&wanted.path, wanted.map_run, wanted.index, item, now);
+        } else if let Some(at) = tree.poll_timeout() {
+            now = now.max(at);
+            tree.handle_timeout(now);
+        } else {
+            assert!(!may_come.is_empty(), "it waits for nothing");
+            let (path, event) = dice.one_of(&may_come).clone();
+            tree.handle_event(&path, event, now);
+        }
+    }
+}
+
+/// What may come of a command.
+fn answers(command: Command, dice: &mut Dice) -> Vec<Event> {
+    let error = (*dice.one_of(&["A", "", "States.Timeout", "States.Runtime"])).to_owned();
+    let result = dice.one_of(&[json!(null), json!([1, [2]]), json!({"text": "x:y;z"}), json!("x")]).clone();
+    let cause = "c".to_owned();
+    match command {
+        Command::ScheduleTask { id, .. } => {
+            vec![Event::TaskSucceeded { id, result }, Event::TaskFailed { id, error, cause }]
+        }
+        Command::ReadItems { map_run, .. } => {
+            vec![Event::ItemsRead { map_run, count: 3 }, Event::MapRunFailed { map_run, error, cause }]
+        }
+        Command::StartChildren(run) => {
+            let ended = |index| Event::ChildEnded { map_run: run.id, index, has_failed: index == 0, result: json!(1) };
+            (0..=run.items.min(9)).map(ended).collect()
+        }
+        Command::WriteResults { map_run, .. } => {
+            vec![Event::ResultsWritten { map_run, result }, Event::MapRunFailed { map_run, error, cause }]
+        }
+        _ => Vec::new(),
     }
 }

@@ -56,6 +56,7 @@ fn label(name: &str, state: &State) -> String {
     let name = text(name);
     match &state.kind {
         Kind::Wait(Wait::Seconds(Field::Literal(seconds))) => format!("{name} (waits {seconds} s)"),
+        Kind::Map(map) if map.distributed.is_some() => format!("{name} (an execution for each item)"),
         Kind::Map(_) => format!("{name} (for each item)"),
         _ => name,
     }

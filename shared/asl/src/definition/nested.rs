@@ -6,8 +6,16 @@ use super::Machine;
 use super::parse::{States, has_states, read_states};
 use super::reader::Reader;
 use crate::expression::expression_text;
-use crate::states::{MAX_ITEMS, Map, Parallel, percentage};
+use crate::items::ItemFormat;
+use crate::states::{Distributed, ItemReader, MAX_ITEMS, Map, Parallel, ResultWriter, percentage};
 use crate::template::{Field, Template};
+
+/// How a Map reads its items, and writes its results.
+const READER: &str = "arn:aws:states:::s3:getObject";
+const WRITER: &str = "arn:aws:states:::s3:putObject";
+
+/// AWS's limit on a `Label`.
+const MAX_LABEL_CHARS: usize = 40;
 
 pub(super) fn parallel(reader: &mut Reader<'_, '_>, states: &mut States<'_>) -> Option<Parallel> {
     let arguments = reader.template("Arguments");
@@ -45,52 +53,90 @@ fn machine(
 
 pub(super) fn map(reader: &mut Reader<'_, '_>, states: &mut States<'_>) -> Option<Map> {
     let at = reader.at.clone();
-    for field in ["ItemReader", "ItemBatcher", "ResultWriter", "Label"] {
-        if reader.get(field).is_some() {
-            let at = reader.pointer(field);
-            let message = "Maps whose iterations are executions of their own are not available yet";
-            reader.diagnostics.not_supported(&at, message);
-        }
+    if reader.get("ItemBatcher").is_some() {
+        let at = reader.pointer("ItemBatcher");
+        reader.diagnostics.not_supported(&at, "Items are not batched here: let the array that is read hold batches");
     }
     let Some(processor) = reader.get("ItemProcessor").or_else(|| reader.get("Iterator")) else {
         reader.diagnostics.schema(&at, "The field 'ItemProcessor' is required but was missing");
         return None;
     };
+    let mut mode = Mode::Inline;
     let processor_at = reader.pointer("ItemProcessor");
-    let processor = machine(processor, &processor_at, reader, states, processor_config);
-    Some(Map {
-        items: items(reader),
-        selector: reader.template("ItemSelector"),
-        max_concurrency: reader.integer_field("MaxConcurrency", 0, MAX_ITEMS),
-        tolerated_count: reader.integer_field("ToleratedFailureCount", 0, MAX_ITEMS),
-        tolerated_percentage: tolerated_percentage(reader),
-        processor: processor?,
-    })
+    let processor = machine(processor, &processor_at, reader, states, |reader| mode = processor_config(reader));
+    let items = items(reader);
+    let selector = reader.template("ItemSelector");
+    let max_concurrency = reader.integer_field("MaxConcurrency", 0, MAX_ITEMS);
+    let tolerated_count = reader.integer_field("ToleratedFailureCount", 0, MAX_ITEMS);
+    let tolerated_percentage = tolerated_percentage(reader);
+    let distributed = distributed(reader, &mode);
+    if items.is_some() && distributed.as_ref().is_some_and(|distributed| distributed.reader.is_some()) {
+        reader.bad("Items", "A Map has 'Items' or an 'ItemReader', not both");
+    }
+    let processor = processor?;
+    Some(Map { items, selector, max_concurrency, tolerated_count, tolerated_percentage, processor, distributed })
 }
 
-fn processor_config(reader: &mut Reader<'_, '_>) {
-    let config = match reader.get("ProcessorConfig") {
-        None => return,
-        Some(Value::Object(config)) => config,
-        Some(_) => return reader.bad("ProcessorConfig", "Expected an object"),
-    };
+enum Mode {
+    Inline,
+    Distributed,
+}
+
+fn processor_config(reader: &mut Reader<'_, '_>) -> Mode {
+    let Some(config) = object(reader, "ProcessorConfig") else { return Mode::Inline };
     let at = reader.pointer("ProcessorConfig");
     let mut reader = Reader::new(config, at, reader.diagnostics);
-    let has_type = reader.text("ExecutionType").is_some();
-    match reader.text("Mode") {
-        None | Some("INLINE") if has_type => {
-            reader.bad("ExecutionType", "Only a Map whose Mode is DISTRIBUTED has one");
+    let execution_type = reader.text("ExecutionType");
+    let mode = match reader.text("Mode") {
+        None | Some("INLINE") => Mode::Inline,
+        Some("DISTRIBUTED") => Mode::Distributed,
+        Some(_) => {
+            reader.bad("Mode", "Expected 'INLINE' or 'DISTRIBUTED'");
+            Mode::Inline
         }
-        None | Some("INLINE") => {}
-        Some("DISTRIBUTED") => {
-            let at = reader.pointer("Mode");
-            reader
-                .diagnostics
-                .not_supported(&at, "Maps whose iterations are executions of their own are not available yet");
+    };
+    match (&mode, execution_type) {
+        (Mode::Inline, None) | (Mode::Distributed, Some("STANDARD")) => {}
+        (Mode::Distributed, Some("EXPRESS")) => {
+            let at = reader.pointer("ExecutionType");
+            reader.diagnostics.not_supported(&at, "Children of type EXPRESS are not supported: they cannot be resumed");
         }
-        Some(_) => reader.bad("Mode", "Expected 'INLINE' or 'DISTRIBUTED'"),
+        (Mode::Distributed, None) => {
+            let at = reader.at.clone();
+            reader.diagnostics.schema(&at, "The field 'ExecutionType' is required but was missing");
+        }
+        (Mode::Distributed, Some(_)) => reader.bad("ExecutionType", "Expected 'STANDARD' or 'EXPRESS'"),
+        (Mode::Inline, Some(_)) => reader.bad("ExecutionType", "Only a Map whose Mode is DISTRIBUTED has one"),
     }
     reader.finish();
+    mode
+}
+
+/// What only a Map whose iterations are executions of their own may have.
+fn distributed(reader: &mut Reader<'_, '_>, mode: &Mode) -> Option<Distributed> {
+    match mode {
+        Mode::Distributed => {
+            let label = label(reader);
+            let (item_reader, result_writer) = (item_reader(reader), result_writer(reader));
+            Some(Distributed { label, reader: item_reader, writer: result_writer })
+        }
+        Mode::Inline => {
+            for field in ["ItemReader", "ResultWriter", "Label"] {
+                if reader.get(field).is_some() {
+                    reader.bad(field, format!("Field '{field}' is supported only by a Map whose Mode is DISTRIBUTED"));
+                }
+            }
+            None
+        }
+    }
+}
+
+fn label(reader: &mut Reader<'_, '_>) -> Option<String> {
+    let label = reader.text("Label")?;
+    if label.is_empty() || label.chars().count() > MAX_LABEL_CHARS {
+        reader.bad("Label", format!("Expected 1 to {MAX_LABEL_CHARS} characters"));
+    }
+    Some(label.to_owned())
 }
 
 /// An array, in which expressions may be, or an expression for one.
@@ -119,4 +165,110 @@ fn tolerated_percentage(reader: &mut Reader<'_, '_>) -> Option<Field<f64>> {
             number.map(Field::Literal)
         }
     }
+}
+
+fn item_reader(reader: &mut Reader<'_, '_>) -> Option<ItemReader> {
+    let object = object(reader, "ItemReader")?;
+    let at = reader.pointer("ItemReader");
+    let mut reader = Reader::new(object, at, reader.diagnostics);
+    let resource = resource(&mut reader, READER);
+    let arguments = reader.template("Arguments");
+    let config = config(&mut reader);
+    reader.finish();
+    let (format, max_items) = config?;
+    Some(ItemReader { resource: resource?, arguments, format, max_items })
+}
+
+fn config(reader: &mut Reader<'_, '_>) -> Option<(ItemFormat, Option<Field<u64>>)> {
+    let Some(config) = object(reader, "ReaderConfig") else {
+        let at = reader.at.clone();
+        reader.diagnostics.schema(&at, "The field 'ReaderConfig' is required but was missing");
+        return None;
+    };
+    let at = reader.pointer("ReaderConfig");
+    let mut reader = Reader::new(config, at, reader.diagnostics);
+    let format = match reader.required_text("InputType") {
+        Some("JSON") => Some(ItemFormat::Json),
+        Some("JSONL") => Some(ItemFormat::JsonLines),
+        Some("CSV") => csv(&mut reader),
+        Some("MANIFEST" | "PARQUET") => {
+            let at = reader.pointer("InputType");
+            reader.diagnostics.not_supported(&at, "Only JSON, JSONL and CSV are read");
+            None
+        }
+        Some(_) => {
+            reader.bad("InputType", "Expected 'JSON', 'JSONL' or 'CSV'");
+            None
+        }
+        None => None,
+    };
+    let max_items = reader.integer_field("MaxItems", 0, MAX_ITEMS);
+    reader.finish();
+    Some((format?, max_items))
+}
+
+fn csv(reader: &mut Reader<'_, '_>) -> Option<ItemFormat> {
+    let delimiter = match reader.text("CSVDelimiter") {
+        None | Some("COMMA") => b',',
+        Some("PIPE") => b'|',
+        Some("SEMICOLON") => b';',
+        Some("SPACE") => b' ',
+        Some("TAB") => b'\t',
+        Some(_) => {
+            reader.bad("CSVDelimiter", "Expected 'COMMA', 'PIPE', 'SEMICOLON', 'SPACE' or 'TAB'");
+            b','
+        }
+    };
+    let headers = reader.array("CSVHeaders").map(|headers| {
+        headers.iter().map(|header| header.as_str().map(str::to_owned)).collect::<Option<Vec<String>>>()
+    });
+    match (reader.required_text("CSVHeaderLocation"), headers) {
+        (Some("FIRST_ROW"), None) => Some(ItemFormat::Csv { headers: None, delimiter }),
+        (Some("FIRST_ROW"), Some(_)) => {
+            reader.bad("CSVHeaders", "The headers are in the first row already");
+            None
+        }
+        (Some("GIVEN"), Some(Some(headers))) => Some(ItemFormat::Csv { headers: Some(headers), delimiter }),
+        (Some("GIVEN"), _) => {
+            reader.bad("CSVHeaders", "Expected an array of names");
+            None
+        }
+        (Some(_), _) => {
+            reader.bad("CSVHeaderLocation", "Expected 'FIRST_ROW' or 'GIVEN'");
+            None
+        }
+        (None, _) => None,
+    }
+}
+
+fn result_writer(reader: &mut Reader<'_, '_>) -> Option<ResultWriter> {
+    let object = object(reader, "ResultWriter")?;
+    let at = reader.pointer("ResultWriter");
+    let mut reader = Reader::new(object, at, reader.diagnostics);
+    if reader.get("WriterConfig").is_some() {
+        let at = reader.pointer("WriterConfig");
+        reader.diagnostics.not_supported(&at, "Results are written one way: a JSON array of what children came to");
+    }
+    let resource = resource(&mut reader, WRITER);
+    let arguments = reader.template("Arguments");
+    reader.finish();
+    Some(ResultWriter { resource: resource?, arguments })
+}
+
+fn resource(reader: &mut Reader<'_, '_>, known: &str) -> Option<String> {
+    let resource = reader.required_text("Resource")?;
+    if resource != known {
+        let at = reader.pointer("Resource");
+        reader.diagnostics.not_supported(&at, format!("Only '{known}' is supported"));
+        return None;
+    }
+    Some(resource.to_owned())
+}
+
+fn object<'a>(reader: &mut Reader<'a, '_>, name: &'static str) -> Option<&'a serde_json::Map<String, Value>> {
+    let value = reader.get(name)?;
+    if value.as_object().is_none() {
+        reader.bad(name, "Expected an object");
+    }
+    value.as_object()
 }

@@ -7,7 +7,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::map_run::MapRun;
 use crate::definition::Edge;
+use crate::items::ItemSource;
+use crate::states::ResultTarget;
 
 /// What an execution is started with; all of it but the seed becomes `$states.context`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +30,11 @@ pub struct Start {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TaskId(pub u64);
+
+/// Names one run of a distributed Map within an execution; from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MapRunId(pub u64);
 
 /// What happened outside.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,15 +56,40 @@ pub enum Event {
         /// Why; JSON text where a function failed.
         cause: String,
     },
-}
-
-impl Event {
-    /// The attempt that it is about.
-    pub fn id(&self) -> TaskId {
-        match self {
-            Self::TaskSucceeded { id, .. } | Self::TaskFailed { id, .. } => *id,
-        }
-    }
+    /// The items of a Map run can be read.
+    ItemsRead {
+        /// The run.
+        map_run: MapRunId,
+        /// How many there are.
+        count: u64,
+    },
+    /// A child ended.
+    ChildEnded {
+        /// The run that it belongs to.
+        map_run: MapRunId,
+        /// Its item's index.
+        index: u64,
+        /// Whether it failed.
+        has_failed: bool,
+        /// Its output; of a child that failed, a description in the words of AWS.
+        result: Value,
+    },
+    /// The results of a Map run are where they should be.
+    ResultsWritten {
+        /// The run.
+        map_run: MapRunId,
+        /// What the Map comes to: says where they are.
+        result: Value,
+    },
+    /// A Map run cannot go on: its items cannot be read or its results written.
+    MapRunFailed {
+        /// The run.
+        map_run: MapRunId,
+        /// The error's name: `States.ItemReaderFailed`, `States.ResultWriterFailed`.
+        error: String,
+        /// Why.
+        cause: String,
+    },
 }
 
 /// What is to be done outside.
@@ -85,6 +118,30 @@ pub enum Command {
     CancelTask {
         /// The attempt.
         id: TaskId,
+    },
+    /// Count the items of a Map run, and report [`Event::ItemsRead`].
+    ReadItems {
+        /// The run.
+        map_run: MapRunId,
+        /// Where they are.
+        source: ItemSource,
+    },
+    /// Run an execution for every item, and report the end of each as [`Event::ChildEnded`]. [`crate::Children`] knows how,
+    /// and [`crate::ExecutionTree`] does it at once.
+    StartChildren(Box<MapRun>),
+    /// Nothing of a Map run is of interest any more: its items, its children, its results.
+    CancelChildren {
+        /// The run.
+        map_run: MapRunId,
+    },
+    /// Write what the children of a Map run came to, and report [`Event::ResultsWritten`].
+    WriteResults {
+        /// The run.
+        map_run: MapRunId,
+        /// Its ARN, as the results tell it.
+        map_run_arn: String,
+        /// Where to.
+        target: ResultTarget,
     },
     /// The execution has ended well.
     Succeed {

@@ -23,6 +23,8 @@ impl Execution {
         for (index, branch) in parallel.branches.iter().enumerate() {
             self.begin_inner(Within { parent: key, index }, &thread, &branch.start_at, Arc::clone(input), now);
         }
+        // ParallelStateStarted.
+        self.at_rest.events += 1;
         thread.waits_for = WaitsFor::Inner(Inner::branches(parallel.branches.len()));
         self.rest(key, thread);
     }
@@ -35,6 +37,8 @@ impl Execution {
         iterations: Iterations,
         now: Timestamp,
     ) {
+        // MapStateStarted.
+        self.at_rest.events += 1;
         thread.waits_for = WaitsFor::Inner(Inner::iterations(iterations.items));
         for _ in 0..iterations.max_concurrency {
             match self.begin_iteration(key, &mut thread, now) {
@@ -57,6 +61,8 @@ impl Execution {
         let mut visit: Visit<'_> = self.visit(state, thread, now);
         visit.context.item = Some((index as u64, &item));
         let input = map.select(&mut visit, Arc::clone(&item))?;
+        // MapIterationStarted, and what tells of its end.
+        self.at_rest.events += 2;
         self.begin_inner(Within { parent: key, index }, thread, &map.processor.start_at, input, now);
         Ok(true)
     }
@@ -88,11 +94,19 @@ impl Execution {
         if !inner.is_complete() {
             return self.rest(key, thread);
         }
+        let result = inner.result();
+        self.leave_with(key, thread, result, now);
+    }
+
+    /// Leaves a state with what its branches, iterations or children came to; none is more than a state may hand on.
+    pub(super) fn leave_with(&mut self, key: ThreadId, thread: Thread, result: Option<Value>, now: Timestamp) {
         let definition = Arc::clone(&self.definition);
         let Some(state) = definition.state(&thread.state) else {
             return self.fail_for_good(StateError::no_such_state(&thread.state));
         };
-        let step = match inner.result() {
+        // ParallelStateSucceeded, MapStateSucceeded.
+        self.at_rest.events += 1;
+        let step = match result {
             Some(result) => {
                 let result = Arc::new(result);
                 Step::of_leave(states::with_result(state, &mut self.visit(state, &thread, now), &result))

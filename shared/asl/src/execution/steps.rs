@@ -15,9 +15,8 @@ use crate::scope::{Context, Visit};
 use crate::size;
 use crate::states::{self, Attempt, Leave, Step};
 
-/// States that one event may lead through. A loop of states that never wait for anything outside ends here: its
-/// events would fill a Standard execution's history (25,000) all the same.
-const MAX_STATES_PER_EVENT: usize = 10_000;
+/// Events in the history of a Standard execution at most (Step Functions' quota): the last one tells that it failed.
+const MAX_EVENTS: u64 = 25_000;
 
 /// Attempts of one execution that are under way at the same time at most, and the bytes of their payloads: what runs an
 /// execution must be able to take note of them at once.
@@ -32,18 +31,16 @@ impl Execution {
     }
 
     /// Enters states until every thread has to wait.
-    fn run(&mut self, now: Timestamp) {
+    pub(super) fn run(&mut self, now: Timestamp) {
         let definition = Arc::clone(&self.definition);
-        let mut entered = 0;
-        while let Some((key, name, input)) = self.ready.pop_front() {
-            // It may have been given up meanwhile.
-            let Some(mut thread) = self.at_rest.threads.remove(&key) else { continue };
-            entered += 1;
-            if entered > MAX_STATES_PER_EVENT {
-                let cause =
-                    format!("More than {MAX_STATES_PER_EVENT} states were entered without waiting for anything.");
+        while self.at_rest.outcome.is_none() {
+            if self.at_rest.events >= MAX_EVENTS - 1 {
+                let cause = format!("The execution reached the maximum number of history events ({MAX_EVENTS}).");
                 return self.fail_for_good(StateError::runtime(cause));
             }
+            let Some((key, name, input)) = self.ready.pop_front() else { return };
+            // It may have been given up meanwhile.
+            let Some(mut thread) = self.at_rest.threads.remove(&key) else { continue };
             let Some(state) = definition.state(&name) else {
                 return self.fail_for_good(StateError::no_such_state(&name));
             };
@@ -61,7 +58,7 @@ impl Execution {
         let left = match &state.kind {
             Kind::Task(task) => return task.attempt(&mut visit).map_or_else(Step::Failed, Step::Attempt),
             Kind::Parallel(parallel) => return parallel.input(&mut visit).map_or_else(Step::Failed, Step::Branches),
-            Kind::Map(map) => return map.enter(&mut visit).map_or_else(Step::Failed, Step::Iterations),
+            Kind::Map(map) => return map.enter(&mut visit).map_or_else(Step::Failed, Step::of_plan),
             Kind::Wait(wait) => match wait.enter(&mut visit) {
                 Ok(at) if at > now => return Step::Wait(at),
                 Ok(_) => states::wait_is_over(state, &mut visit),
@@ -88,6 +85,7 @@ impl Execution {
             }
             Step::Branches(input) => self.begin_branches(key, thread, &input, now),
             Step::Iterations(iterations) => self.begin_iterations(key, thread, iterations, now),
+            Step::Children(children) => self.begin_map_run(key, thread, *children, now),
             Step::Leave(leave) => match leave.check() {
                 Ok(()) => self.leave(key, thread, leave, now),
                 Err(error) => self.fail(key, thread, error, now),
@@ -97,6 +95,8 @@ impl Execution {
     }
 
     fn schedule(&mut self, thread: &mut Thread, attempt: Attempt) {
+        // TaskScheduled and TaskStarted; the end is counted when it comes.
+        self.at_rest.events += 2;
         self.at_rest.tasks += 1;
         let id = TaskId(self.at_rest.tasks);
         thread.waits_for = WaitsFor::Task(id);
@@ -184,19 +184,14 @@ impl Execution {
         let Some(evaluation) = &error.evaluation else {
             return error;
         };
-        let cause = format!(
-            "An error occurred while executing the state '{}' (entered at the event id #{}). {}",
-            thread.state,
-            thread.entered_event,
-            error.cause.as_deref().unwrap_or_default()
-        );
+        let location = evaluation.location.clone();
+        error.name_state(&thread.state, thread.entered_event);
         self.traces.push_back(Trace::EvaluationFailed {
             state: thread.state.clone(),
             error: error.name().to_owned(),
-            cause: cause.clone(),
-            location: evaluation.location.clone(),
+            cause: error.cause.clone().unwrap_or_default(),
+            location,
         });
-        error.cause = Some(cause);
         error
     }
 
@@ -223,6 +218,9 @@ impl Execution {
 
     /// Nobody waits any more for what a thread waits for.
     pub(super) fn abandon(&mut self, thread: &Thread) {
+        if let Some(map_run) = thread.map_run() {
+            self.at_rest.commands.push_back(Command::CancelChildren { map_run });
+        }
         let Some(id) = thread.attempt() else { return };
         match self.at_rest.in_flight.remove(&id) {
             Some(_) => self.at_rest.commands.push_back(Command::CancelTask { id }),
@@ -239,15 +237,14 @@ impl Execution {
     }
 
     /// The first thing that happens: an input that no execution may have ends it before its first state.
-    pub(super) fn begin(&mut self, input: Arc<Value>, now: Timestamp) {
+    pub(super) fn begin(&mut self, first: &str, input: Arc<Value>, now: Timestamp) {
         if size::is_too_large(&input) {
             let cause = "The execution's input is larger than the maximum number of bytes service limit.";
             return self.fail_for_good(StateError::new("States.DataLimitExceeded", cause));
         }
-        let first = self.definition.start_at().to_owned();
-        let thread = Thread::new(None, &first, Arc::clone(&input), Variables::new(), now);
+        let thread = Thread::new(None, first, Arc::clone(&input), Variables::new(), now);
         self.rest(ThreadId::ROOT, thread);
-        self.ready.push_back((ThreadId::ROOT, first, input));
+        self.ready.push_back((ThreadId::ROOT, first.to_owned(), input));
         self.run(now);
     }
 

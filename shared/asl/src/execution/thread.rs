@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::messages::TaskId;
+use super::map_run::Waiting;
+use super::messages::{MapRunId, TaskId};
 use crate::MAX_PAYLOAD_BYTES;
 use crate::size;
 
@@ -65,6 +66,8 @@ pub(super) enum WaitsFor {
     Retry(Timestamp),
     /// Its branches or iterations.
     Inner(Inner),
+    /// Its children.
+    MapRun(Box<Waiting>),
 }
 
 /// Branches or iterations.
@@ -150,7 +153,7 @@ impl Thread {
     pub(super) fn due(&self) -> Option<Timestamp> {
         match self.waits_for {
             WaitsFor::Time(at) | WaitsFor::Retry(at) => Some(at),
-            WaitsFor::Nothing | WaitsFor::Task(_) | WaitsFor::Inner(_) => None,
+            WaitsFor::Nothing | WaitsFor::Task(_) | WaitsFor::Inner(_) | WaitsFor::MapRun(_) => None,
         }
     }
 
@@ -158,6 +161,14 @@ impl Thread {
     pub(super) fn attempt(&self) -> Option<TaskId> {
         match self.waits_for {
             WaitsFor::Task(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The Map run that it waits for.
+    pub(super) fn map_run(&self) -> Option<MapRunId> {
+        match &self.waits_for {
+            WaitsFor::MapRun(run) => Some(run.id),
             _ => None,
         }
     }

@@ -13,7 +13,10 @@ mod wait;
 
 pub(crate) use choice::{Choice, Condition, Rule};
 pub(crate) use fail::Fail;
-pub(crate) use map::{Iterations, MAX_ITEMS, Map, percentage};
+pub use map::ResultTarget;
+pub(crate) use map::{
+    Children, Distributed, ItemReader, Items, Iterations, MAX_ITEMS, Map, Plan, ResultWriter, Tolerated, percentage,
+};
 pub(crate) use parallel::Parallel;
 pub(crate) use pass::enter as pass;
 pub(crate) use succeed::enter as succeed;
@@ -43,11 +46,20 @@ pub(crate) enum Step {
     Branches(Arc<Value>),
     /// It goes through its items.
     Iterations(Iterations),
+    /// It goes through its items, each an execution of its own.
+    Children(Box<Children>),
     /// It failed.
     Failed(StateError),
 }
 
 impl Step {
+    pub(crate) fn of_plan(plan: Plan) -> Self {
+        match plan {
+            Plan::Iterations(iterations) => Self::Iterations(iterations),
+            Plan::Children(children) => Self::Children(children),
+        }
+    }
+
     pub(crate) fn of_leave(left: Result<Leave, StateError>) -> Self {
         left.map_or_else(Self::Failed, Self::Leave)
     }

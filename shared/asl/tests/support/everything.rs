@@ -56,7 +56,34 @@ pub(crate) fn everything() -> Value {
                         "ItemProcessor": {"StartAt": "Innermost", "States": {"Innermost": {"Type": "Succeed"}}}
                     }}
                 },
-                "Retry": [{"ErrorEquals": ["States.ALL"], "MaxAttempts": 1}], "Next": "end"
+                "Retry": [{"ErrorEquals": ["States.ALL"], "MaxAttempts": 1}], "Next": "Children"
+            },
+            "Children": {
+                "Type": "Map", "Label": "l", "MaxConcurrency": 2, "ToleratedFailurePercentage": "{% 10 %}",
+                "ItemReader": {
+                    "Resource": "arn:aws:states:::s3:getObject", "Arguments": {"Bucket": "b", "Key": "{% $states.input.key %}"},
+                    "ReaderConfig": {
+                        "InputType": "CSV", "CSVHeaderLocation": "GIVEN", "CSVHeaders": ["a", "b"], "CSVDelimiter": "TAB",
+                        "MaxItems": "{% 3 %}"
+                    }
+                },
+                "ItemSelector": {"value": "{% $states.context.Map.Item.Value %}", "n": "{% $n %}"},
+                "ItemProcessor": {
+                    "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, "StartAt": "Child",
+                    "States": {"Child": {
+                        "Type": "Map", "Items": [1, 2], "End": true,
+                        "ItemProcessor": {
+                            "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, "StartAt": "Grandchild",
+                            "States": {"Grandchild": {
+                                "Type": "Task", "Resource": "arn:aws:lambda:us-east-1:111111111111:function:g", "End": true
+                            }}
+                        }
+                    }}
+                },
+                "ResultWriter": {
+                    "Resource": "arn:aws:states:::s3:putObject", "Arguments": {"Bucket": "b", "Prefix": "{% 'p' %}"}
+                },
+                "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "end"}], "Next": "end"
             },
             "end": {"Type": "Succeed", "Output": "{% $states.context %}"}
         }
