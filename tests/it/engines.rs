@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clock::{SharedClock, VirtualClock};
 use engine::conformance::Subject;
 use engine_embedded::{EmbeddedEngine, Limits};
-use store_sql::{Durability, SqlStore};
+use store_sql::{Durability, FileBlobs, SqlStore};
 
 use crate::world::run;
 
@@ -21,6 +21,7 @@ fn the_embedded_engine() {
             let clock: SharedClock = Arc::new(VirtualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
             let engine = EmbeddedEngine::new(
                 store.clone(),
+                Arc::new(FileBlobs::open(&directory.path().join("blobs")).await.unwrap()),
                 runner,
                 Arc::clone(&clock),
                 Limits::default(),

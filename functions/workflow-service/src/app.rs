@@ -16,7 +16,7 @@ use contracts::WorkflowKind;
 use downstream::{Downstream, HttpTransport, Transport};
 use engine::ActivityRunner;
 use engine_embedded::{DirectoryLock, EmbeddedEngine};
-use store_sql::{Durability, SqlStore};
+use store_sql::{Durability, FileBlobs, SqlStore};
 use tokio::sync::Mutex;
 use workflows::RetryPolicy;
 
@@ -84,7 +84,9 @@ impl App {
         let policy = settings.retry_policy;
         let definition_of = move |kind| workflows::workflow(kind).map(|workflow| workflow.definition(&policy));
         let journal = Arc::new(store.clone());
-        let engine = EmbeddedEngine::new(journal, runner, Arc::clone(&clock), settings.limits, Arc::new(definition_of));
+        let blobs = Arc::new(FileBlobs::open(&directory.join("blobs")).await?);
+        let (limits, definition_of) = (settings.limits, Arc::new(definition_of));
+        let engine = EmbeddedEngine::new(journal, blobs, runner, Arc::clone(&clock), limits, definition_of);
         let services = Health { downstream, clock: Arc::clone(&clock), last: Mutex::default() };
         let api = Api {
             executions: Arc::new(store.clone()),

@@ -234,6 +234,10 @@ impl Children {
         Some(child)
     }
 
+    pub(crate) fn items(&self) -> u64 {
+        self.run.items
+    }
+
     pub(crate) fn id(&self) -> MapRunId {
         self.run.id
     }

@@ -83,6 +83,8 @@ pub struct WantedItem {
     pub map_run: MapRunId,
     /// The item's index.
     pub index: u64,
+    /// How many items there are.
+    pub items: u64,
     /// Where it is.
     pub source: ItemSource,
 }
@@ -180,7 +182,8 @@ impl ExecutionTree {
         for children in self.runs.values() {
             let map_run = children.id();
             if let Some((index, source)) = children.wanted() {
-                return Some(WantedItem { path: ChildPath::default(), map_run, index, source: source.clone() });
+                let (path, items) = (ChildPath::default(), children.items());
+                return Some(WantedItem { path, map_run, index, items, source: source.clone() });
             }
             let mut wanted = children.trees().filter_map(|(index, tree)| Some((index, tree.wanted_item()?)));
             if let Some((index, wanted)) = wanted.next() {

@@ -15,9 +15,12 @@ use tokio::sync::mpsc;
 
 use crate::Shared;
 
+/// An attempt of the execution itself, or of one below it.
+pub(crate) type AttemptId = (asl::ChildPath, asl::TaskId);
+
 /// What the attempt needs to know.
 pub(crate) struct Attempt {
-    pub(crate) id: asl::TaskId,
+    pub(crate) id: AttemptId,
     pub(crate) tenant_id: String,
     pub(crate) call: ActivityCall,
     pub(crate) timeout: Option<Duration>,
@@ -26,7 +29,7 @@ pub(crate) struct Attempt {
 
 /// How it ended.
 pub(crate) struct Ended {
-    pub(crate) id: asl::TaskId,
+    pub(crate) id: AttemptId,
     pub(crate) began_at: Timestamp,
     pub(crate) outcome: Result<Value, (String, String)>,
     /// Keeps virtual time still until the message has been taken.

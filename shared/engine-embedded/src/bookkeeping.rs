@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use asl::ChildPath;
 use contracts::step::{StepCall, StepKind};
 use contracts::{ErrorName, Timestamp};
 use serde_json::Value;
@@ -11,17 +12,28 @@ use store::events::{self, AttemptEvents};
 use store::{End, EngineEnd, NewEvent, Progress};
 use workflows::Workflow;
 
+use crate::attempt::AttemptId;
+
 /// A scheduled attempt that has not ended.
 #[derive(Debug, Clone)]
-pub(crate) struct OpenAttempt {
-    pub(crate) events: AttemptEvents,
+struct OpenAttempt {
+    /// None of a child's: the batches of a Map are no steps.
+    events: Option<AttemptEvents>,
     undoes: Option<String>,
+}
+
+/// What there is to say of an attempt that is to begin.
+pub(crate) struct ScheduledAttempt {
+    pub(crate) kind: StepKind,
+    /// From 1.
+    pub(crate) number: u32,
+    pub(crate) event: Option<NewEvent>,
 }
 
 /// The steps of one execution.
 #[derive(Debug, Default)]
 pub(crate) struct Bookkeeping {
-    pub(crate) open: BTreeMap<asl::TaskId, OpenAttempt>,
+    open: BTreeMap<AttemptId, OpenAttempt>,
     attempts: BTreeMap<String, u32>,
     /// Forward steps that are over: done, skipped, or failed and left behind by a later step.
     over: BTreeSet<String>,
@@ -34,14 +46,20 @@ impl Bookkeeping {
     /// An attempt is to begin.
     pub(crate) fn schedule(
         &mut self,
-        id: asl::TaskId,
+        id: &AttemptId,
         state: &str,
         activity: &str,
         payload: &Value,
+        retry_count: u32,
         at: Timestamp,
-    ) -> NewEvent {
+    ) -> ScheduledAttempt {
         let step = serde_json::from_value::<StepCall>(payload.clone()).ok().map(|call| call.step);
         let kind = step.as_ref().map_or(StepKind::Forward, |step| step.kind);
+        let undoes = step.and_then(|step| step.undoes);
+        if !id.0.is_root() {
+            self.open.insert(id.clone(), OpenAttempt { events: None, undoes });
+            return ScheduledAttempt { kind, number: retry_count + 1, event: None };
+        }
         let number = self.attempts.entry(state.to_owned()).or_default();
         *number += 1;
         let events = AttemptEvents { activity: activity.to_owned(), step: state.to_owned(), kind, number: *number };
@@ -52,20 +70,35 @@ impl Bookkeeping {
             self.over.remove("");
         }
         self.compensating = kind == StepKind::Compensation;
-        let event = events.scheduled(at);
-        self.open.insert(id, OpenAttempt { events, undoes: step.and_then(|step| step.undoes) });
-        event
+        let scheduled = ScheduledAttempt { kind, number: events.number, event: Some(events.scheduled(at)) };
+        self.open.insert(id.clone(), OpenAttempt { events: Some(events), undoes });
+        scheduled
+    }
+
+    /// An attempt is of no interest any more.
+    pub(crate) fn cancel(&mut self, id: &AttemptId) {
+        self.open.remove(id);
+    }
+
+    /// Whether an attempt was scheduled and has not ended.
+    pub(crate) fn is_open(&self, id: &AttemptId) -> bool {
+        self.open.contains_key(id)
     }
 
     /// An attempt ended; `began_at` is none if it was refused before it began.
-    pub(crate) fn settle(&mut self, event: &asl::Event, began_at: Option<Timestamp>, at: Timestamp) -> Vec<NewEvent> {
-        let id = match event {
-            asl::Event::TaskSucceeded { id, .. } | asl::Event::TaskFailed { id, .. } => id,
-        };
-        let Some(attempt) = self.open.remove(id) else {
+    pub(crate) fn settle(
+        &mut self,
+        path: &ChildPath,
+        event: &asl::Event,
+        began_at: Option<Timestamp>,
+        at: Timestamp,
+    ) -> Vec<NewEvent> {
+        let (asl::Event::TaskSucceeded { id, .. } | asl::Event::TaskFailed { id, .. }) = event else {
             return Vec::new();
         };
-        let OpenAttempt { events, undoes } = attempt;
+        let Some(OpenAttempt { events: Some(events), undoes }) = self.open.remove(&(path.clone(), *id)) else {
+            return Vec::new();
+        };
         if is_paused(event) {
             // A pause leaves no trace, however often it is met: this attempt never was.
             if let Some(number) = self.attempts.get_mut(&events.step) {
@@ -90,6 +123,7 @@ impl Bookkeeping {
                 }
             }
             asl::Event::TaskFailed { error, cause, .. } => happened.push(events.failed(error, cause, at)),
+            _ => {}
         }
         happened
     }

@@ -1,9 +1,10 @@
 //! One execution, turn by turn.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use asl::{ChildPath, Command, ExecutionTree, MapRunId};
 use contracts::step::StepKind;
 use contracts::{ActivityError, ErrorName, Status, Timestamp};
 use engine::{ActivityCall, EngineError};
@@ -17,44 +18,58 @@ use tokio::sync::mpsc;
 use workflows::Workflow;
 
 use crate::Shared;
-use crate::attempt::{self, Attempt, Ended, JournalRecorder};
+use crate::attempt::{self, Attempt, AttemptId, Ended, JournalRecorder};
 use crate::bookkeeping::Bookkeeping;
 use crate::definitions::Compiled;
+use crate::map_files::MapFiles;
 use crate::told::{Told, What};
+
+/// Ends of attempts that one turn takes in at most.
+const MAX_ENDS_PER_TURN: usize = 500;
 
 /// An execution in memory: the interpreter, the steps, and what the next commit will write.
 pub(crate) struct Driven {
     workflow: &'static Workflow,
-    machine: asl::Execution,
+    tree: ExecutionTree,
     steps: Bookkeeping,
     turn: Turn,
     /// The edges of the state machine that it took, for people and for counting what tests cover.
     edges: Vec<asl::Edge>,
+    /// What Maps want of files and have not been told yet.
+    wanted: BTreeMap<(ChildPath, MapRunId), Command>,
+    /// Maps that were given up.
+    given_up: Vec<(ChildPath, MapRunId)>,
+    /// How many records the journal has had.
+    records: u64,
+    /// The numbers of the records that are only about a child.
+    of_children: BTreeMap<ChildPath, Vec<u64>>,
 }
 
 /// What has happened since the last commit.
 #[derive(Default)]
 struct Turn {
     told: Vec<Told>,
+    /// The numbers of records that the end of a child stands for.
+    forgotten: Vec<u64>,
     history: Vec<NewEvent>,
     /// Attempts to begin once the commit is durable.
     begins: Vec<Scheduled>,
-    cancels: Vec<asl::TaskId>,
+    cancels: Vec<AttemptId>,
     end: Option<End>,
 }
 
 struct Scheduled {
-    id: asl::TaskId,
+    id: AttemptId,
     step: String,
     kind: StepKind,
     attempt: u32,
     call: ActivityCall,
     timeout: Option<Duration>,
-    /// Where its event stands in the turn's history.
-    event: usize,
+    /// Where its event stands in the turn's history; a child's has none.
+    event: Option<usize>,
 }
 
-/// The edges of its state machine that a journalled execution took, in order.
+/// The edges of its state machine that a journalled execution took, in order; of children that have ended, none.
 pub fn edges_taken(stored: JournalledExecution) -> Result<Vec<asl::Edge>, EngineError> {
     Ok(Driven::replay(stored, &Compiled::default())?.0.edges)
 }
@@ -82,19 +97,19 @@ async fn load(shared: &Shared, tenant_id: &str, id: &str) -> Result<JournalledEx
 /// Drives the execution to its end, or until the journal refuses to go on.
 pub(crate) async fn run(shared: &Arc<Shared>, tenant_id: &str, id: &str) -> Result<(), EngineError> {
     let mut stored = load(shared, tenant_id, id).await?;
-    let mut records = stored.records.len() as u64;
     let request = Arc::new(std::mem::take(&mut stored.request));
     let effect_scope: Arc<str> = stored.effect_scope.as_str().into();
     let has_ended = stored.has_ended;
     let (mut driven, mut begins) = Driven::replay(stored, &shared.compiled)?;
-    if driven.machine.outcome().is_some() {
+    if driven.tree.outcome().is_some() {
         if !has_ended {
             // A machine without a single step is over before its first turn.
             driven.conclude(shared.clock.now());
-            driven.commit(shared, tenant_id, id, &mut records).await?;
+            driven.commit(shared, tenant_id, id).await?;
         }
         return Ok(());
     }
+    let mut files = MapFiles::new(Arc::clone(&shared.blobs), tenant_id);
     let (report, mut reports) = mpsc::unbounded_channel();
     let mut running = HashMap::new();
     loop {
@@ -106,7 +121,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant_id: &str, id: &str) -> Resu
                 effect_scope: Arc::clone(&effect_scope),
             };
             let attempt = Attempt {
-                id: begin.id,
+                id: begin.id.clone(),
                 tenant_id: tenant_id.to_owned(),
                 call: begin.call,
                 timeout: begin.timeout,
@@ -114,9 +129,12 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant_id: &str, id: &str) -> Resu
             };
             running.insert(begin.id, attempt::spawn(shared, attempt, report.clone()));
         }
-        driven.wait(shared, &mut reports, &mut running).await?;
-        begins = driven.commit(shared, tenant_id, id, &mut records).await?;
-        if driven.machine.outcome().is_some() {
+        if driven.tree.wanted_item().is_none() && !driven.serve_maps(shared, tenant_id, id, &mut files).await? {
+            driven.wait(shared, &mut reports, &mut running).await?;
+        }
+        driven.begin_children(shared, &mut files).await;
+        begins = driven.commit(shared, tenant_id, id).await?;
+        if driven.tree.outcome().is_some() {
             return Ok(());
         }
         for id in driven.turn.cancels.drain(..) {
@@ -139,7 +157,7 @@ impl Driven {
             .id
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        let told = Told { at: new.started_at, what: What::Start { seed } };
+        let told = Told { at: new.started_at, path: ChildPath::default(), what: What::Start { seed } };
         let machine = compiled.load(&definition)?;
         let mut driven = Self::start(&told, workflow(new.kind)?, &new.id, machine, new.input.clone())?;
         driven.drain(new.started_at);
@@ -172,28 +190,48 @@ impl Driven {
             role_arn: String::new(),
             seed,
         };
-        let machine = asl::Execution::start(definition, start, told.at);
-        Ok(Self { workflow, machine, steps: Bookkeeping::default(), turn: Turn::default(), edges: Vec::new() })
+        Ok(Self {
+            workflow,
+            tree: ExecutionTree::start(definition, start, told.at),
+            steps: Bookkeeping::default(),
+            turn: Turn::default(),
+            edges: Vec::new(),
+            wanted: BTreeMap::new(),
+            given_up: Vec::new(),
+            records: 0,
+            of_children: BTreeMap::new(),
+        })
     }
 
     /// Rebuilds the execution from its journal; the attempts that were under way are to begin again.
     fn replay(stored: JournalledExecution, compiled: &Compiled) -> Result<(Self, Vec<Scheduled>), EngineError> {
-        let mut told = stored.records.iter().map(Told::from_record);
-        let Some(first) = told.next().transpose()? else {
+        let mut records = stored.records.iter();
+        let Some((_, first)) = records.next() else {
             return Err(StoreError::Inconsistent(format!("{}: the journal is empty", stored.id)).into());
         };
+        let first = Told::from_record(first)?;
         let workflow = workflow(stored.kind)?;
         let definition = compiled.load(&stored.definition)?;
         let mut driven = Self::start(&first, workflow, &stored.id, definition, stored.input)?;
         driven.drain(first.at);
-        for told in told {
-            let told = told?;
-            driven.tell(told.clone(), None);
-            driven.drain(told.at);
+        for (number, record) in records {
+            let told = Told::from_record(record)?;
+            driven.keep_number(&told, *number);
+            driven.tell(told, None);
+            // What they say in this life, they said in that.
+            while driven.tree.poll_end().is_some() {}
         }
+        driven.records = stored.journal_len;
         let begins = std::mem::take(&mut driven.turn).begins;
-        let under_way = begins.into_iter().filter(|begin| driven.steps.open.contains_key(&begin.id)).collect();
+        let under_way = begins.into_iter().filter(|begin| driven.steps.is_open(&begin.id)).collect();
         Ok((driven, under_way))
+    }
+
+    fn keep_number(&mut self, told: &Told, number: u64) {
+        let owner = told.owner();
+        if !owner.is_root() {
+            self.of_children.entry(owner).or_default().push(number);
+        }
     }
 
     /// Waits until something happens, and tells the interpreter.
@@ -201,18 +239,16 @@ impl Driven {
         &mut self,
         shared: &Shared,
         reports: &mut mpsc::UnboundedReceiver<Ended>,
-        running: &mut HashMap<asl::TaskId, tokio::task::AbortHandle>,
+        running: &mut HashMap<AttemptId, tokio::task::AbortHandle>,
     ) -> Result<(), EngineError> {
-        let report = match self.machine.poll_timeout() {
+        let report = match self.tree.poll_timeout() {
             Some(at) => {
                 let report = std::pin::pin!(reports.recv());
                 match clock::park(&*shared.clock, select(report, shared.clock.alarm(at))).await {
                     Either::Left((report, _)) => report,
                     Either::Right(_) => {
-                        let now = shared.clock.now();
-                        self.tell(Told { at: now, what: What::Timer }, None);
-                        self.drain(now);
-                        self.conclude(now);
+                        let told = Told { at: shared.clock.now(), path: ChildPath::default(), what: What::Timer };
+                        self.tell_new(told, None);
                         return Ok(());
                     }
                 }
@@ -222,59 +258,139 @@ impl Driven {
             }
             None => clock::park(&*shared.clock, reports.recv()).await,
         };
-        // `run` holds a sender, so the channel never closes.
-        let Some(report) = report else { return Ok(()) };
-        running.remove(&report.id);
-        let event = match report.outcome {
-            Ok(result) => asl::Event::TaskSucceeded { id: report.id, result },
-            Err((error, cause)) => asl::Event::TaskFailed { id: report.id, error, cause },
-        };
-        let now = shared.clock.now();
-        self.tell(Told { at: now, what: What::Attempt(event) }, Some(report.began_at));
-        self.drain(now);
-        self.conclude(now);
+        // `run` holds a sender, so the channel never closes. What else has ended meanwhile shares the commit.
+        let more = std::iter::from_fn(|| reports.try_recv().ok()).take(MAX_ENDS_PER_TURN);
+        for Ended { id: (path, id), began_at, outcome, _busy } in report.into_iter().chain(more) {
+            running.remove(&(path.clone(), id));
+            let event = match outcome {
+                Ok(result) => asl::Event::TaskSucceeded { id, result },
+                Err((error, cause)) => asl::Event::TaskFailed { id, error, cause },
+            };
+            let told = Told { at: shared.clock.now(), path, what: What::Event(event) };
+            self.tell_new(told, Some(began_at));
+        }
         Ok(())
     }
 
-    fn tell(&mut self, told: Told, began_at: Option<Timestamp>) {
-        match &told.what {
-            What::Start { .. } => {}
-            What::Attempt(event) => {
-                self.turn.history.append(&mut self.steps.settle(event, began_at, told.at));
-                self.machine.handle_event(event.clone(), told.at);
+    /// Does what a Map wants done with its files, if one does.
+    async fn serve_maps(
+        &mut self,
+        shared: &Shared,
+        tenant_id: &str,
+        id: &str,
+        files: &mut MapFiles,
+    ) -> Result<bool, EngineError> {
+        let Some(((path, _), command)) = self.wanted.first_key_value() else { return Ok(false) };
+        let path = path.clone();
+        let event = match command {
+            Command::ReadItems { map_run, source } => files.count(*map_run, source).await,
+            Command::WriteResults { map_run, map_run_arn, target } => {
+                let is_of_it = |end: &asl::ChildEnd| end.path == path && end.map_run == *map_run;
+                let records = load(shared, tenant_id, id).await?.records;
+                let told = records.iter().map(|(_, record)| Told::from_record(record));
+                let ends = told.filter_map(|told| match told {
+                    Ok(Told { what: What::End(end), .. }) => is_of_it(&end).then_some(Ok(end)),
+                    Ok(_) => None,
+                    Err(error) => Some(Err(error)),
+                });
+                files.write(*map_run, map_run_arn, target, ends.collect::<Result<_, _>>()?).await
             }
-            What::Timer => self.machine.handle_timeout(told.at),
+            _ => return Ok(false),
+        };
+        self.tell_new(Told { at: shared.clock.now(), path, what: What::Event(event) }, None);
+        Ok(true)
+    }
+
+    /// Reads the items that children may begin with.
+    async fn begin_children(&mut self, shared: &Shared, files: &mut MapFiles) {
+        self.given_up.drain(..).for_each(|map| files.close(&map));
+        while let Some(wanted) = self.tree.wanted_item() {
+            let what = match files.item(&wanted).await {
+                Ok(item) => What::Item { map_run: wanted.map_run, index: wanted.index, item },
+                Err(event) => What::Event(event),
+            };
+            self.tell_new(Told { at: shared.clock.now(), path: wanted.path, what }, None);
         }
-        self.turn.told.push(told);
+    }
+
+    /// Tells what has just happened, and keeps it for the journal.
+    fn tell_new(&mut self, told: Told, began_at: Option<Timestamp>) {
+        let at = told.at;
+        self.turn.told.push(told.clone());
+        self.tell(told, began_at);
+        while let Some(end) = self.tree.poll_end() {
+            let child = end.path.child(end.map_run, end.index);
+            self.turn.told.retain(|told| !told.owner().starts_with(&child));
+            let behind = self.of_children.split_off(&child);
+            for (owner, numbers) in behind {
+                match owner.starts_with(&child) {
+                    true => self.turn.forgotten.extend(numbers),
+                    false => drop(self.of_children.insert(owner, numbers)),
+                }
+            }
+            let path = end.path.clone();
+            self.turn.told.push(Told { at, path, what: What::End(end) });
+        }
+        self.conclude(at);
+    }
+
+    fn tell(&mut self, told: Told, began_at: Option<Timestamp>) {
+        let at = told.at;
+        match &told.what {
+            What::Event(event @ (asl::Event::TaskSucceeded { .. } | asl::Event::TaskFailed { .. })) => {
+                self.turn.history.append(&mut self.steps.settle(&told.path, event, began_at, at));
+            }
+            What::Event(
+                asl::Event::ItemsRead { map_run, .. }
+                | asl::Event::ResultsWritten { map_run, .. }
+                | asl::Event::MapRunFailed { map_run, .. },
+            ) => drop(self.wanted.remove(&(told.path.clone(), *map_run))),
+            What::Event(asl::Event::ChildEnded { .. })
+            | What::Start { .. }
+            | What::Item { .. }
+            | What::End(_)
+            | What::Timer => {}
+        }
+        told.tell(&mut self.tree);
+        self.drain(at);
     }
 
     /// Takes what the interpreter wants done.
     fn drain(&mut self, now: Timestamp) {
-        while let Some(command) = self.machine.poll_command() {
+        while let Some((path, command)) = self.tree.poll_command() {
             match command {
-                asl::Command::ScheduleTask { id, state, function, payload, timeout, .. } => {
-                    let event = self.steps.schedule(id, &state, &function, &payload, now);
-                    let open = &self.steps.open[&id].events;
+                Command::ScheduleTask { id, state, function, payload, timeout, retry_count, .. } => {
+                    let id = (path, id);
+                    let scheduled = self.steps.schedule(&id, &state, &function, &payload, retry_count, now);
                     self.turn.begins.push(Scheduled {
                         id,
                         step: state,
-                        kind: open.kind,
-                        attempt: open.number,
+                        kind: scheduled.kind,
+                        attempt: scheduled.number,
                         call: ActivityCall { activity: function, payload },
                         timeout,
-                        event: self.turn.history.len(),
+                        event: scheduled.event.is_some().then_some(self.turn.history.len()),
                     });
-                    self.turn.history.push(event);
+                    self.turn.history.extend(scheduled.event);
                 }
-                asl::Command::CancelTask { id } => {
-                    self.steps.open.remove(&id);
+                Command::CancelTask { id } => {
+                    let id = (path, id);
+                    self.steps.cancel(&id);
                     self.turn.begins.retain(|begin| begin.id != id);
                     self.turn.cancels.push(id);
                 }
-                asl::Command::Succeed { .. } | asl::Command::Fail { .. } => {}
+                Command::ReadItems { map_run, .. } | Command::WriteResults { map_run, .. } => {
+                    self.wanted.insert((path, map_run), command);
+                }
+                Command::CancelChildren { map_run } => {
+                    self.wanted.remove(&(path.clone(), map_run));
+                    self.given_up.push((path, map_run));
+                }
+                // The tree starts children itself; the root's end is its outcome.
+                Command::StartChildren(_) | Command::Succeed { .. } | Command::Fail { .. } => {}
             }
         }
-        while let Some(trace) = self.machine.poll_trace() {
+        while let Some((_, trace)) = self.tree.poll_trace() {
             if let asl::Trace::EdgeTaken(edge) = trace {
                 self.edges.push(edge);
             }
@@ -283,7 +399,7 @@ impl Driven {
 
     /// Adds the end to the turn, once there is one.
     fn conclude(&mut self, now: Timestamp) {
-        if let Some(outcome) = self.machine.outcome() {
+        if let (Some(outcome), None) = (self.tree.outcome(), &self.turn.end) {
             let (end, event) = self.steps.end(outcome, now);
             self.turn.history.push(event);
             self.turn.end = Some(end);
@@ -295,23 +411,16 @@ impl Driven {
     }
 
     /// Makes the turn durable. A closed gate is one more thing that the interpreter is told, in the same turn.
-    async fn commit(
-        &mut self,
-        shared: &Shared,
-        tenant_id: &str,
-        id: &str,
-        records: &mut u64,
-    ) -> Result<Vec<Scheduled>, EngineError> {
+    async fn commit(&mut self, shared: &Shared, tenant_id: &str, id: &str) -> Result<Vec<Scheduled>, EngineError> {
         loop {
             let now = shared.clock.now();
-            let told = self.turn.told.iter().map(Told::to_record).collect::<Result<Vec<_>, _>>()?;
-            let told_count = told.len() as u64;
             let commit = Commit {
                 tenant_id: tenant_id.to_owned(),
                 execution_id: id.to_owned(),
                 at: now,
-                expected_records: *records,
-                records: told,
+                expected_records: self.records,
+                records: self.turn.told.iter().map(Told::to_record).collect::<Result<Vec<_>, _>>()?,
+                forgotten: self.turn.forgotten.clone(),
                 history: self.turn.history.clone(),
                 progress: self.progress(),
                 gate: self.turn.gate(self.workflow),
@@ -319,8 +428,11 @@ impl Driven {
             };
             match shared.journal.commit(commit).await? {
                 CommitOutcome::Committed => {
-                    *records += told_count;
                     let turn = std::mem::take(&mut self.turn);
+                    for told in &turn.told {
+                        self.records += 1;
+                        self.keep_number(told, self.records);
+                    }
                     self.edges.clear();
                     self.turn.cancels = turn.cancels;
                     return Ok(turn.begins);
@@ -341,17 +453,16 @@ impl Driven {
             Refusal::Paused => ErrorName::WorkflowPaused,
         };
         if refusal == Refusal::Paused {
-            for begin in refused.iter().rev() {
-                self.turn.history.remove(begin.event);
+            for event in refused.iter().rev().filter_map(|begin| begin.event) {
+                self.turn.history.remove(event);
             }
         }
         for begin in refused {
+            let (path, id) = begin.id;
             let error = ActivityError::new(name, refusal.message());
-            let event = asl::Event::TaskFailed { id: begin.id, error: error.error.clone(), cause: error.cause_text() };
-            self.tell(Told { at: now, what: What::Attempt(event) }, None);
+            let event = asl::Event::TaskFailed { id, error: error.error.clone(), cause: error.cause_text() };
+            self.tell_new(Told { at: now, path, what: What::Event(event) }, None);
         }
-        self.drain(now);
-        self.conclude(now);
     }
 }
 

@@ -12,6 +12,7 @@ mod definitions;
 mod drive;
 mod fair_queue;
 mod lock;
+mod map_files;
 mod told;
 
 use std::collections::HashSet;
@@ -23,7 +24,7 @@ use clock::SharedClock;
 use contracts::WorkflowKind;
 use engine::{ActivityRunner, EngineError, Orchestrator};
 use futures::FutureExt as _;
-use store::{ExecutionRecord, Journal, NewExecution};
+use store::{Blobs, ExecutionRecord, Journal, NewExecution};
 
 pub use drive::edges_taken;
 pub use lock::DirectoryLock;
@@ -58,6 +59,8 @@ pub struct EmbeddedEngine(Arc<Shared>);
 /// What all executions share.
 struct Shared {
     journal: Arc<dyn Journal>,
+    /// Where Maps read items and write results.
+    blobs: Arc<dyn Blobs>,
     runner: Arc<dyn ActivityRunner>,
     clock: SharedClock,
     queue: FairQueue,
@@ -75,6 +78,7 @@ impl EmbeddedEngine {
     /// Makes an engine; nothing runs before [`EmbeddedEngine::recover`] or a start.
     pub fn new(
         journal: Arc<dyn Journal>,
+        blobs: Arc<dyn Blobs>,
         runner: Arc<dyn ActivityRunner>,
         clock: SharedClock,
         limits: Limits,
@@ -84,6 +88,7 @@ impl EmbeddedEngine {
         let loads = FairQueue::new(MAX_CONCURRENT_LOADS, Arc::clone(&clock));
         Self(Arc::new(Shared {
             journal,
+            blobs,
             runner,
             clock,
             queue,

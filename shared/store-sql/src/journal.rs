@@ -32,7 +32,7 @@ impl Journal for SqlStore {
         let row = sqlx::query(
             "SELECT e.kind AS kind, d.text AS definition, e.input AS input, \
              e.request AS request, e.effect_scope AS effect_scope, e.progress AS progress, \
-             e.journal_len AS journal_len, e.ended_at AS ended_at \
+             e.journal_len AS journal_len, e.journal_forgotten AS journal_forgotten, e.ended_at AS ended_at \
              FROM executions e JOIN definitions d ON d.hash = e.definition_hash WHERE e.id = $1 AND e.tenant_id = $2",
         )
         .bind(id)
@@ -41,18 +41,19 @@ impl Journal for SqlStore {
         .await
         .map_err(unavailable)?;
         let Some(row) = row else { return Ok(None) };
+        let journal_len = rows::count(&row, "journal_len")?;
         let records =
-            sqlx::query("SELECT record FROM journal WHERE execution_id = $1 AND number <= $2 ORDER BY number")
+            sqlx::query("SELECT number, record FROM journal WHERE execution_id = $1 AND number <= $2 ORDER BY number")
                 .bind(id)
-                .bind(rows::get::<i64>(&row, "journal_len")?)
+                .bind(journal_len as i64)
                 .fetch_all(&self.readers)
                 .await
                 .map_err(unavailable)?;
-        let records: Vec<JournalRecord> =
-            records.iter().map(|row| rows::json(row, "record")).collect::<Result<_, _>>()?;
-        let expected = rows::count(&row, "journal_len")?;
-        if records.len() as u64 != expected {
-            let found = records.len();
+        let numbered = |row| Ok((rows::count(row, "number")?, rows::json(row, "record")?));
+        let records: Vec<(u64, JournalRecord)> = records.iter().map(numbered).collect::<Result<_, StoreError>>()?;
+        let (found, forgotten) = (records.len() as u64, rows::count(&row, "journal_forgotten")?);
+        if found + forgotten != journal_len {
+            let expected = journal_len.saturating_sub(forgotten);
             return Err(StoreError::Inconsistent(format!("{id}: the journal has {found} of {expected} records")));
         }
         Ok(Some(JournalledExecution {
@@ -66,6 +67,7 @@ impl Journal for SqlStore {
             progress: rows::json(&row, "progress")?,
             has_ended: rows::optional_timestamp(&row, "ended_at")?.is_some(),
             records,
+            journal_len,
         }))
     }
 }
@@ -105,6 +107,7 @@ impl Operation for CommitTurn {
                 commit.execution_id, commit.expected_records
             )));
         }
+        check_forgotten(connection, &commit.execution_id, &commit.forgotten).await?;
         let pivot_begun = row.try_get::<i64, _>("pivot_begun")? == 1;
         let is_paused = row.try_get::<Option<i64>, _>("paused_at")?.is_some();
         if let (Gate::Forward { .. }, false) = (commit.gate, pivot_begun) {
@@ -140,6 +143,7 @@ impl CommitTurn {
         standing: Standing,
     ) -> Result<(), Fault> {
         let commit = &self.0;
+        forget(connection, &commit.execution_id, &commit.forgotten).await?;
         append_journal(connection, &commit.execution_id, journal_len, &commit.records).await?;
         append_history(connection, &commit.tenant_id, &commit.execution_id, history_len, &commit.history).await?;
         let end = commit.end.as_ref();
@@ -176,6 +180,39 @@ async fn count_duration(connection: &mut AnyConnection, execution_id: &str) -> R
     .bind(execution_id)
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// The records among these that there are, as a condition.
+fn among(numbers: &[u64]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
+    format!("FROM journal WHERE execution_id = $1 AND number IN ({})", numbers.join(", "))
+}
+
+/// Before anything is written: whether there is what is to be forgotten.
+async fn check_forgotten(connection: &mut AnyConnection, execution_id: &str, numbers: &[u64]) -> Result<(), Fault> {
+    if numbers.is_empty() {
+        return Ok(());
+    }
+    let count = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) AS found {}", among(numbers)));
+    let found: i64 = sqlx::query(count).bind(execution_id).fetch_one(connection).await?.try_get("found")?;
+    if found == numbers.len() as i64 {
+        return Ok(());
+    }
+    Err(Fault::Inconsistent(format!("{execution_id}: there are {found} of the {} records to forget", numbers.len())))
+}
+
+async fn forget(connection: &mut AnyConnection, execution_id: &str, numbers: &[u64]) -> Result<(), Fault> {
+    if numbers.is_empty() {
+        return Ok(());
+    }
+    let delete = sqlx::AssertSqlSafe(format!("DELETE {}", among(numbers)));
+    sqlx::query(delete).bind(execution_id).execute(&mut *connection).await?;
+    sqlx::query("UPDATE executions SET journal_forgotten = journal_forgotten + $2 WHERE id = $1")
+        .bind(execution_id)
+        .bind(numbers.len() as i64)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

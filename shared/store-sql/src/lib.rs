@@ -94,8 +94,14 @@ impl SqlStore {
 
 /// The schema's history; a file once released never changes.
 fn sqlite_migrations() -> Migrator {
-    let executions = SqlStr::from_static(include_str!("../migrations/sqlite/0001_executions.sql"));
-    Migrator::with_migrations(vec![Migration::new(1, "executions".into(), MigrationType::Simple, executions, false)])
+    let files = [
+        ("executions", include_str!("../migrations/sqlite/0001_executions.sql")),
+        ("journal forgets", include_str!("../migrations/sqlite/0002_journal_forgets.sql")),
+    ];
+    let migration = |((name, text), version): ((&'static str, &'static str), i64)| {
+        Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(text), false)
+    };
+    Migrator::with_migrations(files.into_iter().zip(1..).map(migration).collect())
 }
 
 /// Watches for the writer's failure.

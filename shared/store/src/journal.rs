@@ -79,10 +79,12 @@ pub struct Commit {
     pub execution_id: String,
     /// Now.
     pub at: Timestamp,
-    /// How many records the journal of this execution holds: the writer and the store both count.
+    /// How many records the journal of this execution has had: the writer and the store both count.
     pub expected_records: u64,
     /// What the interpreter was told.
     pub records: Vec<JournalRecord>,
+    /// The numbers of earlier records that these stand for: they are deleted.
+    pub forgotten: Vec<u64>,
     /// What users read of it.
     pub history: Vec<NewEvent>,
     /// How far the execution is now.
@@ -123,8 +125,10 @@ pub struct JournalledExecution {
     pub progress: Progress,
     /// Whether its end is stored.
     pub has_ended: bool,
-    /// All that the interpreter was told.
-    pub records: Vec<JournalRecord>,
+    /// All that the interpreter was told and that was not forgotten, by number, from 1.
+    pub records: Vec<(u64, JournalRecord)>,
+    /// How many records the journal has had.
+    pub journal_len: u64,
 }
 
 /// The journal of the embedded engine.

@@ -54,6 +54,7 @@ pub(super) fn turn(id: &str, expected_records: u64, gate: Gate) -> Commit {
         at: super::at(10),
         expected_records,
         records: vec![JournalRecord(json!({ "record": expected_records + 1 }))],
+        forgotten: Vec::new(),
         history: vec![event(EventType::ActivityTaskScheduled, 10)],
         progress: progress("CreateUserAccount"),
         gate,
@@ -64,7 +65,7 @@ pub(super) fn turn(id: &str, expected_records: u64, gate: Gate) -> Commit {
 impl ByJournal {
     async fn turn<S: Journal>(&self, store: &S, id: &str, gate: Gate, at: Timestamp) -> Commit {
         let loaded = ok(store.load(TENANT, id).await).expect("it is there");
-        Commit { at, ..turn(id, loaded.records.len() as u64, gate) }
+        Commit { at, ..turn(id, loaded.journal_len, gate) }
     }
 }
 
