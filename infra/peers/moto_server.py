@@ -28,8 +28,10 @@ from botocore.exceptions import ClientError  # noqa: E402
 from moto.core.config import default_user_config  # noqa: E402
 from moto.server import DomainDispatcherApplication, create_backend_app  # noqa: E402
 from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName  # noqa: E402
+from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent, FailureEventException  # noqa: E402
 from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName  # noqa: E402
 from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration import iteration_worker  # noqa: E402
+from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.itemprocessor.distributed_item_processor_worker import DistributedItemProcessorWorker  # noqa: E402
 from moto.stepfunctions.parser.asl.component.state.exec.state_parallel import branches_decl  # noqa: E402
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils  # noqa: E402
 from moto.stepfunctions.parser.asl.eval import states, variable_store  # noqa: E402
@@ -62,6 +64,24 @@ def error_name(error_name: str) -> CustomErrorName | StatesErrorName:
     if error_name.startswith("States."):
         return StatesErrorName.from_name(error_name)
     return CustomErrorName(error_name=error_name)
+
+
+eval_child = DistributedItemProcessorWorker._eval_job
+
+
+def eval_child_within_threshold(self: DistributedItemProcessorWorker, env: Any, job: Any) -> None:
+    """Runs a child of a distributed Map, and fails the Map when too many have failed. moto tolerates any number."""
+    run = self._map_run_record
+    before = run.execution_counter.failed.get()
+    eval_child(self, env, job)
+    failed = run.execution_counter.failed.get()
+    count, percentage = run.tolerated_failure_count, run.tolerated_failure_percentage
+    too_many = count < failed if count or not percentage else False
+    too_large_a_part = failed * 100 / self._job_pool._jobs_number > percentage if percentage else False
+    if failed > before and (too_many or too_large_a_part):
+        error, cause = "States.ExceedToleratedFailureThreshold", "The specified tolerated failure threshold was exceeded"
+        details = {"executionFailedEventDetails": {"error": error, "cause": cause}}
+        job.job_output = FailureEventException(FailureEvent(env, error_name(error), "MapRunFailed", details))
 
 
 def post(function: str, payload: str) -> tuple[http.client.HTTPResponse, bytes]:
@@ -175,6 +195,7 @@ states.encode_jsonata_variable_declarations = encode_variables
 variable_store.encode_jsonata_variable_declarations = encode_variables
 branches_decl.CustomErrorName = error_name
 iteration_worker.CustomErrorName = error_name
+DistributedItemProcessorWorker._eval_job = eval_child_within_threshold
 lambda_eval_utils.boto_client_for = lambda_client_for
 execution.BaseExecutionWorkerCommunication.terminated = terminated_and_told
 default_user_config.setdefault("stepfunctions", {})["execute_state_machine"] = True

@@ -3,6 +3,7 @@
 //! time here, so the state machines are deployed with their waits cut down.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -12,6 +13,8 @@ use async_trait::async_trait;
 use aws_sdk_sfn::config::{BehaviorVersion, Credentials, Region};
 use clock::{Clock as _, SharedClock, SystemClock};
 use contracts::WorkflowKind;
+use engine::{ActivityCall, ActivityRunner};
+use futures::FutureExt as _;
 use reference_services::{ServiceKind, Services};
 use serde_json::{Value, json};
 use store_aws::DynamoStore;
@@ -55,6 +58,7 @@ pub(crate) struct Stack {
     pub(crate) site: Site,
     pub(crate) prefix: String,
     pub(crate) store: DynamoStore,
+    pub(crate) machine_arn: String,
     pub(crate) proxies: Option<Proxies>,
     aws: &'static Aws,
 }
@@ -84,6 +88,14 @@ pub(crate) struct Options {
     pub(crate) overrides: Vec<(&'static str, &'static str, String)>,
     /// Whether requests to DynamoDB and Step Functions can be scripted and counted.
     pub(crate) proxied: bool,
+    /// Another state machine, and what its functions do.
+    pub(crate) given: Option<Given>,
+}
+
+/// A state machine of a test's own.
+pub(crate) struct Given {
+    pub(crate) definition: String,
+    pub(crate) activities: Arc<dyn ActivityRunner>,
 }
 
 /// What becomes of a status event.
@@ -115,7 +127,7 @@ impl Aws {
         let clock: SharedClock = Arc::new(SystemClock);
         let services = Services::in_memory(Arc::clone(&clock)).await.unwrap();
         services.seed_demo().await.unwrap();
-        let Options { script, settings, status_events, overrides, proxied } = options;
+        let Options { script, settings, status_events, overrides, proxied, given } = options;
         let proxies = match proxied {
             true => Some(Proxies {
                 dynamodb: Proxy::start(self.dynamodb).await,
@@ -158,7 +170,10 @@ impl Aws {
         let waits_for_timeout = script.dispatch.iter().any(|dispatch| dispatch.error == "States.Timeout");
         let timeout = if waits_for_timeout { SHORT_TIMEOUT_SECONDS } else { TIMEOUT_SECONDS };
         let attempts = settings.get("WORKFLOWS__RETRY_POLICY__MAXIMUM_ATTEMPTS").map(|text| text.parse().unwrap());
-        let definition = definition(&prefix, timeout, attempts);
+        let definition = match &given {
+            Some(given) => bound(&given.definition, &prefix),
+            None => definition(&prefix, timeout, attempts),
+        };
         let created = self
             .sfn
             .create_state_machine()
@@ -168,19 +183,21 @@ impl Aws {
             .send()
             .await;
         let machine_arn = created.unwrap().state_machine_arn;
-        environment.push(("WORKFLOW__ENGINE__USER_ONBOARDING".to_owned(), machine_arn));
+        environment.push(("WORKFLOW__ENGINE__USER_ONBOARDING".to_owned(), machine_arn.clone()));
         let client = peers::dynamodb_client(self.dynamodb);
         store_aws::create_table(&client, &format!("table-{prefix}")).await.unwrap();
         let store = DynamoStore::new(|| client, format!("table-{prefix}"), Arc::clone(&clock));
-        let around = Scripted { script: Mutex::new(script), store: store.clone(), timeout, status_events };
-        let around: Option<Arc<dyn Around>> = Some(Arc::new(around));
-        let deployment = Deployment { environment, overrides, around, claims: Mutex::default() };
+        let around: Arc<dyn Around> = match given {
+            Some(Given { activities, .. }) => Arc::new(InPlace { activities, store: store.clone() }),
+            None => Arc::new(Scripted { script: Mutex::new(script), store: store.clone(), timeout, status_events }),
+        };
+        let deployment = Deployment { environment, overrides, around: Some(around), claims: Mutex::default() };
         self.lambda.deploy(&prefix, deployment);
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(70)).build().unwrap();
         let door = Door::Http(http, self.lambda.front(&prefix));
         let settling_time = Duration::from_millis(500);
         let site = Site { door, services, clock, calls: Arc::default(), settling_time };
-        Stack { site, prefix, store, proxies, aws: self }
+        Stack { site, prefix, store, machine_arn, proxies, aws: self }
     }
 }
 
@@ -221,6 +238,47 @@ fn definition(prefix: &str, timeout: u64, attempts: Option<u64>) -> String {
         }
     }
     machine.to_string()
+}
+
+/// A state machine that calls functions by name, with those of a deployment.
+fn bound(definition: &str, prefix: &str) -> String {
+    fn bind(value: &mut Value, prefix: &str) {
+        match value {
+            Value::Object(object) => object.iter_mut().for_each(|(name, value)| match value {
+                Value::String(function) if name == "FunctionName" => *function = format!("{prefix}--{function}"),
+                value => bind(value, prefix),
+            }),
+            Value::Array(items) => items.iter_mut().for_each(|item| bind(item, prefix)),
+            _ => {}
+        }
+    }
+    let mut machine = serde_json::from_str(definition).unwrap();
+    bind(&mut machine, prefix);
+    machine.to_string()
+}
+
+/// Runs a test's activities in place of functions; events go to the real one.
+struct InPlace {
+    activities: Arc<dyn ActivityRunner>,
+    store: DynamoStore,
+}
+
+#[async_trait]
+impl Around for InPlace {
+    async fn invoke(&self, lambda: &Lambda, function: &str, payload: Value) -> Reply {
+        let activity = function.split_once("--").map_or(function, |(_, activity)| activity).to_owned();
+        if activity == "project-execution-status" {
+            return lambda.invoke_plainly(function, payload).await;
+        }
+        let call = ActivityCall { activity, payload };
+        // As in the functions: a panic is an error with a name.
+        let run = AssertUnwindSafe(self.activities.run(call, Arc::new(self.store.clone()))).catch_unwind();
+        let failed = |error: &str, cause: String| json!({ "errorType": error, "errorMessage": cause });
+        match run.await {
+            Ok(outcome) => outcome.map_err(|error| failed(&error.error, error.cause_text())),
+            Err(_panic) => Err(failed("Internal", String::new())),
+        }
+    }
 }
 
 /// Carries a script out around the functions.

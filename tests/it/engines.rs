@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use clock::{SharedClock, VirtualClock};
+use clock::{SharedClock, SystemClock, VirtualClock};
+use contracts::WorkflowKind;
 use engine::conformance::Subject;
 use engine_embedded::{EmbeddedEngine, Limits};
+use engine_stepfunctions::StepFunctions;
 use store_sql::{Durability, FileBlobs, SqlStore};
 
+use crate::aws::{self, Given, Options};
 use crate::world::run;
 
 #[test]
@@ -28,6 +31,28 @@ fn the_embedded_engine() {
                 Arc::new(move |_| Some(definition.clone())),
             );
             Subject { orchestrator: Arc::new(engine), executions: store.clone(), history: store, clock }
+        })
+        .await;
+    });
+}
+
+#[test]
+fn step_functions() {
+    aws::run(|aws| async move {
+        let stacks = std::cell::RefCell::new(Vec::new());
+        engine::conformance::run(async |activities, definition| {
+            let given = Some(Given { definition, activities });
+            let stack = aws.stack(Options { given, ..Options::default() }).await;
+            let machines = [(WorkflowKind::UserOnboarding, stack.machine_arn.clone())].into();
+            let client = aws.sfn.clone();
+            let (executions, history) = (Arc::new(stack.store.clone()), Arc::new(stack.store.clone()));
+            stacks.borrow_mut().push(stack);
+            Subject {
+                orchestrator: Arc::new(StepFunctions::new(|| client, machines)),
+                executions,
+                history,
+                clock: Arc::new(SystemClock),
+            }
         })
         .await;
     });

@@ -2,15 +2,17 @@
 //!
 //! It panics where an engine breaks a promise, saying which.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use clock::SharedClock;
+use contracts::step::{StepCall, WorkflowRef};
 use contracts::{ActivityError, Cause, EventType, Status, WorkflowKind};
 use serde_json::{Value, json};
 use store::{
-    Created, ExecutionRecord, Executions, History, NewEvent, NewExecution, Progress, StepOutcome, StepRecorder,
+    Begin, Created, ExecutionRecord, Executions, History, NewEvent, NewExecution, Progress, StepOutcome, StepRecorder,
+    StepRef,
 };
 
 use crate::{ActivityCall, ActivityRunner, Orchestrator};
@@ -36,9 +38,14 @@ pub async fn run<M: AsyncFn(Arc<dyn ActivityRunner>, String) -> Subject>(make: M
     a_failing_step_is_repeated(&make).await;
     a_machine_without_a_step_ends(&make).await;
     a_step_that_hangs_or_panics_fails(&make).await;
+    branches_run_at_the_same_time(&make).await;
+    a_branch_that_fails_is_caught(&make).await;
+    children_run_for_every_item(&make).await;
+    too_many_children_that_fail_are_caught(&make).await;
 }
 
-/// Activities that write down their calls and answer by name.
+/// Activities that write down their calls and answer by name; those with a step go through the recorder, as the harness
+/// of the real ones does.
 #[derive(Default)]
 struct Script {
     calls: Mutex<Vec<String>>,
@@ -47,54 +54,148 @@ struct Script {
 
 #[async_trait]
 impl ActivityRunner for Script {
-    async fn run(&self, call: ActivityCall, _recorder: Arc<dyn StepRecorder>) -> StepOutcome {
+    async fn run(&self, call: ActivityCall, recorder: Arc<dyn StepRecorder>) -> StepOutcome {
         let calls = {
-            let mut calls = self.calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut calls = lock(&self.calls);
             calls.push(call.activity.clone());
             calls.iter().filter(|earlier| **earlier == call.activity).count()
         };
+        let Ok(StepCall { workflow, step, .. }) = serde_json::from_value(call.payload.clone()) else {
+            return self.act(&call.activity, &call.payload, calls).await;
+        };
+        let step = StepRef {
+            tenant_id: workflow.tenant_id,
+            execution_id: workflow.id,
+            workflow: workflow.kind,
+            step: step.name,
+            kind: step.kind,
+            undoes: step.undoes,
+            activity: call.activity.clone(),
+        };
+        let begin = recorder.begin_step(&step).await.unwrap_or_else(|error| panic!("{error}"));
+        let Begin::Proceed { attempt, .. } = begin else { panic!("{begin:?}") };
+        let outcome = self.act(&call.activity, &call.payload, calls).await;
+        recorder.finish_step(&step, &attempt, &outcome).await.unwrap_or_else(|error| panic!("{error}"));
+        outcome
+    }
+}
+
+impl Script {
+    async fn act(&self, activity: &str, payload: &Value, calls: usize) -> StepOutcome {
         let failed = |error: &str| Err(ActivityError { error: error.to_owned(), cause: Box::new(Cause::default()) });
-        match call.activity.as_str() {
+        match activity {
             "flaky" if calls <= 2 => failed("ServiceUnavailable"),
             "refused" => failed("ServiceRejected"),
             "hanging" => {
-                let clock = self.clock.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-                if let Some(clock) = clock {
-                    clock::sleep(&*clock, Duration::from_secs(3_600)).await;
-                }
+                self.sleep(Duration::from_secs(3_600)).await;
                 Ok(json!("too late"))
             }
             "panicking" => panic!("as it was told"),
-            activity => Ok(json!(activity)),
+            // Nobody leaves before all three are there.
+            "meeting" => {
+                for _ in 0..100 {
+                    if lock(&self.calls).iter().filter(|call| *call == "meeting").count() >= 3 {
+                        return Ok(json!("met"));
+                    }
+                    self.sleep(Duration::from_millis(10)).await;
+                }
+                failed("ServiceUnavailable")
+            }
+            "even" if payload["item"].as_u64().is_some_and(|item| item % 2 == 1) => failed("ServiceRejected"),
+            "double" => Ok(json!(payload["item"].as_u64().unwrap_or_default() * 2)),
+            activity => Ok(json!({ "done": activity })),
+        }
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        let clock = lock(&self.clock).clone();
+        if let Some(clock) = clock {
+            clock::sleep(&*clock, duration).await;
         }
     }
 }
 
-/// A machine of one Task after the other, each with the standard retrier.
-fn machine(activities: &[&str]) -> String {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A Task with the standard retrier.
+fn task(name: &str, activity: &str) -> Value {
+    json!({
+        "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "TimeoutSeconds": 2,
+        "Arguments": { "FunctionName": activity, "Payload": {
+            "workflow": "{% $states.context.Execution.Input.workflow %}", "step": { "name": name, "kind": "forward" },
+        } },
+        "Retry": [{ "ErrorEquals": ["ServiceUnavailable"], "IntervalSeconds": 1, "MaxAttempts": 2 }],
+        "Output": "{% $states.result.Payload %}",
+    })
+}
+
+/// A machine of one Task after the other.
+fn machine(activities: &[&str]) -> Value {
     let states: serde_json::Map<String, Value> = activities
         .iter()
         .enumerate()
         .map(|(index, activity)| {
-            let mut state = json!({
-                "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "TimeoutSeconds": 2,
-                "Arguments": { "FunctionName": activity, "Payload": { "input": index } },
-                "Retry": [{ "ErrorEquals": ["ServiceUnavailable"], "IntervalSeconds": 1, "MaxAttempts": 2 }],
-                "Output": "{% $states.result.Payload %}",
-            });
+            let name = format!("S{index}");
+            let mut state = task(&name, activity);
             match activities.get(index + 1) {
                 Some(_) => state["Next"] = json!(format!("S{}", index + 1)),
                 None => state["End"] = json!(true),
             }
-            (format!("S{index}"), state)
+            (name, state)
         })
         .collect();
-    json!({ "QueryLanguage": "JSONata", "StartAt": "S0", "States": states }).to_string()
+    json!({ "QueryLanguage": "JSONata", "StartAt": "S0", "States": states })
+}
+
+/// A machine of one state, whose failure is caught.
+fn caught(name: &str, mut state: Value) -> Value {
+    state["Catch"] =
+        json!([{ "ErrorEquals": ["States.ALL"], "Output": "{% $states.errorOutput.Error %}", "Next": "Caught" }]);
+    state["Next"] = json!("Done");
+    let done = json!({ "Type": "Succeed" });
+    let caught = json!({ "Type": "Pass", "Output": { "caught": "{% $states.input %}" }, "End": true });
+    json!({ "QueryLanguage": "JSONata", "StartAt": name, "States": { name: state, "Done": done, "Caught": caught } })
+}
+
+/// A Parallel state with a Task in each branch.
+fn parallel(activities: &[&str]) -> Value {
+    let branch = |(index, activity): (usize, &&str)| {
+        let name = format!("B{index}");
+        let mut state = task(&name, activity);
+        state["End"] = json!(true);
+        json!({ "StartAt": name, "States": { name: state } })
+    };
+    json!({ "Type": "Parallel", "Branches": activities.iter().enumerate().map(branch).collect::<Vec<_>>() })
+}
+
+/// A distributed Map over 0 to 29 whose children call an activity, which is no step.
+fn map(activity: &str) -> Value {
+    let mut state = task("Child", activity);
+    state["Arguments"]["Payload"] = json!({ "item": "{% $states.input.item %}" });
+    state["End"] = json!(true);
+    json!({
+        "Type": "Map", "Items": "{% [0..29] %}", "MaxConcurrency": 5,
+        "ItemSelector": { "item": "{% $states.context.Map.Item.Value %}" },
+        "ItemProcessor": {
+            "ProcessorConfig": { "Mode": "DISTRIBUTED", "ExecutionType": "STANDARD" },
+            "StartAt": "Child", "States": { "Child": state },
+        },
+    })
 }
 
 fn new(subject: &Subject) -> NewExecution {
     let (kind, now) = (WorkflowKind::UserOnboarding, subject.clock.now());
     let id = kind.new_execution_id(now);
+    let workflow = WorkflowRef {
+        id: id.clone(),
+        kind,
+        tenant_id: TENANT.to_owned(),
+        user_id: None,
+        started_at: now,
+        traceparent: None,
+    };
     let details = json!({ "workflow_type": kind, "input": null });
     NewExecution {
         tenant_id: TENANT.to_owned(),
@@ -105,7 +206,7 @@ fn new(subject: &Subject) -> NewExecution {
         started_at: now,
         deadline_at: None,
         status: Status::Pending,
-        input: json!({}),
+        input: json!({ "workflow": workflow, "options": {} }),
         request: json!({}),
         idempotency: None,
         progress: Progress { current_step: String::new(), total_steps: 7, completed_steps: 0, status_message: None },
@@ -120,16 +221,16 @@ async fn play(
     make: &impl AsyncFn(Arc<dyn ActivityRunner>, String) -> Subject,
     activities: &[&str],
 ) -> (ExecutionRecord, Vec<String>, Vec<String>) {
-    play_definition(make, machine(activities)).await
+    play_definition(make, &machine(activities)).await
 }
 
 async fn play_definition(
     make: &impl AsyncFn(Arc<dyn ActivityRunner>, String) -> Subject,
-    definition: String,
+    definition: &Value,
 ) -> (ExecutionRecord, Vec<String>, Vec<String>) {
     let script = Arc::new(Script::default());
-    let subject = make(script.clone(), definition).await;
-    *script.clock.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(subject.clock.clone());
+    let subject = make(script.clone(), definition.to_string()).await;
+    *lock(&script.clock) = Some(subject.clock.clone());
     let mut execution = new(&subject);
     let id = execution.id.clone();
     subject.orchestrator.prepare_start(&mut execution).unwrap_or_else(|error| panic!("{error}"));
@@ -151,13 +252,13 @@ async fn play_definition(
     subject.orchestrator.start(&started).await.unwrap_or_else(|error| panic!("an ended one stays as it is: {error}"));
     let page = subject.history.events(TENANT, &id, None, 200).await.unwrap_or_else(|error| panic!("{error}"));
     let events = page.map(|page| page.rows).unwrap_or_default().into_iter().map(|row| row.event.event_type).collect();
-    let calls = script.calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    let calls = lock(&script.calls).clone();
     (record, calls, events)
 }
 
 async fn steps_run_in_order_and_once(make: &impl AsyncFn(Arc<dyn ActivityRunner>, String) -> Subject) {
     let (record, calls, events) = play(make, &["one", "two", "three"]).await;
-    assert_eq!((record.status, record.result), (Status::Completed, Some(json!("three"))));
+    assert_eq!((record.status, record.result), (Status::Completed, Some(json!({ "done": "three" }))));
     assert_eq!(calls, ["one", "two", "three"]);
     let attempt = ["ActivityTaskScheduled", "ActivityTaskStarted", "ActivityTaskCompleted"];
     let expected: Vec<&str> = std::iter::once("WorkflowExecutionStarted")
@@ -182,7 +283,7 @@ async fn a_machine_without_a_step_ends(make: &impl AsyncFn(Arc<dyn ActivityRunne
         "QueryLanguage": "JSONata", "StartAt": "Done",
         "States": { "Done": { "Type": "Succeed", "Output": { "answer": 42 } } },
     });
-    let (record, _, events) = play_definition(make, definition.to_string()).await;
+    let (record, _, events) = play_definition(make, &definition).await;
     assert_eq!((record.status, record.result), (Status::Completed, Some(json!({ "answer": 42 }))));
     assert_eq!(events, ["WorkflowExecutionStarted", "WorkflowExecutionCompleted"]);
 }
@@ -193,4 +294,41 @@ async fn a_step_that_hangs_or_panics_fails(make: &impl AsyncFn(Arc<dyn ActivityR
     assert!(events.iter().any(|event| event == "ActivityTaskTimedOut"), "{events:?}");
     let (record, _, _) = play(make, &["panicking"]).await;
     assert_eq!(record.failure.map(|failure| failure.error).as_deref(), Some("Internal"));
+}
+
+async fn branches_run_at_the_same_time(make: &impl AsyncFn(Arc<dyn ActivityRunner>, String) -> Subject) {
+    let definition = caught("Together", parallel(&["meeting", "meeting", "meeting"]));
+    let (record, calls, events) = play_definition(make, &definition).await;
+    assert_eq!((record.status, record.result), (Status::Completed, Some(json!(["met", "met", "met"]))));
+    assert_eq!(calls.len(), 3);
+    for event in ["ActivityTaskScheduled", "ActivityTaskStarted", "ActivityTaskCompleted"] {
+        assert_eq!(events.iter().filter(|found| *found == event).count(), 3, "{events:?}");
+    }
+}
+
+async fn a_branch_that_fails_is_caught(make: &impl AsyncFn(Arc<dyn ActivityRunner>, String) -> Subject) {
+    let definition = caught("Together", parallel(&["one", "refused"]));
+    let (record, _, _) = play_definition(make, &definition).await;
+    assert_eq!((record.status, record.result), (Status::Completed, Some(json!({ "caught": "ServiceRejected" }))));
+}
+
+async fn children_run_for_every_item(make: &impl AsyncFn(Arc<dyn ActivityRunner>, String) -> Subject) {
+    let (record, calls, _) = play_definition(make, &caught("Each", map("double"))).await;
+    let doubled: Vec<u32> = (0..30).map(|item| item * 2).collect();
+    assert_eq!((record.status, record.result), (Status::Completed, Some(json!(doubled))));
+    assert_eq!(calls.len(), 30);
+}
+
+async fn too_many_children_that_fail_are_caught(make: &impl AsyncFn(Arc<dyn ActivityRunner>, String) -> Subject) {
+    let mut few = map("even");
+    few["ToleratedFailureCount"] = json!(3);
+    let (record, calls, _) = play_definition(make, &caught("Each", few)).await;
+    let exceeded = json!({ "caught": "States.ExceedToleratedFailureThreshold" });
+    assert_eq!((record.status, record.result), (Status::Completed, Some(exceeded)));
+    assert!(calls.len() < 30, "the rest is left alone: {} calls", calls.len());
+    let mut half = map("even");
+    half["ToleratedFailurePercentage"] = json!(50.0);
+    half["Output"] = json!("{% $count($states.result) %}");
+    let (record, calls, _) = play_definition(make, &caught("Each", half)).await;
+    assert_eq!((record.status, record.result, calls.len()), (Status::Completed, Some(json!(30)), 30));
 }
