@@ -21,6 +21,7 @@ mod idempotency;
 mod in_process;
 mod invariants;
 mod lambda;
+mod machines;
 mod peers;
 mod process;
 mod proxy;
