@@ -1,6 +1,6 @@
 //! The benches: each builds what it measures, writes `target/bench/<name>.json`, and fails when it misses a goal.
 
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -8,9 +8,6 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 
 use crate::{cargo, run};
-
-/// Where the bench of lists has its DynamoDB.
-const DYNAMODB_PORT: u16 = 9001;
 
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
@@ -62,41 +59,46 @@ fn cold_start() -> anyhow::Result<()> {
 
 fn list_page() -> anyhow::Result<()> {
     let dynamodb = Dynamodb::start()?;
-    let endpoint = format!("http://127.0.0.1:{DYNAMODB_PORT}");
+    let endpoint = format!("http://127.0.0.1:{}", dynamodb.port);
     let measured = run(&mut cargo(&["run", "--package", "bench", "--bin", "list-page", "--", &endpoint]));
     drop(dynamodb);
     measured
 }
 
 /// DynamoDB Local, stopped when this is dropped.
-struct Dynamodb(Child);
+struct Dynamodb {
+    process: Child,
+    port: u16,
+}
 
 impl Dynamodb {
     fn start() -> anyhow::Result<Self> {
         let installed = Command::new("infra/peers/install").arg("dynamodb").stderr(Stdio::inherit()).output()?;
         let folder = String::from_utf8(installed.stdout)?;
         let folder = folder.trim();
-        let child = Command::new("java")
+        // Nobody else's.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let process = Command::new("java")
             .arg(format!("-Djava.library.path={folder}"))
             .args(["-cp", &format!("{folder}/*"), "com.amazonaws.services.dynamodbv2.local.main.ServerRunner"])
-            .args(["-inMemory", "-sharedDb", "-disableTelemetry", "-port", &DYNAMODB_PORT.to_string()])
+            .args(["-inMemory", "-sharedDb", "-disableTelemetry", "-port", &port.to_string()])
             .stdout(Stdio::null())
             .spawn()
             .context("java does not start")?;
-        let dynamodb = Self(child);
+        let dynamodb = Self { process, port };
         for _ in 0..300 {
-            if TcpStream::connect(("127.0.0.1", DYNAMODB_PORT)).is_ok() {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
                 return Ok(dynamodb);
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-        bail!("DynamoDB Local does not come up on port {DYNAMODB_PORT}")
+        bail!("DynamoDB Local does not come up on port {port}")
     }
 }
 
 impl Drop for Dynamodb {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }

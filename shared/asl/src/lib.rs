@@ -64,6 +64,7 @@ mod items;
 mod results;
 mod retry;
 mod scope;
+mod simulation;
 mod size;
 mod states;
 mod template;
@@ -74,8 +75,9 @@ pub use definition::{Definition, Diagnostic, Diagnostics, Edge, Severity, valida
 pub use execution::{Command, Event, Execution, MapRun, MapRunId, Outcome, Snapshot, Start, TaskId, Trace};
 pub use items::{ItemDecoder, ItemFormat, ItemSource, ItemsError};
 pub use results::ResultFiles;
+pub use simulation::{Happening, World, simulate};
 pub use states::ResultTarget;
-pub use tree::{ChildEnd, ChildPath, ExecutionTree, WantedItem};
+pub use tree::{ChildEnd, ChildPath, ExecutionTree, Told, WantedItem};
 
 /// Largest input, output or result, in bytes of JSON (Step Functions' quota on payloads).
 pub const MAX_PAYLOAD_BYTES: usize = 262_144;

@@ -58,9 +58,39 @@ impl fmt::Display for ChildPath {
     }
 }
 
-/// A child ended. What its end means to the tree is done; whoever keeps a journal may replace all that the child was
-/// told by this, and tell it as [`ExecutionTree::handle_end`] in another life.
+/// Something that an execution of a tree is told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Told {
+    /// Something happened outside.
+    #[serde(alias = "Attempt")]
+    Event(Event),
+    /// An item that was wanted: its child begins.
+    Item {
+        /// The run that the child belongs to.
+        map_run: MapRunId,
+        /// The item's index.
+        index: u64,
+        /// The item.
+        item: Value,
+    },
+    /// A child ended in an earlier life: in place of all that it was told then.
+    End {
+        /// The run that the child belongs to.
+        map_run: MapRunId,
+        /// Its item's index.
+        index: u64,
+        /// Whether it failed.
+        has_failed: bool,
+        /// Its output, or a description in the words of AWS.
+        result: Value,
+    },
+    /// Time has passed; for all of the tree.
+    Timer,
+}
+
+/// A child ended. What its end means to the tree is done; whoever keeps a journal may replace all that the child was
+/// told by its end.
+#[derive(Debug, Clone, PartialEq)]
 pub struct ChildEnd {
     /// The parent.
     pub path: ChildPath,
@@ -72,6 +102,19 @@ pub struct ChildEnd {
     pub has_failed: bool,
     /// Its output, or a description in the words of AWS.
     pub result: Value,
+}
+
+impl ChildEnd {
+    /// The child.
+    pub fn child(&self) -> ChildPath {
+        self.path.child(self.map_run, self.index)
+    }
+
+    /// For another life: whom to tell, and what.
+    pub fn into_told(self) -> (ChildPath, Told) {
+        let Self { path, map_run, index, has_failed, result } = self;
+        (path, Told::End { map_run, index, has_failed, result })
+    }
 }
 
 /// An item that a child waits to begin with.
@@ -122,33 +165,26 @@ impl ExecutionTree {
         tree
     }
 
-    /// Tells one of the executions what happened outside.
-    pub fn handle_event(&mut self, path: &ChildPath, event: Event, now: Timestamp) {
-        self.at(path, now, |tree| tree.execution.handle_event(event, now));
+    /// Tells one of the executions something. What is not waited for, or not any more, is ignored.
+    pub fn tell(&mut self, path: &ChildPath, told: Told, now: Timestamp) {
+        match told {
+            Told::Event(event) => self.at(path, now, |tree| tree.execution.handle_event(event, now)),
+            Told::Item { map_run, index, item } => self.at(path, now, |tree| {
+                if let Some(children) = tree.runs.get_mut(&map_run) {
+                    children.begin(index, item, now);
+                }
+            }),
+            Told::End { map_run, index, has_failed, result } => self.at(path, now, |tree| {
+                if let Some(children) = tree.runs.get_mut(&map_run) {
+                    children.forget(index);
+                }
+                tree.execution.handle_event(Event::ChildEnded { map_run, index, has_failed, result }, now);
+            }),
+            Told::Timer => self.handle_timeout(now),
+        }
     }
 
-    /// Brings an item that was wanted.
-    pub fn handle_item(&mut self, path: &ChildPath, map_run: MapRunId, index: u64, item: Value, now: Timestamp) {
-        self.at(path, now, |tree| {
-            if let Some(children) = tree.runs.get_mut(&map_run) {
-                children.begin(index, item, now);
-            }
-        });
-    }
-
-    /// Tells that a child ended in an earlier life, in place of all that it was told then.
-    pub fn handle_end(&mut self, end: ChildEnd, now: Timestamp) {
-        let ChildEnd { path, map_run, index, has_failed, result } = end;
-        self.at(&path, now, |tree| {
-            if let Some(children) = tree.runs.get_mut(&map_run) {
-                children.forget(index);
-            }
-            tree.execution.handle_event(Event::ChildEnded { map_run, index, has_failed, result }, now);
-        });
-    }
-
-    /// Tells that time has passed.
-    pub fn handle_timeout(&mut self, now: Timestamp) {
+    pub(crate) fn handle_timeout(&mut self, now: Timestamp) {
         self.execution.handle_timeout(now);
         for children in self.runs.values_mut() {
             children.handle_timeout(now);
@@ -161,7 +197,7 @@ impl ExecutionTree {
         self.commands.pop_front()
     }
 
-    /// When [`ExecutionTree::handle_timeout`] wants to be called.
+    /// When it wants to be told [`Told::Timer`].
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let runs = self.runs.values().filter_map(Children::poll_timeout);
         self.execution.poll_timeout().into_iter().chain(runs).min()

@@ -51,8 +51,8 @@ fn check(case: &Value) -> Result<(), String> {
 
 /// The objects that a ResultWriter wrote.
 fn written(run: &Run) -> Value {
-    let written = run.bucket.0.iter().filter(|((_, key), _)| key.starts_with("results/"));
-    let parsed = |body: &String| serde_json::from_str::<Value>(body).unwrap_or_default();
+    let written = run.objects.iter().filter(|((_, key), _)| key.starts_with("results/"));
+    let parsed = |body: &[u8]| serde_json::from_slice::<Value>(body).unwrap_or_default();
     written.map(|((_, key), body)| (key.clone(), parsed(body))).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use asl::{Command, Definition, Event, Execution, ExecutionTree, Start, validate};
+use asl::{ChildPath, Command, Definition, Event, Execution, ExecutionTree, Start, Told, validate};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -183,14 +183,15 @@ fn run_tree(definition: Arc<Definition>, start: Start, dice: &mut Dice) {
         }
         if let Some(wanted) = tree.wanted_item() {
             let item = dice.one_of(&others()).clone();
-            tree.handle_item(&wanted.path, wanted.map_run, wanted.index, item, now);
+            let (map_run, index) = (wanted.map_run, wanted.index);
+            tree.tell(&wanted.path, Told::Item { map_run, index, item }, now);
         } else if let Some(at) = tree.poll_timeout() {
             now = now.max(at);
-            tree.handle_timeout(now);
+            tree.tell(&ChildPath::default(), Told::Timer, now);
         } else {
             assert!(!may_come.is_empty(), "it waits for nothing");
             let (path, event) = dice.one_of(&may_come).clone();
-            tree.handle_event(&path, event, now);
+            tree.tell(&path, Told::Event(event), now);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use asl::{ChildPath, Command, ExecutionTree, MapRunId};
+use asl::{ChildEnd, ChildPath, Command, ExecutionTree, MapRunId, Told};
 use contracts::step::StepKind;
 use contracts::{ActivityError, ErrorName, Status, Timestamp};
 use engine::{ActivityCall, EngineError};
@@ -22,7 +22,7 @@ use crate::attempt::{self, Attempt, AttemptId, Ended, JournalRecorder};
 use crate::bookkeeping::Bookkeeping;
 use crate::definitions::Compiled;
 use crate::map_files::MapFiles;
-use crate::told::{Told, What};
+use crate::records::{Record, What};
 
 /// Ends of attempts that one turn takes in at most.
 const MAX_ENDS_PER_TURN: usize = 500;
@@ -48,7 +48,7 @@ pub(crate) struct Driven {
 /// What has happened since the last commit.
 #[derive(Default)]
 struct Turn {
-    told: Vec<Told>,
+    records: Vec<Record>,
     /// The numbers of records that the end of a child stands for.
     forgotten: Vec<u64>,
     history: Vec<NewEvent>,
@@ -157,11 +157,11 @@ impl Driven {
             .id
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        let told = Told { at: new.started_at, path: ChildPath::default(), what: What::Start { seed } };
+        let first = Record { at: new.started_at, path: ChildPath::default(), what: What::Start { seed } };
         let machine = compiled.load(&definition)?;
-        let mut driven = Self::start(&told, workflow(new.kind)?, &new.id, machine, new.input.clone())?;
+        let mut driven = Self::start(&first, workflow(new.kind)?, &new.id, machine, new.input.clone())?;
         driven.drain(new.started_at);
-        new.journal = Some(JournalStart { definition, records: vec![told.to_record()?] });
+        new.journal = Some(JournalStart { definition, records: vec![first.to_journal()?] });
         // The commit of the record is the start.
         new.status = Status::Running;
         new.history.append(&mut driven.turn.history);
@@ -172,13 +172,13 @@ impl Driven {
     }
 
     fn start(
-        told: &Told,
+        first: &Record,
         workflow: &'static Workflow,
         id: &str,
         definition: Arc<asl::Definition>,
         input: Value,
     ) -> Result<Self, EngineError> {
-        let What::Start { seed } = told.what else {
+        let What::Start { seed } = first.what else {
             return Err(StoreError::Inconsistent(format!("{id}: the journal does not begin with a start")).into());
         };
         let start = asl::Start {
@@ -192,7 +192,7 @@ impl Driven {
         };
         Ok(Self {
             workflow,
-            tree: ExecutionTree::start(definition, start, told.at),
+            tree: ExecutionTree::start(definition, start, first.at),
             steps: Bookkeeping::default(),
             turn: Turn::default(),
             edges: Vec::new(),
@@ -209,15 +209,15 @@ impl Driven {
         let Some((_, first)) = records.next() else {
             return Err(StoreError::Inconsistent(format!("{}: the journal is empty", stored.id)).into());
         };
-        let first = Told::from_record(first)?;
+        let first = Record::from_journal(first)?;
         let workflow = workflow(stored.kind)?;
         let definition = compiled.load(&stored.definition)?;
         let mut driven = Self::start(&first, workflow, &stored.id, definition, stored.input)?;
         driven.drain(first.at);
         for (number, record) in records {
-            let told = Told::from_record(record)?;
-            driven.keep_number(&told, *number);
-            driven.tell(told, None);
+            let record = Record::from_journal(record)?;
+            driven.keep_number(&record, *number);
+            driven.tell(record, None);
             // What they say in this life, they said in that.
             while driven.tree.poll_end().is_some() {}
         }
@@ -227,8 +227,8 @@ impl Driven {
         Ok((driven, under_way))
     }
 
-    fn keep_number(&mut self, told: &Told, number: u64) {
-        let owner = told.owner();
+    fn keep_number(&mut self, record: &Record, number: u64) {
+        let owner = record.owner();
         if !owner.is_root() {
             self.of_children.entry(owner).or_default().push(number);
         }
@@ -247,8 +247,7 @@ impl Driven {
                 match clock::park(&*shared.clock, select(report, shared.clock.alarm(at))).await {
                     Either::Left((report, _)) => report,
                     Either::Right(_) => {
-                        let told = Told { at: shared.clock.now(), path: ChildPath::default(), what: What::Timer };
-                        self.tell_new(told, None);
+                        self.tell_new(shared.clock.now(), ChildPath::default(), Told::Timer, None);
                         return Ok(());
                     }
                 }
@@ -266,8 +265,7 @@ impl Driven {
                 Ok(result) => asl::Event::TaskSucceeded { id, result },
                 Err((error, cause)) => asl::Event::TaskFailed { id, error, cause },
             };
-            let told = Told { at: shared.clock.now(), path, what: What::Event(event) };
-            self.tell_new(told, Some(began_at));
+            self.tell_new(shared.clock.now(), path, Told::Event(event), Some(began_at));
         }
         Ok(())
     }
@@ -285,11 +283,15 @@ impl Driven {
         let event = match command {
             Command::ReadItems { map_run, source } => files.count(*map_run, source).await,
             Command::WriteResults { map_run, map_run_arn, target } => {
-                let is_of_it = |end: &asl::ChildEnd| end.path == path && end.map_run == *map_run;
                 let records = load(shared, tenant_id, id).await?.records;
-                let told = records.iter().map(|(_, record)| Told::from_record(record));
-                let ends = told.filter_map(|told| match told {
-                    Ok(Told { what: What::End(end), .. }) => is_of_it(&end).then_some(Ok(end)),
+                let ends = records.iter().filter_map(|(_, record)| match Record::from_journal(record) {
+                    Ok(Record {
+                        path: parent,
+                        what: What::Told(Told::End { map_run: of, index, has_failed, result }),
+                        ..
+                    }) if parent == path && of == *map_run => {
+                        Some(Ok(ChildEnd { path: parent, map_run: of, index, has_failed, result }))
+                    }
                     Ok(_) => None,
                     Err(error) => Some(Err(error)),
                 });
@@ -297,7 +299,7 @@ impl Driven {
             }
             _ => return Ok(false),
         };
-        self.tell_new(Told { at: shared.clock.now(), path, what: What::Event(event) }, None);
+        self.tell_new(shared.clock.now(), path, Told::Event(event), None);
         Ok(true)
     }
 
@@ -305,53 +307,48 @@ impl Driven {
     async fn begin_children(&mut self, shared: &Shared, files: &mut MapFiles) {
         self.given_up.drain(..).for_each(|map| files.close(&map));
         while let Some(wanted) = self.tree.wanted_item() {
-            let what = match files.item(&wanted).await {
-                Ok(item) => What::Item { map_run: wanted.map_run, index: wanted.index, item },
-                Err(event) => What::Event(event),
+            let told = match files.item(&wanted).await {
+                Ok(item) => Told::Item { map_run: wanted.map_run, index: wanted.index, item },
+                Err(event) => Told::Event(event),
             };
-            self.tell_new(Told { at: shared.clock.now(), path: wanted.path, what }, None);
+            self.tell_new(shared.clock.now(), wanted.path, told, None);
         }
     }
 
     /// Tells what has just happened, and keeps it for the journal.
-    fn tell_new(&mut self, told: Told, began_at: Option<Timestamp>) {
-        let at = told.at;
-        self.turn.told.push(told.clone());
-        self.tell(told, began_at);
+    fn tell_new(&mut self, at: Timestamp, path: ChildPath, told: Told, began_at: Option<Timestamp>) {
+        let record = Record { at, path, what: What::Told(told) };
+        self.turn.records.push(record.clone());
+        self.tell(record, began_at);
         while let Some(end) = self.tree.poll_end() {
-            let child = end.path.child(end.map_run, end.index);
-            self.turn.told.retain(|told| !told.owner().starts_with(&child));
-            let behind = self.of_children.split_off(&child);
-            for (owner, numbers) in behind {
+            let child = end.child();
+            self.turn.records.retain(|record| !record.owner().starts_with(&child));
+            for (owner, numbers) in self.of_children.split_off(&child) {
                 match owner.starts_with(&child) {
                     true => self.turn.forgotten.extend(numbers),
                     false => drop(self.of_children.insert(owner, numbers)),
                 }
             }
-            let path = end.path.clone();
-            self.turn.told.push(Told { at, path, what: What::End(end) });
+            let (path, told) = end.into_told();
+            self.turn.records.push(Record { at, path, what: What::Told(told) });
         }
         self.conclude(at);
     }
 
-    fn tell(&mut self, told: Told, began_at: Option<Timestamp>) {
-        let at = told.at;
-        match &told.what {
-            What::Event(event @ (asl::Event::TaskSucceeded { .. } | asl::Event::TaskFailed { .. })) => {
-                self.turn.history.append(&mut self.steps.settle(&told.path, event, began_at, at));
+    fn tell(&mut self, record: Record, began_at: Option<Timestamp>) {
+        let Record { at, path, what: What::Told(told) } = record else { return };
+        match &told {
+            Told::Event(event @ (asl::Event::TaskSucceeded { .. } | asl::Event::TaskFailed { .. })) => {
+                self.turn.history.append(&mut self.steps.settle(&path, event, began_at, at));
             }
-            What::Event(
+            Told::Event(
                 asl::Event::ItemsRead { map_run, .. }
                 | asl::Event::ResultsWritten { map_run, .. }
                 | asl::Event::MapRunFailed { map_run, .. },
-            ) => drop(self.wanted.remove(&(told.path.clone(), *map_run))),
-            What::Event(asl::Event::ChildEnded { .. })
-            | What::Start { .. }
-            | What::Item { .. }
-            | What::End(_)
-            | What::Timer => {}
+            ) => drop(self.wanted.remove(&(path.clone(), *map_run))),
+            Told::Event(asl::Event::ChildEnded { .. }) | Told::Item { .. } | Told::End { .. } | Told::Timer => {}
         }
-        told.tell(&mut self.tree);
+        self.tree.tell(&path, told, at);
         self.drain(at);
     }
 
@@ -419,7 +416,7 @@ impl Driven {
                 execution_id: id.to_owned(),
                 at: now,
                 expected_records: self.records,
-                records: self.turn.told.iter().map(Told::to_record).collect::<Result<Vec<_>, _>>()?,
+                records: self.turn.records.iter().map(Record::to_journal).collect::<Result<Vec<_>, _>>()?,
                 forgotten: self.turn.forgotten.clone(),
                 history: self.turn.history.clone(),
                 progress: self.progress(),
@@ -429,9 +426,9 @@ impl Driven {
             match shared.journal.commit(commit).await? {
                 CommitOutcome::Committed => {
                     let turn = std::mem::take(&mut self.turn);
-                    for told in &turn.told {
+                    for record in &turn.records {
                         self.records += 1;
-                        self.keep_number(told, self.records);
+                        self.keep_number(record, self.records);
                     }
                     self.edges.clear();
                     self.turn.cancels = turn.cancels;
@@ -461,7 +458,7 @@ impl Driven {
             let (path, id) = begin.id;
             let error = ActivityError::new(name, refusal.message());
             let event = asl::Event::TaskFailed { id, error: error.error.clone(), cause: error.cause_text() };
-            self.tell_new(Told { at: now, path, what: What::Event(event) }, None);
+            self.tell_new(now, path, Told::Event(event), None);
         }
     }
 }

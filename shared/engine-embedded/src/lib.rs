@@ -13,7 +13,7 @@ mod drive;
 mod fair_queue;
 mod lock;
 mod map_files;
-mod told;
+mod records;
 
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;

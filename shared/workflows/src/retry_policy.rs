@@ -36,19 +36,32 @@ impl RetryPolicy {
         let Ok(mut machine) = serde_json::from_str::<Value>(definition) else {
             return definition.to_owned();
         };
-        for state in machine["States"].as_object_mut().into_iter().flat_map(|states| states.values_mut()) {
-            // `get_mut`, as indexing would give every state without retriers an empty one.
-            for retrier in state.get_mut("Retry").and_then(Value::as_array_mut).into_iter().flatten() {
-                let errors = retrier["ErrorEquals"].as_array();
-                if errors.is_some_and(|errors| errors.iter().any(|error| error == "ServiceUnavailable")) {
-                    retrier["IntervalSeconds"] = self.initial_interval_seconds.into();
-                    retrier["BackoffRate"] = self.backoff_coefficient.into();
-                    retrier["MaxDelaySeconds"] = self.maximum_interval_seconds.into();
-                    retrier["MaxAttempts"] = self.maximum_attempts.saturating_sub(1).into();
-                }
-            }
-        }
+        self.apply_within(&mut machine);
         machine.to_string()
+    }
+
+    /// Those of branches and iterations too.
+    fn apply_within(&self, value: &mut Value) {
+        match value {
+            Value::Object(object) => {
+                for retrier in object.get_mut("Retry").and_then(Value::as_array_mut).into_iter().flatten() {
+                    self.apply_to(retrier);
+                }
+                object.values_mut().for_each(|value| self.apply_within(value));
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.apply_within(item)),
+            _ => {}
+        }
+    }
+
+    fn apply_to(&self, retrier: &mut Value) {
+        let errors = retrier["ErrorEquals"].as_array();
+        if errors.is_some_and(|errors| errors.iter().any(|error| error == "ServiceUnavailable")) {
+            retrier["IntervalSeconds"] = self.initial_interval_seconds.into();
+            retrier["BackoffRate"] = self.backoff_coefficient.into();
+            retrier["MaxDelaySeconds"] = self.maximum_interval_seconds.into();
+            retrier["MaxAttempts"] = self.maximum_attempts.saturating_sub(1).into();
+        }
     }
 }
 
@@ -70,6 +83,11 @@ mod tests {
         assert_eq!((attempts(&plain, 2), attempts(&changed, 2)), (2.into(), 4.into()));
         assert_eq!((attempts(&plain, 1), attempts(&changed, 1)), (6.into(), 6.into()));
         assert_eq!(changed["States"]["OnboardingFailed"], plain["States"]["OnboardingFailed"]);
+        let inner = r#"{"States": {"Each": {"ItemProcessor": {"States": {"Call": {"Retry": [
+            {"ErrorEquals": ["ServiceUnavailable"], "MaxAttempts": 2}, {"ErrorEquals": ["Other"], "MaxAttempts": 2}]}}}}}}"#;
+        let inner: Value = serde_json::from_str(&policy.apply(inner)).expect("JSON");
+        let attempts = |retrier: usize| &inner["States"]["Each"]["ItemProcessor"]["States"]["Call"]["Retry"][retrier]["MaxAttempts"];
+        assert_eq!((attempts(0), attempts(1)), (&4.into(), &2.into()));
         assert_eq!(plain["States"]["UndoCreateUserAccount"], changed["States"]["UndoCreateUserAccount"]);
     }
 }

@@ -1,4 +1,4 @@
-//! `Retry` and `Catch`, which Parallel and Map will share with Task.
+//! `Retry` and `Catch`, of Task, Parallel and Map.
 
 use super::reader::Reader;
 use crate::retry::{Catcher, Retrier, error_names};

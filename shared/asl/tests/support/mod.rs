@@ -1,6 +1,5 @@
 //! What the recorded cases and our own have in common.
 
-pub mod bucket;
 pub mod pattern;
 pub mod run;
 pub mod script;

@@ -1,15 +1,16 @@
 //! One execution of a case against its scripts, on a clock of its own; and the proofs that every execution owes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use asl::{
-    ChildEnd, ChildPath, Command, Definition, Event, Execution, ExecutionTree, MapRunId, Outcome, Start, TaskId, Trace,
+    ChildEnd, ChildPath, Command, Definition, Execution, ExecutionTree, Happening, Outcome, Start, Told, Trace, World,
+    simulate,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::bucket::Bucket;
 use super::pattern::compare;
 use super::script::Script;
 
@@ -19,27 +20,53 @@ const MAX_COMMANDS: usize = 40_000;
 /// Runs longer than this are not cut at every point.
 const MAX_CUTS: usize = 100;
 
-/// What an execution was told.
-#[derive(Clone)]
-pub enum Told {
-    Event(ChildPath, Event),
-    Item(ChildPath, MapRunId, u64, Value),
-    /// In place of all that a child was told.
-    End(ChildEnd),
-    Timeout,
-}
-
 /// One run.
 pub struct Run {
     pub outcome: Outcome,
     /// Of the execution itself; AWS tells nothing of children either.
     pub traces: Vec<Trace>,
-    pub told: Vec<(Timestamp, Told)>,
+    pub told: Vec<(Timestamp, ChildPath, Told)>,
     /// With the time of each.
     pub commands: Vec<(Timestamp, ChildPath, Command)>,
     /// The children that ended, and behind how many things told.
     ends: Vec<(usize, ChildEnd)>,
-    pub bucket: Bucket,
+    /// By bucket and key.
+    pub objects: BTreeMap<(String, String), Vec<u8>>,
+}
+
+/// What a case scripts, and what came of it.
+struct Scripted<'a> {
+    script: Script<'a>,
+    run: Run,
+}
+
+impl World for Scripted<'_> {
+    fn call(&mut self, task: &Command) -> (Duration, Result<Value, (String, String)>) {
+        let Command::ScheduleTask { function, payload, .. } = task else { panic!("{task:?} is no call") };
+        self.script.answer(function, payload)
+    }
+
+    fn read(&mut self, arguments: &Value) -> Result<Vec<u8>, String> {
+        let text = |name: &str| arguments[name].as_str().unwrap_or_default().to_owned();
+        let object = self.run.objects.get(&(text("Bucket"), text("Key")));
+        object.cloned().ok_or_else(|| "There is no such object.".to_owned())
+    }
+
+    fn write(&mut self, bucket: &str, key: &str, body: Vec<u8>) {
+        self.run.objects.insert((bucket.to_owned(), key.to_owned()), body);
+    }
+
+    fn hear(&mut self, at: Timestamp, happening: Happening<'_>) -> bool {
+        let run = &mut self.run;
+        match happening {
+            Happening::Traced(path, trace) if path.is_root() => run.traces.push(trace.clone()),
+            Happening::Traced(..) => {}
+            Happening::Wanted(path, command) => run.commands.push((at, path.clone(), command.clone())),
+            Happening::Told(path, told) => run.told.push((at, path.clone(), told.clone())),
+            Happening::Ended(end) => run.ends.push((run.told.len(), end.clone())),
+        }
+        run.commands.len() <= MAX_COMMANDS
+    }
 }
 
 /// What the case's execution begins with.
@@ -62,76 +89,23 @@ fn tree(case: &Value, definition: &Arc<Definition>) -> ExecutionTree {
 impl Run {
     /// Runs the case to its end.
     pub fn of(case: &Value, definition: &Arc<Definition>) -> Result<Self, String> {
-        let mut now = Timestamp::UNIX_EPOCH;
-        let mut tree = tree(case, definition);
-        let mut script = Script::of(case);
-        let mut run = Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let objects = case["s3"].as_array().into_iter().flatten();
+        let objects = objects
+            .map(|object| ((text(&object["bucket"]), text(&object["key"])), text(&object["body"]).into_bytes()))
+            .collect();
+        let run = Self {
             outcome: Outcome::Failed { error: None, cause: None },
             traces: Vec::new(),
             told: Vec::new(),
             commands: Vec::new(),
             ends: Vec::new(),
-            bucket: Bucket::of(case),
+            objects,
         };
-        let mut due: Vec<(Timestamp, ChildPath, Event)> = Vec::new();
-        loop {
-            run.ends.extend(std::iter::from_fn(|| tree.poll_end()).map(|end| (run.told.len(), end)));
-            while let Some((path, command)) = tree.poll_command() {
-                let delay = match &command {
-                    Command::ScheduleTask { id, function, payload, timeout, heartbeat, .. } => {
-                        let (delay, event) = script.answer(*id, function, payload);
-                        Some(within(*id, delay, event, *timeout, *heartbeat))
-                    }
-                    Command::CancelTask { id } => {
-                        due.retain(|(_, other, event)| *other != path || attempt(event) != Some(*id));
-                        None
-                    }
-                    Command::ReadItems { map_run, source } => {
-                        Some((Duration::ZERO, run.bucket.count(*map_run, source)))
-                    }
-                    Command::WriteResults { map_run, map_run_arn, target } => {
-                        let ends = run.ends.iter().map(|(_, end)| end);
-                        let ends = ends.filter(|end| end.path == path && end.map_run == *map_run).collect();
-                        Some((Duration::ZERO, run.bucket.write(*map_run, map_run_arn, target, ends)))
-                    }
-                    _ => None,
-                };
-                due.extend(delay.map(|(delay, event)| (now + delay, path.clone(), event)));
-                run.commands.push((now, path, command));
-            }
-            let traces = std::iter::from_fn(|| tree.poll_trace());
-            run.traces.extend(traces.filter(|(path, _)| path.is_root()).map(|(_, trace)| trace));
-            if let Some(outcome) = tree.outcome() {
-                run.outcome = outcome.clone();
-                return Ok(run);
-            }
-            if run.commands.len() > MAX_COMMANDS {
-                return Err(format!("more than {MAX_COMMANDS} commands"));
-            }
-            if let Some(wanted) = tree.wanted_item() {
-                let item = run.bucket.item(&wanted.source, wanted.index);
-                run.tell(&mut tree, Told::Item(wanted.path, wanted.map_run, wanted.index, item), now);
-                continue;
-            }
-            let first = due.iter().map(|(at, ..)| *at).min();
-            let timer = tree.poll_timeout();
-            if let Some(timer) = timer.filter(|timer| first.is_none_or(|first| *timer <= first)) {
-                now = timer.max(now);
-                run.tell(&mut tree, Told::Timeout, now);
-                continue;
-            }
-            let Some(index) = due.iter().position(|(at, ..)| Some(*at) == first) else {
-                return Err("the execution waits for nothing".to_owned());
-            };
-            let (at, path, event) = due.remove(index);
-            now = now.max(at);
-            run.tell(&mut tree, Told::Event(path, event), now);
-        }
-    }
-
-    fn tell(&mut self, tree: &mut ExecutionTree, told: Told, now: Timestamp) {
-        tell(tree, told.clone(), now);
-        self.told.push((now, told));
+        let mut world = Scripted { script: Script::of(case), run };
+        let outcome = simulate(tree(case, definition), Timestamp::UNIX_EPOCH, &mut world);
+        let outcome = outcome.ok_or_else(|| format!("no end after {} commands", world.run.commands.len()))?;
+        Ok(Self { outcome, ..world.run })
     }
 
     /// The result, as the conformance suite has it.
@@ -165,8 +139,8 @@ impl Run {
             commands.extend(std::iter::from_fn(|| tree.poll_command()).map(|(path, command)| (now, path, command)));
         };
         drain(&mut replay, Timestamp::UNIX_EPOCH);
-        for (now, told) in &self.told {
-            tell(&mut replay, told.clone(), *now);
+        for (now, path, told) in &self.told {
+            replay.tell(path, told.clone(), *now);
             drain(&mut replay, *now);
         }
         if commands != self.commands || replay.outcome() != Some(&self.outcome) {
@@ -191,12 +165,12 @@ impl Run {
         let mut drain = |execution: &mut Execution| commands.extend(std::iter::from_fn(|| execution.poll_command()));
         let mut execution = reload(Execution::start(Arc::clone(definition), start_of(case), Timestamp::UNIX_EPOCH))?;
         drain(&mut execution);
-        for (now, told) in &self.told {
+        for (now, _, told) in &self.told {
             execution = reload(execution)?;
             match told {
-                Told::Event(_, event) => execution.handle_event(event.clone(), *now),
-                Told::Timeout => execution.handle_timeout(*now),
-                Told::Item(..) | Told::End(_) => return Err("there are no children".to_owned()),
+                Told::Event(event) => execution.handle_event(event.clone(), *now),
+                Told::Timer => execution.handle_timeout(*now),
+                Told::Item { .. } | Told::End { .. } => return Err("there are no children".to_owned()),
             }
             execution = reload(execution)?;
             drain(&mut execution);
@@ -209,71 +183,27 @@ impl Run {
     fn check_cuts(&self, case: &Value, definition: &Arc<Definition>) -> Result<(), String> {
         let cuts = (0..=self.told.len()).step_by(self.told.len().div_ceil(MAX_CUTS).max(1));
         for cut in cuts {
-            let mut journal: Vec<(Timestamp, Told)> = Vec::new();
-            for (number, (now, told)) in self.told[..cut].iter().enumerate() {
-                journal.push((*now, told.clone()));
+            let mut journal: Vec<(Timestamp, ChildPath, Told)> = Vec::new();
+            for (number, record) in self.told[..cut].iter().enumerate() {
+                journal.push(record.clone());
                 for (_, end) in self.ends.iter().filter(|(behind, _)| *behind == number + 1) {
-                    let child = end.path.child(end.map_run, end.index);
-                    journal.retain(|(_, told)| !told.path().is_some_and(|path| path.starts_with(&child)));
-                    journal.retain(|(_, told)| match told {
-                        Told::Item(path, map_run, index, _) => path.child(*map_run, *index) != child,
-                        _ => true,
+                    let child = end.child();
+                    journal.retain(|(_, path, told)| match told {
+                        Told::Item { map_run, index, .. } => !path.child(*map_run, *index).starts_with(&child),
+                        _ => !path.starts_with(&child),
                     });
-                    journal.push((*now, Told::End(end.clone())));
+                    let (path, told) = end.clone().into_told();
+                    journal.push((record.0, path, told));
                 }
             }
             let mut replay = tree(case, definition);
-            for (now, told) in journal.into_iter().chain(self.told[cut..].iter().cloned()) {
-                tell(&mut replay, told, now);
+            for (now, path, told) in journal.into_iter().chain(self.told[cut..].iter().cloned()) {
+                replay.tell(&path, told, now);
             }
             if replay.outcome() != Some(&self.outcome) {
                 return Err(format!("a life cut after {cut} events ends otherwise: {:?}", replay.outcome()));
             }
         }
         Ok(())
-    }
-}
-
-impl Told {
-    fn path(&self) -> Option<&ChildPath> {
-        match self {
-            Self::Event(path, _) | Self::Item(path, ..) => Some(path),
-            Self::End(end) => Some(&end.path),
-            Self::Timeout => None,
-        }
-    }
-}
-
-fn tell(tree: &mut ExecutionTree, told: Told, now: Timestamp) {
-    match told {
-        Told::Event(path, event) => tree.handle_event(&path, event, now),
-        Told::Item(path, map_run, index, item) => tree.handle_item(&path, map_run, index, item, now),
-        Told::End(end) => tree.handle_end(end, now),
-        Told::Timeout => tree.handle_timeout(now),
-    }
-}
-
-fn attempt(event: &Event) -> Option<TaskId> {
-    match event {
-        Event::TaskSucceeded { id, .. } | Event::TaskFailed { id, .. } => Some(*id),
-        _ => None,
-    }
-}
-
-/// Ends an attempt that takes too long, as an engine does.
-fn within(
-    id: TaskId,
-    delay: Duration,
-    event: Event,
-    timeout: Option<Duration>,
-    heartbeat: Option<Duration>,
-) -> (Duration, Event) {
-    let timeout = timeout.map(|limit| (limit, "States.Timeout"));
-    let heartbeat = heartbeat.map(|limit| (limit, "States.HeartbeatTimeout"));
-    match [timeout, heartbeat].into_iter().flatten().min() {
-        Some((limit, error)) if delay >= limit => {
-            (limit, Event::TaskFailed { id, error: error.to_owned(), cause: String::new() })
-        }
-        _ => (delay, event),
     }
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use asl::{Event, TaskId};
 use serde_json::{Value, json};
+
+/// A result, or an error's name and cause.
+type Answer = Result<Value, (String, String)>;
 
 /// The scripts of one case, and how often each was called.
 pub struct Script<'a> {
@@ -18,28 +20,28 @@ impl<'a> Script<'a> {
     }
 
     /// What the function says to a call, and how long it takes.
-    pub fn answer(&mut self, id: TaskId, function: &str, payload: &Value) -> (Duration, Event) {
+    pub fn answer(&mut self, function: &str, payload: &Value) -> (Duration, Answer) {
         let mut scripts = self.case["tasks"].as_array().into_iter().flatten();
         let Some(script) = scripts.find(|task| task["function"] == function || task["arn"] == function) else {
-            return (Duration::ZERO, no_such_function(id, function));
+            return (Duration::ZERO, Err(no_such_function(function)));
         };
         let entries = script["calls"].as_array().expect("a script has calls");
         let number = self.calls.entry(script["function"].to_string()).or_default();
         let entry = &entries[(*number).min(entries.len() - 1)];
         *number += 1;
         let delay = Duration::from_secs(entry["delay_seconds"].as_u64().unwrap_or_default());
-        (delay, event(id, entry, payload))
+        (delay, answer(entry, payload))
     }
 }
 
-fn event(id: TaskId, entry: &Value, payload: &Value) -> Event {
+fn answer(entry: &Value, payload: &Value) -> Answer {
     if let Some(fail) = entry.get("fail") {
         let error = fail["error"].as_str().unwrap_or_default().to_owned();
         let cause = match &fail["payload"] {
             Value::Null => fail["cause"].as_str().map_or_else(|| sample(&fail["cause"]), str::to_owned),
             payload => strip(payload).to_string(),
         };
-        return Event::TaskFailed { id, error, cause };
+        return Err((error, cause));
     }
     let result = if let Some(text) = entry.get("return_text") {
         let times = usize::try_from(text["times"].as_u64().unwrap_or_default()).unwrap_or_default();
@@ -47,17 +49,17 @@ fn event(id: TaskId, entry: &Value, payload: &Value) -> Event {
     } else {
         entry.get("return").unwrap_or(payload).clone()
     };
-    Event::TaskSucceeded { id, result }
+    Ok(result)
 }
 
 /// What Lambda says of a function that nobody scripted.
-fn no_such_function(id: TaskId, function: &str) -> Event {
+fn no_such_function(function: &str) -> (String, String) {
     let error = "Lambda.ResourceNotFoundException".to_owned();
     let cause = format!(
         "Function not found: {function}:$LATEST (Service: AWSLambda; Status Code: 404; Error Code: \
          ResourceNotFoundException; Request ID: r; Proxy: null)"
     );
-    Event::TaskFailed { id, error, cause }
+    (error, cause)
 }
 
 /// A text that a pattern of the script matches.
