@@ -11,6 +11,7 @@ mod aws_faults;
 mod bad_input;
 mod cancel;
 mod cases;
+mod command_line;
 mod commits;
 mod crash;
 mod deployment;

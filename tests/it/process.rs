@@ -161,7 +161,7 @@ pub(crate) async fn pause(duration: Duration) {
 }
 
 /// The binary of this very tree, built if need be.
-async fn binary() -> PathBuf {
+pub(crate) async fn binary() -> PathBuf {
     let build = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--package", "workflow-service", "--bin", "workflow-service"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))

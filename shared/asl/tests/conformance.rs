@@ -266,6 +266,9 @@ fn traced(trace: &Trace) -> Option<Value> {
             }
             Some(event)
         }
-        Trace::EdgeTaken(_) => None,
+        Trace::MapRunStarted { .. }
+        | Trace::MapRunSucceeded { .. }
+        | Trace::MapRunFailed { .. }
+        | Trace::EdgeTaken(_) => None,
     }
 }

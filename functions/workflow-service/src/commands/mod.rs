@@ -6,6 +6,7 @@ mod health;
 mod lint;
 mod remote;
 mod render;
+mod run;
 mod serve;
 mod server;
 mod start;
@@ -51,6 +52,8 @@ enum Command {
         /// An Amazon States Language file.
         file: PathBuf,
     },
+    /// Runs a state machine with mocked functions, without waiting, and prints what happens when.
+    Run(run::RunArgs),
     /// Draws a state machine as a Mermaid diagram.
     Render {
         /// An Amazon States Language file.
@@ -92,6 +95,7 @@ impl Cli {
             Command::Describe(args) => describe::run(args).await,
             Command::Health { url } => health::run(url).await,
             Command::Lint { file } => lint::run(&file),
+            Command::Run(args) => run::run(&args),
             Command::Render { file } => render::run(&file),
         }
     }

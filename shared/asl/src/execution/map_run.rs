@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Execution;
-use super::messages::{Command, MapRunId, Start};
+use super::messages::{Command, MapRunId, Start, Trace};
 use super::thread::{Thread, ThreadId, Variables, WaitsFor};
 use crate::MAX_PAYLOAD_BYTES;
 use crate::definition::Kind;
@@ -105,6 +105,7 @@ impl Execution {
     pub(super) fn begin_map_run(&mut self, key: ThreadId, thread: Thread, children: Children, now: Timestamp) {
         // MapStateStarted and MapRunStarted.
         self.at_rest.events += 2;
+        self.traces.push_back(Trace::MapRunStarted { state: thread.state.clone() });
         self.at_rest.map_runs += 1;
         let id = MapRunId(self.at_rest.map_runs);
         let label = self.label(&thread.state);
@@ -247,13 +248,16 @@ impl Execution {
             let error = StateError::new("States.ExceedToleratedFailureThreshold", cause);
             return self.fail_map_run(key, thread, error, now);
         }
-        // MapRunSucceeded.
+        let (state, items) = (thread.state.clone(), waiting.items.unwrap_or_default());
+        self.traces.push_back(Trace::MapRunSucceeded { state, items, failed: waiting.failed });
         self.at_rest.events += 1;
         self.leave_with(key, thread, result, now);
     }
 
     fn fail_map_run(&mut self, key: ThreadId, thread: Thread, error: StateError, now: Timestamp) {
-        // MapRunFailed.
+        let (state, name) = (thread.state.clone(), error.name().to_owned());
+        let cause = error.cause.clone().unwrap_or_default();
+        self.traces.push_back(Trace::MapRunFailed { state, error: name, cause });
         self.at_rest.events += 1;
         self.fail(key, thread, error, now);
     }

@@ -182,6 +182,12 @@ pub enum Trace {
     StateEntered { state: String, state_type: &'static str, input: Arc<Value> },
     /// `<state_type>StateExited`
     StateExited { state: String, state_type: &'static str, output: Arc<Value>, assigned: BTreeMap<String, Arc<Value>> },
+    /// `MapRunStarted`
+    MapRunStarted { state: String },
+    /// `MapRunSucceeded`, with how many children failed all the same
+    MapRunSucceeded { state: String, items: u64, failed: u64 },
+    /// `MapRunFailed`
+    MapRunFailed { state: String, error: String, cause: String },
     /// `EvaluationFailed`
     EvaluationFailed { state: String, error: String, cause: String, location: Option<String> },
     /// Something that test cases are counted by.
