@@ -15,6 +15,7 @@ mod command_line;
 mod commits;
 mod crash;
 mod deployment;
+mod differential;
 mod disk;
 mod engines;
 mod fault_matrix;

@@ -10,7 +10,8 @@ use asl::{Command, Definition, Event, Execution, Outcome, Start, TaskId, Trace};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-#[expect(unreachable_pub, reason = "shared by two tests")]
+#[expect(unreachable_pub, reason = "shared by several tests")]
+#[allow(dead_code, reason = "each of them uses a part")]
 mod support;
 
 use support::pattern::compare;

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use asl::{Definition, Diagnostics, Trace};
 use serde_json::{Value, json};
 
-#[expect(unreachable_pub, reason = "shared by two tests")]
+#[expect(unreachable_pub, reason = "shared by several tests")]
+#[allow(dead_code, reason = "each of them uses a part")]
 mod support;
 
 use support::pattern::compare;

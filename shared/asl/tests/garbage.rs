@@ -6,27 +6,13 @@ use asl::{ChildPath, Command, Definition, Event, Execution, ExecutionTree, Start
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+#[path = "support/dice.rs"]
+mod dice;
 #[path = "support/everything.rs"]
 mod everything;
 
+use dice::Dice;
 use everything::everything;
-
-/// SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % limit as u64).unwrap_or_default()
-    }
-
-    fn one_of<'a, T>(&mut self, items: &'a [T]) -> &'a T {
-        &items[self.below(items.len())]
-    }
-}
 
 /// What a value may be changed to.
 fn others() -> Vec<Value> {

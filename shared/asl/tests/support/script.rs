@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::machines::answer;
+
 /// A result, or an error's name and cause.
 type Answer = Result<Value, (String, String)>;
 
@@ -21,6 +23,14 @@ impl<'a> Script<'a> {
 
     /// What the function says to a call, and how long it takes.
     pub fn answer(&mut self, function: &str, payload: &Value) -> (Duration, Answer) {
+        if let Some(seed) = self.case["random"].as_u64() {
+            let call = self.calls.entry(format!("{} {}", payload["state"], payload["k"])).or_default();
+            *call += 1;
+            return (
+                Duration::from_secs(payload["n"].as_u64().unwrap_or_default() % 3),
+                answer(seed, payload, *call - 1),
+            );
+        }
         let mut scripts = self.case["tasks"].as_array().into_iter().flatten();
         let Some(script) = scripts.find(|task| task["function"] == function || task["arn"] == function) else {
             return (Duration::ZERO, Err(no_such_function(function)));
@@ -30,11 +40,11 @@ impl<'a> Script<'a> {
         let entry = &entries[(*number).min(entries.len() - 1)];
         *number += 1;
         let delay = Duration::from_secs(entry["delay_seconds"].as_u64().unwrap_or_default());
-        (delay, answer(entry, payload))
+        (delay, scripted(entry, payload))
     }
 }
 
-fn answer(entry: &Value, payload: &Value) -> Answer {
+fn scripted(entry: &Value, payload: &Value) -> Answer {
     if let Some(fail) = entry.get("fail") {
         let error = fail["error"].as_str().unwrap_or_default().to_owned();
         let cause = match &fail["payload"] {
