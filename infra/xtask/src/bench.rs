@@ -19,6 +19,10 @@ pub(crate) struct Bench {
 enum Name {
     /// How fast and how small the functions are.
     ColdStart,
+    /// What a transition costs the interpreter.
+    Interpreter,
+    /// The embedded engine: executions a second, commits, recovery, memory, fairness.
+    Embedded,
     /// Whether a page of a long list costs more than one of a short list.
     ListPage,
 }
@@ -35,6 +39,8 @@ impl Bench {
             let is_wanted = self.names.is_empty() || self.names.contains(name);
             let measure = match name {
                 Name::ColdStart => cold_start,
+                Name::Interpreter => interpreter,
+                Name::Embedded => embedded,
                 Name::ListPage => list_page,
             };
             if is_wanted && let Err(error) = measure() {
@@ -55,6 +61,14 @@ fn cold_start() -> anyhow::Result<()> {
     let stock = ["--manifest-path", "tests/bench/stock/Cargo.toml", "--target-dir", "target/stock"];
     run(cargo(&["build", "--release"]).args(stock))?;
     run(Command::new("target/release/cold-start").arg("target/stock/release/stock"))
+}
+
+fn interpreter() -> anyhow::Result<()> {
+    run(&mut cargo(&["bench", "--package", "asl"]))
+}
+
+fn embedded() -> anyhow::Result<()> {
+    run(&mut cargo(&["run", "--profile", "bench", "--package", "bench", "--bin", "embedded"]))
 }
 
 fn list_page() -> anyhow::Result<()> {

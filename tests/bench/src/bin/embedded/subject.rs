@@ -1,0 +1,189 @@
+//! An embedded engine on a directory, whose state machine and activities the bench decides.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use clock::{Clock as _, SharedClock, SystemClock};
+use contracts::step::WorkflowRef;
+use contracts::{EventType, Status, WorkflowKind};
+use engine::{ActivityCall, ActivityRunner, Orchestrator as _};
+use engine_embedded::{EmbeddedEngine, Limits};
+use serde_json::{Value, json};
+use store::{Created, Executions as _, NewEvent, NewExecution, Progress, StepOutcome, StepRecorder};
+use store_sql::{Durability, FileBlobs, SqlStore};
+use tokio::sync::Notify;
+
+/// Steps of an execution, as many as onboarding has.
+pub(crate) const STEPS: usize = 7;
+
+/// What activities do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Nothing.
+    Nothing,
+    /// Take so long.
+    Take(Duration),
+    /// Never end.
+    Hang,
+}
+
+/// Counts calls.
+pub(crate) struct Activities {
+    work: Work,
+    pub(crate) calls: AtomicU64,
+    pub(crate) first: Mutex<Option<Instant>>,
+    pub(crate) called: Notify,
+}
+
+#[async_trait]
+impl ActivityRunner for Activities {
+    #[expect(clippy::disallowed_methods, reason = "it measures real time")]
+    async fn run(&self, _call: ActivityCall, _recorder: Arc<dyn StepRecorder>) -> StepOutcome {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.called.notify_one();
+        match self.work {
+            Work::Nothing => {}
+            Work::Take(time) => clock::sleep(&SystemClock, time).await,
+            Work::Hang => std::future::pending().await,
+        }
+        Ok(json!({ "id": "01890000-0000-7000-8000-000000000000" }))
+    }
+}
+
+/// The engine and what it works with.
+pub(crate) struct Subject {
+    pub(crate) engine: EmbeddedEngine,
+    pub(crate) store: SqlStore,
+    pub(crate) blobs: FileBlobs,
+    pub(crate) activities: Arc<Activities>,
+    definition: Arc<Mutex<String>>,
+}
+
+impl Subject {
+    pub(crate) async fn open(directory: &Path, work: Work, max_concurrent_activities: usize) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let store = SqlStore::open(&directory.join("workflow-service.db"), Durability::Full).await?;
+        let blobs = FileBlobs::open(&directory.join("blobs")).await?;
+        let clock: SharedClock = Arc::new(SystemClock);
+        let activities =
+            Arc::new(Activities { work, calls: AtomicU64::new(0), first: Mutex::default(), called: Notify::new() });
+        let definition = Arc::new(Mutex::new(chain().to_string()));
+        let current = Arc::clone(&definition);
+        let definition_of =
+            Arc::new(move |_: WorkflowKind| Some(current.lock().unwrap_or_else(PoisonError::into_inner).clone()));
+        let engine = EmbeddedEngine::new(
+            Arc::new(store.clone()),
+            Arc::new(blobs.clone()),
+            activities.clone(),
+            clock,
+            Limits { max_concurrent_activities },
+            definition_of,
+        );
+        Ok(Self { engine, store, blobs, activities, definition })
+    }
+
+    /// New executions run this from now on.
+    pub(crate) fn use_definition(&self, definition: &Value) {
+        *self.definition.lock().unwrap_or_else(PoisonError::into_inner) = definition.to_string();
+    }
+
+    /// Starts an execution, and returns once that is durable.
+    pub(crate) async fn start(&self, tenant: &str) -> anyhow::Result<String> {
+        let (kind, at) = (WorkflowKind::UserOnboarding, SystemClock.now());
+        let id = kind.new_execution_id(at);
+        let workflow = WorkflowRef {
+            id: id.clone(),
+            kind,
+            tenant_id: tenant.to_owned(),
+            user_id: None,
+            started_at: at,
+            traceparent: None,
+        };
+        let total_steps = u32::try_from(STEPS)?;
+        let mut new = NewExecution {
+            tenant_id: tenant.to_owned(),
+            effect_scope: id.clone(),
+            id: id.clone(),
+            kind,
+            user_id: None,
+            started_at: at,
+            deadline_at: None,
+            status: Status::Pending,
+            input: json!({ "workflow": workflow, "options": {} }),
+            request: json!({ "user_email": "user@example.com", "user_name": "John Doe", "role": "user" }),
+            idempotency: None,
+            progress: Progress { current_step: String::new(), total_steps, completed_steps: 0, status_message: None },
+            history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at, details: json!({}) }],
+            journal: None,
+            begins_pivot: false,
+        };
+        self.engine.prepare_start(&mut new)?;
+        let Created::New(record) = self.store.create(new).await? else { anyhow::bail!("{id} is there already") };
+        self.engine.start(&record).await?;
+        Ok(id)
+    }
+
+    /// Waits for the end of an execution; its result.
+    pub(crate) async fn ended(&self, tenant: &str, id: &str) -> anyhow::Result<Value> {
+        loop {
+            let record = self.store.get(tenant, id).await?;
+            match record {
+                Some(record) if record.status == Status::Completed => return Ok(record.result.unwrap_or_default()),
+                Some(record) if !record.status.is_open() => anyhow::bail!("{id}: {:?}", record.failure),
+                _ => clock::sleep(&SystemClock, Duration::from_millis(5)).await,
+            }
+        }
+    }
+}
+
+/// A Task that hands on who it works for.
+fn task(name: &str) -> Value {
+    json!({
+        "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "TimeoutSeconds": 45,
+        "Arguments": { "FunctionName": "work", "Payload": {
+            "workflow": "{% $states.context.Execution.Input.workflow %}",
+            "step": { "name": name, "kind": "forward" }, "input": {},
+        } },
+        "Output": "{% $states.result.Payload %}",
+    })
+}
+
+/// One step after the other.
+pub(crate) fn chain() -> Value {
+    let state = |index: usize| {
+        let name = format!("Step{index}");
+        let mut state = task(&name);
+        match index + 1 {
+            STEPS => state["End"] = json!(true),
+            next => state["Next"] = json!(format!("Step{next}")),
+        }
+        (name, state)
+    };
+    let states: serde_json::Map<String, Value> = (0..STEPS).map(state).collect();
+    json!({ "QueryLanguage": "JSONata", "StartAt": "Step0", "States": states })
+}
+
+/// A distributed Map over a file of batches, a hundred ids each.
+pub(crate) fn bulk(tenant: &str) -> Value {
+    let child = json!({
+        "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "TimeoutSeconds": 45, "End": true,
+        "Arguments": { "FunctionName": "batch", "Payload": { "batch": "{% $states.input %}" } }, "Output": 1,
+    });
+    let each = json!({
+        "Type": "Map", "End": true, "MaxConcurrency": 100,
+        "ItemReader": {
+            "Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": { "InputType": "JSON" },
+            "Arguments": { "Bucket": "any", "Key": format!("{tenant}/batches.json") },
+        },
+        "ItemProcessor": {
+            "ProcessorConfig": { "Mode": "DISTRIBUTED", "ExecutionType": "STANDARD" },
+            "StartAt": "Batch", "States": { "Batch": child },
+        },
+        "Output": "{% $count($states.result) %}",
+    });
+    json!({ "QueryLanguage": "JSONata", "StartAt": "Each", "States": { "Each": each } })
+}
