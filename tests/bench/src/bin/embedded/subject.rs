@@ -1,5 +1,6 @@
 //! An embedded engine on a directory, whose state machine and activities the bench decides.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,10 +15,11 @@ use engine_embedded::{EmbeddedEngine, Limits};
 use serde_json::{Value, json};
 use store::{Created, Executions as _, NewEvent, NewExecution, Progress, StepOutcome, StepRecorder};
 use store_sql::{Durability, FileBlobs, SqlStore};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 /// Steps of an execution, as many as onboarding has.
 pub(crate) const STEPS: usize = 7;
+const LAST_STEP: &str = "Step6";
 
 /// What activities do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,12 +38,14 @@ pub(crate) struct Activities {
     pub(crate) calls: AtomicU64,
     pub(crate) first: Mutex<Option<Instant>>,
     pub(crate) called: Notify,
+    /// Who waits for the last step of an execution.
+    waiting: Mutex<HashMap<String, oneshot::Sender<()>>>,
 }
 
 #[async_trait]
 impl ActivityRunner for Activities {
     #[expect(clippy::disallowed_methods, reason = "it measures real time")]
-    async fn run(&self, _call: ActivityCall, _recorder: Arc<dyn StepRecorder>) -> StepOutcome {
+    async fn run(&self, call: ActivityCall, _recorder: Arc<dyn StepRecorder>) -> StepOutcome {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.called.notify_one();
@@ -49,6 +53,11 @@ impl ActivityRunner for Activities {
             Work::Nothing => {}
             Work::Take(time) => clock::sleep(&SystemClock, time).await,
             Work::Hang => std::future::pending().await,
+        }
+        if call.payload["step"]["name"] == LAST_STEP {
+            let id = call.payload["workflow"]["id"].as_str().unwrap_or_default();
+            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+            let _ = waiting.map(|waiting| waiting.send(()));
         }
         Ok(json!({ "id": "01890000-0000-7000-8000-000000000000" }))
     }
@@ -69,8 +78,13 @@ impl Subject {
         let store = SqlStore::open(&directory.join("workflow-service.db"), Durability::Full).await?;
         let blobs = FileBlobs::open(&directory.join("blobs")).await?;
         let clock: SharedClock = Arc::new(SystemClock);
-        let activities =
-            Arc::new(Activities { work, calls: AtomicU64::new(0), first: Mutex::default(), called: Notify::new() });
+        let activities = Arc::new(Activities {
+            work,
+            calls: AtomicU64::new(0),
+            first: Mutex::default(),
+            called: Notify::new(),
+            waiting: Mutex::default(),
+        });
         let definition = Arc::new(Mutex::new(chain().to_string()));
         let current = Arc::clone(&definition);
         let definition_of =
@@ -93,6 +107,10 @@ impl Subject {
 
     /// Starts an execution, and returns once that is durable.
     pub(crate) async fn start(&self, tenant: &str) -> anyhow::Result<String> {
+        self.start_waited_for(tenant, None).await
+    }
+
+    async fn start_waited_for(&self, tenant: &str, last: Option<oneshot::Sender<()>>) -> anyhow::Result<String> {
         let (kind, at) = (WorkflowKind::UserOnboarding, SystemClock.now());
         let id = kind.new_execution_id(at);
         let workflow = WorkflowRef {
@@ -121,10 +139,22 @@ impl Subject {
             journal: None,
             begins_pivot: false,
         };
+        if let Some(last) = last {
+            self.activities.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), last);
+        }
         self.engine.prepare_start(&mut new)?;
         let Created::New(record) = self.store.create(new).await? else { anyhow::bail!("{id} is there already") };
         self.engine.start(&record).await?;
         Ok(id)
+    }
+
+    /// Starts an execution of steps and waits for its end.
+    pub(crate) async fn run(&self, tenant: &str) -> anyhow::Result<()> {
+        let (last, done) = oneshot::channel();
+        let id = self.start_waited_for(tenant, Some(last)).await?;
+        // The end is committed right behind the last step: no need to ask for it before.
+        done.await?;
+        self.ended(tenant, &id).await.map(drop)
     }
 
     /// Waits for the end of an execution; its result.
@@ -134,7 +164,7 @@ impl Subject {
             match record {
                 Some(record) if record.status == Status::Completed => return Ok(record.result.unwrap_or_default()),
                 Some(record) if !record.status.is_open() => anyhow::bail!("{id}: {:?}", record.failure),
-                _ => clock::sleep(&SystemClock, Duration::from_millis(5)).await,
+                _ => clock::sleep(&SystemClock, Duration::from_millis(2)).await,
             }
         }
     }
