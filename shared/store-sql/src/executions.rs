@@ -159,10 +159,11 @@ impl Operation for Create {
             Some(start) => Some(keep_definition(connection, &start.definition).await?),
             None => None,
         };
+        let records = new.journal.as_ref().map_or(&[][..], |start| &start.records);
         sqlx::query(
             "INSERT INTO executions (id, tenant_id, kind, user_id, status, started_at, updated_at, deadline_at, \
              cancel_window_open, pivot_begun, effect_scope, definition_hash, input, request, progress, version, \
-             journal_len, history_len) VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, 0, 0)",
+             journal_len, history_len) VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, $15, $16)",
         )
         .bind(&new.id)
         .bind(&new.tenant_id)
@@ -178,12 +179,12 @@ impl Operation for Create {
         .bind(new.input.to_string())
         .bind(new.request.to_string())
         .bind(json_text(&new.progress))
+        .bind(records.len() as i64)
+        .bind(new.history.len() as i64)
         .execute(&mut *connection)
         .await?;
         append_history(connection, &new.tenant_id, &new.id, 0, &new.history).await?;
-        if let Some(start) = &new.journal {
-            append_journal(connection, &new.id, 0, &start.records).await?;
-        }
+        append_journal(connection, &new.id, 0, records).await?;
         if let Some(idempotency) = &new.idempotency {
             sqlx::query(
                 "INSERT INTO idempotency_keys (tenant_id, route, key, body_hash, execution_id) \

@@ -7,7 +7,7 @@ use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 use store::{History, HistoryPage, HistoryRow, NewEvent, StoreError};
 
-use crate::rows::{self, micros};
+use crate::rows::{self, MAX_ROWS, insert, micros};
 use crate::writer::Fault;
 use crate::{SqlStore, unavailable};
 
@@ -95,7 +95,7 @@ fn history_row(row: &AnyRow) -> Result<HistoryRow, StoreError> {
     })
 }
 
-/// Appends events behind the `len` there are, and counts them.
+/// Appends events behind the `len` there are.
 pub(crate) async fn append_history(
     connection: &mut AnyConnection,
     tenant_id: &str,
@@ -103,24 +103,20 @@ pub(crate) async fn append_history(
     len: i64,
     events: &[NewEvent],
 ) -> Result<(), Fault> {
-    for (event, event_id) in events.iter().zip(len + 1..) {
-        sqlx::query(
-            "INSERT INTO history (tenant_id, execution_id, event_id, event_type, at, details) \
-             VALUES ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(tenant_id)
-        .bind(execution_id)
-        .bind(event_id)
-        .bind(event.event_type.as_str())
-        .bind(micros(event.at))
-        .bind(event.details.to_string())
-        .execute(&mut *connection)
-        .await?;
+    let mut event_ids = len + 1..;
+    for events in events.chunks(MAX_ROWS) {
+        let insert = insert("history (tenant_id, execution_id, event_id, event_type, at, details)", 6, events.len());
+        let mut query = sqlx::query(insert);
+        for (event, event_id) in events.iter().zip(&mut event_ids) {
+            query = query
+                .bind(tenant_id)
+                .bind(execution_id)
+                .bind(event_id)
+                .bind(event.event_type.as_str())
+                .bind(micros(event.at))
+                .bind(event.details.to_string());
+        }
+        query.execute(&mut *connection).await?;
     }
-    sqlx::query("UPDATE executions SET history_len = $2 WHERE id = $1")
-        .bind(execution_id)
-        .bind(len + events.len() as i64)
-        .execute(connection)
-        .await?;
     Ok(())
 }

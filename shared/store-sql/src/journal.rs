@@ -9,7 +9,7 @@ use store::{
 
 use crate::executions::json_text;
 use crate::history::append_history;
-use crate::rows::{self, micros};
+use crate::rows::{self, MAX_ROWS, insert, micros};
 use crate::writer::{Fault, Operation};
 use crate::{SqlStore, unavailable};
 
@@ -150,7 +150,8 @@ impl CommitTurn {
         let open = if standing.is_paused { Status::Paused } else { Status::Running };
         sqlx::query(
             "UPDATE executions SET updated_at = $2, progress = $3, cancel_window_open = $4, pivot_begun = $5, \
-             status = $6, ended_at = $7, result = $8, failure = $9, version = version + 1 WHERE id = $1",
+             status = $6, ended_at = $7, result = $8, failure = $9, version = version + 1, journal_len = $10, \
+             journal_forgotten = journal_forgotten + $11, history_len = $12 WHERE id = $1",
         )
         .bind(&commit.execution_id)
         .bind(micros(commit.at))
@@ -161,6 +162,9 @@ impl CommitTurn {
         .bind(end.map(|_| micros(commit.at)))
         .bind(end.and_then(|end| end.result.as_ref()).map(ToString::to_string))
         .bind(end.and_then(|end| end.failure.as_ref()).map(json_text))
+        .bind(journal_len + commit.records.len() as i64)
+        .bind(commit.forgotten.len() as i64)
+        .bind(history_len + commit.history.len() as i64)
         .execute(&mut *connection)
         .await?;
         if let Some(End { status: Status::Completed, .. }) = end {
@@ -207,34 +211,24 @@ async fn forget(connection: &mut AnyConnection, execution_id: &str, numbers: &[u
         return Ok(());
     }
     let delete = sqlx::AssertSqlSafe(format!("DELETE {}", among(numbers)));
-    sqlx::query(delete).bind(execution_id).execute(&mut *connection).await?;
-    sqlx::query("UPDATE executions SET journal_forgotten = journal_forgotten + $2 WHERE id = $1")
-        .bind(execution_id)
-        .bind(numbers.len() as i64)
-        .execute(connection)
-        .await?;
+    sqlx::query(delete).bind(execution_id).execute(connection).await?;
     Ok(())
 }
 
-/// Appends records behind the `len` there are, and counts them.
+/// Appends records behind the `len` there are.
 pub(crate) async fn append_journal(
     connection: &mut AnyConnection,
     execution_id: &str,
     len: i64,
     records: &[JournalRecord],
 ) -> Result<(), Fault> {
-    for (record, number) in records.iter().zip(len + 1..) {
-        sqlx::query("INSERT INTO journal (execution_id, number, record) VALUES ($1, $2, $3)")
-            .bind(execution_id)
-            .bind(number)
-            .bind(json_text(record))
-            .execute(&mut *connection)
-            .await?;
+    let mut numbers = len + 1..;
+    for records in records.chunks(MAX_ROWS) {
+        let mut query = sqlx::query(insert("journal (execution_id, number, record)", 3, records.len()));
+        for (record, number) in records.iter().zip(&mut numbers) {
+            query = query.bind(execution_id).bind(number).bind(json_text(record));
+        }
+        query.execute(&mut *connection).await?;
     }
-    sqlx::query("UPDATE executions SET journal_len = $2 WHERE id = $1")
-        .bind(execution_id)
-        .bind(len + records.len() as i64)
-        .execute(connection)
-        .await?;
     Ok(())
 }

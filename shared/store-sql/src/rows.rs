@@ -2,13 +2,26 @@
 
 use contracts::{Timestamp, WorkflowKind};
 use serde_json::Value;
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row};
 use store::{ExecutionRecord, OpenExecution, StoreError};
 
 /// The columns that [`execution`] reads.
 pub(crate) const EXECUTION_COLUMNS: &str = "seq, id, tenant_id, kind, user_id, status, started_at, updated_at, \
     ended_at, cancel_requested_at, result, failure, progress, input, version";
+
+/// Rows that one statement inserts at most: databases bound the values of a statement.
+pub(crate) const MAX_ROWS: usize = 500;
+
+/// Inserts so many rows; `into` names the table and its columns. One statement for all: each is a round trip.
+pub(crate) fn insert(into: &'static str, columns: usize, rows: usize) -> AssertSqlSafe<String> {
+    let row = |row: usize| {
+        let values: Vec<String> = (1..=columns).map(|column| format!("${}", row * columns + column)).collect();
+        format!("({})", values.join(", "))
+    };
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    AssertSqlSafe(format!("INSERT INTO {into} VALUES {}", rows.join(", ")))
+}
 
 pub(crate) fn micros(at: Timestamp) -> i64 {
     at.as_microsecond()
