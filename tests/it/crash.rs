@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use reference_services::{Fault, FaultRule, ServiceKind};
 
+use crate::dice::Dice;
 use crate::invariants::one_effect;
 use crate::process::{Site, pause};
 use crate::world::TENANT;
@@ -16,23 +17,12 @@ const KILLS: usize = 500;
 /// Its workspaces are always refused, so that its executions are compensated.
 const REFUSED_TENANT: &str = "tenant-456";
 
-/// SplitMix64; the seed is printed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        ((mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 33) % limit
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_lose_nothing_and_double_nothing() {
     let seed = 20_260_101;
     let kills = kills();
     println!("seed {seed}, {kills} kills");
-    let mut random = Random(seed);
+    let mut dice = Dice(seed);
     let site = Site::new().await;
     let refuse = FaultRule {
         method: None,
@@ -51,8 +41,8 @@ async fn kills_lose_nothing_and_double_nothing() {
     for kill in 0..kills {
         let mut server = site.spawn(None);
         // Some are killed while they are still starting.
-        if random.below(10) == 0 {
-            pause(Duration::from_millis(random.below(30))).await;
+        if dice.below(10) == 0 {
+            pause(Duration::from_millis(dice.below(30) as u64)).await;
         } else {
             site.until_up(&mut server).await;
             let mut starts = std::mem::take(&mut unanswered);
@@ -60,7 +50,7 @@ async fn kills_lose_nothing_and_double_nothing() {
                 starts.push((tenant.to_owned(), format!("{name}-{kill}@example.com")));
             }
             let requests = join_all(starts.iter().map(|(tenant, email)| site.start(tenant, email)));
-            let kill_after = Duration::from_millis(random.below(120));
+            let kill_after = Duration::from_millis(dice.below(120) as u64);
             let answers = clock::timeout(&clock::SystemClock, kill_after, requests).await;
             let answers = answers.unwrap_or_else(|| vec![None; starts.len()]);
             for ((tenant, email), answer) in starts.into_iter().zip(answers) {
@@ -72,7 +62,7 @@ async fn kills_lose_nothing_and_double_nothing() {
                     None => unanswered.push((tenant, email)),
                 }
             }
-            pause(Duration::from_millis(random.below(60))).await;
+            pause(Duration::from_millis(dice.below(60) as u64)).await;
         }
         server.kill().await.unwrap();
     }

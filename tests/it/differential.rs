@@ -13,15 +13,12 @@ use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use crate::aws::{self, Aws};
+use crate::dice::{self, Dice};
 use crate::lambda::{Around, Deployment, Lambda, Reply};
 use crate::process::pause;
 
-#[path = "../../shared/asl/tests/support/dice.rs"]
-mod dice;
 #[path = "../../shared/asl/tests/support/machines.rs"]
 mod machines;
-
-use dice::Dice;
 
 const SEED: u64 = 31;
 /// How many, unless `MACHINES` says otherwise.

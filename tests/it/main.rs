@@ -15,6 +15,8 @@ mod command_line;
 mod commits;
 mod crash;
 mod deployment;
+#[path = "../../shared/asl/tests/support/dice.rs"]
+mod dice;
 mod differential;
 mod disk;
 mod engines;

@@ -1,6 +1,7 @@
 //! A whole service in one process: API, engine, SQLite, reference services; on a virtual clock, without sockets.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,6 +31,10 @@ pub(crate) const TENANT: &str = "tenant-123";
 /// Everything on the embedded engine, and a directory that goes with it.
 pub(crate) struct World {
     pub(crate) app: App,
+    /// What is done to executions from inside.
+    pub(crate) script: Arc<Mutex<Script>>,
+    /// The same clock as the site's, which can be set.
+    pub(crate) virtual_clock: VirtualClock,
     site: Site,
     _directory: tempfile::TempDir,
 }
@@ -136,7 +141,7 @@ pub(crate) struct Dispatch {
 /// Carries the script out around the activities.
 struct Scripted {
     inner: Arc<dyn ActivityRunner>,
-    script: Mutex<Script>,
+    script: Arc<Mutex<Script>>,
     store: Arc<Mutex<Option<SqlStore>>>,
     clock: SharedClock,
 }
@@ -203,7 +208,8 @@ impl World {
     /// With a script, and settings by their environment names without the prefix.
     pub(crate) async fn with(script: Script, settings: &[(&str, String)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let clock: SharedClock = Arc::new(VirtualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
+        let virtual_clock = VirtualClock::new("2026-01-01T00:00:00Z".parse().unwrap());
+        let clock: SharedClock = Arc::new(virtual_clock.clone());
         let services = Services::in_memory(Arc::clone(&clock)).await.unwrap();
         services.seed_demo().await.unwrap();
         let transport = ServiceKind::ALL.into_iter().fold(InProcess::default(), |transport, kind| {
@@ -215,21 +221,21 @@ impl World {
         let mut settings = Settings::load(None, environment).unwrap();
         settings.data_dir = directory.path().to_owned();
         let store = Arc::new(Mutex::new(None));
-        let (scripted_store, scripted_clock) = (Arc::clone(&store), Arc::clone(&clock));
+        let script = Arc::new(Mutex::new(script));
+        let (scripted_store, scripted_clock, scripted) = (Arc::clone(&store), Arc::clone(&clock), Arc::clone(&script));
         let surroundings = Surroundings {
             clock: Arc::clone(&clock),
             transport: Arc::new(transport),
             durability: Durability::Process,
             around_activities: Some(Box::new(move |inner| {
-                let script = Mutex::new(script);
-                Arc::new(Scripted { inner, script, store: scripted_store, clock: scripted_clock })
+                Arc::new(Scripted { inner, script: scripted, store: scripted_store, clock: scripted_clock })
             })),
         };
         let app = App::open(&settings, surroundings).await.unwrap();
         *store.lock().unwrap() = Some(app.store.clone());
         let door = Door::Router(app.router.clone());
         let site = Site { door, services, clock, calls, settling_time: Duration::from_secs(3_600) };
-        Self { app, site, _directory: directory }
+        Self { app, script, virtual_clock, site, _directory: directory }
     }
 
     /// The edges of the state machine that an execution took.
@@ -346,7 +352,29 @@ pub(crate) fn full_request() -> Value {
     })
 }
 
+/// The same for another person.
+pub(crate) fn full_request_of(number: usize) -> Value {
+    let mut request = full_request();
+    request["user_email"] = json!(format!("new-{number}@example.com"));
+    request
+}
+
 /// Runs a test on the current thread, which virtual time needs.
 pub(crate) fn run<F: Future>(test: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
+}
+
+/// Does this for all numbers below `count`, on all cores.
+pub(crate) fn in_parallel(count: usize, work: impl Fn(usize) + Sync) {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(number) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|number| *number < count) {
+                    work(number);
+                }
+            });
+        }
+    });
 }
