@@ -1,10 +1,10 @@
 //! What must hold after every execution, however it went.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use contracts::Status;
 use contracts::effect::EffectScope;
 use contracts::responses::StatusResponse;
+use contracts::{Event, Status};
 use reference_services::{LedgerEntry, Outcome};
 use serde_json::Value;
 
@@ -30,11 +30,23 @@ pub(crate) async fn check(world: &Site, id: &str, before: &Value) -> Result<Stat
     }
     let ledger = world.ledger().await;
     one_effect(&ledger)?;
-    ends_once(world, id, &status).await?;
-    history_is_true(world, id, &ledger).await?;
-    no_residue(&status, before, &world.snapshot().await)?;
-    attempts_are_bounded(world, id).await?;
+    history_is_true(world, &status, &ledger).await?;
+    no_residue(std::slice::from_ref(&status), before, &world.snapshot().await)?;
+    calls_are_bounded(world, id)?;
     Ok(status)
+}
+
+/// What the history says of one execution of maybe many.
+pub(crate) async fn history_is_true(
+    world: &Site,
+    status: &StatusResponse,
+    ledger: &[LedgerEntry],
+) -> Result<(), String> {
+    let history = world.history(&status.workflow_id).await;
+    let events: Vec<Event> = history.events.into_iter().map(|event| event.event).collect();
+    ends_once(&events, status)?;
+    effects_are_told(&events, &status.workflow_id, ledger)?;
+    attempts_are_bounded(&events)
 }
 
 /// I1: a key has at most one effect.
@@ -50,11 +62,10 @@ pub(crate) fn one_effect(ledger: &[LedgerEntry]) -> Result<(), String> {
 }
 
 /// I3: exactly one terminal event, the last one, and it agrees with the status.
-async fn ends_once(world: &Site, id: &str, status: &StatusResponse) -> Result<(), String> {
-    let events = world.history(id).await.events;
+fn ends_once(events: &[Event], status: &StatusResponse) -> Result<(), String> {
     let terminal: Vec<&str> = events
         .iter()
-        .map(|event| event.event.event_type.as_str())
+        .map(|event| event.event_type.as_str())
         .filter(|name| name.starts_with("WorkflowExecution") && *name != "WorkflowExecutionStarted")
         .collect();
     let expected = match status.status {
@@ -64,19 +75,18 @@ async fn ends_once(world: &Site, id: &str, status: &StatusResponse) -> Result<()
         Status::TimedOut => "WorkflowExecutionTimedOut",
         other => return Err(format!("I3: {other} is no end")),
     };
-    let last = events.last().map(|event| event.event.event_type.as_str());
+    let last = events.last().map(|event| event.event_type.as_str());
     if terminal != [expected] || last != Some(expected) {
         return Err(format!("I3: {} with the terminal events {terminal:?}, the last is {last:?}", status.status));
     }
-    let numbered = events.iter().zip(1..).all(|(event, number)| event.event.event_id == number);
+    let numbered = events.iter().zip(1..).all(|(event, number)| event.event_id == number);
     if numbered { Ok(()) } else { Err("I3: the history has gaps".to_owned()) }
 }
 
 /// I4: no Completed without effect, no effect without Scheduled.
-async fn history_is_true(world: &Site, id: &str, ledger: &[LedgerEntry]) -> Result<(), String> {
-    let events = world.history(id).await.events;
+fn effects_are_told(events: &[Event], id: &str, ledger: &[LedgerEntry]) -> Result<(), String> {
     let with = |event_type: &str, step: &str| {
-        events.iter().find(|event| event.event.event_type == event_type && event.event.details["activity_id"] == step)
+        events.iter().find(|event| event.event_type == event_type && event.details["activity_id"] == step)
     };
     for (step, service) in UNDOABLE {
         let key = EffectScope { tenant_id: TENANT, scope: id, step }.idempotency_key();
@@ -85,7 +95,7 @@ async fn history_is_true(world: &Site, id: &str, ledger: &[LedgerEntry]) -> Resu
             return Err(format!("I4: {step} had an effect and was never scheduled"));
         }
         let completed = with("ActivityTaskCompleted", step);
-        if completed.is_some_and(|event| event.event.details["result"]["skipped"] != true) && !applied {
+        if completed.is_some_and(|event| event.details["result"]["skipped"] != true) && !applied {
             return Err(format!("I4: {step} is completed and had no effect"));
         }
     }
@@ -93,40 +103,76 @@ async fn history_is_true(world: &Site, id: &str, ledger: &[LedgerEntry]) -> Resu
 }
 
 /// I2: what did not complete left nothing behind but the residue it lists.
-fn no_residue(status: &StatusResponse, before: &Value, after: &Value) -> Result<(), String> {
-    if status.status == Status::Completed {
-        return Ok(());
+pub(crate) fn no_residue(ended: &[StatusResponse], before: &Value, after: &Value) -> Result<(), String> {
+    // By service: what may be there, by an id that it mentions.
+    let mut allowed = BTreeMap::<&str, Vec<String>>::new();
+    for status in ended {
+        let id_of = |step| EffectScope { tenant_id: TENANT, scope: &status.workflow_id, step }.chosen_id().to_string();
+        let services: Vec<&str> = if status.status == Status::Completed {
+            UNDOABLE.iter().map(|(_, service)| *service).collect()
+        } else {
+            let failure = status.failure.as_ref().ok_or("I2: no failure is given")?;
+            if failure.residue.is_empty() == (failure.error == "CompensationFailed") {
+                return Err(format!("I2: {} with the residue {:?}", failure.error, failure.residue));
+            }
+            let listed = failure.residue.iter().map(|residue| residue.step.as_str());
+            listed
+                .flat_map(|step| UNDOABLE.iter().filter(move |(of, _)| *of == step))
+                .map(|(_, service)| *service)
+                .collect()
+        };
+        for service in services {
+            allowed.entry(service).or_default().extend(UNDOABLE.iter().map(|(step, _)| id_of(step)));
+        }
     }
-    let failure = status.failure.as_ref().ok_or("I2: no failure is given")?;
-    let listed: BTreeSet<&str> = failure
-        .residue
-        .iter()
-        .filter_map(|residue| UNDOABLE.iter().find(|(step, _)| *step == residue.step).map(|(_, service)| *service))
-        .collect();
-    if listed.is_empty() == (failure.error == "CompensationFailed") {
-        return Err(format!("I2: {} with the residue {:?}", failure.error, failure.residue));
+    let mails = |data: &Value| data["notifications"]["outbox"].as_array().map(Vec::len).unwrap_or_default();
+    let completed = ended.iter().filter(|status| status.status == Status::Completed).count();
+    if mails(after) > mails(before) + completed {
+        return Err(format!("I2: {} mails for {completed} that completed", mails(after) - mails(before)));
     }
-    for (service, data) in before.as_object().into_iter().flatten() {
-        if after[service] != *data && !listed.contains(service.as_str()) {
-            return Err(format!("I2: {service} is not as before: {}", after[service]));
+    for (service, data) in after.as_object().into_iter().flatten().filter(|(service, _)| *service != "notifications") {
+        let allowed = allowed.get(service.as_str()).map(Vec::as_slice).unwrap_or_default();
+        let data = without_rows_of(data, allowed);
+        if data != before[service] {
+            return Err(format!("I2: {service} is not as before: {data}, it was {}", before[service]));
         }
     }
     Ok(())
 }
 
-/// I11: attempts per step, over all layers.
-async fn attempts_are_bounded(world: &Site, id: &str) -> Result<(), String> {
-    const FORWARD: u32 = 3;
-    const UNDO: u32 = 9;
-    // Undone when its failure is tolerated, and once more when the execution is cancelled or late after that.
-    const TOLERATED: &str = "CreateSampleData";
-    let tolerated_key = EffectScope { tenant_id: TENANT, scope: id, step: TOLERATED }.idempotency_key();
-    let mut attempts = BTreeMap::<String, u32>::new();
-    for event in world.history(id).await.events {
-        let name = event.event.event_type.as_str();
-        if matches!(name, "ActivityTaskScheduled" | "CompensationScheduled") {
-            *attempts.entry(event.event.details["activity_id"].as_str().unwrap_or_default().to_owned()).or_default() +=
-                1;
+/// The tables of a service, without the rows that mention any of these ids, or a file of theirs.
+fn without_rows_of(tables: &Value, ids: &[String]) -> Value {
+    let mut tables = tables.clone();
+    let mut ids = ids.to_vec();
+    // A file's content mentions nothing but the file.
+    for _ in 0..2 {
+        for rows in tables.as_object_mut().into_iter().flat_map(|tables| tables.values_mut()) {
+            let Value::Array(rows) = rows else { continue };
+            rows.retain(|row| {
+                let text = row.to_string();
+                let is_theirs = ids.iter().any(|id| text.contains(id));
+                if let (true, Some(file)) = (is_theirs, row["file_id"].as_str()) {
+                    ids.push(file.to_owned());
+                }
+                !is_theirs
+            });
+        }
+    }
+    tables
+}
+
+/// Attempts of a forward step, and of an undo.
+const FORWARD: u32 = 3;
+const UNDO: u32 = 9;
+/// Undone when its failure is tolerated, and once more when the execution is cancelled or late after that.
+const TOLERATED: &str = "CreateSampleData";
+
+/// I11: attempts per step.
+fn attempts_are_bounded(events: &[Event]) -> Result<(), String> {
+    let mut attempts = BTreeMap::<&str, u32>::new();
+    for event in events {
+        if matches!(event.event_type.as_str(), "ActivityTaskScheduled" | "CompensationScheduled") {
+            *attempts.entry(event.details["activity_id"].as_str().unwrap_or_default()).or_default() += 1;
         }
     }
     for (step, attempts) in &attempts {
@@ -140,6 +186,12 @@ async fn attempts_are_bounded(world: &Site, id: &str) -> Result<(), String> {
             return Err(format!("I11: {attempts} attempts of {step}"));
         }
     }
+    Ok(())
+}
+
+/// I11: attempts per call, over all layers.
+fn calls_are_bounded(world: &Site, id: &str) -> Result<(), String> {
+    let tolerated_key = EffectScope { tenant_id: TENANT, scope: id, step: TOLERATED }.idempotency_key();
     for (call, count) in world.calls.lock().unwrap().iter().filter(|(call, _)| !call.ends_with("/health")) {
         // The tenant is read by two steps.
         let limit = if call.ends_with(&tolerated_key) {

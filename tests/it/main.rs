@@ -29,6 +29,7 @@ mod machines;
 mod peers;
 mod process;
 mod proxy;
+mod simulation;
 mod stores;
 mod tidy;
 mod world;
