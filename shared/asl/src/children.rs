@@ -167,6 +167,7 @@ impl Children {
             variables: &parent.variables,
             now,
             random: &mut random,
+            run_long: definition.run_long,
         };
         let input = match map.select(&mut visit, Arc::clone(&item)) {
             Ok(input) => input,

@@ -16,6 +16,10 @@ use crate::scope::Scope;
 const MAX_STEPS: u64 = 1_000_000;
 /// The same where a regular expression may backtrack: 1,024 times count as one step, a second in all.
 const MAX_STEPS_WITH_REGEX: u64 = 100_000;
+/// Beyond this part of its steps an evaluation is long: a millisecond, with regular expressions twenty.
+const LONG: u64 = 50;
+/// What `jlens_core` calls an evaluation that took more steps than it may.
+const TOO_MANY_STEPS: &str = "U1006";
 /// Nesting of one evaluation at most.
 const MAX_DEPTH: usize = 1_000;
 /// Bytes of one value at most; nothing larger could leave a state.
@@ -102,20 +106,27 @@ impl Expression {
     }
 
     fn calculate(&self, scope: &mut Scope, field: &str) -> Result<Value, StateError> {
-        let mut options = Options::new()
-            .now(scope.now.as_millisecond())
-            .max_steps(self.max_steps)
-            .max_depth(MAX_DEPTH)
-            .max_string_length(MAX_VALUE_BYTES)
-            .max_result_size(MAX_VALUE_BYTES)
-            .max_array_length(MAX_ARRAY_ITEMS);
         let mut bindings = self.bindings(scope);
-        if self.is_random {
-            let seed = scope.random.next();
-            options = options.seed(seed);
+        let seed = self.is_random.then(|| scope.random.next());
+        if let Some(seed) = seed {
             bindings = crate::functions::with_random(bindings, seed);
         }
-        let result = self.compiled.evaluate_with(None, &bindings, &options);
+        let options = |max_steps| {
+            let options = Options::new()
+                .now(scope.now.as_millisecond())
+                .max_steps(max_steps)
+                .max_depth(MAX_DEPTH)
+                .max_string_length(MAX_VALUE_BYTES)
+                .max_result_size(MAX_VALUE_BYTES)
+                .max_array_length(MAX_ARRAY_ITEMS);
+            if let Some(seed) = seed { options.seed(seed) } else { options }
+        };
+        let mut result = self.compiled.evaluate_with(None, &bindings, &options(self.max_steps / LONG));
+        let options = options(self.max_steps);
+        if result.as_ref().is_err_and(|error| error.code() == TOO_MANY_STEPS) {
+            // The same from its beginning: most expressions are over before.
+            (scope.run_long)(&mut || result = self.compiled.evaluate_with(None, &bindings, &options));
+        }
         match result {
             Ok(Some(value)) => Ok(value),
             Ok(None) if self.is_function(&bindings, &options) => {
@@ -235,7 +246,8 @@ mod tests {
         }));
         let mut random = Random::new(1);
         let now = Timestamp::UNIX_EPOCH;
-        let mut visit = Visit { context, input: &input, variables: &variables, now, random: &mut random };
+        let mut visit =
+            Visit { context, input: &input, variables: &variables, now, random: &mut random, run_long: |work| work() };
         let result = json!({"Payload": {"n": 3}});
         see(&mut visit.scope(Some(("result", &result))))
     }

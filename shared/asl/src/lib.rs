@@ -71,7 +71,7 @@ mod template;
 mod tree;
 
 pub use children::Children;
-pub use definition::{Definition, Diagnostic, Diagnostics, Edge, Severity, validate};
+pub use definition::{Definition, Diagnostic, Diagnostics, Edge, RunLong, Severity, validate};
 pub use execution::{Command, Event, Execution, MapRun, MapRunId, Outcome, Snapshot, Start, TaskId, Trace};
 pub use items::{ItemDecoder, ItemFormat, ItemSource, ItemsError};
 pub use results::ResultFiles;

@@ -7,6 +7,7 @@ use jlens_core::reads::Read;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::definition::RunLong;
 use crate::execution::{Start, Variables};
 
 /// Random numbers that depend on nothing but the seed and how many were drawn (SplitMix64).
@@ -46,6 +47,7 @@ pub(crate) struct Visit<'a> {
     pub(crate) variables: &'a Variables,
     pub(crate) now: Timestamp,
     pub(crate) random: &'a mut Random,
+    pub(crate) run_long: RunLong,
 }
 
 /// What the context object is made of.
@@ -68,7 +70,13 @@ impl Visit<'_> {
     pub(crate) fn scope<'b>(&'b mut self, more: More<'b>) -> Scope<'b> {
         let mut states = vec![("input", View::Json(self.input)), ("context", self.context.view())];
         states.extend(more.map(|(name, value)| (name, View::Json(value))));
-        Scope { states: View::Object(states), variables: self.variables, now: self.now, random: self.random }
+        Scope {
+            states: View::Object(states),
+            variables: self.variables,
+            now: self.now,
+            random: self.random,
+            run_long: self.run_long,
+        }
     }
 }
 
@@ -106,6 +114,7 @@ pub(crate) struct Scope<'a> {
     pub(crate) variables: &'a Variables,
     pub(crate) now: Timestamp,
     pub(crate) random: &'a mut Random,
+    pub(crate) run_long: RunLong,
 }
 
 impl Scope<'_> {

@@ -28,7 +28,11 @@ pub struct Definition {
     machine: Machine,
     /// Those of branches and iterations too: a name is one state's in the whole definition.
     states: BTreeMap<String, State>,
+    pub(crate) run_long: RunLong,
 }
+
+/// Calls what it is given, once, before it returns.
+pub type RunLong = fn(&mut dyn FnMut());
 
 /// States that lead to each other: the machine itself, a branch of Parallel, the iterations of a Map.
 #[derive(Debug)]
@@ -105,6 +109,13 @@ impl Definition {
             Some(definition) if !diagnostics.has_errors() => Ok(definition),
             _ => Err(diagnostics),
         }
+    }
+
+    /// Evaluates expressions that take more than a millisecond, up to a second, by this: whoever has other work on the
+    /// thread may move it away first. It makes no difference to what comes out.
+    #[must_use]
+    pub fn run_long_evaluations_by(self, run_long: RunLong) -> Self {
+        Self { run_long, ..self }
     }
 
     /// The first state's name.

@@ -59,7 +59,7 @@ fn read_machine(machine: &Value, diagnostics: &mut Diagnostics) -> Option<Defini
     let mut states = States { language, parsed: BTreeMap::new(), named: BTreeSet::new() };
     let machine = read_states(&mut reader, &mut states)?;
     reader.finish();
-    Some(Definition { machine, states: states.parsed })
+    Some(Definition { machine, states: states.parsed, run_long: |work| work() })
 }
 
 /// What is known of a definition's states so far, wherever in it they are.

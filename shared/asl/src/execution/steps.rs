@@ -272,6 +272,7 @@ impl Execution {
             variables: &thread.variables,
             now,
             random: &mut self.at_rest.random,
+            run_long: self.definition.run_long,
         }
     }
 }
