@@ -20,8 +20,8 @@ fn the_embedded_engine() {
         engine::conformance::run(async |runner, definition| {
             made.set(made.get() + 1);
             let file = directory.path().join(format!("{}.db", made.get()));
-            let store = Arc::new(SqlStore::open(&file, Durability::Process).await.unwrap());
             let clock: SharedClock = Arc::new(VirtualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
+            let store = Arc::new(SqlStore::open(&file, Durability::Process, Arc::clone(&clock)).await.unwrap());
             let engine = EmbeddedEngine::new(
                 store.clone(),
                 Arc::new(FileBlobs::open(&directory.path().join("blobs")).await.unwrap()),

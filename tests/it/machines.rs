@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clock::{SharedClock, VirtualClock};
-use contracts::{ActivityError, ErrorName, EventType, Status, WorkflowKind};
+use contracts::{ActivityError, EngineKind, ErrorName, EventType, Status, WorkflowKind};
 use engine::{ActivityCall, ActivityRunner, Orchestrator as _};
 use engine_embedded::{EmbeddedEngine, Limits};
 use futures::future::{Either, select};
@@ -91,8 +91,9 @@ struct Life {
 /// One life, which ends with the execution or at a commit.
 fn live(directory: &Path, definition: &Value, stops: Option<(u64, bool)>) -> Life {
     run(async {
-        let store = Arc::new(SqlStore::open(&directory.join("db"), Durability::Process).await.unwrap());
         let clock: SharedClock = Arc::new(VirtualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
+        let store =
+            Arc::new(SqlStore::open(&directory.join("db"), Durability::Process, Arc::clone(&clock)).await.unwrap());
         let blobs = Arc::new(FileBlobs::open(&directory.join("blobs")).await.unwrap());
         let journal = Arc::new(Stopping {
             journal: Arc::clone(&store),
@@ -119,7 +120,7 @@ fn live(directory: &Path, definition: &Value, stops: Option<(u64, bool)>) -> Lif
                 blobs.put(&key, stream::iter([Ok(body.into())]).boxed()).await.unwrap();
             }
             let mut new = new_execution(&clock);
-            engine.prepare_start(&mut new).unwrap();
+            engine.prepare_start(&mut new).await.unwrap();
             let created = store.create(new).await.unwrap();
             let Created::New(record) = created else { panic!("{created:?}") };
             engine.start(&record).await.unwrap();
@@ -150,6 +151,7 @@ fn new_execution(clock: &SharedClock) -> NewExecution {
         effect_scope: ID.to_owned(),
         id: ID.to_owned(),
         kind: WorkflowKind::UserOnboarding,
+        engine: EngineKind::Embedded,
         user_id: None,
         started_at: at,
         deadline_at: None,

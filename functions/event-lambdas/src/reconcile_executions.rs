@@ -12,7 +12,7 @@ pub async fn serve() -> Result<(), Error> {
 }
 
 async fn handle(ports: &Ports) -> Result<Value, Error> {
-    let reconciled = engine::reconcile(&ports.store, &ports.store, &ports.engine, &*ports.clock).await?;
+    let reconciled = engine::reconcile(&ports.store, &ports.store, &[&ports.engine], &*ports.clock).await?;
     if reconciled != engine::Reconciled::default() {
         tracing::warn!(?reconciled, "executions were not as recorded");
     }

@@ -74,7 +74,7 @@ impl App {
         check_definitions(&settings.retry_policy)?;
         create_private(directory)?;
         let lock = DirectoryLock::acquire(directory)?;
-        let store = SqlStore::open(&directory.join("workflow-service.db"), durability).await?;
+        let store = SqlStore::open(&directory.join("workflow-service.db"), durability, Arc::clone(&clock)).await?;
         let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
         let activities: Arc<dyn ActivityRunner> = Arc::new(Activities::new(downstream.clone(), Arc::clone(&clock)));
         let runner = match around_activities {

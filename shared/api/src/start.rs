@@ -38,7 +38,8 @@ pub(crate) struct Start<'a> {
 pub(crate) async fn start(starting: &Starting, headers: &HeaderMap, start: Start<'_>) -> Result<Response, Problem> {
     let idempotency = idempotency_key(headers, start.route, start.body)?;
     let tenant_id = start.caller.tenant_id.clone();
-    let new = new_execution(starting, start, idempotency)?;
+    let mut new = new_execution(starting, start, idempotency)?;
+    starting.orchestrator.prepare_start(&mut new).await?;
     let record = match create(starting, new).await? {
         Created::New(record) | Created::Existing(record) => record,
         Created::KeyReused => return Err(Problem::key_reused()),
@@ -102,11 +103,12 @@ fn new_execution(
         status_message: None,
     };
     let details = json!({ "workflow_type": kind, "input": null });
-    let mut new = NewExecution {
+    Ok(NewExecution {
         tenant_id: caller.tenant_id,
         effect_scope: id.clone(),
         id,
         kind,
+        engine: starting.orchestrator.kind(),
         user_id: caller.user_id,
         started_at: now,
         deadline_at: Some(clock::after(&*starting.api.clock, starting.default_timeout)),
@@ -118,9 +120,7 @@ fn new_execution(
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at: now, details }],
         journal: None,
         begins_pivot: false,
-    };
-    starting.orchestrator.prepare_start(&mut new)?;
-    Ok(new)
+    })
 }
 
 async fn wait_for_end(api: &Api, tenant_id: &str, mut record: ExecutionRecord, seconds: u64) -> ExecutionRecord {

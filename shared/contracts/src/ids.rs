@@ -60,6 +60,46 @@ impl FromStr for WorkflowKind {
     }
 }
 
+/// The engines: what runs an execution from its start to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// The interpreter over a journal of ours.
+    Embedded,
+    /// AWS Step Functions.
+    StepFunctions,
+    /// Temporal.
+    Temporal,
+}
+
+impl EngineKind {
+    /// Every engine.
+    pub const ALL: [Self; 3] = [Self::Embedded, Self::StepFunctions, Self::Temporal];
+
+    /// The name in settings, e.g. `stepfunctions`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::StepFunctions => "stepfunctions",
+            Self::Temporal => "temporal",
+        }
+    }
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for EngineKind {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        Self::ALL.into_iter().find(|engine| engine.as_str() == name).ok_or_else(|| UnknownName(name.to_owned()))
+    }
+}
+
 /// A name that is none of an enum's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownName(pub String);

@@ -14,6 +14,6 @@ pub mod user_onboarding;
 
 pub use error::{ActivityError, Cause, ErrorName};
 pub use history::{Event, EventType};
-pub use ids::WorkflowKind;
+pub use ids::{EngineKind, WorkflowKind};
 pub use jiff::Timestamp;
 pub use status::Status;

@@ -21,8 +21,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use clock::SharedClock;
-use contracts::WorkflowKind;
-use engine::{ActivityRunner, EngineError, Orchestrator};
+use contracts::EngineKind;
+use engine::{ActivityRunner, DefinitionOf, EngineError, Orchestrator};
 use futures::FutureExt as _;
 use store::{Blobs, ExecutionRecord, Journal, NewExecution};
 
@@ -45,9 +45,6 @@ impl Default for Limits {
         Self { max_concurrent_activities: 100 }
     }
 }
-
-/// The state machine that new executions of a kind run, activities called by name.
-pub type DefinitionOf = Arc<dyn Fn(WorkflowKind) -> Option<String> + Send + Sync>;
 
 /// Executions read from the journal at once.
 const MAX_CONCURRENT_LOADS: usize = 2;
@@ -148,7 +145,11 @@ fn lock(ids: &Mutex<HashSet<String>>) -> MutexGuard<'_, HashSet<String>> {
 
 #[async_trait]
 impl Orchestrator for EmbeddedEngine {
-    fn prepare_start(&self, new: &mut NewExecution) -> Result<(), EngineError> {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Embedded
+    }
+
+    async fn prepare_start(&self, new: &mut NewExecution) -> Result<(), EngineError> {
         let definition = (self.0.definition_of)(new.kind)
             .ok_or_else(|| EngineError::Definition(format!("there is no workflow {}", new.kind)))?;
         Driven::prepare_start(new, definition, &self.0.compiled)

@@ -12,7 +12,7 @@ use aws_sdk_sfn::operation::describe_execution::{DescribeExecutionError, Describ
 use aws_sdk_sfn::operation::start_execution::StartExecutionError;
 use aws_sdk_sfn::operation::stop_execution::StopExecutionError;
 use aws_sdk_sfn::types::ExecutionStatus;
-use contracts::{Timestamp, WorkflowKind};
+use contracts::{EngineKind, Timestamp, WorkflowKind};
 use engine::{EngineError, ExternalEngine, Orchestrator, Standing};
 use serde_json::Value;
 use store::{EngineEnd, ExecutionRecord, NewExecution};
@@ -43,7 +43,11 @@ impl StepFunctions {
 
 #[async_trait]
 impl Orchestrator for StepFunctions {
-    fn prepare_start(&self, new: &mut NewExecution) -> Result<(), EngineError> {
+    fn kind(&self) -> EngineKind {
+        EngineKind::StepFunctions
+    }
+
+    async fn prepare_start(&self, new: &mut NewExecution) -> Result<(), EngineError> {
         self.machine(new.kind).map(drop)
     }
 

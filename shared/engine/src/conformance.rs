@@ -202,6 +202,7 @@ fn new(subject: &Subject) -> NewExecution {
         effect_scope: id.clone(),
         id,
         kind,
+        engine: subject.orchestrator.kind(),
         user_id: None,
         started_at: now,
         deadline_at: None,
@@ -233,7 +234,7 @@ async fn play_definition(
     *lock(&script.clock) = Some(subject.clock.clone());
     let mut execution = new(&subject);
     let id = execution.id.clone();
-    subject.orchestrator.prepare_start(&mut execution).unwrap_or_else(|error| panic!("{error}"));
+    subject.orchestrator.prepare_start(&mut execution).await.unwrap_or_else(|error| panic!("{error}"));
     let created = subject.executions.create(execution).await.unwrap_or_else(|error| panic!("{error}"));
     let Created::New(started) = created else { panic!("{created:?}") };
     // Twice is once.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clock::Clock;
-use contracts::{Status, Timestamp, WorkflowKind};
+use contracts::{EngineKind, Status, Timestamp, WorkflowKind};
 use serde_json::Value;
 use store::{EndRecorder, EngineEnd, ExecutionRecord, Executions, OpenExecution};
 
@@ -59,13 +59,13 @@ const MAX_EXECUTIONS: u32 = 1_000;
 pub async fn reconcile(
     executions: &dyn Executions,
     ends: &dyn EndRecorder,
-    engine: &dyn ExternalEngine,
+    engines: &[&dyn ExternalEngine],
     clock: &dyn Clock,
 ) -> Result<Reconciled, EngineError> {
     let before = clock.now().checked_sub(SETTLING_TIME).unwrap_or(Timestamp::MIN);
     let mut reconciled = Reconciled::default();
     for open in executions.open_executions(before, MAX_EXECUTIONS).await? {
-        match reconcile_one(executions, ends, engine, &open).await {
+        match reconcile_one(executions, ends, engines, &open).await {
             Ok(Some(Found::Unstarted)) => reconciled.started += 1,
             Ok(Some(Found::Ended)) => reconciled.ended += 1,
             Ok(None) => {}
@@ -87,13 +87,20 @@ enum Found {
 async fn reconcile_one(
     executions: &dyn Executions,
     ends: &dyn EndRecorder,
-    engine: &dyn ExternalEngine,
+    engines: &[&dyn ExternalEngine],
     open: &OpenExecution,
 ) -> Result<Option<Found>, EngineError> {
     let Some(record) = executions.get(&open.tenant_id, &open.id).await? else { return Ok(None) };
+    // The embedded engine's own journal is its record: there is nothing to reconcile.
+    if record.engine == EngineKind::Embedded {
+        return Ok(None);
+    }
+    let Some(engine) = engines.iter().find(|engine| engine.kind() == record.engine) else {
+        return Err(EngineError::Unavailable(format!("it runs on {}, which is not configured here", record.engine)));
+    };
     match engine.describe(record.kind, &record.id).await? {
         Standing::Running => Ok(None),
-        Standing::Unknown => start_again(engine, &record).await,
+        Standing::Unknown => start_again(*engine, &record).await,
         Standing::Ended { end, at, .. } => {
             let recorded = ends.record_end(&record.tenant_id, &record.id, &end, at).await?;
             Ok(recorded.then_some(Found::Ended))

@@ -6,6 +6,7 @@ mod external;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use contracts::{EngineKind, WorkflowKind};
 use serde_json::Value;
 use store::{ExecutionRecord, NewExecution, StepOutcome, StepRecorder, StoreError};
 
@@ -25,11 +26,20 @@ pub enum EngineError {
     Store(#[from] StoreError),
 }
 
+/// The state machine that new executions of a kind run, activities called by name.
+pub type DefinitionOf = Arc<dyn Fn(WorkflowKind) -> Option<String> + Send + Sync>;
+
 /// Runs executions.
 #[async_trait]
 pub trait Orchestrator: Send + Sync {
+    /// Which engine this is.
+    fn kind(&self) -> EngineKind;
+
     /// Adds to the start's transaction what this engine wants to find there.
-    fn prepare_start(&self, new: &mut NewExecution) -> Result<(), EngineError>;
+    ///
+    /// # Errors
+    /// Nothing is to be stored: the engine is known not to take it, now or ever.
+    async fn prepare_start(&self, new: &mut NewExecution) -> Result<(), EngineError>;
 
     /// Begins an execution whose record is stored. Idempotent: one that runs or has ended stays as it is.
     async fn start(&self, record: &ExecutionRecord) -> Result<(), EngineError>;

@@ -93,6 +93,8 @@ pub(crate) fn record(item: &Item) -> Result<ExecutionRecord, StoreError> {
         tenant_id: item.text("tenant_id")?.to_owned(),
         id: item.text("id")?.to_owned(),
         kind: item.text("kind")?.parse().map_err(inconsistent)?,
+        // Records from before there was a choice are without.
+        engine: item.optional_text("engine").unwrap_or("stepfunctions").parse().map_err(inconsistent)?,
         user_id: item.optional_text("user_id").map(str::to_owned),
         status: status(item)?,
         started_at: item.moment("started_at")?,

@@ -161,13 +161,14 @@ impl Operation for Create {
         };
         let records = new.journal.as_ref().map_or(&[][..], |start| &start.records);
         sqlx::query(
-            "INSERT INTO executions (id, tenant_id, kind, user_id, status, started_at, updated_at, deadline_at, \
+            "INSERT INTO executions (id, tenant_id, kind, engine, user_id, status, started_at, updated_at, deadline_at, \
              cancel_window_open, pivot_begun, effect_scope, definition_hash, input, request, progress, version, \
-             journal_len, history_len) VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, $15, $16)",
+             journal_len, history_len) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11, $12, $13, $14, $15, 1, $16, $17)",
         )
         .bind(&new.id)
         .bind(&new.tenant_id)
         .bind(new.kind.as_str())
+        .bind(new.engine.as_str())
         .bind(new.user_id.as_deref())
         .bind(new.status.as_str())
         .bind(micros(new.started_at))

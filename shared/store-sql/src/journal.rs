@@ -174,7 +174,7 @@ impl CommitTurn {
     }
 }
 
-async fn count_duration(connection: &mut AnyConnection, execution_id: &str) -> Result<(), Fault> {
+pub(crate) async fn count_duration(connection: &mut AnyConnection, execution_id: &str) -> Result<(), Fault> {
     sqlx::query(
         "INSERT INTO durations (kind, completed, total_ms) \
          SELECT kind, 1, (ended_at - started_at) / 1000 FROM executions WHERE id = $1 \

@@ -13,10 +13,12 @@ mod executions;
 mod history;
 mod journal;
 mod rows;
+mod steps;
 mod writer;
 
 use std::path::Path;
 
+use clock::SharedClock;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AnyPool, ConnectOptions, SqlStr};
@@ -40,11 +42,12 @@ pub enum Durability {
 pub struct SqlStore {
     readers: AnyPool,
     writer: Writer,
+    clock: SharedClock,
 }
 
 impl SqlStore {
     /// Opens the SQLite file, creating it if need be, and brings its schema up to date.
-    pub async fn open(file: &Path, durability: Durability) -> Result<Self, StoreError> {
+    pub async fn open(file: &Path, durability: Durability, clock: SharedClock) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let file = file.to_str().ok_or_else(|| StoreError::Unavailable(format!("{file:?} is no UTF-8 path")))?;
         let options: AnyConnectOptions = format!("sqlite://{file}?mode=rwc").parse().map_err(unavailable)?;
@@ -71,7 +74,7 @@ impl SqlStore {
                 })
             })
             .connect_lazy_with(options);
-        Ok(Self { readers, writer: Writer::spawn(connection) })
+        Ok(Self { readers, writer: Writer::spawn(connection), clock })
     }
 
     /// The database's own version, e.g. `3.51.3`.
@@ -97,6 +100,7 @@ fn sqlite_migrations() -> Migrator {
     let files = [
         ("executions", include_str!("../migrations/sqlite/0001_executions.sql")),
         ("journal forgets", include_str!("../migrations/sqlite/0002_journal_forgets.sql")),
+        ("steps", include_str!("../migrations/sqlite/0003_steps.sql")),
     ];
     let migration = |((name, text), version): ((&'static str, &'static str), i64)| {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(text), false)

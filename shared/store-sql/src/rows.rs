@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Row};
 use store::{ExecutionRecord, OpenExecution, StoreError};
 
 /// The columns that [`execution`] reads.
-pub(crate) const EXECUTION_COLUMNS: &str = "seq, id, tenant_id, kind, user_id, status, started_at, updated_at, \
+pub(crate) const EXECUTION_COLUMNS: &str = "seq, id, tenant_id, kind, engine, user_id, status, started_at, updated_at, \
     ended_at, cancel_requested_at, result, failure, progress, input, version";
 
 /// Rows that one statement inserts at most: databases bound the values of a statement.
@@ -71,6 +71,7 @@ pub(crate) fn execution(row: &AnyRow) -> Result<ExecutionRecord, StoreError> {
         tenant_id: get(row, "tenant_id")?,
         id: get(row, "id")?,
         kind: kind(row)?,
+        engine: get::<String>(row, "engine")?.parse().map_err(inconsistent)?,
         user_id: get(row, "user_id")?,
         status: get::<String>(row, "status")?.parse().map_err(inconsistent)?,
         started_at: timestamp(get(row, "started_at")?)?,

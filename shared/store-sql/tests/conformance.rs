@@ -1,5 +1,9 @@
 //! The SQL store passes the suite of its ports.
 
+use std::sync::{Arc, Mutex};
+
+use clock::{SharedClock, SystemClock, VirtualClock};
+use store::conformance;
 use store_sql::{Durability, FileBlobs, SqlStore};
 
 #[tokio::test]
@@ -9,7 +13,26 @@ async fn sqlite() {
     store::conformance::journal_store(async || {
         opened.set(opened.get() + 1);
         let file = directory.path().join(format!("{}.db", opened.get()));
-        SqlStore::open(&file, Durability::Full).await.expect("a fresh file opens")
+        SqlStore::open(&file, Durability::Full, Arc::new(SystemClock)).await.expect("a fresh file opens")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sqlite_without_a_journal() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let opened = std::cell::Cell::new(0);
+    let time = Mutex::new(None::<SharedClock>);
+    let open = async || {
+        opened.set(opened.get() + 1);
+        let clock: SharedClock = Arc::new(VirtualClock::new(conformance::epoch()));
+        *time.lock().expect("nobody panicked") = Some(Arc::clone(&clock));
+        let file = directory.path().join(format!("{}.db", opened.get()));
+        SqlStore::open(&file, Durability::Full, clock).await.expect("a fresh file opens")
+    };
+    conformance::step_store(open, |at| {
+        let clock = time.lock().expect("nobody panicked").clone().expect("a store is open");
+        async move { clock::sleep_until(&*clock, at).await }
     })
     .await;
 }
@@ -18,7 +41,9 @@ async fn sqlite() {
 #[tokio::test]
 async fn sqlite_is_recent_enough() {
     let directory = tempfile::tempdir().expect("a directory");
-    let store = SqlStore::open(&directory.path().join("x.db"), Durability::Full).await.expect("it opens");
+    let store = SqlStore::open(&directory.path().join("x.db"), Durability::Full, Arc::new(SystemClock))
+        .await
+        .expect("it opens");
     let version: Vec<u32> = store
         .database_version()
         .await

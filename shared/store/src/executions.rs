@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use contracts::responses::Failure;
-use contracts::{Status, Timestamp, WorkflowKind};
+use contracts::{EngineKind, Status, Timestamp, WorkflowKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -30,6 +30,8 @@ pub struct ExecutionRecord {
     pub id: String,
     /// Which workflow.
     pub kind: WorkflowKind,
+    /// What runs it; it stays there, whatever new executions run on.
+    pub engine: EngineKind,
     /// Who asked for it, where known.
     pub user_id: Option<String>,
     /// Where it stands.
@@ -83,6 +85,8 @@ pub struct NewExecution {
     pub id: String,
     /// Which workflow.
     pub kind: WorkflowKind,
+    /// What is to run it.
+    pub engine: EngineKind,
     /// Who asks.
     pub user_id: Option<String>,
     /// Now.

@@ -12,7 +12,7 @@ mod steps;
 
 use std::future::Future;
 
-use contracts::{EventType, Status, Timestamp, WorkflowKind};
+use contracts::{EngineKind, EventType, Status, Timestamp, WorkflowKind};
 use serde_json::json;
 
 use crate::{
@@ -69,6 +69,7 @@ fn new(id: &str) -> NewExecution {
         tenant_id: TENANT.to_owned(),
         id: id.to_owned(),
         kind: KIND,
+        engine: EngineKind::Temporal,
         user_id: None,
         started_at: at(0),
         deadline_at: Some(at(1_000)),

@@ -1,7 +1,7 @@
 //! What every store promises of records and histories.
 
 use contracts::responses::Failure;
-use contracts::{Status, WorkflowKind};
+use contracts::{EngineKind, Status, WorkflowKind};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ async fn a_start_is_whole<S: Executions>(store: &S) {
     create(store, "e-1").await;
     let record = ok(store.get(TENANT, "e-1").await).expect("what was created is there");
     assert_eq!((record.status, record.started_at), (Status::Running, at(0)));
-    assert_eq!(record.input, json!({ "workflow": "e-1" }));
+    assert_eq!((record.input, record.engine), (json!({ "workflow": "e-1" }), EngineKind::Temporal));
     assert_eq!(ok(store.get("tenant-b", "e-1").await), None, "another tenant has no such execution");
     let ids = async |before| {
         let open = ok(store.open_executions(at(before), 9).await);

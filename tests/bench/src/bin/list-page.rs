@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use clock::{Clock as _, SystemClock};
-use contracts::{EventType, Status, WorkflowKind};
+use contracts::{EngineKind, EventType, Status, WorkflowKind};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use lambda_glue::{Clients, Environment};
 use serde_json::{Value, json};
@@ -72,6 +72,7 @@ fn new() -> NewExecution {
         effect_scope: id.clone(),
         id,
         kind,
+        engine: EngineKind::StepFunctions,
         user_id: None,
         started_at: now,
         deadline_at: None,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use clock::{Clock as _, SharedClock, SystemClock};
 use contracts::step::WorkflowRef;
-use contracts::{EventType, Status, WorkflowKind};
+use contracts::{EngineKind, EventType, Status, WorkflowKind};
 use engine::{ActivityCall, ActivityRunner, Orchestrator as _};
 use engine_embedded::{EmbeddedEngine, Limits};
 use serde_json::{Value, json};
@@ -75,9 +75,10 @@ pub(crate) struct Subject {
 impl Subject {
     pub(crate) async fn open(directory: &Path, work: Work, max_concurrent_activities: usize) -> anyhow::Result<Self> {
         std::fs::create_dir_all(directory)?;
-        let store = SqlStore::open(&directory.join("workflow-service.db"), Durability::Full).await?;
-        let blobs = FileBlobs::open(&directory.join("blobs")).await?;
         let clock: SharedClock = Arc::new(SystemClock);
+        let store =
+            SqlStore::open(&directory.join("workflow-service.db"), Durability::Full, Arc::clone(&clock)).await?;
+        let blobs = FileBlobs::open(&directory.join("blobs")).await?;
         let activities = Arc::new(Activities {
             work,
             calls: AtomicU64::new(0),
@@ -127,6 +128,7 @@ impl Subject {
             effect_scope: id.clone(),
             id: id.clone(),
             kind,
+            engine: EngineKind::Embedded,
             user_id: None,
             started_at: at,
             deadline_at: None,
@@ -142,7 +144,7 @@ impl Subject {
         if let Some(last) = last {
             self.activities.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), last);
         }
-        self.engine.prepare_start(&mut new)?;
+        self.engine.prepare_start(&mut new).await?;
         let Created::New(record) = self.store.create(new).await? else { anyhow::bail!("{id} is there already") };
         self.engine.start(&record).await?;
         Ok(id)
