@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use crate::definition::{Definition, Kind, State};
 use crate::error::StateError;
-use crate::execution::{Command, Execution, MapRun, MapRunId, Outcome, Start, Trace};
+use crate::execution::{Command, Execution, MapRun, Outcome, Start, Trace};
 use crate::items::ItemSource;
 use crate::scope::{Context, Random, Visit};
 use crate::size;
-use crate::tree::{ChildEnd, ChildPath, ExecutionTree};
+use crate::tree::{ChildEnd, ChildPath, ExecutionTree, Told, WantedItem};
 
 /// Children under way at the same time at most, whatever the Map would allow, and the bytes of their inputs: what runs
 /// them must be able to keep them all in memory.
@@ -21,6 +21,12 @@ const MAX_OPEN: u64 = 500;
 const MAX_OPEN_BYTES: usize = 2 * 1024 * 1024;
 
 /// The children of one Map run, or of a part of it.
+///
+/// Whoever runs them outside of an [`ExecutionTree`] polls in this order, after [`Children::new`] and after everything
+/// they are told: [`Children::poll_command`], [`Children::poll_end`] and [`Children::take_failure`] until none says
+/// anything; then [`Children::begin_next`], and if that began one, all of it again; then [`Children::wanted_item`] and
+/// [`Children::poll_timeout`]. They are done once [`Children::are_over`], or after a failure. Every path begins with
+/// the run and the index of one of these children.
 pub struct Children {
     definition: Arc<Definition>,
     run: MapRun,
@@ -58,10 +64,37 @@ impl Children {
         }
     }
 
+    /// An item that is wanted, of these or of their own; asked again until it comes.
+    pub fn wanted_item(&self) -> Option<WantedItem> {
+        let map_run = self.run.id;
+        if let Some((index, source)) = self.wanted() {
+            let (path, items, source) = (ChildPath::default(), self.run.items, source.clone());
+            return Some(WantedItem { path, map_run, index, items, source });
+        }
+        self.open.iter().find_map(|(index, child)| {
+            let wanted = child.tree.wanted_item()?;
+            Some(WantedItem { path: wanted.path.below(map_run, *index), ..wanted })
+        })
+    }
+
     /// The index of the next item that is wanted, and where it is.
-    pub fn wanted(&self) -> Option<(u64, &ItemSource)> {
+    fn wanted(&self) -> Option<(u64, &ItemSource)> {
         let source = self.run.source.as_ref()?;
         self.has_room().then_some((self.left.start, source))
+    }
+
+    /// Tells one of the executions something; the path begins with this run and an index. What begins or ends a child
+    /// of this run is told to the run itself: with the path of its parent, which is empty.
+    pub fn tell(&mut self, path: &ChildPath, told: Told, now: Timestamp) {
+        match (path.split_first(), told) {
+            (_, Told::Timer) => self.handle_timeout(now),
+            (None, Told::Item { map_run, index, item }) if map_run == self.run.id => self.begin(index, item, now),
+            (None, Told::End { map_run, index, .. }) if map_run == self.run.id => self.forget(index),
+            (Some(((map_run, index), rest)), told) if map_run == self.run.id => {
+                self.touch(index, now, |tree| tree.tell(&rest, told, now));
+            }
+            _ => {}
+        }
     }
 
     /// The child of an item that was read begins. Items behind it may still come; those before it, only if they are told.
@@ -71,7 +104,7 @@ impl Children {
     }
 
     /// Time has passed.
-    pub(crate) fn handle_timeout(&mut self, now: Timestamp) {
+    pub fn handle_timeout(&mut self, now: Timestamp) {
         let due = |child: &Child| child.tree.poll_timeout().is_some_and(|at| at <= now);
         let due: Vec<u64> = self.open.iter().filter(|(_, child)| due(child)).map(|(index, _)| *index).collect();
         for index in due {
@@ -79,26 +112,31 @@ impl Children {
         }
     }
 
-    pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
+    /// When they want to be told that time has passed.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
         self.open.values().filter_map(|child| child.tree.poll_timeout()).min()
     }
 
-    pub(crate) fn poll_command(&mut self) -> Option<(ChildPath, Command)> {
+    /// The next thing to do outside.
+    pub fn poll_command(&mut self) -> Option<(ChildPath, Command)> {
         self.commands.pop_front()
     }
 
-    pub(crate) fn poll_trace(&mut self) -> Option<(ChildPath, Trace)> {
+    /// The next thing that happened inside.
+    pub fn poll_trace(&mut self) -> Option<(ChildPath, Trace)> {
         self.traces.pop_front()
     }
 
     /// The next child that ended, of these or of their own.
-    pub(crate) fn poll_end(&mut self) -> Option<ChildEnd> {
+    pub fn poll_end(&mut self) -> Option<ChildEnd> {
         self.ends.pop_front()
     }
 
-    /// Why no further child can begin.
-    pub(crate) fn take_failure(&mut self) -> Option<StateError> {
-        self.failure.take()
+    /// Why no further child can begin: an error's name and its cause. The run has failed then, and whoever takes this
+    /// gives the others up.
+    pub fn take_failure(&mut self) -> Option<(String, String)> {
+        let error = self.failure.take()?;
+        Some((error.error.unwrap_or_default(), error.cause.unwrap_or_default()))
     }
 
     /// A child that ended in an earlier life of this run.
@@ -110,13 +148,8 @@ impl Children {
         }
     }
 
-    /// The children that are under way.
-    pub(crate) fn trees(&self) -> impl Iterator<Item = (u64, &ExecutionTree)> {
-        self.open.iter().map(|(index, child)| (*index, &child.tree))
-    }
-
     /// Gives all of them up: the commands that do so outside.
-    pub(crate) fn cancel(self) -> Vec<(ChildPath, Command)> {
+    pub fn cancel(self) -> Vec<(ChildPath, Command)> {
         let id = self.run.id;
         let cancel = |(index, child): (u64, Child)| {
             child.tree.cancel().into_iter().map(move |(path, command)| (path.below(id, index), command))
@@ -125,7 +158,7 @@ impl Children {
     }
 
     /// Whether no child is under way and none can begin any more.
-    pub(crate) fn are_over(&self) -> bool {
+    pub fn are_over(&self) -> bool {
         self.left.is_empty() && self.open.is_empty()
     }
 
@@ -136,8 +169,8 @@ impl Children {
             && self.open_bytes < MAX_OPEN_BYTES
     }
 
-    /// The next child begins if it may, and if its item came with the run.
-    pub(crate) fn begin_next(&mut self, now: Timestamp) -> bool {
+    /// The next child begins if it may, and if its item came with the run; whether one did.
+    pub fn begin_next(&mut self, now: Timestamp) -> bool {
         let index = self.left.start;
         let given = usize::try_from(index).ok().and_then(|index| self.run.given.get(index));
         let Some(item) = given.filter(|_| self.has_room()).cloned() else { return false };
@@ -197,7 +230,7 @@ impl Children {
     }
 
     /// Tells a child something, and does what follows from it.
-    pub(crate) fn touch(&mut self, index: u64, now: Timestamp, tell: impl FnOnce(&mut ExecutionTree)) {
+    fn touch(&mut self, index: u64, now: Timestamp, tell: impl FnOnce(&mut ExecutionTree)) {
         let Some(child) = self.open.get_mut(&index) else { return };
         tell(&mut child.tree);
         self.collect(index, now);
@@ -233,14 +266,6 @@ impl Children {
         let child = self.open.remove(&index)?;
         self.open_bytes -= child.bytes;
         Some(child)
-    }
-
-    pub(crate) fn items(&self) -> u64 {
-        self.run.items
-    }
-
-    pub(crate) fn id(&self) -> MapRunId {
-        self.run.id
     }
 }
 

@@ -42,7 +42,7 @@ impl ChildPath {
         self
     }
 
-    fn split_first(&self) -> Option<((MapRunId, u64), Self)> {
+    pub(crate) fn split_first(&self) -> Option<((MapRunId, u64), Self)> {
         let (first, rest) = self.0.split_first()?;
         Some((*first, Self(rest.to_vec())))
     }
@@ -167,21 +167,27 @@ impl ExecutionTree {
 
     /// Tells one of the executions something. What is not waited for, or not any more, is ignored.
     pub fn tell(&mut self, path: &ChildPath, told: Told, now: Timestamp) {
-        match told {
-            Told::Event(event) => self.at(path, now, |tree| tree.execution.handle_event(event, now)),
-            Told::Item { map_run, index, item } => self.at(path, now, |tree| {
-                if let Some(children) = tree.runs.get_mut(&map_run) {
+        match (path.split_first(), told) {
+            (_, Told::Timer) => return self.handle_timeout(now),
+            (Some(((map_run, _), _)), told) => {
+                if let Some(children) = self.runs.get_mut(&map_run) {
+                    children.tell(path, told, now);
+                }
+            }
+            (None, Told::Event(event)) => self.execution.handle_event(event, now),
+            (None, Told::Item { map_run, index, item }) => {
+                if let Some(children) = self.runs.get_mut(&map_run) {
                     children.begin(index, item, now);
                 }
-            }),
-            Told::End { map_run, index, has_failed, result } => self.at(path, now, |tree| {
-                if let Some(children) = tree.runs.get_mut(&map_run) {
+            }
+            (None, Told::End { map_run, index, has_failed, result }) => {
+                if let Some(children) = self.runs.get_mut(&map_run) {
                     children.forget(index);
                 }
-                tree.execution.handle_event(Event::ChildEnded { map_run, index, has_failed, result }, now);
-            }),
-            Told::Timer => self.handle_timeout(now),
+                self.execution.handle_event(Event::ChildEnded { map_run, index, has_failed, result }, now);
+            }
         }
+        self.collect(now);
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Timestamp) {
@@ -215,18 +221,7 @@ impl ExecutionTree {
 
     /// An item that is wanted; asked again until it comes.
     pub fn wanted_item(&self) -> Option<WantedItem> {
-        for children in self.runs.values() {
-            let map_run = children.id();
-            if let Some((index, source)) = children.wanted() {
-                let (path, items) = (ChildPath::default(), children.items());
-                return Some(WantedItem { path, map_run, index, items, source: source.clone() });
-            }
-            let mut wanted = children.trees().filter_map(|(index, tree)| Some((index, tree.wanted_item()?)));
-            if let Some((index, wanted)) = wanted.next() {
-                return Some(WantedItem { path: wanted.path.below(map_run, index), ..wanted });
-            }
-        }
-        None
+        self.runs.values().find_map(Children::wanted_item)
     }
 
     /// How the root ended, once it has.
@@ -238,18 +233,6 @@ impl ExecutionTree {
     pub(crate) fn cancel(self) -> Vec<(ChildPath, Command)> {
         let own = self.execution.under_way().map(|command| (ChildPath::default(), command));
         own.chain(self.runs.into_values().flat_map(Children::cancel)).collect()
-    }
-
-    /// Does something to one of the executions.
-    fn at(&mut self, path: &ChildPath, now: Timestamp, go_on: impl FnOnce(&mut Self)) {
-        match path.split_first() {
-            None => go_on(self),
-            Some(((map_run, index), rest)) => {
-                let Some(children) = self.runs.get_mut(&map_run) else { return };
-                children.touch(index, now, |tree| tree.at(&rest, now, go_on));
-            }
-        }
-        self.collect(now);
     }
 
     /// Carries out what the execution and its children have to do with each other, until that is done.
@@ -271,8 +254,7 @@ impl ExecutionTree {
                     }
                     self.ends.push_back(end);
                 }
-                if let Some(error) = children.take_failure() {
-                    let (error, cause) = (error.error.unwrap_or_default(), error.cause.unwrap_or_default());
+                if let Some((error, cause)) = children.take_failure() {
                     told.push(Event::MapRunFailed { map_run: *map_run, error, cause });
                 }
             }
