@@ -7,20 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use activities::Activities;
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use api::{Api, Check, Readiness, Starting};
 use async_trait::async_trait;
 use axum::Router;
 use clock::{SharedClock, SystemClock, Timestamp};
-use contracts::WorkflowKind;
+use contracts::{EngineKind, WorkflowKind};
 use downstream::{Downstream, HttpTransport, Transport};
-use engine::ActivityRunner;
+use engine::{ActivityRunner, DefinitionOf, Orchestrator, Reconciled};
 use engine_embedded::{DirectoryLock, EmbeddedEngine};
+use engine_temporal::{Connector, Temporal as TemporalEngine};
 use store_sql::{Durability, FileBlobs, SqlStore};
 use tokio::sync::Mutex;
+use tokio::task::AbortHandle;
 use workflows::RetryPolicy;
 
 use crate::Settings;
+use crate::settings::Temporal;
 
 /// The longest that one call to a service may take. Below the state machines' TimeoutSeconds by more than the longest
 /// `Retry-After` that an attempt grants.
@@ -63,47 +66,159 @@ pub struct App {
     pub engine: EmbeddedEngine,
     /// How many executions it went on with.
     pub recovered: usize,
+    ground: Ground,
+    reconciling: Option<AbortHandle>,
     _lock: DirectoryLock,
 }
 
-impl App {
-    /// Opens the data directory and goes on with what was under way.
-    pub async fn open(settings: &Settings, surroundings: Surroundings) -> anyhow::Result<Self> {
+/// What an engine stands on: the data directory, the way to the services. A server and workers have it in common.
+struct Ground {
+    store: SqlStore,
+    blobs: Arc<FileBlobs>,
+    downstream: Downstream,
+    runner: Arc<dyn ActivityRunner>,
+    clock: SharedClock,
+}
+
+impl Ground {
+    async fn open(settings: &Settings, surroundings: Surroundings) -> anyhow::Result<Self> {
         let Surroundings { clock, transport, durability, around_activities } = surroundings;
         let directory = &settings.data_dir;
-        check_definitions(&settings.retry_policy)?;
-        create_private(directory)?;
-        let lock = DirectoryLock::acquire(directory)?;
         let store = SqlStore::open(&directory.join("workflow-service.db"), durability, Arc::clone(&clock)).await?;
+        let blobs = Arc::new(FileBlobs::open(&directory.join("blobs")).await?);
         let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
         let activities: Arc<dyn ActivityRunner> = Arc::new(Activities::new(downstream.clone(), Arc::clone(&clock)));
         let runner = match around_activities {
             Some(around) => around(activities),
             None => activities,
         };
+        Ok(Self { store, blobs, downstream, runner, clock })
+    }
+
+    fn worker(&self, settings: &Settings) -> anyhow::Result<Worker> {
+        let Temporal { task_queue, max_concurrent_activities, max_concurrent_workflows, .. } = &settings.temporal;
+        let options = engine_temporal_worker::Options {
+            max_concurrent_activities: *max_concurrent_activities,
+            max_concurrent_workflows: *max_concurrent_workflows,
+            ..engine_temporal_worker::Options::new(task_queue)
+        };
+        let store = Arc::new(self.store.clone());
+        let ports = engine_temporal_worker::Ports {
+            runner: Arc::clone(&self.runner),
+            recorder: store.clone(),
+            executions: store.clone(),
+            ends: store,
+            blobs: self.blobs.clone(),
+            clock: Arc::clone(&self.clock),
+        };
+        Ok(Worker { connector: connector(settings, &self.clock)?, options, ports })
+    }
+}
+
+fn connector(settings: &Settings, clock: &SharedClock) -> anyhow::Result<Connector> {
+    Connector::new(&settings.temporal.server, Arc::clone(clock)).map_err(|problem| anyhow!("temporal: {problem}"))
+}
+
+/// A worker of the Temporal engine, on a data directory that it shares with a server.
+pub struct Worker {
+    /// The way to the server.
+    pub connector: Connector,
+    /// How it works.
+    pub options: engine_temporal_worker::Options,
+    /// What it works with.
+    pub ports: engine_temporal_worker::Ports,
+}
+
+impl Worker {
+    /// Opens the data directory.
+    pub async fn open(settings: &Settings, surroundings: Surroundings) -> anyhow::Result<Self> {
+        create_private(&settings.data_dir)?;
+        Ground::open(settings, surroundings).await?.worker(settings)
+    }
+}
+
+impl App {
+    /// Opens the data directory and goes on with what was under way.
+    pub async fn open(settings: &Settings, surroundings: Surroundings) -> anyhow::Result<Self> {
+        check_definitions(&settings.retry_policy)?;
+        create_private(&settings.data_dir)?;
+        let lock = DirectoryLock::acquire(&settings.data_dir)?;
+        let ground = Ground::open(settings, surroundings).await?;
+        let Ground { store, blobs, downstream, runner, clock } = &ground;
         let policy = settings.retry_policy;
-        let definition_of = move |kind| workflows::workflow(kind).map(|workflow| workflow.definition(&policy));
+        let definition_of: DefinitionOf =
+            Arc::new(move |kind| workflows::workflow(kind).map(|workflow| workflow.definition(&policy)));
+        // Whatever new executions run on: those that it has begun stay with it.
         let journal = Arc::new(store.clone());
-        let blobs = Arc::new(FileBlobs::open(&directory.join("blobs")).await?);
-        let (limits, definition_of) = (settings.limits, Arc::new(definition_of));
-        let engine = EmbeddedEngine::new(journal, blobs, runner, Arc::clone(&clock), limits, definition_of);
-        let services = Health { downstream, clock: Arc::clone(&clock), last: Mutex::default() };
+        let (limits, definitions) = (settings.limits, Arc::clone(&definition_of));
+        let engine =
+            EmbeddedEngine::new(journal, blobs.clone(), Arc::clone(runner), Arc::clone(clock), limits, definitions);
+        let temporal = match settings.engine {
+            EngineKind::Temporal => {
+                let connector = Arc::new(connector(settings, clock)?);
+                Some(TemporalEngine::new(connector, &settings.temporal.task_queue, definition_of))
+            }
+            EngineKind::Embedded | EngineKind::StepFunctions => None,
+        };
+        let services = Health { downstream: downstream.clone(), clock: Arc::clone(clock), last: Mutex::default() };
         let api = Api {
             executions: Arc::new(store.clone()),
             history: Arc::new(store.clone()),
-            clock,
+            clock: Arc::clone(clock),
             access: settings.access.clone(),
             request_timeout: settings.request_timeout,
         };
-        let starting = Starting {
-            api: api.clone(),
-            orchestrator: Arc::new(engine.clone()),
-            default_timeout: settings.default_timeout,
+        let orchestrator: Arc<dyn Orchestrator> = match &temporal {
+            Some(temporal) => Arc::new(temporal.clone()),
+            None => Arc::new(engine.clone()),
         };
-        let readiness = Readiness { api, engine: Arc::new(Progress(engine.clone())), services: Arc::new(services) };
+        let starting = Starting { api: api.clone(), orchestrator, default_timeout: settings.default_timeout };
+        let progress = Progress { engine: engine.clone(), temporal: temporal.clone() };
+        let readiness = Readiness { api, engine: Arc::new(progress), services: Arc::new(services) };
         let recovered = engine.recover().await?;
-        Ok(Self { router: api::router(starting, readiness), store, engine, recovered, _lock: lock })
+        let reconciling = temporal.map(|temporal| reconcile(store.clone(), temporal, Arc::clone(clock)));
+        let store = store.clone();
+        Ok(Self {
+            router: api::router(starting, readiness),
+            store,
+            engine,
+            recovered,
+            ground,
+            reconciling,
+            _lock: lock,
+        })
     }
+
+    /// A worker of the Temporal engine beside the server, in the same process.
+    pub fn worker(&self, settings: &Settings) -> anyhow::Result<Worker> {
+        self.ground.worker(settings)
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        if let Some(reconciling) = &self.reconciling {
+            reconciling.abort();
+        }
+    }
+}
+
+/// How often starts that never arrived and ends that nobody recorded are looked for.
+const RECONCILING_INTERVAL: Duration = Duration::from_secs(20);
+
+fn reconcile(store: SqlStore, temporal: TemporalEngine, clock: SharedClock) -> AbortHandle {
+    let time = Arc::clone(&clock);
+    let reconciling = async move {
+        loop {
+            clock::sleep(&*clock, RECONCILING_INTERVAL).await;
+            match engine::reconcile(&store, &store, &[&temporal], &*clock).await {
+                Ok(reconciled) if reconciled == Reconciled::default() => {}
+                Ok(reconciled) => tracing::warn!(?reconciled, "executions were not as recorded"),
+                Err(error) => tracing::error!(%error, "not reconciled"),
+            }
+        }
+    };
+    clock::spawn(&time, reconciling).abort_handle()
 }
 
 /// Creates a directory that only this user can look into: requests are kept in it. One that is there stays as it is.
@@ -147,12 +262,19 @@ impl Check for Health {
     }
 }
 
-/// Whether the engine's executions make progress.
-struct Progress(EmbeddedEngine);
+/// Whether executions make progress, and new ones are taken.
+struct Progress {
+    engine: EmbeddedEngine,
+    temporal: Option<TemporalEngine>,
+}
 
 #[async_trait]
 impl Check for Progress {
     async fn check(&self) -> Result<(), String> {
-        self.0.check().map_err(|error| error.to_string())
+        self.engine.check().map_err(|error| error.to_string())?;
+        match &self.temporal {
+            Some(temporal) => temporal.check().await,
+            None => Ok(()),
+        }
     }
 }

@@ -3,5 +3,5 @@
 pub mod app;
 pub mod settings;
 
-pub use app::{App, Surroundings};
+pub use app::{App, Surroundings, Worker};
 pub use settings::Settings;

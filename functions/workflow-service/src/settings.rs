@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use api::Access;
+use contracts::EngineKind;
 use downstream::{Endpoints, Service};
 use engine_embedded::Limits;
+use engine_temporal::Server;
 use toml::Value;
 use workflows::RetryPolicy;
 
@@ -33,12 +35,29 @@ pub struct Settings {
     pub default_timeout: Duration,
     /// `workflows.retry_policy.*`
     pub retry_policy: RetryPolicy,
-    /// `engine.*`
+    /// `engine.kind`: what new executions run on.
+    pub engine: EngineKind,
+    /// `engine.max_concurrent_activities`
     pub limits: Limits,
+    /// `temporal.*`
+    pub temporal: Temporal,
     /// `store.data_dir`
     pub data_dir: PathBuf,
     /// From `auth.*` and the address.
     pub access: Access,
+}
+
+/// What Temporal is to this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Temporal {
+    /// `temporal.server_url`, `temporal.namespace`, `temporal.worker_identity`
+    pub server: Server,
+    /// `temporal.task_queue`
+    pub task_queue: String,
+    /// `temporal.max_concurrent_activities`
+    pub max_concurrent_activities: usize,
+    /// `temporal.max_concurrent_workflows`
+    pub max_concurrent_workflows: usize,
 }
 
 /// Everything that is wrong with the settings.
@@ -93,8 +112,8 @@ impl Settings {
         let urls = SERVICE_URLS.map(|(key, default)| keys.take(key, text, "a URL").unwrap_or(default.to_owned()));
         let default_timeout = keys.take("workflows.default_timeout", seconds, DURATION).unwrap_or(300);
         let retry_policy = retry_policy(&mut keys);
-        let known_engine = |value: &Value| value.as_str().filter(|kind| *kind == "embedded").map(|_| ());
-        keys.take("engine.kind", known_engine, "'embedded': other engines are not available yet");
+        let engine = keys.take("engine.kind", engine_kind, "'embedded' or 'temporal'").unwrap_or(EngineKind::Embedded);
+        let temporal = temporal(&mut keys);
         let activities = keys.take("engine.max_concurrent_activities", integer, "1 or more").unwrap_or(100_u32);
         let data_dir = keys.take("store.data_dir", text, "a path").unwrap_or(".workflow-service".to_owned());
         let access = access(&mut keys, host);
@@ -118,6 +137,8 @@ impl Settings {
             service_urls: urls,
             default_timeout: Duration::from_secs(default_timeout),
             retry_policy,
+            engine,
+            temporal,
             limits: Limits { max_concurrent_activities: activities as usize },
             data_dir: data_dir.into(),
             access,
@@ -127,6 +148,30 @@ impl Settings {
     /// The base URL of a service.
     pub fn service_url(&self, service: Service) -> &str {
         &self.service_urls[service as usize]
+    }
+}
+
+/// Step Functions calls functions, so a server has no use for it.
+fn engine_kind(value: &Value) -> Option<EngineKind> {
+    value.as_str()?.parse().ok().filter(|kind| *kind != EngineKind::StepFunctions)
+}
+
+fn temporal(keys: &mut Keys) -> Temporal {
+    let server = Server {
+        url: keys.take("temporal.server_url", text, "an address"),
+        namespace: keys.take("temporal.namespace", text, "a name"),
+        identity: keys.take("temporal.worker_identity", text, "a name"),
+    };
+    let task_queue = keys.take("temporal.task_queue", text, "a name");
+    Temporal {
+        server,
+        task_queue: task_queue.unwrap_or_else(|| engine_temporal::TASK_QUEUE.to_owned()),
+        max_concurrent_activities: keys
+            .take("temporal.max_concurrent_activities", integer, "1 or more")
+            .map_or(100, |count: u32| count as usize),
+        max_concurrent_workflows: keys
+            .take("temporal.max_concurrent_workflows", integer, "1 or more")
+            .map_or(100, |count: u32| count as usize),
     }
 }
 

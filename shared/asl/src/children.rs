@@ -172,7 +172,8 @@ impl Children {
     /// The next child begins if it may, and if its item came with the run; whether one did.
     pub fn begin_next(&mut self, now: Timestamp) -> bool {
         let index = self.left.start;
-        let given = usize::try_from(index).ok().and_then(|index| self.run.given.get(index));
+        let position = index.checked_sub(self.run.given_from).and_then(|position| usize::try_from(position).ok());
+        let given = position.and_then(|position| self.run.given.get(position));
         let Some(item) = given.filter(|_| self.has_room()).cloned() else { return false };
         self.left.start += 1;
         self.begin_child(index, item, now);

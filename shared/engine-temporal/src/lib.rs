@@ -31,7 +31,7 @@ pub const TASK_QUEUE: &str = "workflow-service";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StateMachineInput {
     /// The state machine, activities called by name.
-    pub definition: String,
+    pub definition: Value,
     /// The execution's input.
     pub input: Value,
 }
@@ -89,7 +89,7 @@ impl Temporal {
 
     async fn handle(&self, kind: WorkflowKind, id: &str) -> Result<WorkflowHandle<Client, StateMachine>, EngineError> {
         // Reading its end is reading a result of this type, whatever started it.
-        drop(workflow(kind)?);
+        workflow(kind)?;
         Ok(self.client().await?.get_workflow_handle(id))
     }
 
@@ -124,6 +124,8 @@ impl Orchestrator for Temporal {
         let workflow = workflow(record.kind)?;
         let definition = (self.definition_of)(record.kind)
             .ok_or_else(|| EngineError::Definition(format!("there is no state machine for {}", record.kind)))?;
+        let definition =
+            serde_json::from_str(&definition).map_err(|error| EngineError::Definition(error.to_string()))?;
         let input = StateMachineInput { definition, input: record.input.clone() };
         let options = WorkflowStartOptions::new(self.task_queue.clone(), record.id.clone())
             .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)

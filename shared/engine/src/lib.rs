@@ -29,6 +29,11 @@ pub enum EngineError {
 /// The state machine that new executions of a kind run, activities called by name.
 pub type DefinitionOf = Arc<dyn Fn(WorkflowKind) -> Option<String> + Send + Sync>;
 
+/// Where the random numbers of an execution come from: its id is random enough, and gives the same ones on every engine.
+pub fn seed_of(id: &str) -> u64 {
+    id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// Runs executions.
 #[async_trait]
 pub trait Orchestrator: Send + Sync {

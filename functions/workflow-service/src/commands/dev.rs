@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use clock::SystemClock;
+use contracts::EngineKind;
 use downstream::Service;
+use engine_temporal::Connector;
 use reference_services::{ServiceKind, Services};
 use workflow_service::app::create_private;
-use workflow_service::{App, Settings, Surroundings};
+use workflow_service::{App, Settings, Surroundings, Worker};
 
 use super::serve::{api_address, listen, until_stopped};
 
@@ -23,11 +25,40 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
         let listener = listen(address(settings.service_url(service)).await?).await?;
         servers.push((listener, services.router(kind(service))));
     }
+    let worker = match settings.engine {
+        EngineKind::Temporal => Some(check_temporal(&settings).await?),
+        EngineKind::Embedded | EngineKind::StepFunctions => None,
+    };
     // Last, as it goes on with what was under way: the services must be there by then.
     let app = App::open(&settings, Surroundings::real()?).await?;
     servers.push((api_listener, app.router.clone()));
-    announce(&settings, &app, seeded);
+    announce(&settings, &app, seeded, worker.as_deref());
+    if worker.is_some() {
+        tokio::spawn(keep_working(app.worker(&settings)?));
+    }
     until_stopped(app, servers).await
+}
+
+/// Where the server is, if there is one: everything else of a trial is here.
+async fn check_temporal(settings: &Settings) -> anyhow::Result<String> {
+    let connector = Connector::new(&settings.temporal.server, Arc::new(SystemClock)).map_err(anyhow::Error::msg)?;
+    match connector.check().await {
+        Ok(()) => Ok(format!("{} (namespace {})", connector.address(), connector.namespace())),
+        Err(problem) => bail!(
+            "{problem}\n`dev --engine temporal` needs a Temporal server. One for a trial: \
+             `go install github.com/temporalio/cli/cmd/temporal@v1.5.1`, then `temporal server start-dev`; another one by \
+             temporal.server_url (WORKFLOW__TEMPORAL__SERVER_URL) or Temporal's own variables."
+        ),
+    }
+}
+
+/// Works beside the server until the process ends.
+async fn keep_working(worker: Worker) {
+    let Worker { connector, options, ports } = worker;
+    let outcome = engine_temporal_worker::run(connector, options, ports, std::future::pending()).await;
+    if let Err(error) = outcome {
+        tracing::error!(%error, "no worker works any more; restart to go on");
+    }
 }
 
 fn kind(service: Service) -> ServiceKind {
@@ -53,13 +84,16 @@ async fn address(url: &str) -> anyhow::Result<SocketAddr> {
     }
 }
 
-fn announce(settings: &Settings, app: &App, seeded: bool) {
+fn announce(settings: &Settings, app: &App, seeded: bool, temporal: Option<&str>) {
     let port = settings.port;
     println!("workflow-service dev: everything on this machine, data in {}", settings.data_dir.display());
     println!();
     println!("  API            http://localhost:{port}   (/health, /ready, /api/v1/workflows)");
     for service in Service::ALL {
         println!("  {:<14} {}", service.as_str(), settings.service_url(service).replace("127.0.0.1", "localhost"));
+    }
+    if let Some(temporal) = temporal {
+        println!("  {:<14} {temporal}", "temporal");
     }
     println!();
     println!(

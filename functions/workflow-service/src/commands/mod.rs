@@ -10,12 +10,14 @@ mod run;
 mod serve;
 mod server;
 mod start;
+mod worker;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
+use contracts::EngineKind;
 use workflow_service::Settings;
 
 /// Coordinates work across the Auth, User, Tenant and File services.
@@ -32,11 +34,11 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serves the API, and the services it calls, with demo data: everything for a trial.
-    Dev(ServerArgs),
+    Dev(DevArgs),
     /// Serves the API.
     Server(ServerArgs),
     /// Runs workflows for the Temporal engine.
-    Worker,
+    Worker(ServerArgs),
     /// Starts a workflow on a running server.
     Start(start::StartArgs),
     /// Shows a workflow and its steps.
@@ -72,6 +74,27 @@ struct ServerArgs {
     data_dir: Option<PathBuf>,
 }
 
+/// Options of the trial.
+#[derive(Debug, Args)]
+struct DevArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// What runs new executions: `embedded`, or `temporal` with a worker of its own.
+    #[arg(long)]
+    engine: Option<EngineKind>,
+}
+
+impl DevArgs {
+    fn settings(&self) -> anyhow::Result<Settings> {
+        let mut settings = self.server.settings()?;
+        settings.engine = self.engine.unwrap_or(settings.engine);
+        if settings.engine == EngineKind::StepFunctions {
+            bail!("`dev` runs on embedded or temporal; `cargo xtask local` is the trial of the deployment on AWS");
+        }
+        Ok(settings)
+    }
+}
+
 impl ServerArgs {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     fn settings(&self) -> anyhow::Result<Settings> {
@@ -88,9 +111,7 @@ impl Cli {
         match self.command {
             Command::Dev(args) => dev::run(args.settings()?).await,
             Command::Server(args) => server::run(args.settings()?).await,
-            Command::Worker => {
-                bail!("a worker needs the Temporal engine, which is not available yet; `server` runs workflows itself")
-            }
+            Command::Worker(args) => worker::run(args.settings()?).await,
             Command::Start(args) => start::run(args).await,
             Command::Describe(args) => describe::run(args).await,
             Command::Health { url } => health::run(url).await,

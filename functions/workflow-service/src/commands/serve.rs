@@ -31,19 +31,27 @@ pub(crate) async fn until_stopped(app: App, servers: Vec<(TcpListener, Router)>)
         });
         tasks.push(tokio::spawn(server.into_future()));
     }
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let code = tokio::select! {
         reason = app.store.failed() => {
             // Nothing that was acknowledged is lost: it is in the files, and a restart goes on from there.
             eprintln!("error: {reason}");
             ExitCode::FAILURE
         }
-        _ = terminate.recv() => ExitCode::SUCCESS,
-        _ = interrupt.recv() => ExitCode::SUCCESS,
+        heard = stop_signal() => heard.map(|()| ExitCode::SUCCESS)?,
     };
     stop.send_replace(true);
     clock::timeout(&SystemClock, GRACE, futures::future::join_all(tasks)).await;
     Ok(code)
+}
+
+/// Waits for a signal to stop.
+pub(crate) async fn stop_signal() -> anyhow::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
 }
 
 /// The address of the API.

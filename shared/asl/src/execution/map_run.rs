@@ -1,6 +1,7 @@
 //! A distributed Map, seen from the execution that waits for it: what it asks for, and what it is told.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -30,14 +31,36 @@ pub struct MapRun {
     pub max_concurrency: u64,
     /// Where the items are, unless the execution had them.
     pub source: Option<ItemSource>,
-    /// The items, unless they have to be read.
+    /// The items, unless they have to be read; from this index on.
     pub(crate) given: Vec<Arc<Value>>,
+    #[serde(default)]
+    pub(crate) given_from: u64,
     /// Whether results are written: they are told at more length then.
     pub(crate) has_writer: bool,
     pub(crate) label: String,
     pub(crate) arn: String,
     pub(crate) seed: u64,
     pub(crate) parent: Parent,
+}
+
+impl MapRun {
+    /// The same run for whoever runs the children of these items only, with a concurrency of their own.
+    pub fn part(&self, range: &Range<u64>, max_concurrency: u64) -> Self {
+        let position = |index: u64| usize::try_from(index - self.given_from).unwrap_or(usize::MAX);
+        let (first, last) = (position(range.start.max(self.given_from)), position(range.end.max(self.given_from)));
+        let given = self.given.get(first..last.min(self.given.len())).unwrap_or_default().to_vec();
+        Self {
+            max_concurrency,
+            given,
+            given_from: range.start,
+            source: self.source.clone(),
+            state: self.state.clone(),
+            label: self.label.clone(),
+            arn: self.arn.clone(),
+            parent: self.parent.clone(),
+            ..*self
+        }
+    }
 }
 
 /// What a Map's `ItemSelector` may look at.
@@ -204,6 +227,7 @@ impl Execution {
                 max_concurrency: waiting.max_concurrency,
                 source: waiting.source.take(),
                 given,
+                given_from: 0,
                 has_writer: waiting.target.is_some(),
                 label: waiting.label.clone(),
                 arn: waiting.arn.clone(),

@@ -1,0 +1,48 @@
+//! `workflow-service worker`
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clock::SystemClock;
+use engine_temporal_worker::{WorkerError, run as work};
+use tokio::sync::watch;
+use workflow_service::{Settings, Surroundings, Worker};
+
+use super::serve::stop_signal;
+
+/// How long it waits before it looks again for a server that is away.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
+pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(async move {
+        if let Err(error) = stop_signal().await {
+            tracing::error!(%error, "signals cannot be heard");
+        }
+        stop.send_replace(true);
+    });
+    loop {
+        let Worker { connector, options, ports } = Worker::open(&settings, Surroundings::real()?).await?;
+        println!(
+            "works for {} in the namespace {}, task queue {}",
+            connector.address(),
+            connector.namespace(),
+            options.task_queue
+        );
+        let mut stopped = stopping.clone();
+        let until_stopped = async move { drop(stopped.wait_for(|stop| *stop).await) };
+        match work(connector, options, ports, until_stopped).await {
+            Ok(()) => break,
+            // A server that is away comes back, and a key is exchanged: nothing is lost meanwhile.
+            Err(WorkerError::Unavailable(reason)) => eprintln!("{reason}; trying again in {RETRY_INTERVAL:?}"),
+            Err(error) => eprintln!("{error}; beginning again in {RETRY_INTERVAL:?}"),
+        }
+        let mut stopped = stopping.clone();
+        let is_stopped = async { drop(stopped.wait_for(|stop| *stop).await) };
+        if clock::timeout(&SystemClock, RETRY_INTERVAL, is_stopped).await.is_some() {
+            break;
+        }
+    }
+    println!("stopped; what was under way is done or given back");
+    Ok(ExitCode::SUCCESS)
+}
