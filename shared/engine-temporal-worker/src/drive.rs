@@ -265,9 +265,9 @@ impl<'a> Driver<'a> {
         let mut cancelled = Box::pin(ctx.cancelled());
         let is_awaited = !self.cancel_seen;
         poll_fn(|cx| {
-            let told = ctx.state_mut(|flow| (!flow.told.is_empty()).then(|| flow.told.remove(0)));
-            if let Some(told) = told {
-                return Poll::Ready(Happened::Told(told));
+            // Looking does not wake anybody, taking does: who takes without need is polled for ever.
+            if ctx.state(|flow| !flow.told.is_empty()) {
+                return Poll::Ready(Happened::Told(ctx.state_mut(|flow| flow.told.remove(0))));
             }
             if is_awaited && !cancelled.is_terminated() && cancelled.poll_unpin(cx).is_ready() {
                 return Poll::Ready(Happened::Cancelled);
