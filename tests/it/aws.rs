@@ -28,7 +28,7 @@ use crate::proxy::Proxy;
 use crate::world::{Control, Dispatch, Door, Script, Site};
 
 /// A `TimeoutSeconds` that no honest attempt needs more than, and one for cases that wait for it.
-const TIMEOUT_SECONDS: u64 = 45;
+pub(crate) const TIMEOUT_SECONDS: u64 = 45;
 const SHORT_TIMEOUT_SECONDS: u64 = 3;
 
 /// Seconds of a script's waits that last as long here; longer ones are cut to a twentieth.
@@ -221,8 +221,12 @@ impl Stack {
 /// The state machine as it is deployed, with these functions and with its waits cut down.
 fn definition(prefix: &str, timeout: u64, attempts: Option<u64>) -> String {
     let workflow = workflows::workflow(WorkflowKind::UserOnboarding).unwrap();
-    let named = workflow.bound(&Default::default(), |step| format!("{prefix}--{}", step.function()));
-    let mut machine: Value = serde_json::from_str(&named).unwrap();
+    cut_down(&workflow.bound(&Default::default(), |step| format!("{prefix}--{}", step.function())), timeout, attempts)
+}
+
+/// A state machine with its waits cut down, for engines that take real time.
+pub(crate) fn cut_down(definition: &str, timeout: u64, attempts: Option<u64>) -> String {
+    let mut machine: Value = serde_json::from_str(definition).unwrap();
     for state in machine["States"].as_object_mut().unwrap().values_mut().filter(|state| state["Type"] == "Task") {
         state["TimeoutSeconds"] = timeout.into();
         for retrier in state["Retry"].as_array_mut().unwrap() {
@@ -325,10 +329,7 @@ impl Around for Scripted {
 impl Scripted {
     async fn control(&self, control: Control, tenant_id: String, id: String) {
         let store = self.store.clone();
-        let after = match control.after_seconds {
-            seconds @ ..=REAL_SECONDS => Duration::from_secs(seconds),
-            seconds => Duration::from_secs(seconds / 20).min(Duration::from_secs(REAL_SECONDS)),
-        };
+        let after = pace(control.after_seconds);
         let act = async move {
             pause(after).await;
             control.what.carry_out(&store, &tenant_id, &id, SystemClock.now()).await;
@@ -338,6 +339,14 @@ impl Scripted {
         } else {
             tokio::spawn(act);
         }
+    }
+}
+
+/// How long a script's seconds last where everything takes real time.
+pub(crate) fn pace(seconds: u64) -> Duration {
+    match seconds {
+        seconds @ ..=REAL_SECONDS => Duration::from_secs(seconds),
+        seconds => Duration::from_secs(seconds / 20).min(Duration::from_secs(REAL_SECONDS)),
     }
 }
 

@@ -34,7 +34,7 @@ async fn play(aws: &'static Aws, mut case: Case) -> Result<Value, String> {
 /// What engines agree on. The ledger is in the order of each service: between services, two things at the same moment
 /// have none. An attempt that ends in a way of the engine's own is not seen by the functions, so where a case has such
 /// attempts, what counts them is left out.
-fn comparable(case: &Case, mut outcome: Value) -> Value {
+pub(crate) fn comparable(case: &Case, mut outcome: Value) -> Value {
     let ledger = outcome["ledger"].as_array_mut().unwrap();
     ledger.sort_by_key(|entry| entry.as_str().unwrap().split(' ').next().map(str::to_owned));
     if !case.script.dispatch.is_empty() {
@@ -78,7 +78,7 @@ fn every_case_comes_out_as_on_the_embedded_engine() {
     });
 }
 
-fn difference(expected: &Value, actual: &Value) -> String {
+pub(crate) fn difference(expected: &Value, actual: &Value) -> String {
     let fields = expected.as_object().unwrap().keys().filter(|field| expected[*field] != actual[*field]);
     let lines = fields
         .map(|field| format!("{field}\n  embedded       {}\n  Step Functions {}", expected[field], actual[field]));

@@ -23,6 +23,9 @@ mod engines;
 mod fault_matrix;
 mod idempotency;
 mod in_process;
+#[path = "../../shared/asl/tests/support/mod.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the interpreter's own tests, each of which uses a part")]
+mod interpreter;
 mod invariants;
 mod lambda;
 mod machines;
@@ -31,5 +34,8 @@ mod process;
 mod proxy;
 mod simulation;
 mod stores;
+mod temporal;
+mod temporal_cases;
+mod temporal_worker;
 mod tidy;
 mod world;

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// The versions are those of `infra/peers`.
 const DYNAMODB_LOCAL: &str = "dynamodb-local-2.6.1";
+const TEMPORAL: &str = "temporal-cli-1.5.1";
+const TEMPORAL_OPTIONS: &str = "server start-dev --headless --log-level error";
 
 /// The folder of a peer, or none after saying so; a missing one is a failure where `CI` is set.
 #[expect(clippy::disallowed_methods, reason = "where tools are kept is no setting of the service")]
@@ -76,6 +78,62 @@ pub(crate) fn moto(lambda: &str) -> Option<String> {
     ));
     await_port(port, "moto");
     Some(format!("http://127.0.0.1:{port}"))
+}
+
+/// The address of a Temporal server.
+pub(crate) fn temporal() -> Option<&'static str> {
+    static ADDRESS: OnceLock<Option<String>> = OnceLock::new();
+    let start = || {
+        let (program, port) = (installed(TEMPORAL)?.join("temporal"), free_port());
+        spawn(&format!("{} {TEMPORAL_OPTIONS} --port {port}", program.display()));
+        await_port(port, "Temporal");
+        Some(format!("http://127.0.0.1:{port}"))
+    };
+    ADDRESS.get_or_init(start).as_deref()
+}
+
+/// A Temporal server of a test's own, which keeps what it knows while it is away.
+pub(crate) struct OwnTemporal {
+    program: PathBuf,
+    port: u16,
+    directory: tempfile::TempDir,
+    server: Option<std::process::Child>,
+}
+
+impl OwnTemporal {
+    pub(crate) fn start() -> Option<Self> {
+        let program = installed(TEMPORAL)?.join("temporal");
+        let (port, directory) = (free_port(), tempfile::tempdir().unwrap());
+        let mut own = Self { program, port, directory, server: None };
+        own.start_again();
+        Some(own)
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn start_again(&mut self) {
+        let mut command = Command::new(&self.program);
+        command.args(TEMPORAL_OPTIONS.split(' ')).args(["--port", &self.port.to_string(), "--db-filename"]);
+        command.arg(self.directory.path().join("temporal.db")).stdout(Stdio::null()).stderr(Stdio::null());
+        self.server = Some(command.spawn().unwrap());
+        await_port(self.port, "Temporal");
+    }
+
+    /// As if its machine had lost its power.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.kill().unwrap();
+            server.wait().unwrap();
+        }
+    }
+}
+
+impl Drop for OwnTemporal {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }
 
 /// A client of the DynamoDB above.

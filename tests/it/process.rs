@@ -65,6 +65,15 @@ impl Site {
         std::fs::read_to_string(self.log()).unwrap_or_default()
     }
 
+    /// This process, with more settings.
+    pub(crate) fn spawn_as(&self, command: &str, settings: &[(&str, String)]) -> Child {
+        let log = std::fs::File::create(self.directory.path().join(format!("{command}.log"))).unwrap();
+        let mut process = Command::new(&self.binary);
+        process.args([command, "--data-dir"]).arg(self.directory.path());
+        process.envs(self.environment.iter().cloned()).envs(settings.iter().cloned());
+        process.stdout(Stdio::null()).stderr(log).kill_on_drop(true).spawn().unwrap()
+    }
+
     /// A server, as soon as it runs; with this shell in front of it, if any (it ends in `exec "$@"`).
     pub(crate) fn spawn(&self, shell: Option<&str>) -> Child {
         let mut command = match shell {

@@ -139,11 +139,13 @@ pub(crate) struct Dispatch {
 }
 
 /// Carries the script out around the activities.
-struct Scripted {
-    inner: Arc<dyn ActivityRunner>,
-    script: Arc<Mutex<Script>>,
-    store: Arc<Mutex<Option<SqlStore>>>,
-    clock: SharedClock,
+pub(crate) struct Scripted {
+    pub(crate) inner: Arc<dyn ActivityRunner>,
+    pub(crate) script: Arc<Mutex<Script>>,
+    pub(crate) store: Arc<Mutex<Option<SqlStore>>>,
+    pub(crate) clock: SharedClock,
+    /// How long a script's seconds last.
+    pub(crate) pace: fn(u64) -> Duration,
 }
 
 #[async_trait]
@@ -173,8 +175,9 @@ impl Scripted {
     async fn control(&self, control: Control, tenant_id: String, id: String) {
         let store = self.store.lock().unwrap().clone().expect("the store is open");
         let task_clock = Arc::clone(&self.clock);
+        let after = (self.pace)(control.after_seconds);
         let act = async move {
-            clock::sleep(&*task_clock, Duration::from_secs(control.after_seconds)).await;
+            clock::sleep(&*task_clock, after).await;
             control.what.carry_out(&store, &tenant_id, &id, task_clock.now()).await;
         };
         if control.after_seconds == 0 {
@@ -228,8 +231,10 @@ impl World {
             transport: Arc::new(transport),
             durability: Durability::Process,
             around_activities: Some(Box::new(move |inner| {
-                Arc::new(Scripted { inner, script: scripted, store: scripted_store, clock: scripted_clock })
+                let pace = Duration::from_secs;
+                Arc::new(Scripted { inner, script: scripted, store: scripted_store, clock: scripted_clock, pace })
             })),
+            definition_of: None,
         };
         let app = App::open(&settings, surroundings).await.unwrap();
         *store.lock().unwrap() = Some(app.store.clone());

@@ -42,6 +42,8 @@ pub struct Surroundings {
     pub durability: Durability,
     /// What stands between engine and activities, if anything does.
     pub around_activities: Option<AroundActivities>,
+    /// Other state machines than the catalogue's, if any.
+    pub definition_of: Option<DefinitionOf>,
 }
 
 impl Surroundings {
@@ -52,6 +54,7 @@ impl Surroundings {
             transport: Arc::new(HttpTransport::default()),
             durability: Durability::Full,
             around_activities: None,
+            definition_of: None,
         })
     }
 }
@@ -82,7 +85,7 @@ struct Ground {
 
 impl Ground {
     async fn open(settings: &Settings, surroundings: Surroundings) -> anyhow::Result<Self> {
-        let Surroundings { clock, transport, durability, around_activities } = surroundings;
+        let Surroundings { clock, transport, durability, around_activities, definition_of: _ } = surroundings;
         let directory = &settings.data_dir;
         let store = SqlStore::open(&directory.join("workflow-service.db"), durability, Arc::clone(&clock)).await?;
         let blobs = Arc::new(FileBlobs::open(&directory.join("blobs")).await?);
@@ -143,11 +146,12 @@ impl App {
         check_definitions(&settings.retry_policy)?;
         create_private(&settings.data_dir)?;
         let lock = DirectoryLock::acquire(&settings.data_dir)?;
+        let given = surroundings.definition_of.clone();
         let ground = Ground::open(settings, surroundings).await?;
         let Ground { store, blobs, downstream, runner, clock } = &ground;
         let policy = settings.retry_policy;
-        let definition_of: DefinitionOf =
-            Arc::new(move |kind| workflows::workflow(kind).map(|workflow| workflow.definition(&policy)));
+        let of_catalogue = move |kind| workflows::workflow(kind).map(|workflow| workflow.definition(&policy));
+        let definition_of: DefinitionOf = given.unwrap_or_else(|| Arc::new(of_catalogue));
         // Whatever new executions run on: those that it has begun stay with it.
         let journal = Arc::new(store.clone());
         let (limits, definitions) = (settings.limits, Arc::clone(&definition_of));

@@ -272,7 +272,12 @@ impl<'a> Driver<'a> {
             if is_awaited && !cancelled.is_terminated() && cancelled.poll_unpin(cx).is_ready() {
                 return Poll::Ready(Happened::Cancelled);
             }
+            // Nothing goes on before a cancel is known: else the next step might begin first.
+            let is_cancelling = flights.iter().any(|flight| flight.what == What::RequestCancel);
             for index in 0..flights.len() {
+                if is_cancelling && flights[index].what != What::RequestCancel {
+                    continue;
+                }
                 if let Poll::Ready(landing) = flights[index].landing.poll_unpin(cx) {
                     return Poll::Ready(Happened::Landed(flights.remove(index).what, landing));
                 }

@@ -1,0 +1,324 @@
+//! Every case comes out on Temporal as on the embedded engine, and faults, cancels and ends keep their promises there.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use contracts::{Status, WorkflowKind};
+use engine::{ActivityCall, ActivityRunner, ExternalEngine as _, Reconciled};
+use reference_services::Fault;
+use serde_json::Value;
+use store::{StepOutcome, StepRecorder};
+use temporalio_client::{UntypedWorkflow, WorkflowCancelOptions, WorkflowTerminateOptions};
+use tokio::sync::Semaphore;
+
+use crate::aws_cases::{comparable, difference};
+use crate::cases::{self, Case};
+use crate::fault_matrix::{CallSite, SITES, faults};
+use crate::invariants;
+use crate::process::pause;
+use crate::temporal::{self, Options, Stack, connector};
+use crate::world::{Control, ControlAction, Script, full_request};
+
+/// Executions under way at once: most of what they do is wait.
+const AT_ONCE: usize = 8;
+
+/// A delivery that is late comes this late here, after the undoing, and is waited for so long after the end.
+const LATE: Duration = Duration::from_secs(15);
+const UNTIL_LATE: Duration = Duration::from_secs(20);
+
+/// Cases whose histories on the server are kept, one for each outcome: whatever this code becomes, it must replay them.
+const KEPT: [&str; 8] = [
+    "success",
+    "address-taken",
+    "retry-createuseraccount",
+    "refused-setupuserfileworkspace",
+    "cancelled-before-mail",
+    "deadline",
+    "residue-createuserprofile",
+    "refused-sendnotification",
+];
+
+fn kept_histories() -> PathBuf {
+    crate::aws::root().join("tests/histories/temporal")
+}
+
+/// Runs all of them, some at a time; what went wrong.
+async fn all<F>(tasks: impl Iterator<Item = (String, F)>) -> Vec<String>
+where
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let spawned: Vec<_> = tasks
+        .map(|(name, task)| {
+            let turns = Arc::clone(&turns);
+            let guarded = async move {
+                let _turn = turns.acquire().await.unwrap();
+                task.await
+            };
+            (name, tokio::spawn(guarded))
+        })
+        .collect();
+    let mut wrong = Vec::new();
+    for (name, task) in spawned {
+        if let Err(why) = task.await.unwrap_or_else(|panic| Err(panic.to_string())) {
+            wrong.push(format!("{name}: {why}"));
+        }
+    }
+    wrong
+}
+
+/// Nothing of a request is in what reached the server.
+fn nothing_personal(history: &[u8], request: &Value) -> Result<(), String> {
+    let text = String::from_utf8_lossy(history);
+    // Payloads are base64 in this form of a history.
+    let decoded: Vec<String> = payloads(&serde_json::from_slice(history).unwrap());
+    for field in ["user_email", "user_name"] {
+        let value = request[field].as_str().unwrap();
+        if text.contains(value) || decoded.iter().any(|payload| payload.contains(value)) {
+            return Err(format!("S7: {field} reached the server"));
+        }
+    }
+    match decoded.iter().any(|payload| payload.contains("\"workflow\"")) {
+        true => Ok(()),
+        false => Err("the scan sees no payload at all".to_owned()),
+    }
+}
+
+/// The texts of all payloads: byte arrays, or base64.
+fn payloads(value: &Value) -> Vec<String> {
+    use base64::Engine as _;
+    match value {
+        Value::Object(object) => {
+            let own = object.get("data").and_then(|data| match data {
+                Value::String(text) => base64::engine::general_purpose::STANDARD.decode(text).ok(),
+                Value::Array(bytes) => {
+                    bytes.iter().map(|byte| u8::try_from(byte.as_u64()?).ok()).collect::<Option<Vec<u8>>>()
+                }
+                _ => None,
+            });
+            let own = own.and_then(|bytes| String::from_utf8(bytes).ok());
+            own.into_iter().chain(object.values().flat_map(payloads)).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(payloads).collect(),
+        _ => Vec::new(),
+    }
+}
+
+async fn play(server: &'static str, name: String, mut case: Case) -> Result<Value, String> {
+    let (script, settings) = (case.script.clone(), case.settings.clone());
+    let mut stack = Stack::start(server, Options { script, settings, ..Options::default() }).await;
+    for rule in case.faults.values_mut().flatten() {
+        if let Fault::LateDelivery { delay_ms } = &mut rule.fault {
+            *delay_ms = u64::try_from(LATE.as_millis()).unwrap();
+            stack.site.settling_time = UNTIL_LATE;
+        }
+    }
+    let worker = stack.work();
+    let (id, request, outcome) = cases::play_on(&stack.site, &case).await?;
+    let history = stack.server_history(&id).await;
+    nothing_personal(&history, &request)?;
+    keep(&name, &history);
+    worker.stop().await;
+    Ok(comparable(&case, outcome))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's own switch")]
+fn keep(name: &str, history: &[u8]) {
+    if KEPT.contains(&name) && std::env::var("UPDATE_HISTORIES").is_ok() {
+        std::fs::create_dir_all(kept_histories()).unwrap();
+        let history: Value = serde_json::from_slice(history).unwrap();
+        std::fs::write(kept_histories().join(format!("{name}.json")), history.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn every_case_comes_out_as_on_the_embedded_engine() {
+    temporal::run(|server| async move {
+        let files = cases::files("user-onboarding");
+        let count = files.len();
+        let tasks = files.into_iter().map(|file| {
+            let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+            let played = name.clone();
+            let task = async move {
+                let case = cases::read(&file);
+                let expected = comparable(&case, case.expected.clone());
+                let outcome = play(server, played, case).await?;
+                if expected == outcome { Ok(()) } else { Err(difference(&expected, &outcome)) }
+            };
+            (name, task)
+        });
+        let wrong = all(tasks).await;
+        println!("{} of {count} cases come out the same", count - wrong.len());
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+/// Histories that earlier versions left on servers: executions of them may still be under way when a new one comes.
+#[tokio::test]
+async fn kept_histories_replay() {
+    let workflows = engine_temporal_worker::Options::new("queue").workflows;
+    let mut replayed = BTreeSet::new();
+    for file in std::fs::read_dir(kept_histories()).unwrap() {
+        let file = file.unwrap().path();
+        let history = std::fs::read(&file).unwrap();
+        let outcome = engine_temporal_worker::replay(&history, &workflows).await;
+        assert_eq!(outcome, Ok(()), "{}", file.display());
+        let other = String::from_utf8(history).unwrap().replace("\"get_tenant_context\"", "\"another_activity\"");
+        let refused = engine_temporal_worker::replay(other.as_bytes(), &workflows).await;
+        assert!(refused.is_err(), "{}: another activity goes unnoticed", file.display());
+        replayed.insert(file.file_stem().unwrap().to_string_lossy().into_owned());
+    }
+    for name in KEPT {
+        assert!(replayed.contains(name), "{name} has no history (UPDATE_HISTORIES=1 keeps one)");
+    }
+}
+
+async fn cell(server: &'static str, site: CallSite, fault: Fault, times: Option<u64>) -> Result<(), String> {
+    let mut stack = Stack::start(server, Options { script: site.script(), ..Options::default() }).await;
+    let before = stack.site.snapshot().await;
+    let fault = match fault {
+        Fault::LateDelivery { .. } => {
+            stack.site.settling_time = UNTIL_LATE;
+            Fault::LateDelivery { delay_ms: u64::try_from(LATE.as_millis()).unwrap() }
+        }
+        other => other,
+    };
+    stack.site.faults(&site.faulty(fault, times));
+    let worker = stack.work();
+    let id = stack.site.start(&full_request()).await;
+    stack.site.until_ended(&id).await;
+    if stack.site.services.faults_fired(site.kind()) == [0] {
+        return Err("the fault never happened".to_owned());
+    }
+    invariants::check(&stack.site, &id, &before).await?;
+    worker.stop().await;
+    Ok(())
+}
+
+/// One call site sees every class of fault; `TEMPORAL_MATRIX=full` lets all of them see all, once and for ever.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test's own switch")]
+fn every_class_of_fault_keeps_the_invariants() {
+    let full = std::env::var("TEMPORAL_MATRIX").is_ok_and(|matrix| matrix == "full");
+    let sites: Vec<CallSite> = SITES.into_iter().filter(|site| full || site.name == "CreateUserProfile").collect();
+    let times = if full { vec![Some(1), None] } else { vec![Some(1)] };
+    temporal::run(|server| async move {
+        let cells = sites.iter().flat_map(|site| faults().into_iter().map(move |(name, fault)| (*site, name, fault)));
+        let cells: Vec<_> = cells
+            .flat_map(|(site, name, fault)| times.iter().map(move |times| (site, name, fault.clone(), *times)))
+            .collect();
+        let count = cells.len();
+        let violations = all(cells.into_iter().map(|(site, name, fault, times)| {
+            let when = if times.is_some() { "once" } else { "for ever" };
+            (format!("{} x {name} x {when}", site.name), cell(server, site, fault, times))
+        }))
+        .await;
+        println!("{count} cells, {} violations", violations.len());
+        assert!(violations.is_empty(), "{}", violations.join("\n"));
+    });
+}
+
+/// Does something to the workflow at the server while a step is under way, once its effect is there.
+struct During {
+    inner: Arc<dyn ActivityRunner>,
+    server: &'static str,
+    step: String,
+    what: AtTheServer,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AtTheServer {
+    Cancel,
+    Terminate,
+}
+
+#[async_trait]
+impl ActivityRunner for During {
+    async fn run(&self, call: ActivityCall, recorder: Arc<dyn StepRecorder>) -> StepOutcome {
+        let (step, id) = (call.payload["step"]["name"].clone(), call.payload["workflow"]["id"].clone());
+        let outcome = self.inner.run(call, recorder).await;
+        if step == self.step.as_str() {
+            let client = connector(self.server).client().await.unwrap();
+            let workflow = client.get_workflow_handle::<UntypedWorkflow>(id.as_str().unwrap());
+            match self.what {
+                AtTheServer::Cancel => workflow.cancel(WorkflowCancelOptions::default()).await.unwrap(),
+                AtTheServer::Terminate => workflow.terminate(WorkflowTerminateOptions::default()).await.unwrap(),
+            }
+        }
+        outcome
+    }
+}
+
+fn during(server: &'static str, step: &str, what: AtTheServer) -> temporal::Around {
+    let step = step.to_owned();
+    Box::new(move |inner| Arc::new(During { inner, server, step, what }))
+}
+
+#[test]
+fn a_cancel_during_any_step_undoes_everything_or_comes_too_late() {
+    async fn cancel(server: &'static str, step: &'static workflows::Step, at_the_server: bool) -> Result<(), String> {
+        let cancel = Control { during: step.state.to_owned(), what: ControlAction::Cancel, after_seconds: 0 };
+        let options = match at_the_server {
+            true => Options { around: Some(during(server, step.state, AtTheServer::Cancel)), ..Options::default() },
+            false => Options { script: Script { control: vec![cancel], ..Script::default() }, ..Options::default() },
+        };
+        let stack = Stack::start(server, options).await;
+        let before = stack.site.snapshot().await;
+        let worker = stack.work();
+        let id = stack.site.start(&full_request()).await;
+        stack.site.until_ended(&id).await;
+        let status = invariants::check(&stack.site, &id, &before).await?;
+        worker.stop().await;
+        let expected = if step.is_pivot { Status::Completed } else { Status::Cancelled };
+        if status.status == expected { Ok(()) } else { Err(format!("ended {}", status.status)) }
+    }
+    let steps = workflows::workflow(WorkflowKind::UserOnboarding).unwrap().steps;
+    temporal::run(|server| async move {
+        let both = steps.iter().flat_map(|step| [(step, false), (step, true)]);
+        let tasks = both.map(|(step, at_the_server)| {
+            let by = if at_the_server { "at the server" } else { "by the API" };
+            (format!("{} {by}", step.state), cancel(server, step, at_the_server))
+        });
+        let wrong = all(tasks).await;
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+/// Nothing is undone then; the record says so once the reconciler has looked.
+#[test]
+fn a_workflow_that_is_terminated_is_recorded_as_such() {
+    async fn terminated(server: &'static str, by_port: bool) -> Result<(), String> {
+        let around = (!by_port).then(|| during(server, "CreateUserAccount", AtTheServer::Terminate));
+        let stack = Stack::start(server, Options { around, ..Options::default() }).await;
+        let ports = stack.ports();
+        let engine = stack.engine("{}");
+        // Nobody works on it when it is ended by the port.
+        let worker = (!by_port).then(|| stack.work());
+        let id = stack.site.start(&full_request()).await;
+        if by_port {
+            engine.terminate(WorkflowKind::UserOnboarding, &id, "as a test wants").await.unwrap();
+            engine.terminate(WorkflowKind::UserOnboarding, &id, "twice is once").await.unwrap();
+        }
+        for _ in 0..90 {
+            let found = engine::reconcile(&*ports.executions, &*ports.ends, &[&engine], &*ports.clock).await.unwrap();
+            // The server's own reconciler may have been there first.
+            if found != Reconciled::default() || !stack.site.status(&id).await.status.is_open() {
+                break;
+            }
+            pause(Duration::from_secs(1)).await;
+        }
+        let status = stack.site.status(&id).await.status;
+        if let Some(worker) = worker {
+            worker.stop().await;
+        }
+        if status == Status::Terminated { Ok(()) } else { Err(format!("recorded as {status}")) }
+    }
+    temporal::run(|server| async move {
+        let tasks = [false, true].map(|by_port| (format!("by the port: {by_port}"), terminated(server, by_port)));
+        let wrong = all(tasks.into_iter()).await;
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
