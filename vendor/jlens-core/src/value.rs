@@ -23,6 +23,7 @@ use crate::functions::Native;
 use crate::host::HostFunction;
 use crate::output::Builder;
 use crate::regex::Regex;
+use crate::work;
 
 /// The fields of an object, in insertion order. Keys are shared: the objects of a converted
 /// document that have the same key point to one string (see [`Keys`]).
@@ -630,6 +631,9 @@ pub(crate) fn for_each_leaf<'v, 'a, E>(
     let mut outer = Vec::new();
     let mut iter = items.iter();
     loop {
+        if !work::spend(1) {
+            return Ok(());
+        }
         match iter.next() {
             Some(Value::Array(a)) => outer.push(std::mem::replace(&mut iter, a.items().iter())),
             Some(leaf) => f(leaf)?,
@@ -867,7 +871,9 @@ impl<'a> Value<'a> {
             (Value::Undefined, Value::Undefined) | (Value::Null, Value::Null) => true,
             (Value::Bool(a), Value::Bool(b)) => a == b,
             (Value::Number(a), Value::Number(b)) => a == b,
-            (Value::String(a), Value::String(b)) => a == b,
+            (Value::String(a), Value::String(b)) => {
+                a.len() == b.len() && work::spend_text(a.len(), b.len()) && a == b
+            }
             (Value::Array(a), Value::Array(b)) => Rc::ptr_eq(a, b),
             (Value::Object(a), Value::Object(b)) => Rc::ptr_eq(a, b),
             (Value::Function(a), Value::Function(b)) => Rc::ptr_eq(a, b),
@@ -883,6 +889,7 @@ impl<'a> Value<'a> {
 
     /// [`Value::deep_eq`] for values nested in `depth` arrays and objects.
     fn deep_eq_at(&self, other: &Value<'a>, depth: usize) -> Result<bool> {
+        work::charge(1)?;
         let nested = |x: &Value<'a>, y: &Value<'a>| nest(depth + 1, || x.deep_eq_at(y, depth + 1));
         match (self, other) {
             (Value::Array(_), Value::Array(_)) | (Value::Object(_), Value::Object(_))
@@ -1177,8 +1184,7 @@ impl<'a> Value<'a> {
     /// The JSON of a value shown in an error detail; `None` when it is undefined, or larger
     /// than the default size limit of a result.
     pub(crate) fn to_json_detail(&self) -> Option<JsonValue> {
-        self.to_json_within(crate::eval::DEFAULT_MAX_RESULT_SIZE)
-            .unwrap_or(None)
+        self.to_json_within(MAX_DETAIL_SIZE).unwrap_or(None)
     }
 }
 
@@ -1602,6 +1608,9 @@ impl Inspect for Value<'_> {
     }
 }
 
+/// Bytes of a value that an error shows at most; a larger one is left out.
+const MAX_DETAIL_SIZE: usize = 1 << 20;
+
 /// Takes `bytes` from `budget`, failing when there are not enough left.
 fn charge(budget: &mut usize, bytes: usize) -> std::result::Result<(), TooLarge> {
     *budget = budget.checked_sub(bytes).ok_or(TooLarge::Size)?;
@@ -1704,6 +1713,10 @@ pub(crate) fn round15(n: f64) -> f64 {
 
 /// Compares strings like JavaScript's `<`, by UTF-16 code units.
 pub(crate) fn js_string_cmp(a: &str, b: &str) -> Ordering {
+    // Decoding them takes longer than looking whether they are equal.
+    if !work::spend_text(4 * a.len(), 4 * b.len()) {
+        return Ordering::Equal;
+    }
     a.encode_utf16().cmp(b.encode_utf16())
 }
 
@@ -1841,7 +1854,9 @@ pub(crate) fn deep_copy<'a>(value: &Value<'a>, limit: usize) -> Result<Value<'a>
         limit,
         keys: Keys::default(),
     };
-    copy.value(value, 0)
+    let copied = copy.value(value, 0)?;
+    work::charge(copy.len / 8)?;
+    Ok(copied)
 }
 
 /// The state of a [`deep_copy`]: the length of the text `stringify` would have written so far,

@@ -1,11 +1,15 @@
 //! Higher-order, array, object and miscellaneous functions.
 
 use super::{Call, arg, boolean, hof_args, merge_sort, text};
+use std::collections::HashSet;
 use std::rc::Rc;
+
+use indexmap::IndexSet;
 
 use crate::error::{Error, Result};
 use crate::eval::Evaluator;
 use crate::value::{self, Map, SEQUENCE, Value};
+use crate::work;
 
 type R<'a> = Result<Value<'a>>;
 
@@ -82,6 +86,7 @@ pub(super) fn zip<'a>(_: &mut Evaluator<'_, 'a>, a: Vec<Value<'a>>, _: &Call<'_,
         .map(|v| v.as_array().map_or(0, |arr| arr.len()))
         .min()
         .unwrap_or(0);
+    work::charge(length.saturating_mul(a.len()))?;
     let tuples = (0..length)
         .map(|i| {
             Value::array(
@@ -168,13 +173,12 @@ fn entries<'a>(v: &Value<'a>) -> Vec<(Rc<str>, Value<'a>)> {
 
 /// The keys of an object, or of the objects in an array and in the arrays nested in it, each
 /// once, in the order they first appear.
-fn keys_of<'a>(v: &Value<'a>, out: &mut Vec<Rc<str>>) {
+fn keys_of<'a>(v: &Value<'a>, out: &mut IndexSet<Rc<str>>) {
     let mut object_keys = |v: &Value<'a>| {
         if let Value::Object(o) = v {
-            for k in o.borrow().keys() {
-                if !out.contains(k) {
-                    out.push(k.clone());
-                }
+            let o = o.borrow();
+            if work::spend(o.len()) {
+                out.extend(o.keys().cloned());
             }
         }
         Ok::<_, std::convert::Infallible>(())
@@ -186,7 +190,7 @@ fn keys_of<'a>(v: &Value<'a>, out: &mut Vec<Rc<str>>) {
 }
 
 pub(super) fn keys<'a>(_: &mut Evaluator<'_, 'a>, a: Vec<Value<'a>>, _: &Call<'_, 'a>) -> R<'a> {
-    let mut out = Vec::new();
+    let mut out = IndexSet::new();
     keys_of(&arg(&a, 0), &mut out);
     Ok(Value::sequence(
         out.into_iter().map(Value::string).collect(),
@@ -206,6 +210,7 @@ fn spread_value<'a>(v: &Value<'a>) -> Value<'a> {
             let mut items = Vec::new();
             let Ok(()) = value::for_each_leaf(arr.items(), |item| {
                 match item {
+                    Value::Object(o) if !work::spend(4 * o.borrow().len()) => {}
                     Value::Object(o) => items.extend(field_objects(o)),
                     Value::Undefined => {}
                     other => items.push(other.clone()),
@@ -215,6 +220,7 @@ fn spread_value<'a>(v: &Value<'a>) -> Value<'a> {
             let plain = arr.items().iter().any(|item| !item.is_undefined());
             Value::array(items, if plain { 0 } else { SEQUENCE })
         }
+        Value::Object(o) if !work::spend(4 * o.borrow().len()) => Value::Undefined,
         Value::Object(o) => Value::sequence(field_objects(o)),
         other => other.clone(),
     }
@@ -239,6 +245,7 @@ pub(super) fn merge<'a>(_: &mut Evaluator<'_, 'a>, a: Vec<Value<'a>>, _: &Call<'
     }
     let mut out = Map::default();
     for item in arr.items_or_self() {
+        work::charge_value(&item)?;
         for (k, v) in entries(&item) {
             out.insert(k, v);
         }
@@ -352,14 +359,32 @@ pub(super) fn distinct<'a>(
         return Ok(arr.clone());
     }
     let mut out: Vec<Value<'a>> = Vec::new();
+    // Numbers and texts are looked up; other values are compared with each other.
+    let mut numbers = HashSet::new();
+    let mut texts = HashSet::new();
+    let mut others: Vec<Value<'a>> = Vec::new();
     for v in items.items() {
-        let mut seen = false;
-        for earlier in &out {
-            if v.deep_eq(earlier)? {
-                seen = true;
-                break;
+        let seen = match v {
+            // Zero is one number, whatever its sign; NaN equals nothing.
+            Value::Number(n) => !n.is_nan() && !numbers.insert((n + 0.0).to_bits()),
+            Value::String(s) => {
+                work::charge_text(s.len())?;
+                !texts.insert(s.clone())
             }
-        }
+            v => {
+                let mut seen = false;
+                for earlier in &others {
+                    if v.deep_eq(earlier)? {
+                        seen = true;
+                        break;
+                    }
+                }
+                if !seen {
+                    others.push(v.clone());
+                }
+                seen
+            }
+        };
         if !seen {
             out.push(v.clone());
         }

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::eval::{Env, Evaluator};
 use crate::signature::Signature;
 use crate::value::{self, Function, Value};
+use crate::work;
 
 /// The context of a call to a built-in function.
 pub(crate) struct Call<'c, 'a> {
@@ -69,6 +70,19 @@ pub(crate) struct Native {
     pub category: Category,
     pub summary: &'static str,
     pub imp: NativeImpl,
+}
+
+impl Native {
+    /// Spends what reading the arguments takes, without the values in them.
+    pub(crate) fn charge(&self, args: &[Value<'_>]) -> Result<()> {
+        if matches!(
+            self.name,
+            "lookup" | "exists" | "type" | "count" | "boolean" | "not"
+        ) {
+            return Ok(());
+        }
+        args.iter().try_for_each(work::charge_value)
+    }
 }
 
 /// Public description of a built-in function.
@@ -290,6 +304,7 @@ pub(crate) fn boolean<'a>(v: &Value<'a>) -> Result<Option<bool>> {
     while let Value::Array(a) = v
         && a.items().len() == 1
     {
+        work::charge(1)?;
         v = &a.items()[0];
     }
     Ok(Some(match v {
@@ -319,6 +334,7 @@ pub(crate) fn lookup<'a>(input: &Value<'a>, key: &str) -> Value<'a> {
             let Ok(()) = value::for_each_leaf(a.items(), |item| {
                 match lookup(item, key) {
                     Value::Undefined => {}
+                    Value::Array(inner) if !work::spend(inner.len()) => {}
                     Value::Array(inner) => out.extend(inner.items().iter().cloned()),
                     other => out.push(other),
                 }
@@ -403,6 +419,7 @@ pub(crate) fn merge_sort<T: Clone>(
     if items.len() <= 1 {
         return Ok(items);
     }
+    work::charge(items.len())?;
     let mut left = items;
     let right = left.split_off(left.len() / 2);
     let left = merge_sort(left, swap)?;

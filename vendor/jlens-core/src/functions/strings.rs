@@ -10,6 +10,7 @@ use super::{Call, arg, num, text};
 use crate::error::{Error, Result};
 use crate::eval::Evaluator;
 use crate::value::{Map, Value};
+use crate::work;
 
 type R<'a> = Result<Value<'a>>;
 
@@ -270,7 +271,8 @@ pub(super) fn match_<'a>(
 }
 
 /// Expands `$0`, `$1`, ... and `$$` in a replacement string (jsonata-js `replace`).
-fn substitute<'a>(replacement: &str, matched: &Value<'a>) -> String {
+/// What grows beyond `max` bytes stops there.
+fn substitute<'a>(replacement: &str, matched: &Value<'a>, max: usize) -> String {
     let group_count = match field(matched, "groups") {
         Value::Array(g) => g.items().len(),
         _ => 0,
@@ -279,7 +281,7 @@ fn substitute<'a>(replacement: &str, matched: &Value<'a>) -> String {
     let chars: Vec<char> = replacement.chars().collect();
     let mut out = String::new();
     let mut position = 0;
-    while position < chars.len() {
+    while position < chars.len() && out.len() <= max {
         let Some(offset) = chars[position..].iter().position(|&c| c == '$') else {
             break;
         };
@@ -370,6 +372,8 @@ pub(super) fn replace<'a>(
                 break;
             }
             let index = position + found;
+            ev.check_string(result.len() + found + replacement.len())?;
+            work::charge_text(replacement.len())?;
             result.push_str(&s[position..index]);
             result.push_str(&replacement);
             position = index + p.len();
@@ -386,13 +390,21 @@ pub(super) fn replace<'a>(
     let mut position = 0; // UTF-16 offset
     while !matches.is_undefined() && limit.is_none_or(|l| count < l) {
         let start = field_usize(&matches, "start");
+        work::charge_text(s.len().saturating_mul(4))?;
         result.push_str(&utf16_substring(&s, position, Some(start)));
         let replaced = match &replacement {
-            Value::String(r) => Value::string(substitute(r, &matches)),
+            Value::String(r) => {
+                work::charge_text(r.len().saturating_mul(4))?;
+                Value::string(substitute(r, &matches, ev.max_string_length()))
+            }
             func => ev.callback(func, vec![matches.clone()], call.env)?,
         };
         match replaced {
-            Value::String(r) => result.push_str(&r),
+            Value::String(r) => {
+                ev.check_string(result.len() + r.len())?;
+                work::charge_text(r.len())?;
+                result.push_str(&r);
+            }
             other => {
                 let mut err = Error::new("D3012");
                 if let Some(v) = other.to_json_detail() {
@@ -442,6 +454,7 @@ pub(super) fn split<'a>(
                 let mut start = 0;
                 while !matches.is_undefined() && limit.is_none_or(|l| count < l) {
                     let m_start = field_usize(&matches, "start");
+                    work::charge_text(s.len().saturating_mul(4))?;
                     out.push(Value::string(utf16_substring(&s, start, Some(m_start))));
                     start = field_usize(&matches, "end");
                     matches =
