@@ -237,3 +237,89 @@ fn attempts_under_way_have_a_limit() {
     assert_eq!((most, all), (500, 1_600));
     assert_eq!(execution.outcome(), Some(&Outcome::Succeeded { output: json!(40) }));
 }
+
+/// Two branches: one has eight calls of almost 256 KiB under way until something fails beside them, which is caught; the
+/// other wants to call when there is no room left.
+fn crowded(trouble: &Value) -> Execution {
+    let call = |size: usize| {
+        json!({
+            "Type": "Task", "Resource": "arn:aws:lambda:us-east-1:111111111111:function:f",
+            "Arguments": format!("{{% $pad('', {size}, 'x') %}}"), "End": true
+        })
+    };
+    let trouble_starts = trouble.as_object().unwrap().keys().next().unwrap();
+    let calls = json!({
+        "Type": "Map", "Items": "{% [1..8] %}", "End": true,
+        "ItemProcessor": { "StartAt": "Large", "States": { "Large": call(262_000) } }
+    });
+    let inner = json!({
+        "Type": "Parallel", "End": true, "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}],
+        "Branches": [
+            { "StartAt": "Calls", "States": { "Calls": calls } },
+            { "StartAt": trouble_starts, "States": trouble }
+        ]
+    });
+    let machine = json!({
+        "QueryLanguage": "JSONata", "StartAt": "Both", "States": { "Both": { "Type": "Parallel", "End": true, "Branches": [
+            { "StartAt": "Inner", "States": { "Inner": inner, "Caught": { "Type": "Pass", "Output": "caught", "End": true } } },
+            { "StartAt": "Later", "States": {
+                "Later": { "Type": "Wait", "Seconds": 5, "Next": "Small" }, "Small": call(2_000)
+            } }
+        ] } }
+    });
+    let definition = Definition::load(&machine.to_string()).unwrap();
+    Execution::start(Arc::new(definition), Start::default(), second(0))
+}
+
+fn commands(execution: &mut Execution) -> Vec<Command> {
+    std::iter::from_fn(|| execution.poll_command()).collect()
+}
+
+/// How many attempts are asked for, and how many given up.
+fn asked_and_given_up(execution: &mut Execution) -> (usize, usize) {
+    let commands = commands(execution);
+    let count = |is_it: fn(&Command) -> bool| commands.iter().filter(|command| is_it(command)).count();
+    (count(|c| matches!(c, Command::ScheduleTask { .. })), count(|c| matches!(c, Command::CancelTask { .. })))
+}
+
+#[test]
+fn payloads_under_way_have_a_limit() {
+    let mut execution = crowded(&json!({"Trouble": {"Type": "Wait", "Seconds": 100, "End": true}}));
+    assert_eq!(asked_and_given_up(&mut execution), (8, 0));
+    // 8 * 262,002 bytes leave less room than 2,002.
+    execution.handle_timeout(second(5));
+    assert_eq!(asked_and_given_up(&mut execution), (0, 0));
+    execution.handle_event(succeeded(1, json!(1)), second(6));
+    assert_eq!(asked_and_given_up(&mut execution), (1, 0));
+}
+
+#[test]
+fn attempts_given_up_leave_room_for_others() {
+    let fails_in_time = json!({
+        "Trouble": {"Type": "Wait", "Seconds": 10, "Next": "Fails"}, "Fails": {"Type": "Fail", "Error": "E"}
+    });
+    let fails_by_its_items = json!({"Trouble": {
+        "Type": "Map", "End": true,
+        "ItemReader": {
+            "Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": {"InputType": "JSON"},
+            "Arguments": {"Bucket": "b", "Key": "k"}
+        },
+        "ItemProcessor": {
+            "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+            "StartAt": "Child", "States": {"Child": {"Type": "Pass", "End": true}}
+        }
+    }});
+    for trouble in [fails_in_time, fails_by_its_items] {
+        let mut execution = crowded(&trouble);
+        assert_eq!(asked_and_given_up(&mut execution), (8, 0));
+        execution.handle_timeout(second(5));
+        assert_eq!(asked_and_given_up(&mut execution), (0, 0));
+        execution.handle_timeout(second(10));
+        let (error, cause) = ("States.ItemReaderFailed".to_owned(), String::new());
+        execution.handle_event(Event::MapRunFailed { map_run: asl::MapRunId(1), error, cause }, second(10));
+        assert_eq!(asked_and_given_up(&mut execution), (1, 8), "{trouble}");
+        execution.handle_event(succeeded(9, json!(1)), second(11));
+        let output = json!(["caught", 1]);
+        assert_eq!(execution.outcome(), Some(&Outcome::Succeeded { output }));
+    }
+}
