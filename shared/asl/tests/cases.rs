@@ -247,7 +247,7 @@ fn crowded(trouble: &Value) -> Execution {
             "Arguments": format!("{{% $pad('', {size}, 'x') %}}"), "End": true
         })
     };
-    let trouble_starts = trouble.as_object().unwrap().keys().next().unwrap();
+    let trouble_starts = trouble.as_object().expect("a sound machine").keys().next().expect("a sound machine");
     let calls = json!({
         "Type": "Map", "Items": "{% [1..8] %}", "End": true,
         "ItemProcessor": { "StartAt": "Large", "States": { "Large": call(262_000) } }
@@ -267,7 +267,7 @@ fn crowded(trouble: &Value) -> Execution {
             } }
         ] } }
     });
-    let definition = Definition::load(&machine.to_string()).unwrap();
+    let definition = Definition::load(&machine.to_string()).expect("a sound machine");
     Execution::start(Arc::new(definition), Start::default(), second(0))
 }
 
@@ -322,4 +322,108 @@ fn attempts_given_up_leave_room_for_others() {
         let output = json!(["caught", 1]);
         assert_eq!(execution.outcome(), Some(&Outcome::Succeeded { output }));
     }
+}
+
+fn failure(definition: &Value) -> (Option<String>, Execution) {
+    let definition = Definition::load(&definition.to_string()).expect("a sound machine");
+    let execution = Execution::start(Arc::new(definition), Start::default(), second(0));
+    let error = match execution.outcome() {
+        Some(Outcome::Failed { error, .. }) => error.clone(),
+        other => panic!("{other:?}"),
+    };
+    (error, execution)
+}
+
+#[test]
+fn all_variables_together_have_a_limit() {
+    let entered_before_the_end = |bytes: usize| {
+        let states = (0..50).map(|n| {
+            let (name, variable) = (format!("S{n}"), format!("v{n}"));
+            let state = json!({
+                "Type": "Pass", "Assign": {variable: format!("{{% $pad('', {bytes}, 'x') %}}")}, "Next": format!("S{}", n + 1)
+            });
+            (name, state)
+        });
+        let mut states: serde_json::Map<String, Value> = states.collect();
+        states.insert("S50".to_owned(), json!({"Type": "Fail", "Error": "Enough"}));
+        let (error, mut execution) = failure(&json!({"QueryLanguage": "JSONata", "StartAt": "S0", "States": states}));
+        let traces = std::iter::from_fn(|| execution.poll_trace());
+        (error.unwrap_or_default(), traces.filter(|trace| matches!(trace, asl::Trace::StateEntered { .. })).count())
+    };
+    // 10 MiB are 41 times 250,002 bytes, and no more.
+    assert_eq!(entered_before_the_end(250_000), ("States.DataLimitExceeded".to_owned(), 42));
+    assert_eq!(entered_before_the_end(200_000), ("Enough".to_owned(), 51));
+}
+
+#[test]
+fn an_evaluation_that_fails_is_an_event_of_the_history() {
+    let (error, mut execution) = failure(&json!({
+        "QueryLanguage": "JSONata", "StartAt": "Again", "States": {"Again": {
+            "Type": "Task", "Resource": "arn:aws:lambda:us-east-1:111111111111:function:f", "Arguments": "{% $nothing %}",
+            "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Again"}], "End": true
+        }}
+    }));
+    assert_eq!(error.as_deref(), Some("States.Runtime"));
+    let traces: Vec<_> = std::iter::from_fn(|| execution.poll_trace()).collect();
+    // TaskStateEntered, EvaluationFailed, TaskStateExited: a third of 25,000.
+    let failed = traces.iter().filter(|trace| matches!(trace, asl::Trace::EvaluationFailed { .. })).count();
+    assert_eq!(failed, 8_333);
+}
+
+#[test]
+fn an_item_told_twice_begins_one_child() {
+    let definition = Definition::load(
+        &json!({
+            "QueryLanguage": "JSONata", "StartAt": "Each", "States": {"Each": {
+                "Type": "Map", "End": true, "Output": "{% $count($states.result) %}",
+                "ItemReader": {
+                    "Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": {"InputType": "JSON"},
+                    "Arguments": {"Bucket": "b", "Key": "k"}
+                },
+                "ItemProcessor": {
+                    "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+                    "StartAt": "Call", "States": {"Call": {
+                        "Type": "Task", "Resource": "arn:aws:lambda:us-east-1:111111111111:function:f", "End": true
+                    }}
+                }
+            }}
+        })
+        .to_string(),
+    );
+    let definition = Arc::new(definition.expect("a sound machine"));
+    let mut tree = asl::ExecutionTree::start(definition, Start::default(), second(0));
+    let root = asl::ChildPath::default();
+    let map_run = asl::MapRunId(1);
+    let asked = |tree: &mut asl::ExecutionTree| {
+        let commands: Vec<_> = std::iter::from_fn(|| tree.poll_command()).collect();
+        commands
+            .into_iter()
+            .filter(|(_, command)| matches!(command, Command::ScheduleTask { .. }))
+            .map(|(path, _)| path)
+            .collect::<Vec<_>>()
+    };
+    tree.tell(&root, asl::Told::Event(Event::ItemsRead { map_run, count: 3 }), second(1));
+    let item = |index| asl::Told::Item { map_run, index, item: json!(index) };
+    let child = |index| root.child(map_run, index);
+    tree.tell(&root, item(1), second(1));
+    assert_eq!(asked(&mut tree), [child(1)]);
+    // Under way.
+    tree.tell(&root, item(1), second(1));
+    // Not there.
+    tree.tell(&root, item(3), second(1));
+    assert_eq!(asked(&mut tree), []);
+    // Passed over, but told all the same.
+    tree.tell(&root, item(0), second(1));
+    tree.tell(&root, item(0), second(1));
+    assert_eq!(asked(&mut tree), [child(0)]);
+    tree.tell(&child(1), asl::Told::Event(succeeded(1, json!(1))), second(2));
+    // Over.
+    tree.tell(&root, item(1), second(2));
+    assert_eq!(asked(&mut tree), []);
+    assert_eq!(tree.wanted_item().map(|wanted| wanted.index), Some(2));
+    tree.tell(&root, item(2), second(2));
+    for index in [0, 2] {
+        tree.tell(&child(index), asl::Told::Event(succeeded(1, json!(1))), second(3));
+    }
+    assert_eq!(tree.outcome(), Some(&Outcome::Succeeded { output: json!(3) }));
 }

@@ -93,7 +93,7 @@ impl Execution {
             Step::Branches(input) => self.begin_branches(key, thread, &input, now),
             Step::Iterations(iterations) => self.begin_iterations(key, thread, iterations, now),
             Step::Children(children) => self.begin_map_run(key, thread, *children, now),
-            Step::Leave(leave) => match leave.check() {
+            Step::Leave(leave) => match leave.check(&thread.variables) {
                 Ok(()) => self.leave(key, thread, leave, now),
                 Err(error) => self.fail(key, thread, error, now),
             },
@@ -179,7 +179,7 @@ impl Execution {
         };
         let edge = Edge::Catch { state: thread.state.clone(), catcher: index };
         let caught = catcher.catch(&error, &mut self.visit(state, &thread, now));
-        match caught.and_then(|leave| leave.check().map(|()| leave)) {
+        match caught.and_then(|leave| leave.check(&thread.variables).map(|()| leave)) {
             Ok(leave) => self.leave(key, thread, leave.by(edge), now),
             Err(error) => {
                 let error = self.name_state(&thread, error);
@@ -195,6 +195,7 @@ impl Execution {
         };
         let location = evaluation.location.clone();
         error.name_state(&thread.state, thread.entered_event);
+        self.at_rest.events += 1;
         self.traces.push_back(Trace::EvaluationFailed {
             state: thread.state.clone(),
             error: error.name().to_owned(),
