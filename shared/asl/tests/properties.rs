@@ -15,7 +15,7 @@ use support::machines::{OUT_OF_SCOPE, machine, varied_machine};
 use support::run::Run;
 
 const SEED: u64 = 20_260_101;
-const MACHINES: u64 = 1_500;
+const MACHINES: u64 = 1_200;
 
 #[test]
 fn random_machines_end_and_replay() {
@@ -51,5 +51,5 @@ fn random_machines_end_and_replay() {
         "{succeeded} succeeded, {failed} failed, {with_children} with children that called something, \
          {evaluations_failed} evaluations failed"
     );
-    assert!(succeeded > 300 && failed > 300 && with_children > 100 && evaluations_failed > 30);
+    assert!(succeeded > 300 && failed > 300 && with_children > 100 && evaluations_failed > 100);
 }
