@@ -23,8 +23,8 @@ struct Cli {
 enum Chore {
     /// Runs everything: format, lints, dependencies' licences and sources, all tests.
     Test,
-    /// Runs the tests, then five times the kills, every fault at every call site on Step Functions, and the benches; takes
-    /// long.
+    /// Runs the tests, then five times the kills, every fault at every call site on Step Functions, a thousand random
+    /// machines on moto, random definitions and expressions, and the benches; takes long.
     Prove,
     /// Measures, and compares with the goals.
     Bench(bench::Bench),
@@ -65,6 +65,9 @@ impl Chore {
             run(cargo(&["test", "--package", "e2e", "--", "--nocapture", "crash"]).env("CRASH_KILLS", "2500"))?;
             run(cargo(&["test", "--package", "e2e", "--", "--nocapture", "every_class_of_fault"])
                 .env("AWS_MATRIX", "full"))?;
+            run(cargo(&["test", "--package", "e2e", "--", "--nocapture", "random_machines_end_alike"])
+                .env("MACHINES", "1000"))?;
+            fuzz()?;
             bench::Bench::all().run()?;
         }
         Ok(())
@@ -80,7 +83,7 @@ fn test() -> anyhow::Result<()> {
 
 /// cargo-deny is the one tool that a Rust toolchain does not bring along.
 fn check_dependencies() -> anyhow::Result<()> {
-    let Some(deny) = deny() else {
+    let Some(deny) = tool("cargo-deny") else {
         if environment("CI").is_some() {
             bail!("cargo-deny is missing; .ci/run installs it");
         }
@@ -90,11 +93,26 @@ fn check_dependencies() -> anyhow::Result<()> {
     run(Command::new(deny).args(["--log-level", "error", "check", "bans", "licenses", "sources"]))
 }
 
-fn deny() -> Option<std::path::PathBuf> {
-    let cached = Path::new(&environment("HOME")?).join(TOOLS).join("bin/cargo-deny");
+/// A minute of random definitions, and one of random expressions.
+fn fuzz() -> anyhow::Result<()> {
+    let Some(fuzz) = tool("cargo-fuzz") else {
+        println!("skipped: random definitions and expressions, as cargo-fuzz is not installed");
+        return Ok(());
+    };
+    for target in ["definition", "expression"] {
+        // Without a sanitizer, which a stable toolchain has not.
+        let mut command = Command::new(&fuzz);
+        command.args(["fuzz", "run", "--fuzz-dir", "shared/asl/fuzz", "--sanitizer", "none", target, "--"]);
+        run(command.args(["-max_total_time=60", "-timeout=20", "-rss_limit_mb=1024"]))?;
+    }
+    Ok(())
+}
+
+fn tool(name: &str) -> Option<std::path::PathBuf> {
+    let cached = Path::new(&environment("HOME")?).join(TOOLS).join("bin").join(name);
     let on_path = || {
         let path = environment("PATH")?;
-        path.split(':').map(|folder| Path::new(folder).join("cargo-deny")).find(|file| file.exists())
+        path.split(':').map(|folder| Path::new(folder).join(name)).find(|file| file.exists())
     };
     Some(cached).filter(|file| file.exists()).or_else(on_path)
 }

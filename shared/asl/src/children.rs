@@ -1,6 +1,6 @@
 //! The children of a distributed Map: an execution for every item of a range.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -32,6 +32,8 @@ pub struct Children {
     run: MapRun,
     /// The items that no child has begun with.
     left: Range<u64>,
+    /// Those before them that were passed over, and may still be told.
+    passed_over: BTreeSet<u64>,
     open: BTreeMap<u64, Child>,
     open_bytes: usize,
     ends: VecDeque<ChildEnd>,
@@ -54,6 +56,7 @@ impl Children {
         Self {
             definition,
             left: range.start..range.end.min(run.items),
+            passed_over: BTreeSet::new(),
             run,
             open: BTreeMap::new(),
             open_bytes: 0,
@@ -98,9 +101,21 @@ impl Children {
     }
 
     /// The child of an item that was read begins. Items behind it may still come; those before it, only if they are told.
+    /// An item that a child has begun with already changes nothing.
     pub fn begin(&mut self, index: u64, item: Value, now: Timestamp) {
-        self.left.start = self.left.start.max(index + 1);
-        self.begin_child(index, Arc::new(item), now);
+        if self.take(index) {
+            self.begin_child(index, Arc::new(item), now);
+        }
+    }
+
+    /// Whether no child has begun with this item, which one does now.
+    fn take(&mut self, index: u64) -> bool {
+        if !self.left.contains(&index) {
+            return self.passed_over.remove(&index);
+        }
+        self.passed_over.extend(self.left.start..index);
+        self.left.start = index + 1;
+        true
     }
 
     /// Time has passed.
@@ -141,7 +156,7 @@ impl Children {
 
     /// A child that ended in an earlier life of this run.
     pub(crate) fn forget(&mut self, index: u64) {
-        self.left.start = self.left.start.max(index + 1);
+        self.take(index);
         if let Some(child) = self.remove(index) {
             let cancelled = child.tree.cancel().into_iter();
             self.commands.extend(cancelled.map(|(path, command)| (path.below(self.run.id, index), command)));

@@ -110,7 +110,6 @@ impl Execution {
             (Ok(_), _) => Step::Failed(StateError::no_such_state(&thread.state)),
             (Err(error), _) => Step::Failed(error),
         });
-        self.release();
     }
 
     /// Tells that time has passed: every Wait and every delay of a retry that is due ends, the earliest first.

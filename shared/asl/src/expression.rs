@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::mem;
 use std::sync::LazyLock;
 
 use jlens_core::reads::{Read, Reads};
@@ -12,13 +13,14 @@ use crate::MAX_PAYLOAD_BYTES;
 use crate::error::StateError;
 use crate::scope::Scope;
 
-/// Steps of one evaluation at most: some 50 ms. Counted, not timed, so that every machine decides alike.
+/// Steps of one evaluation at most. Counted, not timed, so that every machine decides alike.
 const MAX_STEPS: u64 = 1_000_000;
-/// The same where a regular expression may backtrack: 1,024 times count as one step, a second in all.
-const MAX_STEPS_WITH_REGEX: u64 = 100_000;
-/// Beyond this part of its steps an evaluation is long: a millisecond, with regular expressions twenty.
+/// What one evaluation may do and build between its steps: items visited, items and fields built, pieces of text of 32
+/// bytes; four steps back of a regular expression are one. A unit takes nanoseconds and some 32 bytes.
+const MAX_WORK: u64 = 2_000_000;
+/// Beyond this part of its limits an evaluation is long: some milliseconds.
 const LONG: u64 = 50;
-/// What `jlens_core` calls an evaluation that took more steps than it may.
+/// What `jlens_core` calls an evaluation that took more steps, or more work, than it may.
 const TOO_MANY_STEPS: &str = "U1006";
 /// Nesting of one evaluation at most.
 const MAX_DEPTH: usize = 1_000;
@@ -43,7 +45,13 @@ pub(crate) struct Expression {
     path: Option<Vec<String>>,
     /// Whether it may ask for random numbers.
     is_random: bool,
-    max_steps: u64,
+}
+
+/// What an evaluation gives.
+enum Evaluated {
+    Value(Value),
+    Nothing,
+    Function,
 }
 
 /// The text between `{%` and `%}`, if `string` is an expression; only if they are its very ends.
@@ -61,7 +69,6 @@ impl Expression {
             compiled,
             path: path(text),
             is_random,
-            max_steps: if text.contains('/') { MAX_STEPS_WITH_REGEX } else { MAX_STEPS },
         })
     }
 
@@ -108,31 +115,17 @@ impl Expression {
     fn calculate(&self, scope: &mut Scope, field: &str) -> Result<Value, StateError> {
         let mut bindings = self.bindings(scope);
         let seed = self.is_random.then(|| scope.random.next());
-        if let Some(seed) = seed {
-            bindings = crate::functions::with_random(bindings, seed);
-        }
-        let options = |max_steps| {
-            let options = Options::new()
-                .now(scope.now.as_millisecond())
-                .max_steps(max_steps)
-                .max_depth(MAX_DEPTH)
-                .max_string_length(MAX_VALUE_BYTES)
-                .max_result_size(MAX_VALUE_BYTES)
-                .max_array_length(MAX_ARRAY_ITEMS);
-            if let Some(seed) = seed { options.seed(seed) } else { options }
-        };
-        let mut result = self.compiled.evaluate_with(None, &bindings, &options(self.max_steps / LONG));
-        let options = options(self.max_steps);
+        let now = scope.now.as_millisecond();
+        let mut result = self.attempt(&mut bindings, seed, &Self::options(now, seed, LONG));
         if result.as_ref().is_err_and(|error| error.code() == TOO_MANY_STEPS) {
             // The same from its beginning: most expressions are over before.
-            (scope.run_long)(&mut || result = self.compiled.evaluate_with(None, &bindings, &options));
+            let options = Self::options(now, seed, 1);
+            (scope.run_long)(&mut || result = self.attempt(&mut bindings, seed, &options));
         }
         match result {
-            Ok(Some(value)) => Ok(value),
-            Ok(None) if self.is_function(&bindings, &options) => {
-                Err(self.fail(field, "returned an unsupported result type."))
-            }
-            Ok(None) => Err(self.fail(field, "returned nothing (undefined).")),
+            Ok(Evaluated::Value(value)) => Ok(value),
+            Ok(Evaluated::Function) => Err(self.fail(field, "returned an unsupported result type.")),
+            Ok(Evaluated::Nothing) => Err(self.fail(field, "returned nothing (undefined).")),
             Err(error) => {
                 let mut what = format!("threw an error during evaluation. {}", error.code());
                 let message = error.message();
@@ -142,6 +135,40 @@ impl Expression {
                 Err(self.fail(field, &what))
             }
         }
+    }
+
+    /// The limits, or a part of those that are spent.
+    fn options(now: i64, seed: Option<u64>, part: u64) -> Options {
+        let options = Options::new()
+            .now(now)
+            .max_steps(MAX_STEPS / part)
+            .max_work(MAX_WORK / part)
+            .max_depth(MAX_DEPTH)
+            .max_string_length(MAX_VALUE_BYTES)
+            .max_result_size(MAX_VALUE_BYTES)
+            .max_array_length(MAX_ARRAY_ITEMS);
+        if let Some(seed) = seed { options.seed(seed) } else { options }
+    }
+
+    /// Evaluates once. What is drawn depends on the seed alone, not on the attempts before.
+    fn attempt(
+        &self,
+        bindings: &mut Bindings,
+        seed: Option<u64>,
+        options: &Options,
+    ) -> Result<Evaluated, jlens_core::Error> {
+        let mut evaluate = |expression: &Jsonata| {
+            if let Some(seed) = seed {
+                *bindings = crate::functions::with_random(mem::take(bindings), seed);
+            }
+            expression.evaluate_with(None, bindings, options)
+        };
+        if let Some(value) = evaluate(&self.compiled)? {
+            return Ok(Evaluated::Value(value));
+        }
+        // JSON knows no functions, so an expression that gives one seems to give nothing.
+        let kind = evaluate(&Jsonata::compile(&format!("$type(({}\n))", self.text))?)?;
+        Ok(if kind.is_some_and(|kind| kind == "function") { Evaluated::Function } else { Evaluated::Nothing })
     }
 
     /// Functions, and copies of what the expression may read.
@@ -162,13 +189,6 @@ impl Expression {
             Some(read) => bindings.var("states", scope.states.cut(read)),
             None => bindings,
         }
-    }
-
-    /// JSON knows no functions, so an expression that gives one seems to give nothing.
-    fn is_function(&self, bindings: &Bindings, options: &Options) -> bool {
-        let kind = Jsonata::compile(&format!("$type(({}\n))", self.text));
-        let kind = kind.and_then(|kind| kind.evaluate_with(None, bindings, options));
-        kind.is_ok_and(|kind| kind.is_some_and(|kind| kind == "function"))
     }
 
     fn fail(&self, field: &str, what: &str) -> StateError {
@@ -227,6 +247,9 @@ mod tests {
     use super::*;
     use crate::execution::{Start, Variables};
     use crate::scope::{Context, Random, Visit};
+
+    /// Long, and short enough for a value.
+    const TURNS: u64 = MAX_STEPS / LONG;
 
     fn with_scope<T>(variables: &Value, see: impl FnOnce(&mut Scope) -> T) -> T {
         let start = Start { input: json!({"id": "x", "n": 1.0}), execution_name: "e".into(), ..Start::default() };
@@ -372,6 +395,41 @@ mod tests {
             let error = found.expect_err(text);
             assert_eq!(error.name(), "States.QueryEvaluationError");
             assert!(error.cause.as_ref().is_some_and(|cause| cause.contains(code)), "{text}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_drawn_does_not_depend_on_how_long_an_evaluation_takes() {
+        for draws in ["$random()", "$uuid()", "[$random(), $random(), $uuid(), $uuid()]", "$shuffle([1..20])"] {
+            let evaluate = |text: &str| {
+                with_scope(&json!({}), |scope| Expression::compile(text).expect(text).evaluate(scope, "F")).expect(text)
+            };
+            let long = format!("($drawn := {draws}; $map([1..{TURNS}], function($i){{$i}}); $drawn)");
+            assert_eq!(evaluate(draws), evaluate(&long), "{draws}");
+        }
+    }
+
+    #[test]
+    fn a_long_evaluation_goes_elsewhere_once() {
+        thread_local!(static LONG_ONES: std::cell::Cell<u32> = const { std::cell::Cell::new(0) });
+        for (text, expected) in [
+            ("$states.input.many.a", 0),
+            ("$map([1..10], function($i){$i})", 0),
+            (&*format!("$map([1..{TURNS}], function($i){{$i}})"), 1),
+            // What is long only in its work, and what has to be looked at twice.
+            ("$count($map([1..100], function(){[1..10000]}))", 1),
+            (&*format!("($map([1..{TURNS}], function($i){{$i}}); $sum)"), 1),
+        ] {
+            LONG_ONES.set(0);
+            let expression = Expression::compile(text).expect(text);
+            let _ = with_scope(&json!({}), |scope| {
+                scope.run_long = |work| {
+                    LONG_ONES.set(LONG_ONES.get() + 1);
+                    work();
+                };
+                expression.evaluate(scope, "F")
+            });
+            assert_eq!(LONG_ONES.get(), expected, "{text}");
         }
     }
 

@@ -43,8 +43,8 @@
 //! Task, Choice, Pass, Wait, Succeed, Fail, Parallel and Map are interpreted, with Retry, Catch, Assign, Output,
 //! Arguments, Items, ItemSelector, ItemReader (JSON, JSON Lines, CSV), ResultWriter, MaxConcurrency, ToleratedFailure*,
 //! time limits and the context object, and of Step Functions' quotas the 256 KiB of a payload and the 25,000 events of a
-//! history. An expression ends as `States.QueryEvaluationError` when it takes too many steps, nests too deeply or builds
-//! too much; these limits are counted, not timed, so they do not depend on the machine. A Task calls a function, by
+//! history. An expression ends as `States.QueryEvaluationError` when it takes too many steps, visits or builds too much
+//! between them, or nests too deeply; these limits are counted, not timed, so they do not depend on the machine. A Task calls a function, by
 //! `arn:aws:states:::lambda:invoke` or by its ARN; *time limits are the caller's to enforce*, from the moment the attempt
 //! really begins. Branches and iterations go on at the same time; of one execution 500 attempts are under way at most, the
 //! others wait for them. The iterations of a `DISTRIBUTED` Map are executions of their own: an [`Execution`] asks for

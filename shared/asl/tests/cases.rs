@@ -237,3 +237,193 @@ fn attempts_under_way_have_a_limit() {
     assert_eq!((most, all), (500, 1_600));
     assert_eq!(execution.outcome(), Some(&Outcome::Succeeded { output: json!(40) }));
 }
+
+/// Two branches: one has eight calls of almost 256 KiB under way until something fails beside them, which is caught; the
+/// other wants to call when there is no room left.
+fn crowded(trouble: &Value) -> Execution {
+    let call = |size: usize| {
+        json!({
+            "Type": "Task", "Resource": "arn:aws:lambda:us-east-1:111111111111:function:f",
+            "Arguments": format!("{{% $pad('', {size}, 'x') %}}"), "End": true
+        })
+    };
+    let trouble_starts = trouble.as_object().expect("a sound machine").keys().next().expect("a sound machine");
+    let calls = json!({
+        "Type": "Map", "Items": "{% [1..8] %}", "End": true,
+        "ItemProcessor": { "StartAt": "Large", "States": { "Large": call(262_000) } }
+    });
+    let inner = json!({
+        "Type": "Parallel", "End": true, "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}],
+        "Branches": [
+            { "StartAt": "Calls", "States": { "Calls": calls } },
+            { "StartAt": trouble_starts, "States": trouble }
+        ]
+    });
+    let machine = json!({
+        "QueryLanguage": "JSONata", "StartAt": "Both", "States": { "Both": { "Type": "Parallel", "End": true, "Branches": [
+            { "StartAt": "Inner", "States": { "Inner": inner, "Caught": { "Type": "Pass", "Output": "caught", "End": true } } },
+            { "StartAt": "Later", "States": {
+                "Later": { "Type": "Wait", "Seconds": 5, "Next": "Small" }, "Small": call(2_000)
+            } }
+        ] } }
+    });
+    let definition = Definition::load(&machine.to_string()).expect("a sound machine");
+    Execution::start(Arc::new(definition), Start::default(), second(0))
+}
+
+fn commands(execution: &mut Execution) -> Vec<Command> {
+    std::iter::from_fn(|| execution.poll_command()).collect()
+}
+
+/// How many attempts are asked for, and how many given up.
+fn asked_and_given_up(execution: &mut Execution) -> (usize, usize) {
+    let commands = commands(execution);
+    let count = |is_it: fn(&Command) -> bool| commands.iter().filter(|command| is_it(command)).count();
+    (count(|c| matches!(c, Command::ScheduleTask { .. })), count(|c| matches!(c, Command::CancelTask { .. })))
+}
+
+#[test]
+fn payloads_under_way_have_a_limit() {
+    let mut execution = crowded(&json!({"Trouble": {"Type": "Wait", "Seconds": 100, "End": true}}));
+    assert_eq!(asked_and_given_up(&mut execution), (8, 0));
+    // 8 * 262,002 bytes leave less room than 2,002.
+    execution.handle_timeout(second(5));
+    assert_eq!(asked_and_given_up(&mut execution), (0, 0));
+    execution.handle_event(succeeded(1, json!(1)), second(6));
+    assert_eq!(asked_and_given_up(&mut execution), (1, 0));
+}
+
+#[test]
+fn attempts_given_up_leave_room_for_others() {
+    let fails_in_time = json!({
+        "Trouble": {"Type": "Wait", "Seconds": 10, "Next": "Fails"}, "Fails": {"Type": "Fail", "Error": "E"}
+    });
+    let fails_by_its_items = json!({"Trouble": {
+        "Type": "Map", "End": true,
+        "ItemReader": {
+            "Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": {"InputType": "JSON"},
+            "Arguments": {"Bucket": "b", "Key": "k"}
+        },
+        "ItemProcessor": {
+            "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+            "StartAt": "Child", "States": {"Child": {"Type": "Pass", "End": true}}
+        }
+    }});
+    for trouble in [fails_in_time, fails_by_its_items] {
+        let mut execution = crowded(&trouble);
+        assert_eq!(asked_and_given_up(&mut execution), (8, 0));
+        execution.handle_timeout(second(5));
+        assert_eq!(asked_and_given_up(&mut execution), (0, 0));
+        execution.handle_timeout(second(10));
+        let (error, cause) = ("States.ItemReaderFailed".to_owned(), String::new());
+        execution.handle_event(Event::MapRunFailed { map_run: asl::MapRunId(1), error, cause }, second(10));
+        assert_eq!(asked_and_given_up(&mut execution), (1, 8), "{trouble}");
+        execution.handle_event(succeeded(9, json!(1)), second(11));
+        let output = json!(["caught", 1]);
+        assert_eq!(execution.outcome(), Some(&Outcome::Succeeded { output }));
+    }
+}
+
+fn failure(definition: &Value) -> (Option<String>, Execution) {
+    let definition = Definition::load(&definition.to_string()).expect("a sound machine");
+    let execution = Execution::start(Arc::new(definition), Start::default(), second(0));
+    let error = match execution.outcome() {
+        Some(Outcome::Failed { error, .. }) => error.clone(),
+        other => panic!("{other:?}"),
+    };
+    (error, execution)
+}
+
+#[test]
+fn all_variables_together_have_a_limit() {
+    let entered_before_the_end = |bytes: usize| {
+        let states = (0..50).map(|n| {
+            let (name, variable) = (format!("S{n}"), format!("v{n}"));
+            let state = json!({
+                "Type": "Pass", "Assign": {variable: format!("{{% $pad('', {bytes}, 'x') %}}")}, "Next": format!("S{}", n + 1)
+            });
+            (name, state)
+        });
+        let mut states: serde_json::Map<String, Value> = states.collect();
+        states.insert("S50".to_owned(), json!({"Type": "Fail", "Error": "Enough"}));
+        let (error, mut execution) = failure(&json!({"QueryLanguage": "JSONata", "StartAt": "S0", "States": states}));
+        let traces = std::iter::from_fn(|| execution.poll_trace());
+        (error.unwrap_or_default(), traces.filter(|trace| matches!(trace, asl::Trace::StateEntered { .. })).count())
+    };
+    // 10 MiB are 41 times 250,002 bytes, and no more.
+    assert_eq!(entered_before_the_end(250_000), ("States.DataLimitExceeded".to_owned(), 42));
+    assert_eq!(entered_before_the_end(200_000), ("Enough".to_owned(), 51));
+}
+
+#[test]
+fn an_evaluation_that_fails_is_an_event_of_the_history() {
+    let (error, mut execution) = failure(&json!({
+        "QueryLanguage": "JSONata", "StartAt": "Again", "States": {"Again": {
+            "Type": "Task", "Resource": "arn:aws:lambda:us-east-1:111111111111:function:f", "Arguments": "{% $nothing %}",
+            "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Again"}], "End": true
+        }}
+    }));
+    assert_eq!(error.as_deref(), Some("States.Runtime"));
+    let traces: Vec<_> = std::iter::from_fn(|| execution.poll_trace()).collect();
+    // TaskStateEntered, EvaluationFailed, TaskStateExited: a third of 25,000.
+    let failed = traces.iter().filter(|trace| matches!(trace, asl::Trace::EvaluationFailed { .. })).count();
+    assert_eq!(failed, 8_333);
+}
+
+#[test]
+fn an_item_told_twice_begins_one_child() {
+    let definition = Definition::load(
+        &json!({
+            "QueryLanguage": "JSONata", "StartAt": "Each", "States": {"Each": {
+                "Type": "Map", "End": true, "Output": "{% $count($states.result) %}",
+                "ItemReader": {
+                    "Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": {"InputType": "JSON"},
+                    "Arguments": {"Bucket": "b", "Key": "k"}
+                },
+                "ItemProcessor": {
+                    "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+                    "StartAt": "Call", "States": {"Call": {
+                        "Type": "Task", "Resource": "arn:aws:lambda:us-east-1:111111111111:function:f", "End": true
+                    }}
+                }
+            }}
+        })
+        .to_string(),
+    );
+    let definition = Arc::new(definition.expect("a sound machine"));
+    let mut tree = asl::ExecutionTree::start(definition, Start::default(), second(0));
+    let root = asl::ChildPath::default();
+    let map_run = asl::MapRunId(1);
+    let asked = |tree: &mut asl::ExecutionTree| {
+        let commands: Vec<_> = std::iter::from_fn(|| tree.poll_command()).collect();
+        commands
+            .into_iter()
+            .filter(|(_, command)| matches!(command, Command::ScheduleTask { .. }))
+            .map(|(path, _)| path)
+            .collect::<Vec<_>>()
+    };
+    tree.tell(&root, asl::Told::Event(Event::ItemsRead { map_run, count: 3 }), second(1));
+    let item = |index| asl::Told::Item { map_run, index, item: json!(index) };
+    let child = |index| root.child(map_run, index);
+    tree.tell(&root, item(1), second(1));
+    assert_eq!(asked(&mut tree), [child(1)]);
+    // Under way.
+    tree.tell(&root, item(1), second(1));
+    // Not there.
+    tree.tell(&root, item(3), second(1));
+    assert_eq!(asked(&mut tree), []);
+    // Passed over, but told all the same.
+    tree.tell(&root, item(0), second(1));
+    tree.tell(&root, item(0), second(1));
+    assert_eq!(asked(&mut tree), [child(0)]);
+    tree.tell(&child(1), asl::Told::Event(succeeded(1, json!(1))), second(2));
+    // Over.
+    tree.tell(&root, item(1), second(2));
+    assert_eq!(asked(&mut tree), []);
+    assert_eq!(tree.wanted_item().map(|wanted| wanted.index), Some(2));
+    tree.tell(&root, item(2), second(2));
+    for index in [0, 2] {
+        tree.tell(&child(index), asl::Told::Event(succeeded(1, json!(1))), second(3));
+    }
+    assert_eq!(tree.outcome(), Some(&Outcome::Succeeded { output: json!(3) }));
+}

@@ -22,6 +22,9 @@ use support::run::Run;
 /// Cases in scope that do not pass, with the reason. Only ever gets shorter.
 const KNOWN: [(&str, &str); 0] = [];
 
+/// Cases out of scope at most, so that no rule for them takes more than it should. Only ever gets smaller.
+const MAX_OUT_OF_SCOPE: usize = 29;
+
 enum Verdict {
     Passed,
     Failed(String),
@@ -56,11 +59,15 @@ fn main() -> ExitCode {
     };
     let suite: Value = serde_json::from_str(&text).expect("the suite is JSON");
     let mut areas: BTreeMap<&str, Tally> = BTreeMap::new();
-    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for vector in suite["vectors"].as_array().expect("the suite has vectors") {
         let name = vector["name"].as_str().unwrap_or_default();
         let tally = areas.entry(vector["area"].as_str().unwrap_or("none")).or_default();
         match verdict(vector) {
+            Verdict::Passed if KNOWN.iter().any(|(known, _)| *known == name) => {
+                tally.failed += 1;
+                println!("FAILED {name}\nis known not to pass, and passes\n");
+            }
             Verdict::Passed => tally.passed += 1,
             Verdict::Failed(_) if KNOWN.iter().any(|(known, _)| *known == name) => tally.known += 1,
             Verdict::Failed(why) => {
@@ -69,14 +76,14 @@ fn main() -> ExitCode {
             }
             Verdict::OutOfScope(reason) => {
                 tally.out_of_scope += 1;
-                *reasons.entry(reason).or_default() += 1;
+                reasons.entry(reason).or_default().push(name);
             }
         }
     }
     report(&areas, &reasons)
 }
 
-fn report(areas: &BTreeMap<&str, Tally>, reasons: &BTreeMap<&str, usize>) -> ExitCode {
+fn report(areas: &BTreeMap<&str, Tally>, reasons: &BTreeMap<&str, Vec<&str>>) -> ExitCode {
     for (area, tally) in areas {
         let Tally { passed, failed, known, out_of_scope } = tally;
         let known = if *known == 0 { String::new() } else { format!(", {known} known not to pass") };
@@ -85,13 +92,17 @@ fn report(areas: &BTreeMap<&str, Tally>, reasons: &BTreeMap<&str, usize>) -> Exi
     for (name, reason) in KNOWN {
         println!("known not to pass: {name}: {reason}");
     }
-    for (reason, count) in reasons {
-        println!("out of scope: {count} {reason}");
+    for (reason, names) in reasons {
+        println!("out of scope: {} {reason}: {}", names.len(), names.join(", "));
     }
     let sum = |count: fn(&Tally) -> usize| areas.values().map(count).sum::<usize>();
     let failed = sum(|tally| tally.failed);
-    println!("{} passed, {failed} failed, {} out of scope", sum(|tally| tally.passed), sum(|tally| tally.out_of_scope));
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let out_of_scope = sum(|tally| tally.out_of_scope);
+    println!("{} passed, {failed} failed, {out_of_scope} out of scope", sum(|tally| tally.passed));
+    if out_of_scope > MAX_OUT_OF_SCOPE {
+        println!("FAILED: more than {MAX_OUT_OF_SCOPE} out of scope");
+    }
+    if failed == 0 && out_of_scope <= MAX_OUT_OF_SCOPE { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn verdict(vector: &Value) -> Verdict {

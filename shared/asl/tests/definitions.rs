@@ -240,6 +240,58 @@ fn a_warning_does_not_stop_a_definition() {
 }
 
 #[test]
+fn an_inner_scope_that_assigns_an_outer_name_is_pointed_at() {
+    let map = |mode: &str, states: Value| {
+        json!({
+            "Type": "Map", "Items": [1], "Assign": {"mapped": 1}, "Next": "Last",
+            "ItemProcessor": {
+                "ProcessorConfig": if mode == "INLINE" { json!({"Mode": mode}) } else { json!({"Mode": mode, "ExecutionType": "STANDARD"}) },
+                "StartAt": "Inner", "States": states
+            }
+        })
+    };
+    let inner = |name: &str| {
+        json!({
+            "Inner": {
+                "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Arguments": {"FunctionName": "f"},
+                "Assign": {"own": 1, name: 1}, "Catch": [{"ErrorEquals": ["E"], "Assign": {name: 2}, "Next": "Choose"}],
+                "Next": "Choose"
+            },
+            "Choose": {
+                "Type": "Choice", "Choices": [{"Condition": true, "Assign": {name: 3, "own": 2}, "Next": "Done"}],
+                "Default": "Done"
+            },
+            "Done": {"Type": "Succeed"}
+        })
+    };
+    for (mode, name, expected) in [
+        ("INLINE", "else", &[][..]),
+        // Also what is assigned behind it, or nowhere but in a catcher.
+        ("INLINE", "first", &["Inner/Assign", "Inner/Catch/0/Assign", "Choose/Choices/0/Assign"]),
+        ("DISTRIBUTED", "last", &["Inner/Assign", "Inner/Catch/0/Assign", "Choose/Choices/0/Assign"]),
+        ("INLINE", "mapped", &["Inner/Assign", "Inner/Catch/0/Assign", "Choose/Choices/0/Assign"]),
+    ] {
+        let definition = json!({
+            "QueryLanguage": "JSONata", "StartAt": "First",
+            "States": {
+                "First": {"Type": "Pass", "Assign": {"first": 1}, "Next": "Each"},
+                "Each": map(mode, inner(name)),
+                "Last": {"Type": "Pass", "Assign": {"last": 1}, "End": true}
+            }
+        });
+        let found = validate(&definition.to_string());
+        assert!(found.0.iter().all(|found| found.severity == Severity::Warning), "{found}");
+        let mut places: Vec<_> = found.0.into_iter().map(|found| (found.code, found.location)).collect();
+        let place = |at| format!("/States/Each/ItemProcessor/States/{at}/{name}");
+        let mut expected: Vec<_> =
+            expected.iter().map(|at| ("VARIABLE_OF_OUTER_SCOPE".to_owned(), place(at))).collect();
+        places.sort();
+        expected.sort();
+        assert_eq!(places, expected, "{mode} {name}");
+    }
+}
+
+#[test]
 fn text_that_is_no_definition_is_refused() {
     for (text, code) in [
         (String::new(), "INVALID_JSON_DESCRIPTION"),

@@ -73,13 +73,19 @@ impl Diagnostics {
     }
 }
 
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { severity, location, message, code } = self;
+        let warning = if *severity == Severity::Warning { "warning: " } else { "" };
+        write!(f, "{warning}{location}: {message} ({code})")
+    }
+}
+
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, diagnostic) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { "\n" };
-            let Diagnostic { location, message, code, .. } = diagnostic;
-            let warning = if diagnostic.severity == Severity::Warning { "warning: " } else { "" };
-            write!(f, "{separator}{warning}{location}: {message} ({code})")?;
+            write!(f, "{separator}{diagnostic}")?;
         }
         Ok(())
     }

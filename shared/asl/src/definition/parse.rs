@@ -11,7 +11,7 @@ use super::tasks::task;
 use super::{Definition, Kind, MAX_DEFINITION_BYTES, Machine, State, nested};
 use crate::expression::expression_text;
 use crate::states::{Choice, Condition, Fail, MAX_WAIT_SECONDS, Rule, Wait};
-use crate::template::Field;
+use crate::template::{Field, Template};
 
 /// Longest name of a state (Step Functions' quota).
 const MAX_STATE_NAME_CHARS: usize = 80;
@@ -233,9 +233,20 @@ fn wait(reader: &mut Reader<'_, '_>) -> Option<Wait> {
 
 /// Every target exists, and every state can be reached, in the machine and in those inside of its states.
 fn check_transitions(definition: &Definition, diagnostics: &mut Diagnostics) {
-    let mut machines = vec![(&definition.machine, String::new())];
-    while let Some((machine, at)) = machines.pop() {
+    let mut machines = vec![(&definition.machine, String::new(), BTreeSet::new())];
+    while let Some((machine, at, outer)) = machines.pop() {
         check_machine(definition, machine, &at, diagnostics);
+        let mut assigned = outer.clone();
+        for (name, state) in definition.states_of(machine) {
+            for (field, variable) in assignments(state) {
+                if outer.contains(variable) {
+                    let at = format!("{at}/States/{}/{field}/{}", escaped(name), escaped(variable));
+                    let message = format!("'{variable}' is a variable of an outer scope, which this does not change");
+                    diagnostics.warning("VARIABLE_OF_OUTER_SCOPE", &at, message);
+                }
+                assigned.insert(variable);
+            }
+        }
         for (name, state) in definition.states_of(machine) {
             let state_at = format!("{at}/States/{}", escaped(name));
             let place = |index| match state.kind {
@@ -243,7 +254,7 @@ fn check_transitions(definition: &Definition, diagnostics: &mut Diagnostics) {
                 _ => format!("{state_at}/ItemProcessor"),
             };
             let inner = state.kind.machines().iter().enumerate();
-            machines.extend(inner.map(|(index, machine)| (machine, place(index))));
+            machines.extend(inner.map(|(index, machine)| (machine, place(index), assigned.clone())));
         }
     }
 }
@@ -274,6 +285,21 @@ fn check_machine(definition: &Definition, machine: &Machine, at: &str, diagnosti
             diagnostics.error("MISSING_TRANSITION_TARGET", &at, format!("State \"{name}\" is not reachable."));
         }
     }
+}
+
+/// The variables that a state may assign, and the field that says so.
+fn assignments(state: &State) -> impl Iterator<Item = (String, &str)> {
+    fn names(field: String, assign: &[(String, Template)]) -> impl Iterator<Item = (String, &str)> {
+        assign.iter().map(move |(name, _)| (field.clone(), name.as_str()))
+    }
+    let rules = match &state.kind {
+        Kind::Choice(choice) => choice.rules.as_slice(),
+        _ => &[],
+    };
+    let rules = rules.iter().enumerate().flat_map(|(i, rule)| names(format!("Choices/{i}/Assign"), &rule.assign));
+    let catchers = state.catchers.iter().enumerate();
+    let catchers = catchers.flat_map(|(i, catcher)| names(format!("Catch/{i}/Assign"), &catcher.assign));
+    names("Assign".to_owned(), &state.assign).chain(rules).chain(catchers)
 }
 
 /// Where a state may lead, and the field that says so.

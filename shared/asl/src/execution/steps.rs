@@ -30,8 +30,15 @@ impl Execution {
         self.run(now);
     }
 
-    /// Enters states until every thread has to wait.
+    /// Enters states until every thread has to wait. What was given up on the way leaves room for others.
     pub(super) fn run(&mut self, now: Timestamp) {
+        self.enter_all(now);
+        if self.at_rest.outcome.is_none() {
+            self.release();
+        }
+    }
+
+    fn enter_all(&mut self, now: Timestamp) {
         let definition = Arc::clone(&self.definition);
         while self.at_rest.outcome.is_none() {
             if self.at_rest.events >= MAX_EVENTS - 1 {
@@ -86,7 +93,7 @@ impl Execution {
             Step::Branches(input) => self.begin_branches(key, thread, &input, now),
             Step::Iterations(iterations) => self.begin_iterations(key, thread, iterations, now),
             Step::Children(children) => self.begin_map_run(key, thread, *children, now),
-            Step::Leave(leave) => match leave.check() {
+            Step::Leave(leave) => match leave.check(&thread.variables) {
                 Ok(()) => self.leave(key, thread, leave, now),
                 Err(error) => self.fail(key, thread, error, now),
             },
@@ -114,17 +121,19 @@ impl Execution {
     }
 
     /// Asks for attempts that were held back, as far as there is room.
-    pub(super) fn release(&mut self) {
+    fn release(&mut self) {
         let at_rest = &mut self.at_rest;
         let mut bytes: usize = at_rest.in_flight.values().sum();
-        while at_rest.in_flight.len() < MAX_IN_FLIGHT && bytes < MAX_BYTES_IN_FLIGHT {
-            let Some(command) = at_rest.held.pop_front() else { break };
-            if let Command::ScheduleTask { id, payload, .. } = &command {
-                let size = size::bytes(payload);
-                bytes += size;
-                at_rest.in_flight.insert(*id, size);
+        while let Some(Command::ScheduleTask { id, payload, .. }) = at_rest.held.front() {
+            let size = size::bytes(payload);
+            let has_room = at_rest.in_flight.len() < MAX_IN_FLIGHT && bytes + size <= MAX_BYTES_IN_FLIGHT;
+            // One alone always fits.
+            if !has_room && !at_rest.in_flight.is_empty() {
+                break;
             }
-            at_rest.commands.push_back(command);
+            bytes += size;
+            at_rest.in_flight.insert(*id, size);
+            at_rest.commands.extend(at_rest.held.pop_front());
         }
     }
 
@@ -170,7 +179,7 @@ impl Execution {
         };
         let edge = Edge::Catch { state: thread.state.clone(), catcher: index };
         let caught = catcher.catch(&error, &mut self.visit(state, &thread, now));
-        match caught.and_then(|leave| leave.check().map(|()| leave)) {
+        match caught.and_then(|leave| leave.check(&thread.variables).map(|()| leave)) {
             Ok(leave) => self.leave(key, thread, leave.by(edge), now),
             Err(error) => {
                 let error = self.name_state(&thread, error);
@@ -186,6 +195,7 @@ impl Execution {
         };
         let location = evaluation.location.clone();
         error.name_state(&thread.state, thread.entered_event);
+        self.at_rest.events += 1;
         self.traces.push_back(Trace::EvaluationFailed {
             state: thread.state.clone(),
             error: error.name().to_owned(),

@@ -23,13 +23,16 @@ pub(crate) use succeed::enter as succeed;
 pub(crate) use task::{Attempt, Integration, MAX_TIMEOUT_SECONDS, Task};
 pub(crate) use wait::{MAX_WAIT_SECONDS, Wait, parse_timestamp, resume as wait_is_over};
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::MAX_PAYLOAD_BYTES;
 use crate::definition::Edge;
 use crate::error::StateError;
+use crate::execution::Variables;
 use crate::scope::{More, Visit};
 use crate::size;
 use crate::template::Template;
@@ -65,6 +68,9 @@ impl Step {
     }
 }
 
+/// Bytes of all variables that one line of control sees (Step Functions' quota for an execution).
+const MAX_VARIABLES_BYTES: usize = 10 * 1024 * 1024;
+
 /// How a state is left.
 pub(crate) struct Leave {
     /// For errors.
@@ -82,13 +88,23 @@ impl Leave {
         Self { edge: Some(edge), ..self }
     }
 
-    /// Whether a state may hand on so much.
-    pub(crate) fn check(&self) -> Result<(), StateError> {
+    /// Whether a state may hand on so much, and keep so much in variables.
+    pub(crate) fn check(&self, variables: &Variables) -> Result<(), StateError> {
         let mut values = self.assigned.iter().map(|(_, value)| value).chain([&self.output]);
-        if values.any(|value| size::is_too_large(value)) {
+        if values.any(|value| size::is_too_large(value)) || self.are_too_many(variables) {
             return Err(StateError::too_large(&self.state));
         }
         Ok(())
+    }
+
+    fn are_too_many(&self, variables: &Variables) -> bool {
+        // As long as there are few of them, each is small enough for all.
+        if (variables.len() + self.assigned.len()) * MAX_PAYLOAD_BYTES <= MAX_VARIABLES_BYTES {
+            return false;
+        }
+        let mut all: BTreeMap<&str, &Value> = variables.iter().map(|(name, value)| (name.as_str(), &**value)).collect();
+        all.extend(self.assigned.iter().map(|(name, value)| (name.as_str(), &**value)));
+        all.into_values().map(size::bytes).sum::<usize>() > MAX_VARIABLES_BYTES
     }
 }
 

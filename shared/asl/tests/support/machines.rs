@@ -1,7 +1,11 @@
 //! Random machines of all types of states, and what their functions answer.
 //!
 //! Every state's input is `{"n": number, "k": key}`; the key names the iteration, so that an answer depends on the state,
-//! the iteration and how often it was asked, and not on who is faster. All errors are alike for the same reason.
+//! the iteration and how often it was asked, and not on who is faster. All errors are alike for the same reason,
+//! unless the machine is a varied one.
+//!
+//! A varied machine has variables besides: the first state of every scope assigns one, named after the scope, and what
+//! follows reads it and insists that the variables of scopes around it are there, and those of others are not.
 
 use serde_json::{Map, Value, json};
 
@@ -12,7 +16,18 @@ const MAX_DEPTH: usize = 2;
 
 /// A machine whose Tasks call `function`.
 pub(crate) fn machine(dice: &mut Dice, function: &str) -> Value {
-    let mut maker = Maker { dice, function, states: 0 };
+    whole(Maker { dice, function, states: 0, is_varied: false, visible: Vec::new(), hidden: Vec::new() })
+}
+
+/// The same with variables, errors that differ, evaluations that fail, and more retries and fields.
+pub(crate) fn varied_machine(dice: &mut Dice, function: &str) -> Value {
+    whole(Maker { dice, function, states: 0, is_varied: true, visible: Vec::new(), hidden: Vec::new() })
+}
+
+/// What a varied machine says when variables are not where they should be.
+pub(crate) const OUT_OF_SCOPE: &str = "variables are out of scope";
+
+fn whole(mut maker: Maker<'_>) -> Value {
     let mut machine = maker.states(0);
     machine["QueryLanguage"] = json!("JSONata");
     machine
@@ -28,7 +43,8 @@ pub(crate) fn answer(seed: u64, payload: &Value, call: usize) -> Result<Value, (
     // How often it fails before it does not.
     let failures = *dice.one_of(&[0, 0, 0, 1, 2, 9]);
     if call < failures {
-        return Err(("Failed".to_owned(), "as it was told".to_owned()));
+        let names = if payload["varied"] == true { &["Failed", "Other", "Third"][..] } else { &["Failed"] };
+        return Err(((*dice.one_of(names)).to_owned(), "as it was told".to_owned()));
     }
     Ok(json!({ "n": payload["n"].as_i64().unwrap_or_default() + dice.below(5) as i64 }))
 }
@@ -37,9 +53,54 @@ struct Maker<'a> {
     dice: &'a mut Dice,
     function: &'a str,
     states: usize,
+    is_varied: bool,
+    /// The variables that can be read, and some of those that cannot.
+    visible: Vec<String>,
+    hidden: Vec<String>,
 }
 
 impl Maker<'_> {
+    /// The states of a scope inside of another.
+    fn inner_states(&mut self, depth: usize, sees_outer: bool) -> Value {
+        let (outer, hidden) = (self.visible.clone(), self.hidden.clone());
+        if !sees_outer {
+            self.hidden.append(&mut self.visible);
+        }
+        let machine = self.states(depth);
+        // What it assigned is gone.
+        let gone = self.visible.iter().filter(|name| !outer.contains(name)).cloned().collect::<Vec<_>>();
+        self.hidden = hidden.into_iter().chain(gone).collect();
+        self.visible = outer;
+        machine
+    }
+
+    /// A number, which is this one but for what variables do to it.
+    fn number(&mut self, number: &str) -> String {
+        let Some(last) = self.visible.last().filter(|_| self.is_varied) else {
+            return format!("{{% {number} %}}");
+        };
+        let visible = self.visible.iter().map(|name| format!("${name}.name = '{name}'"));
+        let hidden = self.hidden.iter().map(|name| format!("$not($exists(${name}))"));
+        let all = visible.chain(hidden).collect::<Vec<_>>().join(" and ");
+        format!("{{% ($assert({all}, '{OUT_OF_SCOPE}'); {number} + ${last}.n) %}}")
+    }
+
+    /// Begins a scope: assigns its variable.
+    fn first(&mut self, name: &str) -> Value {
+        let variable = format!("v{name}");
+        let assign = json!({ &variable: { "name": variable, "n": "{% $states.input.n % 5 %}" } });
+        self.visible.push(variable);
+        json!({ "Type": "Pass", "Assign": assign, "Next": name })
+    }
+
+    /// The variable of the scope again, with another number.
+    fn assign(&mut self) -> Value {
+        match self.visible.last() {
+            Some(name) => json!({ name: { "name": name, "n": format!("{{% (${name}.n + 1) % 5 %}}") } }),
+            None => json!({}),
+        }
+    }
+
     /// A chain, in which a Choice may jump ahead and a catcher does.
     fn states(&mut self, depth: usize) -> Value {
         let count = 1 + self.dice.below(4);
@@ -50,11 +111,16 @@ impl Maker<'_> {
             })
             .collect();
         let mut states = Map::new();
+        let mut start_at = names[0].clone();
+        if self.is_varied {
+            start_at = format!("First{}", names[0]);
+            states.insert(start_at.clone(), self.first(&names[0]));
+        }
         for (index, name) in names.iter().enumerate() {
             let ahead = &names[index + 1..];
             states.insert(name.clone(), self.state(name, ahead, depth));
         }
-        json!({ "StartAt": names[0], "States": states })
+        json!({ "StartAt": start_at, "States": states })
     }
 
     fn state(&mut self, name: &str, ahead: &[String], depth: usize) -> Value {
@@ -72,7 +138,7 @@ impl Maker<'_> {
             "Parallel" => self.parallel(depth),
             "Map" => self.map(depth, false),
             "Children" => self.map(depth, true),
-            "Succeed" => return json!({ "Type": "Succeed", "Output": { "n": "{% $states.input.n * 10 %}" } }),
+            "Succeed" => return json!({ "Type": "Succeed", "Output": { "n": self.number("$states.input.n * 10") } }),
             _ => return json!({ "Type": "Fail", "Error": "Failed", "Cause": "as it was told" }),
         };
         match ahead.first() {
@@ -89,7 +155,17 @@ impl Maker<'_> {
         match self.dice.below(3) {
             0 => json!({ "Type": "Pass" }),
             1 => {
-                json!({ "Type": "Pass", "Output": { "n": "{% $states.input.n + 1 %}", "k": "{% $states.input.k %}" } })
+                let n = self.number("$states.input.n + 1");
+                json!({ "Type": "Pass", "Output": { "n": n, "k": "{% $states.input.k %}" } })
+            }
+            2 if self.is_varied => {
+                let (n, assign) = (self.number("$states.input.n"), self.assign());
+                let mut state =
+                    json!({ "Type": "Pass", "Assign": assign, "Output": { "n": n, "k": "{% $states.input.k %}" } });
+                if self.dice.below(12) == 0 {
+                    state["Output"]["n"] = json!("{% $error('as it was told') %}");
+                }
+                state
             }
             _ => json!({
                 "Type": "Pass", "Assign": { format!("v{name}"): "{% [$states.input.n, 'say \"hi\"'] %}" },
@@ -100,7 +176,7 @@ impl Maker<'_> {
 
     fn choice(&mut self, ahead: &[String]) -> Value {
         let divisor = 2 + self.dice.below(3);
-        json!({
+        let mut choice = json!({
             "Type": "Choice", "Default": ahead[0],
             "Choices": [
                 { "Condition": format!("{{% $states.input.n % {divisor} = 0 %}}"), "Next": self.dice.one_of(ahead) },
@@ -109,29 +185,52 @@ impl Maker<'_> {
                     "Output": { "n": 0, "k": "{% $states.input.k & 'c' %}" }, "Next": self.dice.one_of(ahead),
                 },
             ],
-        })
+        });
+        if self.is_varied {
+            let read = self.number("$states.input.n").replace("{%", "").replace("%}", "");
+            let condition = format!("{{% ({read}) % {divisor} = 0 %}}");
+            choice["Choices"][0] =
+                json!({ "Condition": condition, "Assign": self.assign(), "Next": self.dice.one_of(ahead) });
+        }
+        choice
     }
 
     fn task(&mut self, name: &str) -> Value {
-        json!({
+        let mut task = json!({
             "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke",
             "Arguments": { "FunctionName": self.function, "Payload": {
                 "state": name, "n": "{% $states.input.n %}", "k": "{% $states.input.k %}",
             } },
             "Output": { "n": "{% $states.result.Payload.n %}", "k": "{% $states.input.k %}" },
-        })
+        });
+        if self.is_varied {
+            let payload = &mut task["Arguments"]["Payload"];
+            payload["varied"] = json!(true);
+            payload["n"] = json!(self.number("$states.input.n"));
+            if self.dice.below(12) == 0 {
+                payload["n"] = json!("{% $states.input.n / 0 %}");
+            }
+            task["Assign"] = self.assign();
+            task["TimeoutSeconds"] = json!("{% 1 + $states.input.n %}");
+        }
+        task
     }
 
     fn parallel(&mut self, depth: usize) -> Value {
-        let branches: Vec<Value> = (0..1 + self.dice.below(3)).map(|_| self.states(depth + 1)).collect();
-        json!({
+        let branches: Vec<Value> = (0..1 + self.dice.below(3)).map(|_| self.inner_states(depth + 1, true)).collect();
+        let mut parallel = json!({
             "Type": "Parallel", "Branches": branches,
             "Output": { "n": "{% $sum($states.result.n) %}", "k": "{% $states.input.k & 'p' %}" },
-        })
+        });
+        if self.is_varied {
+            parallel["Arguments"] = json!({ "n": self.number("$states.input.n"), "k": "{% $states.input.k & 'a' %}" });
+            parallel["Output"]["n"] = json!(self.number("$sum($states.result.n)"));
+        }
+        parallel
     }
 
     fn map(&mut self, depth: usize, is_distributed: bool) -> Value {
-        let mut processor = self.states(depth + 1);
+        let mut processor = self.inner_states(depth + 1, !is_distributed);
         let mut state = json!({
             "Type": "Map", "Items": format!("{{% [1..{}] %}}", 2 + self.dice.below(3)),
             "MaxConcurrency": 1 + self.dice.below(3),
@@ -141,6 +240,12 @@ impl Maker<'_> {
             },
             "Output": { "n": "{% $sum($states.result.n) %}", "k": "{% $states.input.k & 'm' %}" },
         });
+        if self.is_varied {
+            state["ItemSelector"]["n"] = json!(self.number("$states.context.Map.Item.Value + $states.input.n"));
+            if self.dice.below(2) == 0 {
+                state["ToleratedFailureCount"] = json!(self.dice.below(3));
+            }
+        }
         if is_distributed {
             processor["ProcessorConfig"] = json!({ "Mode": "DISTRIBUTED", "ExecutionType": "STANDARD" });
         }
@@ -152,14 +257,16 @@ impl Maker<'_> {
     fn guard(&mut self, state: &mut Value, name: &str, ahead: &[String]) {
         let error = (*self.dice.one_of(&["Failed", "States.ALL", "States.TaskFailed", "Other"])).to_owned();
         // A Map or Parallel that starts over asks all of its Tasks again.
-        if state["Type"] == "Task" && self.dice.below(2) == 0 {
+        if (state["Type"] == "Task" || self.is_varied) && self.dice.below(2) == 0 {
             let attempts = self.dice.below(3);
             state["Retry"] =
                 json!([{ "ErrorEquals": [error], "IntervalSeconds": 1, "BackoffRate": 1.0, "MaxAttempts": attempts }]);
         }
         if !ahead.is_empty() && self.dice.below(2) == 0 {
+            let errors: &[&str] =
+                if self.is_varied { &["Other", "States.QueryEvaluationError", "States.ALL"] } else { &["States.ALL"] };
             state["Catch"] = json!([{
-                "ErrorEquals": ["States.ALL"], "Next": self.dice.one_of(ahead),
+                "ErrorEquals": [self.dice.one_of(errors)], "Next": self.dice.one_of(ahead),
                 "Assign": { format!("e{name}"): "{% $states.errorOutput.Error %}" },
                 "Output": { "n": 100, "k": "{% $states.input.k & 'e' %}" },
             }]);
