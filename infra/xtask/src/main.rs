@@ -23,8 +23,8 @@ struct Cli {
 enum Chore {
     /// Runs everything: format, lints, dependencies' licences and sources, all tests.
     Test,
-    /// Runs the tests, then five times the kills, every fault at every call site on Step Functions, and the benches; takes
-    /// long.
+    /// Runs the tests, then five times the kills, every fault at every call site on Step Functions, every pair of faults on
+    /// the embedded engine, and the benches; takes long.
     Prove,
     /// Measures, and compares with the goals.
     Bench(bench::Bench),
@@ -65,6 +65,8 @@ impl Chore {
             run(cargo(&["test", "--package", "e2e", "--", "--nocapture", "crash"]).env("CRASH_KILLS", "2500"))?;
             run(cargo(&["test", "--package", "e2e", "--", "--nocapture", "every_class_of_fault"])
                 .env("AWS_MATRIX", "full"))?;
+            run(cargo(&["test", "--package", "e2e", "--", "--nocapture", "every_pair_of_faults"])
+                .env("FAULT_PAIRS", "all"))?;
             bench::Bench::all().run()?;
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! State machines in memory.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::EngineError;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -10,7 +10,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 const MAX_KEPT: usize = 64;
 
 /// Others do not wait for a long evaluation: the other tasks of this thread go to another one, where there are others.
-fn beside_others(evaluate: &mut dyn FnMut()) {
+pub(crate) fn beside_others<T>(evaluate: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(evaluate),
         _ => evaluate(),
@@ -23,16 +23,21 @@ pub(crate) struct Compiled(Mutex<HashMap<String, Arc<asl::Definition>>>);
 
 impl Compiled {
     pub(crate) fn load(&self, text: &str) -> Result<Arc<asl::Definition>, EngineError> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(definition) = kept.get(text) {
+        if let Some(definition) = self.kept().get(text) {
             return Ok(Arc::clone(definition));
         }
-        let definition = asl::Definition::load(text).map_err(|error| EngineError::Definition(error.to_string()))?;
-        let definition = Arc::new(definition.run_long_evaluations_by(beside_others));
+        // Not under the lock: others go on meanwhile, and compile the same text once more at worst.
+        let compiled = beside_others(|| asl::Definition::load(text));
+        let definition = compiled.map_err(|error| EngineError::Definition(error.to_string()))?;
+        let definition = Arc::new(definition.run_long_evaluations_by(|evaluate| beside_others(evaluate)));
+        let mut kept = self.kept();
         if kept.len() == MAX_KEPT {
             kept.clear();
         }
-        kept.insert(text.to_owned(), Arc::clone(&definition));
-        Ok(definition)
+        Ok(Arc::clone(kept.entry(text.to_owned()).or_insert(definition)))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<String, Arc<asl::Definition>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
