@@ -2,6 +2,9 @@
 //! executions.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,13 +20,15 @@ use store_sql::{Durability, FileBlobs, SqlStore};
 use crate::world::{TENANT, run};
 
 /// An engine on a store of its own.
-struct Subject {
-    engine: EmbeddedEngine,
-    store: Arc<SqlStore>,
+pub(crate) struct Subject {
+    pub(crate) engine: EmbeddedEngine,
+    pub(crate) store: Arc<SqlStore>,
+    pub(crate) blobs: Arc<FileBlobs>,
     activities: Arc<Named>,
     clock: SharedClock,
     definitions: Arc<Mutex<String>>,
-    _directory: tempfile::TempDir,
+    /// One that goes with it.
+    _directory: Option<tempfile::TempDir>,
 }
 
 /// Activities that do what their name says, and write down when they were called.
@@ -31,6 +36,8 @@ struct Named {
     clock: SharedClock,
     virtual_clock: Option<VirtualClock>,
     calls: Mutex<Vec<(String, Timestamp)>>,
+    /// Where `log` writes its items: survives a kill.
+    log: File,
 }
 
 #[async_trait]
@@ -49,6 +56,11 @@ impl ActivityRunner for Named {
                 let later = now.checked_add(Duration::from_millis(100)).unwrap();
                 self.virtual_clock.as_ref().unwrap().jump_to(later);
                 Ok(json!("older"))
+            }
+            ("log", _) => {
+                // In one piece.
+                (&self.log).write_all(format!("{}\n", call.payload["item"]).as_bytes()).unwrap();
+                Ok(call.payload["item"].clone())
             }
             ("nest", levels) => Ok((1..levels.parse().unwrap()).fold(json!(1), |inner, _| Value::Array(vec![inner]))),
             ("weigh", bytes) => Ok(json!("x".repeat(bytes.parse::<usize>().unwrap() - 2))),
@@ -72,32 +84,44 @@ impl Subject {
     async fn new(max_concurrent_activities: usize) -> Self {
         let virtual_clock = VirtualClock::new("2026-01-01T00:00:00Z".parse().unwrap());
         let clock: SharedClock = Arc::new(virtual_clock.clone());
-        Self::with(clock, Some(virtual_clock), max_concurrent_activities).await
+        let directory = tempfile::tempdir().unwrap();
+        let subject = Self::open(directory.path(), clock, Some(virtual_clock), max_concurrent_activities).await;
+        Self { _directory: Some(directory), ..subject }
     }
 
-    async fn with(clock: SharedClock, virtual_clock: Option<VirtualClock>, max_concurrent_activities: usize) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("db");
+    pub(crate) async fn open(
+        directory: &Path,
+        clock: SharedClock,
+        virtual_clock: Option<VirtualClock>,
+        max_concurrent_activities: usize,
+    ) -> Self {
+        let file = directory.join("db");
         let store = Arc::new(SqlStore::open(&file, Durability::Process, Arc::clone(&clock)).await.unwrap());
-        let blobs = Arc::new(FileBlobs::open(&directory.path().join("blobs")).await.unwrap());
-        let activities = Arc::new(Named { clock: Arc::clone(&clock), virtual_clock, calls: Mutex::default() });
+        let blobs = Arc::new(FileBlobs::open(&directory.join("blobs")).await.unwrap());
+        let log = File::options().create(true).append(true).open(directory.join("log")).unwrap();
+        let activities = Arc::new(Named { clock: Arc::clone(&clock), virtual_clock, calls: Mutex::default(), log });
         let definitions = Arc::new(Mutex::new(String::new()));
         let current = Arc::clone(&definitions);
         let engine = EmbeddedEngine::new(
             store.clone(),
-            blobs,
+            blobs.clone(),
             activities.clone(),
             Arc::clone(&clock),
             Limits { max_concurrent_activities },
             Arc::new(move |_: WorkflowKind| Some(current.lock().unwrap().clone())),
         );
-        Self { engine, store, activities, clock, definitions, _directory: directory }
+        Self { engine, store, blobs, activities, clock, definitions, _directory: None }
     }
 
     async fn start(&self, definition: &Value) -> String {
+        let id = WorkflowKind::UserOnboarding.new_execution_id(self.clock.now());
+        self.start_as(&id, definition).await;
+        id
+    }
+
+    pub(crate) async fn start_as(&self, id: &str, definition: &Value) {
         *self.definitions.lock().unwrap() = definition.to_string();
-        let at = self.clock.now();
-        let id = WorkflowKind::UserOnboarding.new_execution_id(at);
+        let (id, at) = (id.to_owned(), self.clock.now());
         let mut new = NewExecution {
             tenant_id: TENANT.to_owned(),
             effect_scope: id.clone(),
@@ -125,7 +149,6 @@ impl Subject {
         let created = self.store.create(new).await.unwrap();
         let Created::New(record) = created else { panic!("{created:?}") };
         self.engine.start(&record).await.unwrap();
-        id
     }
 
     async fn record(&self, id: &str) -> ExecutionRecord {
@@ -137,7 +160,7 @@ impl Subject {
         clock::sleep(&*self.clock, duration).await;
     }
 
-    async fn until_ended(&self, id: &str) -> ExecutionRecord {
+    pub(crate) async fn until_ended(&self, id: &str) -> ExecutionRecord {
         for _ in 0..3_000 {
             let record = self.record(id).await;
             if !record.status.is_open() {
@@ -289,7 +312,8 @@ fn a_step_under_way_in_another_branch_is_not_done() {
 /// A long turn of one execution, with one worker thread for all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_long_turn_does_not_hold_up_other_executions() {
-    let subject = Subject::with(Arc::new(SystemClock), None, 10).await;
+    let directory = tempfile::tempdir().unwrap();
+    let subject = Subject::open(directory.path(), Arc::new(SystemClock), None, 10).await;
     let ticking = machine("Tick", json!({ "Tick": task("tick", json!({ "Next": "Tick", "Output": {} })) }));
     subject.start(&ticking).await;
     let bomb = machine(
