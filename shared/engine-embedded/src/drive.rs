@@ -20,7 +20,7 @@ use workflows::Workflow;
 use crate::Shared;
 use crate::attempt::{self, Attempt, AttemptId, Ended, JournalRecorder, Running, TimeLimit};
 use crate::bookkeeping::Bookkeeping;
-use crate::definitions::{Compiled, beside_others};
+use crate::definitions::{Compiled, Machine};
 use crate::map_files::MapFiles;
 use crate::reading::Reading;
 use crate::records::{Record, What};
@@ -34,6 +34,7 @@ const MAX_ITEMS_PER_TURN: usize = 500;
 /// An execution in memory: the interpreter, the steps, and what the next commit will write.
 pub(crate) struct Driven {
     workflow: &'static Workflow,
+    machine: Machine,
     tree: ExecutionTree,
     steps: Bookkeeping,
     turn: Turn,
@@ -168,7 +169,7 @@ impl Driven {
         first: &Record,
         workflow: &'static Workflow,
         id: &str,
-        definition: Arc<asl::Definition>,
+        machine: Machine,
         input: Value,
     ) -> Result<Self, EngineError> {
         let What::Start { seed } = first.what else {
@@ -185,7 +186,8 @@ impl Driven {
         };
         Ok(Self {
             workflow,
-            tree: beside_others(|| ExecutionTree::start(definition, start, first.at)),
+            tree: machine.go_on(|| ExecutionTree::start(Arc::clone(&machine.definition), start, first.at)),
+            machine,
             steps: Bookkeeping::default(),
             turn: Turn::default(),
             edges: Vec::new(),
@@ -209,8 +211,8 @@ impl Driven {
         };
         let first = Record::from_journal(first)?;
         let workflow = workflow(stored.kind)?;
-        let definition = compiled.load(&stored.definition)?;
-        let mut driven = Self::start(&first, workflow, &stored.id, definition, stored.input)?;
+        let machine = compiled.load(&stored.definition)?;
+        let mut driven = Self::start(&first, workflow, &stored.id, machine, stored.input)?;
         driven.drain(first.at);
         driven.forget_ends();
         let mut found = 1;
@@ -390,7 +392,7 @@ impl Driven {
             ) => drop(self.wanted.remove(&(path.clone(), *map_run))),
             Told::Event(asl::Event::ChildEnded { .. }) | Told::Item { .. } | Told::End { .. } | Told::Timer => {}
         }
-        beside_others(|| self.tree.tell(&path, told, at));
+        self.machine.go_on(|| self.tree.tell(&path, told, at));
         self.drain(at);
     }
 

@@ -13,6 +13,7 @@ mod definitions;
 mod drive;
 mod fair_queue;
 mod lock;
+mod long_turns;
 mod map_files;
 mod reading;
 mod records;
@@ -112,6 +113,11 @@ impl EmbeddedEngine {
             0 => Ok(()),
             stalled => Err(EngineError::Unavailable(format!("{stalled} executions stand still; the log says why"))),
         }
+    }
+
+    /// Attempts that are under way or wait for their turn.
+    pub fn attempts(&self) -> usize {
+        self.0.queue.len()
     }
 
     /// Gives the execution a task, unless it has one.
