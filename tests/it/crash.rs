@@ -157,7 +157,6 @@ fn map_process(directory: &Path) -> Child {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a process that the test above starts and kills"]
-#[expect(clippy::disallowed_methods, reason = "a test's own switch")]
 async fn the_process_with_the_map() {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };
     let subject = Subject::open(Path::new(&directory), Arc::new(SystemClock), None, AT_ONCE).await;
