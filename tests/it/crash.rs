@@ -109,8 +109,12 @@ const MAP: &str = "user_onboarding_map";
 /// Tells the process with the Map where its data is.
 const DIRECTORY: &str = "CRASH_MAP_DIRECTORY";
 
-#[tokio::test]
+/// It starts and kills processes of itself.
+#[tokio::test(flavor = "multi_thread")]
 async fn kills_in_the_middle_of_a_map_lose_no_batch_and_repeat_few() {
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        return run_map(Path::new(&directory)).await;
+    }
     let seed = 20_260_102;
     println!("seed {seed}, {MAP_KILLS} kills");
     let mut dice = Dice(seed);
@@ -147,7 +151,7 @@ async fn kills_in_the_middle_of_a_map_lose_no_batch_and_repeat_few() {
 
 fn map_process(directory: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "crash::the_process_with_the_map", "--ignored"])
+        .args(["--exact", "crash::kills_in_the_middle_of_a_map_lose_no_batch_and_repeat_few"])
         .env(DIRECTORY, directory)
         .stdout(Stdio::null())
         .kill_on_drop(true)
@@ -155,11 +159,9 @@ fn map_process(directory: &Path) -> Child {
         .unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a process that the test above starts and kills"]
-async fn the_process_with_the_map() {
-    let Some(directory) = std::env::var_os(DIRECTORY) else { return };
-    let subject = Subject::open(Path::new(&directory), Arc::new(SystemClock), None, AT_ONCE).await;
+/// What the processes do that are killed.
+async fn run_map(directory: &Path) {
+    let subject = Subject::open(directory, Arc::new(SystemClock), None, AT_ONCE).await;
     if subject.store.get(TENANT, MAP).await.unwrap().is_some() {
         subject.engine.recover().await.unwrap();
     } else {
