@@ -2,12 +2,22 @@
 //! behind.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
+use clock::SystemClock;
 use futures::future::join_all;
+use futures::{StreamExt as _, stream};
 use reference_services::{Fault, FaultRule, ServiceKind};
+use serde_json::Value;
+use store::{BlobKey, Blobs as _, Executions as _};
+use store_sql::{Durability, SqlStore};
+use tokio::process::{Child, Command};
 
 use crate::dice::Dice;
+use crate::embedded::Subject;
 use crate::invariants::one_effect;
 use crate::process::{Site, pause};
 use crate::world::TENANT;
@@ -89,6 +99,100 @@ async fn kills_lose_nothing_and_double_nothing() {
     assert_eq!(site.services.snapshot(Some(REFUSED_TENANT)).await.unwrap(), before, "something was left behind");
     assert_eq!(members(&site).await, members_before + good.len(), "a member for each completed onboarding");
     println!("{kills} kills, {} executions, 0 lost, 0 doubled", stored.len());
+}
+
+/// Batches of the Map below, under way at once, and how often its process is killed.
+const BATCHES: usize = 10_000;
+const AT_ONCE: usize = 100;
+const MAP_KILLS: usize = 20;
+const MAP: &str = "user_onboarding_map";
+/// Tells the process with the Map where its data is.
+const DIRECTORY: &str = "CRASH_MAP_DIRECTORY";
+
+/// It starts and kills processes of itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_in_the_middle_of_a_map_lose_no_batch_and_repeat_few() {
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        return run_map(Path::new(&directory)).await;
+    }
+    let seed = 20_260_102;
+    println!("seed {seed}, {MAP_KILLS} kills");
+    let mut dice = Dice(seed);
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    let calls = || std::fs::read(&log).unwrap_or_default().iter().filter(|byte| **byte == b'\n').count();
+    let mut killed_at = Vec::new();
+    'kills: for _ in 0..MAP_KILLS {
+        let mut process = map_process(directory.path());
+        // Some are killed before they have called anybody.
+        let until = calls() + dice.below(2 * BATCHES / MAP_KILLS * 9 / 10);
+        while calls() < until {
+            // Late on a busy machine.
+            if let Some(status) = process.try_wait().unwrap() {
+                assert!(status.success(), "it ended with {status}");
+                break 'kills;
+            }
+            pause(Duration::from_millis(1)).await;
+        }
+        process.kill().await.unwrap();
+        killed_at.push(calls());
+    }
+    assert!(map_process(directory.path()).wait().await.unwrap().success());
+    let calls: Vec<usize> = std::fs::read_to_string(&log).unwrap().lines().map(|line| line.parse().unwrap()).collect();
+    println!("killed after {killed_at:?} calls, {} in all", calls.len());
+    assert!(killed_at.iter().filter(|calls| (1..BATCHES).contains(calls)).count() > MAP_KILLS / 2, "{killed_at:?}");
+    assert_eq!(calls.iter().collect::<BTreeSet<_>>().len(), BATCHES, "each batch was called");
+    assert!(calls.len() <= BATCHES + AT_ONCE * MAP_KILLS, "{} calls", calls.len());
+    let store = SqlStore::open(&directory.path().join("db"), Durability::Process, Arc::new(SystemClock)).await.unwrap();
+    let record = store.get(TENANT, MAP).await.unwrap().unwrap();
+    let expected = serde_json::json!({ "count": BATCHES, "sum": BATCHES * (BATCHES - 1) / 2 });
+    assert_eq!(record.result, Some(expected), "{:?}", record.failure);
+}
+
+fn map_process(directory: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "crash::kills_in_the_middle_of_a_map_lose_no_batch_and_repeat_few"])
+        .env(DIRECTORY, directory)
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+/// What the processes do that are killed.
+async fn run_map(directory: &Path) {
+    let subject = Subject::open(directory, Arc::new(SystemClock), None, AT_ONCE).await;
+    if subject.store.get(TENANT, MAP).await.unwrap().is_some() {
+        subject.engine.recover().await.unwrap();
+    } else {
+        let items = serde_json::json!((0..BATCHES).collect::<Vec<_>>()).to_string();
+        let key = BlobKey::new(TENANT, &["batches.json"]).unwrap();
+        subject.blobs.put(&key, stream::iter([Ok(items.into())]).boxed()).await.unwrap();
+        subject.start_as(MAP, &map()).await;
+    }
+    subject.until_ended(MAP).await;
+}
+
+/// A Map whose batches say who they are.
+fn map() -> Value {
+    let batch = serde_json::json!({
+        "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "End": true,
+        "Arguments": { "FunctionName": "log", "Payload": { "item": "{% $states.input %}" } },
+        "Output": "{% $states.result.Payload %}",
+    });
+    let each = serde_json::json!({
+        "Type": "Map", "MaxConcurrency": AT_ONCE, "End": true,
+        "ItemReader": {
+            "Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": { "InputType": "JSON" },
+            "Arguments": { "Bucket": "any", "Key": format!("{TENANT}/batches.json") },
+        },
+        "ItemProcessor": {
+            "ProcessorConfig": { "Mode": "DISTRIBUTED", "ExecutionType": "STANDARD" },
+            "StartAt": "Batch", "States": { "Batch": batch },
+        },
+        "Output": { "count": "{% $count($states.result) %}", "sum": "{% $sum($states.result) %}" },
+    });
+    serde_json::json!({ "QueryLanguage": "JSONata", "StartAt": "Each", "States": { "Each": each } })
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's own switch")]

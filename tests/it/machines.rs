@@ -16,8 +16,8 @@ use futures::future::{Either, select};
 use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use store::{
-    BlobKey, Blobs as _, Commit, CommitOutcome, Created, ExecutionRecord, Executions as _, Journal,
-    JournalledExecution, NewEvent, NewExecution, OpenExecution, Progress, StepOutcome, StepRecorder, StoreError,
+    BlobKey, Blobs as _, Commit, CommitOutcome, Created, ExecutionRecord, Executions as _, Journal, JournalRecord,
+    JournalledExecution, NewEvent, NewExecution, OpenExecution, Progress, StepOutcome, StepRecorder, StoreError, Which,
 };
 use store_sql::{Durability, FileBlobs, SqlStore};
 use tokio::sync::Notify;
@@ -57,6 +57,10 @@ impl Journal for Stopping {
     async fn load(&self, tenant_id: &str, id: &str) -> Result<Option<JournalledExecution>, StoreError> {
         self.journal.load(tenant_id, id).await
     }
+
+    async fn records(&self, tenant_id: &str, id: &str, which: Which) -> Result<Vec<(u64, JournalRecord)>, StoreError> {
+        self.journal.records(tenant_id, id, which).await
+    }
 }
 
 /// Answers with one more than the item, a second later, `quick` at once; `picky` refuses odd ones. Counts its calls.
@@ -85,7 +89,7 @@ struct Life {
     record: ExecutionRecord,
     calls: BTreeMap<String, u32>,
     commits: u64,
-    records: usize,
+    records: u64,
 }
 
 /// One life, which ends with the execution or at a commit.
@@ -138,7 +142,7 @@ fn live(directory: &Path, definition: &Value, stops: Option<(u64, bool)>) -> Lif
             engine.check().unwrap();
             record = store.get(TENANT, ID).await.unwrap().unwrap();
         }
-        let records = store.load(TENANT, ID).await.unwrap().unwrap().records.len();
+        let records = store.load(TENANT, ID).await.unwrap().unwrap().journal_kept;
         let calls = activities.calls.lock().unwrap().clone();
         Life { record, calls, commits: journal.commits.load(Ordering::Relaxed), records }
     })
@@ -266,10 +270,74 @@ fn of_children_of_children() -> Value {
     machine("Outer", json!({ "Outer": outer, "Count": count, "Read": read }))
 }
 
+/// Children that end as soon as they begin, their results written, and the results read.
+fn of_children_without_a_step() -> Value {
+    let each = json!({
+        "Type": "Map", "Items": [1, 2, 3, 4, 5], "MaxConcurrency": 2, "Next": "Read", "ToleratedFailureCount": 2,
+        "ItemProcessor": children("Odd", json!({
+            "Odd": { "Type": "Choice", "Default": "Good",
+                "Choices": [{ "Condition": "{% $states.input = 4 %}", "Next": "Bad" }] },
+            "Good": { "Type": "Pass", "Output": { "of": "{% $states.input %}" }, "End": true },
+            "Bad": { "Type": "Fail", "Error": "Four" },
+        })),
+        "ResultWriter": {
+            "Resource": "arn:aws:states:::s3:putObject",
+            "Arguments": { "Bucket": "any", "Prefix": format!("{TENANT}/results") },
+        },
+        "Output": "{% $replace($states.result.ResultWriterDetails.Key, 'manifest', 'SUCCEEDED_0') %}",
+    });
+    let mut reader = reader("");
+    reader["Arguments"]["Key"] = json!("{% $states.input %}");
+    let read = json!({
+        "Type": "Map", "ItemReader": reader, "End": true,
+        "ItemProcessor": children("Result", json!({ "Result": { "Type": "Pass", "End": true } })),
+        "ItemSelector": "{% $states.context.Map.Item.Value.Output %}",
+    });
+    machine("Each", json!({ "Each": each, "Read": read }))
+}
+
+#[test]
+fn results_of_children_without_a_step_are_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let life = live(directory.path(), &of_children_without_a_step(), None);
+    let written = [1, 2, 3, 5].map(|of| json!({ "of": of }).to_string());
+    assert_eq!(life.record.result, Some(json!(written)), "{:?}", life.record.failure);
+}
+
+#[test]
+fn results_are_written_in_the_order_of_the_items_however_many() {
+    let mut each = of_a_file()["States"]["Each"].clone();
+    each["ItemReader"]["Arguments"]["Key"] = json!(format!("{TENANT}/many.json"));
+    each["MaxConcurrency"] = json!(100);
+    let mut machine = of_children_without_a_step();
+    for field in ["ResultWriter", "Output", "Next"] {
+        each[field] = machine["States"]["Each"][field].clone();
+    }
+    machine["States"]["Each"] = each;
+    machine["States"]["Read"]["Output"] = json!("{% $join($states.result, ' ') %}");
+    let directory = tempfile::tempdir().unwrap();
+    let life = live(directory.path(), &machine, None);
+    let expected: Vec<String> = (0..2_000).map(|item| (item + 2).to_string()).collect();
+    assert_eq!(life.record.result, Some(json!(expected.join(" "))), "{:?}", life.record.failure);
+}
+
+#[test]
+fn a_turn_begins_with_so_many_items_only() {
+    let each = json!({
+        "Type": "Map", "ItemReader": reader(&format!("{TENANT}/many.json")), "MaxConcurrency": 100, "End": true,
+        "ItemProcessor": children("Pass", json!({ "Pass": { "Type": "Pass", "End": true } })),
+        "Output": "{% $count($states.result) %}",
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let life = live(directory.path(), &machine("Each", json!({ "Each": each })), None);
+    assert_eq!(life.record.result, Some(json!(2_000)), "{:?}", life.record.failure);
+    assert!(life.commits >= 2_000 / 500, "{} commits for all of the file", life.commits);
+}
+
 #[test]
 fn a_stop_at_any_commit_changes_nothing() {
     let mut stops = 0;
-    for definition in [of_a_file(), of_branches(), of_children_of_children()] {
+    for definition in [of_a_file(), of_branches(), of_children_of_children(), of_children_without_a_step()] {
         let directory = tempfile::tempdir().unwrap();
         let whole = live(directory.path(), &definition, None);
         assert_eq!(whole.record.status, Status::Completed, "{:?}", whole.record.failure);

@@ -19,6 +19,7 @@ mod deployment;
 mod dice;
 mod differential;
 mod disk;
+mod embedded;
 mod engines;
 mod fault_matrix;
 mod idempotency;

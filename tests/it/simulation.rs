@@ -185,6 +185,8 @@ async fn simulate(seed: u64, executions: usize) -> Result<Vec<Status>, String> {
         }
         invariants::history_is_true(&world, status, &ledger).await?;
     }
+    let ids: Vec<&str> = ended.iter().map(|status| status.workflow_id.as_str()).collect();
+    invariants::calls_are_bounded(&world, &ids)?;
     invariants::no_residue(&ended, &before, &world.snapshot().await)?;
     let total = world.get("/api/v1/workflows").await.1["total_count"].clone();
     if total != executions {

@@ -19,7 +19,7 @@ use http_body_util::BodyExt as _;
 use reference_services::{FaultRule, LedgerEntry, ServiceKind, Services};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use store::{ControlFlag, Executions, Journal, StepOutcome, StepRecorder};
+use store::{ControlFlag, Executions, StepOutcome, StepRecorder};
 use store_sql::{Durability, SqlStore};
 use tower::ServiceExt as _;
 use workflow_service::{App, Settings, Surroundings};
@@ -52,7 +52,7 @@ pub(crate) struct Site {
     pub(crate) door: Door,
     pub(crate) services: Services,
     pub(crate) clock: SharedClock,
-    /// Calls that reached the way to a service, by method and path; empty where nobody counts them.
+    /// Calls that reached the way to a service, by method, path and key; empty where nobody counts them.
     pub(crate) calls: Arc<Mutex<BTreeMap<String, u32>>>,
     /// After this, nothing that was late is still to come.
     pub(crate) settling_time: Duration,
@@ -197,7 +197,9 @@ struct Counting {
 #[async_trait]
 impl Transport for Counting {
     async fn send(&self, request: Request<Bytes>) -> Result<http::Response<Bytes>, TransportFault> {
-        let name = format!("{} {}", request.method(), request.uri());
+        let key = request.headers().get("idempotency-key").and_then(|key| key.to_str().ok());
+        let mut name = format!("{} {}", request.method(), request.uri());
+        name.extend(key.into_iter().flat_map(|key| [" ", key]));
         *self.calls.lock().unwrap().entry(name).or_default() += 1;
         self.inner.send(request).await
     }
@@ -245,8 +247,8 @@ impl World {
 
     /// The edges of the state machine that an execution took.
     pub(crate) async fn edges(&self, id: &str) -> Vec<asl::Edge> {
-        let stored = self.app.store.load(TENANT, id).await.unwrap().unwrap();
-        engine_embedded::edges_taken(stored).unwrap()
+        let journal = Arc::new(self.app.store.clone());
+        engine_embedded::edges_taken(journal, Arc::clone(&self.clock), TENANT, id).await.unwrap()
     }
 }
 

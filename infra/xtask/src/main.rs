@@ -25,6 +25,8 @@ enum Chore {
     Test,
     /// Runs the tests, then five times the kills, every fault at every call site on Step Functions, a thousand random
     /// machines on moto, random definitions and expressions, and the benches; takes long.
+    /// Runs the tests, then five times the kills, every fault at every call site on Step Functions, every pair of faults on
+    /// the embedded engine, and the benches; takes long.
     Prove,
     /// Measures, and compares with the goals.
     Bench(bench::Bench),
@@ -68,6 +70,18 @@ impl Chore {
             run(cargo(&["test", "--package", "e2e", "--", "--nocapture", "random_machines_end_alike"])
                 .env("MACHINES", "1000"))?;
             fuzz()?;
+            // Optimised: these are tens of thousands of executions, and ten minutes are the limit.
+            run(cargo(&[
+                "test",
+                "--profile",
+                "bench",
+                "--package",
+                "e2e",
+                "--",
+                "--nocapture",
+                "every_pair_of_faults",
+            ])
+            .env("FAULT_PAIRS", "all"))?;
             bench::Bench::all().run()?;
         }
         Ok(())

@@ -1,16 +1,16 @@
 //! What a transition costs. `cargo xtask bench interpreter`; writes `target/bench/interpreter.json` and fails when the goal
 //! is missed.
 //!
-//! The machine goes round three states (Task, Choice, Pass) with some 4 KB of state, half of it in a variable and half in
-//! the input. In the first measure the states pick and add fields, as workflows do; in the second each transition
-//! copies what there is.
+//! The machine goes round one Task, with `Arguments`, `Assign` and `Output`, and some 4 KB of state, half of it in a variable
+//! and half in the input. In the first measure the Task picks and adds fields, as workflows do; in the second it copies
+//! what there is.
 
 use std::hint::black_box;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use asl::{Command, Definition, Event, Execution, Outcome, Start, Trace};
+use asl::{Command, Definition, Event, Execution, Start, TaskId};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 const ROUNDS: u64 = 500;
 /// Executions; the median counts.
 const EXECUTIONS: usize = 7;
-/// Of CPU, for a transition that picks and adds fields.
+/// Of CPU, for a transition.
 const MAX_MICROSECONDS: f64 = 30.0;
 
 fn main() -> ExitCode {
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench");
     std::fs::create_dir_all(&folder).expect("a folder for the report");
     std::fs::write(folder.join("interpreter.json"), format!("{report:#}\n")).expect("the report is written");
-    if picks <= MAX_MICROSECONDS { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if picks.max(copies) <= MAX_MICROSECONDS { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Microseconds of CPU: the median of some executions.
@@ -61,7 +61,7 @@ fn measure(what: &str, call: &Value) -> f64 {
 
 fn machine(call: &Value) -> Value {
     let mut task = json!({
-        "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "TimeoutSeconds": 45, "Next": "Enough",
+        "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "TimeoutSeconds": 45, "Next": "Call",
         "Arguments": {"FunctionName": "f", "Payload": {
             "workflow": "{% $states.context.Execution.Input.workflow %}",
             "step": {"name": "{% $states.context.State.Name %}", "kind": "forward"}, "input": "{% $result.user_id %}"
@@ -75,37 +75,34 @@ fn machine(call: &Value) -> Value {
         "States": {
             "Begin": {"Type": "Pass", "Next": "Call",
                 "Assign": {"result": "{% $states.input.result %}", "step": {"count": 0}}},
-            "Call": task,
-            "Enough": {"Type": "Choice", "Default": "Again",
-                "Choices": [{"Condition": format!("{{% $step.count >= {ROUNDS} %}}"), "Next": "End"}]},
-            "Again": {"Type": "Pass", "Next": "Call",
-                "Assign": {"last": "{% $states.input.n %}"}, "Output": {"n": "{% $states.input.n + 1 %}"}},
-            "End": {"Type": "Succeed"}
+            "Call": task
         }
     })
 }
 
-/// Microseconds for each state entered.
+/// Microseconds for each time that the Task is left and entered again.
 fn cost(definition: &Arc<Definition>, input: &Value) -> f64 {
     let start = Start { input: input.clone(), ..Start::default() };
-    let (now, mut entered, mut n) = (Timestamp::UNIX_EPOCH, 0_u32, 0);
-    let began = cpu_nanoseconds();
+    let now = Timestamp::UNIX_EPOCH;
     let mut execution = Execution::start(Arc::clone(definition), start, now);
-    while execution.outcome().is_none() {
-        while let Some(command) = execution.poll_command() {
-            if let Command::ScheduleTask { id, payload, .. } = black_box(command) {
-                n += 1;
-                drop(payload);
-                execution.handle_event(Event::TaskSucceeded { id, result: json!({ "n": n }) }, now);
-            }
-        }
-        while let Some(trace) = execution.poll_trace() {
-            entered += u32::from(matches!(trace, Trace::StateEntered { .. }));
-        }
+    let mut scheduled = next_attempt(&mut execution).expect("the Task is entered");
+    let began = cpu_nanoseconds();
+    for n in 1..=ROUNDS {
+        execution.handle_event(Event::TaskSucceeded { id: scheduled, result: json!({ "n": n }) }, now);
+        scheduled = next_attempt(&mut execution).expect("the Task is entered again");
     }
     let took = cpu_nanoseconds() - began;
-    assert!(matches!(execution.outcome(), Some(Outcome::Succeeded { .. })), "{:?}", execution.outcome());
-    took / 1e3 / f64::from(entered)
+    took / 1e3 / ROUNDS as f64
+}
+
+fn next_attempt(execution: &mut Execution) -> Option<TaskId> {
+    while let Some(trace) = execution.poll_trace() {
+        black_box(trace);
+    }
+    match black_box(execution.poll_command()) {
+        Some(Command::ScheduleTask { id, .. }) => Some(id),
+        _ => None,
+    }
 }
 
 /// What this thread has had of a CPU.

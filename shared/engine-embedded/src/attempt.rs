@@ -1,5 +1,6 @@
 //! One attempt of an activity.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +13,10 @@ use futures::FutureExt as _;
 use serde_json::Value;
 use store::{Begin, Finish, StepOutcome, StepRecorder, StepRef, StoreError};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
-use crate::Shared;
+use crate::fair_queue::Permit;
+use crate::{Shared, answers};
 
 /// An attempt of the execution itself, or of one below it.
 pub(crate) type AttemptId = (asl::ChildPath, asl::TaskId);
@@ -23,8 +26,58 @@ pub(crate) struct Attempt {
     pub(crate) id: AttemptId,
     pub(crate) tenant_id: String,
     pub(crate) call: ActivityCall,
-    pub(crate) timeout: Option<Duration>,
+    /// The Task's `Resource`.
+    pub(crate) resource: String,
+    pub(crate) limit: Option<TimeLimit>,
     pub(crate) recorder: Arc<JournalRecorder>,
+}
+
+/// How long an attempt may take from its real beginning, and the error when it takes longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimeLimit {
+    after: Duration,
+    error: &'static str,
+}
+
+impl TimeLimit {
+    /// The shorter one of a Task's limits. An activity in this process is silent until it ends, so it may be silent for
+    /// as long as it may take.
+    pub(crate) fn of(timeout: Option<Duration>, heartbeat: Option<Duration>) -> Option<Self> {
+        let timeout = timeout.map(|after| Self { after, error: "States.Timeout" });
+        let heartbeat = heartbeat.map(|after| Self { after, error: "States.HeartbeatTimeout" });
+        heartbeat.into_iter().chain(timeout).min_by_key(|limit| limit.after)
+    }
+}
+
+/// The attempts under way. They are given up together with whoever drives them: nothing begins after the end of an
+/// execution, and what hangs gives its turn back.
+#[derive(Default)]
+pub(crate) struct Running(HashMap<AttemptId, AbortHandle>);
+
+impl Running {
+    pub(crate) fn insert(&mut self, id: AttemptId, attempt: AbortHandle) {
+        self.0.insert(id, attempt);
+    }
+
+    /// An attempt has ended.
+    pub(crate) fn remove(&mut self, id: &AttemptId) {
+        self.0.remove(id);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The ends of these are of no interest any more.
+    pub(crate) fn give_up(&mut self, ids: impl Iterator<Item = AttemptId>) {
+        ids.filter_map(|id| self.0.remove(&id)).for_each(|attempt| attempt.abort());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.drain().for_each(|(_, attempt)| attempt.abort());
+    }
 }
 
 /// How it ended.
@@ -32,16 +85,14 @@ pub(crate) struct Ended {
     pub(crate) id: AttemptId,
     pub(crate) began_at: Timestamp,
     pub(crate) outcome: Result<Value, (String, String)>,
+    /// A failure keeps its turn until it is known what it means: what it gives up must not begin in its place.
+    pub(crate) _permit: Option<Permit>,
     /// Keeps virtual time still until the message has been taken.
     pub(crate) _busy: Busy,
 }
 
 /// Runs the attempt in a task of its own and reports its end.
-pub(crate) fn spawn(
-    shared: &Arc<Shared>,
-    attempt: Attempt,
-    ended: mpsc::UnboundedSender<Ended>,
-) -> tokio::task::AbortHandle {
+pub(crate) fn spawn(shared: &Arc<Shared>, attempt: Attempt, ended: mpsc::UnboundedSender<Ended>) -> AbortHandle {
     let shared = Arc::clone(shared);
     let clock = Arc::clone(&shared.clock);
     clock::spawn(&clock, async move {
@@ -49,22 +100,25 @@ pub(crate) fn spawn(
         // The time limit counts from here: waiting for a turn is not the activity's fault.
         let began_at = shared.clock.now();
         let run = AssertUnwindSafe(shared.runner.run(attempt.call, attempt.recorder)).catch_unwind();
-        let outcome = match attempt.timeout {
-            Some(limit) => clock::timeout(&*shared.clock, limit, run).await,
-            None => Some(run.await),
+        let outcome = match attempt.limit {
+            Some(limit) => clock::timeout(&*shared.clock, limit.after, run).await.ok_or(limit.error),
+            None => Ok(run.await),
         };
-        drop(permit);
         let outcome = match outcome {
-            None => Err(("States.Timeout".to_owned(), String::new())),
-            Some(Ok(Ok(result))) => Ok(result),
-            Some(Ok(Err(error))) => Err((error.error.clone(), error.cause_text())),
-            Some(Err(_panic)) => {
+            Err(limit) => Err((limit.to_owned(), String::new())),
+            Ok(Ok(Ok(result))) => match answers::refusal(&result, &attempt.resource) {
+                None => Ok(result),
+                Some(refusal) => Err(refusal),
+            },
+            Ok(Ok(Err(error))) => Err((error.error.clone(), error.cause_text())),
+            Ok(Err(_panic)) => {
                 let error = ActivityError::new(ErrorName::Internal, "the activity panicked");
                 Err((error.error.clone(), error.cause_text()))
             }
         };
+        let permit = Some(permit).filter(|_| outcome.is_err());
         // Nobody listens when the process is stopping; the attempt is then delivered again.
-        let _ = ended.send(Ended { id: attempt.id, began_at, outcome, _busy: shared.clock.busy() });
+        let _ = ended.send(Ended { id: attempt.id, began_at, outcome, _permit: permit, _busy: shared.clock.busy() });
     })
     .abort_handle()
 }

@@ -35,6 +35,8 @@ pub(crate) struct ScheduledAttempt {
 pub(crate) struct Bookkeeping {
     open: BTreeMap<AttemptId, OpenAttempt>,
     attempts: BTreeMap<String, u32>,
+    /// Forward steps that have begun and are not over.
+    begun: BTreeSet<String>,
     /// Forward steps that are over: done, skipped, or failed and left behind by a later step.
     over: BTreeSet<String>,
     undone: Vec<String>,
@@ -64,10 +66,14 @@ impl Bookkeeping {
         *number += 1;
         let events = AttemptEvents { activity: activity.to_owned(), step: state.to_owned(), kind, number: *number };
         if kind == StepKind::Forward && self.current_step != state {
-            // The machine went on without it: whatever became of the step before, it is over.
-            let before = std::mem::replace(&mut self.current_step, state.to_owned());
-            self.over.insert(before);
-            self.over.remove("");
+            // The machine went on without them: whatever became of the steps before, they are over, but for those that
+            // are under way in other branches.
+            let open: BTreeSet<&str> =
+                self.open.values().filter_map(|open| Some(open.events.as_ref()?.step.as_str())).collect();
+            let is_left = |step: &String| step != state && !open.contains(step.as_str());
+            self.over.extend(self.begun.extract_if(.., is_left));
+            self.begun.insert(state.to_owned());
+            self.current_step = state.to_owned();
         }
         self.compensating = kind == StepKind::Compensation;
         let scheduled = ScheduledAttempt { kind, number: events.number, event: Some(events.scheduled(at)) };
@@ -112,6 +118,7 @@ impl Bookkeeping {
                 happened.push(events.succeeded(result, at));
                 match events.kind {
                     StepKind::Forward => {
+                        self.begun.remove(&events.step);
                         self.over.insert(events.step);
                     }
                     StepKind::Compensation => {

@@ -1,38 +1,61 @@
 //! State machines in memory.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::EngineError;
 use tokio::runtime::{Handle, RuntimeFlavor};
+
+use crate::long_turns;
 
 /// Distinct state machines kept at once; there are as many as workflows and policies, unless files keep changing.
 const MAX_KEPT: usize = 64;
 
 /// Others do not wait for a long evaluation: the other tasks of this thread go to another one, where there are others.
-fn beside_others(evaluate: &mut dyn FnMut()) {
+fn beside_others<T>(evaluate: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(evaluate),
         _ => evaluate(),
     }
 }
 
+/// A state machine.
+#[derive(Clone)]
+pub(crate) struct Machine {
+    pub(crate) definition: Arc<asl::Definition>,
+    has_long_turns: bool,
+}
+
+impl Machine {
+    /// Lets an execution of this machine go on.
+    pub(crate) fn go_on<T>(&self, go_on: impl FnOnce() -> T) -> T {
+        if self.has_long_turns { beside_others(go_on) } else { go_on() }
+    }
+}
+
 /// State machines by their text, compiled once for all executions.
 #[derive(Default)]
-pub(crate) struct Compiled(Mutex<HashMap<String, Arc<asl::Definition>>>);
+pub(crate) struct Compiled(Mutex<HashMap<String, Machine>>);
 
 impl Compiled {
-    pub(crate) fn load(&self, text: &str) -> Result<Arc<asl::Definition>, EngineError> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(definition) = kept.get(text) {
-            return Ok(Arc::clone(definition));
+    pub(crate) fn load(&self, text: &str) -> Result<Machine, EngineError> {
+        if let Some(machine) = self.kept().get(text) {
+            return Ok(machine.clone());
         }
-        let definition = asl::Definition::load(text).map_err(|error| EngineError::Definition(error.to_string()))?;
-        let definition = Arc::new(definition.run_long_evaluations_by(beside_others));
+        // Not under the lock: others go on meanwhile, and compile the same text once more at worst.
+        let compiled = beside_others(|| asl::Definition::load(text));
+        let definition = compiled.map_err(|error| EngineError::Definition(error.to_string()))?;
+        let definition = Arc::new(definition.run_long_evaluations_by(|evaluate| beside_others(evaluate)));
+        let has_long_turns = serde_json::from_str(text).is_ok_and(|machine| long_turns::are_possible(&machine));
+        let machine = Machine { definition, has_long_turns };
+        let mut kept = self.kept();
         if kept.len() == MAX_KEPT {
             kept.clear();
         }
-        kept.insert(text.to_owned(), Arc::clone(&definition));
-        Ok(definition)
+        Ok(kept.entry(text.to_owned()).or_insert(machine).clone())
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<String, Machine>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

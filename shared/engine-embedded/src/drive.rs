@@ -1,35 +1,40 @@
 //! One execution, turn by turn.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use asl::{ChildEnd, ChildPath, Command, ExecutionTree, MapRunId, Told};
+use asl::{ChildPath, Command, ExecutionTree, MapRunId, Told};
+use clock::SharedClock;
 use contracts::step::StepKind;
 use contracts::{ActivityError, ErrorName, Status, Timestamp};
 use engine::{ActivityCall, EngineError};
 use futures::future::{Either, select};
 use serde_json::Value;
 use store::{
-    Commit, CommitOutcome, End, Gate, JournalStart, JournalledExecution, NewEvent, NewExecution, Progress, Refusal,
-    StoreError,
+    Commit, CommitOutcome, End, Gate, Journal, JournalStart, JournalledExecution, NewEvent, NewExecution, Progress,
+    Refusal, StoreError,
 };
 use tokio::sync::mpsc;
 use workflows::Workflow;
 
 use crate::Shared;
-use crate::attempt::{self, Attempt, AttemptId, Ended, JournalRecorder};
+use crate::attempt::{self, Attempt, AttemptId, Ended, JournalRecorder, Running, TimeLimit};
 use crate::bookkeeping::Bookkeeping;
-use crate::definitions::Compiled;
+use crate::definitions::{Compiled, Machine};
 use crate::map_files::MapFiles;
+use crate::reading::Reading;
 use crate::records::{Record, What};
 
 /// Ends of attempts that one turn takes in at most.
 const MAX_ENDS_PER_TURN: usize = 500;
+/// Items that children begin with in one turn at most: children without a Task need no other turn, however many they
+/// are.
+const MAX_ITEMS_PER_TURN: usize = 500;
 
 /// An execution in memory: the interpreter, the steps, and what the next commit will write.
 pub(crate) struct Driven {
     workflow: &'static Workflow,
+    machine: Machine,
     tree: ExecutionTree,
     steps: Bookkeeping,
     turn: Turn,
@@ -64,43 +69,32 @@ struct Scheduled {
     kind: StepKind,
     attempt: u32,
     call: ActivityCall,
-    timeout: Option<Duration>,
+    resource: String,
+    limit: Option<TimeLimit>,
     /// Where its event stands in the turn's history; a child's has none.
     event: Option<usize>,
 }
 
 /// The edges of its state machine that a journalled execution took, in order; of children that have ended, none.
-pub fn edges_taken(stored: JournalledExecution) -> Result<Vec<asl::Edge>, EngineError> {
-    Ok(Driven::replay(stored, &Compiled::default())?.0.edges)
-}
-
-/// Reads the execution, as soon as it can be read.
-async fn load(shared: &Shared, tenant_id: &str, id: &str) -> Result<JournalledExecution, EngineError> {
-    let mut pause = Duration::from_secs(1);
-    loop {
-        let turn = shared.loads.acquire(tenant_id).await;
-        let loaded = shared.journal.load(tenant_id, id).await;
-        drop(turn);
-        match loaded {
-            Ok(Some(stored)) => return Ok(stored),
-            Ok(None) => return Err(StoreError::Inconsistent(format!("{id} is not stored")).into()),
-            Err(StoreError::Unavailable(reason)) => {
-                tracing::warn!(workflow_id = id, reason, "the journal cannot be read, trying again");
-                clock::sleep(&*shared.clock, pause).await;
-                pause = (pause * 2).min(Duration::from_secs(30));
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
+pub async fn edges_taken(
+    journal: Arc<dyn Journal>,
+    clock: SharedClock,
+    tenant_id: &str,
+    id: &str,
+) -> Result<Vec<asl::Edge>, EngineError> {
+    let reading = Reading::new(journal, clock);
+    let stored = reading.load(tenant_id, id).await?;
+    let (driven, _) = Driven::replay(&reading, stored, &Compiled::default()).await?;
+    Ok(driven.edges)
 }
 
 /// Drives the execution to its end, or until the journal refuses to go on.
 pub(crate) async fn run(shared: &Arc<Shared>, tenant_id: &str, id: &str) -> Result<(), EngineError> {
-    let mut stored = load(shared, tenant_id, id).await?;
+    let mut stored = shared.reading.load(tenant_id, id).await?;
     let request = Arc::new(std::mem::take(&mut stored.request));
     let effect_scope: Arc<str> = stored.effect_scope.as_str().into();
     let has_ended = stored.has_ended;
-    let (mut driven, mut begins) = Driven::replay(stored, &shared.compiled)?;
+    let (mut driven, mut begins) = Driven::replay(&shared.reading, stored, &shared.compiled).await?;
     if driven.tree.outcome().is_some() {
         if !has_ended {
             // A machine without a single step is over before its first turn.
@@ -109,9 +103,9 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant_id: &str, id: &str) -> Resu
         }
         return Ok(());
     }
-    let mut files = MapFiles::new(Arc::clone(&shared.blobs), tenant_id);
+    let mut files = MapFiles::new(Arc::clone(&shared.blobs), shared.reading.clone(), tenant_id, id);
     let (report, mut reports) = mpsc::unbounded_channel();
-    let mut running = HashMap::new();
+    let mut running = Running::default();
     loop {
         for begin in begins.drain(..) {
             let recorder = JournalRecorder {
@@ -124,24 +118,21 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant_id: &str, id: &str) -> Resu
                 id: begin.id.clone(),
                 tenant_id: tenant_id.to_owned(),
                 call: begin.call,
-                timeout: begin.timeout,
+                resource: begin.resource,
+                limit: begin.limit,
                 recorder: Arc::new(recorder),
             };
             running.insert(begin.id, attempt::spawn(shared, attempt, report.clone()));
         }
-        if driven.tree.wanted_item().is_none() && !driven.serve_maps(shared, tenant_id, id, &mut files).await? {
-            driven.wait(shared, &mut reports, &mut running).await?;
-        }
+        let has_served = driven.serve_maps(shared, &mut files).await?;
+        let may_wait = !has_served && driven.tree.wanted_item().is_none();
+        driven.listen(shared, &mut reports, &mut running, may_wait).await?;
         driven.begin_children(shared, &mut files).await;
         begins = driven.commit(shared, tenant_id, id).await?;
         if driven.tree.outcome().is_some() {
             return Ok(());
         }
-        for id in driven.turn.cancels.drain(..) {
-            if let Some(attempt) = running.remove(&id) {
-                attempt.abort();
-            }
-        }
+        running.give_up(driven.turn.cancels.drain(..));
     }
 }
 
@@ -160,8 +151,11 @@ impl Driven {
         let first = Record { at: new.started_at, path: ChildPath::default(), what: What::Start { seed } };
         let machine = compiled.load(&definition)?;
         let mut driven = Self::start(&first, workflow(new.kind)?, &new.id, machine, new.input.clone())?;
+        driven.turn.records.push(first);
         driven.drain(new.started_at);
-        new.journal = Some(JournalStart { definition, records: vec![first.to_journal()?] });
+        driven.keep_ends(new.started_at);
+        let records = driven.turn.records.iter().map(Record::to_journal).collect::<Result<_, _>>()?;
+        new.journal = Some(JournalStart { definition, records });
         // The commit of the record is the start.
         new.status = Status::Running;
         new.history.append(&mut driven.turn.history);
@@ -175,7 +169,7 @@ impl Driven {
         first: &Record,
         workflow: &'static Workflow,
         id: &str,
-        definition: Arc<asl::Definition>,
+        machine: Machine,
         input: Value,
     ) -> Result<Self, EngineError> {
         let What::Start { seed } = first.what else {
@@ -192,7 +186,8 @@ impl Driven {
         };
         Ok(Self {
             workflow,
-            tree: ExecutionTree::start(definition, start, first.at),
+            tree: machine.go_on(|| ExecutionTree::start(Arc::clone(&machine.definition), start, first.at)),
+            machine,
             steps: Bookkeeping::default(),
             turn: Turn::default(),
             edges: Vec::new(),
@@ -204,27 +199,51 @@ impl Driven {
     }
 
     /// Rebuilds the execution from its journal; the attempts that were under way are to begin again.
-    fn replay(stored: JournalledExecution, compiled: &Compiled) -> Result<(Self, Vec<Scheduled>), EngineError> {
-        let mut records = stored.records.iter();
-        let Some((_, first)) = records.next() else {
+    async fn replay(
+        reading: &Reading,
+        stored: JournalledExecution,
+        compiled: &Compiled,
+    ) -> Result<(Self, Vec<Scheduled>), EngineError> {
+        let mut records = reading.records(&stored.tenant_id, &stored.id);
+        let mut part = records.next().await?.unwrap_or_default().into_iter();
+        let Some((_, first)) = part.next() else {
             return Err(StoreError::Inconsistent(format!("{}: the journal is empty", stored.id)).into());
         };
         let first = Record::from_journal(first)?;
         let workflow = workflow(stored.kind)?;
-        let definition = compiled.load(&stored.definition)?;
-        let mut driven = Self::start(&first, workflow, &stored.id, definition, stored.input)?;
+        let machine = compiled.load(&stored.definition)?;
+        let mut driven = Self::start(&first, workflow, &stored.id, machine, stored.input)?;
         driven.drain(first.at);
-        for (number, record) in records {
-            let record = Record::from_journal(record)?;
-            driven.keep_number(&record, *number);
-            driven.tell(record, None);
-            // What they say in this life, they said in that.
-            while driven.tree.poll_end().is_some() {}
+        driven.forget_ends();
+        let mut found = 1;
+        loop {
+            for (number, record) in part {
+                let record = Record::from_journal(record)?;
+                driven.keep_number(&record, number);
+                driven.tell(record, None);
+                driven.forget_ends();
+                found += 1;
+            }
+            let Some(next) = records.next().await? else { break };
+            part = next.into_iter();
+            // Only these are still of interest: the attempts of all ended children would be many.
+            let Self { steps, turn, .. } = &mut driven;
+            turn.begins.retain(|begin| steps.is_open(&begin.id));
+            *turn = Turn { begins: std::mem::take(&mut turn.begins), ..Turn::default() };
+        }
+        if found != stored.journal_kept {
+            let (id, kept) = (&stored.id, stored.journal_kept);
+            return Err(StoreError::Inconsistent(format!("{id}: the journal has {found} of {kept} records")).into());
         }
         driven.records = stored.journal_len;
         let begins = std::mem::take(&mut driven.turn).begins;
         let under_way = begins.into_iter().filter(|begin| driven.steps.is_open(&begin.id)).collect();
         Ok((driven, under_way))
+    }
+
+    /// What children say when they end in this life, they said in that.
+    fn forget_ends(&mut self) {
+        while self.tree.poll_end().is_some() {}
     }
 
     fn keep_number(&mut self, record: &Record, number: u64) {
@@ -234,68 +253,87 @@ impl Driven {
         }
     }
 
-    /// Waits until something happens, and tells the interpreter.
-    async fn wait(
+    /// Tells the interpreter what has happened, and waits for it if nothing has.
+    async fn listen(
         &mut self,
         shared: &Shared,
         reports: &mut mpsc::UnboundedReceiver<Ended>,
-        running: &mut HashMap<AttemptId, tokio::task::AbortHandle>,
+        running: &mut Running,
+        may_wait: bool,
     ) -> Result<(), EngineError> {
-        let report = match self.tree.poll_timeout() {
-            Some(at) => {
-                let report = std::pin::pin!(reports.recv());
-                match clock::park(&*shared.clock, select(report, shared.clock.alarm(at))).await {
-                    Either::Left((report, _)) => report,
-                    Either::Right(_) => {
-                        self.tell_new(shared.clock.now(), ChildPath::default(), Told::Timer, None);
-                        return Ok(());
-                    }
-                }
-            }
-            None if running.is_empty() => {
-                return Err(StoreError::Inconsistent("the execution waits for nothing".to_owned()).into());
-            }
-            None => clock::park(&*shared.clock, reports.recv()).await,
+        // The time first: ends may come without end.
+        let is_due = self.tell_time(shared);
+        let first = match may_wait && !is_due {
+            true => self.wait(shared, reports, running).await?,
+            false => None,
         };
-        // `run` holds a sender, so the channel never closes. What else has ended meanwhile shares the commit.
-        let more = std::iter::from_fn(|| reports.try_recv().ok()).take(MAX_ENDS_PER_TURN);
-        for Ended { id: (path, id), began_at, outcome, _busy } in report.into_iter().chain(more) {
-            running.remove(&(path.clone(), id));
-            let event = match outcome {
-                Ok(result) => asl::Event::TaskSucceeded { id, result },
-                Err((error, cause)) => asl::Event::TaskFailed { id, error, cause },
-            };
-            self.tell_new(shared.clock.now(), path, Told::Event(event), Some(began_at));
+        // What else has ended meanwhile shares the commit.
+        let more = std::iter::from_fn(|| reports.try_recv().ok());
+        for ended in first.into_iter().chain(more).take(MAX_ENDS_PER_TURN) {
+            if self.tree.outcome().is_some() {
+                break;
+            }
+            self.tell_end(shared, ended, running);
         }
         Ok(())
     }
 
-    /// Does what a Map wants done with its files, if one does.
-    async fn serve_maps(
+    /// Waits until an attempt ends, or until it is time.
+    async fn wait(
         &mut self,
         shared: &Shared,
-        tenant_id: &str,
-        id: &str,
-        files: &mut MapFiles,
-    ) -> Result<bool, EngineError> {
+        reports: &mut mpsc::UnboundedReceiver<Ended>,
+        running: &Running,
+    ) -> Result<Option<Ended>, EngineError> {
+        // `run` holds a sender, so the channel never closes.
+        let Some(at) = self.tree.poll_timeout() else {
+            if running.is_empty() {
+                return Err(StoreError::Inconsistent("the execution waits for nothing".to_owned()).into());
+            }
+            return Ok(clock::park(&*shared.clock, reports.recv()).await);
+        };
+        let report = std::pin::pin!(reports.recv());
+        match clock::park(&*shared.clock, select(report, shared.clock.alarm(at))).await {
+            Either::Left((report, _)) => Ok(report),
+            Either::Right(_) => {
+                self.tell_new(shared.clock.now(), ChildPath::default(), Told::Timer, None);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Tells the interpreter that it is time, if it is.
+    fn tell_time(&mut self, shared: &Shared) -> bool {
+        let now = shared.clock.now();
+        let is_due = self.tree.poll_timeout().is_some_and(|at| at <= now);
+        if is_due {
+            self.tell_new(now, ChildPath::default(), Told::Timer, None);
+        }
+        is_due
+    }
+
+    /// Tells the interpreter that an attempt has ended, and gives up those that are of no interest then.
+    fn tell_end(&mut self, shared: &Shared, ended: Ended, running: &mut Running) {
+        // The guards go last.
+        let Ended { id: (path, id), began_at, outcome, _permit, _busy } = ended;
+        running.remove(&(path.clone(), id));
+        let event = match outcome {
+            Ok(result) => asl::Event::TaskSucceeded { id, result },
+            Err((error, cause)) => asl::Event::TaskFailed { id, error, cause },
+        };
+        self.tell_new(shared.clock.now(), path, Told::Event(event), Some(began_at));
+        // If the process dies before the commit, they are delivered again.
+        running.give_up(self.turn.cancels.drain(..));
+    }
+
+    /// Does what a Map wants done with its files, if one does.
+    async fn serve_maps(&mut self, shared: &Shared, files: &mut MapFiles) -> Result<bool, EngineError> {
         let Some(((path, _), command)) = self.wanted.first_key_value() else { return Ok(false) };
         let path = path.clone();
         let event = match command {
             Command::ReadItems { map_run, source } => files.count(*map_run, source).await,
             Command::WriteResults { map_run, map_run_arn, target } => {
-                let records = load(shared, tenant_id, id).await?.records;
-                let ends = records.iter().filter_map(|(_, record)| match Record::from_journal(record) {
-                    Ok(Record {
-                        path: parent,
-                        what: What::Told(Told::End { map_run: of, index, has_failed, result }),
-                        ..
-                    }) if parent == path && of == *map_run => {
-                        Some(Ok(ChildEnd { path: parent, map_run: of, index, has_failed, result }))
-                    }
-                    Ok(_) => None,
-                    Err(error) => Some(Err(error)),
-                });
-                files.write(*map_run, map_run_arn, target, ends.collect::<Result<_, _>>()?).await
+                files.write(&path, *map_run, map_run_arn, target).await?
             }
             _ => return Ok(false),
         };
@@ -303,10 +341,11 @@ impl Driven {
         Ok(true)
     }
 
-    /// Reads the items that children may begin with.
+    /// Reads items that children may begin with.
     async fn begin_children(&mut self, shared: &Shared, files: &mut MapFiles) {
         self.given_up.drain(..).for_each(|map| files.close(&map));
-        while let Some(wanted) = self.tree.wanted_item() {
+        for _ in 0..MAX_ITEMS_PER_TURN {
+            let Some(wanted) = self.tree.wanted_item() else { return };
             let told = match files.item(&wanted).await {
                 Ok(item) => Told::Item { map_run: wanted.map_run, index: wanted.index, item },
                 Err(event) => Told::Event(event),
@@ -320,6 +359,12 @@ impl Driven {
         let record = Record { at, path, what: What::Told(told) };
         self.turn.records.push(record.clone());
         self.tell(record, began_at);
+        self.keep_ends(at);
+        self.conclude(at);
+    }
+
+    /// Keeps the ends of children for the journal, in place of all that these were told.
+    fn keep_ends(&mut self, at: Timestamp) {
         while let Some(end) = self.tree.poll_end() {
             let child = end.child();
             self.turn.records.retain(|record| !record.owner().starts_with(&child));
@@ -332,7 +377,6 @@ impl Driven {
             let (path, told) = end.into_told();
             self.turn.records.push(Record { at, path, what: What::Told(told) });
         }
-        self.conclude(at);
     }
 
     fn tell(&mut self, record: Record, began_at: Option<Timestamp>) {
@@ -348,7 +392,7 @@ impl Driven {
             ) => drop(self.wanted.remove(&(path.clone(), *map_run))),
             Told::Event(asl::Event::ChildEnded { .. }) | Told::Item { .. } | Told::End { .. } | Told::Timer => {}
         }
-        self.tree.tell(&path, told, at);
+        self.machine.go_on(|| self.tree.tell(&path, told, at));
         self.drain(at);
     }
 
@@ -356,7 +400,7 @@ impl Driven {
     fn drain(&mut self, now: Timestamp) {
         while let Some((path, command)) = self.tree.poll_command() {
             match command {
-                Command::ScheduleTask { id, state, function, payload, timeout, retry_count, .. } => {
+                Command::ScheduleTask { id, state, resource, function, payload, timeout, heartbeat, retry_count } => {
                     let id = (path, id);
                     let scheduled = self.steps.schedule(&id, &state, &function, &payload, retry_count, now);
                     self.turn.begins.push(Scheduled {
@@ -365,7 +409,8 @@ impl Driven {
                         kind: scheduled.kind,
                         attempt: scheduled.number,
                         call: ActivityCall { activity: function, payload },
-                        timeout,
+                        resource,
+                        limit: TimeLimit::of(timeout, heartbeat),
                         event: scheduled.event.is_some().then_some(self.turn.history.len()),
                     });
                     self.turn.history.extend(scheduled.event);

@@ -18,6 +18,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     free: usize,
+    /// Permits that are out.
+    taken: usize,
     waiting: HashMap<String, VecDeque<oneshot::Sender<(Permit, Busy)>>>,
     /// The tenants that wait, in the order of their turns.
     turns: VecDeque<String>,
@@ -31,6 +33,12 @@ impl FairQueue {
         Self(Arc::new(Inner { clock, state: Mutex::new(State { free: permits.max(1), ..State::default() }) }))
     }
 
+    /// How many have a permit or wait for one.
+    pub(crate) fn len(&self) -> usize {
+        let state = self.0.lock();
+        state.taken + state.waiting.values().map(VecDeque::len).sum::<usize>()
+    }
+
     /// Waits for this tenant's turn.
     pub(crate) async fn acquire(&self, tenant_id: &str) -> Permit {
         loop {
@@ -38,6 +46,7 @@ impl FairQueue {
                 let mut state = self.0.lock();
                 if state.free > 0 {
                     state.free -= 1;
+                    state.taken += 1;
                     return Permit(Some(Arc::clone(&self.0)));
                 }
                 let (sender, receiver) = oneshot::channel();
@@ -85,6 +94,7 @@ impl Drop for Permit {
                 let next = state.next();
                 if next.is_none() {
                     state.free += 1;
+                    state.taken -= 1;
                 }
                 next
             };

@@ -6,13 +6,16 @@
 //! acknowledged: after a restart the journal is replayed, and an activity that was under way is delivered again with
 //! the same `Idempotency-Key`.
 
+mod answers;
 mod attempt;
 mod bookkeeping;
 mod definitions;
 mod drive;
 mod fair_queue;
 mod lock;
+mod long_turns;
 mod map_files;
+mod reading;
 mod records;
 
 use std::collections::HashSet;
@@ -32,6 +35,7 @@ pub use lock::DirectoryLock;
 use definitions::Compiled;
 use drive::Driven;
 use fair_queue::FairQueue;
+use reading::Reading;
 
 /// How much the engine does at once.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +50,6 @@ impl Default for Limits {
     }
 }
 
-/// Executions read from the journal at once.
-const MAX_CONCURRENT_LOADS: usize = 2;
-
 /// The engine.
 #[derive(Clone)]
 pub struct EmbeddedEngine(Arc<Shared>);
@@ -61,8 +62,7 @@ struct Shared {
     runner: Arc<dyn ActivityRunner>,
     clock: SharedClock,
     queue: FairQueue,
-    /// Turns at reading an execution from the journal: thousands at once after a restart would only starve readers.
-    loads: FairQueue,
+    reading: Reading,
     /// Executions with a task of their own.
     driven: Mutex<HashSet<String>>,
     /// Executions that stand still because of an error.
@@ -82,14 +82,14 @@ impl EmbeddedEngine {
         definition_of: DefinitionOf,
     ) -> Self {
         let queue = FairQueue::new(limits.max_concurrent_activities, Arc::clone(&clock));
-        let loads = FairQueue::new(MAX_CONCURRENT_LOADS, Arc::clone(&clock));
+        let reading = Reading::new(Arc::clone(&journal), Arc::clone(&clock));
         Self(Arc::new(Shared {
             journal,
             blobs,
             runner,
             clock,
             queue,
-            loads,
+            reading,
             driven: Mutex::default(),
             stalled: Mutex::default(),
             definition_of,
@@ -113,6 +113,11 @@ impl EmbeddedEngine {
             0 => Ok(()),
             stalled => Err(EngineError::Unavailable(format!("{stalled} executions stand still; the log says why"))),
         }
+    }
+
+    /// Attempts that are under way or wait for their turn.
+    pub fn attempts(&self) -> usize {
+        self.0.queue.len()
     }
 
     /// Gives the execution a task, unless it has one.

@@ -35,8 +35,8 @@ impl Record {
         serde_json::to_value(self).map(JournalRecord).map_err(inconsistent)
     }
 
-    pub(crate) fn from_journal(record: &JournalRecord) -> Result<Self, StoreError> {
-        Self::deserialize(&record.0).map_err(inconsistent)
+    pub(crate) fn from_journal(record: JournalRecord) -> Result<Self, StoreError> {
+        serde_json::from_value(record.0).map_err(inconsistent)
     }
 
     /// The execution that this is only about: with its end it may be forgotten.

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use contracts::Status;
 use sqlx::{AnyConnection, Row};
 use store::{
-    Commit, CommitOutcome, End, Gate, Journal, JournalRecord, JournalledExecution, OpenExecution, Refusal, StoreError,
+    Commit, CommitOutcome, End, Gate, Journal, JournalRecord, JournalledExecution, MAX_RECORDS_READ, OpenExecution,
+    Refusal, StoreError, Which,
 };
 
 use crate::executions::json_text;
@@ -42,20 +43,6 @@ impl Journal for SqlStore {
         .map_err(unavailable)?;
         let Some(row) = row else { return Ok(None) };
         let journal_len = rows::count(&row, "journal_len")?;
-        let records =
-            sqlx::query("SELECT number, record FROM journal WHERE execution_id = $1 AND number <= $2 ORDER BY number")
-                .bind(id)
-                .bind(journal_len as i64)
-                .fetch_all(&self.readers)
-                .await
-                .map_err(unavailable)?;
-        let numbered = |row| Ok((rows::count(row, "number")?, rows::json(row, "record")?));
-        let records: Vec<(u64, JournalRecord)> = records.iter().map(numbered).collect::<Result<_, StoreError>>()?;
-        let (found, forgotten) = (records.len() as u64, rows::count(&row, "journal_forgotten")?);
-        if found + forgotten != journal_len {
-            let expected = journal_len.saturating_sub(forgotten);
-            return Err(StoreError::Inconsistent(format!("{id}: the journal has {found} of {expected} records")));
-        }
         Ok(Some(JournalledExecution {
             tenant_id: tenant_id.to_owned(),
             id: id.to_owned(),
@@ -66,9 +53,23 @@ impl Journal for SqlStore {
             effect_scope: rows::get(&row, "effect_scope")?,
             progress: rows::json(&row, "progress")?,
             has_ended: rows::optional_timestamp(&row, "ended_at")?.is_some(),
-            records,
             journal_len,
+            journal_kept: journal_len.saturating_sub(rows::count(&row, "journal_forgotten")?),
         }))
+    }
+
+    async fn records(&self, tenant_id: &str, id: &str, which: Which) -> Result<Vec<(u64, JournalRecord)>, StoreError> {
+        let (condition, after) = match which {
+            Which::After(number) => ("j.number > $3".to_owned(), number),
+            Which::Numbered(numbers) => (format!("j.number > $3 AND j.number IN ({})", list(&numbers)), 0),
+        };
+        let select = sqlx::AssertSqlSafe(format!(
+            "SELECT j.number AS number, j.record AS record FROM journal j JOIN executions e ON e.id = j.execution_id \
+             WHERE j.execution_id = $1 AND e.tenant_id = $2 AND {condition} ORDER BY j.number LIMIT {MAX_RECORDS_READ}"
+        ));
+        let query = sqlx::query(select).bind(id).bind(tenant_id).bind(after as i64);
+        let found = query.fetch_all(&self.readers).await.map_err(unavailable)?;
+        found.iter().map(|row| Ok((rows::count(row, "number")?, rows::json(row, "record")?))).collect()
     }
 }
 
@@ -189,8 +190,11 @@ pub(crate) async fn count_duration(connection: &mut AnyConnection, execution_id:
 
 /// The records among these that there are, as a condition.
 fn among(numbers: &[u64]) -> String {
-    let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
-    format!("FROM journal WHERE execution_id = $1 AND number IN ({})", numbers.join(", "))
+    format!("FROM journal WHERE execution_id = $1 AND number IN ({})", list(numbers))
+}
+
+fn list(numbers: &[u64]) -> String {
+    numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Before anything is written: whether there is what is to be forgotten.

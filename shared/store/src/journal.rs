@@ -125,10 +125,22 @@ pub struct JournalledExecution {
     pub progress: Progress,
     /// Whether its end is stored.
     pub has_ended: bool,
-    /// All that the interpreter was told and that was not forgotten, by number, from 1.
-    pub records: Vec<(u64, JournalRecord)>,
     /// How many records the journal has had.
     pub journal_len: u64,
+    /// How many of them were not forgotten.
+    pub journal_kept: u64,
+}
+
+/// Records that one call reads at most: of a journal of any length only so much is in memory at a time.
+pub const MAX_RECORDS_READ: usize = 100;
+
+/// Which records to read; they are numbered from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// The first ones behind this number.
+    After(u64),
+    /// Those with these numbers.
+    Numbered(Vec<u64>),
 }
 
 /// The journal of the embedded engine.
@@ -143,6 +155,9 @@ pub trait Journal: Send + Sync {
     /// The executions with a journal that have not ended, oldest first.
     async fn journalled(&self) -> Result<Vec<OpenExecution>, StoreError>;
 
-    /// One execution with its journal.
+    /// One execution, without the records of its journal.
     async fn load(&self, tenant_id: &str, id: &str) -> Result<Option<JournalledExecution>, StoreError>;
+
+    /// Records that were not forgotten, in the order of their numbers, [`MAX_RECORDS_READ`] at most.
+    async fn records(&self, tenant_id: &str, id: &str, which: Which) -> Result<Vec<(u64, JournalRecord)>, StoreError>;
 }

@@ -20,7 +20,8 @@ pub use executions::{
 };
 pub use history::{History, HistoryPage, HistoryRow, NewEvent};
 pub use journal::{
-    Commit, CommitOutcome, End, Gate, Journal, JournalRecord, JournalStart, JournalledExecution, Refusal,
+    Commit, CommitOutcome, End, Gate, Journal, JournalRecord, JournalStart, JournalledExecution, MAX_RECORDS_READ,
+    Refusal, Which,
 };
 pub use recorder::{Attempt, Begin, EndRecorder, EngineEnd, Finish, StepOutcome, StepRecorder, StepRef};
 

@@ -15,7 +15,7 @@ use engine_embedded::{EmbeddedEngine, Limits};
 use serde_json::{Value, json};
 use store::{Created, Executions as _, NewEvent, NewExecution, Progress, StepOutcome, StepRecorder};
 use store_sql::{Durability, FileBlobs, SqlStore};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 /// Steps of an execution, as many as onboarding has.
 pub(crate) const STEPS: usize = 7;
@@ -37,7 +37,6 @@ pub(crate) struct Activities {
     work: Work,
     pub(crate) calls: AtomicU64,
     pub(crate) first: Mutex<Option<Instant>>,
-    pub(crate) called: Notify,
     /// Who waits for the last step of an execution.
     waiting: Mutex<HashMap<String, oneshot::Sender<()>>>,
 }
@@ -48,7 +47,6 @@ impl ActivityRunner for Activities {
     async fn run(&self, call: ActivityCall, _recorder: Arc<dyn StepRecorder>) -> StepOutcome {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
         self.calls.fetch_add(1, Ordering::Relaxed);
-        self.called.notify_one();
         match self.work {
             Work::Nothing => {}
             Work::Take(time) => clock::sleep(&SystemClock, time).await,
@@ -79,13 +77,8 @@ impl Subject {
         let store =
             SqlStore::open(&directory.join("workflow-service.db"), Durability::Full, Arc::clone(&clock)).await?;
         let blobs = FileBlobs::open(&directory.join("blobs")).await?;
-        let activities = Arc::new(Activities {
-            work,
-            calls: AtomicU64::new(0),
-            first: Mutex::default(),
-            called: Notify::new(),
-            waiting: Mutex::default(),
-        });
+        let activities =
+            Arc::new(Activities { work, calls: AtomicU64::new(0), first: Mutex::default(), waiting: Mutex::default() });
         let definition = Arc::new(Mutex::new(chain().to_string()));
         let current = Arc::clone(&definition);
         let definition_of =
@@ -199,13 +192,13 @@ pub(crate) fn chain() -> Value {
     json!({ "QueryLanguage": "JSONata", "StartAt": "Step0", "States": states })
 }
 
-/// A distributed Map over a file of batches, a hundred ids each.
-pub(crate) fn bulk(tenant: &str) -> Value {
+/// A distributed Map over a file of batches, a hundred ids each; its results are counted, or written.
+pub(crate) fn bulk(tenant: &str, has_writer: bool) -> Value {
     let child = json!({
         "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "TimeoutSeconds": 45, "End": true,
         "Arguments": { "FunctionName": "batch", "Payload": { "batch": "{% $states.input %}" } }, "Output": 1,
     });
-    let each = json!({
+    let mut each = json!({
         "Type": "Map", "End": true, "MaxConcurrency": 100,
         "ItemReader": {
             "Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": { "InputType": "JSON" },
@@ -217,5 +210,12 @@ pub(crate) fn bulk(tenant: &str) -> Value {
         },
         "Output": "{% $count($states.result) %}",
     });
+    if has_writer {
+        each["Output"] = json!("{% $states.result.ResultWriterDetails.Key %}");
+        each["ResultWriter"] = json!({
+            "Resource": "arn:aws:states:::s3:putObject",
+            "Arguments": { "Bucket": "any", "Prefix": format!("{tenant}/results") },
+        });
+    }
     json!({ "QueryLanguage": "JSONata", "StartAt": "Each", "States": { "Each": each } })
 }
