@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use store::{BlobBody, BlobKey, Blobs, ExecutionRecord, HistoryPage, HistoryRow, StoreError};
 
 use crate::change::Change;
-use crate::executions::counter;
+use crate::executions::{Due, counter};
 use crate::history::event;
 use crate::item::{Attributes, Item, moment, number, record, text};
 use crate::keys::{self, ALONE};
@@ -53,24 +53,29 @@ struct Head {
 }
 
 /// What became of the executions that were due.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Archived {
     /// Moved.
     pub executions: usize,
     /// Not moved for an error, which was logged; still due.
     pub failed: usize,
+    /// The last one that was due, where the next call goes on; none if nothing was due.
+    pub last: Option<String>,
 }
 
 impl DynamoStore {
-    /// Moves executions that ended before `ended_before` to the archive, the oldest first, about `limit` of them.
+    /// Moves executions that ended before `ended_before` to the archive, the oldest first, `limit` of them at most, after
+    /// the `last` one of an earlier call.
     pub async fn archive(
         &self,
         blobs: &dyn Blobs,
         ended_before: Timestamp,
+        last: Option<&str>,
         limit: u32,
     ) -> Result<Archived, StoreError> {
-        let due = self.due(keys::ended, ended_before, limit).await?;
-        let moved = stream::iter(due.into_iter().map(|(tenant_id, id)| async move {
+        let due = self.due(keys::ended, last, ended_before, limit).await?;
+        let last = due.last().map(|due| due.key.clone());
+        let moved = stream::iter(due.into_iter().map(|Due { tenant_id, id, .. }| async move {
             let moved = self.archive_one(blobs, &tenant_id, &id).await;
             if let Err(error) = &moved {
                 tracing::error!(tenant_id, workflow_id = id, %error, "an execution is not archived");
@@ -79,7 +84,7 @@ impl DynamoStore {
         }));
         let moved: Vec<bool> = moved.buffer_unordered(CONCURRENCY).collect().await;
         let executions = moved.iter().filter(|is_moved| **is_moved).count();
-        Ok(Archived { executions, failed: moved.len() - executions })
+        Ok(Archived { executions, failed: moved.len() - executions, last })
     }
 
     async fn archive_one(&self, blobs: &dyn Blobs, tenant_id: &str, id: &str) -> Result<(), StoreError> {

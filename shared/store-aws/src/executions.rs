@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use contracts::{Status, Timestamp};
 use futures::future::try_join_all;
 use store::{
-    CancelOutcome, ControlFlag, Created, Estimated, ExecutionRecord, Executions, ListFilter, ListPage, NewExecution,
-    OpenExecution, StoreError,
+    CancelOutcome, ControlFlag, Created, DueExecution, Estimated, ExecutionRecord, Executions, ListFilter, ListPage,
+    NewExecution, StoreError,
 };
 
 use crate::change::{Change, put_new};
@@ -96,9 +96,25 @@ impl Executions for DynamoStore {
         self.list_page(tenant_id, filter, before, skip, limit).await
     }
 
-    async fn open_executions(&self, started_before: Timestamp, limit: u32) -> Result<Vec<OpenExecution>, StoreError> {
-        let due = self.due(keys::open, started_before, limit).await?;
-        Ok(due.into_iter().map(|(tenant_id, id)| OpenExecution { tenant_id, id }).collect())
+    async fn open_executions(&self, started_before: Timestamp, limit: u32) -> Result<Vec<DueExecution>, StoreError> {
+        let parts = [keys::pending, keys::open].map(|part| self.due(part, None, started_before, limit));
+        let [pending, open] = try_join_all(parts).await?.try_into().unwrap_or_default();
+        let as_due = |has_begun| move |Due { tenant_id, id, .. }| DueExecution { tenant_id, id, has_begun };
+        let due = pending.into_iter().map(as_due(false)).chain(open.into_iter().map(as_due(true)));
+        Ok(due.take(limit as usize).collect())
+    }
+
+    async fn put_off(&self, due: &DueExecution, at: Timestamp) -> Result<(), StoreError> {
+        let mut change = Change::default();
+        change.only_if_present("pk");
+        change.only_if_absent("ended_at");
+        match due.has_begun {
+            true => change.set("due_pk", text(keys::open_shard(&due.id))),
+            // It may have begun meanwhile.
+            false => change.only_if_equal("due_pk", text(keys::pending_shard(&due.id))),
+        }
+        change.set("due_sk", text(keys::list(at, &due.id)));
+        self.update(&keys::execution(&due.tenant_id, &due.id), change).await.map(drop)
     }
 
     async fn request_cancel(&self, tenant_id: &str, id: &str, now: Timestamp) -> Result<CancelOutcome, StoreError> {
@@ -188,25 +204,40 @@ pub(crate) enum Updated {
     Refused(Option<Item>),
 }
 
+/// An execution that is due.
+pub(crate) struct Due {
+    pub(crate) tenant_id: String,
+    pub(crate) id: String,
+    /// Sorts by when.
+    pub(crate) key: String,
+}
+
 impl DynamoStore {
-    /// Tenants and ids of executions that are due before a moment, the longest due first.
+    /// Executions that are due before a moment, the longest due first, after one that is known by its key.
     pub(crate) async fn due(
         &self,
         partition: fn(u64) -> String,
+        after: Option<&str>,
         before: Timestamp,
         limit: u32,
-    ) -> Result<Vec<(String, String)>, StoreError> {
-        let shards = (0..keys::DUE_SHARDS).map(|shard| async move {
-            let query = self.client().query().table_name(&self.table).index_name("due");
-            let found = query
-                .key_condition_expression("due_pk = :partition AND due_sk < :before")
-                .expression_attribute_values(":partition", text(partition(shard)))
-                .expression_attribute_values(":before", text(keys::moment(before)))
-                .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-                .send()
-                .await
-                .map_err(fault::read)?;
-            Ok::<_, StoreError>(found.items.unwrap_or_default())
+    ) -> Result<Vec<Due>, StoreError> {
+        // Keys are moments and ids, and none ends like this: it is after the one and before the next.
+        let after = after.map_or_else(|| "0".to_owned(), |after| format!("{after}#"));
+        let shards = (0..keys::DUE_SHARDS).map(|shard| {
+            let after = after.clone();
+            async move {
+                let query = self.client().query().table_name(&self.table).index_name("due");
+                let found = query
+                    .key_condition_expression("due_pk = :partition AND due_sk BETWEEN :after AND :before")
+                    .expression_attribute_values(":partition", text(partition(shard)))
+                    .expression_attribute_values(":after", text(after))
+                    .expression_attribute_values(":before", text(keys::moment(before)))
+                    .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+                    .send()
+                    .await
+                    .map_err(fault::read)?;
+                Ok::<_, StoreError>(found.items.unwrap_or_default())
+            }
         });
         let mut found: Vec<Item> = try_join_all(shards).await?.into_iter().flatten().map(Item).collect();
         found.sort_by(|left, right| left.optional_text("due_sk").cmp(&right.optional_text("due_sk")));
@@ -214,7 +245,8 @@ impl DynamoStore {
         let parse = |item: &Item| {
             let (tenant_id, id) = keys::parse_execution(item.text("pk")?)
                 .ok_or_else(|| StoreError::Inconsistent("what is due is no execution".to_owned()))?;
-            Ok((tenant_id.to_owned(), id.to_owned()))
+            let key = item.text("due_sk")?.to_owned();
+            Ok(Due { tenant_id: tenant_id.to_owned(), id: id.to_owned(), key })
         };
         found.iter().map(parse).collect()
     }
@@ -322,7 +354,7 @@ fn execution_item(new: &NewExecution, record: &ExecutionRecord) -> Attributes {
         ("kind_pk", text(keys::of_kind(&new.tenant_id, new.kind))),
         ("status_pk", text(keys::of_status(&new.tenant_id, new.status, new.kind))),
         ("list_sk", list.clone()),
-        ("due_pk", text(keys::open_shard(&new.id))),
+        ("due_pk", text(if new.status == Status::Pending { keys::pending_shard } else { keys::open_shard }(&new.id))),
         ("due_sk", list),
     ]
     .map(|(name, value)| (name.to_owned(), value))
