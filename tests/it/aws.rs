@@ -105,6 +105,8 @@ pub(crate) enum StatusEvents {
     Delivered,
     Lost,
     Doubled,
+    /// The first one is lost, the others are doubled.
+    FirstLost,
 }
 
 impl Aws {
@@ -189,7 +191,13 @@ impl Aws {
         let store = DynamoStore::new(|| client, format!("table-{prefix}"), Arc::clone(&clock));
         let around: Arc<dyn Around> = match given {
             Some(Given { activities, .. }) => Arc::new(InPlace { activities, store: store.clone() }),
-            None => Arc::new(Scripted { script: Mutex::new(script), store: store.clone(), timeout, status_events }),
+            None => Arc::new(Scripted {
+                script: Mutex::new(script),
+                store: store.clone(),
+                timeout,
+                status_events,
+                events: AtomicU32::new(0),
+            }),
         };
         let deployment = Deployment { environment, overrides, around: Some(around), claims: Mutex::default() };
         self.lambda.deploy(&prefix, deployment);
@@ -287,6 +295,8 @@ struct Scripted {
     store: DynamoStore,
     timeout: u64,
     status_events: StatusEvents,
+    /// Status events so far.
+    events: AtomicU32,
 }
 
 #[async_trait]
@@ -295,7 +305,10 @@ impl Around for Scripted {
         if function.ends_with("--project-execution-status") {
             match self.status_events {
                 StatusEvents::Lost => return Ok(Value::Null),
-                StatusEvents::Doubled => lambda.invoke_plainly(function, payload.clone()).await?,
+                StatusEvents::FirstLost if self.events.fetch_add(1, Ordering::Relaxed) == 0 => return Ok(Value::Null),
+                StatusEvents::FirstLost | StatusEvents::Doubled => {
+                    lambda.invoke_plainly(function, payload.clone()).await?
+                }
                 StatusEvents::Delivered => Value::Null,
             };
         }

@@ -19,6 +19,16 @@ fn counted(seen: &[Seen]) -> BTreeMap<&str, usize> {
     counts
 }
 
+/// Capacity units by operation: all together, and the most that a single request took.
+fn units(seen: &[Seen]) -> BTreeMap<&str, (f64, f64)> {
+    let mut units = BTreeMap::new();
+    for request in seen {
+        let (all, most): &mut (f64, f64) = units.entry(request.target.rsplit('.').next().unwrap()).or_default();
+        (*all, *most) = (*all + request.units, most.max(request.units));
+    }
+    units
+}
+
 /// How many states the execution entered, according to Step Functions.
 async fn entries(aws: &Aws, stack: &Stack, id: &str) -> usize {
     let arn = format!("arn:aws:states:us-east-1:123456789012:execution:{}-UserOnboarding:{id}", stack.prefix);
@@ -50,10 +60,33 @@ fn a_success_enters_each_state_once_and_asks_little() {
         assert!(all.len() <= 2 * steps + 4, "{} requests", all.len());
         assert_eq!(counted(&proxies.sfn.take()), [("StartExecution", 1)].into(), "its event tells how it ended");
 
+        println!("capacity units, all and most: {:?}; the start {}", units(&all), all[0].units);
+
         stack.site.status(&id).await;
-        assert_eq!(counted(&proxies.dynamodb.take()), [("BatchGetItem", 1)].into(), "a status is one request");
-        stack.site.history(&id).await;
-        assert_eq!(counted(&proxies.dynamodb.take()), [("Query", 1)].into(), "a history is one request");
+        let seen = proxies.dynamodb.take();
+        assert_eq!(counted(&seen), [("BatchGetItem", 1)].into(), "a status is one request");
+        println!("a status: {:?}", units(&seen));
+        let history = format!("/api/v1/workflows/history?workflow_id={id}&page_size=10");
+        let (_, first) = stack.site.get(&history).await;
+        let seen = proxies.dynamodb.take();
+        assert_eq!(counted(&seen), [("Query", 1)].into(), "a history is one request");
+        println!("a history: {:?}", units(&seen));
+        // The execution sorts before all of its events: what is not at the beginning is not beside it.
+        let next = first["next_page_token"].as_str().unwrap();
+        stack.site.get(&format!("{history}&page_token={next}")).await;
+        assert_eq!(counted(&proxies.dynamodb.take()), [("GetItem", 1), ("Query", 1)].into(), "a later page is two");
+        stack.site.get("/api/v1/workflows").await;
+        let seen = proxies.dynamodb.take();
+        assert_eq!(counted(&seen), [("BatchGetItem", 1), ("Query", 2)].into(), "keys, totals, records");
+        println!("a list of one: {:?}", units(&seen));
+        stack.site.get("/api/v1/workflows/history").await;
+        let seen = proxies.dynamodb.take();
+        assert_eq!(
+            counted(&seen),
+            [("BatchGetItem", 1), ("Query", 2)].into(),
+            "events, totals, requests that they show"
+        );
+        println!("a feed of one: {:?}", units(&seen));
         assert!(proxies.sfn.take().is_empty(), "reading never asks the engine");
         assert_eq!(entries(aws, &stack, &id).await, steps);
     });

@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{Delete, PutRequest, TransactWriteItem, WriteRequest};
+use aws_sdk_dynamodb::types::{Delete, TransactWriteItem};
 use bytes::{Bytes, BytesMut};
 use contracts::{Event, Timestamp};
 use futures::future::try_join_all;
@@ -29,18 +29,13 @@ use crate::item::{Attributes, Item, moment, number, record, text};
 use crate::keys::{self, ALONE};
 use crate::table::TIME_TO_LIVE;
 use crate::transaction::Transacted;
-use crate::{DynamoStore, fault};
+use crate::{DynamoStore, batch};
 
 /// How long items stay after they were archived.
 const STAY: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// Executions that are archived at the same time.
 const CONCURRENCY: usize = 16;
-
-/// What DynamoDB takes in one batch of writes; how often a batch is tried that it takes in part only.
-const BATCH: usize = 25;
-const MAX_TRIES: u32 = 8;
-const FIRST_WAIT: Duration = Duration::from_millis(50);
 
 /// The first line of a blob.
 #[derive(Debug, Serialize, Deserialize)]
@@ -171,7 +166,7 @@ impl DynamoStore {
                 row
             });
             let rows: Vec<Attributes> = rows.collect();
-            try_join_all(rows.chunks(BATCH).map(|rows| self.replace(rows))).await?;
+            try_join_all(rows.chunks(batch::WRITES).map(|rows| self.replace(rows))).await?;
         }
         let mut change = Change::default();
         change.set(TIME_TO_LIVE, expires_at);
@@ -180,27 +175,6 @@ impl DynamoStore {
         change.only_if_present("archived_at");
         // Refused: it is gone already.
         self.update(&keys::execution(tenant_id, id), change).await.map(drop)
-    }
-
-    /// Writes items in place of those with their keys.
-    async fn replace(&self, items: &[Attributes]) -> Result<(), StoreError> {
-        let put = |item: &Attributes| {
-            let put = PutRequest::builder().set_item(Some(item.clone())).build();
-            WriteRequest::builder().set_put_request(put.ok()).build()
-        };
-        let mut writes: Vec<WriteRequest> = items.iter().map(put).collect();
-        let mut wait = FIRST_WAIT;
-        for _ in 0..MAX_TRIES {
-            let sent = self.client().batch_write_item().request_items(&self.table, writes).send().await;
-            let unprocessed = sent.map_err(fault::write)?.unprocessed_items.unwrap_or_default().remove(&self.table);
-            writes = match unprocessed {
-                Some(unprocessed) if !unprocessed.is_empty() => unprocessed,
-                Some(_) | None => return Ok(()),
-            };
-            clock::sleep(&*self.clock, wait).await;
-            wait *= 2;
-        }
-        Err(StoreError::Unavailable("DynamoDB is short of capacity".to_owned()))
     }
 
     /// The record of an execution that the table no longer has.

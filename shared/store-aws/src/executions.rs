@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::types::AttributeValue;
 use contracts::{Status, Timestamp};
 use futures::future::try_join_all;
 use store::{
@@ -12,11 +12,12 @@ use store::{
     NewExecution, StoreError,
 };
 
+use crate::DynamoStore;
 use crate::change::{Change, put_new};
+use crate::fault::{self, Tries};
 use crate::item::{Attributes, Item, event_row, json, moment, number, record, status, text};
 use crate::keys::{self, ALONE};
 use crate::transaction::Transacted;
-use crate::{DynamoStore, fault};
 
 /// How often a change is tried that depends on what it read before.
 const MAX_TRIES: u32 = 5;
@@ -47,6 +48,12 @@ impl Executions for DynamoStore {
         let Transacted::Refused(mut reasons) = self.transact(writes).await? else {
             return Ok(Created::New(record));
         };
+        // A try whose answer was lost may have stored it after all: then it is this very start that stands in its way.
+        if let Some(Some(stored)) = reasons.first()
+            && stored.0 == execution_item(&new, &record)
+        {
+            return Ok(Created::New(record));
+        }
         let earlier = reasons.pop().flatten().filter(|_| new.idempotency.is_some());
         let (Some(earlier), Some(idempotency)) = (earlier, &new.idempotency) else {
             return Err(StoreError::Inconsistent(format!("{} exists already", new.id)));
@@ -261,35 +268,16 @@ impl DynamoStore {
         Ok(found.item.map(Item))
     }
 
-    /// The items that are alone in these partitions, as far as there are any, in any order.
-    pub(crate) async fn batch(&self, partitions: Vec<String>) -> Result<Vec<Item>, StoreError> {
-        let key = |pk| HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(ALONE))]);
-        let mut wanted: Vec<Attributes> = partitions.into_iter().map(key).collect();
-        let mut found = Vec::new();
-        while !wanted.is_empty() {
-            // DynamoDB takes 100 keys at once, and answers fewer when it is short of capacity.
-            let rest = wanted.split_off(wanted.len().min(100));
-            let request = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true);
-            let request = request.build().map_err(|error| StoreError::Inconsistent(error.to_string()))?;
-            let sent = self.client().batch_get_item().request_items(&self.table, request).send().await;
-            let answer = sent.map_err(fault::read)?;
-            let items = answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default();
-            found.extend(items.into_iter().map(Item));
-            let unprocessed = answer.unprocessed_keys.unwrap_or_default().remove(&self.table);
-            wanted = unprocessed.map(|unprocessed| unprocessed.keys).unwrap_or_default();
-            wanted.extend(rest);
-        }
-        Ok(found)
-    }
-
     pub(crate) async fn update(&self, pk: &str, change: Change) -> Result<Updated, StoreError> {
-        match change.into_update(self.client(), &self.table, pk, ALONE).send().await {
+        let tries = Tries::default();
+        let request = change.into_update(self.client(), &self.table, pk, ALONE);
+        match request.customize().interceptor(tries.clone()).send().await {
             Ok(done) => Ok(Updated::Done(Item(done.attributes.unwrap_or_default()))),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
                     Ok(Updated::Refused(refused.item().cloned().map(Item)))
                 }
-                _ => Err(fault::write(error)),
+                _ => Err(tries.write(error)),
             },
         }
     }
@@ -305,7 +293,7 @@ pub(crate) fn touched(now: Timestamp) -> Change {
 
 /// The total that an execution in this status counts into.
 pub(crate) fn counter(record: &ExecutionRecord, status: Status) -> String {
-    format!("{}#{}", record.kind, status.reported())
+    keys::counter(record.kind, status)
 }
 
 fn new_record(new: &NewExecution) -> ExecutionRecord {

@@ -39,6 +39,11 @@ pub(crate) fn totals_shard(id: &str) -> String {
     format!("{:02}", hash(id) % TOTAL_SHARDS)
 }
 
+/// The total that executions of this kind in this status count into.
+pub(crate) fn counter(kind: WorkflowKind, status: Status) -> String {
+    format!("{kind}#{}", status.reported())
+}
+
 pub(crate) fn durations(tenant_id: &str) -> String {
     format!("{tenant_id}#D")
 }

@@ -33,6 +33,7 @@
 //! transaction its token, a begin its nonce. Transactions that meet another one are repeated here.
 
 mod archive;
+mod batch;
 mod blobs;
 mod change;
 mod ends;
