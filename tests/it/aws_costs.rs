@@ -60,17 +60,30 @@ fn a_success_enters_each_state_once_and_asks_little() {
         assert!(all.len() <= 2 * steps + 4, "{} requests", all.len());
         assert_eq!(counted(&proxies.sfn.take()), [("StartExecution", 1)].into(), "its event tells how it ended");
 
-        println!("capacity units, all and most: {:?}; the start {}", units(&all), all[0].units);
+        let (taken, start) = (units(&all), all[0].units);
+        println!("capacity units, all and most: {taken:?}; the start {start}");
+        // The execution's item holds its record, its request and what stands about each step, 2 to 3 KB of it, as a begin
+        // and a status are one request each only if all of that is in one item: so 3 units for a begin (and one when it
+        // leaves the index of what is pending), and twice as many in a transaction. Indices and the feed's copies count.
+        let (begins, most_of_a_begin) = taken["UpdateItem"];
+        let (writes, _) = taken["TransactWriteItems"];
+        assert!(start > 0.0 && start <= 40.0, "a start takes {start}");
+        assert!(most_of_a_begin <= 5.0, "a begin takes {most_of_a_begin}");
+        assert!(begins + writes <= 200.0, "an onboarding takes {begins} and {writes}");
+        let largest = all.iter().map(|seen| seen.bytes).max().unwrap();
+        assert!(largest <= 4_096, "{largest} bytes in a request");
 
         stack.site.status(&id).await;
         let seen = proxies.dynamodb.take();
         assert_eq!(counted(&seen), [("BatchGetItem", 1)].into(), "a status is one request");
         println!("a status: {:?}", units(&seen));
+        assert!(seen[0].units > 0.0 && seen[0].units <= 2.0, "a status takes {}", seen[0].units);
         let history = format!("/api/v1/workflows/history?workflow_id={id}&page_size=10");
         let (_, first) = stack.site.get(&history).await;
         let seen = proxies.dynamodb.take();
         assert_eq!(counted(&seen), [("Query", 1)].into(), "a history is one request");
         println!("a history: {:?}", units(&seen));
+        assert!(seen[0].units > 0.0 && seen[0].units <= 3.0, "a history takes {}", seen[0].units);
         // The execution sorts before all of its events: what is not at the beginning is not beside it.
         let next = first["next_page_token"].as_str().unwrap();
         stack.site.get(&format!("{history}&page_token={next}")).await;

@@ -98,7 +98,6 @@ fn however_many_are_open_each_has_its_turn_and_what_never_began_the_first() {
         store_aws::create_table(&client, "reconciler").await.unwrap();
         let epoch = conformance::epoch();
         let clock: SharedClock = Arc::new(VirtualClock::new(epoch));
-        let _busy = clock.busy();
         let store = DynamoStore::new(|| client, "reconciler", Arc::clone(&clock));
         let at = |number: i64| epoch + Duration::from_millis(number.unsigned_abs());
         let running = (0..RUNNING).map(|number| (format!("running-{number:04}"), at(number + 1)));

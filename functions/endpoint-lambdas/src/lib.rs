@@ -6,7 +6,7 @@ use std::time::Duration;
 use api::{Api, Check, GatewayClaims, Readiness, Starting};
 use async_trait::async_trait;
 use axum::Router;
-use clock::{Clock as _, SharedClock, SystemClock, Timestamp};
+use clock::{SharedClock, SystemClock, Timestamp};
 use downstream::{Downstream, HttpTransport};
 use engine_stepfunctions::StepFunctions;
 use lambda_glue::{Clients, Environment};
