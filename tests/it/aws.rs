@@ -215,6 +215,11 @@ impl Stack {
         self.aws.lambda.invoke(&format!("{}--{function}", self.prefix), payload).await
     }
 
+    /// Invokes a function of this stack, whatever stands around it.
+    pub(crate) async fn invoke_plainly(&self, function: &str, payload: Value) -> Reply {
+        self.aws.lambda.invoke_plainly(&format!("{}--{function}", self.prefix), payload).await
+    }
+
     /// A client of its DynamoDB, and the name of its table.
     pub(crate) fn table(&self) -> (aws_sdk_dynamodb::Client, String) {
         (peers::dynamodb_client(self.aws.dynamodb), format!("table-{}", self.prefix))

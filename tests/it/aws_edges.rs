@@ -1,15 +1,18 @@
 //! What comes in at AWS's edges: API Gateway's events and claims, activity events, configurations.
 
 use std::process::Stdio;
+use std::time::Duration;
 
-use contracts::ErrorName;
+use aws_sdk_sfn::types::ExecutionStatus;
+use contracts::{ErrorName, Status};
 use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::aws::{self, Options};
+use crate::aws::{self, Options, StatusEvents};
 use crate::bad_input::{Wrong, wrong_starts};
 use crate::lambda;
+use crate::process::pause;
 use crate::world::{TENANT, full_request};
 
 const START: &str = "/api/v1/workflows/user-onboarding";
@@ -148,6 +151,56 @@ fn an_activity_event_of_unknown_shape_is_a_named_error() {
             assert_eq!(error["errorType"], ErrorName::Internal.as_str(), "{payload}: {error}");
         }
         assert_eq!(stack.site.snapshot().await["auth"].to_string().matches("new@example.com").count(), 0);
+    });
+}
+
+/// The engine's quota for questions is small: it is asked what an event leaves out, and nothing else.
+#[test]
+fn an_end_is_read_from_its_event_and_only_what_is_missing_is_asked() {
+    aws::run(|aws| async move {
+        let options = Options { status_events: StatusEvents::Lost, proxied: true, ..Options::default() };
+        let stack = aws.stack(options).await;
+        let id = stack.site.start(&full_request()).await;
+        let arn = format!("{}:{id}", stack.machine_arn.replace(":stateMachine:", ":execution:"));
+        let described = loop {
+            let described = aws.sfn.describe_execution().execution_arn(&arn).send().await.unwrap();
+            if described.status == ExecutionStatus::Succeeded {
+                break described;
+            }
+            pause(Duration::from_millis(200)).await;
+        };
+        let whole = json!({
+            "name": id, "status": "SUCCEEDED", "stopDate": described.stop_date.unwrap().to_millis().unwrap(),
+            "input": described.input, "inputDetails": { "included": true },
+            "output": described.output, "outputDetails": { "included": true }, "error": null, "cause": null,
+        });
+        let with = |changes: Value| {
+            let mut detail = whole.clone();
+            detail.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            detail
+        };
+        let excluded = json!({ "included": false });
+        let sfn = &stack.proxies.as_ref().unwrap().sfn;
+        sfn.take();
+        for (what, detail, recorded, asked) in [
+            ("somebody else's", with(json!({ "name": "other" })), false, 0),
+            ("a whole one", whole.clone(), true, 0),
+            ("the same again", whole.clone(), false, 0),
+            ("without input", with(json!({ "input": null, "inputDetails": excluded })), false, 1),
+            ("without output", with(json!({ "output": null, "outputDetails": excluded })), false, 1),
+            ("without a date", with(json!({ "stopDate": null })), false, 1),
+            ("without an error", with(json!({ "status": "FAILED", "cause": "{}" })), false, 1),
+            ("without a cause", with(json!({ "status": "FAILED", "error": "Conflict" })), false, 1),
+            ("a failure", with(json!({ "status": "FAILED", "error": "Conflict", "cause": "{}" })), false, 0),
+            ("an abort", with(json!({ "status": "ABORTED", "output": null })), false, 0),
+        ] {
+            let answer = stack.invoke_plainly("project-execution-status", json!({ "detail": detail })).await.unwrap();
+            assert_eq!(answer, json!({ "recorded": recorded }), "{what}");
+            assert_eq!(sfn.take().len(), asked, "{what}");
+        }
+        let status = stack.site.until_ended(&id).await;
+        assert_eq!(status.status, Status::Completed);
+        assert_eq!(status.updated_at.as_millisecond(), whole["stopDate"].as_i64().unwrap(), "it ended when it ended");
     });
 }
 

@@ -184,6 +184,20 @@ fn events_and_starts_that_are_lost_are_found() {
         stack.site.until_ended(&id).await;
         invariants::check(&stack.site, &id, &before).await.map(drop)
     }
+    async fn unreachable_engine(aws: &'static Aws) -> Result<(), String> {
+        let nowhere = |function| (function, "AWS_ENDPOINT_URL_SFN", "http://127.0.0.1:1".to_owned());
+        let overrides = vec![nowhere("start-user-onboarding"), nowhere("reconcile-executions")];
+        let stack = aws.stack(Options { overrides, ..Options::default() }).await;
+        stack.site.start(&full_request()).await;
+        for _ in 0..80 {
+            match stack.invoke("reconcile-executions", json!({})).await {
+                Ok(found) if found["failed"] == 0 => pause(Duration::from_secs(1)).await,
+                Err(error) if error.to_string().contains("1 executions were not reconciled") => return Ok(()),
+                other => return Err(format!("{other:?}")),
+            }
+        }
+        Err("the function never fails".to_owned())
+    }
     type Task = std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
     aws::run(|aws| async move {
         let tasks: Vec<(String, Task)> = vec![
@@ -191,6 +205,7 @@ fn events_and_starts_that_are_lost_are_found() {
             ("a doubled end".to_owned(), Box::pin(doubled_end(aws))),
             ("a lost start".to_owned(), Box::pin(lost_start(aws))),
             ("a start that the engine refused".to_owned(), Box::pin(full_engine(aws))),
+            ("an engine that nobody reaches".to_owned(), Box::pin(unreachable_engine(aws))),
         ];
         let wrong = all(tasks.into_iter()).await;
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
