@@ -47,7 +47,7 @@ fn comparable(case: &Case, mut outcome: Value) -> Value {
         let history: Vec<String> = others.map(uncounted).collect();
         assert!(history.len() > 1, "{history:?}");
         outcome = json!({
-            "status": outcome["status"], "error": outcome["error"], "result": outcome["result"],
+            "status": outcome["status"], "result": outcome["result"],
             "ledger": outcome["ledger"], "failure": failure, "history": history,
         });
     }
