@@ -105,6 +105,8 @@ pub(crate) enum StatusEvents {
     Delivered,
     Lost,
     Doubled,
+    /// The first one is lost, the others are doubled.
+    FirstLost,
 }
 
 impl Aws {
@@ -189,7 +191,13 @@ impl Aws {
         let store = DynamoStore::new(|| client, format!("table-{prefix}"), Arc::clone(&clock));
         let around: Arc<dyn Around> = match given {
             Some(Given { activities, .. }) => Arc::new(InPlace { activities, store: store.clone() }),
-            None => Arc::new(Scripted { script: Mutex::new(script), store: store.clone(), timeout, status_events }),
+            None => Arc::new(Scripted {
+                script: Mutex::new(script),
+                store: store.clone(),
+                timeout,
+                status_events,
+                events: AtomicU32::new(0),
+            }),
         };
         let deployment = Deployment { environment, overrides, around: Some(around), claims: Mutex::default() };
         self.lambda.deploy(&prefix, deployment);
@@ -205,6 +213,11 @@ impl Stack {
     /// Invokes a function of this stack.
     pub(crate) async fn invoke(&self, function: &str, payload: Value) -> Reply {
         self.aws.lambda.invoke(&format!("{}--{function}", self.prefix), payload).await
+    }
+
+    /// Invokes a function of this stack, whatever stands around it.
+    pub(crate) async fn invoke_plainly(&self, function: &str, payload: Value) -> Reply {
+        self.aws.lambda.invoke_plainly(&format!("{}--{function}", self.prefix), payload).await
     }
 
     /// A client of its DynamoDB, and the name of its table.
@@ -291,6 +304,8 @@ struct Scripted {
     store: DynamoStore,
     timeout: u64,
     status_events: StatusEvents,
+    /// Status events so far.
+    events: AtomicU32,
 }
 
 #[async_trait]
@@ -299,7 +314,10 @@ impl Around for Scripted {
         if function.ends_with("--project-execution-status") {
             match self.status_events {
                 StatusEvents::Lost => return Ok(Value::Null),
-                StatusEvents::Doubled => lambda.invoke_plainly(function, payload.clone()).await?,
+                StatusEvents::FirstLost if self.events.fetch_add(1, Ordering::Relaxed) == 0 => return Ok(Value::Null),
+                StatusEvents::FirstLost | StatusEvents::Doubled => {
+                    lambda.invoke_plainly(function, payload.clone()).await?
+                }
                 StatusEvents::Delivered => Value::Null,
             };
         }

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use clock::{Clock as _, SystemClock};
 use contracts::Status;
 use contracts::responses::{HistoryResponse, StatusResponse};
 use http::StatusCode;
 use serde_json::{Value, json};
+use store_aws::S3Blobs;
 
 use crate::aws::{self, Aws, Options, Stack};
-use crate::peers::KEY_ARN;
+use crate::peers::{self, KEY_ARN};
 use crate::proxy::{Answer, Rule};
 use crate::world::{Control, ControlAction, Script, TENANT, full_request};
 
@@ -189,6 +191,31 @@ fn archiving_is_interrupted() {
             assert_eq!(list["total_count"], 0, "{what}");
         }
         assert_eq!(told(&stack, &first).await, before);
+    });
+}
+
+/// What cannot be archived holds nothing up, and is not forgotten.
+#[test]
+fn archiving_goes_on_past_what_fails() {
+    aws::run(|aws| async move {
+        let stack = aws.stack(Options { proxied: true, ..Options::default() }).await;
+        let s3 = &stack.proxies.as_ref().unwrap().s3;
+        for email in ["one@example.com", "two@example.com", "three@example.com"] {
+            onboarding(&stack, email).await;
+        }
+        let blobs = S3Blobs::new(peers::s3_access(&s3.endpoint()), format!("archive-{}", stack.prefix));
+        let refused =
+            || vec![Rule { operation: "PutObject", skip: 0, times: 1, answer: Answer::Error("AccessDenied", 403) }];
+        s3.script(refused());
+        let now = SystemClock.now();
+        let first = stack.store.archive(&blobs, now, None, 1).await.unwrap();
+        assert_eq!((first.executions, first.failed), (0, 1));
+        let second = stack.store.archive(&blobs, now, first.last.as_deref(), 1).await.unwrap();
+        assert_eq!((second.executions, second.failed), (1, 0), "the next one");
+        s3.script(refused());
+        let told = stack.invoke("archive-executions", Value::Null).await.unwrap_err().to_string();
+        assert!(told.contains("1 executions were not archived, 1 were"), "{told}");
+        assert_eq!(archive(&stack).await, json!({ "executions": 1, "failed": 0 }), "it was still due");
     });
 }
 

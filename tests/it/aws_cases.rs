@@ -32,8 +32,8 @@ async fn play(aws: &'static Aws, mut case: Case) -> Result<Value, String> {
 }
 
 /// What engines agree on. The ledger is in the order of each service: between services, two things at the same moment
-/// have none. An attempt that ends in a way of the engine's own is not seen by the functions, so where a case has such
-/// attempts, what counts them is left out.
+/// have none. An attempt that ends in a way of the engine's own is not seen by the functions: of a step that has such
+/// attempts the history is left out, and so is what counts attempts.
 pub(crate) fn comparable(case: &Case, mut outcome: Value) -> Value {
     let ledger = outcome["ledger"].as_array_mut().unwrap();
     ledger.sort_by_key(|entry| entry.as_str().unwrap().split(' ').next().map(str::to_owned));
@@ -41,11 +41,24 @@ pub(crate) fn comparable(case: &Case, mut outcome: Value) -> Value {
         ledger.retain(|entry| !entry.as_str().unwrap().ends_with("Replayed"));
         let failure = &outcome["failure"];
         let failure = json!([failure["error"], failure["step"], failure["undone"], failure["residue"]]);
+        let steps: Vec<&str> = case.script.dispatch.iter().map(|dispatch| dispatch.step.as_str()).collect();
+        let lines = outcome["history"].as_array().unwrap().iter().map(|line| line.as_str().unwrap());
+        let others = lines.filter(|line| !line.split(' ').nth(1).is_some_and(|step| steps.contains(&step)));
+        let history: Vec<String> = others.map(uncounted).collect();
+        assert!(history.len() > 1, "{history:?}");
         outcome = json!({
-            "status": outcome["status"], "result": outcome["result"], "ledger": outcome["ledger"], "failure": failure,
+            "status": outcome["status"], "result": outcome["result"],
+            "ledger": outcome["ledger"], "failure": failure, "history": history,
         });
     }
     outcome
+}
+
+/// A line of a history without the attempt's number.
+fn uncounted(line: &str) -> String {
+    let words = line.split(' ').enumerate();
+    let kept = words.map(|(number, word)| if number == 2 { word.trim_start_matches(char::is_numeric) } else { word });
+    kept.collect::<Vec<_>>().join(" ")
 }
 
 #[test]

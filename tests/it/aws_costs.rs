@@ -19,6 +19,16 @@ fn counted(seen: &[Seen]) -> BTreeMap<&str, usize> {
     counts
 }
 
+/// Capacity units by operation: all together, and the most that a single request took.
+fn units(seen: &[Seen]) -> BTreeMap<&str, (f64, f64)> {
+    let mut units = BTreeMap::new();
+    for request in seen {
+        let (all, most): &mut (f64, f64) = units.entry(request.target.rsplit('.').next().unwrap()).or_default();
+        (*all, *most) = (*all + request.units, most.max(request.units));
+    }
+    units
+}
+
 /// How many states the execution entered, according to Step Functions.
 async fn entries(aws: &Aws, stack: &Stack, id: &str) -> usize {
     let arn = format!("arn:aws:states:us-east-1:123456789012:execution:{}-UserOnboarding:{id}", stack.prefix);
@@ -48,12 +58,48 @@ fn a_success_enters_each_state_once_and_asks_little() {
         assert_eq!(counts["UpdateItem"], steps + 1, "each step's begin, the duration");
         assert_eq!(counts["GetItem"], 1, "the end");
         assert!(all.len() <= 2 * steps + 4, "{} requests", all.len());
-        assert_eq!(counted(&proxies.sfn.take()), [("StartExecution", 1), ("DescribeExecution", 1)].into());
+        assert_eq!(counted(&proxies.sfn.take()), [("StartExecution", 1)].into(), "its event tells how it ended");
+
+        let (taken, start) = (units(&all), all[0].units);
+        println!("capacity units, all and most: {taken:?}; the start {start}");
+        // The execution's item holds its record, its request and what stands about each step, 2 to 3 KB of it, as a begin
+        // and a status are one request each only if all of that is in one item: so 3 units for a begin (and one when it
+        // leaves the index of what is pending), and twice as many in a transaction. Indices and the feed's copies count.
+        let (begins, most_of_a_begin) = taken["UpdateItem"];
+        let (writes, _) = taken["TransactWriteItems"];
+        assert!(start > 0.0 && start <= 40.0, "a start takes {start}");
+        assert!(most_of_a_begin <= 5.0, "a begin takes {most_of_a_begin}");
+        assert!(begins + writes <= 200.0, "an onboarding takes {begins} and {writes}");
+        let largest = all.iter().map(|seen| seen.bytes).max().unwrap();
+        assert!(largest <= 4_096, "{largest} bytes in a request");
 
         stack.site.status(&id).await;
-        assert_eq!(counted(&proxies.dynamodb.take()), [("BatchGetItem", 1)].into(), "a status is one request");
-        stack.site.history(&id).await;
-        assert_eq!(counted(&proxies.dynamodb.take()), [("Query", 1)].into(), "a history is one request");
+        let seen = proxies.dynamodb.take();
+        assert_eq!(counted(&seen), [("BatchGetItem", 1)].into(), "a status is one request");
+        println!("a status: {:?}", units(&seen));
+        assert!(seen[0].units > 0.0 && seen[0].units <= 2.0, "a status takes {}", seen[0].units);
+        let history = format!("/api/v1/workflows/history?workflow_id={id}&page_size=10");
+        let (_, first) = stack.site.get(&history).await;
+        let seen = proxies.dynamodb.take();
+        assert_eq!(counted(&seen), [("Query", 1)].into(), "a history is one request");
+        println!("a history: {:?}", units(&seen));
+        assert!(seen[0].units > 0.0 && seen[0].units <= 3.0, "a history takes {}", seen[0].units);
+        // The execution sorts before all of its events: what is not at the beginning is not beside it.
+        let next = first["next_page_token"].as_str().unwrap();
+        stack.site.get(&format!("{history}&page_token={next}")).await;
+        assert_eq!(counted(&proxies.dynamodb.take()), [("GetItem", 1), ("Query", 1)].into(), "a later page is two");
+        stack.site.get("/api/v1/workflows").await;
+        let seen = proxies.dynamodb.take();
+        assert_eq!(counted(&seen), [("BatchGetItem", 1), ("Query", 2)].into(), "keys, totals, records");
+        println!("a list of one: {:?}", units(&seen));
+        stack.site.get("/api/v1/workflows/history").await;
+        let seen = proxies.dynamodb.take();
+        assert_eq!(
+            counted(&seen),
+            [("BatchGetItem", 1), ("Query", 2)].into(),
+            "events, totals, requests that they show"
+        );
+        println!("a feed of one: {:?}", units(&seen));
         assert!(proxies.sfn.take().is_empty(), "reading never asks the engine");
         assert_eq!(entries(aws, &stack, &id).await, steps);
     });

@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::process::Stdio;
 
 use contracts::WorkflowKind;
 use serde_json::Value;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
 
 use crate::aws::{self, Options, StatusEvents, root};
 use crate::lambda::ROUTES;
@@ -92,7 +95,10 @@ fn routes_are_the_same_everywhere() {
         }
     }
     assert_eq!(watched, expected, "cargo lambda watch's routes");
-    // Each endpoint's file serves what the tables say.
+    // Each endpoint's file serves what the tables say, and no file serves anything else.
+    let sources = std::fs::read_dir(root().join("shared/api/src")).unwrap();
+    let served = sources.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap().matches(".route(").count());
+    assert_eq!(served.sum::<usize>(), expected.len(), "routes in shared/api");
     for (method, path, function) in &expected {
         let file = root().join("shared/api/src").join(format!("{}.rs", function.replace('-', "_")));
         let source = std::fs::read_to_string(&file).unwrap();
@@ -162,6 +168,66 @@ fn actions(seen: &Seen) -> BTreeSet<&'static str> {
     }
 }
 
+/// What the template's parameters and resources become.
+fn deployed(name: &str, value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Object(_) if name.starts_with("WORKFLOW__SERVICES__") => "https://service.example.com".to_owned(),
+        Value::Object(_) if name.starts_with("WORKFLOW__ENGINE__") => {
+            "arn:aws:states:us-east-1:123456789012:stateMachine:UserOnboarding".to_owned()
+        }
+        Value::Object(_)
+            if ["WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT", "WORKFLOW__STORE__RETENTION_DAYS"].contains(&name) =>
+        {
+            "90".to_owned()
+        }
+        Value::Object(_) => "deployed".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// A function that misses a variable ends before it asks for its first event.
+#[test]
+fn every_function_starts_with_what_the_template_gives_it() {
+    aws::run(|_| async move {
+        let template = template();
+        let folder = crate::lambda::binaries().await;
+        for (binary, (_, properties)) in functions(&template) {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let runtime = listener.local_addr().unwrap().to_string();
+            let globals = &template["Globals"]["Function"]["Environment"]["Variables"];
+            let variables = [globals, &properties["Environment"]["Variables"]];
+            let variables = variables.into_iter().filter_map(Value::as_object).flatten();
+            let mut function = tokio::process::Command::new(folder.join(&binary))
+                .env_clear()
+                .envs(variables.map(|(name, value)| (name, deployed(name, value))))
+                // What Lambda itself sets.
+                .envs(["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| (name, "us-east-1")))
+                .envs(["NAME", "VERSION"].map(|name| (format!("AWS_LAMBDA_FUNCTION_{name}"), "1")))
+                .envs([("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"), ("AWS_LAMBDA_RUNTIME_API", &*runtime)])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .kill_on_drop(true)
+                .spawn()
+                .unwrap();
+            let asks = async {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let mut request = [0; 64];
+                let length = connection.read(&mut request).await.unwrap();
+                String::from_utf8_lossy(&request[..length]).into_owned()
+            };
+            let asked = tokio::select! {
+                asked = asks => asked,
+                _ = function.wait() => {
+                    let output = function.wait_with_output().await.unwrap();
+                    panic!("{binary} does not start: {}", String::from_utf8_lossy(&output.stderr));
+                }
+            };
+            assert!(asked.starts_with("GET /2018-06-01/runtime/invocation/next"), "{binary}: {asked}");
+        }
+    });
+}
+
 /// Lets every function do all that it can do, each with a key of its own, and sees what they ask for.
 #[test]
 fn functions_ask_for_what_they_may_and_for_all_of_it() {
@@ -169,14 +235,29 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         let overrides = binaries().into_iter().map(|binary| (&*binary.leak(), "AWS_ACCESS_KEY_ID"));
         // DynamoDB Local takes letters and digits only.
         let overrides = overrides.map(|(binary, name)| (binary, name, pascal(binary))).collect();
-        let status_events = StatusEvents::Doubled;
+        let status_events = StatusEvents::FirstLost;
         let stack = aws.stack(Options { overrides, status_events, proxied: true, ..Options::default() }).await;
         let site = &stack.site;
+        let proxies = stack.proxies.as_ref().unwrap();
+        // One whose end and one whose start are the reconciler's business.
         let key = [("idempotency-key", "key-1")];
         let (_, started) = site.post("/api/v1/workflows/user-onboarding", &full_request(), &key).await;
         let id = started["workflow_id"].as_str().unwrap();
         site.post("/api/v1/workflows/user-onboarding", &full_request(), &key).await;
-        site.until_ended(id).await;
+        let full = Answer::Error("ExecutionLimitExceeded", 400);
+        proxies.sfn.script(vec![Rule { operation: "StartExecution", skip: 0, times: 1, answer: full }]);
+        let mut request = full_request();
+        request["user_email"] = serde_json::json!("late@example.com");
+        let late = site.start(&request).await;
+        let found = crate::aws_faults::reconciled(&stack, 2).await;
+        assert_eq!(found, serde_json::json!({ "started": 1, "ended": 1, "failed": 0 }));
+        for id in [id, &late] {
+            site.until_ended(id).await;
+        }
+        // An event that leaves something out.
+        let brief = serde_json::json!({ "detail": { "name": id, "status": "SUCCEEDED" } });
+        let recorded = stack.invoke("project-execution-status", brief).await.unwrap();
+        assert_eq!(recorded, serde_json::json!({ "recorded": false }), "the reconciler was there before");
         for path in ["/ready", "/health", "/api/v1/workflows?status=Completed", "/api/v1/workflows/history"] {
             assert!(site.get(path).await.0.is_success(), "{path}");
         }
@@ -184,15 +265,6 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         let token = first["next_page_token"].as_str().unwrap();
         site.get(&format!("/api/v1/workflows/history?workflow_id={id}&page_size=3&page_token={token}")).await;
         assert!(site.cancel(id).await.is_err());
-        // One whose start and whose end are the reconciler's business.
-        let proxies = stack.proxies.as_ref().unwrap();
-        let full = Answer::Error("ExecutionLimitExceeded", 400);
-        proxies.sfn.script(vec![Rule { operation: "StartExecution", skip: 0, times: 1, answer: full }]);
-        let mut request = full_request();
-        request["user_email"] = serde_json::json!("late@example.com");
-        let late = site.start(&request).await;
-        crate::aws_faults::reconciled(&stack).await;
-        site.until_ended(&late).await;
         // What is archived, and what is nowhere.
         let archived = stack.invoke("archive-executions", Value::Null).await.unwrap();
         assert_eq!(archived, serde_json::json!({ "executions": 2, "failed": 0 }));
@@ -205,8 +277,6 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
             let actions = actions(&seen);
             used.entry(seen.key).or_default().extend(actions);
         }
-        // Recording an end is what the other function of events does with the same code, in `aws_faults`.
-        used.get_mut("ReconcileExecutions").unwrap().extend(["dynamodb:PutItem", "dynamodb:UpdateItem"]);
         for binary in binaries() {
             assert_eq!(used.get(&pascal(&binary)).cloned().unwrap_or_default(), needed(&binary), "{binary}");
         }

@@ -1,6 +1,7 @@
 //! Stands between the functions and an AWS service: counts what is asked, and answers as AWS does when it is short of
 //! something.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -22,6 +23,9 @@ pub(crate) struct Seen {
     pub(crate) key: String,
     /// Bytes of its body.
     pub(crate) bytes: usize,
+    /// Capacity units that it took, as DynamoDB tells.
+    pub(crate) units: f64,
+    number: u64,
 }
 
 /// What happens to some of the requests.
@@ -42,8 +46,12 @@ pub(crate) enum Answer {
     Error(&'static str, u16),
     /// A transaction that met another one: nothing happens.
     Conflict,
+    /// A batch of reads of which nothing is done, for want of capacity.
+    Unprocessed,
     /// It happens, and the answer says that something else went wrong on the way.
     Lost,
+    /// It happens, and the answer is an error of this name.
+    After(&'static str, u16),
 }
 
 /// The proxy.
@@ -55,6 +63,7 @@ struct Inner {
     http: reqwest::Client,
     seen: Mutex<Vec<Seen>>,
     rules: Mutex<Vec<Rule>>,
+    count: AtomicU64,
     port: u16,
 }
 
@@ -63,8 +72,8 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let (target, seen, rules) = (target.to_owned(), Mutex::default(), Mutex::default());
-        let proxy = Self(Arc::new(Inner { target, http, seen, rules, port }));
+        let (target, seen, rules, count) = (target.to_owned(), Mutex::default(), Mutex::default(), AtomicU64::new(0));
+        let proxy = Self(Arc::new(Inner { target, http, seen, rules, count, port }));
         let routes = Router::new().fallback(forward).layer(DefaultBodyLimit::disable()).with_state(proxy.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         proxy
@@ -76,6 +85,12 @@ impl Proxy {
 
     pub(crate) fn script(&self, rules: Vec<Rule>) {
         *self.0.rules.lock().unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+
+    /// Requests that rules are still waiting for: all have happened where it is 0.
+    pub(crate) fn unused(&self) -> u32 {
+        let rules = self.0.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        rules.iter().map(|rule| rule.skip + rule.times).sum()
     }
 
     /// What passed since the last time this was asked.
@@ -100,25 +115,65 @@ async fn forward(State(proxy): State<Proxy>, method: Method, uri: Uri, headers: 
     let target = target.unwrap_or_else(|| format!("S3.{}", s3_operation(&method, &uri)));
     let authorization = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let key = authorization.split("Credential=").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
-    let seen = Seen { target: target.clone(), writes: writes(&body), key: key.to_owned(), bytes: body.len() };
+    let number = proxy.0.count.fetch_add(1, Ordering::Relaxed);
+    let (writes, bytes) = (writes(&body), body.len());
+    let seen = Seen { target: target.clone(), writes, key: key.to_owned(), bytes, units: 0.0, number };
     proxy.0.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
     let ruled = proxy.ruled(&target);
     match ruled {
         Some(Answer::Error(name, status)) if target.starts_with("S3.") => return s3_error(name, status),
         Some(Answer::Error(name, status)) => return error(name, status),
         Some(Answer::Conflict) => return conflict(),
-        Some(Answer::Lost) | None => {}
+        Some(Answer::Unprocessed) => return unprocessed(&body),
+        Some(Answer::Lost | Answer::After(..)) | None => {}
     }
-    // The signature covers the host, so it stays as it was.
+    // The signature covers the host, so it stays as it was. It covers the body as well, but DynamoDB Local does not look.
+    let mut headers = headers;
+    let body = match target.starts_with("DynamoDB") {
+        true => {
+            headers.remove("content-length");
+            with_units_told(&body)
+        }
+        false => body,
+    };
     let request = proxy.0.http.request(method, format!("{}{uri}", proxy.0.target)).headers(headers).body(body);
     let answer = request.send().await.unwrap();
     match ruled {
         Some(Answer::Lost) if target.starts_with("S3.") => return s3_error("InternalError", 500),
         Some(Answer::Lost) => return error("InternalServerError", 500),
+        Some(Answer::After(name, status)) => return error(name, status),
         _ => {}
     }
     let (status, headers) = (answer.status(), answer.headers().clone());
-    (status, headers, answer.bytes().await.unwrap()).into_response()
+    let body = answer.bytes().await.unwrap();
+    let mut seen = proxy.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(seen) = seen.iter_mut().find(|seen| seen.number == number) {
+        seen.units = units(&body);
+    }
+    drop(seen);
+    (status, headers, body).into_response()
+}
+
+/// The same request, which asks what it takes.
+fn with_units_told(body: &Bytes) -> Bytes {
+    let Ok(Value::Object(mut request)) = serde_json::from_slice(body) else { return body.clone() };
+    request.insert("ReturnConsumedCapacity".to_owned(), "TOTAL".into());
+    Value::Object(request).to_string().into()
+}
+
+/// What it took, of one table or of each.
+fn units(body: &[u8]) -> f64 {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let told = &body["ConsumedCapacity"];
+    let each = told.as_array().map_or(std::slice::from_ref(told), Vec::as_slice);
+    each.iter().filter_map(|told| told["CapacityUnits"].as_f64()).sum()
+}
+
+/// A batch of reads that comes back as it was asked.
+fn unprocessed(body: &[u8]) -> Response {
+    let asked: Value = serde_json::from_slice(body).unwrap_or_default();
+    let body = json!({ "Responses": {}, "UnprocessedKeys": asked["RequestItems"] });
+    ([("content-type", "application/x-amz-json-1.0")], body.to_string()).into_response()
 }
 
 /// What a transaction is made of.

@@ -6,14 +6,21 @@ use std::time::Duration;
 use api::{Api, Check, GatewayClaims, Readiness, Starting};
 use async_trait::async_trait;
 use axum::Router;
-use clock::{SharedClock, SystemClock};
+use clock::{SharedClock, SystemClock, Timestamp};
 use downstream::{Downstream, HttpTransport};
 use engine_stepfunctions::StepFunctions;
 use lambda_glue::{Clients, Environment};
-use lambda_http::request::RequestContext;
+use lambda_http::Adapter;
+use lambda_http::lambda_runtime::{self, LambdaEvent};
+use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::tower::ServiceBuilder;
 use lambda_http::tower::util::MapRequestLayer;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
 use store_aws::{DynamoStore, S3Reader};
+use tokio::sync::Mutex;
 
 pub use lambda_glue::Error;
 
@@ -71,7 +78,8 @@ pub async fn serve_readiness(route: Router<Readiness>) -> Result<(), Error> {
     environment.finish()?;
     let downstream = Downstream::new(Arc::new(HttpTransport::default()), endpoints, api.clock.clone(), CALL_TIMEOUT);
     let clock = Arc::clone(&api.clock);
-    let readiness = Readiness { api, engine: Arc::new(Managed), services: Arc::new(Services(downstream)) };
+    let services = Services { downstream, clock: Arc::clone(&clock), last: Mutex::default() };
+    let readiness = Readiness { api, engine: Arc::new(Managed), services: Arc::new(services) };
     run(route.with_state(readiness), clock).await
 }
 
@@ -99,7 +107,33 @@ fn api(store: DynamoStore, environment: &mut Environment) -> Api {
 
 async fn run(routes: Router, clock: SharedClock) -> Result<(), Error> {
     let routes = api::complete(routes, clock, REQUEST_TIMEOUT);
-    lambda_http::run(ServiceBuilder::new().layer(MapRequestLayer::new(from_gateway)).service(routes)).await
+    let service = ServiceBuilder::new().layer(MapRequestLayer::new(from_gateway)).service(routes);
+    let whole = |LambdaEvent { payload: Event(payload), context }| LambdaEvent { payload, context };
+    let adapter = Adapter::from(service);
+    lambda_runtime::run(ServiceBuilder::new().layer(MapRequestLayer::new(whole)).service(adapter)).await
+}
+
+/// An event of API Gateway. Its claims are text; should one come as what it is in the token, an array or a number, it is
+/// taken as the text of that.
+struct Event(LambdaRequest);
+
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let event = Box::<RawValue>::deserialize(deserializer)?;
+        let read = serde_json::from_str(event.get()).or_else(|_| serde_json::from_str(&with_texts(event.get())?));
+        read.map(Self).map_err(D::Error::custom)
+    }
+}
+
+fn with_texts(event: &str) -> serde_json::Result<String> {
+    let mut event: Value = serde_json::from_str(event)?;
+    let claims = event.pointer_mut("/requestContext/authorizer/jwt/claims").and_then(Value::as_object_mut);
+    for claim in claims.into_iter().flat_map(|claims| claims.values_mut()) {
+        if !claim.is_string() {
+            *claim = claim.to_string().into();
+        }
+    }
+    Ok(event.to_string())
 }
 
 /// Takes the stage's name off the path, and hands on what the authorizer has verified.
@@ -136,11 +170,28 @@ impl Check for Managed {
     }
 }
 
-struct Services(Downstream);
+/// The services, which are asked once in a while: anybody may ask whether this one is ready.
+struct Services {
+    downstream: Downstream,
+    clock: SharedClock,
+    last: Mutex<Option<(Timestamp, Result<(), String>)>>,
+}
+
+/// How long the services' last answer counts.
+const ANSWER_COUNTS: Duration = Duration::from_secs(5);
 
 #[async_trait]
 impl Check for Services {
     async fn check(&self) -> Result<(), String> {
-        self.0.check().await
+        let mut last = self.last.lock().await;
+        let now = self.clock.now();
+        match &*last {
+            Some((at, answer)) if now.duration_since(*at).unsigned_abs() < ANSWER_COUNTS => answer.clone(),
+            Some(_) | None => {
+                let answer = self.downstream.check().await;
+                *last = Some((now, answer.clone()));
+                answer
+            }
+        }
     }
 }

@@ -44,7 +44,12 @@ async fn around(State(state): State<Around>, request: Request, next: Next) -> Re
         }
         Some(Ok(response)) => response,
         Some(Err(_panic)) => Problem::internal().into_response(),
-        None => Problem::unavailable("The request took too long; what it began goes on.").into_response(),
+        // Where the process stands still between requests, so does what this one began.
+        None => {
+            let detail = "The request took too long, and it is not known what became of it: repeat it with the same \
+                          Idempotency-Key, or list what there is.";
+            Problem::unavailable(detail).into_response()
+        }
     };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let document = problem.document(&instance, &request_id).to_string();

@@ -175,9 +175,12 @@ fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
 fn idempotency_key(headers: &HeaderMap, route: &str, body: &Value) -> Result<Option<IdempotencyKey>, Problem> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
-    let key = value.to_str().ok().filter(|key| (1..=MAX_IDEMPOTENCY_KEY_CHARS).contains(&key.len()));
+    // API Gateway joins two headers of one name with a comma.
+    let is_good = |key: &&str| (1..=MAX_IDEMPOTENCY_KEY_CHARS).contains(&key.len()) && !key.contains(',');
+    let key = value.to_str().ok().filter(is_good);
     let (Some(key), None) = (key, values.next()) else {
-        let detail = format!("Send one Idempotency-Key of 1 to {MAX_IDEMPOTENCY_KEY_CHARS} ASCII characters.");
+        let detail =
+            format!("Send one Idempotency-Key of 1 to {MAX_IDEMPOTENCY_KEY_CHARS} ASCII characters, no comma.");
         return Err(Problem::malformed(detail));
     };
     let body_hash = sha256_hex(canonical(body).to_string().as_bytes());

@@ -11,11 +11,12 @@ use aws_sdk_sfn::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_sfn::operation::describe_execution::{DescribeExecutionError, DescribeExecutionOutput};
 use aws_sdk_sfn::operation::start_execution::StartExecutionError;
 use aws_sdk_sfn::operation::stop_execution::StopExecutionError;
-use aws_sdk_sfn::types::ExecutionStatus;
 use contracts::{EngineKind, Timestamp, WorkflowKind};
 use engine::{EngineError, ExternalEngine, Orchestrator, Standing};
 use serde_json::Value;
 use store::{EngineEnd, ExecutionRecord, NewExecution};
+
+pub use aws_sdk_sfn::types::ExecutionStatus;
 
 /// The engine.
 #[derive(Clone)]

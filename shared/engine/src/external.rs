@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clock::Clock;
-use contracts::{EngineKind, Status, Timestamp, WorkflowKind};
+use contracts::{EngineKind, Timestamp, WorkflowKind};
+use futures::future::join_all;
 use serde_json::Value;
-use store::{EndRecorder, EngineEnd, ExecutionRecord, Executions, OpenExecution};
+use store::{DueExecution, EndRecorder, EngineEnd, ExecutionRecord, Executions};
 
 use crate::{EngineError, Orchestrator};
 
@@ -52,10 +53,23 @@ pub struct Reconciled {
 /// Executions younger than this are left alone: their start or end may still be on its way.
 pub const SETTLING_TIME: Duration = Duration::from_secs(60);
 
-/// Executions looked at in one reconciliation.
-const MAX_EXECUTIONS: u32 = 1_000;
+/// Executions looked at in one reconciliation: what there is time for.
+const MAX_EXECUTIONS: u32 = 400;
 
-/// Starts what never reached the engine, and records ends that nobody recorded.
+/// Engines are asked this many questions in each [`PACE`]: of Step Functions 10 a second are allowed in most regions.
+const AT_ONCE: usize = 8;
+const PACE: Duration = Duration::from_secs(1);
+
+/// No look is begun after this, and none takes longer than that: a reconciliation is over within a minute, when the next
+/// one begins.
+const LAST_BEGIN: Duration = Duration::from_secs(35);
+const LONGEST_LOOK: Duration = Duration::from_secs(15);
+
+/// An execution that was as recorded is looked at again after a tenth of its age, within these.
+const NEXT_LOOK: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(3_600)];
+
+/// Starts what never reached the engine, and records ends that nobody recorded. What never began comes first. However
+/// many there are, each has its turn: what was looked at is put off.
 pub async fn reconcile(
     executions: &dyn Executions,
     ends: &dyn EndRecorder,
@@ -63,15 +77,23 @@ pub async fn reconcile(
     clock: &dyn Clock,
 ) -> Result<Reconciled, EngineError> {
     let before = clock.now().checked_sub(SETTLING_TIME).unwrap_or(Timestamp::MIN);
+    let last_begin = clock::after(clock, LAST_BEGIN);
+    let due = executions.open_executions(before, MAX_EXECUTIONS).await?;
+    let reconciler = Reconciler { executions, ends, engines, clock };
     let mut reconciled = Reconciled::default();
-    for open in executions.open_executions(before, MAX_EXECUTIONS).await? {
-        match reconcile_one(executions, ends, engines, &open).await {
-            Ok(Some(Found::Unstarted)) => reconciled.started += 1,
-            Ok(Some(Found::Ended)) => reconciled.ended += 1,
-            Ok(None) => {}
-            Err(error) => {
-                tracing::error!(tenant_id = open.tenant_id, workflow_id = open.id, %error, "not reconciled");
-                reconciled.failed += 1;
+    for (turn, some) in due.chunks(AT_ONCE).enumerate() {
+        if turn > 0 {
+            clock::sleep(clock, PACE).await;
+        }
+        if clock.now() > last_begin {
+            break;
+        }
+        for found in join_all(some.iter().map(|due| reconciler.look(due))).await {
+            match found {
+                Some(Found::AsRecorded) => {}
+                Some(Found::Unstarted) => reconciled.started += 1,
+                Some(Found::Ended) => reconciled.ended += 1,
+                None => reconciled.failed += 1,
             }
         }
     }
@@ -80,39 +102,80 @@ pub async fn reconcile(
 
 /// What was amiss with an execution.
 enum Found {
+    AsRecorded,
     Unstarted,
     Ended,
 }
 
-async fn reconcile_one(
-    executions: &dyn Executions,
-    ends: &dyn EndRecorder,
-    engines: &[&dyn ExternalEngine],
-    open: &OpenExecution,
-) -> Result<Option<Found>, EngineError> {
-    let Some(record) = executions.get(&open.tenant_id, &open.id).await? else { return Ok(None) };
-    // The embedded engine's own journal is its record: there is nothing to reconcile.
-    if record.engine == EngineKind::Embedded {
-        return Ok(None);
-    }
-    let Some(engine) = engines.iter().find(|engine| engine.kind() == record.engine) else {
-        return Err(EngineError::Unavailable(format!("it runs on {}, which is not configured here", record.engine)));
-    };
-    match engine.describe(record.kind, &record.id).await? {
-        Standing::Running => Ok(None),
-        Standing::Unknown => start_again(*engine, &record).await,
-        Standing::Ended { end, at, .. } => {
-            let recorded = ends.record_end(&record.tenant_id, &record.id, &end, at).await?;
-            Ok(recorded.then_some(Found::Ended))
+/// What it takes to look at an execution.
+struct Reconciler<'a> {
+    executions: &'a dyn Executions,
+    ends: &'a dyn EndRecorder,
+    engines: &'a [&'a dyn ExternalEngine],
+    clock: &'a dyn Clock,
+}
+
+impl Reconciler<'_> {
+    /// What was found; none if that could not be found out.
+    async fn look(&self, due: &DueExecution) -> Option<Found> {
+        let looked = clock::timeout(self.clock, LONGEST_LOOK, self.reconcile(due)).await;
+        let looked = looked.unwrap_or_else(|| Err(EngineError::Unavailable("it took too long".to_owned())));
+        if let Err(error) = &looked {
+            tracing::error!(tenant_id = due.tenant_id, workflow_id = due.id, %error, "not reconciled");
+            // It must not hold others up, however often it fails.
+            if let Err(error) = self.put_off(due, NEXT_LOOK[0]).await {
+                tracing::error!(tenant_id = due.tenant_id, workflow_id = due.id, %error, "not put off");
+            }
         }
+        looked.ok()
+    }
+
+    async fn reconcile(&self, due: &DueExecution) -> Result<Found, EngineError> {
+        let Some(record) = self.executions.get(&due.tenant_id, &due.id).await? else { return Ok(Found::AsRecorded) };
+        let age = self.clock.now().duration_since(record.started_at).unsigned_abs();
+        let next_look = (age / 10).clamp(NEXT_LOOK[0], NEXT_LOOK[1]);
+        // The embedded engine's own journal is its record: there is nothing to reconcile.
+        if record.engine == EngineKind::Embedded {
+            self.put_off(due, next_look).await?;
+            return Ok(Found::AsRecorded);
+        }
+        let Some(engine) = self.engines.iter().find(|engine| engine.kind() == record.engine) else {
+            let reason = format!("it runs on {}, which is not configured here", record.engine);
+            return Err(EngineError::Unavailable(reason));
+        };
+        match engine.describe(record.kind, &record.id).await? {
+            Standing::Running => {
+                self.put_off(&DueExecution { has_begun: true, ..due.clone() }, next_look).await?;
+                Ok(Found::AsRecorded)
+            }
+            Standing::Unknown => {
+                start_again(*engine, &record, due).await?;
+                self.put_off(due, next_look).await?;
+                Ok(Found::Unstarted)
+            }
+            Standing::Ended { end, at, .. } => {
+                let recorded = self.ends.record_end(&record.tenant_id, &record.id, &end, at).await?;
+                Ok(if recorded { Found::Ended } else { Found::AsRecorded })
+            }
+        }
+    }
+
+    /// Lets it be due again after this.
+    async fn put_off(&self, due: &DueExecution, next_look: Duration) -> Result<(), EngineError> {
+        let at = clock::after(self.clock, next_look.saturating_sub(SETTLING_TIME));
+        Ok(self.executions.put_off(due, at).await?)
     }
 }
 
-async fn start_again(engine: &dyn ExternalEngine, record: &ExecutionRecord) -> Result<Option<Found>, EngineError> {
-    // One that has begun was known to the engine: starting it again would do everything twice.
-    if record.status != Status::Pending {
+async fn start_again(
+    engine: &dyn ExternalEngine,
+    record: &ExecutionRecord,
+    due: &DueExecution,
+) -> Result<(), EngineError> {
+    // One that has begun was known to the engine: starting it again would do everything twice. Its status does not tell:
+    // one that never began can be paused, or asked to cancel.
+    if due.has_begun {
         return Err(EngineError::Unavailable(format!("{} has begun, and its engine does not know it", record.id)));
     }
-    engine.start(record).await?;
-    Ok(Some(Found::Unstarted))
+    engine.start(record).await
 }

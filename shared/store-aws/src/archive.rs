@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{Delete, PutRequest, TransactWriteItem, WriteRequest};
+use aws_sdk_dynamodb::types::{Delete, TransactWriteItem};
 use bytes::{Bytes, BytesMut};
 use contracts::{Event, Timestamp};
 use futures::future::try_join_all;
@@ -23,24 +23,19 @@ use serde::{Deserialize, Serialize};
 use store::{BlobBody, BlobKey, Blobs, ExecutionRecord, HistoryPage, HistoryRow, StoreError};
 
 use crate::change::Change;
-use crate::executions::counter;
+use crate::executions::{Due, counter};
 use crate::history::event;
 use crate::item::{Attributes, Item, moment, number, record, text};
 use crate::keys::{self, ALONE};
 use crate::table::TIME_TO_LIVE;
 use crate::transaction::Transacted;
-use crate::{DynamoStore, fault};
+use crate::{DynamoStore, batch};
 
 /// How long items stay after they were archived.
 const STAY: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// Executions that are archived at the same time.
 const CONCURRENCY: usize = 16;
-
-/// What DynamoDB takes in one batch of writes; how often a batch is tried that it takes in part only.
-const BATCH: usize = 25;
-const MAX_TRIES: u32 = 8;
-const FIRST_WAIT: Duration = Duration::from_millis(50);
 
 /// The first line of a blob.
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,24 +48,29 @@ struct Head {
 }
 
 /// What became of the executions that were due.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Archived {
     /// Moved.
     pub executions: usize,
     /// Not moved for an error, which was logged; still due.
     pub failed: usize,
+    /// The last one that was due, where the next call goes on; none if nothing was due.
+    pub last: Option<String>,
 }
 
 impl DynamoStore {
-    /// Moves executions that ended before `ended_before` to the archive, the oldest first, about `limit` of them.
+    /// Moves executions that ended before `ended_before` to the archive, the oldest first, `limit` of them at most, after
+    /// the `last` one of an earlier call.
     pub async fn archive(
         &self,
         blobs: &dyn Blobs,
         ended_before: Timestamp,
+        last: Option<&str>,
         limit: u32,
     ) -> Result<Archived, StoreError> {
-        let due = self.due(keys::ended, ended_before, limit).await?;
-        let moved = stream::iter(due.into_iter().map(|(tenant_id, id)| async move {
+        let due = self.due(keys::ended, last, ended_before, limit).await?;
+        let last = due.last().map(|due| due.key.clone());
+        let moved = stream::iter(due.into_iter().map(|Due { tenant_id, id, .. }| async move {
             let moved = self.archive_one(blobs, &tenant_id, &id).await;
             if let Err(error) = &moved {
                 tracing::error!(tenant_id, workflow_id = id, %error, "an execution is not archived");
@@ -79,7 +79,7 @@ impl DynamoStore {
         }));
         let moved: Vec<bool> = moved.buffer_unordered(CONCURRENCY).collect().await;
         let executions = moved.iter().filter(|is_moved| **is_moved).count();
-        Ok(Archived { executions, failed: moved.len() - executions })
+        Ok(Archived { executions, failed: moved.len() - executions, last })
     }
 
     async fn archive_one(&self, blobs: &dyn Blobs, tenant_id: &str, id: &str) -> Result<(), StoreError> {
@@ -166,7 +166,7 @@ impl DynamoStore {
                 row
             });
             let rows: Vec<Attributes> = rows.collect();
-            try_join_all(rows.chunks(BATCH).map(|rows| self.replace(rows))).await?;
+            try_join_all(rows.chunks(batch::WRITES).map(|rows| self.replace(rows))).await?;
         }
         let mut change = Change::default();
         change.set(TIME_TO_LIVE, expires_at);
@@ -175,27 +175,6 @@ impl DynamoStore {
         change.only_if_present("archived_at");
         // Refused: it is gone already.
         self.update(&keys::execution(tenant_id, id), change).await.map(drop)
-    }
-
-    /// Writes items in place of those with their keys.
-    async fn replace(&self, items: &[Attributes]) -> Result<(), StoreError> {
-        let put = |item: &Attributes| {
-            let put = PutRequest::builder().set_item(Some(item.clone())).build();
-            WriteRequest::builder().set_put_request(put.ok()).build()
-        };
-        let mut writes: Vec<WriteRequest> = items.iter().map(put).collect();
-        let mut wait = FIRST_WAIT;
-        for _ in 0..MAX_TRIES {
-            let sent = self.client().batch_write_item().request_items(&self.table, writes).send().await;
-            let unprocessed = sent.map_err(fault::write)?.unprocessed_items.unwrap_or_default().remove(&self.table);
-            writes = match unprocessed {
-                Some(unprocessed) if !unprocessed.is_empty() => unprocessed,
-                Some(_) | None => return Ok(()),
-            };
-            clock::sleep(&*self.clock, wait).await;
-            wait *= 2;
-        }
-        Err(StoreError::Unavailable("DynamoDB is short of capacity".to_owned()))
     }
 
     /// The record of an execution that the table no longer has.

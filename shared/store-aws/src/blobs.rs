@@ -1,5 +1,6 @@
 //! Blobs in S3.
 
+use std::fmt;
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ const MAX_RETRIES: usize = 3;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// Where S3 is, and whose requests it gets.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[expect(missing_docs, reason = "the names are AWS's own")]
 pub struct S3Access {
     pub region: String,
@@ -34,6 +35,33 @@ pub struct S3Access {
     pub endpoint: Option<String>,
     /// How requests are sent.
     pub http: Arc<dyn HttpConnector>,
+}
+
+impl fmt::Debug for S3Access {
+    /// Without what is secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { region, access_key_id, endpoint, .. } = self;
+        let mut access = f.debug_struct("S3Access");
+        access.field("region", region).field("access_key_id", access_key_id).field("endpoint", endpoint);
+        access.finish_non_exhaustive()
+    }
+}
+
+impl S3Access {
+    /// Where a bucket is, on AWS: in the domain of the region's partition.
+    fn host(&self, bucket: &str) -> String {
+        const DOMAINS: [(&str, &str); 6] = [
+            ("cn-", "amazonaws.com.cn"),
+            ("eusc-", "amazonaws.eu"),
+            ("us-iso-", "c2s.ic.gov"),
+            ("us-isob-", "sc2s.sgov.gov"),
+            ("us-isof-", "csp.hci.ic.gov"),
+            ("eu-isoe-", "cloud.adc-e.uk"),
+        ];
+        let domain = DOMAINS.iter().find(|(region, _)| self.region.starts_with(region));
+        let domain = domain.map_or("amazonaws.com", |(_, domain)| domain);
+        format!("https://{bucket}.s3.{}.{domain}", self.region)
+    }
 }
 
 /// Blobs of one bucket, to read. One GET is all that it makes, and object_store's client of S3 a fifth of a function.
@@ -65,7 +93,8 @@ impl BlobReader for S3Reader {
                 }
                 Ok(answer) if answer.status() == StatusCode::NOT_FOUND => return Ok(None),
                 Ok(answer) => {
-                    let may_pass = answer.status().is_server_error();
+                    let may_pass =
+                        answer.status().is_server_error() || answer.status() == StatusCode::TOO_MANY_REQUESTS;
                     let why = format!("S3 answered {}", answer.status());
                     if may_pass { why } else { return Err(unavailable(why)) }
                 }
@@ -86,7 +115,7 @@ impl Reader {
         // Of a key's characters none needs to be escaped.
         let url = match &access.endpoint {
             Some(endpoint) => format!("{endpoint}/{}/{key}", self.bucket),
-            None => format!("https://{}.s3.{}.amazonaws.com/{key}", self.bucket, access.region),
+            None => format!("{}/{key}", access.host(&self.bucket)),
         };
         let generic =
             |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "S3", source };
@@ -130,6 +159,7 @@ impl S3Blobs {
 fn client(access: S3Access, bucket: String) -> Made {
     let options = ClientOptions::new().with_allow_http(access.endpoint.is_some());
     let retry = RetryConfig { max_retries: MAX_RETRIES, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
+    let endpoint = access.endpoint.clone().unwrap_or_else(|| access.host(&bucket));
     let builder = AmazonS3Builder::new()
         .with_region(access.region)
         .with_access_key_id(access.access_key_id)
@@ -138,13 +168,10 @@ fn client(access: S3Access, bucket: String) -> Made {
         .with_virtual_hosted_style_request(access.endpoint.is_none())
         .with_client_options(options)
         .with_retry(retry)
+        .with_endpoint(endpoint)
         .with_http_connector(Shared(access.http));
     let builder = match access.session_token {
         Some(token) => builder.with_token(token),
-        None => builder,
-    };
-    let builder = match access.endpoint {
-        Some(endpoint) => builder.with_endpoint(endpoint),
         None => builder,
     };
     builder.build().map_err(|error| StoreError::Inconsistent(error.to_string()))
@@ -220,5 +247,48 @@ impl Parts {
         }
         let part = self.rest.split_to(self.rest.len().min(PART_BYTES));
         Ok((!part.is_empty()).then(|| part.freeze()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Nowhere;
+
+    impl HttpConnector for Nowhere {
+        fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+            Err(object_store::Error::NotImplemented { operation: String::new(), implementer: String::new() })
+        }
+    }
+
+    fn access(region: &str) -> S3Access {
+        S3Access {
+            region: region.to_owned(),
+            access_key_id: "key-id".to_owned(),
+            secret_access_key: "canary-1".to_owned(),
+            session_token: Some("canary-2".to_owned()),
+            endpoint: None,
+            http: Arc::new(Nowhere),
+        }
+    }
+
+    #[test]
+    fn what_is_secret_is_not_printed() {
+        let printed = format!("{:?}", access("eu-central-1"));
+        assert!(printed.contains("key-id") && !printed.contains("canary"), "{printed}");
+    }
+
+    #[test]
+    fn a_bucket_is_in_the_domain_of_its_partition() {
+        for (region, host) in [
+            ("eu-central-1", "https://b.s3.eu-central-1.amazonaws.com"),
+            ("us-gov-west-1", "https://b.s3.us-gov-west-1.amazonaws.com"),
+            ("cn-north-1", "https://b.s3.cn-north-1.amazonaws.com.cn"),
+            ("eusc-de-east-1", "https://b.s3.eusc-de-east-1.amazonaws.eu"),
+        ] {
+            assert_eq!(access(region).host("b"), host);
+        }
     }
 }

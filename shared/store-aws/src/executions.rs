@@ -4,19 +4,20 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::types::AttributeValue;
 use contracts::{Status, Timestamp};
 use futures::future::try_join_all;
 use store::{
-    CancelOutcome, ControlFlag, Created, Estimated, ExecutionRecord, Executions, ListFilter, ListPage, NewExecution,
-    OpenExecution, StoreError,
+    CancelOutcome, ControlFlag, Created, DueExecution, Estimated, ExecutionRecord, Executions, ListFilter, ListPage,
+    NewExecution, StoreError,
 };
 
+use crate::DynamoStore;
 use crate::change::{Change, put_new};
+use crate::fault::{self, Tries};
 use crate::item::{Attributes, Item, event_row, json, moment, number, record, status, text};
 use crate::keys::{self, ALONE};
 use crate::transaction::Transacted;
-use crate::{DynamoStore, fault};
 
 /// How often a change is tried that depends on what it read before.
 const MAX_TRIES: u32 = 5;
@@ -47,6 +48,12 @@ impl Executions for DynamoStore {
         let Transacted::Refused(mut reasons) = self.transact(writes).await? else {
             return Ok(Created::New(record));
         };
+        // A try whose answer was lost may have stored it after all: then it is this very start that stands in its way.
+        if let Some(Some(stored)) = reasons.first()
+            && stored.0 == execution_item(&new, &record)
+        {
+            return Ok(Created::New(record));
+        }
         let earlier = reasons.pop().flatten().filter(|_| new.idempotency.is_some());
         let (Some(earlier), Some(idempotency)) = (earlier, &new.idempotency) else {
             return Err(StoreError::Inconsistent(format!("{} exists already", new.id)));
@@ -96,9 +103,25 @@ impl Executions for DynamoStore {
         self.list_page(tenant_id, filter, before, skip, limit).await
     }
 
-    async fn open_executions(&self, started_before: Timestamp, limit: u32) -> Result<Vec<OpenExecution>, StoreError> {
-        let due = self.due(keys::open, started_before, limit).await?;
-        Ok(due.into_iter().map(|(tenant_id, id)| OpenExecution { tenant_id, id }).collect())
+    async fn open_executions(&self, started_before: Timestamp, limit: u32) -> Result<Vec<DueExecution>, StoreError> {
+        let parts = [keys::pending, keys::open].map(|part| self.due(part, None, started_before, limit));
+        let [pending, open] = try_join_all(parts).await?.try_into().unwrap_or_default();
+        let as_due = |has_begun| move |Due { tenant_id, id, .. }| DueExecution { tenant_id, id, has_begun };
+        let due = pending.into_iter().map(as_due(false)).chain(open.into_iter().map(as_due(true)));
+        Ok(due.take(limit as usize).collect())
+    }
+
+    async fn put_off(&self, due: &DueExecution, at: Timestamp) -> Result<(), StoreError> {
+        let mut change = Change::default();
+        change.only_if_present("pk");
+        change.only_if_absent("ended_at");
+        match due.has_begun {
+            true => change.set("due_pk", text(keys::open_shard(&due.id))),
+            // It may have begun meanwhile.
+            false => change.only_if_equal("due_pk", text(keys::pending_shard(&due.id))),
+        }
+        change.set("due_sk", text(keys::list(at, &due.id)));
+        self.update(&keys::execution(&due.tenant_id, &due.id), change).await.map(drop)
     }
 
     async fn request_cancel(&self, tenant_id: &str, id: &str, now: Timestamp) -> Result<CancelOutcome, StoreError> {
@@ -188,25 +211,40 @@ pub(crate) enum Updated {
     Refused(Option<Item>),
 }
 
+/// An execution that is due.
+pub(crate) struct Due {
+    pub(crate) tenant_id: String,
+    pub(crate) id: String,
+    /// Sorts by when.
+    pub(crate) key: String,
+}
+
 impl DynamoStore {
-    /// Tenants and ids of executions that are due before a moment, the longest due first.
+    /// Executions that are due before a moment, the longest due first, after one that is known by its key.
     pub(crate) async fn due(
         &self,
         partition: fn(u64) -> String,
+        after: Option<&str>,
         before: Timestamp,
         limit: u32,
-    ) -> Result<Vec<(String, String)>, StoreError> {
-        let shards = (0..keys::DUE_SHARDS).map(|shard| async move {
-            let query = self.client().query().table_name(&self.table).index_name("due");
-            let found = query
-                .key_condition_expression("due_pk = :partition AND due_sk < :before")
-                .expression_attribute_values(":partition", text(partition(shard)))
-                .expression_attribute_values(":before", text(keys::moment(before)))
-                .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-                .send()
-                .await
-                .map_err(fault::read)?;
-            Ok::<_, StoreError>(found.items.unwrap_or_default())
+    ) -> Result<Vec<Due>, StoreError> {
+        // Keys are moments and ids, and none ends like this: it is after the one and before the next.
+        let after = after.map_or_else(|| "0".to_owned(), |after| format!("{after}#"));
+        let shards = (0..keys::DUE_SHARDS).map(|shard| {
+            let after = after.clone();
+            async move {
+                let query = self.client().query().table_name(&self.table).index_name("due");
+                let found = query
+                    .key_condition_expression("due_pk = :partition AND due_sk BETWEEN :after AND :before")
+                    .expression_attribute_values(":partition", text(partition(shard)))
+                    .expression_attribute_values(":after", text(after))
+                    .expression_attribute_values(":before", text(keys::moment(before)))
+                    .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+                    .send()
+                    .await
+                    .map_err(fault::read)?;
+                Ok::<_, StoreError>(found.items.unwrap_or_default())
+            }
         });
         let mut found: Vec<Item> = try_join_all(shards).await?.into_iter().flatten().map(Item).collect();
         found.sort_by(|left, right| left.optional_text("due_sk").cmp(&right.optional_text("due_sk")));
@@ -214,7 +252,8 @@ impl DynamoStore {
         let parse = |item: &Item| {
             let (tenant_id, id) = keys::parse_execution(item.text("pk")?)
                 .ok_or_else(|| StoreError::Inconsistent("what is due is no execution".to_owned()))?;
-            Ok((tenant_id.to_owned(), id.to_owned()))
+            let key = item.text("due_sk")?.to_owned();
+            Ok(Due { tenant_id: tenant_id.to_owned(), id: id.to_owned(), key })
         };
         found.iter().map(parse).collect()
     }
@@ -229,35 +268,16 @@ impl DynamoStore {
         Ok(found.item.map(Item))
     }
 
-    /// The items that are alone in these partitions, as far as there are any, in any order.
-    pub(crate) async fn batch(&self, partitions: Vec<String>) -> Result<Vec<Item>, StoreError> {
-        let key = |pk| HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(ALONE))]);
-        let mut wanted: Vec<Attributes> = partitions.into_iter().map(key).collect();
-        let mut found = Vec::new();
-        while !wanted.is_empty() {
-            // DynamoDB takes 100 keys at once, and answers fewer when it is short of capacity.
-            let rest = wanted.split_off(wanted.len().min(100));
-            let request = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true);
-            let request = request.build().map_err(|error| StoreError::Inconsistent(error.to_string()))?;
-            let sent = self.client().batch_get_item().request_items(&self.table, request).send().await;
-            let answer = sent.map_err(fault::read)?;
-            let items = answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default();
-            found.extend(items.into_iter().map(Item));
-            let unprocessed = answer.unprocessed_keys.unwrap_or_default().remove(&self.table);
-            wanted = unprocessed.map(|unprocessed| unprocessed.keys).unwrap_or_default();
-            wanted.extend(rest);
-        }
-        Ok(found)
-    }
-
     pub(crate) async fn update(&self, pk: &str, change: Change) -> Result<Updated, StoreError> {
-        match change.into_update(self.client(), &self.table, pk, ALONE).send().await {
+        let tries = Tries::default();
+        let request = change.into_update(self.client(), &self.table, pk, ALONE);
+        match request.customize().interceptor(tries.clone()).send().await {
             Ok(done) => Ok(Updated::Done(Item(done.attributes.unwrap_or_default()))),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
                     Ok(Updated::Refused(refused.item().cloned().map(Item)))
                 }
-                _ => Err(fault::write(error)),
+                _ => Err(tries.write(error)),
             },
         }
     }
@@ -273,7 +293,7 @@ pub(crate) fn touched(now: Timestamp) -> Change {
 
 /// The total that an execution in this status counts into.
 pub(crate) fn counter(record: &ExecutionRecord, status: Status) -> String {
-    format!("{}#{}", record.kind, status.reported())
+    keys::counter(record.kind, status)
 }
 
 fn new_record(new: &NewExecution) -> ExecutionRecord {
@@ -322,7 +342,7 @@ fn execution_item(new: &NewExecution, record: &ExecutionRecord) -> Attributes {
         ("kind_pk", text(keys::of_kind(&new.tenant_id, new.kind))),
         ("status_pk", text(keys::of_status(&new.tenant_id, new.status, new.kind))),
         ("list_sk", list.clone()),
-        ("due_pk", text(keys::open_shard(&new.id))),
+        ("due_pk", text(if new.status == Status::Pending { keys::pending_shard } else { keys::open_shard }(&new.id))),
         ("due_sk", list),
     ]
     .map(|(name, value)| (name.to_owned(), value))

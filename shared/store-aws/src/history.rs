@@ -10,7 +10,7 @@ use store::{History, HistoryPage, HistoryRow, StoreError};
 
 use crate::item::{Item, all_under_way, request, text};
 use crate::keys::{self, ALONE};
-use crate::{DynamoStore, fault};
+use crate::{DynamoStore, batch, fault, list};
 
 #[async_trait]
 impl History for DynamoStore {
@@ -121,23 +121,26 @@ impl DynamoStore {
         Ok(found.items.unwrap_or_default().into_iter().map(Item).collect())
     }
 
-    /// The tenant's events that are rows: those of ended executions are counted, those of open ones are asked for.
+    /// The tenant's events that are rows: those of ended executions are counted, those of open ones are asked for. Where
+    /// that would be more than one batch, each open one counts as its first event.
     async fn total_events(&self, tenant_id: &str) -> Result<u64, StoreError> {
-        let ended = async {
-            let shards = self.total_shards(tenant_id).await?;
-            Ok::<u64, StoreError>(shards.iter().filter_map(|shard| shard.optional_number::<u64>("events")).sum())
-        };
-        let open = async {
-            let executions = self.batch(self.open_partitions(tenant_id).await?).await?;
-            let mut total = 0;
-            for execution in executions.iter().filter(|execution| !execution.has("ended_at")) {
-                let reserved: usize = all_under_way(execution)?.iter().map(|attempt| attempt.begun().len()).sum();
+        let shards = self.total_shards(tenant_id).await?;
+        let counted = |name: &str| shards.iter().filter_map(|shard| shard.optional_number::<i64>(name)).sum::<i64>();
+        let count = |name: &str| u64::try_from(counted(name)).unwrap_or(0);
+        let ended = count("events");
+        let open = list::open_parts(tenant_id, count);
+        let executions: u64 = open.iter().map(|(_, executions)| executions).sum();
+        if executions > batch::READS as u64 {
+            return Ok(ended + executions);
+        }
+        let mut total = ended;
+        for execution in self.batch(self.partitions(&open).await?).await? {
+            if !execution.has("ended_at") {
+                let reserved: usize = all_under_way(&execution)?.iter().map(|attempt| attempt.begun().len()).sum();
                 total += execution.number::<u64>("history_len")?.saturating_sub(reserved as u64);
             }
-            Ok(total)
-        };
-        let (ended, open) = try_join(ended, open).await?;
-        Ok(ended + open)
+        }
+        Ok(total)
     }
 }
 

@@ -9,7 +9,7 @@ pub(crate) const ALONE: &str = "A";
 /// Shards of a tenant's totals.
 pub(crate) const TOTAL_SHARDS: u64 = 16;
 
-/// Shards of the index of open executions.
+/// Shards of each part of the index of what is due.
 pub(crate) const DUE_SHARDS: u64 = 4;
 
 const EXECUTION: &str = "#E#";
@@ -39,6 +39,11 @@ pub(crate) fn totals_shard(id: &str) -> String {
     format!("{:02}", hash(id) % TOTAL_SHARDS)
 }
 
+/// The total that executions of this kind in this status count into.
+pub(crate) fn counter(kind: WorkflowKind, status: Status) -> String {
+    format!("{kind}#{}", status.reported())
+}
+
 pub(crate) fn durations(tenant_id: &str) -> String {
     format!("{tenant_id}#D")
 }
@@ -58,6 +63,14 @@ pub(crate) fn of_kind(tenant_id: &str, kind: WorkflowKind) -> String {
 
 pub(crate) fn of_status(tenant_id: &str, status: Status, kind: WorkflowKind) -> String {
     format!("{tenant_id}#{}#{kind}", status.reported())
+}
+
+pub(crate) fn pending(shard: u64) -> String {
+    format!("pending#{shard}")
+}
+
+pub(crate) fn pending_shard(id: &str) -> String {
+    pending(hash(id) % DUE_SHARDS)
 }
 
 pub(crate) fn open(shard: u64) -> String {

@@ -14,7 +14,7 @@
 //! | index | of | partition | sorted by |
 //! |---|---|---|---|
 //! | `by_tenant`, `by_kind`, `by_status` | executions | tenant (and kind or status) | start, id |
-//! | `due` | executions | `open#<shard>` until they end, then `ended#<shard>` until they are archived | start, then end |
+//! | `due` | executions | `pending#<shard>` until they begin, `open#<shard>` until they end, `ended#<shard>` until they are archived | start or when they were put off to, then end |
 //! | `feed` | events | tenant | time |
 //!
 //! # Requests
@@ -33,6 +33,7 @@
 //! transaction its token, a begin its nonce. Transactions that meet another one are repeated here.
 
 mod archive;
+mod batch;
 mod blobs;
 mod change;
 mod ends;

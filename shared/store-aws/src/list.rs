@@ -7,7 +7,7 @@ use futures::future::{try_join, try_join_all};
 use store::{ListFilter, ListPage, StoreError};
 
 use crate::item::{Item, record, text};
-use crate::{DynamoStore, fault, keys};
+use crate::{DynamoStore, batch, fault, keys};
 
 impl DynamoStore {
     pub(crate) async fn list_page(
@@ -95,17 +95,30 @@ impl DynamoStore {
         Ok(found.items.unwrap_or_default().into_iter().map(Item).collect())
     }
 
-    /// The partitions of executions that are open now.
-    pub(crate) async fn open_partitions(&self, tenant_id: &str) -> Result<Vec<String>, StoreError> {
-        let filter = ListFilter { statuses: vec![Status::Running, Status::Paused], kind: None };
-        let parts = parts(tenant_id, &filter);
-        let found = try_join_all(parts.iter().map(|part| self.list_keys(part, None, usize::MAX))).await?;
-        found.iter().flatten().map(|item| item.text("pk").map(str::to_owned)).collect()
+    /// The partitions of the executions in these parts of an index.
+    pub(crate) async fn partitions(&self, parts: &[(Part, u64)]) -> Result<Vec<String>, StoreError> {
+        let keys = parts.iter().map(|(part, count)| self.list_keys(part, None, *count as usize));
+        let found = try_join_all(keys).await?;
+        // What began meanwhile would make more than one batch of them.
+        let found = found.iter().flatten().take(batch::READS);
+        found.map(|item| item.text("pk").map(str::to_owned)).collect()
     }
 }
 
+/// The parts of an index that hold open executions, and how many, going by the tenant's totals.
+pub(crate) fn open_parts(tenant_id: &str, count: impl Fn(&str) -> u64) -> Vec<(Part, u64)> {
+    let statuses = [Status::Running, Status::Paused];
+    let all = WorkflowKind::ALL.into_iter().flat_map(|kind| statuses.map(|status| (kind, status)));
+    let counted = all.map(|(kind, status)| (by_status(tenant_id, status, kind), count(&keys::counter(kind, status))));
+    counted.filter(|(_, count)| *count > 0).collect()
+}
+
+fn by_status(tenant_id: &str, status: Status, kind: WorkflowKind) -> Part {
+    Part { index: "by_status", attribute: "status_pk", partition: keys::of_status(tenant_id, status, kind) }
+}
+
 /// One partition of an index.
-struct Part {
+pub(crate) struct Part {
     index: &'static str,
     attribute: &'static str,
     partition: String,

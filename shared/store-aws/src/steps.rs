@@ -152,6 +152,7 @@ fn begin(step: &StepRef, now: Timestamp, nonce: &str) -> Change {
     change.set_to_old(&of_step("open_after", &step.step), "history_len");
     change.increase(&of_step("attempts", &step.step), 1);
     change.set("status_message", text(status_message(workflow(step), &step.step, step.kind)));
+    change.set("due_pk", text(keys::open_shard(&step.execution_id)));
     match step.kind {
         StepKind::Forward => {
             change.increase("history_len", 2);
@@ -286,6 +287,7 @@ impl DynamoStore {
         change.only_if_equal("history_len", number(history_len));
         change.set("history_len", number(history_len + 2));
         change.set(&attempts, number(number_now));
+        change.set("due_pk", text(keys::open_shard(&step.execution_id)));
         stand_at(&mut change, step);
         let events = events::refused(&attempt_events(step, number_now), name, refusal.message(), now);
         self.write_events(step, change, (history_len + 1..).zip(events)).await

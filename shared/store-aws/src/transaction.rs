@@ -6,8 +6,9 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{CancellationReason, TransactWriteItem};
 use store::StoreError;
 
+use crate::DynamoStore;
+use crate::fault::Tries;
 use crate::item::Item;
-use crate::{DynamoStore, fault};
 
 /// How often a transaction is tried that meets others or is throttled; waits double from [`FIRST_WAIT`], about 5 s in all.
 const MAX_TRIES: u32 = 9;
@@ -24,16 +25,17 @@ pub(crate) enum Transacted {
 impl DynamoStore {
     /// Writes all or nothing.
     pub(crate) async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<Transacted, StoreError> {
-        let mut wait = FIRST_WAIT;
+        let (mut wait, watched) = (FIRST_WAIT, Tries::default());
         for tries in 1.. {
-            let sent = self.client().transact_write_items().set_transact_items(Some(writes.clone())).send().await;
+            let request = self.client().transact_write_items().set_transact_items(Some(writes.clone()));
+            let sent = request.customize().interceptor(watched.clone()).send().await;
             let error = match sent {
                 Ok(_) => return Ok(Transacted::Done),
                 Err(error) => error,
             };
             let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
             else {
-                return Err(fault::write(error));
+                return Err(watched.write(error));
             };
             let reasons = cancelled.cancellation_reasons();
             if reasons.iter().any(|reason| code(reason) == "ConditionalCheckFailed") {
@@ -44,7 +46,8 @@ impl DynamoStore {
             }
             if tries == MAX_TRIES {
                 let codes: Vec<&str> = reasons.iter().map(code).collect();
-                return Err(StoreError::Unavailable(format!("a transaction met others too often: {codes:?}")));
+                let reason = format!("a transaction met others too often: {codes:?}");
+                return Err(watched.failed(StoreError::Unavailable(reason)));
             }
             // Those that met must not meet again: each waits its own part of the doubled time.
             let spread = f64::from(self.clock.now().subsec_nanosecond() % 1_000) / 1_000.0;

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use contracts::{Timestamp, WorkflowKind};
 use sqlx::{AnyConnection, AssertSqlSafe, Executor, Row};
 use store::{
-    CancelOutcome, ControlFlag, Created, Estimated, ExecutionRecord, Executions, ListFilter, ListPage, NewExecution,
-    OpenExecution, StoreError,
+    CancelOutcome, ControlFlag, Created, DueExecution, Estimated, ExecutionRecord, Executions, ListFilter, ListPage,
+    NewExecution, StoreError,
 };
 
 use crate::history::append_history;
@@ -91,16 +91,18 @@ impl Executions for SqlStore {
         self.writer.write(SetControl { tenant_id: tenant_id.to_owned(), id: id.to_owned(), flag, now }).await
     }
 
-    async fn open_executions(&self, started_before: Timestamp, limit: u32) -> Result<Vec<OpenExecution>, StoreError> {
+    async fn open_executions(&self, started_before: Timestamp, limit: u32) -> Result<Vec<DueExecution>, StoreError> {
+        // The first event is the acceptance.
         let found = sqlx::query(
-            "SELECT tenant_id, id FROM executions WHERE ended_at IS NULL AND started_at < $1 ORDER BY seq LIMIT $2",
+            "SELECT tenant_id, id, history_len FROM executions WHERE ended_at IS NULL AND started_at < $1 \
+             ORDER BY CASE WHEN history_len > 1 THEN 1 ELSE 0 END, seq LIMIT $2",
         )
         .bind(micros(started_before))
         .bind(i64::from(limit))
         .fetch_all(&self.readers)
         .await
         .map_err(unavailable)?;
-        found.iter().map(rows::open_execution).collect()
+        found.iter().map(rows::due_execution).collect()
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use contracts::{Timestamp, WorkflowKind};
 use serde_json::Value;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
-use store::{ExecutionRecord, OpenExecution, StoreError};
+use store::{DueExecution, ExecutionRecord, OpenExecution, StoreError};
 
 /// The columns that [`execution`] reads.
 pub(crate) const EXECUTION_COLUMNS: &str = "seq, id, tenant_id, kind, engine, user_id, status, started_at, updated_at, \
@@ -84,6 +84,11 @@ pub(crate) fn execution(row: &AnyRow) -> Result<ExecutionRecord, StoreError> {
         input: json(row, "input")?,
         version: count(row, "version")?,
     })
+}
+
+pub(crate) fn due_execution(row: &AnyRow) -> Result<DueExecution, StoreError> {
+    let has_begun = get::<i64>(row, "history_len")? > 1;
+    Ok(DueExecution { tenant_id: get(row, "tenant_id")?, id: get(row, "id")?, has_begun })
 }
 
 pub(crate) fn open_execution(row: &AnyRow) -> Result<OpenExecution, StoreError> {

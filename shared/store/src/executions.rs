@@ -173,6 +173,17 @@ pub struct OpenExecution {
     pub id: String,
 }
 
+/// An open execution that its engine is to be asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueExecution {
+    /// The owner.
+    pub tenant_id: String,
+    /// The execution.
+    pub id: String,
+    /// Whether its engine has been heard of: a step has begun, or [`Executions::put_off`] said so.
+    pub has_begun: bool,
+}
+
 /// Records of executions.
 #[async_trait]
 pub trait Executions: Send + Sync {
@@ -208,8 +219,15 @@ pub trait Executions: Send + Sync {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Executions accepted before `started_before` that have not ended, oldest first, `limit` of them at most.
-    async fn open_executions(&self, started_before: Timestamp, limit: u32) -> Result<Vec<OpenExecution>, StoreError>;
+    /// Executions accepted before `started_before` that have not ended, `limit` of them at most: first those that have
+    /// not begun, then the others, each the oldest first.
+    async fn open_executions(&self, started_before: Timestamp, limit: u32) -> Result<Vec<DueExecution>, StoreError>;
+
+    /// Lets an open execution count in [`Executions::open_executions`] as one accepted at `at`, so that others have
+    /// their turn; `has_begun` is remembered. A store that lists as many as there are need not.
+    async fn put_off(&self, _due: &DueExecution, _at: Timestamp) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Whether the store can be read and written.
     async fn check(&self) -> Result<(), StoreError>;

@@ -50,7 +50,8 @@ pub trait History: Send + Sync {
         limit: u32,
     ) -> Result<Option<HistoryPage>, StoreError>;
 
-    /// The tenant's events over all its executions, newest first; those older than `before`.
+    /// The tenant's events over all its executions, newest first; those older than `before`. Where a store cannot count
+    /// the events of open executions, as there are too many of these, `total` counts one event of each.
     async fn tenant_events(&self, tenant_id: &str, before: Option<&str>, limit: u32)
     -> Result<HistoryPage, StoreError>;
 }

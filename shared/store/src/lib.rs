@@ -15,8 +15,8 @@ mod recorder;
 
 pub use blobs::{BlobBody, BlobKey, BlobReader, Blobs};
 pub use executions::{
-    CancelOutcome, ControlFlag, Created, Estimated, ExecutionRecord, Executions, IdempotencyKey, ListFilter, ListPage,
-    NewExecution, OpenExecution, Progress,
+    CancelOutcome, ControlFlag, Created, DueExecution, Estimated, ExecutionRecord, Executions, IdempotencyKey,
+    ListFilter, ListPage, NewExecution, OpenExecution, Progress,
 };
 pub use history::{History, HistoryPage, HistoryRow, NewEvent};
 pub use journal::{

@@ -15,6 +15,7 @@ pub(super) async fn run<S: Executions + History + StepRecorder + EndRecorder>(op
     what_is_done_is_not_done_again(&open().await).await;
     a_lost_attempt_is_closed_by_the_next(&open().await).await;
     an_undoing_closes_its_step(&open().await).await;
+    what_never_began_is_due_first(&open().await).await;
     refusals_are_in_the_history_but_for_pauses(&open().await).await;
     an_end_says_what_was_undone_and_closes_what_is_open(&open().await).await;
 }
@@ -39,6 +40,28 @@ fn unavailable() -> StepOutcome {
 
 async fn history<S: History>(store: &S, id: &str) -> Vec<HistoryRow> {
     ok(store.events(TENANT, id, None, 200).await).expect("it is there").rows
+}
+
+async fn what_never_began_is_due_first<S: Executions + StepRecorder>(store: &S) {
+    for id in ["begun", "refused", "paused"] {
+        ok(store.create(NewExecution { status: Status::Pending, ..new(id) }).await);
+    }
+    let due = async || {
+        let due = ok(store.open_executions(at(100), 9).await);
+        due.into_iter().map(|due| (due.id, due.has_begun)).collect::<Vec<_>>()
+    };
+    let all = due().await;
+    assert!(all.len() == 3 && all.iter().all(|(_, has_begun)| !has_begun), "{all:?}");
+    begin(store, "begun", "GetTenantContext").await;
+    ok(store.request_cancel(TENANT, "refused", at(1)).await);
+    let refused = ok(store.begin_step(&step("refused", "GetTenantContext")).await);
+    assert!(matches!(refused, Begin::Cancelled), "{refused:?}");
+    assert!(ok(store.set_control(TENANT, "paused", crate::ControlFlag::Pause, at(1)).await));
+    let due = due().await;
+    assert_eq!(due[0], ("paused".to_owned(), false), "whatever its status is");
+    let mut begun = due[1..].to_vec();
+    begun.sort_unstable();
+    assert_eq!(begun, [("begun".to_owned(), true), ("refused".to_owned(), true)]);
 }
 
 async fn an_attempt_is_recorded_whole<S: Executions + History + StepRecorder>(store: &S) {

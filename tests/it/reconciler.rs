@@ -1,0 +1,176 @@
+//! The reconciler on the store in DynamoDB, before more open executions than it can look at in one go.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use clock::{SharedClock, VirtualClock};
+use contracts::{EngineKind, EventType, Status, Timestamp, WorkflowKind};
+use engine::{EngineError, ExternalEngine, Orchestrator, Reconciled, Standing};
+use futures::{StreamExt as _, stream};
+use serde_json::{Value, json};
+use store::{
+    ControlFlag, EngineEnd, ExecutionRecord, Executions as _, History as _, NewEvent, NewExecution, Progress,
+    conformance,
+};
+use store_aws::DynamoStore;
+
+use crate::peers;
+use crate::proxy::Proxy;
+use crate::world::{TENANT, run};
+
+/// Open executions that run; the newest of them have ended, and nobody said so.
+const RUNNING: i64 = 1_100;
+const ENDED: u32 = 5;
+
+/// What is asked at the same moment.
+const AT_ONCE: usize = 8;
+
+/// An engine whose executions stand as they are told to.
+struct Engine {
+    clock: SharedClock,
+    standings: Mutex<BTreeMap<String, Standing>>,
+    asked: Mutex<Vec<(Timestamp, String)>>,
+    started: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Orchestrator for Engine {
+    fn kind(&self) -> EngineKind {
+        EngineKind::StepFunctions
+    }
+
+    async fn prepare_start(&self, _: &mut NewExecution) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn start(&self, record: &ExecutionRecord) -> Result<(), EngineError> {
+        self.started.lock().unwrap().push(record.id.clone());
+        self.standings.lock().unwrap().insert(record.id.clone(), Standing::Running);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ExternalEngine for Engine {
+    async fn describe(&self, _: WorkflowKind, id: &str) -> Result<Standing, EngineError> {
+        self.asked.lock().unwrap().push((self.clock.now(), id.to_owned()));
+        Ok(self.standings.lock().unwrap().get(id).cloned().unwrap_or(Standing::Unknown))
+    }
+
+    async fn terminate(&self, _: WorkflowKind, _: &str, _: &str) -> Result<(), EngineError> {
+        Ok(())
+    }
+}
+
+fn new(id: &str, status: Status, started_at: Timestamp) -> NewExecution {
+    let at = started_at;
+    NewExecution {
+        tenant_id: TENANT.to_owned(),
+        effect_scope: id.to_owned(),
+        id: id.to_owned(),
+        kind: WorkflowKind::UserOnboarding,
+        engine: EngineKind::StepFunctions,
+        user_id: None,
+        started_at,
+        deadline_at: None,
+        status,
+        input: json!({}),
+        request: json!({}),
+        idempotency: None,
+        progress: Progress { current_step: String::new(), total_steps: 7, completed_steps: 0, status_message: None },
+        history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at, details: json!({}) }],
+        journal: None,
+        begins_pivot: false,
+    }
+}
+
+async fn create_all(store: &DynamoStore, all: impl Iterator<Item = NewExecution>) {
+    stream::iter(all).for_each_concurrent(8, async |new| drop(store.create(new).await.unwrap())).await;
+}
+
+#[test]
+fn however_many_are_open_each_has_its_turn_and_what_never_began_the_first() {
+    let Some(endpoint) = peers::dynamodb() else { return };
+    run(async {
+        let client = peers::dynamodb_client(endpoint);
+        store_aws::create_table(&client, "reconciler").await.unwrap();
+        let epoch = conformance::epoch();
+        let clock: SharedClock = Arc::new(VirtualClock::new(epoch));
+        let store = DynamoStore::new(|| client, "reconciler", Arc::clone(&clock));
+        let at = |number: i64| epoch + Duration::from_millis(number.unsigned_abs());
+        let running = (0..RUNNING).map(|number| (format!("running-{number:04}"), at(number + 1)));
+        let running: Vec<_> = running.collect();
+        create_all(&store, running.iter().map(|(id, at)| new(id, Status::Running, *at))).await;
+        let pending = ["late-1", "late-2", "paused"].map(|id| new(id, Status::Pending, at(2_000)));
+        // The oldest of all, which fails each time.
+        create_all(&store, pending.into_iter().chain([new("forgotten", Status::Running, at(0))])).await;
+        assert!(store.set_control(TENANT, "paused", ControlFlag::Pause, at(3_000)).await.unwrap());
+        let ended = Standing::Ended { end: EngineEnd::Succeeded(Value::Null), at: at(4_000), input: Value::Null };
+        let mut standings: BTreeMap<String, Standing> =
+            running.iter().map(|(id, _)| (id.clone(), Standing::Running)).collect();
+        for (id, _) in running.iter().rev().take(ENDED as usize) {
+            standings.insert(id.clone(), ended.clone());
+        }
+        let engine = Engine {
+            clock: Arc::clone(&clock),
+            standings: Mutex::new(standings),
+            asked: Mutex::default(),
+            started: Mutex::default(),
+        };
+
+        clock::sleep(&*clock, Duration::from_secs(120)).await;
+        let mut all = Reconciled::default();
+        let mut rounds = 0;
+        while all.ended < ENDED {
+            let began = clock.now();
+            let found = engine::reconcile(&store, &store, &[&engine], &*clock).await.unwrap();
+            rounds += 1;
+            if rounds == 1 {
+                let mut started = engine.started.lock().unwrap().clone();
+                started.sort_unstable();
+                assert_eq!(started, ["late-1", "late-2", "paused"], "at once, whatever they are called now");
+                assert_eq!((found.started, found.failed), (3, 1), "what was forgotten is not started again");
+            }
+            let took = clock.now().duration_since(began);
+            assert!(took.as_secs() < 60, "{took}: the next one begins after a minute");
+            all.started += found.started;
+            all.ended += found.ended;
+            assert!(rounds <= 5, "{all:?} after {rounds} rounds");
+            clock::sleep_until(&*clock, began + Duration::from_secs(60)).await;
+        }
+        println!("{RUNNING} open executions took {rounds} rounds");
+        assert_eq!(all.started, 3);
+        let mut at_once = BTreeMap::<Timestamp, usize>::new();
+        for (at, _) in engine.asked.lock().unwrap().iter() {
+            *at_once.entry(*at).or_default() += 1;
+        }
+        assert!(at_once.values().all(|asked| *asked <= AT_ONCE), "{at_once:?}");
+    });
+}
+
+/// What a tenant's feed asks for does not grow with what is open.
+#[test]
+fn a_feed_asks_little_however_many_are_open() {
+    let Some(endpoint) = peers::dynamodb() else { return };
+    run(async {
+        let proxy = Proxy::start(endpoint).await;
+        let client = peers::dynamodb_client(&proxy.endpoint());
+        store_aws::create_table(&client, "feed").await.unwrap();
+        let epoch = conformance::epoch();
+        let store = DynamoStore::new(|| client, "feed", Arc::new(VirtualClock::new(epoch)));
+        let create = async |numbers: std::ops::Range<i64>| {
+            let at = |number: i64| epoch + Duration::from_millis(number.unsigned_abs());
+            create_all(&store, numbers.map(|number| new(&format!("e-{number}"), Status::Pending, at(number)))).await;
+            proxy.take();
+            let page = store.tenant_events(TENANT, None, 20).await.unwrap();
+            let requests: Vec<String> =
+                proxy.take().iter().map(|seen| seen.target.rsplit('.').next().unwrap().to_owned()).collect();
+            let count = |operation: &str| requests.iter().filter(|request| *request == operation).count();
+            (page.rows.len(), page.total, count("Query"), count("BatchGetItem"), requests.len())
+        };
+        assert_eq!(create(0..100).await, (20, 100, 3, 2, 5), "events, totals, and once the open ones");
+        assert_eq!(create(100..140).await, (20, 140, 2, 1, 3), "too many to be asked for");
+    });
+}
