@@ -7,8 +7,18 @@ use contracts::Status;
 use serde_json::json;
 
 use crate::aws::{self, Aws, Options, Stack};
-use crate::proxy::Seen;
+use crate::lambda::Spent;
+use crate::proxy::{Seen, Units};
 use crate::world::{Control, ControlAction, Script, full_request};
+
+/// What an execution, and moving it to the archive, may cost; what they cost is printed.
+const MAX_WRITE_UNITS: f64 = 190.0;
+const MAX_ARCHIVE_WRITE_UNITS: f64 = 80.0;
+
+fn written(units: &Units) -> f64 {
+    let is_read = |operation: &str| ["GetItem", "BatchGetItem", "Query"].contains(&operation);
+    units.iter().filter(|(operation, _)| !is_read(operation)).map(|(_, units)| units).sum()
+}
 
 /// Requests by operation.
 fn counted(seen: &[Seen]) -> BTreeMap<&str, usize> {
@@ -47,6 +57,9 @@ fn a_success_enters_each_state_once_and_asks_little() {
         assert_eq!(counts["TransactWriteItems"], 1 + steps + 1, "the start, each step's end, the end");
         assert_eq!(counts["UpdateItem"], steps + 1, "each step's begin, the duration");
         assert_eq!(counts["GetItem"], 1, "the end");
+        let units = proxies.dynamodb.take_units();
+        println!("DynamoDB: {:.1} write units: {units:?}, statuses among them", written(&units));
+        assert!(written(&units) > 0.0 && written(&units) <= MAX_WRITE_UNITS, "{units:?}");
         assert!(all.len() <= 2 * steps + 4, "{} requests", all.len());
         assert_eq!(counted(&proxies.sfn.take()), [("StartExecution", 1), ("DescribeExecution", 1)].into());
 
@@ -56,6 +69,21 @@ fn a_success_enters_each_state_once_and_asks_little() {
         assert_eq!(counted(&proxies.dynamodb.take()), [("Query", 1)].into(), "a history is one request");
         assert!(proxies.sfn.take().is_empty(), "reading never asks the engine");
         assert_eq!(entries(aws, &stack, &id).await, steps);
+        println!("DynamoDB: a status and a history: {:?}", proxies.dynamodb.take_units());
+        let archived = stack.invoke("archive-executions", json!(null)).await.unwrap();
+        assert_eq!(archived["executions"], 1, "{archived}");
+        let units = proxies.dynamodb.take_units();
+        println!("DynamoDB: {:.1} write units to archive it: {units:?}", written(&units));
+        assert!(written(&units) > 0.0 && written(&units) <= MAX_ARCHIVE_WRITE_UNITS, "{units:?}");
+        let spent = aws.lambda.spent(&stack.prefix);
+        for (function, Spent { invocations, wall_ms, cpu_ms }) in &spent {
+            println!("{function}: {invocations} invocations, {wall_ms:.1} ms, of which {cpu_ms:.1} ms CPU");
+        }
+        let own = spent
+            .iter()
+            .filter(|(function, _)| !["get-workflow-status", "archive-executions"].contains(&function.as_str()));
+        let once: Vec<u32> = own.map(|(_, spent)| spent.invocations).collect();
+        assert_eq!(once, vec![1; 1 + steps + 1 + 1], "the start, each step, the end, the history above");
     });
 }
 

@@ -1,6 +1,7 @@
 //! Stands between the functions and an AWS service: counts what is asked, and answers as AWS does when it is short of
 //! something.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -23,6 +24,9 @@ pub(crate) struct Seen {
     /// Bytes of its body.
     pub(crate) bytes: usize,
 }
+
+/// Request units of DynamoDB by operation, as it counts them itself.
+pub(crate) type Units = BTreeMap<String, f64>;
 
 /// What happens to some of the requests.
 #[derive(Debug, Clone)]
@@ -55,6 +59,7 @@ struct Inner {
     http: reqwest::Client,
     seen: Mutex<Vec<Seen>>,
     rules: Mutex<Vec<Rule>>,
+    units: Mutex<Units>,
     port: u16,
 }
 
@@ -63,8 +68,8 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let (target, seen, rules) = (target.to_owned(), Mutex::default(), Mutex::default());
-        let proxy = Self(Arc::new(Inner { target, http, seen, rules, port }));
+        let (seen, rules, units) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let proxy = Self(Arc::new(Inner { target: target.to_owned(), http, seen, rules, units, port }));
         let routes = Router::new().fallback(forward).layer(DefaultBodyLimit::disable()).with_state(proxy.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         proxy
@@ -81,6 +86,21 @@ impl Proxy {
     /// What passed since the last time this was asked.
     pub(crate) fn take(&self) -> Vec<Seen> {
         std::mem::take(&mut *self.0.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What DynamoDB counted since the last time this was asked.
+    pub(crate) fn take_units(&self) -> Units {
+        std::mem::take(&mut *self.0.units.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn count(&self, target: &str, answer: &[u8]) {
+        let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+        let consumed = match &answer["ConsumedCapacity"] {
+            Value::Array(tables) => tables.iter().filter_map(|table| table["CapacityUnits"].as_f64()).sum(),
+            table => table["CapacityUnits"].as_f64().unwrap_or_default(),
+        };
+        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+        *self.0.units.lock().unwrap_or_else(PoisonError::into_inner).entry(operation).or_default() += consumed;
     }
 
     fn ruled(&self, target: &str) -> Option<Answer> {
@@ -110,6 +130,7 @@ async fn forward(State(proxy): State<Proxy>, method: Method, uri: Uri, headers: 
         Some(Answer::Lost) | None => {}
     }
     // The signature covers the host, so it stays as it was.
+    let (headers, body) = counting(headers, body, &target);
     let request = proxy.0.http.request(method, format!("{}{uri}", proxy.0.target)).headers(headers).body(body);
     let answer = request.send().await.unwrap();
     match ruled {
@@ -118,7 +139,21 @@ async fn forward(State(proxy): State<Proxy>, method: Method, uri: Uri, headers: 
         _ => {}
     }
     let (status, headers) = (answer.status(), answer.headers().clone());
-    (status, headers, answer.bytes().await.unwrap()).into_response()
+    let body = answer.bytes().await.unwrap();
+    proxy.count(&target, &body);
+    (status, headers, body).into_response()
+}
+
+/// Asks DynamoDB to say what it counted; DynamoDB Local does not mind that the signature is another body's.
+fn counting(mut headers: HeaderMap, body: Bytes, target: &str) -> (HeaderMap, Bytes) {
+    match serde_json::from_slice(&body) {
+        Ok(Value::Object(mut request)) if target.starts_with("DynamoDB_") => {
+            request.insert("ReturnConsumedCapacity".to_owned(), "TOTAL".into());
+            headers.remove("content-length");
+            (headers, Value::from(request).to_string().into())
+        }
+        _ => (headers, body),
+    }
 }
 
 /// What a transaction is made of.
