@@ -25,6 +25,7 @@ mod idempotency;
 mod in_process;
 mod invariants;
 mod lambda;
+mod local;
 mod machines;
 mod peers;
 mod process;
