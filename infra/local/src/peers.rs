@@ -16,12 +16,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Waits until nobody holds the pipe any more, ends a process group, and returns once it is gone.
 const WATCHDOG: &str = r#"
 cat > /dev/null
-kill -TERM -- "-$1" 2> /dev/null || exit 0
+kill -s TERM -- "-$1" 2> /dev/null || exit 0
 for _ in $(seq 50); do
-    kill -0 -- "-$1" 2> /dev/null || exit 0
+    kill -s 0 -- "-$1" 2> /dev/null || exit 0
     sleep 0.1
 done
-kill -KILL -- "-$1"
+kill -s KILL -- "-$1"
 "#;
 
 /// A running program with all that it has started, stopped when this is dropped, or when this process is gone.
