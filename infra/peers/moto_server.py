@@ -1,7 +1,8 @@
 """AWS Step Functions (and S3, KMS, EventBridge) on this machine: moto's server with its interpreter switched on.
 
 Task states call Lambda functions at --lambda-endpoint, which speaks Lambda's Invoke API. When an execution ends, the
-event that AWS would send through EventBridge is posted to the function named by --status-events.
+event that AWS would send through EventBridge is posted to the function named by --status-events; with --delivery drop it
+is lost, with double it comes twice.
 """
 
 import argparse
@@ -17,6 +18,7 @@ arguments = argparse.ArgumentParser(description=__doc__)
 arguments.add_argument("--port", type=int, required=True)
 arguments.add_argument("--lambda-endpoint", required=True)
 arguments.add_argument("--status-events", metavar="FUNCTION")
+arguments.add_argument("--delivery", choices=["keep", "drop", "double"], default="keep")
 options = arguments.parse_args()
 
 # moto reads these when it is imported.
@@ -169,6 +171,11 @@ def status_change(ended: execution.Execution) -> dict[str, Any]:
     }
 
 
+def deliver_as_told(event: dict[str, Any]) -> None:
+    for _ in range({"keep": 1, "drop": 0, "double": 2}[options.delivery]):
+        deliver(event)
+
+
 def deliver(event: dict[str, Any]) -> None:
     """Like EventBridge, tries again when nobody takes the event."""
     for wait_seconds in (0.2, 0.5, 1, 2, 5):
@@ -187,7 +194,7 @@ terminated = execution.BaseExecutionWorkerCommunication.terminated
 def terminated_and_told(self: execution.BaseExecutionWorkerCommunication) -> None:
     terminated(self)
     if options.status_events:
-        threading.Thread(target=deliver, args=(status_change(self.execution),), daemon=True).start()
+        threading.Thread(target=deliver_as_told, args=(status_change(self.execution),), daemon=True).start()
 
 
 jsonata._eval_jsonata = evaluate

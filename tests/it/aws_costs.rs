@@ -7,8 +7,19 @@ use contracts::Status;
 use serde_json::json;
 
 use crate::aws::{self, Aws, Options, Stack};
+use crate::lambda::Spent;
 use crate::proxy::Seen;
 use crate::world::{Control, ControlAction, Script, full_request};
+
+/// What an execution, and moving it to the archive, may cost; what they cost is printed.
+const MAX_WRITE_UNITS: f64 = 190.0;
+const MAX_ARCHIVE_WRITE_UNITS: f64 = 80.0;
+
+/// Write units of these requests.
+fn written(seen: &[Seen]) -> f64 {
+    let is_read = |operation: &str| ["GetItem", "BatchGetItem", "Query"].contains(&operation);
+    units(seen).iter().filter(|(operation, _)| !is_read(operation)).map(|(_, (all, _))| all).sum()
+}
 
 /// Requests by operation.
 fn counted(seen: &[Seen]) -> BTreeMap<&str, usize> {
@@ -57,6 +68,8 @@ fn a_success_enters_each_state_once_and_asks_little() {
         assert_eq!(counts["TransactWriteItems"], 1 + steps + 1, "the start, each step's end, the end");
         assert_eq!(counts["UpdateItem"], steps + 1, "each step's begin, the duration");
         assert_eq!(counts["GetItem"], 1, "the end");
+        println!("DynamoDB: {:.1} write units", written(&all));
+        assert!(written(&all) > 0.0 && written(&all) <= MAX_WRITE_UNITS, "{:?}", units(&all));
         assert!(all.len() <= 2 * steps + 4, "{} requests", all.len());
         assert_eq!(counted(&proxies.sfn.take()), [("StartExecution", 1)].into(), "its event tells how it ended");
 
@@ -65,11 +78,9 @@ fn a_success_enters_each_state_once_and_asks_little() {
         // The execution's item holds its record, its request and what stands about each step, 2 to 3 KB of it, as a begin
         // and a status are one request each only if all of that is in one item: so 3 units for a begin (and one when it
         // leaves the index of what is pending), and twice as many in a transaction. Indices and the feed's copies count.
-        let (begins, most_of_a_begin) = taken["UpdateItem"];
-        let (writes, _) = taken["TransactWriteItems"];
+        let (_, most_of_a_begin) = taken["UpdateItem"];
         assert!(start > 0.0 && start <= 40.0, "a start takes {start}");
         assert!(most_of_a_begin <= 5.0, "a begin takes {most_of_a_begin}");
-        assert!(begins + writes <= 200.0, "an onboarding takes {begins} and {writes}");
         let largest = all.iter().map(|seen| seen.bytes).max().unwrap();
         assert!(largest <= 4_096, "{largest} bytes in a request");
 
@@ -102,6 +113,21 @@ fn a_success_enters_each_state_once_and_asks_little() {
         println!("a feed of one: {:?}", units(&seen));
         assert!(proxies.sfn.take().is_empty(), "reading never asks the engine");
         assert_eq!(entries(aws, &stack, &id).await, steps);
+        drop(proxies.dynamodb.take());
+        let archived = stack.invoke("archive-executions", json!(null)).await.unwrap();
+        assert_eq!(archived["executions"], 1, "{archived}");
+        let archiving = proxies.dynamodb.take();
+        println!("DynamoDB: {:.1} write units to archive it", written(&archiving));
+        assert!(written(&archiving) > 0.0 && written(&archiving) <= MAX_ARCHIVE_WRITE_UNITS, "{:?}", units(&archiving));
+        let spent = aws.lambda.spent(&stack.prefix);
+        for (function, Spent { invocations, wall_ms, cpu_ms }) in &spent {
+            println!("{function}: {invocations} invocations, {wall_ms:.1} ms, of which {cpu_ms:.1} ms CPU");
+        }
+        let own = spent
+            .iter()
+            .filter(|(function, _)| !["get-workflow-status", "archive-executions"].contains(&function.as_str()));
+        let once: Vec<u32> = own.map(|(_, spent)| spent.invocations).collect();
+        assert_eq!(once, vec![1; 1 + steps + 1 + 1], "the start, each step, the end, the history above");
     });
 }
 

@@ -332,10 +332,105 @@ fn a_function_may_do_what_its_ports_ask_for_and_nothing_else() {
         // S3 says that something is missing only to who may list.
         assert_eq!(verbs.remove("s3:ListBucket"), needed.contains("s3:GetObject"), "{binary}");
         assert_eq!(verbs.remove("s3:AbortMultipartUpload"), needed.contains("s3:PutObject"), "{binary}");
+        // Lambda sends in the function's name what it has failed at.
+        assert_eq!(verbs.remove("sqs:SendMessage"), is_event_function(&binary), "{binary}");
         assert_eq!(verbs, needed, "{binary}");
         assert!(verbs.iter().all(|verb| !verb.contains('*')), "{binary}");
         let wide: Vec<_> = allowed.iter().filter(|(_, resources)| resources.iter().any(|name| name == "*")).collect();
         assert!(wide.iter().all(|(action, _)| action.starts_with("xray:")), "{binary}: {wide:?}");
+    }
+}
+
+/// Whether events or a schedule start it, so that nobody waits for its answer.
+fn is_event_function(binary: &str) -> bool {
+    root().join("functions/event-lambdas/src/bin").join(format!("{binary}.rs")).exists()
+}
+
+#[test]
+fn what_events_start_and_fails_is_kept_and_told() {
+    let template = template();
+    let resources = &template["Resources"];
+    let (mut failing, mut queues) = (BTreeSet::new(), BTreeSet::new());
+    for (binary, (id, properties)) in functions(&template) {
+        assert_eq!(properties["EventInvokeConfig"].is_object(), is_event_function(&binary), "{binary}");
+        if !is_event_function(&binary) {
+            continue;
+        }
+        let queue = format!("{id}DeadLetters");
+        let arn = serde_json::json!({ "!GetAtt": format!("{queue}.Arn") });
+        let destination = serde_json::json!({ "Type": "SQS", "Destination": arn });
+        assert_eq!(properties["EventInvokeConfig"]["DestinationConfig"]["OnFailure"], destination, "{binary}");
+        let allowed = statements(&template, &format!("{id}Role"));
+        assert_eq!(allowed["sqs:SendMessage"], [format!("{queue}.Arn")], "{binary}");
+        assert!(uses_the_key_through(&template, &format!("{id}Role"), "sqs"), "{binary}");
+        for source in properties["Events"].as_object().unwrap().values() {
+            assert_eq!(source["Properties"]["DeadLetterConfig"]["Arn"], arn, "{binary}");
+            if source["Type"] == "ScheduleV2" {
+                assert_eq!(source["Properties"]["RoleArn"]["!GetAtt"], "ScheduleRole.Arn", "{binary}");
+                assert_eq!(source["Properties"]["OmitName"], true, "{binary}: stacks would take it from each other");
+                let may = statements(&template, "ScheduleRole");
+                assert!(may["lambda:InvokeFunction"].contains(&format!("{id}Function.Arn")), "{binary}");
+                assert!(may["sqs:SendMessage"].contains(&format!("{queue}.Arn")), "{binary}");
+            }
+        }
+        failing.insert(format!("{id}Function"));
+        queues.insert(format!("{queue}.QueueName"));
+    }
+    assert!(uses_the_key_through(&template, "ScheduleRole", "sqs"));
+    assert_eq!(watched(resources, "Errors").intersection(&failing).count(), failing.len());
+    assert_eq!(watched(resources, "ApproximateNumberOfMessagesVisible"), queues);
+}
+
+#[test]
+fn every_function_has_an_alarm() {
+    let template = template();
+    let all = functions(&template).into_values().map(|(id, _)| format!("{id}Function")).collect::<BTreeSet<_>>();
+    assert_eq!(watched(&template["Resources"], "Errors"), all);
+    let alarms = template["Resources"].as_object().unwrap().values();
+    for alarm in alarms.filter(|resource| resource["Type"] == "AWS::CloudWatch::Alarm") {
+        assert_eq!(alarm["Properties"]["AlarmActions"], serde_json::json!([{ "!Ref": "Alarms" }]), "{alarm}");
+        // CloudWatch's own limit for an expression.
+        let metrics = alarm["Properties"]["Metrics"].as_array().map_or(1, Vec::len);
+        assert!(metrics <= 11, "{metrics} metrics");
+    }
+}
+
+/// Whose metric of this name the alarms watch.
+fn watched(resources: &Value, metric: &str) -> BTreeSet<String> {
+    let alarms = resources.as_object().unwrap().values();
+    let alarms = alarms.filter(|resource| resource["Type"] == "AWS::CloudWatch::Alarm");
+    let metrics = alarms.flat_map(|alarm| match alarm["Properties"]["Metrics"].as_array() {
+        Some(metrics) => metrics.iter().map(|each| each["MetricStat"]["Metric"].clone()).collect(),
+        None => vec![alarm["Properties"].clone()],
+    });
+    let of_metric = metrics.filter(|each| each["MetricName"] == metric);
+    let name = |each: Value| each["Dimensions"][0]["Value"].as_object().unwrap().values().next().unwrap().clone();
+    of_metric.map(|each| name(each).as_str().unwrap().to_owned()).collect()
+}
+
+/// Whether a role may read and write what a service encrypts with the key.
+fn uses_the_key_through(template: &Value, role: &str, service: &str) -> bool {
+    let policies = template["Resources"][role]["Properties"]["Policies"].as_array().unwrap();
+    let mut statements = policies.iter().flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().unwrap());
+    let via = format!("{service}.${{AWS::Region}}.amazonaws.com");
+    statements.any(|statement| {
+        let actions = statement["Action"].to_string();
+        statement["Resource"]["!GetAtt"] == "Key.Arn"
+            && statement["Condition"]["StringEquals"]["kms:ViaService"]["!Sub"] == via.as_str()
+            && ["kms:Decrypt", "kms:GenerateDataKey"].iter().all(|action| actions.contains(action))
+    })
+}
+
+#[test]
+fn every_stage_tags_what_it_deploys() {
+    let settings: toml::Table = std::fs::read_to_string(root().join("samconfig.toml")).unwrap().parse().unwrap();
+    for stage in template()["Parameters"]["Stage"]["AllowedValues"].as_array().unwrap() {
+        let stage = stage.as_str().unwrap();
+        let deploy = &settings[stage]["deploy"]["parameters"];
+        let text = |list: &str| deploy[list].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap()).collect();
+        let (tags, parameters): (Vec<&str>, Vec<&str>) = (text("tags"), text("parameter_overrides"));
+        assert_eq!(tags, ["service=workflow-service".to_owned(), format!("stage={stage}")]);
+        assert!(parameters.contains(&&*format!("Stage={stage}")), "{parameters:?}");
     }
 }
 

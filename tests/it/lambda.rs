@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
 use clock::{Clock as _, SystemClock};
+use contracts::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -66,6 +67,16 @@ struct Host {
     binaries: PathBuf,
     deployments: Mutex<BTreeMap<String, Arc<Deployment>>>,
     functions: Mutex<HashMap<String, Function>>,
+    /// By function.
+    spent: Mutex<BTreeMap<String, Spent>>,
+}
+
+/// What invocations of a function took, its start apart.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Spent {
+    pub(crate) invocations: u32,
+    pub(crate) wall_ms: f64,
+    pub(crate) cpu_ms: f64,
 }
 
 #[derive(Default)]
@@ -81,6 +92,8 @@ struct Process {
     child: Child,
     /// The invocation it works on.
     current: Option<(String, oneshot::Sender<Reply>)>,
+    /// When that began, and what CPU time the process had used by then.
+    began: (Timestamp, f64),
 }
 
 struct Invocation {
@@ -98,8 +111,13 @@ impl Lambda {
     pub(crate) async fn start(binaries: PathBuf) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let lambda =
-            Self(Arc::new(Host { port, binaries, deployments: Mutex::default(), functions: Mutex::default() }));
+        let lambda = Self(Arc::new(Host {
+            port,
+            binaries,
+            deployments: Mutex::default(),
+            functions: Mutex::default(),
+            spent: Mutex::default(),
+        }));
         let routes = Router::new()
             .route("/2015-03-31/functions/{name}/invocations", post(invocations))
             .route("/rt/{name}/{process}/2018-06-01/runtime/invocation/next", get(next))
@@ -127,6 +145,13 @@ impl Lambda {
 
     pub(crate) fn deployment(&self, prefix: &str) -> Arc<Deployment> {
         Arc::clone(&lock(&self.0.deployments)[prefix])
+    }
+
+    /// What a deployment's functions took so far.
+    pub(crate) fn spent(&self, prefix: &str) -> BTreeMap<String, Spent> {
+        let spent = lock(&self.0.spent);
+        let own = spent.iter().filter_map(|(name, spent)| Some((name.strip_prefix(&format!("{prefix}--"))?, *spent)));
+        own.map(|(function, spent)| (function.to_owned(), spent)).collect()
     }
 
     /// Ends a deployment's processes.
@@ -160,7 +185,9 @@ impl Lambda {
                     if function.processes.len() < MAX_PROCESSES {
                         let number = function.count;
                         match self.spawn(name, number) {
-                            Some(child) => function.processes.insert(number, Process { child, current: None }),
+                            Some(child) => function
+                                .processes
+                                .insert(number, Process { child, current: None, began: (Timestamp::MIN, 0.0) }),
                             None => return Err(error("ResourceNotFoundException", "there is no such function")),
                         };
                     }
@@ -285,6 +312,7 @@ async fn next(State(lambda): State<Lambda>, UrlPath((name, process)): UrlPath<(S
         return StatusCode::GONE.into_response();
     };
     process.current = Some((id.clone(), reply));
+    process.began = (SystemClock.now(), cpu_ms(&process.child));
     let deadline = SystemClock.now().as_millisecond() + 40_000;
     let headers = [
         ("lambda-runtime-aws-request-id", id),
@@ -303,12 +331,29 @@ async fn answer(
     let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let mut functions = lock(&lambda.0.functions);
     let process = functions.get_mut(&name).and_then(|function| function.processes.get_mut(&process));
-    if let Some((current, reply)) = process.and_then(|process| process.current.take())
+    let Some(process) = process else { return StatusCode::GONE };
+    if let Some((current, reply)) = process.current.take()
         && current == id
     {
+        let (at, cpu) = process.began;
+        let mut spent = lock(&lambda.0.spent);
+        let spent = spent.entry(name).or_default();
+        spent.invocations += 1;
+        spent.wall_ms += SystemClock.now().duration_since(at).as_secs_f64() * 1e3;
+        spent.cpu_ms += cpu_ms(&process.child) - cpu;
         let _ = reply.send(if kind == "error" { Err(body) } else { Ok(body) });
     }
     StatusCode::ACCEPTED
+}
+
+/// CPU time of all threads so far.
+fn cpu_ms(child: &Child) -> f64 {
+    let tasks = child.id().and_then(|pid| std::fs::read_dir(format!("/proc/{pid}/task")).ok());
+    let schedstat =
+        tasks.into_iter().flatten().flatten().map(|task| std::fs::read_to_string(task.path().join("schedstat")));
+    let nanoseconds =
+        schedstat.flatten().filter_map(|text| text.split(' ').next().and_then(|first| first.parse::<f64>().ok()));
+    nanoseconds.sum::<f64>() / 1e6
 }
 
 async fn init_error(UrlPath((name, _)): UrlPath<(String, u64)>, body: Bytes) -> StatusCode {

@@ -29,6 +29,7 @@ mod in_process;
 mod interpreter;
 mod invariants;
 mod lambda;
+mod local;
 mod machines;
 mod panics;
 mod peers;

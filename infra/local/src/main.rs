@@ -4,7 +4,8 @@
 mod aws;
 mod peers;
 
-use std::process::ExitCode;
+use std::io::Write as _;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +14,9 @@ use clap::Parser;
 use clock::SystemClock;
 use reference_services::{ServiceKind, Services};
 use tokio::net::TcpListener;
-use tokio::process::Command;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use peers::Peer;
+use peers::{Installed, Peer, StatusEvents};
 
 /// The variables that name the services, in the order of [`ServiceKind::ALL`].
 const SERVICE_VARIABLES: [&str; 5] = [
@@ -46,6 +46,9 @@ struct Cli {
     /// Where Step Functions is.
     #[arg(long, default_value_t = 9002)]
     moto_port: u16,
+    /// What becomes of the events that say that an execution has ended.
+    #[arg(long, value_enum, default_value = "keep")]
+    status_events: StatusEvents,
 }
 
 #[tokio::main]
@@ -60,21 +63,45 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut stop = Stop::new()?;
     let stack = tokio::select! {
         started = start(&cli) => started?,
-        _ = terminate.recv() => return Ok(()),
-        _ = interrupt.recv() => return Ok(()),
+        () = stop.asked() => return Ok(()),
     };
     let reconciler = tokio::spawn(reconcile(cli.port));
     let ended = tokio::select! {
         ended = stack.ended() => Err(anyhow::anyhow!("{ended} has stopped")),
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        () = stop.asked() => Ok(()),
     };
     reconciler.abort();
-    println!("stopping");
+    // Who asked may be gone with the terminal.
+    let _ = writeln!(std::io::stdout(), "stopping");
     ended
+}
+
+/// The signals that ask us to stop.
+struct Stop {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.hangup.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 /// All programs; they stop when this is dropped.
@@ -87,7 +114,7 @@ impl Stack {
     async fn ended(&self) -> String {
         loop {
             clock::sleep(&SystemClock, Duration::from_millis(500)).await;
-            if let Some(peer) = self.peers.iter().find(|peer| peer.has_ended()) {
+            if let Some(peer) = self.peers.iter().find(|peer| peer.ended().is_some()) {
                 return peer.name.to_owned();
             }
         }
@@ -98,10 +125,14 @@ async fn start(cli: &Cli) -> anyhow::Result<Stack> {
     let functions = format!("http://127.0.0.1:{}", cli.port);
     let dynamodb = format!("http://127.0.0.1:{}", cli.dynamodb_port);
     let moto = format!("http://127.0.0.1:{}", cli.moto_port);
+    let installed = Installed::all().await?;
     println!("building the functions");
     build().await?;
     let services = serve_services().await?;
-    let peers = vec![peers::dynamodb(cli.dynamodb_port).await?, peers::moto(cli.moto_port, &functions).await?];
+    let peers = vec![
+        installed.dynamodb(cli.dynamodb_port).await?,
+        installed.moto(cli.moto_port, &functions, cli.status_events).await?,
+    ];
     aws::create_table(&dynamodb, TABLE).await?;
     aws::create_bucket(&moto, BUCKET).await?;
     let machine = aws::create_state_machine(&moto).await?;
@@ -122,7 +153,7 @@ async fn start(cli: &Cli) -> anyhow::Result<Stack> {
     ];
     environment.extend(SERVICE_VARIABLES.into_iter().zip(&services).map(|(name, url)| (name, url.clone())));
     let mut stack = Stack { peers };
-    stack.peers.push(peers::functions(cli.port, environment).await?);
+    stack.peers.push(installed.functions(cli.port, environment).await?);
     announce(cli, &services, &dynamodb, &moto);
     Ok(stack)
 }
@@ -132,8 +163,8 @@ async fn start(cli: &Cli) -> anyhow::Result<Stack> {
 async fn build() -> anyhow::Result<()> {
     for package in ["endpoint-lambdas", "activity-lambdas", "event-lambdas"] {
         let mut build = Command::new(env!("CARGO"));
-        let built = build.args(["build", "--quiet", "--package", package, "--bins"]).status().await?;
-        anyhow::ensure!(built.success(), "{package} does not build");
+        let built = Peer::run("cargo", build.args(["build", "--quiet", "--package", package, "--bins"])).await?;
+        anyhow::ensure!(built, "{package} does not build");
     }
     Ok(())
 }

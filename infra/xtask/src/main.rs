@@ -1,6 +1,8 @@
 //! `cargo xtask`: the project's chores.
 
 mod bench;
+mod package;
+mod profiles;
 mod render;
 
 use std::path::Path;
@@ -23,15 +25,16 @@ struct Cli {
 enum Chore {
     /// Runs everything: format, lints, dependencies' licences and sources, all tests.
     Test,
-    /// Runs the tests, then five times the kills, every fault at every call site on Step Functions, a thousand random
-    /// machines on moto, random definitions and expressions, and the benches; takes long.
-    /// Runs the tests, then five times the kills, every fault at every call site on Step Functions, every pair of faults on
-    /// the embedded engine, and the benches; takes long.
+    /// Brings all peers and runs the tests with nothing skipped, then five times the kills, every fault at every call site on
+    /// Step Functions and on Temporal, every pair of faults on the embedded engine, a thousand random machines on moto,
+    /// random definitions and expressions, the local stack, `sam build`, and the benches; takes long.
     Prove,
     /// Measures, and compares with the goals.
     Bench(bench::Bench),
     /// Writes the state machines with another retry policy, for a deployment that wants one.
     Render(render::Render),
+    /// Builds what is deployed, as a deployment does, and checks that it would start there.
+    Package(package::Package),
     /// Runs the deployed shape on this machine: the functions, with stand-ins for AWS.
     Local {
         /// See `cargo xtask local --help`.
@@ -52,53 +55,62 @@ fn main() -> ExitCode {
 
 impl Chore {
     fn run(&self) -> anyhow::Result<()> {
-        if let Self::Render(render) = self {
-            return render.run();
+        match self {
+            Self::Test => test(false),
+            Self::Prove => prove(),
+            Self::Bench(bench) => bench.run(),
+            Self::Render(render) => render.run(),
+            Self::Package(package) => package.run(),
+            Self::Local { arguments } => local(arguments),
         }
-        if let Self::Bench(bench) = self {
-            return bench.run();
-        }
-        if let Self::Local { arguments } = self {
-            let mut local = cargo(&["run", "--quiet", "--package", "local", "--"]);
-            return run(local.args(arguments));
-        }
-        test()?;
-        if let Self::Prove = self {
-            run(cargo(&["test", "--package", "e2e", "--", "--nocapture", "crash"]).env("CRASH_KILLS", "2500"))?;
-            run(cargo(&["test", "--package", "e2e", "--", "--nocapture", "every_class_of_fault"])
-                .env("AWS_MATRIX", "full"))?;
-            run(cargo(&["test", "--package", "e2e", "--", "--nocapture", "random_machines_end_alike"])
-                .env("MACHINES", "1000"))?;
-            fuzz()?;
-            // Optimised: these are tens of thousands of executions, and ten minutes are the limit.
-            run(cargo(&[
-                "test",
-                "--profile",
-                "bench",
-                "--package",
-                "e2e",
-                "--",
-                "--nocapture",
-                "every_pair_of_faults",
-            ])
-            .env("FAULT_PAIRS", "all"))?;
-            bench::Bench::all().run()?;
-        }
-        Ok(())
     }
 }
 
-fn test() -> anyhow::Result<()> {
+fn local(arguments: &[String]) -> anyhow::Result<()> {
+    let mut local = cargo(&["run", "--quiet", "--package", "local", "--"]);
+    // In our place, so that signals to us are signals to it; cargo does the same.
+    let failed = std::os::unix::process::CommandExt::exec(local.args(arguments));
+    Err(failed).context("cargo does not start")
+}
+
+fn prove() -> anyhow::Result<()> {
+    for peer in ["runtime", "dynamodb", "lint", "audit", "temporal"] {
+        package::installed(peer)?;
+    }
+    test(true)?;
+    let proof = |name: &str| {
+        let mut proof = cargo(&["test", "--package", "e2e", "--", "--nocapture", name]);
+        proof.env("CI", "true");
+        proof
+    };
+    run(proof("crash").env("CRASH_KILLS", "2500"))?;
+    run(proof("every_class_of_fault").env("AWS_MATRIX", "full").env("TEMPORAL_MATRIX", "full"))?;
+    run(proof("random_machines_end_alike").env("MACHINES", "1000"))?;
+    fuzz()?;
+    // Optimised: these are tens of thousands of executions, and ten minutes are the limit.
+    let mut pairs = cargo(&["test", "--profile", "bench", "--package", "e2e", "--", "--nocapture"]);
+    run(pairs.arg("every_pair_of_faults").env("FAULT_PAIRS", "all"))?;
+    run(proof("the_readme_is_right_about_it").env("LOCAL_STACK", "1"))?;
+    package::Package::own()?.run()?;
+    bench::Bench::all().run()
+}
+
+/// What is missing is said and skipped, or is an error if `is_complete`.
+fn test(is_complete: bool) -> anyhow::Result<()> {
     run(&mut cargo(&["fmt", "--check"]))?;
     run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
-    check_dependencies()?;
-    run(&mut cargo(&["test", "--workspace"]))
+    check_dependencies(is_complete)?;
+    let mut tests = cargo(&["test", "--workspace"]);
+    if is_complete {
+        tests.env("CI", "true");
+    }
+    run(&mut tests)
 }
 
 /// cargo-deny is the one tool that a Rust toolchain does not bring along.
-fn check_dependencies() -> anyhow::Result<()> {
+fn check_dependencies(is_complete: bool) -> anyhow::Result<()> {
     let Some(deny) = tool("cargo-deny") else {
-        if environment("CI").is_some() {
+        if is_complete || environment("CI").is_some() {
             bail!("cargo-deny is missing; .ci/run installs it");
         }
         println!("skipped: licences and sources of dependencies, as cargo-deny is not installed");

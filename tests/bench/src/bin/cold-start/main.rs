@@ -3,7 +3,8 @@
 //! request takes, against a handler that takes AWS's configuration and clients as they come.
 //!
 //! `cargo xtask bench cold-start` builds all of them and runs this. Writes `target/bench/cold-start.json` and fails when
-//! a goal is missed. The argument is the second yardstick's binary.
+//! a goal is missed. The argument is the second yardstick's binary; or `--in FOLDER`, to compare the one function that is
+//! there with the hello-world beside it, and to print the row.
 
 mod first_request;
 
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use serde_json::{Value, json};
@@ -32,6 +33,9 @@ const MAX_FIRST_REQUEST: f64 = 0.6;
 /// The function that the second yardstick is another one of.
 const STARTING: &str = "start-user-onboarding";
 
+/// The yardstick beside it.
+const HELLO: &str = "hello";
+
 /// Functions that use nothing of AWS.
 const WITHOUT_AWS: [&str; 1] = ["health"];
 
@@ -44,47 +48,35 @@ struct Start {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["--in", folder] => {
+            println!("{}", compare(Path::new(folder), STARTING)?.json());
+            Ok(ExitCode::SUCCESS)
+        }
+        [stock] => all(Path::new(stock)),
+        _ => bail!("say where the stock yardstick's binary is, or --in FOLDER"),
+    }
+}
+
+fn all(stock: &Path) -> anyhow::Result<ExitCode> {
     let folder = std::env::current_exe()?.parent().context("the binary is in a folder")?.to_owned();
-    let functions = functions()?;
-    let hello_zip = zip_bytes(&folder.join("hello"))?;
-    // Both warm, so that neither pays for reading the disk.
-    start(&folder.join("hello"))?;
+    let hello_zip = zip_bytes(&folder.join(HELLO))?;
     let mut rows = Vec::new();
     let mut missed = Vec::new();
     println!("{:<32} {:>8} {:>8} {:>8} {:>12} {:>10}", "function", "wall", "CPU", "RSS", "first poll", "zip");
-    for function in &functions {
-        let binary = folder.join(function);
-        ensure!(binary.exists(), "{} is not built", binary.display());
-        start(&binary)?;
-        let mut pairs = Vec::new();
-        for _ in 0..PAIRS {
-            pairs.push((start(&folder.join("hello"))?, start(&binary)?));
+    for function in functions()? {
+        let row = compare(&folder, &function)?;
+        println!("{row}");
+        if row.misses(hello_zip) {
+            missed.push(function);
         }
-        let ratio = |of: fn(&Start) -> f64| median(pairs.iter().map(|(hello, own)| of(own) / of(hello)));
-        let (wall, cpu, rss) = (ratio(|s| s.wall_us), ratio(|s| s.cpu_us), ratio(|s| s.rss_kib));
-        let first_poll_ms = median(pairs.iter().map(|(_, own)| own.wall_us)) / 1_000.0;
-        let zip = zip_bytes(&binary)?;
-        println!(
-            "{function:<32} {wall:>8.2} {cpu:>8.2} {rss:>8.2} {first_poll_ms:>9.1} ms {:>7.2} MB",
-            zip as f64 / 1e6
-        );
-        let small = match WITHOUT_AWS.contains(&function.as_str()) {
-            true => zip as f64 <= MAX_ZIP_RATIO_WITHOUT_AWS * hello_zip as f64,
-            false => zip <= MAX_ZIP_BYTES,
-        };
-        if wall > MAX_WALL || cpu > MAX_CPU || rss > MAX_RSS || !small {
-            missed.push(function.clone());
-        }
-        rows.push(json!({
-            "function": function, "wall_ratio": wall, "cpu_ratio": cpu, "rss_ratio": rss,
-            "first_poll_ms": first_poll_ms, "zip_bytes": zip,
-        }));
+        rows.push(row.json());
     }
-    let stock = PathBuf::from(std::env::args().nth(1).context("say where the stock yardstick's binary is")?);
     let mut pairs = Vec::new();
     for _ in 0..=PAIRS {
         let own = first_request::first_request(&folder.join(STARTING), &environment())?;
-        pairs.push((own, first_request::first_request(&stock, &environment())?));
+        pairs.push((own, first_request::first_request(stock, &environment())?));
     }
     // The first pair reads the disk.
     pairs.remove(0);
@@ -98,7 +90,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let report = json!({
         "pairs": PAIRS, "hello_zip_bytes": hello_zip, "load": load.trim(), "functions": rows,
         "first_request_ms": first_request_ms, "first_request_ratio": first_request_ratio,
-        "stock_zip_bytes": zip_bytes(&stock)?,
+        "stock_zip_bytes": zip_bytes(stock)?,
     });
     write(&report)?;
     println!("n = {PAIRS} alternating pairs, hello-world's zip {:.2} MB, load {}", hello_zip as f64 / 1e6, load.trim());
@@ -107,6 +99,63 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     println!("goals missed by {}", missed.join(", "));
     Ok(ExitCode::FAILURE)
+}
+
+/// One function against hello-world.
+struct Row {
+    function: String,
+    wall: f64,
+    cpu: f64,
+    rss: f64,
+    first_poll_ms: f64,
+    zip_bytes: usize,
+}
+
+impl Row {
+    fn misses(&self, hello_zip: usize) -> bool {
+        let is_small = match WITHOUT_AWS.contains(&self.function.as_str()) {
+            true => self.zip_bytes as f64 <= MAX_ZIP_RATIO_WITHOUT_AWS * hello_zip as f64,
+            false => self.zip_bytes <= MAX_ZIP_BYTES,
+        };
+        self.wall > MAX_WALL || self.cpu > MAX_CPU || self.rss > MAX_RSS || !is_small
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "function": self.function, "wall_ratio": self.wall, "cpu_ratio": self.cpu, "rss_ratio": self.rss,
+            "first_poll_ms": self.first_poll_ms, "zip_bytes": self.zip_bytes,
+        })
+    }
+}
+
+impl std::fmt::Display for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { function, wall, cpu, rss, first_poll_ms, zip_bytes } = self;
+        let zip_mb = *zip_bytes as f64 / 1e6;
+        write!(f, "{function:<32} {wall:>8.2} {cpu:>8.2} {rss:>8.2} {first_poll_ms:>9.1} ms {zip_mb:>7.2} MB")
+    }
+}
+
+/// Starts the function and hello-world in turn.
+fn compare(folder: &Path, function: &str) -> anyhow::Result<Row> {
+    let (hello, own) = (folder.join(HELLO), folder.join(function));
+    ensure!(own.exists(), "{} is not built", own.display());
+    // Both warm, so that neither pays for reading the disk.
+    start(&hello)?;
+    start(&own)?;
+    let mut pairs = Vec::new();
+    for _ in 0..PAIRS {
+        pairs.push((start(&hello)?, start(&own)?));
+    }
+    let ratio = |of: fn(&Start) -> f64| median(pairs.iter().map(|(hello, own)| of(own) / of(hello)));
+    Ok(Row {
+        function: function.to_owned(),
+        wall: ratio(|start| start.wall_us),
+        cpu: ratio(|start| start.cpu_us),
+        rss: ratio(|start| start.rss_kib),
+        first_poll_ms: median(pairs.iter().map(|(_, own)| own.wall_us)) / 1_000.0,
+        zip_bytes: zip_bytes(&own)?,
+    })
 }
 
 fn root() -> PathBuf {
