@@ -16,8 +16,8 @@ use store::{BlobKey, Blobs as _, Executions as _};
 use store_sql::{Durability, SqlStore};
 use tokio::process::{Child, Command};
 
-use crate::dice::Dice;
 use crate::embedded::Subject;
+use crate::interpreter::dice::Dice;
 use crate::invariants::one_effect;
 use crate::process::{Site, pause};
 use crate::world::TENANT;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clock::{Clock as _, SystemClock};
 use reference_services::{Fault, FaultRule, ServiceKind};
 
-use crate::dice::Dice;
+use crate::interpreter::dice::Dice;
 use crate::invariants;
 use crate::world::{Control, ControlAction, Script, World, full_request_of, in_parallel, run};
 

@@ -15,8 +15,6 @@ mod command_line;
 mod commits;
 mod crash;
 mod deployment;
-#[path = "../../shared/asl/tests/support/dice.rs"]
-mod dice;
 mod differential;
 mod disk;
 mod embedded;

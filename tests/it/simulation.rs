@@ -12,8 +12,8 @@ use http::StatusCode;
 use reference_services::{Fault, FaultRule};
 use serde_json::{Value, json};
 
-use crate::dice::Dice;
 use crate::fault_matrix::{SITES, faults};
+use crate::interpreter::dice::Dice;
 use crate::invariants;
 use crate::world::{ControlAction, Script, TENANT, World, full_request_of, in_parallel, run};
 
