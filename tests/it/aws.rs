@@ -88,6 +88,8 @@ pub(crate) struct Options {
     pub(crate) overrides: Vec<(&'static str, &'static str, String)>,
     /// Whether requests to DynamoDB and Step Functions can be scripted and counted.
     pub(crate) proxied: bool,
+    /// Where Temporal is, if that is the engine.
+    pub(crate) temporal: Option<&'static str>,
     /// Another state machine, and what its functions do.
     pub(crate) given: Option<Given>,
 }
@@ -129,7 +131,7 @@ impl Aws {
         let clock: SharedClock = Arc::new(SystemClock);
         let services = Services::in_memory(Arc::clone(&clock)).await.unwrap();
         services.seed_demo().await.unwrap();
-        let Options { script, settings, status_events, overrides, proxied, given } = options;
+        let Options { script, settings, status_events, overrides, proxied, temporal, given } = options;
         let proxies = match proxied {
             true => Some(Proxies {
                 dynamodb: Proxy::start(self.dynamodb).await,
@@ -159,6 +161,8 @@ impl Aws {
             ("WORKFLOW__AUTH__MODE".to_owned(), "off".to_owned()),
             ("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT".to_owned(), "300".to_owned()),
         ];
+        environment
+            .extend(temporal.into_iter().flat_map(|server| on_temporal(server, &prefix, &self.lambda.endpoint())));
         for (kind, name) in ServiceKind::ALL.into_iter().zip(SERVICE_VARIABLES) {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             environment.push((name.to_owned(), format!("http://{}", listener.local_addr().unwrap())));
@@ -229,6 +233,24 @@ impl Stack {
     pub(crate) fn claim(&self, claims: Option<Value>) {
         *self.aws.lambda.deployment(&self.prefix).claims.lock().unwrap() = claims;
     }
+}
+
+/// What functions are told where Temporal is the engine.
+fn on_temporal(server: &str, prefix: &str, lambda: &str) -> Vec<(String, String)> {
+    let named = |binary: &str| format!("{prefix}--{binary}");
+    let steps = workflows::workflow(WorkflowKind::UserOnboarding).unwrap().steps;
+    let functions = steps.iter().map(|step| {
+        (format!("WORKFLOW__TEMPORAL__FUNCTIONS__{}", step.activity.to_uppercase()), named(&step.function()))
+    });
+    let others = [
+        ("WORKFLOW__ENGINE__KIND", "temporal".to_owned()),
+        ("WORKFLOW__TEMPORAL__GATEWAY", named("temporal-gateway")),
+        ("WORKFLOW__TEMPORAL__SERVER_URL", server.to_owned()),
+        ("WORKFLOW__TEMPORAL__NAMESPACE", "default".to_owned()),
+        ("WORKFLOW__TEMPORAL__TASK_QUEUE", format!("functions-{prefix}")),
+        ("AWS_ENDPOINT_URL_LAMBDA", lambda.to_owned()),
+    ];
+    functions.chain(others.map(|(name, value)| (name.to_owned(), value))).collect()
 }
 
 /// The state machine as it is deployed, with these functions and with its waits cut down.

@@ -38,6 +38,7 @@ mod simulation;
 mod stores;
 mod temporal;
 mod temporal_cases;
+mod temporal_functions;
 mod temporal_worker;
 mod tidy;
 mod world;

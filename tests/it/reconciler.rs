@@ -54,6 +54,10 @@ impl Orchestrator for Engine {
 
 #[async_trait]
 impl ExternalEngine for Engine {
+    async fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     async fn describe(&self, _: WorkflowKind, id: &str) -> Result<Standing, EngineError> {
         self.asked.lock().unwrap().push((self.clock.now(), id.to_owned()));
         Ok(self.standings.lock().unwrap().get(id).cloned().unwrap_or(Standing::Unknown))

@@ -96,7 +96,7 @@ pub(crate) fn fresh(what: &str) -> String {
 
 /// A way to the server.
 pub(crate) fn connector(server: &str) -> Connector {
-    let server = Server { url: Some(server.to_owned()), namespace: Some("default".to_owned()), identity: None };
+    let server = Server { url: Some(server.to_owned()), namespace: Some("default".to_owned()), ..Server::default() };
     Connector::new(&server, Arc::new(SystemClock)).unwrap()
 }
 

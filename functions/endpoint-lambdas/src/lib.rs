@@ -7,8 +7,11 @@ use api::{Api, Check, GatewayClaims, Readiness, Starting};
 use async_trait::async_trait;
 use axum::Router;
 use clock::{SharedClock, SystemClock, Timestamp};
+use contracts::EngineKind;
 use downstream::{Downstream, HttpTransport};
+use engine::Orchestrator;
 use engine_stepfunctions::StepFunctions;
+use lambda_glue::gateway::TemporalGateway;
 use lambda_glue::{Clients, Environment};
 use lambda_http::Adapter;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
@@ -63,11 +66,17 @@ async fn serve_on(store: DynamoStore, mut environment: Environment, route: Route
 pub async fn serve_starting(route: Router<Starting>) -> Result<(), Error> {
     let (mut environment, clients) = begin();
     let api = api(store(&mut environment, &clients), &mut environment);
-    let engine = StepFunctions::new(clients.sfn(), environment.state_machines());
+    let orchestrator: Arc<dyn Orchestrator> = match environment.engine() {
+        EngineKind::Temporal => {
+            let gateway = environment.required("WORKFLOW__TEMPORAL__GATEWAY");
+            Arc::new(TemporalGateway::new(clients.functions(), gateway, Arc::clone(&api.clock)))
+        }
+        _ => Arc::new(StepFunctions::new(clients.sfn(), environment.state_machines())),
+    };
     let default_timeout = environment.default_timeout();
     environment.finish()?;
     let clock = Arc::clone(&api.clock);
-    run(route.with_state(Starting { api, orchestrator: Arc::new(engine), default_timeout }), clock).await
+    run(route.with_state(Starting { api, orchestrator, default_timeout }), clock).await
 }
 
 /// Serves `/ready`.

@@ -3,11 +3,14 @@
 pub mod archive_executions;
 pub mod project_execution_status;
 pub mod reconcile_executions;
+pub mod temporal_gateway;
+pub mod temporal_worker;
 
 use std::sync::Arc;
 
 use clock::{SharedClock, SystemClock};
 use engine_stepfunctions::StepFunctions;
+use lambda_glue::gateway::TemporalGateway;
 use lambda_glue::{Clients, Environment};
 use store_aws::DynamoStore;
 
@@ -19,6 +22,8 @@ pub struct Ports {
     pub store: DynamoStore,
     /// The engine.
     pub engine: StepFunctions,
+    /// The other one, where it is deployed.
+    pub temporal: Option<TemporalGateway>,
     /// Time.
     pub clock: SharedClock,
 }
@@ -31,7 +36,9 @@ impl Ports {
         let clients = Clients::new(&mut environment);
         let store = DynamoStore::new(clients.dynamodb(), environment.table(), Arc::clone(&clock));
         let engine = StepFunctions::new(clients.sfn(), environment.state_machines());
+        let gateway = |function| TemporalGateway::new(clients.functions(), function, Arc::clone(&clock));
+        let temporal = environment.temporal_gateway().map(gateway);
         environment.finish()?;
-        Ok(Self { store, engine, clock })
+        Ok(Self { store, engine, temporal, clock })
     }
 }

@@ -1,5 +1,6 @@
-//! Every minute: starts that never reached Step Functions, ends that nobody recorded.
+//! Every minute: starts that never reached their engine, ends that nobody recorded.
 
+use engine::ExternalEngine;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::{Value, json};
 
@@ -12,7 +13,9 @@ pub async fn serve() -> Result<(), Error> {
 }
 
 async fn handle(ports: &Ports) -> Result<Value, Error> {
-    let reconciled = engine::reconcile(&ports.store, &ports.store, &[&ports.engine], &*ports.clock).await?;
+    let mut engines: Vec<&dyn ExternalEngine> = vec![&ports.engine];
+    engines.extend(ports.temporal.as_ref().map(|temporal| temporal as &dyn ExternalEngine));
+    let reconciled = engine::reconcile(&ports.store, &ports.store, &engines, &*ports.clock).await?;
     if reconciled != engine::Reconciled::default() {
         tracing::warn!(?reconciled, "executions were not as recorded");
     }

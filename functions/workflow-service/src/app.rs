@@ -14,7 +14,7 @@ use axum::Router;
 use clock::{SharedClock, SystemClock, Timestamp};
 use contracts::{EngineKind, WorkflowKind};
 use downstream::{Downstream, HttpTransport, Transport};
-use engine::{ActivityRunner, DefinitionOf, Orchestrator, Reconciled};
+use engine::{ActivityRunner, DefinitionOf, ExternalEngine as _, Orchestrator, Reconciled};
 use engine_embedded::{DirectoryLock, EmbeddedEngine};
 use engine_temporal::{Connector, Temporal as TemporalEngine};
 use store_sql::{Durability, FileBlobs, SqlStore};

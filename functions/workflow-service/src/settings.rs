@@ -161,6 +161,7 @@ fn temporal(keys: &mut Keys) -> Temporal {
         url: keys.take("temporal.server_url", text, "an address"),
         namespace: keys.take("temporal.namespace", text, "a name"),
         identity: keys.take("temporal.worker_identity", text, "a name"),
+        api_key: None,
     };
     let task_queue = keys.take("temporal.task_queue", text, "a name");
     Temporal {

@@ -1,5 +1,6 @@
 //! The way to a Temporal server.
 
+use std::fmt;
 use std::time::Duration;
 
 use clock::{SharedClock, Timestamp};
@@ -21,7 +22,7 @@ const CHECK_COUNTS: Duration = Duration::from_secs(5);
 /// Where the server is. What is not given comes from Temporal's own variables and file (`TEMPORAL_ADDRESS`,
 /// `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, `TEMPORAL_TLS_*`, `TEMPORAL_CONFIG_FILE`), as for its other tools; without
 /// those it is `localhost:7233` and the namespace `default`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Server {
     /// `https://...:7233`, `http://...` or `host:port`.
     pub url: Option<String>,
@@ -29,6 +30,17 @@ pub struct Server {
     pub namespace: Option<String>,
     /// What the server shows of who asks.
     pub identity: Option<String>,
+    /// What lets us in, where Temporal's own variables do not have it.
+    pub api_key: Option<String>,
+}
+
+impl fmt::Debug for Server {
+    /// Without what is secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, namespace, identity, .. } = self;
+        let mut server = f.debug_struct("Server");
+        server.field("url", url).field("namespace", namespace).field("identity", identity).finish_non_exhaustive()
+    }
 }
 
 /// A connection that is made when it is first needed, and again as long as that fails.
@@ -49,8 +61,12 @@ impl Connector {
     pub fn new(server: &Server, clock: SharedClock) -> Result<Self, String> {
         let loaded = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default());
         let (mut connection, mut client) = loaded.map_err(|error| error.to_string())?;
+        if let Some(api_key) = &server.api_key {
+            connection.api_key = Some(api_key.clone());
+        }
         if let Some(url) = &server.url {
-            connection.target = address(url, connection.tls_options.is_some())?;
+            let has_tls = connection.tls_options.is_some() || connection.api_key.is_some();
+            connection.target = address(url, has_tls)?;
         }
         // https to a server that was given without any other word about TLS.
         if connection.target.scheme() == "https" && connection.tls_options.is_none() {

@@ -75,14 +75,6 @@ impl Temporal {
         Self { connector, task_queue: task_queue.into(), definition_of }
     }
 
-    /// Whether the server takes starts.
-    ///
-    /// # Errors
-    /// Why not.
-    pub async fn check(&self) -> Result<(), String> {
-        self.connector.check().await
-    }
-
     async fn client(&self) -> Result<Client, EngineError> {
         self.connector.client().await.map_err(EngineError::Unavailable)
     }
@@ -144,6 +136,10 @@ impl Orchestrator for Temporal {
 
 #[async_trait]
 impl ExternalEngine for Temporal {
+    async fn check(&self) -> Result<(), String> {
+        self.connector.check().await
+    }
+
     async fn describe(&self, kind: WorkflowKind, id: &str) -> Result<Standing, EngineError> {
         let handle = self.handle(kind, id).await?;
         let described = match handle.describe(WorkflowDescribeOptions::default()).await {

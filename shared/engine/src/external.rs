@@ -6,13 +6,14 @@ use async_trait::async_trait;
 use clock::Clock;
 use contracts::{EngineKind, Timestamp, WorkflowKind};
 use futures::future::join_all;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{DueExecution, EndRecorder, EngineEnd, ExecutionRecord, Executions};
 
 use crate::{EngineError, Orchestrator};
 
 /// Where an execution stands, according to its engine.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Standing {
     /// The engine has never heard of it.
     Unknown,
@@ -32,6 +33,9 @@ pub enum Standing {
 /// An engine that keeps its own journal.
 #[async_trait]
 pub trait ExternalEngine: Orchestrator {
+    /// Whether it takes starts; why not.
+    async fn check(&self) -> Result<(), String>;
+
     /// Asks the engine. Its quotas are small: nothing that users ask often may ask this.
     async fn describe(&self, kind: WorkflowKind, id: &str) -> Result<Standing, EngineError>;
 

@@ -15,13 +15,19 @@ use aws_smithy_runtime_api::client::http::HttpConnectorSettings;
 use store_aws::S3Access;
 
 use crate::Environment;
+use crate::functions::Functions;
 use crate::s3_http::S3Http;
+use crate::secrets::Secrets;
+use crate::signed::Signed;
 
 /// One try of a request; all tries of it. API Gateway gives 30 s in all, and an activity's own limit is longer.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ATTEMPTS: u32 = 4;
+
+/// An activity takes 40 s at most.
+const INVOCATION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The roots that AWS's endpoints have certificates of, as <https://www.amazontrust.com/repository/> lists them. Reading
 /// all of the machine's instead takes half of the time of a first request.
@@ -35,6 +41,8 @@ pub struct Clients {
     session_token: Option<String>,
     endpoint: Option<String>,
     dynamodb_endpoint: Option<String>,
+    lambda_endpoint: Option<String>,
+    secrets_endpoint: Option<String>,
     sfn_endpoint: Option<String>,
     s3_endpoint: Option<String>,
     has_own_roots: bool,
@@ -58,6 +66,8 @@ impl Clients {
             session_token: optional(environment, "AWS_SESSION_TOKEN"),
             endpoint: optional(environment, "AWS_ENDPOINT_URL"),
             dynamodb_endpoint: optional(environment, "AWS_ENDPOINT_URL_DYNAMODB"),
+            lambda_endpoint: optional(environment, "AWS_ENDPOINT_URL_LAMBDA"),
+            secrets_endpoint: optional(environment, "AWS_ENDPOINT_URL_SECRETS_MANAGER"),
             sfn_endpoint: optional(environment, "AWS_ENDPOINT_URL_SFN"),
             s3_endpoint: optional(environment, "AWS_ENDPOINT_URL_S3"),
             has_own_roots,
@@ -100,6 +110,29 @@ impl Clients {
         move || aws_sdk_sfn::Client::from_conf(config.http_client(SharedHttpClient::clone(&http)).build())
     }
 
+    /// Calls functions.
+    pub fn functions(&self) -> Functions {
+        Functions::new(self.signed("lambda", &self.lambda_endpoint, INVOCATION_TIMEOUT))
+    }
+
+    /// Reads secrets.
+    pub fn secrets(&self) -> Secrets {
+        Secrets::new(self.signed("secretsmanager", &self.secrets_endpoint, ATTEMPT_TIMEOUT))
+    }
+
+    fn signed(&self, service: &'static str, endpoint: &Option<String>, timeout: Duration) -> Signed {
+        let suffix = if self.region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+        let endpoint = self.endpoint(endpoint);
+        let has_own_roots = self.has_own_roots;
+        Signed::new(
+            service,
+            self.region.clone(),
+            self.credentials(),
+            endpoint.unwrap_or_else(|| format!("https://{service}.{}.{suffix}", self.region)),
+            move || connector(has_own_roots, timeout),
+        )
+    }
+
     /// What a client of S3 is made with.
     pub fn s3(&self) -> S3Access {
         S3Access {
@@ -122,8 +155,8 @@ fn http(has_own_roots: bool) -> SharedHttpClient {
 }
 
 /// A single connector, for what is no client of the SDK.
-pub(crate) fn connector(has_own_roots: bool) -> Connector {
-    let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(ATTEMPT_TIMEOUT);
+pub(crate) fn connector(has_own_roots: bool, read_timeout: Duration) -> Connector {
+    let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(read_timeout);
     let https = Connector::builder()
         .connector_settings(settings.build())
         .sleep_impl(TokioSleep::new())

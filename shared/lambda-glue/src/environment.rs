@@ -1,12 +1,12 @@
 //! A function's settings: environment variables that the template sets, the same keys as the server's. Everything that is
 //! missing or malformed is reported at once, when the function starts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use api::Access;
-use contracts::WorkflowKind;
+use contracts::{EngineKind, WorkflowKind};
 use downstream::{Endpoints, Service};
 
 /// The variables of the five base URLs, in the order of [`Service::ALL`].
@@ -22,6 +22,19 @@ const SERVICES: [(Service, &str); 5] = [
 pub struct Environment {
     variables: BTreeMap<String, String>,
     problems: Vec<String>,
+}
+
+/// Where a Temporal server is, and what lets us in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemporalServer {
+    /// Its address.
+    pub url: String,
+    /// The namespace.
+    pub namespace: String,
+    /// Where workers look for work.
+    pub task_queue: String,
+    /// The ARN of the secret that is the API key; none if it wants none.
+    pub api_key_secret: Option<String>,
 }
 
 /// Everything that is wrong with the environment.
@@ -122,6 +135,42 @@ impl Environment {
             machines.insert(kind, arn);
         }
         machines
+    }
+
+    /// What new executions run on: Step Functions unless it is said otherwise.
+    pub fn engine(&mut self) -> EngineKind {
+        const KIND: &str = "WORKFLOW__ENGINE__KIND";
+        let kind = self.optional(KIND).unwrap_or("stepfunctions").to_owned();
+        match kind.parse() {
+            Ok(engine @ (EngineKind::StepFunctions | EngineKind::Temporal)) => engine,
+            _ => {
+                self.problems.push(format!("{KIND}: expected 'stepfunctions' or 'temporal', got '{kind}'"));
+                EngineKind::StepFunctions
+            }
+        }
+    }
+
+    /// The name of the function that has the client of Temporal; none where there is none.
+    pub fn temporal_gateway(&self) -> Option<String> {
+        self.optional("WORKFLOW__TEMPORAL__GATEWAY").map(str::to_owned)
+    }
+
+    /// The Temporal server.
+    pub fn temporal_server(&mut self) -> TemporalServer {
+        TemporalServer {
+            url: self.required("WORKFLOW__TEMPORAL__SERVER_URL"),
+            namespace: self.required("WORKFLOW__TEMPORAL__NAMESPACE"),
+            task_queue: self.required("WORKFLOW__TEMPORAL__TASK_QUEUE"),
+            api_key_secret: self.optional("WORKFLOW__TEMPORAL__API_KEY_SECRET").map(str::to_owned),
+        }
+    }
+
+    /// The names of the functions of all activities, by those of the activities.
+    pub fn activity_functions(&mut self) -> BTreeMap<String, String> {
+        let known = WorkflowKind::ALL.into_iter().filter_map(workflows::workflow);
+        let activities: BTreeSet<&str> = known.flat_map(|workflow| workflow.steps).map(|step| step.activity).collect();
+        let variable = |activity: &str| format!("WORKFLOW__TEMPORAL__FUNCTIONS__{}", activity.to_uppercase());
+        activities.into_iter().map(|activity| (activity.to_owned(), self.required(&variable(activity)))).collect()
     }
 
     /// Who may call. Everybody only where the stage is `local`, which the template's parameter does not allow.

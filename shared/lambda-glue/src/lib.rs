@@ -2,10 +2,16 @@
 
 mod clients;
 mod environment;
+mod functions;
+pub mod gateway;
 mod s3_http;
+mod secrets;
+mod signed;
 
 pub use clients::Clients;
-pub use environment::{Environment, InvalidEnvironment};
+pub use environment::{Environment, InvalidEnvironment, TemporalServer};
+pub use functions::{Functions, InvokedActivities};
+pub use secrets::Secrets;
 
 /// Whatever ends a function at its start.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

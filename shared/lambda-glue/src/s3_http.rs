@@ -20,7 +20,7 @@ pub(crate) struct S3Http {
 
 impl HttpConnector for S3Http {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Service(super::clients::connector(self.has_own_roots))))
+        Ok(HttpClient::new(Service(super::clients::connector(self.has_own_roots, super::clients::ATTEMPT_TIMEOUT))))
     }
 }
 

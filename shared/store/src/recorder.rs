@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use contracts::step::StepKind;
 use contracts::{ActivityError, Timestamp, WorkflowKind};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::StoreError;
@@ -89,7 +90,7 @@ pub trait StepRecorder: Send + Sync {
 }
 
 /// The end of an execution in the words of its engine.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum EngineEnd {
     /// With this output.
     Succeeded(Value),

@@ -1,0 +1,114 @@
+//! Temporal behind a function: its client is four times as large as a function that starts something, so one function has
+//! it, and the others call that one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use clock::{SharedClock, Timestamp};
+use contracts::{EngineKind, WorkflowKind};
+use engine::{EngineError, ExternalEngine, Orchestrator, Standing};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use store::{ExecutionRecord, NewExecution};
+
+use crate::{Error, Functions};
+
+/// How long an answer about the server counts.
+const CHECK_COUNTS: Duration = Duration::from_secs(5);
+
+/// What the gateway is asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are those of the engine's operations")]
+pub enum Request {
+    Check,
+    Start(Box<ExecutionRecord>),
+    Describe { kind: WorkflowKind, id: String },
+    Terminate { kind: WorkflowKind, id: String, reason: String },
+}
+
+/// The gateway's side: asks the engine, and answers.
+///
+/// # Errors
+/// The engine's.
+pub async fn answer(engine: &dyn ExternalEngine, request: Request) -> Result<Value, Error> {
+    Ok(match request {
+        Request::Check => engine.check().await.map(|()| Value::Null)?,
+        Request::Start(record) => engine.start(&record).await.map(|()| Value::Null)?,
+        Request::Describe { kind, id } => json!(engine.describe(kind, &id).await?),
+        Request::Terminate { kind, id, reason } => engine.terminate(kind, &id, &reason).await.map(|()| Value::Null)?,
+    })
+}
+
+/// The engine, as it is seen through the gateway.
+#[derive(Clone)]
+pub struct TemporalGateway {
+    functions: Functions,
+    /// The name of the function.
+    function: String,
+    clock: SharedClock,
+    /// Until when the last answer about the server counts.
+    checked: Arc<std::sync::Mutex<Option<Timestamp>>>,
+}
+
+impl TemporalGateway {
+    /// Behind this function.
+    pub fn new(functions: Functions, function: impl Into<String>, clock: SharedClock) -> Self {
+        Self { functions, function: function.into(), clock, checked: Arc::default() }
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, request: &Request) -> Result<T, EngineError> {
+        let unavailable = |why: String| EngineError::Unavailable(why);
+        let answered = self.functions.call(&self.function, &json!(request)).await;
+        let answer = answered.map_err(|failed| {
+            self.count_until(None);
+            unavailable(format!("{}: {}", failed.error, failed.message))
+        })?;
+        serde_json::from_value(answer).map_err(|error| unavailable(error.to_string()))
+    }
+
+    fn count_until(&self, until: Option<Timestamp>) {
+        *self.checked.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = until;
+    }
+
+    fn counts(&self) -> bool {
+        let until = *self.checked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        until.is_some_and(|until| self.clock.now() < until)
+    }
+}
+
+#[async_trait]
+impl Orchestrator for TemporalGateway {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Temporal
+    }
+
+    async fn prepare_start(&self, _new: &mut NewExecution) -> Result<(), EngineError> {
+        self.check().await.map_err(EngineError::Unavailable)
+    }
+
+    async fn start(&self, record: &ExecutionRecord) -> Result<(), EngineError> {
+        self.ask::<()>(&Request::Start(Box::new(record.clone()))).await
+    }
+}
+
+#[async_trait]
+impl ExternalEngine for TemporalGateway {
+    async fn check(&self) -> Result<(), String> {
+        if !self.counts() {
+            self.ask::<()>(&Request::Check).await.map_err(|error| error.to_string())?;
+            self.count_until(Some(clock::after(&*self.clock, CHECK_COUNTS)));
+        }
+        Ok(())
+    }
+
+    async fn describe(&self, kind: WorkflowKind, id: &str) -> Result<Standing, EngineError> {
+        self.ask(&Request::Describe { kind, id: id.to_owned() }).await
+    }
+
+    async fn terminate(&self, kind: WorkflowKind, id: &str, reason: &str) -> Result<(), EngineError> {
+        self.ask::<()>(&Request::Terminate { kind, id: id.to_owned(), reason: reason.to_owned() }).await
+    }
+}
