@@ -92,10 +92,11 @@ impl Executions for SqlStore {
     }
 
     async fn open_executions(&self, started_before: Timestamp, limit: u32) -> Result<Vec<DueExecution>, StoreError> {
-        // The first event is the acceptance.
+        // The first event is the acceptance. What runs here needs no looking after.
         let found = sqlx::query(
-            "SELECT tenant_id, id, history_len FROM executions WHERE ended_at IS NULL AND started_at < $1 \
-             ORDER BY CASE WHEN history_len > 1 THEN 1 ELSE 0 END, seq LIMIT $2",
+            "SELECT tenant_id, id, CASE WHEN history_len > 1 OR has_begun = 1 THEN 1 ELSE 0 END AS begun \
+             FROM executions WHERE ended_at IS NULL AND engine <> 'embedded' AND COALESCE(due_at, started_at) < $1 \
+             ORDER BY begun, COALESCE(due_at, started_at), seq LIMIT $2",
         )
         .bind(micros(started_before))
         .bind(i64::from(limit))
@@ -103,6 +104,10 @@ impl Executions for SqlStore {
         .await
         .map_err(unavailable)?;
         found.iter().map(rows::due_execution).collect()
+    }
+
+    async fn put_off(&self, due: &DueExecution, at: Timestamp) -> Result<(), StoreError> {
+        self.writer.write(PutOff { due: due.clone(), at }).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {
@@ -235,6 +240,27 @@ async fn keep_definition(connection: &mut AnyConnection, definition: &str) -> Re
         .execute(connection)
         .await?;
     Ok(hash)
+}
+
+struct PutOff {
+    due: DueExecution,
+    at: Timestamp,
+}
+
+#[async_trait]
+impl Operation for PutOff {
+    type Output = ();
+
+    async fn apply(&self, connection: &mut AnyConnection) -> Result<(), Fault> {
+        sqlx::query("UPDATE executions SET due_at = $3, has_begun = $4 WHERE id = $1 AND tenant_id = $2")
+            .bind(&self.due.id)
+            .bind(&self.due.tenant_id)
+            .bind(micros(self.at))
+            .bind(i64::from(self.due.has_begun))
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
 }
 
 struct RequestCancel {

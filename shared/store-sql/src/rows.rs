@@ -87,7 +87,7 @@ pub(crate) fn execution(row: &AnyRow) -> Result<ExecutionRecord, StoreError> {
 }
 
 pub(crate) fn due_execution(row: &AnyRow) -> Result<DueExecution, StoreError> {
-    let has_begun = get::<i64>(row, "history_len")? > 1;
+    let has_begun = get::<i64>(row, "begun")? == 1;
     Ok(DueExecution { tenant_id: get(row, "tenant_id")?, id: get(row, "id")?, has_begun })
 }
 

@@ -224,10 +224,8 @@ pub trait Executions: Send + Sync {
     async fn open_executions(&self, started_before: Timestamp, limit: u32) -> Result<Vec<DueExecution>, StoreError>;
 
     /// Lets an open execution count in [`Executions::open_executions`] as one accepted at `at`, so that others have
-    /// their turn; `has_begun` is remembered. A store that lists as many as there are need not.
-    async fn put_off(&self, _due: &DueExecution, _at: Timestamp) -> Result<(), StoreError> {
-        Ok(())
-    }
+    /// their turn; `has_begun` is remembered.
+    async fn put_off(&self, due: &DueExecution, at: Timestamp) -> Result<(), StoreError>;
 
     /// Whether the store can be read and written.
     async fn check(&self) -> Result<(), StoreError>;

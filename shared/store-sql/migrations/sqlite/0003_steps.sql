@@ -1,6 +1,10 @@
 -- What runs an execution.
 ALTER TABLE executions ADD COLUMN engine TEXT NOT NULL DEFAULT 'embedded';
 
+-- For those whose engine is elsewhere: whether it has been heard of there, and from when on it is looked at again.
+ALTER TABLE executions ADD COLUMN has_begun BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE executions ADD COLUMN due_at BIGINT;
+
 -- What the record of attempts knows of a step; executions with a journal of ours have none of it.
 CREATE TABLE steps (
     execution_id TEXT NOT NULL REFERENCES executions (id),

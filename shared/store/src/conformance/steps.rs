@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::driver::{details, step, types};
 use super::{TENANT, at, create, new, ok};
 use crate::{
-    Attempt, Begin, EndRecorder, EngineEnd, Executions, Finish, History, HistoryRow, NewExecution, StepOutcome,
-    StepRecorder,
+    Attempt, Begin, DueExecution, EndRecorder, EngineEnd, Executions, Finish, History, HistoryRow, NewExecution,
+    StepOutcome, StepRecorder,
 };
 
 pub(super) async fn run<S: Executions + History + StepRecorder + EndRecorder>(open: &impl AsyncFn() -> S) {
@@ -57,11 +57,16 @@ async fn what_never_began_is_due_first<S: Executions + StepRecorder>(store: &S) 
     let refused = ok(store.begin_step(&step("refused", "GetTenantContext")).await);
     assert!(matches!(refused, Begin::Cancelled), "{refused:?}");
     assert!(ok(store.set_control(TENANT, "paused", crate::ControlFlag::Pause, at(1)).await));
-    let due = due().await;
-    assert_eq!(due[0], ("paused".to_owned(), false), "whatever its status is");
-    let mut begun = due[1..].to_vec();
+    let found = due().await;
+    assert_eq!(found[0], ("paused".to_owned(), false), "whatever its status is");
+    let mut begun = found[1..].to_vec();
     begun.sort_unstable();
     assert_eq!(begun, [("begun".to_owned(), true), ("refused".to_owned(), true)]);
+    let paused = DueExecution { tenant_id: TENANT.to_owned(), id: "paused".to_owned(), has_begun: true };
+    ok(store.put_off(&paused, at(200)).await);
+    assert_eq!(due().await.len(), 2, "its next turn has not come");
+    let later = ok(store.open_executions(at(300), 9).await);
+    assert!(later.contains(&paused), "it is remembered: {later:?}");
 }
 
 async fn an_attempt_is_recorded_whole<S: Executions + History + StepRecorder>(store: &S) {
