@@ -1,5 +1,7 @@
 //! Random machines on our interpreter and on moto's: both come to the same end. moto's is LocalStack's, which was tested
-//! against AWS, and nobody here wrote it.
+//! against AWS, and nobody here wrote it. The varied machines are not for it: it lets a Pass state's Output see what the
+//! same state assigns, ends a Map at its first failure however many it tolerates, and which of two branches that fail with
+//! errors of their own is first is a matter of its threads.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -143,8 +145,7 @@ fn random_machines_end_alike() {
             Deployment { environment: Vec::new(), overrides: Vec::new(), around, claims: Mutex::default() };
         aws.lambda.deploy(PREFIX, deployment);
         let compare = |seed: u64| async move {
-            let make = if seed.is_multiple_of(2) { machines::machine } else { machines::varied_machine };
-            let machine = make(&mut Dice(seed), &format!("{PREFIX}--f{seed}"));
+            let machine = machines::machine(&mut Dice(seed), &format!("{PREFIX}--f{seed}"));
             let (ours, theirs) = (ours(&machine, seed), theirs(aws, &machine, seed).await);
             let is_alike = is_alike(&ours, &theirs);
             (!is_alike).then(|| format!("seed {seed}\n  ours   {ours}\n  theirs {theirs}\n{machine}"))

@@ -208,7 +208,7 @@ impl Maker<'_> {
             payload["varied"] = json!(true);
             payload["n"] = json!(self.number("$states.input.n"));
             if self.dice.below(12) == 0 {
-                payload["n"] = json!("{% $states.input.n / 0 %}");
+                payload["n"] = json!("{% $states.input.nothing %}");
             }
             task["Assign"] = self.assign();
             task["TimeoutSeconds"] = json!("{% 1 + $states.input.n %}");
