@@ -23,6 +23,8 @@ enum Name {
     Interpreter,
     /// The embedded engine: executions a second, commits, recovery, memory, fairness.
     Embedded,
+    /// Temporal beside the embedded engine, and beside a workflow written by hand.
+    Temporal,
     /// Whether a page of a long list costs more than one of a short list.
     ListPage,
     /// What other release profiles would make of a function: sizes, starts, and the CPU time of building it. Takes half an
@@ -47,6 +49,7 @@ impl Bench {
                 Name::ColdStart => cold_start,
                 Name::Interpreter => interpreter,
                 Name::Embedded => embedded,
+                Name::Temporal => temporal,
                 Name::ListPage => list_page,
                 Name::Profiles => profiles::measure,
             };
@@ -76,6 +79,12 @@ fn interpreter() -> anyhow::Result<()> {
 
 fn embedded() -> anyhow::Result<()> {
     run(&mut cargo(&["run", "--profile", "bench", "--package", "bench", "--bin", "embedded"]))
+}
+
+fn temporal() -> anyhow::Result<()> {
+    let program = format!("{}/temporal", package::installed("temporal")?);
+    run(&mut cargo(&["build", "--profile", "bench", "--package", "bench", "--bin", "embedded", "--bin", "temporal"]))?;
+    run(Command::new("target/release/temporal").args([&program, "target/release/embedded"]))
 }
 
 fn list_page() -> anyhow::Result<()> {

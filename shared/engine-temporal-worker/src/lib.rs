@@ -137,8 +137,8 @@ async fn work(
     connector.check().await.map_err(WorkerError::Unavailable)?;
     let client = connector.client().await.map_err(WorkerError::Unavailable)?;
     let failed = |error: &dyn std::fmt::Display| WorkerError::Failed(error.to_string());
-    let quiet = RuntimeOptions::builder().heartbeat_interval(None).build().map_err(|error| failed(&error))?;
-    let runtime = Runtime::from_current_tokio(quiet).map_err(|error| failed(&error))?;
+    let runtime = Runtime::from_current_tokio(runtime_options().map_err(|error| failed(&error))?)
+        .map_err(|error| failed(&error))?;
     let clock = Arc::clone(&ports.clock);
     let configured = worker_options(&options, ports).map_err(|error| failed(&error))?;
     let mut worker = Worker::new(&runtime, client.clone(), configured).map_err(|error| failed(&error))?;
@@ -154,7 +154,19 @@ async fn work(
     outcome
 }
 
-fn worker_options(options: &Options, ports: Ports) -> Result<WorkerOptions, String> {
+/// What the SDK's runtime is made with.
+///
+/// # Errors
+/// The SDK does not like it.
+pub fn runtime_options() -> Result<RuntimeOptions, String> {
+    RuntimeOptions::builder().heartbeat_interval(None).build().map_err(|error| error.to_string())
+}
+
+/// What a worker of the SDK's is made with: for one that knows workflows besides ours.
+///
+/// # Errors
+/// A name that cannot be registered.
+pub fn worker_options(options: &Options, ports: Ports) -> Result<WorkerOptions, String> {
     let Ports { runner, recorder, executions, ends, blobs, clock } = ports;
     let chores = Chores { executions, ends, blobs, clock: Arc::clone(&clock) };
     let handler = Arc::new(Handler { runner, recorder, chores, clock });

@@ -5,21 +5,21 @@
 
 mod subject;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use bench::{Measured, STEPS, chain, cpu_seconds, fresh, load_average, now, number, report_of};
 use bytes::Bytes;
 use clock::SystemClock;
 use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions as _, Row as _};
 use store::{BlobKey, Blobs as _};
-use subject::{STEPS, Subject, Work, bulk, chain};
+use subject::{Subject, Work, bulk};
 
 const TENANT: &str = "tenant-a";
 const OTHER_TENANT: &str = "tenant-b";
@@ -65,23 +65,6 @@ async fn main() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was measured, by what it is.
-#[derive(Default)]
-struct Measured(BTreeMap<String, Vec<f64>>);
-
-impl Measured {
-    fn add(&mut self, what: impl Into<String>, value: f64) {
-        self.0.entry(what.into()).or_default().push(value);
-    }
-
-    /// The median of all rounds.
-    fn median(&self, what: &str) -> f64 {
-        let mut values = self.0.get(what).cloned().unwrap_or_default();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-    }
-}
-
 /// All parts, and what the goals say of them.
 async fn all() -> anyhow::Result<ExitCode> {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench");
@@ -102,28 +85,7 @@ async fn all() -> anyhow::Result<ExitCode> {
         measure_fairness(&scratch, &mut measured)?;
     }
     let missed = judge(&measured);
-    let load = json!([load_before, load_average()]);
-    println!("medians of {ROUNDS} rounds, load {load}");
-    let medians: BTreeMap<&String, f64> = measured.0.keys().map(|what| (what, measured.median(what))).collect();
-    let report = json!({ "medians": medians, "rounds": measured.0, "n": ROUNDS, "load": load, "missed": missed });
-    std::fs::write(home.join("embedded.json"), format!("{report:#}\n"))?;
-    for missed in &missed {
-        println!("missed: {missed}");
-    }
-    Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn load_average() -> String {
-    std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned()
-}
-
-fn fresh(scratch: &Path, name: &str) -> anyhow::Result<PathBuf> {
-    let directory = scratch.join(name);
-    if directory.exists() {
-        std::fs::remove_dir_all(&directory)?;
-    }
-    std::fs::create_dir_all(&directory)?;
-    Ok(directory)
+    measured.report(&home.join("embedded.json"), ROUNDS, [load_before, load_average()], &missed)
 }
 
 /// Syncs, and rows beside those of a bare loop, are those of one run, which counting makes slower; the rate is that of
@@ -185,9 +147,7 @@ fn measure_fairness(scratch: &Path, measured: &mut Measured) -> anyhow::Result<(
 
 /// Prints the medians; the goals that are missed.
 fn judge(measured: &Measured) -> Vec<String> {
-    for what in measured.0.keys() {
-        println!("{:>10.3} {what}", measured.median(what));
-    }
+    measured.print();
     let mut missed = Vec::new();
     let mut check = |what: &str, value: f64, is_met: bool| {
         if !is_met {
@@ -240,23 +200,11 @@ fn counted(name: &str, directory: &Path, numbers: &[String]) -> anyhow::Result<V
     Ok(report)
 }
 
-fn report_of(command: &mut Command) -> anyhow::Result<Value> {
-    let output = command.stderr(Stdio::inherit()).output()?;
-    if !output.status.success() {
-        bail!("{command:?} ended with {}", output.status);
-    }
-    Ok(serde_json::from_slice(&output.stdout)?)
-}
-
-fn number(report: &Value, name: &str) -> f64 {
-    report[name].as_f64().unwrap_or(f64::NAN)
-}
-
 /// Executions of steps that do nothing, so many at once.
 async fn load(directory: &Path, at_once: usize, executions: usize) -> anyhow::Result<Value> {
     let subject = Arc::new(Subject::open(directory, Work::Nothing, 1_000).await?);
     let left = Arc::new(AtomicUsize::new(executions));
-    let (began, cpu) = (now(), cpu_seconds());
+    let (began, cpu) = (now(), cpu_seconds("self"));
     let one_after_the_other = |_| {
         let (subject, left) = (Arc::clone(&subject), Arc::clone(&left));
         tokio::spawn(async move {
@@ -269,7 +217,7 @@ async fn load(directory: &Path, at_once: usize, executions: usize) -> anyhow::Re
     for task in futures::future::join_all((0..at_once).map(one_after_the_other)).await {
         task??;
     }
-    let (seconds, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+    let (seconds, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds("self") - cpu);
     let count = async |table: &str| count_rows(directory, table).await;
     let (events, records) = (count("history").await?, count("journal").await?);
     Ok(
@@ -414,19 +362,6 @@ async fn p99_of_starts(subject: &Subject) -> anyhow::Result<f64> {
     }
     times.sort_by(f64::total_cmp);
     Ok(times[STARTS * 99 / 100])
-}
-
-#[expect(clippy::disallowed_methods, reason = "it measures real time")]
-fn now() -> Instant {
-    Instant::now()
-}
-
-/// Of this process, in user and system mode.
-fn cpu_seconds() -> f64 {
-    // Clock ticks are hundredths of a second on every Linux that matters.
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 /// The most memory that this process ever had.

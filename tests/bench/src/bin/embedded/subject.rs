@@ -7,19 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use clock::{Clock as _, SharedClock, SystemClock};
-use contracts::step::WorkflowRef;
-use contracts::{EngineKind, EventType, Status, WorkflowKind};
+use bench::{LAST_STEP, chain, execution};
+use clock::{SharedClock, SystemClock};
+use contracts::{EngineKind, Status, WorkflowKind};
 use engine::{ActivityCall, ActivityRunner, Orchestrator as _};
 use engine_embedded::{EmbeddedEngine, Limits};
 use serde_json::{Value, json};
-use store::{Created, Executions as _, NewEvent, NewExecution, Progress, StepOutcome, StepRecorder};
+use store::{Created, Executions as _, StepOutcome, StepRecorder};
 use store_sql::{Durability, FileBlobs, SqlStore};
 use tokio::sync::oneshot;
-
-/// Steps of an execution, as many as onboarding has.
-pub(crate) const STEPS: usize = 7;
-const LAST_STEP: &str = "Step6";
 
 /// What activities do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,35 +101,8 @@ impl Subject {
     }
 
     async fn start_waited_for(&self, tenant: &str, last: Option<oneshot::Sender<()>>) -> anyhow::Result<String> {
-        let (kind, at) = (WorkflowKind::UserOnboarding, SystemClock.now());
-        let id = kind.new_execution_id(at);
-        let workflow = WorkflowRef {
-            id: id.clone(),
-            kind,
-            tenant_id: tenant.to_owned(),
-            user_id: None,
-            started_at: at,
-            traceparent: None,
-        };
-        let total_steps = u32::try_from(STEPS)?;
-        let mut new = NewExecution {
-            tenant_id: tenant.to_owned(),
-            effect_scope: id.clone(),
-            id: id.clone(),
-            kind,
-            engine: EngineKind::Embedded,
-            user_id: None,
-            started_at: at,
-            deadline_at: None,
-            status: Status::Pending,
-            input: json!({ "workflow": workflow, "options": {} }),
-            request: json!({ "user_email": "user@example.com", "user_name": "John Doe", "role": "user" }),
-            idempotency: None,
-            progress: Progress { current_step: String::new(), total_steps, completed_steps: 0, status_message: None },
-            history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at, details: json!({}) }],
-            journal: None,
-            begins_pivot: false,
-        };
+        let mut new = execution(tenant, EngineKind::Embedded);
+        let id = new.id.clone();
         if let Some(last) = last {
             self.activities.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), last);
         }
@@ -163,33 +132,6 @@ impl Subject {
             }
         }
     }
-}
-
-/// A Task that hands on who it works for.
-fn task(name: &str) -> Value {
-    json!({
-        "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "TimeoutSeconds": 45,
-        "Arguments": { "FunctionName": "work", "Payload": {
-            "workflow": "{% $states.context.Execution.Input.workflow %}",
-            "step": { "name": name, "kind": "forward" }, "input": {},
-        } },
-        "Output": "{% $states.result.Payload %}",
-    })
-}
-
-/// One step after the other.
-pub(crate) fn chain() -> Value {
-    let state = |index: usize| {
-        let name = format!("Step{index}");
-        let mut state = task(&name);
-        match index + 1 {
-            STEPS => state["End"] = json!(true),
-            next => state["Next"] = json!(format!("Step{next}")),
-        }
-        (name, state)
-    };
-    let states: serde_json::Map<String, Value> = (0..STEPS).map(state).collect();
-    json!({ "QueryLanguage": "JSONata", "StartAt": "Step0", "States": states })
 }
 
 /// A distributed Map over a file of batches, a hundred ids each; its results are counted, or written.
