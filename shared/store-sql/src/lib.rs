@@ -16,7 +16,8 @@ mod rows;
 mod steps;
 mod writer;
 
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 use clock::SharedClock;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
@@ -51,6 +52,10 @@ impl SqlStore {
         sqlx::any::install_default_drivers();
         let file = file.to_str().ok_or_else(|| StoreError::Unavailable(format!("{file:?} is no UTF-8 path")))?;
         let options: AnyConnectOptions = format!("sqlite://{file}?mode=rwc").parse().map_err(unavailable)?;
+        // A server and workers that begin together must not all bring a schema up to date that none of them has yet.
+        let opening = PathBuf::from(format!("{file}-opening"));
+        let alone = tokio::task::spawn_blocking(move || locked(&opening)).await.map_err(unavailable)?;
+        let alone = alone.map_err(unavailable)?;
         let mut connection = options.connect().await.map_err(unavailable)?;
         // journal_mode first: changing it needs the database to itself.
         let synchronous = if durability == Durability::Full { "FULL" } else { "OFF" };
@@ -63,6 +68,7 @@ impl SqlStore {
             sqlx::query(sqlx::AssertSqlSafe(pragma)).execute(&mut connection).await.map_err(unavailable)?;
         }
         sqlite_migrations().run(&mut connection).await.map_err(unavailable)?;
+        drop(alone);
 
         let readers = AnyPoolOptions::new()
             .max_connections(4)
@@ -93,6 +99,13 @@ impl SqlStore {
             }
         }
     }
+}
+
+/// Waits until nobody else has this file; it is given back with the handle, or with the process.
+fn locked(file: &Path) -> std::io::Result<File> {
+    let file = File::create(file)?;
+    file.lock()?;
+    Ok(file)
 }
 
 /// The schema's history; a file once released never changes.

@@ -37,6 +37,19 @@ async fn sqlite_without_a_journal() {
     .await;
 }
 
+/// As a server and its workers do on an empty data directory.
+#[tokio::test]
+async fn many_open_a_fresh_file_together() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for round in 0..20 {
+        let file = directory.path().join(format!("{round}.db"));
+        let open = |_| SqlStore::open(&file, Durability::Process, Arc::new(SystemClock));
+        for opened in futures::future::join_all((0..6).map(open)).await {
+            opened.expect("it opens");
+        }
+    }
+}
+
 /// Earlier versions can corrupt a file in WAL mode that two connections use.
 #[tokio::test]
 async fn sqlite_is_recent_enough() {
