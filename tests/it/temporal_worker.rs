@@ -356,6 +356,7 @@ fn a_server_that_is_not_as_it_should_be_is_said() {
             let stack = Stack::start(server, options).await;
             let (status, body) = stack.site.get("/ready").await;
             assert_eq!((status.as_u16(), &body["checks"]["engine"]), (503, &json!(false)), "{body}");
+            assert!(body["reason"].as_str().is_some_and(|said| said.contains(reason)), "{body}");
             let (status, problem) =
                 stack.site.post("/api/v1/workflows/user-onboarding", &full_request_of(1), &[]).await;
             assert_eq!((status.as_u16(), &problem["retryable"]), (503, &json!(true)), "{problem}");

@@ -18,6 +18,8 @@ pub fn route() -> Router<Readiness> {
 async fn handle(State(ready): State<Readiness>) -> Response {
     let store = async { ready.api.executions.check().await.map_err(|error| error.to_string()) };
     let (engine, store, services) = futures::join!(ready.engine.check(), store, ready.services.check());
+    // Of an engine elsewhere, as a rule settings are wrong; the others' reasons are for the log alone.
+    let reason = engine.clone().err();
     let checks = [("engine", engine), ("store", store), ("services", services)];
     for (part, answer) in &checks {
         if let Err(reason) = answer {
@@ -25,11 +27,14 @@ async fn handle(State(ready): State<Readiness>) -> Response {
         }
     }
     let is_ready = checks.iter().all(|(_, answer)| answer.is_ok());
-    let body = json!({
+    let mut body = json!({
         "status": if is_ready { "ready" } else { "not_ready" },
         "service": SERVICE,
         "timestamp": ready.api.clock.now(),
         "checks": checks.iter().map(|(part, answer)| ((*part).to_owned(), answer.is_ok().into())).collect::<Map<_, _>>(),
     });
+    if let Some(reason) = reason {
+        body["reason"] = json!(reason);
+    }
     (if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body)).into_response()
 }
