@@ -13,9 +13,11 @@ use serde_json::{Value, json};
 pub struct Measured(BTreeMap<String, Vec<f64>>);
 
 impl Measured {
-    /// One measure more.
+    /// One measure more, which is printed too.
     pub fn add(&mut self, what: impl Into<String>, value: f64) {
-        self.0.entry(what.into()).or_default().push(value);
+        let what = what.into();
+        println!("{value:>14.3} {what}");
+        self.0.entry(what).or_default().push(value);
     }
 
     /// The median of all rounds.
