@@ -1,31 +1,23 @@
 //! Every case comes out on Step Functions as it does on the embedded engine: status, result, failure, history, ledger.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use reference_services::Fault;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::aws::{self, Aws, Options};
 use crate::cases::{self, Case};
+use crate::fault_matrix::in_real_time;
 
 /// Cases under way at once: most of what they do is wait.
 const AT_ONCE: usize = 8;
-
-/// A delivery that is late comes this late here, after the undoing, and is waited for so long after the end.
-const LATE: Duration = Duration::from_secs(15);
-const UNTIL_LATE: Duration = Duration::from_secs(20);
 
 async fn play(aws: &'static Aws, mut case: Case) -> Result<Value, String> {
     let (script, settings) = (case.script.clone(), case.settings.clone());
     let options = Options { script, settings, ..Options::default() };
     let mut stack = aws.stack(options).await;
     for rule in case.faults.values_mut().flatten() {
-        if let Fault::LateDelivery { delay_ms } = &mut rule.fault {
-            *delay_ms = u64::try_from(LATE.as_millis()).unwrap();
-            stack.site.settling_time = UNTIL_LATE;
-        }
+        in_real_time(&mut rule.fault, &mut stack.site.settling_time);
     }
     let (_, _, outcome) = cases::play_on(&stack.site, &case).await?;
     Ok(comparable(&case, outcome))

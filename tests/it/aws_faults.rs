@@ -1,6 +1,5 @@
 //! What can go wrong around the deployed shape: the services, the events, the starts, AWS itself.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::Status;
@@ -9,10 +8,9 @@ use http::StatusCode;
 use reference_services::Fault;
 use serde_json::{Value, json};
 use store::Executions as _;
-use tokio::sync::Semaphore;
 
 use crate::aws::{self, Aws, Options, StatusEvents};
-use crate::fault_matrix::{CallSite, SITES, faults};
+use crate::fault_matrix::{CallSite, SITES, all, faults, in_real_time, real_time_matrix};
 use crate::invariants;
 use crate::process::pause;
 use crate::proxy::{Answer, Rule};
@@ -20,44 +18,10 @@ use crate::world::{Control, ControlAction, Script, TENANT, full_request};
 
 const START: &str = "/api/v1/workflows/user-onboarding";
 
-/// Executions under way at once: most of what they do is wait.
-const AT_ONCE: usize = 8;
-
-/// Runs all of them, some at a time; what went wrong.
-async fn all<F>(tasks: impl Iterator<Item = (String, F)>) -> Vec<String>
-where
-    F: Future<Output = Result<(), String>> + Send + 'static,
-{
-    let turns = Arc::new(Semaphore::new(AT_ONCE));
-    let spawned: Vec<_> = tasks
-        .map(|(name, task)| {
-            let turns = Arc::clone(&turns);
-            let guarded = async move {
-                let _turn = turns.acquire().await.unwrap();
-                task.await
-            };
-            (name, tokio::spawn(guarded))
-        })
-        .collect();
-    let mut wrong = Vec::new();
-    for (name, task) in spawned {
-        if let Err(why) = task.await.unwrap_or_else(|panic| Err(panic.to_string())) {
-            wrong.push(format!("{name}: {why}"));
-        }
-    }
-    wrong
-}
-
-async fn cell(aws: &'static Aws, site: CallSite, fault: Fault, times: Option<u64>) -> Result<(), String> {
+async fn cell(aws: &'static Aws, site: CallSite, mut fault: Fault, times: Option<u64>) -> Result<(), String> {
     let mut stack = aws.stack(Options { script: site.script(), ..Options::default() }).await;
     let before = stack.site.snapshot().await;
-    let fault = match fault {
-        Fault::LateDelivery { .. } => {
-            stack.site.settling_time = Duration::from_secs(20);
-            Fault::LateDelivery { delay_ms: 15_000 }
-        }
-        other => other,
-    };
+    in_real_time(&mut fault, &mut stack.site.settling_time);
     stack.site.faults(&site.faulty(fault, times));
     let id = stack.site.start(&full_request()).await;
     stack.site.until_ended(&id).await;
@@ -72,22 +36,7 @@ async fn cell(aws: &'static Aws, site: CallSite, fault: Fault, times: Option<u64
 #[expect(clippy::disallowed_methods, reason = "a test's own switch")]
 fn every_class_of_fault_keeps_the_invariants() {
     let full = std::env::var("AWS_MATRIX").is_ok_and(|matrix| matrix == "full");
-    let sites: Vec<CallSite> = SITES.into_iter().filter(|site| full || site.name == "CreateUserProfile").collect();
-    let times = if full { vec![Some(1), None] } else { vec![Some(1)] };
-    aws::run(|aws| async move {
-        let cells = sites.iter().flat_map(|site| faults().into_iter().map(move |(name, fault)| (*site, name, fault)));
-        let cells: Vec<_> = cells
-            .flat_map(|(site, name, fault)| times.iter().map(move |times| (site, name, fault.clone(), *times)))
-            .collect();
-        let count = cells.len();
-        let violations = all(cells.into_iter().map(|(site, name, fault, times)| {
-            let when = if times.is_some() { "once" } else { "for ever" };
-            (format!("{} x {name} x {when}", site.name), cell(aws, site, fault, times))
-        }))
-        .await;
-        println!("{count} cells, {} violations", violations.len());
-        assert!(violations.is_empty(), "{}", violations.join("\n"));
-    });
+    aws::run(|aws| real_time_matrix(full, move |site, fault, times| cell(aws, site, fault, times)));
 }
 
 #[test]

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clock::{SharedClock, SystemClock, Timestamp, VirtualClock};
-use contracts::{ActivityError, EngineKind, ErrorName, EventType, Status, WorkflowKind};
+use contracts::{ActivityError, EngineKind, ErrorName, Status, WorkflowKind};
 use engine::{ActivityCall, ActivityRunner, Orchestrator as _};
 use engine_embedded::{EmbeddedEngine, Limits, edges_taken};
 use serde_json::{Value, json};
-use store::{Created, ExecutionRecord, Executions as _, NewEvent, NewExecution, Progress, StepOutcome, StepRecorder};
+use store::{Created, ExecutionRecord, Executions as _, StepOutcome, StepRecorder};
 use store_sql::{Durability, FileBlobs, SqlStore};
 
-use crate::world::{TENANT, run};
+use crate::world::{TENANT, new_execution, run};
 
 /// An engine on a store of its own.
 pub(crate) struct Subject {
@@ -121,30 +121,7 @@ impl Subject {
 
     pub(crate) async fn start_as(&self, id: &str, definition: &Value) {
         *self.definitions.lock().unwrap() = definition.to_string();
-        let (id, at) = (id.to_owned(), self.clock.now());
-        let mut new = NewExecution {
-            tenant_id: TENANT.to_owned(),
-            effect_scope: id.clone(),
-            id: id.clone(),
-            kind: WorkflowKind::UserOnboarding,
-            engine: EngineKind::Embedded,
-            user_id: None,
-            started_at: at,
-            deadline_at: None,
-            status: Status::Pending,
-            input: json!({}),
-            request: json!({}),
-            idempotency: None,
-            progress: Progress {
-                current_step: String::new(),
-                total_steps: 7,
-                completed_steps: 0,
-                status_message: None,
-            },
-            history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at, details: json!({}) }],
-            journal: None,
-            begins_pivot: false,
-        };
+        let mut new = new_execution(id, EngineKind::Embedded, self.clock.now());
         self.engine.prepare_start(&mut new).await.unwrap();
         let created = self.store.create(new).await.unwrap();
         let Created::New(record) = created else { panic!("{created:?}") };

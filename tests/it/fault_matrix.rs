@@ -1,15 +1,73 @@
 //! Every call site x every fault x once and for ever, and pairs of them, in virtual time.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clock::{Clock as _, SystemClock};
 use reference_services::{Fault, FaultRule, ServiceKind};
+use tokio::sync::Semaphore;
 
 use crate::interpreter::dice::Dice;
 use crate::invariants;
 use crate::world::{Control, ControlAction, Script, World, full_request_of, in_parallel, run};
+
+/// Executions under way at once where time is real: most of what they do is wait.
+const AT_ONCE: usize = 8;
+
+/// Runs all of them in real time, some at once; what went wrong.
+pub(crate) async fn all<F>(tasks: impl Iterator<Item = (String, F)>) -> Vec<String>
+where
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let spawned: Vec<_> = tasks
+        .map(|(name, task)| {
+            let turns = Arc::clone(&turns);
+            let guarded = async move {
+                let _turn = turns.acquire().await.unwrap();
+                task.await
+            };
+            (name, tokio::spawn(guarded))
+        })
+        .collect();
+    let mut wrong = Vec::new();
+    for (name, task) in spawned {
+        if let Err(why) = task.await.unwrap_or_else(|panic| Err(panic.to_string())) {
+            wrong.push(format!("{name}: {why}"));
+        }
+    }
+    wrong
+}
+
+/// One call site sees every class of fault, or all of them see all, once and for ever; in real time.
+pub(crate) async fn real_time_matrix<F>(is_full: bool, cell: impl Fn(CallSite, Fault, Option<u64>) -> F)
+where
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let sites = SITES.into_iter().filter(|site| is_full || site.name == "CreateUserProfile");
+    let times: &[Option<u64>] = if is_full { &[Some(1), None] } else { &[Some(1)] };
+    let cells: Vec<_> = sites
+        .flat_map(|site| faults().into_iter().map(move |(name, fault)| (site, name, fault)))
+        .flat_map(|(site, name, fault)| times.iter().map(move |times| (site, name, fault.clone(), *times)))
+        .collect();
+    let count = cells.len();
+    let violations = all(cells.into_iter().map(|(site, name, fault, times)| {
+        let when = if times.is_some() { "once" } else { "for ever" };
+        (format!("{} x {name} x {when}", site.name), cell(site, fault, times))
+    }))
+    .await;
+    println!("{count} cells, {} violations", violations.len());
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
+}
+
+/// Where time is real, a delivery that is late comes so late that it is after the undoing, and is waited for after the end.
+pub(crate) fn in_real_time(fault: &mut Fault, settling_time: &mut Duration) {
+    if let Fault::LateDelivery { delay_ms } = fault {
+        *delay_ms = 15_000;
+        *settling_time = Duration::from_secs(20);
+    }
+}
 
 /// A place where a workflow calls a service.
 #[derive(Debug, Clone, Copy)]

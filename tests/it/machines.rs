@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clock::{SharedClock, VirtualClock};
-use contracts::{ActivityError, EngineKind, ErrorName, EventType, Status, WorkflowKind};
+use contracts::{ActivityError, EngineKind, ErrorName, Status, WorkflowKind};
 use engine::{ActivityCall, ActivityRunner, Orchestrator as _};
 use engine_embedded::{EmbeddedEngine, Limits};
 use futures::future::{Either, select};
@@ -17,12 +17,12 @@ use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use store::{
     BlobKey, Blobs as _, Commit, CommitOutcome, Created, ExecutionRecord, Executions as _, Journal, JournalRecord,
-    JournalledExecution, NewEvent, NewExecution, OpenExecution, Progress, StepOutcome, StepRecorder, StoreError, Which,
+    JournalledExecution, OpenExecution, StepOutcome, StepRecorder, StoreError, Which,
 };
 use store_sql::{Durability, FileBlobs, SqlStore};
 use tokio::sync::Notify;
 
-use crate::world::{TENANT, run};
+use crate::world::{TENANT, new_execution, run};
 
 const ID: &str = "user_onboarding_0";
 
@@ -123,7 +123,7 @@ fn live(directory: &Path, definition: &Value, stops: Option<(u64, bool)>) -> Lif
                 let key = BlobKey::new(TENANT, &[key]).unwrap();
                 blobs.put(&key, stream::iter([Ok(body.into())]).boxed()).await.unwrap();
             }
-            let mut new = new_execution(&clock);
+            let mut new = new_execution(ID, EngineKind::Embedded, clock.now());
             engine.prepare_start(&mut new).await.unwrap();
             let created = store.create(new).await.unwrap();
             let Created::New(record) = created else { panic!("{created:?}") };
@@ -146,28 +146,6 @@ fn live(directory: &Path, definition: &Value, stops: Option<(u64, bool)>) -> Lif
         let calls = activities.calls.lock().unwrap().clone();
         Life { record, calls, commits: journal.commits.load(Ordering::Relaxed), records }
     })
-}
-
-fn new_execution(clock: &SharedClock) -> NewExecution {
-    let at = clock.now();
-    NewExecution {
-        tenant_id: TENANT.to_owned(),
-        effect_scope: ID.to_owned(),
-        id: ID.to_owned(),
-        kind: WorkflowKind::UserOnboarding,
-        engine: EngineKind::Embedded,
-        user_id: None,
-        started_at: at,
-        deadline_at: None,
-        status: Status::Pending,
-        input: json!({}),
-        request: json!({}),
-        idempotency: None,
-        progress: Progress { current_step: String::new(), total_steps: 7, completed_steps: 0, status_message: None },
-        history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at, details: json!({}) }],
-        journal: None,
-        begins_pivot: false,
-    }
 }
 
 /// Items by the key that they are at, below the tenant.

@@ -6,19 +6,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clock::{SharedClock, VirtualClock};
-use contracts::{EngineKind, EventType, Status, Timestamp, WorkflowKind};
+use contracts::{EngineKind, Status, Timestamp, WorkflowKind};
 use engine::{EngineError, ExternalEngine, Orchestrator, Reconciled, Standing};
 use futures::{StreamExt as _, stream};
-use serde_json::{Value, json};
-use store::{
-    ControlFlag, EngineEnd, ExecutionRecord, Executions as _, History as _, NewEvent, NewExecution, Progress,
-    conformance,
-};
+use serde_json::Value;
+use store::{ControlFlag, EngineEnd, ExecutionRecord, Executions as _, History as _, NewExecution, conformance};
 use store_aws::DynamoStore;
 
 use crate::peers;
 use crate::proxy::Proxy;
-use crate::world::{TENANT, run};
+use crate::world::{TENANT, new_execution, run};
 
 /// Open executions that run; the newest of them have ended, and nobody said so.
 const RUNNING: i64 = 1_100;
@@ -69,25 +66,7 @@ impl ExternalEngine for Engine {
 }
 
 fn new(id: &str, status: Status, started_at: Timestamp) -> NewExecution {
-    let at = started_at;
-    NewExecution {
-        tenant_id: TENANT.to_owned(),
-        effect_scope: id.to_owned(),
-        id: id.to_owned(),
-        kind: WorkflowKind::UserOnboarding,
-        engine: EngineKind::StepFunctions,
-        user_id: None,
-        started_at,
-        deadline_at: None,
-        status,
-        input: json!({}),
-        request: json!({}),
-        idempotency: None,
-        progress: Progress { current_step: String::new(), total_steps: 7, completed_steps: 0, status_message: None },
-        history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at, details: json!({}) }],
-        journal: None,
-        begins_pivot: false,
-    }
+    NewExecution { status, ..new_execution(id, EngineKind::StepFunctions, started_at) }
 }
 
 async fn create_all(store: &DynamoStore, all: impl Iterator<Item = NewExecution>) {

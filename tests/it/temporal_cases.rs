@@ -12,22 +12,14 @@ use reference_services::Fault;
 use serde_json::Value;
 use store::{StepOutcome, StepRecorder};
 use temporalio_client::{UntypedWorkflow, WorkflowCancelOptions, WorkflowTerminateOptions};
-use tokio::sync::Semaphore;
 
 use crate::aws_cases::{comparable, difference};
 use crate::cases::{self, Case};
-use crate::fault_matrix::{CallSite, SITES, faults};
+use crate::fault_matrix::{CallSite, all, in_real_time, real_time_matrix};
 use crate::invariants;
 use crate::process::pause;
 use crate::temporal::{self, Options, Stack, connector};
 use crate::world::{Control, ControlAction, Script, full_request};
-
-/// Executions under way at once: most of what they do is wait.
-const AT_ONCE: usize = 8;
-
-/// A delivery that is late comes this late here, after the undoing, and is waited for so long after the end.
-const LATE: Duration = Duration::from_secs(15);
-const UNTIL_LATE: Duration = Duration::from_secs(20);
 
 /// Cases whose histories on the server are kept, one for each outcome: whatever this code becomes, it must replay them.
 const KEPT: [&str; 8] = [
@@ -43,31 +35,6 @@ const KEPT: [&str; 8] = [
 
 fn kept_histories() -> PathBuf {
     crate::aws::root().join("tests/histories/temporal")
-}
-
-/// Runs all of them, some at a time; what went wrong.
-async fn all<F>(tasks: impl Iterator<Item = (String, F)>) -> Vec<String>
-where
-    F: Future<Output = Result<(), String>> + Send + 'static,
-{
-    let turns = Arc::new(Semaphore::new(AT_ONCE));
-    let spawned: Vec<_> = tasks
-        .map(|(name, task)| {
-            let turns = Arc::clone(&turns);
-            let guarded = async move {
-                let _turn = turns.acquire().await.unwrap();
-                task.await
-            };
-            (name, tokio::spawn(guarded))
-        })
-        .collect();
-    let mut wrong = Vec::new();
-    for (name, task) in spawned {
-        if let Err(why) = task.await.unwrap_or_else(|panic| Err(panic.to_string())) {
-            wrong.push(format!("{name}: {why}"));
-        }
-    }
-    wrong
 }
 
 /// Nothing of a request is in what reached the server.
@@ -111,10 +78,7 @@ async fn play(server: &'static str, name: String, mut case: Case) -> Result<Valu
     let (script, settings) = (case.script.clone(), case.settings.clone());
     let mut stack = Stack::start(server, Options { script, settings, ..Options::default() }).await;
     for rule in case.faults.values_mut().flatten() {
-        if let Fault::LateDelivery { delay_ms } = &mut rule.fault {
-            *delay_ms = u64::try_from(LATE.as_millis()).unwrap();
-            stack.site.settling_time = UNTIL_LATE;
-        }
+        in_real_time(&mut rule.fault, &mut stack.site.settling_time);
     }
     let worker = stack.work();
     let (id, request, outcome) = cases::play_on(&stack.site, &case).await?;
@@ -176,16 +140,10 @@ async fn kept_histories_replay() {
     }
 }
 
-async fn cell(server: &'static str, site: CallSite, fault: Fault, times: Option<u64>) -> Result<(), String> {
+async fn cell(server: &'static str, site: CallSite, mut fault: Fault, times: Option<u64>) -> Result<(), String> {
     let mut stack = Stack::start(server, Options { script: site.script(), ..Options::default() }).await;
     let before = stack.site.snapshot().await;
-    let fault = match fault {
-        Fault::LateDelivery { .. } => {
-            stack.site.settling_time = UNTIL_LATE;
-            Fault::LateDelivery { delay_ms: u64::try_from(LATE.as_millis()).unwrap() }
-        }
-        other => other,
-    };
+    in_real_time(&mut fault, &mut stack.site.settling_time);
     stack.site.faults(&site.faulty(fault, times));
     let worker = stack.work();
     let id = stack.site.start(&full_request()).await;
@@ -203,22 +161,7 @@ async fn cell(server: &'static str, site: CallSite, fault: Fault, times: Option<
 #[expect(clippy::disallowed_methods, reason = "a test's own switch")]
 fn every_class_of_fault_keeps_the_invariants() {
     let full = std::env::var("TEMPORAL_MATRIX").is_ok_and(|matrix| matrix == "full");
-    let sites: Vec<CallSite> = SITES.into_iter().filter(|site| full || site.name == "CreateUserProfile").collect();
-    let times = if full { vec![Some(1), None] } else { vec![Some(1)] };
-    temporal::run(|server| async move {
-        let cells = sites.iter().flat_map(|site| faults().into_iter().map(move |(name, fault)| (*site, name, fault)));
-        let cells: Vec<_> = cells
-            .flat_map(|(site, name, fault)| times.iter().map(move |times| (site, name, fault.clone(), *times)))
-            .collect();
-        let count = cells.len();
-        let violations = all(cells.into_iter().map(|(site, name, fault, times)| {
-            let when = if times.is_some() { "once" } else { "for ever" };
-            (format!("{} x {name} x {when}", site.name), cell(server, site, fault, times))
-        }))
-        .await;
-        println!("{count} cells, {} violations", violations.len());
-        assert!(violations.is_empty(), "{}", violations.join("\n"));
-    });
+    temporal::run(|server| real_time_matrix(full, move |site, fault, times| cell(server, site, fault, times)));
 }
 
 /// Does something to the workflow at the server while a step is under way, once its effect is there.

@@ -11,7 +11,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use clock::{SharedClock, VirtualClock};
 use contracts::responses::{CancelResponse, HistoryResponse, StartResponse, StatusResponse};
-use contracts::{ActivityError, Cause, Timestamp};
+use contracts::{ActivityError, Cause, EngineKind, EventType, Status, Timestamp, WorkflowKind};
 use downstream::{Transport, TransportFault};
 use engine::{ActivityCall, ActivityRunner};
 use http::{Method, Request, StatusCode};
@@ -19,7 +19,7 @@ use http_body_util::BodyExt as _;
 use reference_services::{FaultRule, LedgerEntry, ServiceKind, Services};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use store::{ControlFlag, Executions, StepOutcome, StepRecorder};
+use store::{ControlFlag, Executions, NewEvent, NewExecution, Progress, StepOutcome, StepRecorder};
 use store_sql::{Durability, SqlStore};
 use tower::ServiceExt as _;
 use workflow_service::{App, Settings, Surroundings};
@@ -27,6 +27,28 @@ use workflow_service::{App, Settings, Surroundings};
 use crate::in_process::InProcess;
 
 pub(crate) const TENANT: &str = "tenant-123";
+
+/// What a start writes, for executions that no API has started.
+pub(crate) fn new_execution(id: &str, engine: EngineKind, at: Timestamp) -> NewExecution {
+    NewExecution {
+        tenant_id: TENANT.to_owned(),
+        effect_scope: id.to_owned(),
+        id: id.to_owned(),
+        kind: WorkflowKind::UserOnboarding,
+        engine,
+        user_id: None,
+        started_at: at,
+        deadline_at: None,
+        status: Status::Pending,
+        input: json!({}),
+        request: json!({}),
+        idempotency: None,
+        progress: Progress { current_step: String::new(), total_steps: 7, completed_steps: 0, status_message: None },
+        history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at, details: json!({}) }],
+        journal: None,
+        begins_pivot: false,
+    }
+}
 
 /// Everything on the embedded engine, and a directory that goes with it.
 pub(crate) struct World {

@@ -17,6 +17,7 @@ use engine_temporal::{StateMachineFailure, StateMachineInput};
 use futures::FutureExt as _;
 use futures::future::{FusedFuture, LocalBoxFuture};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use temporalio_common::RetryPolicy;
 use temporalio_common::data_converters::RawValue;
@@ -141,6 +142,15 @@ enum Happened {
     Cancelled,
 }
 
+/// What a workflow is started with.
+fn read<T: DeserializeOwned>(input: Value) -> Result<T, String> {
+    serde_json::from_value(input).map_err(|error| format!("the workflow's input is malformed: {error}"))
+}
+
+fn load(definition: &Value) -> Result<Arc<Definition>, String> {
+    Definition::load(&definition.to_string()).map(Arc::new).map_err(|error| error.to_string())
+}
+
 struct Driver<'a> {
     ctx: &'a WorkflowContext<Flow>,
     machine: Machine,
@@ -164,8 +174,7 @@ impl<'a> Driver<'a> {
         input: Value,
         execution: Option<ExecutionRef>,
     ) -> Result<Self, String> {
-        let StateMachineInput { definition, input } =
-            serde_json::from_value(input).map_err(|error| format!("the workflow's input is malformed: {error}"))?;
+        let StateMachineInput { definition, input } = read(input)?;
         let (id, machine) = (ctx.workflow_id().to_owned(), ctx.info().workflow_type().to_owned());
         let start = Start {
             input,
@@ -178,19 +187,16 @@ impl<'a> Driver<'a> {
         };
         let at = now(ctx);
         let machine = guarded(|| {
-            let machine = Definition::load(&definition.to_string()).map_err(|error| error.to_string())?;
-            Ok::<_, String>(Machine::Execution(Box::new(Execution::start(Arc::new(machine), start, at))))
+            Ok::<_, String>(Machine::Execution(Box::new(Execution::start(load(&definition)?, start, at))))
         })??;
         let tenant_id = execution.as_ref().map(|execution| execution.tenant_id.clone());
         Ok(Self::new(ctx, machine, definition, tenant_id, execution, 0..0))
     }
 
     fn of_range(ctx: &'a WorkflowContext<Flow>, input: Value) -> Result<Self, String> {
-        let RangeInput { definition, tenant_id, run, range } =
-            serde_json::from_value(input).map_err(|error| format!("the workflow's input is malformed: {error}"))?;
+        let RangeInput { definition, tenant_id, run, range } = read(input)?;
         let machine = guarded(|| {
-            let machine = Definition::load(&definition.to_string()).map_err(|error| error.to_string())?;
-            let (id, children) = (run.id, Children::new(Arc::new(machine), run, range.clone()));
+            let (id, children) = (run.id, Children::new(load(&definition)?, run, range.clone()));
             Ok::<_, String>(Machine::Range(Box::new(RangeMachine::new(children, id))))
         })??;
         Ok(Self::new(ctx, machine, definition, tenant_id, None, range))

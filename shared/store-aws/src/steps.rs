@@ -79,7 +79,7 @@ impl StepRecorder for DynamoStore {
         let mut history_len = attempt.history_len;
         for _ in 0..MAX_TRIES {
             let now = self.clock.now();
-            let events = attempt_events(step, attempt.number);
+            let events = AttemptEvents::of(step, attempt.number);
             // The ids of what the begin reserved end where the history did then.
             let begun: Vec<NewEvent> = [Some(events.scheduled(attempt.began_at)), events.started(attempt.began_at)]
                 .into_iter()
@@ -125,10 +125,6 @@ fn kept_changing(step: &StepRef) -> StoreError {
 
 fn workflow(step: &StepRef) -> Option<&'static Workflow> {
     workflows::workflow(step.workflow)
-}
-
-fn attempt_events(step: &StepRef, number: u32) -> AttemptEvents {
-    AttemptEvents { activity: step.activity.clone(), step: step.step.clone(), kind: step.kind, number }
 }
 
 fn proceed(step: &StepRef, item: &Item) -> Result<Begin, StoreError> {
@@ -289,7 +285,7 @@ impl DynamoStore {
         change.set(&attempts, number(number_now));
         change.set("due_pk", text(keys::open_shard(&step.execution_id)));
         stand_at(&mut change, step);
-        let events = events::refused(&attempt_events(step, number_now), name, refusal.message(), now);
+        let events = events::refused(&AttemptEvents::of(step, number_now), name, refusal.message(), now);
         self.write_events(step, change, (history_len + 1..).zip(events)).await
     }
 

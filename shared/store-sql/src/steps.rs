@@ -226,10 +226,6 @@ fn steps_before(workflow: Option<&Workflow>, step: &str) -> Option<u32> {
     workflow?.steps.iter().position(|known| known.state == step)?.try_into().ok()
 }
 
-fn attempt_events(step: &StepRef, number: u32) -> AttemptEvents {
-    AttemptEvents { activity: step.activity.clone(), step: step.step.clone(), kind: step.kind, number }
-}
-
 struct BeginStep {
     step: StepRef,
     now: Timestamp,
@@ -270,7 +266,7 @@ impl Operation for BeginStep {
         let attempts = &mut standing.steps.entry(step.step.clone()).or_default().attempts;
         *attempts += 1;
         let number = *attempts;
-        let attempt = attempt_events(step, number);
+        let attempt = AttemptEvents::of(step, number);
         if step.kind == StepKind::Forward {
             standing.stand_at(workflow, &step.step);
         }
@@ -338,7 +334,7 @@ impl Operation for FinishStep {
         if row.attempts != *attempt || row.open.take().is_none() {
             return Ok(Finish::Superseded);
         }
-        let events = attempt_events(step, *attempt);
+        let events = AttemptEvents::of(step, *attempt);
         let ended = match outcome {
             Ok(result) => events.succeeded(result, *now),
             Err(error) => events.failed(&error.error, &error.cause_text(), *now),

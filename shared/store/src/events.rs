@@ -5,7 +5,7 @@ use contracts::{ErrorName, EventType, Status, Timestamp};
 use serde_json::{Value, json};
 use workflows::Workflow;
 
-use crate::{End, EngineEnd, NewEvent, Progress};
+use crate::{End, EngineEnd, NewEvent, Progress, StepRef};
 
 /// The error of an attempt that did not end in time, as engines name it.
 pub const TIMEOUT: &str = "States.Timeout";
@@ -24,6 +24,11 @@ pub struct AttemptEvents {
 }
 
 impl AttemptEvents {
+    /// Of an attempt of a step.
+    pub fn of(step: &StepRef, number: u32) -> Self {
+        Self { activity: step.activity.clone(), step: step.step.clone(), kind: step.kind, number }
+    }
+
     /// It is about to begin.
     pub fn scheduled(&self, at: Timestamp) -> NewEvent {
         let event_type = match self.kind {

@@ -37,12 +37,12 @@ async fn main() -> anyhow::Result<ExitCode> {
         times.1.push(pair.1);
     }
     let (ratio, short_us, long_us) = (median(ratios), median(times.0), median(times.1));
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = bench::load_average();
     println!("a page of {PAGE}: {short_us:.0} us of {SHORT}, {long_us:.0} us of {LONG}, ratio {ratio:.2}");
-    println!("n = {PAIRS} alternating pairs, load {}", load.trim());
+    println!("n = {PAIRS} alternating pairs, load {}", load);
     let report = json!({
         "short": SHORT, "long": LONG, "page": PAGE, "pairs": PAIRS, "short_us": short_us, "long_us": long_us,
-        "ratio": ratio, "load": load.trim(),
+        "ratio": ratio, "load": load,
     });
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench");
     std::fs::create_dir_all(&folder)?;
