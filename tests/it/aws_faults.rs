@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use store::Executions as _;
 
 use crate::aws::{self, Aws, Options, StatusEvents};
+use crate::cancel;
 use crate::fault_matrix::{CallSite, SITES, all, faults, in_real_time, real_time_matrix};
 use crate::invariants;
 use crate::process::pause;
@@ -326,6 +327,14 @@ fn a_cancel_during_an_undoing_comes_too_late() {
     aws::run(|aws| async move {
         let wrong = all(undos.map(|site| (site.name.to_owned(), cancel(aws, site.name)))).await;
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+#[test]
+fn a_cancel_during_an_undoing_is_refused() {
+    aws::run(|aws| async move {
+        let stack = aws.stack(Options::default()).await;
+        cancel::is_refused_during_compensation(&stack.site).await;
     });
 }
 

@@ -6,7 +6,7 @@ use contracts::Status;
 use reference_services::{Fault, FaultRule, ServiceKind};
 
 use crate::invariants;
-use crate::world::{Control, ControlAction, Script, World, full_request, run};
+use crate::world::{Control, ControlAction, Script, Site, World, full_request, run};
 
 fn script(step: &str) -> Script {
     let cancel = Control { during: step.to_owned(), what: ControlAction::Cancel, after_seconds: 0 };
@@ -68,26 +68,39 @@ fn a_repeated_cancel_is_answered_like_the_first() {
 fn a_cancel_during_compensation_comes_too_late() {
     run(async {
         let world = World::new().await;
-        let before = world.snapshot().await;
-        let refuse = |route: &str, fault| FaultRule {
-            method: None,
-            route: Some(route.to_owned()),
-            tenant: None,
-            times: None,
-            skip: 0,
-            fault,
-        };
-        let refused = Fault::Status { status: 400, retry_after_seconds: None };
-        world.services.set_faults(ServiceKind::File, vec![refuse("/api/v1/workspaces", refused)]);
-        let slow = Fault::Delay { delay_ms: 5_000 };
-        world.services.set_faults(ServiceKind::Auth, vec![refuse("/api/v1/effects/{idempotency_key}", slow)]);
-        let id = world.start(&full_request()).await;
-        clock::sleep(&*world.clock, Duration::from_secs(2)).await;
-        let problem = world.cancel(&id).await.unwrap_err();
-        assert!(problem["detail"].as_str().unwrap().contains("Running"), "{problem}");
-        assert_eq!(world.until_ended(&id).await.status, Status::Failed);
-        invariants::check(&world, &id, &before).await.unwrap();
+        is_refused_during_compensation(&world).await;
     });
+}
+
+/// The undoing of the account takes so long that a cancel comes before its end.
+pub(crate) async fn is_refused_during_compensation(site: &Site) {
+    let before = site.snapshot().await;
+    let rule = |route: &str, fault| FaultRule {
+        method: None,
+        route: Some(route.to_owned()),
+        tenant: None,
+        times: None,
+        skip: 0,
+        fault,
+    };
+    let refused = Fault::Status { status: 400, retry_after_seconds: None };
+    site.services.set_faults(ServiceKind::File, vec![rule("/api/v1/workspaces", refused)]);
+    let slow = Fault::Delay { delay_ms: 5_000 };
+    site.services.set_faults(ServiceKind::Auth, vec![rule("/api/v1/effects/{idempotency_key}", slow)]);
+    let id = site.start(&full_request()).await;
+    let is_undoing = async || {
+        let status = site.status(&id).await;
+        assert_eq!(status.status, Status::Running);
+        status.progress.unwrap().status_message.is_some_and(|message| message.starts_with("Undoing"))
+    };
+    while !is_undoing().await {
+        clock::sleep(&*site.clock, Duration::from_millis(100)).await;
+    }
+    let problem = site.cancel(&id).await.unwrap_err();
+    assert_eq!(problem["status"], 409, "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("Running"), "{problem}");
+    assert_eq!(site.until_ended(&id).await.status, Status::Failed);
+    invariants::check(site, &id, &before).await.unwrap();
 }
 
 /// Whoever wins, the answer to the cancel is true.

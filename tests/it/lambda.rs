@@ -212,7 +212,9 @@ impl Lambda {
     fn spawn(&self, name: &str, number: u64) -> Option<Child> {
         let (prefix, binary) = name.split_once("--")?;
         let deployment = lock(&self.0.deployments).get(prefix).cloned()?;
-        let child = Command::new(self.0.binaries.join(binary))
+        let folders = [self.0.binaries.clone(), self.0.binaries.join("examples")];
+        let program = folders.into_iter().map(|folder| folder.join(binary)).find(|program| program.exists())?;
+        let child = Command::new(program)
             .env_clear()
             .envs(deployment.environment.iter().cloned())
             .envs(deployment.overrides.iter().filter(|(of, ..)| *of == binary).map(|(_, name, value)| (*name, value)))
@@ -454,7 +456,9 @@ fn response(answer: &Value) -> Response {
 pub(crate) async fn binaries() -> PathBuf {
     let packages = ["endpoint-lambdas", "activity-lambdas", "event-lambdas"];
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--bins"]).args(packages.iter().flat_map(|package| ["--package", package]));
+    build
+        .args(["build", "--quiet", "--bins", "--examples"])
+        .args(packages.iter().flat_map(|package| ["--package", package]));
     assert!(
         build.current_dir(env!("CARGO_MANIFEST_DIR")).status().await.unwrap().success(),
         "the functions do not build"

@@ -2,15 +2,19 @@
 //! time limit, activities in their own functions, the record in DynamoDB.
 
 use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::time::Duration;
 
 use contracts::Status;
 use reference_services::{Fault, FaultRule, ServiceKind};
 use serde_json::json;
 use temporalio_client::{UntypedWorkflow, WorkflowTerminateOptions};
+use tokio::process::Command;
 
 use crate::aws::{self, Options};
 use crate::aws_faults::reconciled;
 use crate::deployment::{actions, needed};
+use crate::process::{self, pause};
 use crate::temporal::connector;
 use crate::world::{full_request, full_request_of};
 use crate::{invariants, peers};
@@ -85,5 +89,53 @@ fn a_server_that_is_away_refuses_starts() {
         assert_eq!(stack.site.get("/api/v1/workflows").await.1["total_count"], 0, "nothing is written");
         let error = stack.invoke("temporal-worker", json!({})).await.unwrap_err();
         assert!(error["errorMessage"].as_str().unwrap().contains("cannot be reached"), "{error}");
+    });
+}
+
+/// A worker that is a process, beside the functions: it records in their table, and calls them or does their work itself.
+#[test]
+fn a_worker_may_be_a_process_beside_the_functions() {
+    aws::run(|aws| async move {
+        let Some(server) = peers::temporal() else { return };
+        let stack = aws.stack(Options { temporal: Some(server), ..Options::default() }).await;
+        let binary = process::binary().await;
+        let spawn = |activities: &str| {
+            let of_functions = |name: &str| name.starts_with("WORKFLOW__TEMPORAL__FUNCTIONS__");
+            let is_its = |name: &str| {
+                let store = ["WORKFLOW__STORE__TABLE", "WORKFLOW__STORE__ARCHIVE_BUCKET"].contains(&name);
+                let gateway = name == "WORKFLOW__TEMPORAL__GATEWAY";
+                let temporal = name.starts_with("WORKFLOW__TEMPORAL__") && !gateway && !of_functions(name);
+                let functions = activities == "lambda" && of_functions(name);
+                store || temporal || functions || name.starts_with("AWS_") || name.starts_with("WORKFLOW__SERVICES__")
+            };
+            let deployed = aws.lambda.deployment(&stack.prefix).environment.clone();
+            let mut worker = Command::new(&binary);
+            worker.arg("worker").env_clear().envs(deployed.into_iter().filter(|(name, _)| is_its(name)));
+            let settings = [("WORKFLOW__STORE__KIND", "dynamodb"), ("WORKFLOW__TEMPORAL__ACTIVITIES", activities)];
+            worker.envs(settings).stdout(Stdio::null()).kill_on_drop(true).spawn().unwrap()
+        };
+        let invocations = || {
+            let spent = aws.lambda.spent(&stack.prefix);
+            let of = |function: &str| spent.get(function).map_or(0, |spent| spent.invocations);
+            of("create-user-account")
+        };
+        for (number, activities) in ["lambda", "process"].into_iter().enumerate() {
+            let before = invocations();
+            let id = stack.site.start(&full_request_of(number)).await;
+            let mut killed = spawn(activities);
+            while stack.site.status(&id).await.progress.unwrap().completed_steps < 2 {
+                pause(Duration::from_millis(20)).await;
+            }
+            // What it was at, the next one does.
+            killed.kill().await.unwrap();
+            let mut worker = spawn(activities);
+            let status = stack.site.until_ended(&id).await;
+            assert_eq!(status.status, Status::Completed, "{activities}: {:?}", status.error);
+            assert_eq!(invocations() > before, activities == "lambda", "{activities}");
+            let pid = worker.id().unwrap().to_string();
+            assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().await.unwrap().success());
+            assert!(worker.wait().await.unwrap().success(), "it stops when it is told");
+        }
+        invariants::one_effect(&stack.site.ledger().await).unwrap();
     });
 }

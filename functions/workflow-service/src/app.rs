@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use activities::Activities;
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use api::{Api, Check, Readiness, Starting};
 use async_trait::async_trait;
 use axum::Router;
@@ -17,13 +17,16 @@ use downstream::{Downstream, HttpTransport, Transport};
 use engine::{ActivityRunner, DefinitionOf, ExternalEngine as _, Orchestrator, Reconciled};
 use engine_embedded::{DirectoryLock, EmbeddedEngine};
 use engine_temporal::{Connector, Temporal as TemporalEngine};
+use engine_temporal_worker::Ports;
+use lambda_glue::InvokedActivities;
+use store_aws::{DynamoStore, S3Blobs};
 use store_sql::{Durability, FileBlobs, SqlStore};
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 use workflows::RetryPolicy;
 
-use crate::Settings;
-use crate::settings::Temporal;
+use crate::settings::{ActivitiesRun, StoreKind, Temporal};
+use crate::{Settings, aws};
 
 /// The longest that one call to a service may take. Below the state machines' TimeoutSeconds by more than the longest
 /// `Retry-After` that an attempt grants.
@@ -90,23 +93,13 @@ impl Ground {
         let store = SqlStore::open(&directory.join("workflow-service.db"), durability, Arc::clone(&clock)).await?;
         let blobs = Arc::new(FileBlobs::open(&directory.join("blobs")).await?);
         let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
-        let activities: Arc<dyn ActivityRunner> = Arc::new(Activities::new(downstream.clone(), Arc::clone(&clock)));
-        let runner = match around_activities {
-            Some(around) => around(activities),
-            None => activities,
-        };
+        let runner = around(around_activities, Activities::new(downstream.clone(), Arc::clone(&clock)));
         Ok(Self { store, blobs, downstream, runner, clock })
     }
 
     fn worker(&self, settings: &Settings) -> anyhow::Result<Worker> {
-        let Temporal { task_queue, max_concurrent_activities, max_concurrent_workflows, .. } = &settings.temporal;
-        let options = engine_temporal_worker::Options {
-            max_concurrent_activities: *max_concurrent_activities,
-            max_concurrent_workflows: *max_concurrent_workflows,
-            ..engine_temporal_worker::Options::new(task_queue)
-        };
         let store = Arc::new(self.store.clone());
-        let ports = engine_temporal_worker::Ports {
+        let ports = Ports {
             runner: Arc::clone(&self.runner),
             recorder: store.clone(),
             executions: store.clone(),
@@ -114,35 +107,86 @@ impl Ground {
             blobs: self.blobs.clone(),
             clock: Arc::clone(&self.clock),
         };
-        Ok(Worker { connector: connector(settings, &self.clock)?, options, ports })
+        Worker::new(settings, ports)
     }
+}
+
+fn around(around: Option<AroundActivities>, activities: impl ActivityRunner + 'static) -> Arc<dyn ActivityRunner> {
+    let activities = Arc::new(activities);
+    match around {
+        Some(around) => around(activities),
+        None => activities,
+    }
+}
+
+/// What a worker beside the deployment on AWS works with: its table, its bucket, and its functions if activities run there.
+async fn ports_on_aws(
+    settings: &Settings,
+    table: &str,
+    archive_bucket: &str,
+    surroundings: Surroundings,
+) -> anyhow::Result<Ports> {
+    let Surroundings { clock, transport, around_activities, .. } = surroundings;
+    let clients = aws::clients().await?;
+    let store = Arc::new(DynamoStore::new(clients.dynamodb(), table, Arc::clone(&clock)));
+    let runner = match &settings.temporal.activities {
+        ActivitiesRun::InProcess => {
+            let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
+            around(around_activities, Activities::new(downstream, Arc::clone(&clock)))
+        }
+        ActivitiesRun::InFunctions(names) => {
+            around(around_activities, InvokedActivities::new(clients.functions(), names.clone()))
+        }
+    };
+    let blobs = Arc::new(S3Blobs::new(clients.s3(), archive_bucket));
+    Ok(Ports { runner, recorder: store.clone(), executions: store.clone(), ends: store, blobs, clock })
 }
 
 fn connector(settings: &Settings, clock: &SharedClock) -> anyhow::Result<Connector> {
     Connector::new(&settings.temporal.server, Arc::clone(clock)).map_err(|problem| anyhow!("temporal: {problem}"))
 }
 
-/// A worker of the Temporal engine, on a data directory that it shares with a server.
+/// A worker of the Temporal engine, on a data directory that it shares with a server, or beside the deployment on AWS.
 pub struct Worker {
     /// The way to the server.
     pub connector: Connector,
     /// How it works.
     pub options: engine_temporal_worker::Options,
     /// What it works with.
-    pub ports: engine_temporal_worker::Ports,
+    pub ports: Ports,
 }
 
 impl Worker {
-    /// Opens the data directory.
+    /// Opens the data directory, or makes the clients of AWS.
     pub async fn open(settings: &Settings, surroundings: Surroundings) -> anyhow::Result<Self> {
-        create_private(&settings.data_dir)?;
-        Ground::open(settings, surroundings).await?.worker(settings)
+        match &settings.store {
+            StoreKind::Sqlite => {
+                create_private(&settings.data_dir)?;
+                Ground::open(settings, surroundings).await?.worker(settings)
+            }
+            StoreKind::Dynamodb { table, archive_bucket } => {
+                Self::new(settings, ports_on_aws(settings, table, archive_bucket, surroundings).await?)
+            }
+        }
+    }
+
+    fn new(settings: &Settings, ports: Ports) -> anyhow::Result<Self> {
+        let Temporal { task_queue, max_concurrent_activities, max_concurrent_workflows, .. } = &settings.temporal;
+        let options = engine_temporal_worker::Options {
+            max_concurrent_activities: *max_concurrent_activities,
+            max_concurrent_workflows: *max_concurrent_workflows,
+            ..engine_temporal_worker::Options::new(task_queue)
+        };
+        Ok(Self { connector: connector(settings, &ports.clock)?, options, ports })
     }
 }
 
 impl App {
     /// Opens the data directory and goes on with what was under way.
     pub async fn open(settings: &Settings, surroundings: Surroundings) -> anyhow::Result<Self> {
+        if settings.store != StoreKind::Sqlite {
+            bail!("store.kind: 'dynamodb' is for `worker`; the API of that table are the deployment's functions");
+        }
         check_definitions(&settings.retry_policy)?;
         create_private(&settings.data_dir)?;
         let lock = DirectoryLock::acquire(&settings.data_dir)?;

@@ -1,6 +1,8 @@
-//! The service on one machine, put together: embedded engine, SQLite, the API, and for trials the reference services.
+//! The service on one machine, put together: embedded engine, SQLite, the API, workers of Temporal, and for
+//! trials the reference services.
 
 pub mod app;
+mod aws;
 pub mod settings;
 
 pub use app::{App, Surroundings, Worker};

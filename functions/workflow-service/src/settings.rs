@@ -41,6 +41,8 @@ pub struct Settings {
     pub limits: Limits,
     /// `temporal.*`
     pub temporal: Temporal,
+    /// `store.kind`, and what it needs
+    pub store: StoreKind,
     /// `store.data_dir`
     pub data_dir: PathBuf,
     /// From `auth.*` and the address.
@@ -58,6 +60,31 @@ pub struct Temporal {
     pub max_concurrent_activities: usize,
     /// `temporal.max_concurrent_workflows`
     pub max_concurrent_workflows: usize,
+    /// `temporal.activities`, and what it needs
+    pub activities: ActivitiesRun,
+}
+
+/// Where records are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreKind {
+    /// In the data directory.
+    Sqlite,
+    /// On AWS, by the deployment.
+    Dynamodb {
+        /// `store.table`
+        table: String,
+        /// `store.archive_bucket`
+        archive_bucket: String,
+    },
+}
+
+/// Where a worker's activities run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ActivitiesRun {
+    /// In the worker.
+    InProcess,
+    /// In the functions of these names, by those of the activities: `temporal.functions.*`
+    InFunctions(BTreeMap<String, String>),
 }
 
 /// Everything that is wrong with the settings.
@@ -115,6 +142,12 @@ impl Settings {
         let engine = keys.take("engine.kind", engine_kind, "'embedded' or 'temporal'").unwrap_or(EngineKind::Embedded);
         let temporal = temporal(&mut keys);
         let activities = keys.take("engine.max_concurrent_activities", integer, "1 or more").unwrap_or(100_u32);
+        let store = store(&mut keys);
+        if let (ActivitiesRun::InFunctions(_), StoreKind::Sqlite) = (&temporal.activities, &store) {
+            let problem =
+                "temporal.activities: 'lambda' needs store.kind = 'dynamodb', which is where the functions record";
+            keys.problems.push(problem.to_owned());
+        }
         let data_dir = keys.take("store.data_dir", text, "a path").unwrap_or(".workflow-service".to_owned());
         let access = access(&mut keys, host);
         let endpoints = Endpoints::new(urls.each_ref().map(String::as_str)).unwrap_or_else(|bad| {
@@ -140,6 +173,7 @@ impl Settings {
             engine,
             temporal,
             limits: Limits { max_concurrent_activities: activities as usize },
+            store,
             data_dir: data_dir.into(),
             access,
         })
@@ -173,7 +207,44 @@ fn temporal(keys: &mut Keys) -> Temporal {
         max_concurrent_workflows: keys
             .take("temporal.max_concurrent_workflows", integer, "1 or more")
             .map_or(100, |count: u32| count as usize),
+        activities: activities(keys),
     }
+}
+
+fn activities(keys: &mut Keys) -> ActivitiesRun {
+    let is_lambda = |value: &Value| match value.as_str()? {
+        "process" => Some(false),
+        "lambda" => Some(true),
+        _ => None,
+    };
+    let in_functions = keys.take("temporal.activities", is_lambda, "'process' or 'lambda'").unwrap_or(false);
+    let mut functions = BTreeMap::new();
+    for activity in workflows::activities() {
+        let key = format!("temporal.functions.{activity}");
+        match in_functions {
+            true => drop(functions.insert(activity.to_owned(), keys.required(&key, "a function's name"))),
+            false => keys.refuse_without(&key, "temporal.activities = 'lambda'"),
+        }
+    }
+    if in_functions { ActivitiesRun::InFunctions(functions) } else { ActivitiesRun::InProcess }
+}
+
+fn store(keys: &mut Keys) -> StoreKind {
+    let is_dynamodb = |value: &Value| match value.as_str()? {
+        "sqlite" => Some(false),
+        "dynamodb" => Some(true),
+        _ => None,
+    };
+    if keys.take("store.kind", is_dynamodb, "'sqlite' or 'dynamodb'").unwrap_or(false) {
+        return StoreKind::Dynamodb {
+            table: keys.required("store.table", "a table's name"),
+            archive_bucket: keys.required("store.archive_bucket", "a bucket's name"),
+        };
+    }
+    for key in ["store.table", "store.archive_bucket"] {
+        keys.refuse_without(key, "store.kind = 'dynamodb'");
+    }
+    StoreKind::Sqlite
 }
 
 fn retry_policy(keys: &mut Keys) -> RetryPolicy {
@@ -257,6 +328,19 @@ impl Keys {
         }
         parsed
     }
+
+    fn refuse_without(&mut self, path: &str, other: &str) {
+        if self.values.remove(path).is_some() {
+            self.problems.push(format!("{path}: is of no use without {other}"));
+        }
+    }
+
+    fn required(&mut self, path: &str, expected: &str) -> String {
+        if !self.values.contains_key(path) {
+            self.problems.push(format!("{path}: is missing, expected {expected}"));
+        }
+        self.take(path, text, expected).unwrap_or_default()
+    }
 }
 
 const DURATION: &str = "seconds (300) or a duration (\"5m\")";
@@ -333,6 +417,26 @@ mod tests {
             "workflows.retry_policy.maximum_attempts",
         ] {
             assert!(problems.contains(path), "{path} is missing in:\n{problems}");
+        }
+    }
+
+    #[test]
+    fn a_worker_beside_the_deployment_needs_its_names() {
+        let problems = |text: &str| load_toml(text).expect_err("much is missing").0.join("\n");
+        let missing = problems("[store]\nkind = \"dynamodb\"\n[temporal]\nactivities = \"lambda\"");
+        for path in ["store.table: is missing", "store.archive_bucket: is missing"] {
+            assert!(missing.contains(path), "{path} is missing in:\n{missing}");
+        }
+        for activity in workflows::activities() {
+            assert!(missing.contains(&format!("temporal.functions.{activity}: is missing")), "{missing}");
+        }
+        let alone = problems("[temporal]\nactivities = \"lambda\"");
+        assert!(alone.contains("temporal.activities: 'lambda' needs store.kind = 'dynamodb'"), "{alone}");
+        let useless = problems("[store]\ntable = \"t\"\n[temporal.functions]\ncreate_user_account = \"f\"");
+        for path in
+            ["store.table: is of no use without", "temporal.functions.create_user_account: is of no use without"]
+        {
+            assert!(useless.contains(path), "{path} is missing in:\n{useless}");
         }
     }
 

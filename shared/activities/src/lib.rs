@@ -30,16 +30,16 @@ pub use setup_user_file_workspace::SETUP_USER_FILE_WORKSPACE;
 pub use update_tenant_user_membership::UPDATE_TENANT_USER_MEMBERSHIP;
 
 /// An attempt in progress.
-type Attempt<'a> = Pin<Box<dyn Future<Output = StepOutcome> + Send + 'a>>;
+pub type Attempt<'a> = Pin<Box<dyn Future<Output = StepOutcome> + Send + 'a>>;
 
 /// One unit of side effect.
 pub struct Activity {
     /// E.g. `create_user_account`; also its file and, in kebab-case, its Lambda.
     pub name: &'static str,
     /// Does it.
-    forward: for<'a> fn(&'a Context<'a>) -> Attempt<'a>,
+    pub forward: for<'a> fn(&'a Context<'a>) -> Attempt<'a>,
     /// Where to undo it, by the key of the doing; none if there is nothing to undo, or no way.
-    undone_at: Option<Service>,
+    pub undone_at: Option<Service>,
 }
 
 /// Every activity.

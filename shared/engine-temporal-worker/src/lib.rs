@@ -80,12 +80,11 @@ pub struct Options {
 impl Options {
     /// All workflows of the catalogue and their activities.
     pub fn new(task_queue: impl Into<String>) -> Self {
-        let known = || WorkflowKind::ALL.into_iter().filter_map(workflows::workflow);
-        let activities = known().flat_map(|workflow| workflow.steps).map(|step| step.activity.to_owned());
+        let known = WorkflowKind::ALL.into_iter().filter_map(workflows::workflow);
         Self {
             task_queue: task_queue.into(),
-            workflows: known().map(|workflow| workflow.name.to_owned()).collect(),
-            activities: activities.collect(),
+            workflows: known.map(|workflow| workflow.name.to_owned()).collect(),
+            activities: workflows::activities().into_iter().map(str::to_owned).collect(),
             max_concurrent_activities: 100,
             max_concurrent_workflows: 100,
             grace_period: Duration::from_secs(20),

@@ -1,12 +1,12 @@
-//! Clients of AWS, made from the environment that Lambda gives every function. There are no profiles, files or metadata
-//! services to ask, so none of the SDK's configuration loading is linked: it would be the larger part of a cold start.
+//! Clients of AWS. A function makes them from the environment that Lambda gives it: there are no profiles, files or metadata
+//! services to ask, so none of the SDK's configuration loading is linked, which would be the larger part of a cold start.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedHttpClient};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider, SharedHttpClient};
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -16,7 +16,7 @@ use store_aws::S3Access;
 
 use crate::Environment;
 use crate::functions::Functions;
-use crate::s3_http::S3Http;
+use crate::s3_http::{S3Credentials, S3Http};
 use crate::secrets::Secrets;
 use crate::signed::Signed;
 
@@ -36,9 +36,7 @@ const AMAZON_ROOTS: &[u8] = include_bytes!("../amazon-roots.pem");
 /// What all clients are made from.
 pub struct Clients {
     region: String,
-    access_key_id: String,
-    secret_access_key: String,
-    session_token: Option<String>,
+    credentials: SharedCredentialsProvider,
     endpoint: Option<String>,
     dynamodb_endpoint: Option<String>,
     lambda_endpoint: Option<String>,
@@ -53,31 +51,33 @@ pub struct Clients {
 type Http = Arc<LazyLock<SharedHttpClient, Box<dyn FnOnce() -> SharedHttpClient + Send>>>;
 
 impl Clients {
-    /// From the variables that Lambda sets, and `AWS_ENDPOINT_URL_*` where AWS is played by something else.
-    /// `SSL_CERT_FILE` names a file of roots to trust instead of Amazon's.
+    /// From the variables that Lambda sets. They are fixed for the life of an execution environment; Lambda starts another
+    /// one before they expire.
     pub fn new(environment: &mut Environment) -> Self {
-        let optional = |environment: &Environment, name| environment.optional(name).map(str::to_owned);
-        let has_own_roots = environment.optional("SSL_CERT_FILE").is_some();
+        let region = environment.required("AWS_REGION");
+        let (id, secret) = (environment.required("AWS_ACCESS_KEY_ID"), environment.required("AWS_SECRET_ACCESS_KEY"));
+        let token = environment.optional("AWS_SESSION_TOKEN").map(str::to_owned);
+        let credentials = SharedCredentialsProvider::new(Credentials::new(id, secret, token, None, "environment"));
+        Self::with(environment, region, credentials)
+    }
+
+    /// With these credentials. `AWS_ENDPOINT_URL_*` say where AWS is played by something else, and `SSL_CERT_FILE` names a
+    /// file of roots to trust instead of Amazon's.
+    pub fn with(environment: &Environment, region: String, credentials: SharedCredentialsProvider) -> Self {
+        let optional = |name| environment.optional(name).map(str::to_owned);
+        let has_own_roots = has_own_roots(environment);
         Self {
-            region: environment.required("AWS_REGION"),
-            // Fixed for the life of an execution environment; Lambda starts another one before they expire.
-            access_key_id: environment.required("AWS_ACCESS_KEY_ID"),
-            secret_access_key: environment.required("AWS_SECRET_ACCESS_KEY"),
-            session_token: optional(environment, "AWS_SESSION_TOKEN"),
-            endpoint: optional(environment, "AWS_ENDPOINT_URL"),
-            dynamodb_endpoint: optional(environment, "AWS_ENDPOINT_URL_DYNAMODB"),
-            lambda_endpoint: optional(environment, "AWS_ENDPOINT_URL_LAMBDA"),
-            secrets_endpoint: optional(environment, "AWS_ENDPOINT_URL_SECRETS_MANAGER"),
-            sfn_endpoint: optional(environment, "AWS_ENDPOINT_URL_SFN"),
-            s3_endpoint: optional(environment, "AWS_ENDPOINT_URL_S3"),
+            region,
+            credentials,
+            endpoint: optional("AWS_ENDPOINT_URL"),
+            dynamodb_endpoint: optional("AWS_ENDPOINT_URL_DYNAMODB"),
+            lambda_endpoint: optional("AWS_ENDPOINT_URL_LAMBDA"),
+            secrets_endpoint: optional("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+            sfn_endpoint: optional("AWS_ENDPOINT_URL_SFN"),
+            s3_endpoint: optional("AWS_ENDPOINT_URL_S3"),
             has_own_roots,
             http: Arc::new(LazyLock::new(Box::new(move || http(has_own_roots)))),
         }
-    }
-
-    fn credentials(&self) -> Credentials {
-        let (id, secret) = (self.access_key_id.clone(), self.secret_access_key.clone());
-        Credentials::new(id, secret, self.session_token.clone(), None, "environment")
     }
 
     fn endpoint(&self, of_service: &Option<String>) -> Option<String> {
@@ -89,7 +89,7 @@ impl Clients {
         let mut config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(self.region.clone()))
-            .credentials_provider(self.credentials())
+            .credentials_provider(self.credentials.clone())
             .retry_config(retries())
             .timeout_config(timeouts());
         config.set_endpoint_url(self.endpoint(&self.dynamodb_endpoint));
@@ -102,7 +102,7 @@ impl Clients {
         let mut config = aws_sdk_sfn::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(self.region.clone()))
-            .credentials_provider(self.credentials())
+            .credentials_provider(self.credentials.clone())
             .retry_config(retries())
             .timeout_config(timeouts());
         config.set_endpoint_url(self.endpoint(&self.sfn_endpoint));
@@ -127,7 +127,7 @@ impl Clients {
         Signed::new(
             service,
             self.region.clone(),
-            self.credentials(),
+            self.credentials.clone(),
             endpoint.unwrap_or_else(|| format!("https://{service}.{}.{suffix}", self.region)),
             move || connector(has_own_roots, timeout),
         )
@@ -137,13 +137,20 @@ impl Clients {
     pub fn s3(&self) -> S3Access {
         S3Access {
             region: self.region.clone(),
-            access_key_id: self.access_key_id.clone(),
-            secret_access_key: self.secret_access_key.clone(),
-            session_token: self.session_token.clone(),
+            credentials: Arc::new(S3Credentials(self.credentials.clone())),
             endpoint: self.endpoint(&self.s3_endpoint),
             http: Arc::new(S3Http { has_own_roots: self.has_own_roots }),
         }
     }
+}
+
+fn has_own_roots(environment: &Environment) -> bool {
+    environment.optional("SSL_CERT_FILE").is_some()
+}
+
+/// What all clients send their requests with.
+pub fn http_client(environment: &Environment) -> SharedHttpClient {
+    http(has_own_roots(environment))
 }
 
 fn http(has_own_roots: bool) -> SharedHttpClient {

@@ -1,7 +1,7 @@
 //! A function's settings: environment variables that the template sets, the same keys as the server's. Everything that is
 //! missing or malformed is reported at once, when the function starts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -167,10 +167,9 @@ impl Environment {
 
     /// The names of the functions of all activities, by those of the activities.
     pub fn activity_functions(&mut self) -> BTreeMap<String, String> {
-        let known = WorkflowKind::ALL.into_iter().filter_map(workflows::workflow);
-        let activities: BTreeSet<&str> = known.flat_map(|workflow| workflow.steps).map(|step| step.activity).collect();
         let variable = |activity: &str| format!("WORKFLOW__TEMPORAL__FUNCTIONS__{}", activity.to_uppercase());
-        activities.into_iter().map(|activity| (activity.to_owned(), self.required(&variable(activity)))).collect()
+        let mut function = |activity: &str| self.required(&variable(activity));
+        workflows::activities().into_iter().map(|activity| (activity.to_owned(), function(activity))).collect()
     }
 
     /// Who may call. Everybody only where the stage is `local`, which the template's parameter does not allow.

@@ -8,7 +8,7 @@ mod s3_http;
 mod secrets;
 mod signed;
 
-pub use clients::Clients;
+pub use clients::{Clients, http_client};
 pub use environment::{Environment, InvalidEnvironment, TemporalServer};
 pub use functions::{Functions, InvokedActivities};
 pub use secrets::Secrets;

@@ -1,16 +1,42 @@
-//! HTTP for the client of S3: that of the other clients, which trusts the same roots and is linked anyhow.
+//! HTTP and credentials for the client of S3: those of the other clients. Their HTTP trusts the same roots and is linked
+//! anyhow.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use aws_credential_types::provider::ProvideCredentials as _;
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::http::HttpRequest as Request;
 use aws_sdk_dynamodb::error::BoxError;
 use aws_smithy_http_client::Connector;
 use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::BodyExt as _;
-use object_store::ClientOptions;
+use object_store::aws::AwsCredential;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
 };
+use object_store::{ClientOptions, CredentialProvider};
+
+/// Whose requests they are.
+#[derive(Debug)]
+pub(crate) struct S3Credentials(pub(crate) SharedCredentialsProvider);
+
+#[async_trait]
+impl CredentialProvider for S3Credentials {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        let provided = self.0.provide_credentials().await;
+        let credentials =
+            provided.map_err(|error| object_store::Error::Generic { store: "S3", source: error.into() })?;
+        Ok(Arc::new(AwsCredential {
+            key_id: credentials.access_key_id().to_owned(),
+            secret_key: credentials.secret_access_key().to_owned(),
+            token: credentials.session_token().map(str::to_owned),
+        }))
+    }
+}
 
 /// Makes the client.
 #[derive(Debug)]

@@ -4,7 +4,8 @@
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
-use aws_sdk_dynamodb::config::Credentials;
+use aws_credential_types::provider::ProvideCredentials as _;
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::http::HttpRequest;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
@@ -32,7 +33,7 @@ pub(crate) struct Answer {
 pub(crate) struct Signed {
     service: &'static str,
     region: String,
-    identity: Identity,
+    credentials: SharedCredentialsProvider,
     endpoint: String,
     connector: Arc<LazyLock<Connector, Box<dyn FnOnce() -> Connector + Send>>>,
 }
@@ -42,28 +43,35 @@ impl Signed {
     pub(crate) fn new(
         service: &'static str,
         region: String,
-        credentials: Credentials,
+        credentials: SharedCredentialsProvider,
         endpoint: String,
         connector: impl FnOnce() -> Connector + Send + 'static,
     ) -> Self {
         let connector = Arc::new(LazyLock::new(Box::new(connector) as Box<dyn FnOnce() -> Connector + Send>));
-        Self { service, region, identity: credentials.into(), endpoint, connector }
+        Self { service, region, credentials, endpoint, connector }
     }
 
     /// Posts this, once.
     pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Result<Answer, Unanswered> {
-        let request = self.request(path, headers, body).map_err(unanswered)?;
+        let identity = self.credentials.provide_credentials().await.map_err(unanswered)?.into();
+        let request = self.request(path, headers, body, &identity).map_err(unanswered)?;
         let response = self.connector.call(request).await.map_err(unanswered)?;
         let (parts, body) = response.try_into_http1x().map_err(unanswered)?.into_parts();
         let body = body.collect().await.map_err(unanswered)?.to_bytes().to_vec();
         Ok(Answer { status: parts.status, headers: parts.headers, body })
     }
 
-    fn request(&self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Result<HttpRequest, crate::Error> {
+    fn request(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+        identity: &Identity,
+    ) -> Result<HttpRequest, crate::Error> {
         let url = format!("{}{path}", self.endpoint.trim_end_matches('/'));
         let since_epoch = Duration::from_millis(SystemClock.now().as_millisecond().try_into()?);
         let parameters = v4::SigningParams::builder()
-            .identity(&self.identity)
+            .identity(identity)
             .region(&self.region)
             .name(self.service)
             .time(SystemTime::UNIX_EPOCH + since_epoch)

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use clock::SystemClock;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::StatusCode;
-use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, AwsCredential};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::{HttpClient, HttpConnector, HttpRequestBody, HttpResponse};
 use object_store::path::Path;
 use object_store::{ClientOptions, MultipartUpload, ObjectStoreExt as _, RetryConfig};
@@ -28,9 +28,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 #[expect(missing_docs, reason = "the names are AWS's own")]
 pub struct S3Access {
     pub region: String,
-    pub access_key_id: String,
-    pub secret_access_key: String,
-    pub session_token: Option<String>,
+    pub credentials: AwsCredentialProvider,
     /// What plays S3, if it is played: it has no host name for each bucket.
     pub endpoint: Option<String>,
     /// How requests are sent.
@@ -40,10 +38,8 @@ pub struct S3Access {
 impl fmt::Debug for S3Access {
     /// Without what is secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { region, access_key_id, endpoint, .. } = self;
-        let mut access = f.debug_struct("S3Access");
-        access.field("region", region).field("access_key_id", access_key_id).field("endpoint", endpoint);
-        access.finish_non_exhaustive()
+        let Self { region, endpoint, .. } = self;
+        f.debug_struct("S3Access").field("region", region).field("endpoint", endpoint).finish_non_exhaustive()
     }
 }
 
@@ -121,11 +117,7 @@ impl Reader {
             |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "S3", source };
         let mut request =
             http::Request::get(url).body(HttpRequestBody::empty()).map_err(|error| generic(error.into()))?;
-        let credential = AwsCredential {
-            key_id: access.access_key_id.clone(),
-            secret_key: access.secret_access_key.clone(),
-            token: access.session_token.clone(),
-        };
+        let credential = access.credentials.get_credential().await?;
         AwsAuthorizer::new(&credential, "s3", &access.region).try_authorize(&mut request, None)?;
         let http = match self.http.get() {
             Some(http) => http,
@@ -162,18 +154,13 @@ fn client(access: S3Access, bucket: String) -> Made {
     let endpoint = access.endpoint.clone().unwrap_or_else(|| access.host(&bucket));
     let builder = AmazonS3Builder::new()
         .with_region(access.region)
-        .with_access_key_id(access.access_key_id)
-        .with_secret_access_key(access.secret_access_key)
+        .with_credentials(access.credentials)
         .with_bucket_name(bucket)
         .with_virtual_hosted_style_request(access.endpoint.is_none())
         .with_client_options(options)
         .with_retry(retry)
         .with_endpoint(endpoint)
         .with_http_connector(Shared(access.http));
-    let builder = match access.session_token {
-        Some(token) => builder.with_token(token),
-        None => builder,
-    };
     builder.build().map_err(|error| StoreError::Inconsistent(error.to_string()))
 }
 
@@ -252,6 +239,9 @@ impl Parts {
 
 #[cfg(test)]
 mod tests {
+    use object_store::StaticCredentialProvider;
+    use object_store::aws::AwsCredential;
+
     use super::*;
 
     #[derive(Debug)]
@@ -266,9 +256,11 @@ mod tests {
     fn access(region: &str) -> S3Access {
         S3Access {
             region: region.to_owned(),
-            access_key_id: "key-id".to_owned(),
-            secret_access_key: "canary-1".to_owned(),
-            session_token: Some("canary-2".to_owned()),
+            credentials: Arc::new(StaticCredentialProvider::new(AwsCredential {
+                key_id: "canary-1".to_owned(),
+                secret_key: "canary-2".to_owned(),
+                token: Some("canary-3".to_owned()),
+            })),
             endpoint: None,
             http: Arc::new(Nowhere),
         }
@@ -277,7 +269,7 @@ mod tests {
     #[test]
     fn what_is_secret_is_not_printed() {
         let printed = format!("{:?}", access("eu-central-1"));
-        assert!(printed.contains("key-id") && !printed.contains("canary"), "{printed}");
+        assert!(printed.contains("eu-central-1") && !printed.contains("canary"), "{printed}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Which workflows exist.
 
+use std::collections::BTreeSet;
+
 use contracts::WorkflowKind;
 
 use crate::RetryPolicy;
@@ -55,6 +57,12 @@ pub fn workflow(kind: WorkflowKind) -> Option<&'static Workflow> {
         WorkflowKind::UserOnboarding => Some(&USER_ONBOARDING),
         _ => None,
     }
+}
+
+/// The names of the activities of all workflows.
+pub fn activities() -> BTreeSet<&'static str> {
+    let available = WorkflowKind::ALL.into_iter().filter_map(workflow);
+    available.flat_map(|workflow| workflow.steps).map(|step| step.activity).collect()
 }
 
 impl Step {
