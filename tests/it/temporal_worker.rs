@@ -2,6 +2,7 @@
 //! server may be like.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use asl::{Command, Outcome};
 use async_trait::async_trait;
 use bytes::Bytes;
 use clock::{Clock as _, SharedClock, SystemClock};
-use contracts::{ActivityError, Cause, Status, WorkflowKind};
+use contracts::{ActivityError, Cause, EngineKind, Status, Timestamp, WorkflowKind};
 use engine::conformance::Subject;
 use engine::{ActivityCall, ActivityRunner, ExternalEngine as _, Standing};
 use engine_temporal::{StateMachine, StateMachineInput};
@@ -18,7 +19,7 @@ use futures::future::join_all;
 use futures::{StreamExt as _, stream};
 use reference_services::{Fault, FaultRule, ServiceKind};
 use serde_json::{Value, json};
-use store::{BlobKey, EngineEnd, StepOutcome, StepRecorder};
+use store::{BlobKey, EndRecorder, EngineEnd, Executions as _, StepOutcome, StepRecorder, StoreError};
 use store_sql::{Durability, FileBlobs, SqlStore};
 use temporalio_client::{UntypedWorkflow, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowStartOptions};
 use workflow_service::Worker;
@@ -30,7 +31,7 @@ use crate::interpreter::run::Run;
 use crate::interpreter::script::Script;
 use crate::process::{Site, pause};
 use crate::temporal::{self, Options, Stack, Working, connector, fresh, functions};
-use crate::world::{TENANT, full_request_of};
+use crate::world::{TENANT, full_request_of, new_execution};
 use crate::{invariants, peers};
 
 /// What a worker works with that runs nothing but a test's own activities.
@@ -81,7 +82,7 @@ fn the_engine() {
 /// Starts a state machine that is no workflow of ours, and waits for its end.
 async fn play(server: &str, queue: &str, id: &str, definition: &Value, input: Value) -> EngineEnd {
     let client = connector(server).client().await.unwrap();
-    let input = StateMachineInput { definition: definition.clone(), input };
+    let input = StateMachineInput { definition: definition.clone(), input, records_end_locally: true };
     let options = WorkflowStartOptions::new(queue, id).build();
     client.start_workflow(StateMachine("UserOnboarding".to_owned()), input, options).await.unwrap();
     let engine = engine_temporal::Temporal::new(Arc::new(connector(server)), queue, Arc::new(|_| None));
@@ -303,6 +304,52 @@ fn executions_survive_workers_that_come_and_go() {
     });
 }
 
+/// A store whose record of ends is away for a while.
+struct Away {
+    store: Arc<SqlStore>,
+    times: AtomicU32,
+}
+
+#[async_trait]
+impl EndRecorder for Away {
+    async fn record_end(&self, tenant_id: &str, id: &str, end: &EngineEnd, at: Timestamp) -> Result<bool, StoreError> {
+        let left = self.times.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if left.is_ok() {
+            return Err(StoreError::Unavailable("away".to_owned()));
+        }
+        self.store.record_end(tenant_id, id, end, at).await
+    }
+}
+
+/// Longer than a turn of a workflow may last.
+#[test]
+fn an_end_is_recorded_however_long_the_store_is_away() {
+    temporal::run(|server| async move {
+        let directory = tempfile::tempdir().unwrap();
+        let (queue, id) = (fresh("ends"), fresh("user_onboarding"));
+        let clock: SharedClock = Arc::new(SystemClock);
+        let file = directory.path().join("ends.db");
+        let store = Arc::new(SqlStore::open(&file, Durability::Process, Arc::clone(&clock)).await.unwrap());
+        let now = clock.now();
+        store.create(new_execution(&id, EngineKind::Temporal, now)).await.unwrap();
+        let ports = ports(directory.path(), Arc::new(Counting::default())).await;
+        let away = Away { store: store.clone(), times: AtomicU32::new(6) };
+        let ports = Ports { executions: store.clone(), ends: Arc::new(away), ..ports };
+        let working = Working::of(worker(server, &queue, ports, BTreeSet::new()));
+        let definition = json!({
+            "QueryLanguage": "JSONata", "StartAt": "Only", "States": { "Only": { "Type": "Fail", "Error": "AsScripted" } },
+        });
+        let workflow = json!({
+            "id": id, "type": "user_onboarding", "tenant_id": TENANT, "user_id": null, "started_at": now,
+            "traceparent": null,
+        });
+        let end = play(server, &queue, &id, &definition, json!({ "workflow": workflow })).await;
+        assert!(matches!(end, EngineEnd::Failed { error: Some(error), .. } if error == "AsScripted"));
+        assert_eq!(store.get(TENANT, &id).await.unwrap().unwrap().status, Status::Failed, "before the workflow ended");
+        working.stop().await;
+    });
+}
+
 /// A definition that does not load, and a type that nobody knows, are ends with a reason; nothing loops.
 #[test]
 fn what_cannot_run_ends_with_its_reason() {
@@ -319,7 +366,7 @@ fn what_cannot_run_ends_with_its_reason() {
         let client = connector(server).client().await.unwrap();
         let id = fresh("stray");
         let options = WorkflowStartOptions::new(queue.as_str(), id.as_str()).build();
-        let input = StateMachineInput { definition: Value::Null, input: Value::Null };
+        let input = StateMachineInput { definition: Value::Null, input: Value::Null, records_end_locally: true };
         client.start_workflow(StateMachine("NobodyKnows".to_owned()), input, options).await.unwrap();
         let handle = client.get_workflow_handle::<UntypedWorkflow>(&id);
         let mut status = WorkflowExecutionStatus::Running;

@@ -24,8 +24,8 @@ use temporalio_common::data_converters::RawValue;
 use temporalio_common::error::{ApplicationFailure, IncomingError, TimeoutType};
 use temporalio_sdk::{
     ActivityCancellationType, ActivityExecutionError, ActivityOptions, ChildWorkflowCancellationType,
-    ChildWorkflowExecutionError, ChildWorkflowOptions, SignalWorkflowOptions, TimerOptions, WorkflowCancellationToken,
-    WorkflowContext, WorkflowTermination,
+    ChildWorkflowExecutionError, ChildWorkflowOptions, LocalActivityOptions, SignalWorkflowOptions, TimerOptions,
+    WorkflowCancellationToken, WorkflowContext, WorkflowTermination,
 };
 
 use crate::activity::{Attempt, HEARTBEAT_TIMEOUT};
@@ -56,15 +56,19 @@ pub(crate) async fn run(ctx: &WorkflowContext<Flow>, input: RawValue) -> Result<
         };
     }
     let execution = input.as_ref().ok().and_then(|input| execution_of(&input["input"]));
+    let records_locally = input.as_ref().is_ok_and(|input| input["records_end_locally"] == true);
     let outcome = match input.and_then(|input| Driver::of_execution(ctx, input, execution.clone())) {
         Ok(driver) => driver.drive_execution().await,
         Err(cause) => Err(unfit(cause)),
     };
     if let Some(execution) = execution {
         let end = RecordEnd { execution, end: outcome.clone(), at: now(ctx) };
-        // Repeated by the server until it is done; what fails for good is for the reconciler.
-        let (_, recorded) = chore(ctx, Chore::RecordEnd, &end);
-        if let Err((error, cause)) = recorded.await {
+        let recorded = match records_locally {
+            true => record_end(ctx, &end).await,
+            false => chore(ctx, Chore::RecordEnd, &end).1.await,
+        };
+        if let Err((error, cause)) = recorded {
+            // The reconciler's now.
             tracing::error!(workflow_id = ctx.workflow_id(), error, cause, "the end is not recorded");
         }
     }
@@ -174,7 +178,7 @@ impl<'a> Driver<'a> {
         input: Value,
         execution: Option<ExecutionRef>,
     ) -> Result<Self, String> {
-        let StateMachineInput { definition, input } = read(input)?;
+        let StateMachineInput { definition, input, .. } = read(input)?;
         let (id, machine) = (ctx.workflow_id().to_owned(), ctx.info().workflow_type().to_owned());
         let start = Start {
             input,
@@ -646,6 +650,26 @@ fn range_failed(error: &ChildWorkflowExecutionError) -> (String, String) {
 }
 
 /// Asks for a chore.
+fn chore_retries() -> RetryPolicy {
+    RetryPolicy::builder().maximum_interval(Duration::from_secs(10)).build()
+}
+
+/// Done by the worker within the workflow's last turn, and again until it succeeds: where the server had to be asked for it,
+/// it would cost as much as a step.
+async fn record_end(ctx: &WorkflowContext<Flow>, end: &RecordEnd) -> Landing {
+    let options = LocalActivityOptions::builder()
+        .schedule_to_close_timeout(NO_LIMIT)
+        .start_to_close_timeout(CHORE_LIMIT)
+        .retry_policy(chore_retries())
+        // Longer pauses are the server's, so that no turn lasts that long.
+        .timer_backoff_threshold(Duration::from_secs(2))
+        // Also when the workflow is cancelled.
+        .cancellation_token(WorkflowCancellationToken::new());
+    let name = ActivityNamed(Chore::RecordEnd.name().to_owned());
+    let ended = ctx.execute_local_activity(name, json!(end), options.build()).await;
+    ended.map_err(|error| failed(&error))
+}
+
 fn chore<'a>(
     ctx: &'a WorkflowContext<Flow>,
     chore: Chore,
@@ -655,7 +679,7 @@ fn chore<'a>(
     let options = ActivityOptions::with_start_to_close_timeout(CHORE_LIMIT)
         .heartbeat_timeout(HEARTBEAT_TIMEOUT)
         .cancellation_token(token.clone())
-        .retry_policy(RetryPolicy::builder().maximum_interval(Duration::from_secs(10)).build())
+        .retry_policy(chore_retries())
         .build();
     let ended = ctx.execute_activity(ActivityNamed(chore.name().to_owned()), json!(input), options);
     (token, ended.map(|ended| ended.map_err(|error| failed(&error))).boxed_local())

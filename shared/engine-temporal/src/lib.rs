@@ -34,6 +34,10 @@ pub struct StateMachineInput {
     pub definition: Value,
     /// The execution's input.
     pub input: Value,
+    /// Whether the worker records the end itself, within the workflow's last turn. Those that began before it could do so
+    /// have an activity for it.
+    #[serde(default)]
+    pub records_end_locally: bool,
 }
 
 /// How a state machine ended that did not end well; the details of the workflow's failure.
@@ -118,7 +122,7 @@ impl Orchestrator for Temporal {
             .ok_or_else(|| EngineError::Definition(format!("there is no state machine for {}", record.kind)))?;
         let definition =
             serde_json::from_str(&definition).map_err(|error| EngineError::Definition(error.to_string()))?;
-        let input = StateMachineInput { definition, input: record.input.clone() };
+        let input = StateMachineInput { definition, input: record.input.clone(), records_end_locally: true };
         let options = WorkflowStartOptions::new(self.task_queue.clone(), record.id.clone())
             .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
             .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
