@@ -37,6 +37,7 @@ mod reconciler;
 mod simulation;
 mod stores;
 mod temporal;
+mod temporal_access;
 mod temporal_cases;
 mod temporal_functions;
 mod temporal_worker;

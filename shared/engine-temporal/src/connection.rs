@@ -1,10 +1,12 @@
 //! The way to a Temporal server.
 
+use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
 use clock::{SharedClock, Timestamp};
 use temporalio_client::envconfig::LoadClientConfigProfileOptions;
+use temporalio_client::errors::ClientConnectError;
 use temporalio_client::tonic::{Code, IntoRequest as _, Status};
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions, RetryOptions, Url};
 use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
@@ -103,7 +105,10 @@ impl Connector {
             let connected = clock::timeout(&*self.clock, CONNECT_TIMEOUT, connecting).await;
             let connection = connected
                 .ok_or_else(|| format!("nothing answers at {} within {CONNECT_TIMEOUT:?}", self.address()))?
-                .map_err(|error| format!("{} cannot be reached: {}", self.address(), chain(&error)))?;
+                .map_err(|error| match error {
+                    ClientConnectError::SystemInfoCallError(status) => self.explain(&status),
+                    error => format!("{} cannot be reached: {}", self.address(), chain(&error)),
+                })?;
             Client::new(connection, self.client.clone()).map_err(|error| chain(&error))
         };
         self.connected.get_or_try_init(connect).await.cloned()
@@ -150,7 +155,11 @@ impl Connector {
             Code::PermissionDenied | Code::Unauthenticated => {
                 format!("{address} does not accept the credentials for the namespace '{namespace}': {message}")
             }
-            code => format!("{address} answers {code:?}: {message}"),
+            code => match status.source() {
+                // It never got there.
+                Some(error) => format!("{address} cannot be reached: {}", chain(error)),
+                None => format!("{address} answers {code:?}: {message}"),
+            },
         }
     }
 }
@@ -167,7 +176,7 @@ fn address(url: &str, has_tls: bool) -> Result<Url, String> {
 }
 
 /// An error and what it came from.
-fn chain(error: &dyn std::error::Error) -> String {
+fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
