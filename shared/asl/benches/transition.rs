@@ -14,6 +14,10 @@ use asl::{Command, Definition, Event, Execution, Start, TaskId};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Rounds of one execution.
 const ROUNDS: u64 = 500;
 /// Executions; the median counts.

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::mem;
 use std::sync::LazyLock;
 
+use jlens_core::input::{Source, Variable};
 use jlens_core::reads::{Read, Reads};
-use jlens_core::{Bindings, Expression as Jsonata, Options};
+use jlens_core::{Expression as Jsonata, Options};
 use serde_json::{Number, Value};
 
 use crate::MAX_PAYLOAD_BYTES;
@@ -39,7 +39,7 @@ pub(crate) struct Expression {
     /// Without the marks and the spaces next to them; error texts quote it.
     text: String,
     compiled: Jsonata,
-    /// What it may read, so that nothing else need be copied for it.
+    /// What it may read, so that nothing else need be looked at for it.
     reads: Reads,
     /// Its names, if it is nothing but a path: `$states.input.user.id`.
     path: Option<Vec<String>>,
@@ -113,14 +113,13 @@ impl Expression {
     }
 
     fn calculate(&self, scope: &mut Scope, field: &str) -> Result<Value, StateError> {
-        let mut bindings = self.bindings(scope);
         let seed = self.is_random.then(|| scope.random.next());
         let now = scope.now.as_millisecond();
-        let mut result = self.attempt(&mut bindings, seed, &Self::options(now, seed, LONG));
+        let mut result = self.attempt(scope, seed, &Self::options(now, seed, LONG));
         if result.as_ref().is_err_and(|error| error.code() == TOO_MANY_STEPS) {
             // The same from its beginning: most expressions are over before.
             let options = Self::options(now, seed, 1);
-            (scope.run_long)(&mut || result = self.attempt(&mut bindings, seed, &options));
+            (scope.run_long)(&mut || result = self.attempt(scope, seed, &options));
         }
         match result {
             Ok(Evaluated::Value(value)) => Ok(value),
@@ -151,17 +150,13 @@ impl Expression {
     }
 
     /// Evaluates once. What is drawn depends on the seed alone, not on the attempts before.
-    fn attempt(
-        &self,
-        bindings: &mut Bindings,
-        seed: Option<u64>,
-        options: &Options,
-    ) -> Result<Evaluated, jlens_core::Error> {
-        let mut evaluate = |expression: &Jsonata| {
-            if let Some(seed) = seed {
-                *bindings = crate::functions::with_random(mem::take(bindings), seed);
-            }
-            expression.evaluate_with(None, bindings, options)
+    fn attempt(&self, scope: &Scope, seed: Option<u64>, options: &Options) -> Result<Evaluated, jlens_core::Error> {
+        let evaluate = |expression: &Jsonata| {
+            let functions = match seed {
+                Some(seed) => crate::functions::with_random(crate::functions::bindings(), seed),
+                None => crate::functions::bindings(),
+            };
+            expression.evaluate_variables(self.variables(scope, &(&scope.states)), &functions, options)
         };
         if let Some(value) = evaluate(&self.compiled)? {
             return Ok(Evaluated::Value(value));
@@ -171,24 +166,21 @@ impl Expression {
         Ok(if kind.is_some_and(|kind| kind == "function") { Evaluated::Function } else { Evaluated::Nothing })
     }
 
-    /// Functions, and copies of what the expression may read.
-    fn bindings(&self, scope: &Scope) -> Bindings {
+    /// What the expression may read.
+    fn variables<'a>(
+        &'a self,
+        scope: &'a Scope,
+        states: &'a dyn Source<'a>,
+    ) -> impl Iterator<Item = (&'a str, Variable<'a>)> {
         let all = self.reads.every_binding();
-        let mut bindings = crate::functions::bindings();
-        for (name, value) in scope.variables {
-            let read = match self.reads.binding(name) {
-                Some(read) if !all => read,
-                // The analysis takes such a name for the function, which a variable hides.
-                None if !all && !BUILT_IN.contains(name.as_str()) => continue,
-                _ => &Read::Whole,
-            };
-            bindings = bindings.var(name.clone(), read.cut(value));
-        }
-        let states = if all { Some(&Read::Whole) } else { self.reads.binding("states") };
-        match states {
-            Some(read) => bindings.var("states", scope.states.cut(read)),
-            None => bindings,
-        }
+        let is_read = move |name: &str| {
+            // The analysis takes such a name for the function, which a variable hides.
+            all || self.reads.binding(name).is_some() || BUILT_IN.contains(name)
+        };
+        let variables = scope.variables.iter().filter(move |(name, _)| is_read(name));
+        let variables = variables.map(|(name, value)| (name.as_str(), Variable::Json(value)));
+        let states = (all || self.reads.binding("states").is_some()).then_some(("states", Variable::Source(states)));
+        variables.chain(states)
     }
 
     fn fail(&self, field: &str, what: &str) -> StateError {
@@ -276,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_copied_for_an_expression_is_enough_for_it() {
+    fn what_an_expression_is_shown_is_enough_for_it() {
         let variables = json!({
             "user": {"id": "u", "roles": ["a"]}, "list": [[1, 2], [3]], "count": {"hidden": 1}, "sum": 5, "n": 4
         });
@@ -349,11 +341,13 @@ mod tests {
             let expression = Expression::compile(text).expect(text);
             with_scope(&variables, |scope| {
                 let whole = Expression { path: None, ..expression.clone() };
-                let mut all = crate::functions::bindings();
+                // The same as JSON, all of it.
+                let states =
+                    Expression::compile("$states").expect("a path").calculate(scope, "F").expect("it is there");
+                let mut all = crate::functions::bindings().var("states", states);
                 for (name, value) in scope.variables {
                     all = all.var(name.clone(), Value::clone(value));
                 }
-                all = all.var("states", scope.states.cut(&Read::Whole));
                 let expected = whole.compiled.evaluate_with(None, &all, &Options::new().now(0));
                 let expected = expected.ok().flatten().map(|mut value| {
                     whole_numbers(&mut value);

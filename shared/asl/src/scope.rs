@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use jlens_core::reads::Read;
+use jlens_core::input::{Sink, Source};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::definition::RunLong;
 use crate::execution::{Start, Variables};
@@ -136,24 +136,26 @@ pub(crate) enum View<'a> {
     Object(Vec<(&'static str, View<'a>)>),
 }
 
-impl View<'_> {
-    /// The value, without the fields that are not read.
-    pub(crate) fn cut(&self, read: &Read) -> Value {
-        match self {
-            Self::Json(value) => read.cut(value),
+impl<'a> View<'a> {
+    /// What has no path below it, as JSON.
+    fn plain(&self) -> Option<Value> {
+        Some(match self {
             Self::Text(text) => json!(text),
             Self::Number(number) => json!(number),
             Self::Index(index) => json!(index),
             Self::Time(at) => json!(iso(*at)),
-            Self::Object(fields) => {
-                let read_of = |name: &str| match read {
-                    Read::Whole => Some(&Read::Whole),
-                    Read::Fields(fields) => fields.get(name),
-                };
-                let fields = fields.iter();
-                let fields = fields.filter_map(|(name, view)| Some(((*name).to_owned(), view.cut(read_of(name)?))));
-                Value::Object(fields.collect::<Map<_, _>>())
-            }
+            Self::Json(_) | Self::Object(_) => return None,
+        })
+    }
+
+    fn write(&'a self, sink: &mut Sink<'_, 'a>) {
+        match self {
+            Self::Json(value) => sink.json(value),
+            Self::Text(text) => sink.string(text),
+            Self::Number(number) => sink.number(f64::from(*number)),
+            Self::Index(index) => sink.number(*index as f64),
+            Self::Time(at) => sink.string(&iso(*at)),
+            Self::Object(fields) => sink.object(Fields(fields)),
         }
     }
 
@@ -165,9 +167,37 @@ impl View<'_> {
                 let (_, view) = fields.iter().find(|(name, _)| name == first)?;
                 view.at(path)
             }
-            _ if path.is_empty() => Some(self.cut(&Read::Whole)),
+            _ if path.is_empty() => self.plain(),
             _ => None,
         }
+    }
+}
+
+/// The view itself.
+impl<'a> Source<'a> for &'a View<'a> {
+    fn read(&self, sink: &mut Sink<'_, 'a>) -> Result<(), String> {
+        self.write(sink);
+        Ok(())
+    }
+}
+
+/// The fields of a view.
+struct Fields<'a>(&'a [(&'static str, View<'a>)]);
+
+impl<'a> Source<'a> for Fields<'a> {
+    fn read(&self, sink: &mut Sink<'_, 'a>) -> Result<(), String> {
+        for (name, view) in self.0 {
+            sink.key(name);
+            view.write(sink);
+        }
+        Ok(())
+    }
+
+    fn read_field(&self, key: &str, sink: &mut Sink<'_, 'a>) -> Result<bool, String> {
+        if let Some((_, view)) = self.0.iter().find(|(name, _)| *name == key) {
+            view.write(sink);
+        }
+        Ok(true)
     }
 }
 

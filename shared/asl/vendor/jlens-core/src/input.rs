@@ -57,3 +57,11 @@
 //! ```
 
 pub use crate::value::{Sink, Source, Sources};
+
+/// A variable's value, read where it is.
+pub enum Variable<'a> {
+    /// JSON.
+    Json(&'a serde_json::Value),
+    /// The only value that a source writes.
+    Source(&'a dyn Source<'a>),
+}

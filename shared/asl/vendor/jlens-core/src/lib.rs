@@ -208,6 +208,41 @@ impl Expression {
         )
     }
 
+    /// Evaluates the expression without an input, with `variables` bound to values that are read
+    /// where they are, one level at a time, as the evaluation reaches them. A name of `variables`
+    /// takes the place of a variable or a host function of the same name in `bindings`.
+    pub fn evaluate_variables<'a>(
+        &self,
+        variables: impl IntoIterator<Item = (&'a str, input::Variable<'a>)>,
+        bindings: &'a Bindings,
+        options: &Options,
+    ) -> Result<Option<JsonValue>> {
+        let shared = value::Shared::new();
+        let variables = variables
+            .into_iter()
+            .map(|(name, variable)| {
+                let value = match variable {
+                    input::Variable::Json(json) => value::Value::lazy(json, &shared),
+                    input::Variable::Source(source) => value::Value::from_source(source, &shared)?,
+                };
+                Ok((name, value))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let bound = bindings
+            .iter()
+            .map(|(name, json)| (name, value::Value::lazy(json, &shared)));
+        eval::evaluate(
+            &self.ast,
+            value::Value::Undefined,
+            bound.chain(variables),
+            bindings,
+            limits(options),
+            None,
+            Some(shared.clone()),
+            to_json,
+        )
+    }
+
     /// Evaluates the expression against an input read from a [`Source`](input::Source), one
     /// level at a time, as the evaluation reaches it. Use it for an input that is not a
     /// `serde_json::Value`, without converting it first.

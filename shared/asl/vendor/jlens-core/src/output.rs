@@ -122,6 +122,14 @@ pub trait Builder {
     /// Finishes an object.
     fn end_object(&mut self, object: Self::Object) -> Self::Value;
 
+    /// Builds JSON of the input, which the evaluation left unread, as a whole: `None`, the default,
+    /// builds it value by value instead. It is counted against the limits as if it had been, and
+    /// given only if building it value by value gives the same.
+    fn json(&mut self, json: &serde_json::Value) -> Option<Self::Value> {
+        let _ = json;
+        None
+    }
+
     /// Builds an array or object of the input, which a source wrote as `member` of a
     /// [`Sources`](crate::input::Sources) and the evaluation left unchanged, as a whole: `None`,
     /// the default, builds it value by value instead. A builder over the objects its input was

@@ -1111,6 +1111,13 @@ impl<'a> Value<'a> {
         depth: usize,
     ) -> std::result::Result<Option<B::Value>, TooLarge> {
         if let Some(json) = self.unread() {
+            let before = *budget;
+            if spend_json(json, budget, depth)?
+                && let Some(built) = builder.json(json)
+            {
+                return Ok(Some(built));
+            }
+            *budget = before;
             return write_json_within(json, builder, budget, depth).map(Some);
         }
         if let Some(member) = self.member()
@@ -1378,6 +1385,12 @@ impl<'a> Sink<'_, 'a> {
         Ok(())
     }
 
+    /// Writes JSON, read where it is, one level at a time, when the evaluation reaches it.
+    pub fn json(&mut self, json: &'a JsonValue) {
+        let value = Value::lazy(json, self.shared);
+        self.push(value);
+    }
+
     /// Writes an array, read from `source` when the evaluation reaches it.
     pub fn array(&mut self, source: impl Source<'a> + 'a) {
         let pending = self.pending(Rc::new(Only(source)));
@@ -1448,6 +1461,43 @@ fn copy_json(json: &JsonValue, depth: usize) -> JsonValue {
         ),
         other => other.clone(),
     }
+}
+
+/// Spends what [`write_json_within`] spends. Whether a copy of the JSON is what it builds: not
+/// where a number loses precision on its way.
+fn spend_json(
+    json: &JsonValue,
+    budget: &mut usize,
+    depth: usize,
+) -> std::result::Result<bool, TooLarge> {
+    if matches!(json, JsonValue::Array(_) | JsonValue::Object(_)) && depth >= MAX_NESTING {
+        return Err(TooLarge::Nesting);
+    }
+    let mut is_same = true;
+    match json {
+        JsonValue::Null => charge(budget, 4)?,
+        JsonValue::Bool(b) => charge(budget, if *b { 4 } else { 5 })?,
+        JsonValue::Number(n) => {
+            let number = n.as_f64().unwrap_or(f64::NAN);
+            charge(budget, number_len(number))?;
+            is_same = json_number(number) == *json;
+        }
+        JsonValue::String(s) => charge(budget, s.len() + 2)?,
+        JsonValue::Array(items) => {
+            charge(budget, 1 + items.len().max(1))?;
+            for v in items {
+                is_same &= nest(depth + 1, || spend_json(v, budget, depth + 1))?;
+            }
+        }
+        JsonValue::Object(fields) => {
+            charge(budget, if fields.is_empty() { 2 } else { 1 })?;
+            for (k, v) in fields {
+                charge(budget, k.len() + 4)?;
+                is_same &= nest(depth + 1, || spend_json(v, budget, depth + 1))?;
+            }
+        }
+    }
+    Ok(is_same)
 }
 
 /// Writes input JSON nested in `depth` arrays and objects with `builder`, as [`copy_json`] copies
@@ -1522,6 +1572,10 @@ impl Builder for JsonBuilder {
     type Value = JsonValue;
     type Array = Vec<JsonValue>;
     type Object = serde_json::Map<String, JsonValue>;
+
+    fn json(&mut self, json: &JsonValue) -> Option<JsonValue> {
+        Some(json.clone())
+    }
 
     fn null(&mut self) -> JsonValue {
         JsonValue::Null

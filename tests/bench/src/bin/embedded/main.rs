@@ -21,6 +21,10 @@ use sqlx::{ConnectOptions as _, Row as _};
 use store::{BlobKey, Blobs as _};
 use subject::{Subject, Work, bulk};
 
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const TENANT: &str = "tenant-a";
 const OTHER_TENANT: &str = "tenant-b";
 

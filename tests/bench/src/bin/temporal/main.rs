@@ -31,6 +31,10 @@ use temporalio_client::{
 };
 use temporalio_sdk::{Runtime, Worker};
 
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const TENANT: &str = "tenant-a";
 const TASK_QUEUE: &str = "bench";
 
