@@ -17,7 +17,7 @@ use crate::{SqlStore, unavailable};
 #[async_trait]
 impl Executions for SqlStore {
     async fn create(&self, new: NewExecution) -> Result<Created, StoreError> {
-        self.writer.write(Create(new)).await
+        self.writer.write_first(Create(new)).await
     }
 
     async fn get(&self, tenant_id: &str, id: &str) -> Result<Option<ExecutionRecord>, StoreError> {
@@ -78,7 +78,7 @@ impl Executions for SqlStore {
     }
 
     async fn request_cancel(&self, tenant_id: &str, id: &str, now: Timestamp) -> Result<CancelOutcome, StoreError> {
-        self.writer.write(RequestCancel { tenant_id: tenant_id.to_owned(), id: id.to_owned(), now }).await
+        self.writer.write_first(RequestCancel { tenant_id: tenant_id.to_owned(), id: id.to_owned(), now }).await
     }
 
     async fn set_control(
@@ -88,7 +88,7 @@ impl Executions for SqlStore {
         flag: ControlFlag,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.writer.write(SetControl { tenant_id: tenant_id.to_owned(), id: id.to_owned(), flag, now }).await
+        self.writer.write_first(SetControl { tenant_id: tenant_id.to_owned(), id: id.to_owned(), flag, now }).await
     }
 
     async fn open_executions(&self, started_before: Timestamp, limit: u32) -> Result<Vec<DueExecution>, StoreError> {

@@ -7,8 +7,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::FailureWatch;
 
-/// Operations in one transaction at most: bounds how long the first of them waits for the last.
-const MAX_GROUP: usize = 256;
+/// Operations in one transaction at most: bounds how long the first of them waits for the last, and the next for all.
+const MAX_GROUP: usize = 64;
+
+/// As many of the engine's go with what somebody waits for, so that they are never left out.
+const FEW: usize = 16;
 
 /// Why an operation did not happen.
 pub(crate) enum Fault {
@@ -37,15 +40,18 @@ pub(crate) trait Operation: Send + Sync + 'static {
 #[derive(Clone)]
 pub(crate) struct Writer {
     queue: mpsc::UnboundedSender<Box<dyn Write>>,
+    /// What somebody waits for goes before what the engine has to note, of which there may be much.
+    first: mpsc::UnboundedSender<Box<dyn Write>>,
     failure: FailureWatch,
 }
 
 impl Writer {
     pub(crate) fn spawn(connection: AnyConnection) -> Self {
         let (queue, operations) = mpsc::unbounded_channel();
+        let (first, first_operations) = mpsc::unbounded_channel();
         let (failed, failure) = watch::channel(None);
-        tokio::spawn(run(connection, operations, failed));
-        Self { queue, failure }
+        tokio::spawn(run(connection, Queues { first: first_operations, others: operations }, failed));
+        Self { queue, first, failure }
     }
 
     pub(crate) fn failure(&self) -> FailureWatch {
@@ -54,9 +60,12 @@ impl Writer {
 
     /// Queues the operation and waits until it is durable.
     pub(crate) async fn write<O: Operation>(&self, operation: O) -> Result<O::Output, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.queue.send(Box::new(Queued { operation, outcome: None, reply })).map_err(|_| stopped())?;
-        answer.await.map_err(|_| StoreError::InDoubt("the writer has stopped".to_owned()))?
+        write(&self.queue, operation).await
+    }
+
+    /// The same, before what is queued like that.
+    pub(crate) async fn write_first<O: Operation>(&self, operation: O) -> Result<O::Output, StoreError> {
+        write(&self.first, operation).await
     }
 
     /// Whether writes are still accepted.
@@ -68,6 +77,15 @@ impl Writer {
             None => Ok(()),
         }
     }
+}
+
+async fn write<O: Operation>(
+    queue: &mpsc::UnboundedSender<Box<dyn Write>>,
+    operation: O,
+) -> Result<O::Output, StoreError> {
+    let (reply, answer) = oneshot::channel();
+    queue.send(Box::new(Queued { operation, outcome: None, reply })).map_err(|_| stopped())?;
+    answer.await.map_err(|_| StoreError::InDoubt("the writer has stopped".to_owned()))?
 }
 
 struct Queued<O: Operation> {
@@ -107,13 +125,43 @@ impl<O: Operation> Write for Queued<O> {
     }
 }
 
-async fn run(
-    mut connection: AnyConnection,
-    mut queue: mpsc::UnboundedReceiver<Box<dyn Write>>,
-    failed: watch::Sender<Option<String>>,
-) {
+/// What is to be written.
+struct Queues {
+    first: mpsc::UnboundedReceiver<Box<dyn Write>>,
+    others: mpsc::UnboundedReceiver<Box<dyn Write>>,
+}
+
+impl Queues {
+    /// Waits for operations, and takes as many as one transaction holds; none once nobody is left to queue any.
+    async fn take(&mut self, group: &mut Vec<Box<dyn Write>>) -> usize {
+        let Self { first, others } = self;
+        let with_others = tokio::select! {
+            biased;
+            Some(write) = first.recv() => {
+                group.push(write);
+                drain(first, group, MAX_GROUP);
+                FEW
+            }
+            write = others.recv() => {
+                group.extend(write);
+                MAX_GROUP - group.len()
+            }
+        };
+        let len = group.len() + with_others;
+        drain(others, group, len);
+        group.len()
+    }
+}
+
+/// Takes what there is, until the group has so many.
+fn drain(queue: &mut mpsc::UnboundedReceiver<Box<dyn Write>>, group: &mut Vec<Box<dyn Write>>, len: usize) {
+    let room = len.saturating_sub(group.len());
+    group.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(room));
+}
+
+async fn run(mut connection: AnyConnection, mut queues: Queues, failed: watch::Sender<Option<String>>) {
     let mut group = Vec::new();
-    while queue.recv_many(&mut group, MAX_GROUP).await > 0 {
+    while queues.take(&mut group).await > 0 {
         let Err(failure) = commit(&mut connection, &mut group).await else {
             group.drain(..).for_each(Write::acknowledge);
             continue;
@@ -127,8 +175,8 @@ async fn run(
                 false => StoreError::Unavailable(reason.clone()),
             });
         }
-        while let Some(write) = queue.recv().await {
-            write.refuse(StoreError::Unavailable(reason.clone()));
+        while queues.take(&mut group).await > 0 {
+            group.drain(..).for_each(|write| write.refuse(StoreError::Unavailable(reason.clone())));
         }
         return;
     }

@@ -134,14 +134,14 @@ impl Subject {
     }
 }
 
-/// A distributed Map over a file of batches, a hundred ids each; its results are counted, or written.
-pub(crate) fn bulk(tenant: &str, has_writer: bool) -> Value {
+/// A distributed Map over a file of batches, a hundred ids each, so many at once; its results are counted, or written.
+pub(crate) fn bulk(tenant: &str, at_once: usize, has_writer: bool) -> Value {
     let child = json!({
         "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "TimeoutSeconds": 45, "End": true,
         "Arguments": { "FunctionName": "batch", "Payload": { "batch": "{% $states.input %}" } }, "Output": 1,
     });
     let mut each = json!({
-        "Type": "Map", "End": true, "MaxConcurrency": 100,
+        "Type": "Map", "End": true, "MaxConcurrency": at_once,
         "ItemReader": {
             "Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": { "InputType": "JSON" },
             "Arguments": { "Bucket": "any", "Key": format!("{tenant}/batches.json") },
