@@ -4,8 +4,9 @@
 //! the iteration and how often it was asked, and not on who is faster. All errors are alike for the same reason,
 //! unless the machine is a varied one.
 //!
-//! A varied machine has variables besides: the first state of every scope assigns one, named after the scope, and what
-//! follows reads it and insists that the variables of scopes around it are there, and those of others are not.
+//! A machine with variables, and a varied one, has these besides: the first state of every scope assigns one, named after the
+//! scope, and what follows reads it and insists that the variables of scopes around it are there, and those of others are
+//! not.
 
 use serde_json::{Map, Value, json};
 
@@ -16,18 +17,24 @@ const MAX_DEPTH: usize = 2;
 
 /// A machine whose Tasks call `function`.
 pub(crate) fn machine(dice: &mut Dice, function: &str) -> Value {
-    whole(Maker { dice, function, states: 0, is_varied: false, visible: Vec::new(), hidden: Vec::new() })
+    whole(dice, function, Extent::Plain)
+}
+
+/// The same with variables.
+pub(crate) fn machine_with_variables(dice: &mut Dice, function: &str) -> Value {
+    whole(dice, function, Extent::Variables)
 }
 
 /// The same with variables, errors that differ, evaluations that fail, and more retries and fields.
 pub(crate) fn varied_machine(dice: &mut Dice, function: &str) -> Value {
-    whole(Maker { dice, function, states: 0, is_varied: true, visible: Vec::new(), hidden: Vec::new() })
+    whole(dice, function, Extent::Varied)
 }
 
-/// What a varied machine says when variables are not where they should be.
+/// What such a machine says when variables are not where they should be.
 pub(crate) const OUT_OF_SCOPE: &str = "variables are out of scope";
 
-fn whole(mut maker: Maker<'_>) -> Value {
+fn whole(dice: &mut Dice, function: &str, extent: Extent) -> Value {
+    let mut maker = Maker { dice, function, states: 0, extent, visible: Vec::new(), hidden: Vec::new() };
     let mut machine = maker.states(0);
     machine["QueryLanguage"] = json!("JSONata");
     machine
@@ -49,17 +56,33 @@ pub(crate) fn answer(seed: u64, payload: &Value, call: usize) -> Result<Value, (
     Ok(json!({ "n": payload["n"].as_i64().unwrap_or_default() + dice.below(5) as i64 }))
 }
 
+/// What a machine may have.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Extent {
+    Plain,
+    Variables,
+    Varied,
+}
+
 struct Maker<'a> {
     dice: &'a mut Dice,
     function: &'a str,
     states: usize,
-    is_varied: bool,
+    extent: Extent,
     /// The variables that can be read, and some of those that cannot.
     visible: Vec<String>,
     hidden: Vec<String>,
 }
 
 impl Maker<'_> {
+    fn has_variables(&self) -> bool {
+        self.extent >= Extent::Variables
+    }
+
+    fn is_varied(&self) -> bool {
+        self.extent == Extent::Varied
+    }
+
     /// The states of a scope inside of another.
     fn inner_states(&mut self, depth: usize, sees_outer: bool) -> Value {
         let (outer, hidden) = (self.visible.clone(), self.hidden.clone());
@@ -76,7 +99,7 @@ impl Maker<'_> {
 
     /// A number, which is this one but for what variables do to it.
     fn number(&mut self, number: &str) -> String {
-        let Some(last) = self.visible.last().filter(|_| self.is_varied) else {
+        let Some(last) = self.visible.last().filter(|_| self.has_variables()) else {
             return format!("{{% {number} %}}");
         };
         let visible = self.visible.iter().map(|name| format!("${name}.name = '{name}'"));
@@ -112,7 +135,7 @@ impl Maker<'_> {
             .collect();
         let mut states = Map::new();
         let mut start_at = names[0].clone();
-        if self.is_varied {
+        if self.has_variables() {
             start_at = format!("First{}", names[0]);
             states.insert(start_at.clone(), self.first(&names[0]));
         }
@@ -137,7 +160,8 @@ impl Maker<'_> {
             "Task" => self.task(name),
             "Parallel" => self.parallel(depth),
             "Map" => self.map(depth, false),
-            "Children" => self.map(depth, true),
+            // What a distributed Map makes of them is for the varied ones.
+            "Children" => self.map(depth, self.extent != Extent::Variables),
             "Succeed" => return json!({ "Type": "Succeed", "Output": { "n": self.number("$states.input.n * 10") } }),
             _ => return json!({ "Type": "Fail", "Error": "Failed", "Cause": "as it was told" }),
         };
@@ -158,7 +182,11 @@ impl Maker<'_> {
                 let n = self.number("$states.input.n + 1");
                 json!({ "Type": "Pass", "Output": { "n": n, "k": "{% $states.input.k %}" } })
             }
-            2 if self.is_varied => {
+            2 if self.extent == Extent::Variables => {
+                // Whether an Output sees what its own state assigns, is for the varied ones.
+                json!({ "Type": "Pass", "Assign": self.assign(), "Output": "{% $states.input %}" })
+            }
+            2 if self.is_varied() => {
                 let (n, assign) = (self.number("$states.input.n"), self.assign());
                 let mut state =
                     json!({ "Type": "Pass", "Assign": assign, "Output": { "n": n, "k": "{% $states.input.k %}" } });
@@ -186,7 +214,7 @@ impl Maker<'_> {
                 },
             ],
         });
-        if self.is_varied {
+        if self.has_variables() {
             let read = self.number("$states.input.n").replace("{%", "").replace("%}", "");
             let condition = format!("{{% ({read}) % {divisor} = 0 %}}");
             choice["Choices"][0] =
@@ -203,14 +231,16 @@ impl Maker<'_> {
             } },
             "Output": { "n": "{% $states.result.Payload.n %}", "k": "{% $states.input.k %}" },
         });
-        if self.is_varied {
+        if self.has_variables() {
+            task["Arguments"]["Payload"]["n"] = json!(self.number("$states.input.n"));
+            task["Assign"] = self.assign();
+        }
+        if self.is_varied() {
             let payload = &mut task["Arguments"]["Payload"];
             payload["varied"] = json!(true);
-            payload["n"] = json!(self.number("$states.input.n"));
             if self.dice.below(12) == 0 {
                 payload["n"] = json!("{% $states.input.nothing %}");
             }
-            task["Assign"] = self.assign();
             task["TimeoutSeconds"] = json!("{% 1 + $states.input.n %}");
         }
         task
@@ -222,7 +252,7 @@ impl Maker<'_> {
             "Type": "Parallel", "Branches": branches,
             "Output": { "n": "{% $sum($states.result.n) %}", "k": "{% $states.input.k & 'p' %}" },
         });
-        if self.is_varied {
+        if self.has_variables() {
             parallel["Arguments"] = json!({ "n": self.number("$states.input.n"), "k": "{% $states.input.k & 'a' %}" });
             parallel["Output"]["n"] = json!(self.number("$sum($states.result.n)"));
         }
@@ -240,11 +270,11 @@ impl Maker<'_> {
             },
             "Output": { "n": "{% $sum($states.result.n) %}", "k": "{% $states.input.k & 'm' %}" },
         });
-        if self.is_varied {
+        if self.has_variables() {
             state["ItemSelector"]["n"] = json!(self.number("$states.context.Map.Item.Value + $states.input.n"));
-            if self.dice.below(2) == 0 {
-                state["ToleratedFailureCount"] = json!(self.dice.below(3));
-            }
+        }
+        if self.is_varied() && self.dice.below(2) == 0 {
+            state["ToleratedFailureCount"] = json!(self.dice.below(3));
         }
         if is_distributed {
             processor["ProcessorConfig"] = json!({ "Mode": "DISTRIBUTED", "ExecutionType": "STANDARD" });
@@ -257,14 +287,17 @@ impl Maker<'_> {
     fn guard(&mut self, state: &mut Value, name: &str, ahead: &[String]) {
         let error = (*self.dice.one_of(&["Failed", "States.ALL", "States.TaskFailed", "Other"])).to_owned();
         // A Map or Parallel that starts over asks all of its Tasks again.
-        if (state["Type"] == "Task" || self.is_varied) && self.dice.below(2) == 0 {
+        if (state["Type"] == "Task" || self.is_varied()) && self.dice.below(2) == 0 {
             let attempts = self.dice.below(3);
             state["Retry"] =
                 json!([{ "ErrorEquals": [error], "IntervalSeconds": 1, "BackoffRate": 1.0, "MaxAttempts": attempts }]);
         }
         if !ahead.is_empty() && self.dice.below(2) == 0 {
-            let errors: &[&str] =
-                if self.is_varied { &["Other", "States.QueryEvaluationError", "States.ALL"] } else { &["States.ALL"] };
+            let errors: &[&str] = if self.is_varied() {
+                &["Other", "States.QueryEvaluationError", "States.ALL"]
+            } else {
+                &["States.ALL"]
+            };
             state["Catch"] = json!([{
                 "ErrorEquals": [self.dice.one_of(errors)], "Next": self.dice.one_of(ahead),
                 "Assign": { format!("e{name}"): "{% $states.errorOutput.Error %}" },

@@ -49,8 +49,8 @@ const MIN_TIMES_FASTER: [(usize, f64); 3] = [(1, 10.0), (16, 30.0), (200, 30.0)]
 const MIN_TIMES_LESS_CPU: f64 = 20.0;
 /// Of a worker, to a worker whose workflow is written by hand.
 const MAX_WORKER_RATIO: f64 = 1.3;
-/// The end is recorded by one activity more: scheduled, started, completed, and the turn of the workflow that follows.
-const MORE_EVENTS: i64 = 6;
+/// The end is recorded within the workflow's last turn, which leaves a marker.
+const MORE_EVENTS: i64 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
