@@ -44,7 +44,7 @@ impl TimeLimit {
     /// as long as it may take.
     pub(crate) fn of(timeout: Option<Duration>, heartbeat: Option<Duration>) -> Option<Self> {
         let timeout = timeout.map(|after| Self { after, error: "States.Timeout" });
-        let heartbeat = heartbeat.map(|after| Self { after, error: "States.HeartbeatTimeout" });
+        let heartbeat = heartbeat.map(|after| Self { after, error: store::events::HEARTBEAT_TIMEOUT });
         heartbeat.into_iter().chain(timeout).min_by_key(|limit| limit.after)
     }
 }

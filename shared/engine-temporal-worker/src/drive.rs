@@ -617,7 +617,7 @@ impl Limits {
     fn named(self, (error, cause): (String, String)) -> (String, String) {
         let is_heartbeat = self.heartbeat.is_some() && self.effective() == self.heartbeat;
         let is_silent = error == store::events::TIMEOUT && is_heartbeat && self.timeout != self.heartbeat;
-        if is_silent { ("States.HeartbeatTimeout".to_owned(), cause) } else { (error, cause) }
+        if is_silent { (store::events::HEARTBEAT_TIMEOUT.to_owned(), cause) } else { (error, cause) }
     }
 }
 
@@ -636,7 +636,7 @@ fn failed(error: &ActivityExecutionError) -> (String, String) {
             Some(name) => (name.to_owned(), failure.to_string()),
         },
         Some(IncomingError::Timeout(timeout)) if timeout.timeout_type() == TimeoutType::Heartbeat => {
-            ("States.HeartbeatTimeout".to_owned(), String::new())
+            (store::events::HEARTBEAT_TIMEOUT.to_owned(), String::new())
         }
         Some(IncomingError::Timeout(_)) => (store::events::TIMEOUT.to_owned(), String::new()),
         _ => internal(error.to_string()),

@@ -10,6 +10,9 @@ use crate::{End, EngineEnd, NewEvent, Progress, StepRef};
 /// The error of an attempt that did not end in time, as engines name it.
 pub const TIMEOUT: &str = "States.Timeout";
 
+/// The error of an attempt that was silent for too long.
+pub const HEARTBEAT_TIMEOUT: &str = "States.HeartbeatTimeout";
+
 /// An attempt, as its events name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptEvents {
@@ -56,7 +59,7 @@ impl AttemptEvents {
     pub fn failed(&self, error: &str, cause: &str, at: Timestamp) -> NewEvent {
         let cause = serde_json::from_str(cause).unwrap_or_else(|_| json!({ "message": cause }));
         let event_type = match self.kind {
-            StepKind::Forward if error == TIMEOUT => EventType::ActivityTaskTimedOut,
+            StepKind::Forward if [TIMEOUT, HEARTBEAT_TIMEOUT].contains(&error) => EventType::ActivityTaskTimedOut,
             StepKind::Forward => EventType::ActivityTaskFailed,
             StepKind::Compensation => EventType::CompensationFailed,
         };
@@ -124,4 +127,22 @@ pub fn final_progress(progress: Progress, end: &End) -> Progress {
 pub fn refused(attempt: &AttemptEvents, name: ErrorName, message: &str, at: Timestamp) -> [NewEvent; 2] {
     let error = contracts::ActivityError::new(name, message);
     [attempt.scheduled(at), attempt.failed(&error.error, &error.cause_text(), at)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_that_was_too_long_or_silent_for_too_long_timed_out() {
+        let events =
+            AttemptEvents { activity: "a".to_owned(), step: "A".to_owned(), kind: StepKind::Forward, number: 1 };
+        for (error, expected) in [
+            (TIMEOUT, EventType::ActivityTaskTimedOut),
+            (HEARTBEAT_TIMEOUT, EventType::ActivityTaskTimedOut),
+            ("ServiceUnavailable", EventType::ActivityTaskFailed),
+        ] {
+            assert_eq!(events.failed(error, "", Timestamp::UNIX_EPOCH).event_type, expected, "{error}");
+        }
+    }
 }
