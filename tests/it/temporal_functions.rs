@@ -119,13 +119,25 @@ fn a_worker_may_be_a_process_beside_the_functions() {
             let of = |function: &str| spent.get(function).map_or(0, |spent| spent.invocations);
             of("create-user-account")
         };
+        let slow = FaultRule {
+            method: Some("POST".to_owned()),
+            route: Some("/api/v1/workspaces".to_owned()),
+            tenant: None,
+            times: None,
+            skip: 0,
+            fault: Fault::Delay { delay_ms: 4_000 },
+        };
+        stack.site.services.set_faults(ServiceKind::File, vec![slow]);
         for (number, activities) in ["lambda", "process"].into_iter().enumerate() {
             let before = invocations();
             let id = stack.site.start(&full_request_of(number)).await;
             let mut killed = spawn(activities);
-            while stack.site.status(&id).await.progress.unwrap().completed_steps < 2 {
+            let mut status = stack.site.status(&id).await;
+            while status.progress.unwrap().completed_steps < 4 {
                 pause(Duration::from_millis(20)).await;
+                status = stack.site.status(&id).await;
             }
+            assert_eq!(status.status, Status::Running);
             // What it was at, the next one does.
             killed.kill().await.unwrap();
             let mut worker = spawn(activities);

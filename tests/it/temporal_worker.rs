@@ -304,10 +304,11 @@ fn executions_survive_workers_that_come_and_go() {
     });
 }
 
-/// A store whose record of ends is away for a while.
+/// A store whose record of ends is away for a while, and slow.
 struct Away {
     store: Arc<SqlStore>,
     times: AtomicU32,
+    takes: Duration,
 }
 
 #[async_trait]
@@ -317,28 +318,28 @@ impl EndRecorder for Away {
         if left.is_ok() {
             return Err(StoreError::Unavailable("away".to_owned()));
         }
+        pause(self.takes).await;
         self.store.record_end(tenant_id, id, end, at).await
     }
 }
 
-/// Longer than a turn of a workflow may last.
-#[test]
-fn an_end_is_recorded_however_long_the_store_is_away() {
-    temporal::run(|server| async move {
-        let directory = tempfile::tempdir().unwrap();
-        let (queue, id) = (fresh("ends"), fresh("user_onboarding"));
-        let clock: SharedClock = Arc::new(SystemClock);
-        let file = directory.path().join("ends.db");
-        let store = Arc::new(SqlStore::open(&file, Durability::Process, Arc::clone(&clock)).await.unwrap());
-        let now = clock.now();
+/// Plays so many executions that fail at once, whose ends such a store records before their workflows end.
+async fn ends_are_recorded(server: &str, executions: usize, away: u32, takes: Duration) {
+    let directory = tempfile::tempdir().unwrap();
+    let queue = fresh("ends");
+    let clock: SharedClock = Arc::new(SystemClock);
+    let file = directory.path().join("ends.db");
+    let store = Arc::new(SqlStore::open(&file, Durability::Process, Arc::clone(&clock)).await.unwrap());
+    let ports = ports(directory.path(), Arc::new(Counting::default())).await;
+    let away = Away { store: store.clone(), times: AtomicU32::new(away), takes };
+    let ports = Ports { executions: store.clone(), ends: Arc::new(away), ..ports };
+    let working = Working::of(worker(server, &queue, ports, BTreeSet::new()));
+    let definition = json!({
+        "QueryLanguage": "JSONata", "StartAt": "Only", "States": { "Only": { "Type": "Fail", "Error": "AsScripted" } },
+    });
+    let play_one = async |_| {
+        let (id, now) = (fresh("user_onboarding"), clock.now());
         store.create(new_execution(&id, EngineKind::Temporal, now)).await.unwrap();
-        let ports = ports(directory.path(), Arc::new(Counting::default())).await;
-        let away = Away { store: store.clone(), times: AtomicU32::new(6) };
-        let ports = Ports { executions: store.clone(), ends: Arc::new(away), ..ports };
-        let working = Working::of(worker(server, &queue, ports, BTreeSet::new()));
-        let definition = json!({
-            "QueryLanguage": "JSONata", "StartAt": "Only", "States": { "Only": { "Type": "Fail", "Error": "AsScripted" } },
-        });
         let workflow = json!({
             "id": id, "type": "user_onboarding", "tenant_id": TENANT, "user_id": null, "started_at": now,
             "traceparent": null,
@@ -346,7 +347,24 @@ fn an_end_is_recorded_however_long_the_store_is_away() {
         let end = play(server, &queue, &id, &definition, json!({ "workflow": workflow })).await;
         assert!(matches!(end, EngineEnd::Failed { error: Some(error), .. } if error == "AsScripted"));
         assert_eq!(store.get(TENANT, &id).await.unwrap().unwrap().status, Status::Failed, "before the workflow ended");
-        working.stop().await;
+    };
+    join_all((0..executions).map(play_one)).await;
+    working.stop().await;
+}
+
+/// Longer than a turn of a workflow may last.
+#[test]
+fn an_end_is_recorded_however_long_the_store_is_away() {
+    temporal::run(|server| ends_are_recorded(server, 1, 6, Duration::ZERO));
+}
+
+#[test]
+fn no_end_waits_for_another_one() {
+    temporal::run(|server| async move {
+        let began = SystemClock.now();
+        ends_are_recorded(server, 30, 0, Duration::from_secs(2)).await;
+        let took = SystemClock.now().duration_since(began).as_secs();
+        assert!(took < 30, "{took} s, and one after the other takes 60");
     });
 }
 

@@ -1,5 +1,5 @@
-//! Clients of AWS for a process that is no function: its credentials are wherever AWS's own tools would find them, in
-//! variables, profiles, a container's or a machine's role, and change while it runs.
+//! Clients of AWS for a process that is no function: its credentials are in variables, a profile, or those of the role of its
+//! container or machine, which expire while it runs.
 
 use std::time::Duration;
 
@@ -40,17 +40,22 @@ struct Kept {
 impl Kept {
     async fn current(&self) -> Result<Credentials, CredentialsError> {
         let mut last = self.last.lock().await;
-        let least = clock::after(&SystemClock, RENEWED_BEFORE);
-        let lasts = |credentials: &&Credentials| {
-            let expiry = credentials.expiry().and_then(|at| Timestamp::try_from(at).ok());
-            expiry.is_none_or(|expiry| expiry > least)
+        let last_beyond = |after: Duration| {
+            let least = clock::after(&SystemClock, after);
+            let expiry = |kept: &Credentials| kept.expiry().and_then(|at| Timestamp::try_from(at).ok());
+            last.clone().filter(|kept| expiry(kept).is_none_or(|expiry| expiry > least))
         };
-        if let Some(kept) = last.as_ref().filter(lasts) {
-            return Ok(kept.clone());
+        if let Some(kept) = last_beyond(RENEWED_BEFORE) {
+            return Ok(kept);
         }
-        let credentials = self.inner.provide_credentials().await?;
-        *last = Some(credentials.clone());
-        Ok(credentials)
+        match self.inner.provide_credentials().await {
+            Ok(credentials) => {
+                *last = Some(credentials.clone());
+                Ok(credentials)
+            }
+            // Those that there are may still do.
+            Err(error) => last_beyond(Duration::ZERO).ok_or(error),
+        }
     }
 }
 
@@ -70,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    /// Each time others, which last as long as is said.
+    /// Each time others, which last as long as is said; there are three.
     #[derive(Debug)]
     struct Numbered(AtomicU64, Duration);
 
@@ -79,16 +84,27 @@ mod tests {
         where
             Self: 'a,
         {
-            let number = self.0.fetch_add(1, Ordering::Relaxed).to_string();
+            let number = self.0.fetch_add(1, Ordering::Relaxed);
+            if number > 2 {
+                return future::ProvideCredentials::ready(Err(CredentialsError::not_loaded("there are no more")));
+            }
             let since_epoch = Duration::from_millis(clock::after(&SystemClock, self.1).as_millisecond() as u64);
             let expiry = SystemTime::UNIX_EPOCH + since_epoch;
-            future::ProvideCredentials::ready(Ok(Credentials::new(number, "secret", None, Some(expiry), "test")))
+            future::ProvideCredentials::ready(Ok(Credentials::new(
+                number.to_string(),
+                "secret",
+                None,
+                Some(expiry),
+                "test",
+            )))
         }
     }
 
     #[tokio::test]
     async fn credentials_are_asked_for_before_they_expire_and_not_with_every_request() {
-        for (lasting, expected) in [(RENEWED_BEFORE * 2, ["0", "0"]), (RENEWED_BEFORE / 2, ["0", "1"])] {
+        for (lasting, expected) in
+            [(RENEWED_BEFORE * 2, ["0", "0", "0", "0"]), (RENEWED_BEFORE / 2, ["0", "1", "2", "2"])]
+        {
             let inner = SharedCredentialsProvider::new(Numbered(AtomicU64::default(), lasting));
             let kept = Kept { inner, last: Mutex::default() };
             for id in expected {

@@ -174,8 +174,9 @@ impl Expression {
     ) -> impl Iterator<Item = (&'a str, Variable<'a>)> {
         let all = self.reads.every_binding();
         let is_read = move |name: &str| {
-            // The analysis takes such a name for the function, which a variable hides.
-            all || self.reads.binding(name).is_some() || BUILT_IN.contains(name)
+            // Those that draw come after the variables; others a variable hides, though the analysis takes its name for them.
+            let is_hidden = self.is_random && crate::functions::RANDOM.contains(&name);
+            !is_hidden && (all || self.reads.binding(name).is_some() || BUILT_IN.contains(name))
         };
         let variables = scope.variables.iter().filter(move |(name, _)| is_read(name));
         let variables = variables.map(|(name, value)| (name.as_str(), Variable::Json(value)));

@@ -31,6 +31,9 @@ pub(crate) fn bindings() -> Bindings {
     PURE.clone()
 }
 
+/// The functions that draw random numbers.
+pub(crate) const RANDOM: [&str; 2] = ["random", "uuid"];
+
 /// Adds the functions that draw random numbers.
 pub(crate) fn with_random(bindings: Bindings, seed: u64) -> Bindings {
     let drawn = AtomicU64::new(0);

@@ -1,5 +1,5 @@
 //! What the engine itself wants done outside of a workflow: the end recorded, a cancel made known, items of a Map read,
-//! results of a Map written. The server repeats them until they are done.
+//! results of a Map written. They are repeated until they are done.
 
 use std::sync::Arc;
 
@@ -232,7 +232,7 @@ fn read<T: DeserializeOwned>(input: Value) -> Result<T, ActivityError> {
         .map_err(|error| failure(contracts::ErrorName::Internal.as_str(), &format!("malformed input: {error}")))
 }
 
-/// The server repeats it.
+/// It is repeated.
 fn again(error: StoreError) -> ActivityError {
     let failure = ApplicationFailure::builder(error).type_name(contracts::ErrorName::ServiceUnavailable.to_string());
     ActivityError::application(failure.build())

@@ -43,6 +43,9 @@ const NO_LIMIT: Duration = Duration::from_secs(99_999_999);
 /// Longer than any chore takes.
 const CHORE_LIMIT: Duration = Duration::from_secs(300);
 
+/// The same for the record of an end, which a worker that is to stop waits for.
+const END_LIMIT: Duration = Duration::from_secs(10);
+
 /// The error of an execution that cannot go on.
 const RUNTIME: &str = "States.Runtime";
 
@@ -649,7 +652,6 @@ fn range_failed(error: &ChildWorkflowExecutionError) -> (String, String) {
     (RUNTIME.to_owned(), format!("The workflow of a range of children ended: {message}"))
 }
 
-/// Asks for a chore.
 fn chore_retries() -> RetryPolicy {
     RetryPolicy::builder().maximum_interval(Duration::from_secs(10)).build()
 }
@@ -659,7 +661,7 @@ fn chore_retries() -> RetryPolicy {
 async fn record_end(ctx: &WorkflowContext<Flow>, end: &RecordEnd) -> Landing {
     let options = LocalActivityOptions::builder()
         .schedule_to_close_timeout(NO_LIMIT)
-        .start_to_close_timeout(CHORE_LIMIT)
+        .start_to_close_timeout(END_LIMIT)
         .retry_policy(chore_retries())
         // Longer pauses are the server's, so that no turn lasts that long.
         .timer_backoff_threshold(Duration::from_secs(2))
@@ -670,6 +672,7 @@ async fn record_end(ctx: &WorkflowContext<Flow>, end: &RecordEnd) -> Landing {
     ended.map_err(|error| failed(&error))
 }
 
+/// Asks for a chore.
 fn chore<'a>(
     ctx: &'a WorkflowContext<Flow>,
     chore: Chore,

@@ -1,6 +1,6 @@
 //! Temporal as an engine, the worker's half: executions of state machines are workflows whose code is the interpreter.
 //! Each attempt of a Task is an activity, each Wait and each delay of a retry a timer, the children of a distributed Map
-//! are run by at most a hundred child workflows. The last activity of an execution records its end.
+//! are run by at most a hundred child workflows. The last thing that an execution does is to have its end recorded.
 //!
 //! A workflow is replayed from its history by whatever worker goes on with it, so nothing in it looks at a clock, at
 //! random numbers or at the order of a hash map; the state machine comes with the workflow's input. Anything wrong inside
@@ -36,7 +36,7 @@ use activity::Handler;
 use chores::{Chore, Chores};
 use flow::{ActivityNamed, Flow, named};
 
-/// Local activities and Nexus operations, of which there are none.
+/// Nexus operations, of which there are none.
 const UNUSED_SLOTS: usize = 1;
 
 /// How long a workflow waits for the worker that has it in memory before any other may have it: so long a killed worker
@@ -169,13 +169,13 @@ pub fn worker_options(options: &Options, ports: Ports) -> Result<WorkerOptions, 
     let Ports { runner, recorder, executions, ends, blobs, clock } = ports;
     let chores = Chores { executions, ends, blobs, clock: Arc::clone(&clock) };
     let handler = Arc::new(Handler { runner, recorder, chores, clock });
-    let unused = || FixedSizeSlotSupplier::new(UNUSED_SLOTS);
     let tuner = TunerHolder::builder()
         // Two at least, or none could poll while another is worked on.
         .workflow_task_slot_supplier(FixedSizeSlotSupplier::new(options.max_concurrent_workflows.max(2)))
         .activity_task_slot_supplier(FixedSizeSlotSupplier::new(options.max_concurrent_activities.max(1)))
-        .local_activity_task_slot_supplier(unused())
-        .nexus_task_slot_supplier(unused())
+        // Each is part of a turn: no end waits for another one.
+        .local_activity_task_slot_supplier(FixedSizeSlotSupplier::new(options.max_concurrent_workflows.max(2)))
+        .nexus_task_slot_supplier(FixedSizeSlotSupplier::new(UNUSED_SLOTS))
         .build();
     let mut configured = WorkerOptions::new(options.task_queue.clone())
         .deployment_options(WorkerDeploymentOptions::from_build_id(env!("CARGO_PKG_VERSION").to_owned()))

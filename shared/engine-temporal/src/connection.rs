@@ -156,7 +156,7 @@ impl Connector {
                 format!("{address} does not accept the credentials for the namespace '{namespace}': {message}")
             }
             code => match status.source() {
-                // It never got there.
+                // No answer of the server's.
                 Some(error) => format!("{address} cannot be reached: {}", chain(error)),
                 None => format!("{address} answers {code:?}: {message}"),
             },

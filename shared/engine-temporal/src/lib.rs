@@ -35,7 +35,7 @@ pub struct StateMachineInput {
     /// The execution's input.
     pub input: Value,
     /// Whether the worker records the end itself, within the workflow's last turn. Those that began before it could do so
-    /// have an activity for it.
+    /// have an activity for it. A worker that does not know this has one for all: workers are replaced before what starts.
     #[serde(default)]
     pub records_end_locally: bool,
 }

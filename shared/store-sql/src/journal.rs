@@ -150,7 +150,7 @@ impl CommitTurn {
         let end = commit.end.as_ref();
         let open = if standing.is_paused { Status::Paused } else { Status::Running };
         sqlx::query(
-            "UPDATE executions SET updated_at = $2, progress = $3, cancel_window_open = $4, pivot_begun = $5, \
+            "UPDATE executions SET updated_at = CASE WHEN updated_at > $2 THEN updated_at ELSE $2 END, progress = $3, cancel_window_open = $4, pivot_begun = $5, \
              status = $6, ended_at = $7, result = $8, failure = $9, version = version + 1, journal_len = $10, \
              journal_forgotten = journal_forgotten + $11, history_len = $12 WHERE id = $1",
         )

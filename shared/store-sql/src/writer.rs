@@ -139,11 +139,13 @@ impl Queues {
             biased;
             Some(write) = first.recv() => {
                 group.push(write);
-                drain(first, group, MAX_GROUP);
+                drain(first, group, MAX_GROUP - FEW);
                 FEW
             }
             write = others.recv() => {
                 group.extend(write);
+                // Nobody is left to queue any, but one may just have.
+                drain(first, group, MAX_GROUP);
                 MAX_GROUP - group.len()
             }
         };

@@ -21,8 +21,22 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
         }
         stop.send_replace(true);
     });
+    let mut has_worked = false;
     loop {
-        let Worker { connector, options, ports } = Worker::open(&settings, Surroundings::real()?).await?;
+        let opened = Worker::open(&settings, Surroundings::real()?).await;
+        let Worker { connector, options, ports } = match opened {
+            Ok(worker) => worker,
+            // What was there when it began comes back.
+            Err(error) if has_worked => {
+                eprintln!("{error:#}; trying again in {RETRY_INTERVAL:?}");
+                if is_stopped(&stopping).await {
+                    break;
+                }
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        has_worked = true;
         println!(
             "works for {} in the namespace {}, task queue {}",
             connector.address(),
@@ -37,12 +51,17 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
             Err(WorkerError::Unavailable(reason)) => eprintln!("{reason}; trying again in {RETRY_INTERVAL:?}"),
             Err(error) => eprintln!("{error}; beginning again in {RETRY_INTERVAL:?}"),
         }
-        let mut stopped = stopping.clone();
-        let is_stopped = async { drop(stopped.wait_for(|stop| *stop).await) };
-        if clock::timeout(&SystemClock, RETRY_INTERVAL, is_stopped).await.is_some() {
+        if is_stopped(&stopping).await {
             break;
         }
     }
     println!("stopped; what was under way is done or given back");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until it looks again, or is to stop.
+async fn is_stopped(stopping: &watch::Receiver<bool>) -> bool {
+    let mut stopped = stopping.clone();
+    let stop = async { drop(stopped.wait_for(|stop| *stop).await) };
+    clock::timeout(&SystemClock, RETRY_INTERVAL, stop).await.is_some()
 }
