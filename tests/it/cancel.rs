@@ -33,14 +33,7 @@ fn a_cancel_during_any_step_undoes_everything_or_comes_too_late() {
 
 /// Holds the profile for a while, so that requests of a test come in between.
 fn slow_profile(world: &World, fault: Fault) {
-    let rule = FaultRule {
-        method: None,
-        route: Some("/api/v1/profiles".to_owned()),
-        tenant: None,
-        times: Some(1),
-        skip: 0,
-        fault,
-    };
+    let rule = FaultRule { times: Some(1), ..FaultRule::on("POST", "/api/v1/profiles", fault) };
     world.services.set_faults(ServiceKind::User, vec![rule]);
 }
 
@@ -75,18 +68,10 @@ fn a_cancel_during_compensation_comes_too_late() {
 /// The undoing of the account takes so long that a cancel comes before its end.
 pub(crate) async fn is_refused_during_compensation(site: &Site) {
     let before = site.snapshot().await;
-    let rule = |route: &str, fault| FaultRule {
-        method: None,
-        route: Some(route.to_owned()),
-        tenant: None,
-        times: None,
-        skip: 0,
-        fault,
-    };
     let refused = Fault::Status { status: 400, retry_after_seconds: None };
-    site.services.set_faults(ServiceKind::File, vec![rule("/api/v1/workspaces", refused)]);
-    let slow = Fault::Delay { delay_ms: 5_000 };
-    site.services.set_faults(ServiceKind::Auth, vec![rule("/api/v1/effects/{idempotency_key}", slow)]);
+    site.services.set_faults(ServiceKind::File, vec![FaultRule::on("POST", "/api/v1/workspaces", refused)]);
+    let slow = FaultRule::on("DELETE", "/api/v1/effects/{idempotency_key}", Fault::Delay { delay_ms: 5_000 });
+    site.services.set_faults(ServiceKind::Auth, vec![slow]);
     let id = site.start(&full_request()).await;
     let is_undoing = async || {
         let status = site.status(&id).await;

@@ -34,13 +34,10 @@ async fn kills_lose_nothing_and_double_nothing() {
     println!("seed {seed}, {kills} kills");
     let mut dice = Dice(seed);
     let site = Site::new().await;
+    let refused = Fault::Status { status: 400, retry_after_seconds: None };
     let refuse = FaultRule {
-        method: None,
-        route: Some("/api/v1/workspaces".to_owned()),
         tenant: Some(REFUSED_TENANT.to_owned()),
-        times: None,
-        skip: 0,
-        fault: Fault::Status { status: 400, retry_after_seconds: None },
+        ..FaultRule::on("POST", "/api/v1/workspaces", refused)
     };
     site.services.set_faults(ServiceKind::File, vec![refuse]);
     let before = site.services.snapshot(Some(REFUSED_TENANT)).await.unwrap();

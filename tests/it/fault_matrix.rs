@@ -92,14 +92,7 @@ const fn undo(name: &'static str, service: &'static str, skip: u64) -> CallSite 
 impl CallSite {
     /// Rules that let this call fail so, this often.
     pub(crate) fn faulty(&self, fault: Fault, times: Option<u64>) -> BTreeMap<String, Vec<FaultRule>> {
-        let rule = FaultRule {
-            method: Some(self.method.to_owned()),
-            route: Some(self.route.to_owned()),
-            tenant: None,
-            times,
-            skip: self.skip,
-            fault,
-        };
+        let rule = FaultRule { times, skip: self.skip, ..FaultRule::on(self.method, self.route, fault) };
         BTreeMap::from([(self.service.to_owned(), vec![rule])])
     }
 

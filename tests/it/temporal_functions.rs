@@ -31,15 +31,9 @@ fn executions_run_in_functions() {
         let work = async || stack.invoke("temporal-worker", json!({})).await.unwrap();
 
         // One that is undone, so that nothing is left of it.
-        let refused = FaultRule {
-            method: Some("POST".to_owned()),
-            route: Some("/api/v1/workspaces".to_owned()),
-            tenant: None,
-            times: Some(1),
-            skip: 0,
-            fault: Fault::Status { status: 400, retry_after_seconds: None },
-        };
-        stack.site.services.set_faults(ServiceKind::File, vec![refused]);
+        let refused = Fault::Status { status: 400, retry_after_seconds: None };
+        let rule = FaultRule { times: Some(1), ..FaultRule::on("POST", "/api/v1/workspaces", refused) };
+        stack.site.services.set_faults(ServiceKind::File, vec![rule]);
         let id = stack.site.start(&full_request()).await;
         let (_, status) = futures::join!(work(), stack.site.until_ended(&id));
         assert_eq!(status.status, Status::Failed, "{:?}", status.error);
@@ -119,14 +113,7 @@ fn a_worker_may_be_a_process_beside_the_functions() {
             let of = |function: &str| spent.get(function).map_or(0, |spent| spent.invocations);
             of("create-user-account")
         };
-        let slow = FaultRule {
-            method: Some("POST".to_owned()),
-            route: Some("/api/v1/workspaces".to_owned()),
-            tenant: None,
-            times: None,
-            skip: 0,
-            fault: Fault::Delay { delay_ms: 4_000 },
-        };
+        let slow = FaultRule::on("POST", "/api/v1/workspaces", Fault::Delay { delay_ms: 4_000 });
         stack.site.services.set_faults(ServiceKind::File, vec![slow]);
         for (number, activities) in ["lambda", "process"].into_iter().enumerate() {
             let before = invocations();

@@ -266,14 +266,7 @@ fn executions_survive_workers_that_come_and_go() {
         let stack = Stack::start(server, Options::default()).await;
         let before = stack.site.snapshot().await;
         // Slow enough that one life is too short for all.
-        let slow = FaultRule {
-            method: Some("POST".to_owned()),
-            route: Some("/api/v1/profiles".to_owned()),
-            tenant: None,
-            times: None,
-            skip: 0,
-            fault: Fault::Delay { delay_ms: 1_500 },
-        };
+        let slow = FaultRule::on("POST", "/api/v1/profiles", Fault::Delay { delay_ms: 1_500 });
         stack.site.services.set_faults(ServiceKind::User, vec![slow]);
         let ids = join_all((0..EXECUTIONS).map(async |number| stack.site.start(&full_request_of(number)).await)).await;
         let mut workers = 0;
@@ -439,6 +432,9 @@ fn a_server_that_goes_away_loses_nothing() {
         let Some(mut other) = peers::OwnTemporal::start() else { return };
         let options = Options { server: Some(other.address()), ..Options::default() };
         let stack = Stack::start(server, options).await;
+        // Slow enough that none has ended before.
+        let slow = FaultRule::on("POST", "/api/v1/profiles", Fault::Delay { delay_ms: 2_000 });
+        stack.site.services.set_faults(ServiceKind::User, vec![slow]);
         let working = stack.work();
         let ids = join_all((0..10).map(async |number| stack.site.start(&full_request_of(number)).await)).await;
         pause(Duration::from_millis(700)).await;
@@ -452,6 +448,9 @@ fn a_server_that_goes_away_loses_nothing() {
             assert_eq!(stack.site.until_ended(id).await.status, Status::Completed);
         }
         invariants::one_effect(&stack.site.ledger().await).unwrap();
+        while stack.site.get("/ready").await.0.as_u16() != 200 {
+            pause(Duration::from_millis(100)).await;
+        }
         let id = stack.site.start(&full_request_of(99)).await;
         assert_eq!(stack.site.until_ended(&id).await.status, Status::Completed, "it takes starts again");
         working.stop().await;
@@ -480,14 +479,7 @@ fn a_worker_killed_at_any_step_loses_and_doubles_nothing() {
         if is_undone {
             // There are no sample data here, whose undoing would come before.
             rules.iter_mut().for_each(|rule| rule.skip = 0);
-            let refused = FaultRule {
-                method: Some("POST".to_owned()),
-                route: Some("/api/v1/workspaces".to_owned()),
-                tenant: None,
-                times: None,
-                skip: 0,
-                fault: Fault::StatusAfterEffect { status: 400 },
-            };
+            let refused = FaultRule::on("POST", "/api/v1/workspaces", Fault::StatusAfterEffect { status: 400 });
             match site.kind() {
                 ServiceKind::File => rules.push(refused),
                 _ => at.services.set_faults(ServiceKind::File, vec![refused]),

@@ -18,8 +18,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A request is repeated for so long: API Gateway gives 30 s to all that a start does.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How long the answer about the namespace counts.
+/// How long an answer about the namespace counts.
 const CHECK_COUNTS: Duration = Duration::from_secs(5);
+
+/// A refusal counts for less: a server that is back is not to be refused for long.
+const REFUSAL_COUNTS: Duration = Duration::from_secs(1);
 
 /// Where the server is. What is not given comes from Temporal's own variables and file (`TEMPORAL_ADDRESS`,
 /// `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, `TEMPORAL_TLS_*`, `TEMPORAL_CONFIG_FILE`), as for its other tools; without
@@ -124,7 +127,8 @@ impl Connector {
             Some((until, answer)) if self.clock.now() < *until => answer.clone(),
             _ => {
                 let answer = self.check_now().await;
-                *checked = Some((clock::after(&*self.clock, CHECK_COUNTS), answer.clone()));
+                let counts = if answer.is_ok() { CHECK_COUNTS } else { REFUSAL_COUNTS };
+                *checked = Some((clock::after(&*self.clock, counts), answer.clone()));
                 answer
             }
         }

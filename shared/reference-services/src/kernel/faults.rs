@@ -48,6 +48,11 @@ impl FaultRule {
         Self { method: None, route: None, tenant: None, times: None, skip: 0, fault }
     }
 
+    /// A rule that matches every request of this method to this route, for ever.
+    pub fn on(method: &str, route: &str, fault: Fault) -> Self {
+        Self { method: Some(method.to_owned()), route: Some(route.to_owned()), ..Self::new(fault) }
+    }
+
     fn matches(&self, method: &str, route: &str, tenant: Option<&str>) -> bool {
         self.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
             && self.route.as_ref().is_none_or(|wanted| wanted == route)
