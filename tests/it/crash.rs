@@ -35,10 +35,8 @@ async fn kills_lose_nothing_and_double_nothing() {
     let mut dice = Dice(seed);
     let site = Site::new().await;
     let refused = Fault::Status { status: 400, retry_after_seconds: None };
-    let refuse = FaultRule {
-        tenant: Some(REFUSED_TENANT.to_owned()),
-        ..FaultRule::on("POST", "/api/v1/workspaces", refused)
-    };
+    let refuse =
+        FaultRule { tenant: Some(REFUSED_TENANT.to_owned()), ..FaultRule::on("POST", "/api/v1/workspaces", refused) };
     site.services.set_faults(ServiceKind::File, vec![refuse]);
     let before = site.services.snapshot(Some(REFUSED_TENANT)).await.unwrap();
     let members_before = members(&site).await;

@@ -7,7 +7,7 @@ use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 use store::{History, HistoryPage, HistoryRow, NewEvent, StoreError};
 
-use crate::rows::{self, MAX_ROWS, insert, micros};
+use crate::rows::{self, insert, micros, parts};
 use crate::writer::Fault;
 use crate::{SqlStore, unavailable};
 
@@ -104,7 +104,7 @@ pub(crate) async fn append_history(
     events: &[NewEvent],
 ) -> Result<(), Fault> {
     let mut event_ids = len + 1..;
-    for events in events.chunks(MAX_ROWS) {
+    for events in parts(events) {
         let insert = insert("history (tenant_id, execution_id, event_id, event_type, at, details)", 6, events.len());
         let mut query = sqlx::query(insert);
         for (event, event_id) in events.iter().zip(&mut event_ids) {

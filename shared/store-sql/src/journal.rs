@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use contracts::Status;
-use sqlx::{AnyConnection, Row};
+use sqlx::any::AnyArguments;
+use sqlx::query::Query;
+use sqlx::{Any, AnyConnection, Row};
 use store::{
     Commit, CommitOutcome, End, Gate, Journal, JournalRecord, JournalledExecution, MAX_RECORDS_READ, OpenExecution,
     Refusal, StoreError, Which,
@@ -10,7 +12,7 @@ use store::{
 
 use crate::executions::json_text;
 use crate::history::append_history;
-use crate::rows::{self, MAX_ROWS, insert, micros};
+use crate::rows::{self, MAX_ROWS, insert, list, micros, parts};
 use crate::writer::{Fault, Operation};
 use crate::{SqlStore, unavailable};
 
@@ -59,15 +61,19 @@ impl Journal for SqlStore {
     }
 
     async fn records(&self, tenant_id: &str, id: &str, which: Which) -> Result<Vec<(u64, JournalRecord)>, StoreError> {
-        let (condition, after) = match which {
-            Which::After(number) => ("j.number > $3".to_owned(), number),
-            Which::Numbered(numbers) => (format!("j.number > $3 AND j.number IN ({})", list(&numbers)), 0),
+        let (condition, numbers) = match which {
+            Which::After(number) => ("j.number > $3".to_owned(), vec![number as i64]),
+            Which::Numbered(numbers) => {
+                let (places, numbers) = list(3, &numbers);
+                (format!("j.number IN {places}"), numbers)
+            }
         };
         let select = sqlx::AssertSqlSafe(format!(
             "SELECT j.number AS number, j.record AS record FROM journal j JOIN executions e ON e.id = j.execution_id \
              WHERE j.execution_id = $1 AND e.tenant_id = $2 AND {condition} ORDER BY j.number LIMIT {MAX_RECORDS_READ}"
         ));
-        let query = sqlx::query(select).bind(id).bind(tenant_id).bind(after as i64);
+        let query = sqlx::query(select).bind(id).bind(tenant_id);
+        let query = numbers.into_iter().fold(query, Query::bind);
         let found = query.fetch_all(&self.readers).await.map_err(unavailable)?;
         found.iter().map(|row| Ok((rows::count(row, "number")?, rows::json(row, "record")?))).collect()
     }
@@ -133,6 +139,11 @@ impl Operation for CommitTurn {
         self.write(connection, journal_len, row.try_get("history_len")?, standing).await?;
         Ok(CommitOutcome::Committed)
     }
+
+    fn rows(&self) -> usize {
+        let Commit { records, forgotten, history, .. } = &self.0;
+        1 + records.len() + forgotten.len() + history.len()
+    }
 }
 
 impl CommitTurn {
@@ -188,22 +199,21 @@ pub(crate) async fn count_duration(connection: &mut AnyConnection, execution_id:
     Ok(())
 }
 
-/// The records among these that there are, as a condition.
-fn among(numbers: &[u64]) -> String {
-    format!("FROM journal WHERE execution_id = $1 AND number IN ({})", list(numbers))
-}
-
-fn list(numbers: &[u64]) -> String {
-    numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+/// A statement about those of these records that there are.
+fn about<'a>(what: &str, execution_id: &'a str, numbers: &[u64]) -> Query<'a, Any, AnyArguments> {
+    let (places, numbers) = list(2, numbers);
+    let text = format!("{what} FROM journal WHERE execution_id = $1 AND number IN {places}");
+    let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(execution_id);
+    numbers.into_iter().fold(query, Query::bind)
 }
 
 /// Before anything is written: whether there is what is to be forgotten.
 async fn check_forgotten(connection: &mut AnyConnection, execution_id: &str, numbers: &[u64]) -> Result<(), Fault> {
-    if numbers.is_empty() {
-        return Ok(());
+    let mut found = 0;
+    for numbers in numbers.chunks(MAX_ROWS) {
+        let count = about("SELECT COUNT(*) AS found", execution_id, numbers);
+        found += count.fetch_one(&mut *connection).await?.try_get::<i64, _>("found")?;
     }
-    let count = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) AS found {}", among(numbers)));
-    let found: i64 = sqlx::query(count).bind(execution_id).fetch_one(connection).await?.try_get("found")?;
     if found == numbers.len() as i64 {
         return Ok(());
     }
@@ -211,11 +221,9 @@ async fn check_forgotten(connection: &mut AnyConnection, execution_id: &str, num
 }
 
 async fn forget(connection: &mut AnyConnection, execution_id: &str, numbers: &[u64]) -> Result<(), Fault> {
-    if numbers.is_empty() {
-        return Ok(());
+    for numbers in numbers.chunks(MAX_ROWS) {
+        about("DELETE", execution_id, numbers).execute(&mut *connection).await?;
     }
-    let delete = sqlx::AssertSqlSafe(format!("DELETE {}", among(numbers)));
-    sqlx::query(delete).bind(execution_id).execute(connection).await?;
     Ok(())
 }
 
@@ -227,7 +235,7 @@ pub(crate) async fn append_journal(
     records: &[JournalRecord],
 ) -> Result<(), Fault> {
     let mut numbers = len + 1..;
-    for records in records.chunks(MAX_ROWS) {
+    for records in parts(records) {
         let mut query = sqlx::query(insert("journal (execution_id, number, record)", 3, records.len()));
         for (record, number) in records.iter().zip(&mut numbers) {
             query = query.bind(execution_id).bind(number).bind(json_text(record));

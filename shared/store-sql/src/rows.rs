@@ -10,10 +10,29 @@ use store::{DueExecution, ExecutionRecord, OpenExecution, StoreError};
 pub(crate) const EXECUTION_COLUMNS: &str = "seq, id, tenant_id, kind, engine, user_id, status, started_at, updated_at, \
     ended_at, cancel_requested_at, result, failure, progress, input, version";
 
-/// Rows that one statement inserts at most: databases bound the values of a statement.
-pub(crate) const MAX_ROWS: usize = 500;
+/// Rows that one statement is about at most: databases bound the values of a statement.
+pub(crate) const MAX_ROWS: usize = 512;
 
-/// Inserts so many rows; `into` names the table and its columns. One statement for all: each is a round trip.
+/// Cuts rows into parts, each for one statement: each is a round trip. Their sizes are powers of two, as each size is a
+/// statement that has to be prepared, once if it is among the few that a connection keeps.
+pub(crate) fn parts<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let (part, rest) = rows.split_at(1 << rows.len().min(MAX_ROWS).checked_ilog2()?);
+        rows = rest;
+        Some(part)
+    })
+}
+
+/// Numbers as a list in a condition, whose first one is bound to the place `first`, and what to bind. It repeats the last
+/// one up to a power of two, for the same reason.
+pub(crate) fn list(first: usize, numbers: &[u64]) -> (String, Vec<i64>) {
+    let mut bound: Vec<i64> = numbers.iter().map(|number| *number as i64).collect();
+    bound.resize(numbers.len().next_power_of_two(), bound.last().copied().unwrap_or_default());
+    let places: Vec<String> = (first..first + bound.len()).map(|place| format!("${place}")).collect();
+    (format!("({})", places.join(", ")), bound)
+}
+
+/// Inserts so many rows; `into` names the table and its columns.
 pub(crate) fn insert(into: &'static str, columns: usize, rows: usize) -> AssertSqlSafe<String> {
     let row = |row: usize| {
         let values: Vec<String> = (1..=columns).map(|column| format!("${}", row * columns + column)).collect();
@@ -93,4 +112,20 @@ pub(crate) fn due_execution(row: &AnyRow) -> Result<DueExecution, StoreError> {
 
 pub(crate) fn open_execution(row: &AnyRow) -> Result<OpenExecution, StoreError> {
     Ok(OpenExecution { tenant_id: get(row, "tenant_id")?, id: get(row, "id")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_have_few_sizes() {
+        let sizes = |rows: usize| parts(&vec![0; rows]).map(<[i32]>::len).collect::<Vec<_>>();
+        assert_eq!(sizes(0), [0; 0]);
+        assert_eq!(sizes(1), [1]);
+        assert_eq!(sizes(98), [64, 32, 2]);
+        assert_eq!(sizes(1_100), [512, 512, 64, 8, 4]);
+        assert_eq!(list(3, &[7, 9, 12]), ("($3, $4, $5, $6)".to_owned(), vec![7, 9, 12, 12]));
+        assert_eq!(list(1, &[7]), ("($1)".to_owned(), vec![7]));
+    }
 }

@@ -7,11 +7,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::FailureWatch;
 
-/// Operations in one transaction at most: bounds how long the first of them waits for the last, and the next for all.
-const MAX_GROUP: usize = 64;
+/// Rows that one transaction writes, unless its first operation alone writes more: bounds how long that one waits for the
+/// last, and the next for all.
+const MAX_ROWS: usize = 400;
 
-/// As many of the engine's go with what somebody waits for, so that they are never left out.
-const FEW: usize = 16;
+/// As many rows of the engine's go with what somebody waits for, so that they are seldom left out.
+const FEW_ROWS: usize = 100;
 
 /// Why an operation did not happen.
 pub(crate) enum Fault {
@@ -34,6 +35,11 @@ pub(crate) trait Operation: Send + Sync + 'static {
     type Output: Send + 'static;
 
     async fn apply(&self, connection: &mut AnyConnection) -> Result<Self::Output, Fault>;
+
+    /// About how many rows it writes.
+    fn rows(&self) -> usize {
+        5
+    }
 }
 
 /// A handle to the writer task.
@@ -50,7 +56,7 @@ impl Writer {
         let (queue, operations) = mpsc::unbounded_channel();
         let (first, first_operations) = mpsc::unbounded_channel();
         let (failed, failure) = watch::channel(None);
-        tokio::spawn(run(connection, Queues { first: first_operations, others: operations }, failed));
+        tokio::spawn(run(connection, Queues { first: first_operations, others: operations, held: None }, failed));
         Self { queue, first, failure }
     }
 
@@ -98,6 +104,7 @@ struct Queued<O: Operation> {
 #[async_trait]
 trait Write: Send {
     async fn apply(&mut self, connection: &mut AnyConnection) -> Result<(), sqlx::Error>;
+    fn rows(&self) -> usize;
     fn acknowledge(self: Box<Self>);
     fn refuse(self: Box<Self>, reason: StoreError);
 }
@@ -111,6 +118,10 @@ impl<O: Operation> Write for Queued<O> {
             Err(Fault::Database(error)) => return Err(error),
         });
         Ok(())
+    }
+
+    fn rows(&self) -> usize {
+        self.operation.rows()
     }
 
     fn acknowledge(self: Box<Self>) {
@@ -129,58 +140,96 @@ impl<O: Operation> Write for Queued<O> {
 struct Queues {
     first: mpsc::UnboundedReceiver<Box<dyn Write>>,
     others: mpsc::UnboundedReceiver<Box<dyn Write>>,
+    /// One of the others that was too much to go with what somebody waits for. It does not have to wait again.
+    held: Option<Box<dyn Write>>,
 }
 
 impl Queues {
     /// Waits for operations, and takes as many as one transaction holds; none once nobody is left to queue any.
-    async fn take(&mut self, group: &mut Vec<Box<dyn Write>>) -> usize {
-        let Self { first, others } = self;
-        let with_others = tokio::select! {
-            biased;
-            Some(write) = first.recv() => {
-                group.push(write);
-                drain(first, group, MAX_GROUP - FEW);
-                FEW
+    async fn take(&mut self) -> Vec<Box<dyn Write>> {
+        let Self { first, others, held } = self;
+        let mut group = Group::default();
+        let is_waited_for = match held.take() {
+            Some(held) => {
+                group.push(held);
+                false
             }
-            write = others.recv() => {
-                group.extend(write);
+            None => tokio::select! {
+                biased;
+                Some(write) = first.recv() => {
+                    group.push(write);
+                    true
+                }
                 // Nobody is left to queue any, but one may just have.
-                drain(first, group, MAX_GROUP);
-                MAX_GROUP - group.len()
-            }
+                write = others.recv() => {
+                    write.into_iter().for_each(|write| group.push(write));
+                    false
+                }
+            },
         };
-        let len = group.len() + with_others;
-        drain(others, group, len);
-        group.len()
+        while group.rows < MAX_ROWS
+            && let Ok(write) = first.try_recv()
+        {
+            group.push(write);
+        }
+        let most = if is_waited_for { group.rows + FEW_ROWS } else { MAX_ROWS };
+        while group.rows < most
+            && let Ok(write) = others.try_recv()
+        {
+            if group.rows + write.rows() > most {
+                *held = Some(write);
+                break;
+            }
+            group.push(write);
+        }
+        group.writes
     }
 }
 
-/// Takes what there is, until the group has so many.
-fn drain(queue: &mut mpsc::UnboundedReceiver<Box<dyn Write>>, group: &mut Vec<Box<dyn Write>>, len: usize) {
-    let room = len.saturating_sub(group.len());
-    group.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(room));
+/// The operations of a transaction.
+#[derive(Default)]
+struct Group {
+    writes: Vec<Box<dyn Write>>,
+    rows: usize,
+}
+
+impl Group {
+    fn push(&mut self, write: Box<dyn Write>) {
+        self.rows += write.rows();
+        self.writes.push(write);
+    }
 }
 
 async fn run(mut connection: AnyConnection, mut queues: Queues, failed: watch::Sender<Option<String>>) {
-    let mut group = Vec::new();
-    while queues.take(&mut group).await > 0 {
+    loop {
+        let mut group = queues.take().await;
+        if group.is_empty() {
+            return;
+        }
         let Err(failure) = commit(&mut connection, &mut group).await else {
-            group.drain(..).for_each(Write::acknowledge);
+            group.into_iter().for_each(Write::acknowledge);
             continue;
         };
         let reason = format!("writing failed: {}; restart the service once the cause is gone", failure.error);
         tracing::error!(error = %failure.error, "the store stops acknowledging");
         failed.send_replace(Some(reason.clone()));
-        for write in group.drain(..) {
+        for write in group {
             write.refuse(match failure.in_doubt {
                 true => StoreError::InDoubt(reason.clone()),
                 false => StoreError::Unavailable(reason.clone()),
             });
         }
-        while queues.take(&mut group).await > 0 {
-            group.drain(..).for_each(|write| write.refuse(StoreError::Unavailable(reason.clone())));
+        return refuse_all(queues, &reason).await;
+    }
+}
+
+async fn refuse_all(mut queues: Queues, reason: &str) {
+    loop {
+        let group = queues.take().await;
+        if group.is_empty() {
+            return;
         }
-        return;
+        group.into_iter().for_each(|write| write.refuse(StoreError::Unavailable(reason.to_owned())));
     }
 }
 
@@ -220,4 +269,44 @@ fn is_busy(error: &sqlx::Error) -> bool {
 
 fn stopped() -> StoreError {
     StoreError::Unavailable("the store has stopped".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Rows(usize);
+
+    #[async_trait]
+    impl Operation for Rows {
+        type Output = ();
+
+        async fn apply(&self, _connection: &mut AnyConnection) -> Result<(), Fault> {
+            Ok(())
+        }
+
+        fn rows(&self) -> usize {
+            self.0
+        }
+    }
+
+    fn queued(rows: usize) -> Box<dyn Write> {
+        Box::new(Queued { operation: Rows(rows), outcome: None, reply: oneshot::channel().0 })
+    }
+
+    #[tokio::test]
+    async fn what_is_waited_for_takes_few_along_and_nothing_is_left_out_twice() {
+        let ((first, waited_for), (queue, others)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let mut queues = Queues { first: waited_for, others, held: None };
+        let mut take = async || queues.take().await.iter().map(|write| write.rows()).collect::<Vec<_>>();
+        [60, 300, 50, 60, 700].into_iter().for_each(|rows| queue.send(queued(rows)).ok().unwrap());
+        [5, 6].into_iter().for_each(|rows| first.send(queued(rows)).ok().unwrap());
+        assert_eq!(take().await, [5, 6, 60]);
+        first.send(queued(7)).ok().unwrap();
+        assert_eq!(take().await, [300, 7, 50]);
+        assert_eq!(take().await, [60]);
+        assert_eq!(take().await, [700]);
+        drop((first, queue));
+        assert_eq!(take().await, [0; 0]);
+    }
 }

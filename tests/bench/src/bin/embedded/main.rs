@@ -209,9 +209,10 @@ fn judge(measured: &Measured) -> Vec<String> {
     missed
 }
 
-/// Runs a part in a process of its own.
+/// Runs a part in a process of its own, with the allocator set as in the image.
 fn part(name: &str, directory: &Path, numbers: &[String]) -> anyhow::Result<Value> {
-    report_of(Command::new(std::env::current_exe()?).arg(name).arg(directory).args(numbers))
+    let mut part = Command::new(std::env::current_exe()?);
+    report_of(part.env("MIMALLOC_PURGE_DELAY", "10").arg(name).arg(directory).args(numbers))
 }
 
 /// The same, with the syncs of its commits counted; slower.
