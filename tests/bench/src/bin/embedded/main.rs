@@ -212,7 +212,7 @@ fn judge(measured: &Measured) -> Vec<String> {
 /// Runs a part in a process of its own, with the allocator set as in the image.
 fn part(name: &str, directory: &Path, numbers: &[String]) -> anyhow::Result<Value> {
     let mut part = Command::new(std::env::current_exe()?);
-    report_of(part.env("MIMALLOC_PURGE_DELAY", "10").arg(name).arg(directory).args(numbers))
+    report_of(part.env("MIMALLOC_PURGE_DELAY", "100").arg(name).arg(directory).args(numbers))
 }
 
 /// The same, with the syncs of its commits counted; slower.
