@@ -150,8 +150,8 @@ fn random_machines_end_alike() {
             let make = if has_variables { machines::machine_with_variables } else { machines::machine };
             let machine = make(&mut Dice(seed), &format!("{PREFIX}--f{seed}"));
             let (mut ours, mut theirs) = (ours(&machine, seed), theirs(aws, &machine, seed).await);
-            let has_several =
-                ["Parallel", "Map"].iter().any(|kind| machine.to_string().contains(&json!(kind).to_string()));
+            let text = machine.to_string();
+            let has_several = text.contains(r#""Parallel""#) || text.contains(r#""Map""#);
             if has_variables && has_several {
                 // Which of two failures comes first depends on how long evaluations take; only their causes tell them apart.
                 for end in [&mut ours, &mut theirs] {

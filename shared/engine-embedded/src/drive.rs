@@ -25,8 +25,9 @@ use crate::map_files::MapFiles;
 use crate::reading::Reading;
 use crate::records::{Record, What};
 
-/// Ends of attempts that one turn takes in at most.
-const MAX_ENDS_PER_TURN: usize = 500;
+/// Ends of attempts that one turn takes in at most: a turn is one piece of the writer's work, which whoever starts an
+/// execution meanwhile waits for.
+const MAX_ENDS_PER_TURN: usize = 16;
 /// Items that children begin with in one turn at most: children without a Task need no other turn, however many they
 /// are.
 const MAX_ITEMS_PER_TURN: usize = 500;
