@@ -224,6 +224,12 @@ impl Stack {
         self.aws.lambda.invoke_plainly(&format!("{}--{function}", self.prefix), payload).await
     }
 
+    /// The same, by a process that has answered before.
+    pub(crate) async fn invoke_again(&self, function: &str, payload: Value) -> Reply {
+        self.aws.lambda.until_polled(&format!("{}--{function}", self.prefix)).await;
+        self.invoke_plainly(function, payload).await
+    }
+
     /// A client of its DynamoDB, and the name of its table.
     pub(crate) fn table(&self) -> (aws_sdk_dynamodb::Client, String) {
         (peers::dynamodb_client(self.aws.dynamodb), format!("table-{}", self.prefix))

@@ -154,6 +154,13 @@ impl Lambda {
         own.map(|(function, spent)| (function.to_owned(), spent)).collect()
     }
 
+    /// Waits until a process of the function polls, so that the next invocation is not a new one's.
+    pub(crate) async fn until_polled(&self, name: &str) {
+        while lock(&self.0.functions).get(name).is_none_or(|function| function.polling.is_empty()) {
+            pause(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Ends a deployment's processes.
     pub(crate) fn remove(&self, prefix: &str) {
         lock(&self.0.deployments).remove(prefix);

@@ -55,7 +55,7 @@ fn a_function_that_panics_answers_and_its_process_goes_on() {
         assert_eq!((&first["statusCode"], &problem["code"]), (&500.into(), &"Internal".into()), "{first}");
         assert!(!first.to_string().contains("canary"), "what it said is for the log: {first}");
         // A new process would panic again.
-        let second = stack.invoke_plainly("panicking-endpoint", request).await.unwrap();
+        let second = stack.invoke_again("panicking-endpoint", request).await.unwrap();
         assert_eq!((&second["statusCode"], &second["body"]), (&200.into(), &"works".into()), "{second}");
 
         let now = SystemClock.now();
@@ -68,7 +68,7 @@ fn a_function_that_panics_answers_and_its_process_goes_on() {
         let failed = stack.invoke_plainly("panicking-activity", call.clone()).await.unwrap_err();
         assert_eq!(failed["errorType"], "Internal", "{failed}");
         assert!(!failed.to_string().contains("canary"), "what it said is for the log: {failed}");
-        let second = stack.invoke_plainly("panicking-activity", call).await.unwrap();
+        let second = stack.invoke_again("panicking-activity", call).await.unwrap();
         assert_eq!(second["works"], true, "{second}");
     });
 }
