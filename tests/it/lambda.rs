@@ -156,9 +156,14 @@ impl Lambda {
 
     /// Waits until a process of the function polls, so that the next invocation is not a new one's.
     pub(crate) async fn until_polled(&self, name: &str) {
-        while lock(&self.0.functions).get(name).is_none_or(|function| function.polling.is_empty()) {
-            pause(Duration::from_millis(10)).await;
+        let polls = || lock(&self.0.functions).get(name).is_some_and(|function| !function.polling.is_empty());
+        for _ in 0..2_000 {
+            if polls() {
+                return;
+            }
+            pause(Duration::from_millis(5)).await;
         }
+        panic!("no process of {name} polls");
     }
 
     /// Ends a deployment's processes.

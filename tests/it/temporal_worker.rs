@@ -448,9 +448,13 @@ fn a_server_that_goes_away_loses_nothing() {
             assert_eq!(stack.site.until_ended(id).await.status, Status::Completed);
         }
         invariants::one_effect(&stack.site.ledger().await).unwrap();
-        while stack.site.get("/ready").await.0.as_u16() != 200 {
-            pause(Duration::from_millis(100)).await;
-        }
+        let is_ready = async || {
+            while stack.site.get("/ready").await.0.as_u16() != 200 {
+                pause(Duration::from_millis(100)).await;
+            }
+        };
+        let ready = clock::timeout(&SystemClock, Duration::from_secs(30), is_ready()).await;
+        ready.expect("it is ready again");
         let id = stack.site.start(&full_request_of(99)).await;
         assert_eq!(stack.site.until_ended(&id).await.status, Status::Completed, "it takes starts again");
         working.stop().await;

@@ -24,7 +24,7 @@ pub(crate) fn parts<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
 }
 
 /// Numbers as a list in a condition, whose first one is bound to the place `first`, and what to bind. It repeats the last
-/// one up to a power of two, for the same reason.
+/// one up to a power of two, for the same reason; none are a zero, which numbers nothing.
 pub(crate) fn list(first: usize, numbers: &[u64]) -> (String, Vec<i64>) {
     let mut bound: Vec<i64> = numbers.iter().map(|number| *number as i64).collect();
     bound.resize(numbers.len().next_power_of_two(), bound.last().copied().unwrap_or_default());
@@ -127,5 +127,6 @@ mod tests {
         assert_eq!(sizes(1_100), [512, 512, 64, 8, 4]);
         assert_eq!(list(3, &[7, 9, 12]), ("($3, $4, $5, $6)".to_owned(), vec![7, 9, 12, 12]));
         assert_eq!(list(1, &[7]), ("($1)".to_owned(), vec![7]));
+        assert_eq!(list(1, &[]), ("($1)".to_owned(), vec![0]));
     }
 }

@@ -9,7 +9,7 @@ use crate::FailureWatch;
 
 /// Rows that one transaction writes, unless its first operation alone writes more: bounds how long that one waits for the
 /// last, and the next for all.
-const MAX_ROWS: usize = 400;
+const MAX_GROUP_ROWS: usize = 400;
 
 /// As many rows of the engine's go with what somebody waits for, so that they are seldom left out.
 const FEW_ROWS: usize = 100;
@@ -146,7 +146,7 @@ struct Queues {
 
 impl Queues {
     /// Waits for operations, and takes as many as one transaction holds; none once nobody is left to queue any.
-    async fn take(&mut self) -> Vec<Box<dyn Write>> {
+    async fn take(&mut self) -> Option<Vec<Box<dyn Write>>> {
         let Self { first, others, held } = self;
         let mut group = Group::default();
         let is_waited_for = match held.take() {
@@ -167,12 +167,12 @@ impl Queues {
                 }
             },
         };
-        while group.rows < MAX_ROWS
+        while group.rows < MAX_GROUP_ROWS
             && let Ok(write) = first.try_recv()
         {
             group.push(write);
         }
-        let most = if is_waited_for { group.rows + FEW_ROWS } else { MAX_ROWS };
+        let most = if is_waited_for { group.rows + FEW_ROWS } else { MAX_GROUP_ROWS };
         while group.rows < most
             && let Ok(write) = others.try_recv()
         {
@@ -182,7 +182,7 @@ impl Queues {
             }
             group.push(write);
         }
-        group.writes
+        Some(group.writes).filter(|writes| !writes.is_empty())
     }
 }
 
@@ -201,11 +201,7 @@ impl Group {
 }
 
 async fn run(mut connection: AnyConnection, mut queues: Queues, failed: watch::Sender<Option<String>>) {
-    loop {
-        let mut group = queues.take().await;
-        if group.is_empty() {
-            return;
-        }
+    while let Some(mut group) = queues.take().await {
         let Err(failure) = commit(&mut connection, &mut group).await else {
             group.into_iter().for_each(Write::acknowledge);
             continue;
@@ -219,17 +215,10 @@ async fn run(mut connection: AnyConnection, mut queues: Queues, failed: watch::S
                 false => StoreError::Unavailable(reason.clone()),
             });
         }
-        return refuse_all(queues, &reason).await;
-    }
-}
-
-async fn refuse_all(mut queues: Queues, reason: &str) {
-    loop {
-        let group = queues.take().await;
-        if group.is_empty() {
-            return;
+        while let Some(group) = queues.take().await {
+            group.into_iter().for_each(|write| write.refuse(StoreError::Unavailable(reason.clone())));
         }
-        group.into_iter().for_each(|write| write.refuse(StoreError::Unavailable(reason.to_owned())));
+        return;
     }
 }
 
@@ -298,7 +287,10 @@ mod tests {
     async fn what_is_waited_for_takes_few_along_and_nothing_is_left_out_twice() {
         let ((first, waited_for), (queue, others)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let mut queues = Queues { first: waited_for, others, held: None };
-        let mut take = async || queues.take().await.iter().map(|write| write.rows()).collect::<Vec<_>>();
+        let mut take = async || {
+            let group = queues.take().await.unwrap_or_default();
+            group.iter().map(|write| write.rows()).collect::<Vec<_>>()
+        };
         [60, 300, 50, 60, 700].into_iter().for_each(|rows| queue.send(queued(rows)).ok().unwrap());
         [5, 6].into_iter().for_each(|rows| first.send(queued(rows)).ok().unwrap());
         assert_eq!(take().await, [5, 6, 60]);

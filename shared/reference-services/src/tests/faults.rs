@@ -158,12 +158,10 @@ async fn rules_choose_their_requests() {
     let member = "/api/v1/tenants/{tenant_id}/users/{user_id}";
     let rules = vec![
         FaultRule {
-            method: Some("PUT".to_owned()),
-            route: Some(member.to_owned()),
             tenant: Some(ACME.to_owned()),
             times: Some(1),
             skip: 1,
-            fault: status(500),
+            ..FaultRule::on("PUT", member, status(500))
         },
         FaultRule { route: Some(member.to_owned()), times: Some(2), skip: 1, ..FaultRule::new(status(503)) },
         FaultRule { tenant: Some(GLOBEX.to_owned()), ..FaultRule::new(status(502)) },
