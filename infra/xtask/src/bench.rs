@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 
-use crate::{cargo, package, profiles, run};
+use crate::{cargo, package, parts, profiles, run};
 
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
@@ -39,26 +39,16 @@ impl Bench {
     }
 
     pub(crate) fn run(&self) -> anyhow::Result<()> {
-        let mut missed = Vec::new();
-        for name in Name::value_variants() {
-            let is_wanted = match self.names.as_slice() {
-                [] => *name != Name::Profiles,
-                names => names.contains(name),
-            };
-            let measure = match name {
-                Name::ColdStart => cold_start,
-                Name::Interpreter => interpreter,
-                Name::Embedded => embedded,
-                Name::Temporal => temporal,
-                Name::ListPage => list_page,
-                Name::Profiles => profiles::measure,
-            };
-            if is_wanted && let Err(error) = measure() {
-                eprintln!("error: {error:#}");
-                missed.push(name.to_possible_value().map(|name| name.get_name().to_owned()).unwrap_or_default());
-            }
-        }
-        if missed.is_empty() { Ok(()) } else { bail!("missed: {}", missed.join(", ")) }
+        let usual = [Name::ColdStart, Name::Interpreter, Name::Embedded, Name::Temporal, Name::ListPage];
+        let wanted = if self.names.is_empty() { usual.as_slice() } else { self.names.as_slice() };
+        parts(wanted, |name| match name {
+            Name::ColdStart => cold_start(),
+            Name::Interpreter => interpreter(),
+            Name::Embedded => embedded(),
+            Name::Temporal => temporal(),
+            Name::ListPage => list_page(),
+            Name::Profiles => profiles::measure(),
+        })
     }
 }
 

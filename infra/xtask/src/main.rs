@@ -3,13 +3,15 @@
 mod bench;
 mod package;
 mod profiles;
+mod prove;
 mod render;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::time::Instant;
 
 use anyhow::{Context as _, bail};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// Where `.ci/run` puts tools, below the user's cache folder.
 const TOOLS: &str = ".cache/workflow-service";
@@ -25,10 +27,8 @@ struct Cli {
 enum Chore {
     /// Runs everything: format, lints, dependencies' licences and sources, all tests.
     Test,
-    /// Brings all peers and runs the tests with nothing skipped, then five times the kills, every fault at every call site on
-    /// Step Functions and on Temporal, every pair of faults on the embedded engine, a thousand random machines on moto,
-    /// random definitions and expressions, the local stack, `sam build`, and the benches; takes long.
-    Prove,
+    /// Runs the long programme, or parts of it; says how each ended and how long it took.
+    Prove(prove::Prove),
     /// Measures, and compares with the goals.
     Bench(bench::Bench),
     /// Writes the state machines with another retry policy, for a deployment that wants one.
@@ -57,7 +57,7 @@ impl Chore {
     fn run(&self) -> anyhow::Result<()> {
         match self {
             Self::Test => test(false),
-            Self::Prove => prove(),
+            Self::Prove(prove) => prove.run(),
             Self::Bench(bench) => bench.run(),
             Self::Render(render) => render.run(),
             Self::Package(package) => package.run(),
@@ -71,28 +71,6 @@ fn local(arguments: &[String]) -> anyhow::Result<()> {
     // In our place, so that signals to us are signals to it; cargo does the same.
     let failed = std::os::unix::process::CommandExt::exec(local.args(arguments));
     Err(failed).context("cargo does not start")
-}
-
-fn prove() -> anyhow::Result<()> {
-    for peer in ["runtime", "dynamodb", "lint", "audit", "temporal"] {
-        package::installed(peer)?;
-    }
-    test(true)?;
-    let proof = |name: &str| {
-        let mut proof = cargo(&["test", "--package", "e2e", "--", "--nocapture", name]);
-        proof.env("CI", "true");
-        proof
-    };
-    run(proof("crash").env("CRASH_KILLS", "2500"))?;
-    run(proof("every_class_of_fault").env("AWS_MATRIX", "full").env("TEMPORAL_MATRIX", "full"))?;
-    run(proof("random_machines_end_alike").env("MACHINES", "1000"))?;
-    fuzz()?;
-    // Optimised: these are tens of thousands of executions, and ten minutes are the limit.
-    let mut pairs = cargo(&["test", "--profile", "bench", "--package", "e2e", "--", "--nocapture"]);
-    run(pairs.arg("every_pair_of_faults").env("FAULT_PAIRS", "all"))?;
-    run(proof("the_readme_is_right_about_it").env("LOCAL_STACK", "1"))?;
-    package::Package::own()?.run()?;
-    bench::Bench::all().run()
 }
 
 /// What is missing is said and skipped, or is an error if `is_complete`.
@@ -119,21 +97,6 @@ fn check_dependencies(is_complete: bool) -> anyhow::Result<()> {
     run(Command::new(deny).args(["--log-level", "error", "check", "bans", "licenses", "sources"]))
 }
 
-/// A minute of random definitions, and one of random expressions.
-fn fuzz() -> anyhow::Result<()> {
-    let Some(fuzz) = tool("cargo-fuzz") else {
-        println!("skipped: random definitions and expressions, as cargo-fuzz is not installed");
-        return Ok(());
-    };
-    for target in ["definition", "expression"] {
-        // Without a sanitizer, which a stable toolchain has not.
-        let mut command = Command::new(&fuzz);
-        command.args(["fuzz", "run", "--fuzz-dir", "shared/asl/fuzz", "--sanitizer", "none", target, "--"]);
-        run(command.args(["-max_total_time=60", "-timeout=20", "-rss_limit_mb=1024"]))?;
-    }
-    Ok(())
-}
-
 fn tool(name: &str) -> Option<std::path::PathBuf> {
     let cached = Path::new(&environment("HOME")?).join(TOOLS).join("bin").join(name);
     let on_path = || {
@@ -158,4 +121,28 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
     println!("$ {}", format!("{command:?}").replace('"', ""));
     let status = command.status().with_context(|| format!("{command:?} does not start"))?;
     if status.success() { Ok(()) } else { bail!("{command:?} ended with {status}") }
+}
+
+/// Runs all of these, also after one has failed; then says how each ended.
+#[expect(clippy::disallowed_methods, reason = "a chore, not the service")]
+fn parts<T: ValueEnum>(all: &[T], run: impl Fn(&T) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let (mut ended, mut failed) = (Vec::new(), Vec::new());
+    for part in all {
+        let name = part.to_possible_value().map(|name| name.get_name().to_owned()).unwrap_or_default();
+        let began = Instant::now();
+        let result = run(part);
+        let seconds = began.elapsed().as_secs();
+        if let Err(error) = &result {
+            eprintln!("error: {error:#}");
+            failed.push(name.clone());
+        }
+        ended.push(format!(
+            "{name:<12} {:<8} {:>3} min {:02} s",
+            if result.is_ok() { "passed" } else { "failed" },
+            seconds / 60,
+            seconds % 60
+        ));
+    }
+    println!("{}", ended.join("\n"));
+    if failed.is_empty() { Ok(()) } else { bail!("failed: {}", failed.join(", ")) }
 }
