@@ -22,25 +22,31 @@ use serde_json::{Value, json};
 /// Runs of each function, each beside one of hello-world.
 const PAIRS: usize = 15;
 
-/// Goals: at most these ratios to hello-world, and these bytes where AWS is used.
-const MAX_WALL: f64 = 1.25;
-const MAX_CPU: f64 = 1.5;
-const MAX_RSS: f64 = 1.75;
-const MAX_ZIP_BYTES: usize = 3_500_000;
+/// What a function may take: ratios to hello-world, and bytes.
+struct Limits {
+    wall: f64,
+    cpu: f64,
+    rss: f64,
+    zip_bytes: usize,
+}
+
+/// Goals of functions that use AWS.
+const GOALS: Limits = Limits { wall: 1.25, cpu: 1.5, rss: 1.75, zip_bytes: 3_500_000 };
+/// Of hello-world's zip.
 const MAX_ZIP_RATIO_WITHOUT_AWS: f64 = 1.3;
+/// Of the stock handler's time.
 const MAX_FIRST_REQUEST: f64 = 0.6;
+
+/// Temporal's client is larger than everything else, which is why it is in functions of its own.
+const MAX_GATEWAY_ZIP_BYTES: usize = 4_500_000;
+/// Temporal's worker, and the interpreter: nobody waits for its start, as it runs for minutes once it has begun.
+const WORKER: Limits = Limits { wall: 1.5, cpu: 1.5, rss: 2.75, zip_bytes: 8_500_000 };
 
 /// The function that the second yardstick is another one of.
 const STARTING: &str = "start-user-onboarding";
 
 /// The yardstick beside it.
 const HELLO: &str = "hello";
-
-/// Functions that use nothing of AWS.
-const WITHOUT_AWS: [&str; 1] = ["health"];
-
-/// Functions with Temporal's client, which is larger than everything else: they are apart so that the others are small.
-const WITH_TEMPORAL: [&str; 2] = ["temporal-gateway", "temporal-worker"];
 
 /// What one start took.
 #[derive(Clone, Copy)]
@@ -116,14 +122,13 @@ struct Row {
 
 impl Row {
     fn misses(&self, hello_zip: usize) -> bool {
-        let is_small = match self.function.as_str() {
-            function if WITH_TEMPORAL.contains(&function) => true,
-            function if WITHOUT_AWS.contains(&function) => {
-                self.zip_bytes as f64 <= MAX_ZIP_RATIO_WITHOUT_AWS * hello_zip as f64
-            }
-            _ => self.zip_bytes <= MAX_ZIP_BYTES,
+        let limits = match self.function.as_str() {
+            "health" => Limits { zip_bytes: (MAX_ZIP_RATIO_WITHOUT_AWS * hello_zip as f64) as usize, ..GOALS },
+            "temporal-gateway" => Limits { zip_bytes: MAX_GATEWAY_ZIP_BYTES, ..GOALS },
+            "temporal-worker" => WORKER,
+            _ => GOALS,
         };
-        self.wall > MAX_WALL || self.cpu > MAX_CPU || self.rss > MAX_RSS || !is_small
+        self.wall > limits.wall || self.cpu > limits.cpu || self.rss > limits.rss || self.zip_bytes > limits.zip_bytes
     }
 
     fn json(&self) -> Value {
