@@ -17,6 +17,7 @@ use engine::{ActivityCall, ActivityRunner};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use reference_services::{FaultRule, LedgerEntry, ServiceKind, Services};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{ControlFlag, Executions, NewEvent, NewExecution, Progress, StepOutcome, StepRecorder};
@@ -393,13 +394,19 @@ pub(crate) fn run<F: Future>(test: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
 
-/// Does this for all numbers below `count`, on all cores.
+/// Does this for all numbers below `count`, on all cores. What happens in one world stays on one core: a world's threads,
+/// SQLite's among them, mostly wait for each other, and waking up another core for that takes longer than what is done.
 pub(crate) fn in_parallel(count: usize, work: impl Fn(usize) + Sync) {
-    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let cores = sched_getaffinity(None).unwrap();
+    let cores = (0..CpuSet::MAX_CPU).filter(|core| cores.is_set(*core));
     let next = AtomicUsize::new(0);
+    let (next, work) = (&next, &work);
     std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
+        for core in cores {
+            scope.spawn(move || {
+                let mut own = CpuSet::new();
+                own.set(core);
+                sched_setaffinity(None, &own).unwrap();
                 while let Some(number) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|number| *number < count) {
                     work(number);
                 }
