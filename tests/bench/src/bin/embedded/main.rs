@@ -209,17 +209,25 @@ fn judge(measured: &Measured) -> Vec<String> {
     missed
 }
 
-/// Runs a part in a process of its own, with the allocator set as in the image.
+/// Runs a part in a process of its own.
 fn part(name: &str, directory: &Path, numbers: &[String]) -> anyhow::Result<Value> {
     let mut part = Command::new(std::env::current_exe()?);
-    report_of(part.env("MIMALLOC_PURGE_DELAY", "100").arg(name).arg(directory).args(numbers))
+    report_of(as_in_the_image(&mut part)?.arg(name).arg(directory).args(numbers))
+}
+
+/// Sets the allocator as the image does.
+fn as_in_the_image(part: &mut Command) -> anyhow::Result<&mut Command> {
+    const VARIABLE: &str = "MIMALLOC_PURGE_DELAY";
+    let image = include_str!("../../../../../Dockerfile");
+    let delay = image.lines().find_map(|line| line.strip_prefix("ENV ")?.strip_prefix(VARIABLE)?.strip_prefix('='));
+    Ok(part.env(VARIABLE, delay.context("the image sets the allocator")?))
 }
 
 /// The same, with the syncs of its commits counted; slower.
 fn counted(name: &str, directory: &Path, numbers: &[String]) -> anyhow::Result<Value> {
     let trace = directory.join("trace");
     let mut strace = Command::new("strace");
-    strace
+    as_in_the_image(&mut strace)?
         .args(["-f", "--seccomp-bpf", "-y", "-e", "trace=fsync,fdatasync", "-o"])
         .arg(&trace)
         .arg(std::env::current_exe()?);
@@ -311,7 +319,8 @@ async fn fill(directory: &Path) -> anyhow::Result<Value> {
 }
 
 fn kill_when_filled(directory: &Path) -> anyhow::Result<()> {
-    let mut child = Command::new(std::env::current_exe()?).arg("fill").arg(directory).stdout(Stdio::piped()).spawn()?;
+    let mut fill = Command::new(std::env::current_exe()?);
+    let mut child = as_in_the_image(&mut fill)?.arg("fill").arg(directory).stdout(Stdio::piped()).spawn()?;
     let mut line = String::new();
     let stdout = child.stdout.take().context("it has an output")?;
     std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line)?;
