@@ -110,7 +110,9 @@ impl Connector {
                 .ok_or_else(|| format!("nothing answers at {} within {CONNECT_TIMEOUT:?}", self.address()))?
                 .map_err(|error| match error {
                     ClientConnectError::SystemInfoCallError(status) => self.explain(&status),
-                    error => format!("{} cannot be reached: {}", self.address(), chain(&error)),
+                    // Its own words are for debugging.
+                    ClientConnectError::TonicTransportError(error) => self.unreachable(&error),
+                    error => self.unreachable(&error),
                 })?;
             Client::new(connection, self.client.clone()).map_err(|error| chain(&error))
         };
@@ -161,10 +163,14 @@ impl Connector {
             }
             code => match status.source() {
                 // No answer of the server's.
-                Some(error) => format!("{address} cannot be reached: {}", chain(error)),
+                Some(error) => self.unreachable(error),
                 None => format!("{address} answers {code:?}: {message}"),
             },
         }
+    }
+
+    fn unreachable(&self, error: &dyn Error) -> String {
+        format!("{} cannot be reached: {}", self.address(), chain(error))
     }
 }
 
