@@ -7,9 +7,10 @@ use contracts::Status;
 use serde_json::json;
 
 use crate::aws::{self, Aws, Options, Stack};
+use crate::commits;
 use crate::lambda::Spent;
 use crate::proxy::Seen;
-use crate::world::{Control, ControlAction, Script, full_request};
+use crate::world::{Control, ControlAction, Script, full_request, run};
 
 /// What an execution, and moving it to the archive, may cost; what they cost is printed.
 const MAX_WRITE_UNITS: f64 = 190.0;
@@ -132,9 +133,10 @@ fn a_success_enters_each_state_once_and_asks_little() {
 
 #[test]
 fn a_compensation_enters_little_more_than_it_does() {
+    let cancel = Control { during: "CreateSampleData".to_owned(), what: ControlAction::Cancel, after_seconds: 0 };
+    let script = Script { control: vec![cancel], ..Script::default() };
+    let interpreted = run(commits::entries(script.clone()));
     aws::run(|aws| async move {
-        let cancel = Control { during: "CreateSampleData".to_owned(), what: ControlAction::Cancel, after_seconds: 0 };
-        let script = Script { control: vec![cancel], ..Script::default() };
         let stack = aws.stack(Options { script, ..Options::default() }).await;
         let mut request = full_request();
         request["user_email"] = json!("cancelled@example.com");
@@ -143,5 +145,6 @@ fn a_compensation_enters_little_more_than_it_does() {
         let entries = entries(aws, &stack, &id).await;
         println!("{entries} entries for 7 forward and 5 undo");
         assert!(entries <= 7 + 5 + 2, "{entries}");
+        assert_eq!(entries, interpreted, "as the interpreter counts");
     });
 }

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use contracts::Status;
+use clock::{Clock as _, SystemClock};
+use contracts::effect::sha256_hex;
+use contracts::{EngineKind, Status, WorkflowKind};
+use engine::ExternalEngine as _;
+use engine_stepfunctions::StepFunctions;
 use futures::future::join_all;
 use http::StatusCode;
-use reference_services::Fault;
+use reference_services::{Fault, FaultRule, ServiceKind};
 use serde_json::{Value, json};
-use store::Executions as _;
+use store::{Executions as _, IdempotencyKey};
 
 use crate::aws::{self, Aws, Options, StatusEvents};
 use crate::cancel;
@@ -15,7 +19,7 @@ use crate::fault_matrix::{CallSite, SITES, all, faults, in_real_time, real_time_
 use crate::invariants;
 use crate::process::pause;
 use crate::proxy::{Answer, Rule};
-use crate::world::{Control, ControlAction, Script, TENANT, full_request};
+use crate::world::{Control, ControlAction, Script, TENANT, full_request, new_execution};
 
 const START: &str = "/api/v1/workflows/user-onboarding";
 
@@ -80,6 +84,25 @@ fn fifty_starts_with_one_key_are_one_execution() {
     });
 }
 
+/// A start that another engine is to run, from before a switch, does not begin on this one when its client repeats it.
+#[test]
+fn a_start_stays_on_its_engine() {
+    aws::run(|aws| async move {
+        let stack = aws.stack(Options { proxied: true, ..Options::default() }).await;
+        let mut request = full_request();
+        request.sort_all_objects();
+        let mut earlier = new_execution("user_onboarding_from-before", EngineKind::Temporal, SystemClock.now());
+        let (route, key) = (format!("POST {START}"), "key-1".to_owned());
+        let body_hash = sha256_hex(request.to_string().as_bytes());
+        earlier.idempotency = Some(IdempotencyKey { route, key, body_hash });
+        let id = earlier.id.clone();
+        stack.store.create(earlier).await.unwrap();
+        let (status, body) = stack.site.post(START, &request, &[("idempotency-key", "key-1")]).await;
+        assert_eq!((status, &body["workflow_id"]), (StatusCode::ACCEPTED, &json!(id)), "{body}");
+        assert!(stack.proxies.as_ref().unwrap().sfn.take().is_empty(), "it was not asked to start it");
+    });
+}
+
 /// Invokes the reconciler until it has found so much; executions younger than a minute are not its business.
 pub(crate) async fn reconciled(stack: &aws::Stack, expected: u64) -> Value {
     let mut all = [0, 0, 0];
@@ -138,7 +161,11 @@ fn events_and_starts_that_are_lost_are_found() {
         let nowhere = |function| (function, "AWS_ENDPOINT_URL_SFN", "http://127.0.0.1:1".to_owned());
         let overrides = vec![nowhere("start-user-onboarding"), nowhere("reconcile-executions")];
         let stack = aws.stack(Options { overrides, ..Options::default() }).await;
-        stack.site.start(&full_request()).await;
+        // However long it was tried to start it, the answer is out before the function's time is up.
+        let (status, body) = stack.site.post(START, &full_request(), &[("prefer", "wait=25")]).await;
+        if (status, &body["status"]) != (StatusCode::ACCEPTED, &json!("running")) {
+            return Err(format!("{status}: {body}"));
+        }
         for _ in 0..80 {
             match stack.invoke("reconcile-executions", json!({})).await {
                 Ok(found) if found["failed"] == 0 => pause(Duration::from_secs(1)).await,
@@ -148,6 +175,23 @@ fn events_and_starts_that_are_lost_are_found() {
         }
         Err("the function never fails".to_owned())
     }
+    async fn terminated(aws: &'static Aws) -> Result<(), String> {
+        let stack = aws.stack(Options::default()).await;
+        let slow = FaultRule::on("POST", "/api/v1/profiles", Fault::Delay { delay_ms: 5_000 });
+        stack.site.services.set_faults(ServiceKind::User, vec![slow]);
+        let machines = [(WorkflowKind::UserOnboarding, stack.machine_arn.clone())].into();
+        let client = aws.sfn.clone();
+        let engine = StepFunctions::new(|| client, machines);
+        let id = stack.site.start(&full_request()).await;
+        pause(Duration::from_secs(1)).await;
+        for reason in ["as a test wants", "twice is once"] {
+            engine.terminate(WorkflowKind::UserOnboarding, &id, reason).await.map_err(|error| error.to_string())?;
+        }
+        match stack.site.until_ended(&id).await.status {
+            Status::Terminated => Ok(()),
+            other => Err(format!("recorded as {other}")),
+        }
+    }
     type Task = std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
     aws::run(|aws| async move {
         let tasks: Vec<(String, Task)> = vec![
@@ -156,6 +200,7 @@ fn events_and_starts_that_are_lost_are_found() {
             ("a lost start".to_owned(), Box::pin(lost_start(aws))),
             ("a start that the engine refused".to_owned(), Box::pin(full_engine(aws))),
             ("an engine that nobody reaches".to_owned(), Box::pin(unreachable_engine(aws))),
+            ("one that was terminated".to_owned(), Box::pin(terminated(aws))),
         ];
         let wrong = all(tasks.into_iter()).await;
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));

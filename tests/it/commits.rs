@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::Request;
 
-use crate::world::{TENANT, World, full_request, run};
+use crate::world::{Script, TENANT, World, full_request, run};
 
 /// Every commit changes the record's version, which is the ETag.
 #[test]
@@ -28,10 +28,15 @@ fn an_execution_of_n_steps_costs_n_plus_one_commits() {
 #[test]
 fn a_successful_onboarding_enters_seven_states() {
     run(async {
-        let world = World::new().await;
-        let id = world.start(&full_request()).await;
-        world.until_ended(&id).await;
-        let entered = world.edges(&id).await.into_iter().filter(|edge| matches!(edge, asl::Edge::State { .. }));
-        assert_eq!(entered.count(), 7);
+        assert_eq!(entries(Script::default()).await, 7);
     });
+}
+
+/// How many states an onboarding enters that goes by this script.
+pub(crate) async fn entries(script: Script) -> usize {
+    let world = World::with(script, &[]).await;
+    let id = world.start(&full_request()).await;
+    world.until_ended(&id).await;
+    let edges = world.edges(&id).await;
+    edges.iter().filter(|edge| matches!(edge, asl::Edge::State { .. })).count()
 }

@@ -122,8 +122,8 @@ async fn run(routes: Router, clock: SharedClock) -> Result<(), Error> {
     lambda_runtime::run(ServiceBuilder::new().layer(MapRequestLayer::new(whole)).service(adapter)).await
 }
 
-/// An event of API Gateway. Its claims are text; should one come as what it is in the token, an array or a number, it is
-/// taken as the text of that.
+/// An event of API Gateway. Its claims are text; should one come as what it is in the token, a number or an array of texts,
+/// it is taken as the text of that. What is something else says nothing: the text of null is not the name of a tenant.
 struct Event(LambdaRequest);
 
 impl<'de> Deserialize<'de> for Event {
@@ -137,10 +137,19 @@ impl<'de> Deserialize<'de> for Event {
 fn with_texts(event: &str) -> serde_json::Result<String> {
     let mut event: Value = serde_json::from_str(event)?;
     let claims = event.pointer_mut("/requestContext/authorizer/jwt/claims").and_then(Value::as_object_mut);
-    for claim in claims.into_iter().flat_map(|claims| claims.values_mut()) {
-        if !claim.is_string() {
-            *claim = claim.to_string().into();
-        }
+    if let Some(claims) = claims {
+        claims.retain(|_, claim| match claim {
+            Value::String(_) => true,
+            Value::Number(_) => {
+                *claim = claim.to_string().into();
+                true
+            }
+            Value::Array(members) if members.iter().all(Value::is_string) => {
+                *claim = claim.to_string().into();
+                true
+            }
+            Value::Array(_) | Value::Null | Value::Bool(_) | Value::Object(_) => false,
+        });
     }
     Ok(event.to_string())
 }

@@ -9,7 +9,7 @@ use contracts::effect::sha256_hex;
 use contracts::limits::{MAX_IDEMPOTENCY_KEY_CHARS, MAX_WAIT_SECONDS};
 use contracts::responses::StartResponse;
 use contracts::step::WorkflowRef;
-use contracts::{EventType, Status, WorkflowKind};
+use contracts::{EventType, Status, Timestamp, WorkflowKind};
 use serde_json::{Value, json};
 use store::{Created, ExecutionRecord, IdempotencyKey, NewEvent, NewExecution, Progress};
 use tokio::sync::oneshot;
@@ -36,6 +36,9 @@ pub(crate) struct Start<'a> {
 
 /// Starts it and answers, after waiting for the end if the client prefers to.
 pub(crate) async fn start(starting: &Starting, headers: &HeaderMap, start: Start<'_>) -> Result<Response, Problem> {
+    // The answer must be out before the request's own time is up, however much of it storing and starting takes.
+    let time = starting.api.request_timeout.saturating_sub(ANSWERING_TIME);
+    let answer_by = clock::after(&*starting.api.clock, time);
     let idempotency = idempotency_key(headers, start.route, start.body)?;
     let tenant_id = start.caller.tenant_id.clone();
     let mut new = new_execution(starting, start, idempotency)?;
@@ -47,7 +50,8 @@ pub(crate) async fn start(starting: &Starting, headers: &HeaderMap, start: Start
     let Some(seconds) = preferred_wait(headers) else {
         return Ok(answer(&record));
     };
-    let record = wait_for_end(&starting.api, &tenant_id, record, seconds).await;
+    let deadline = clock::after(&*starting.api.clock, Duration::from_secs(seconds)).min(answer_by);
+    let record = wait_for_end(&starting.api, &tenant_id, record, deadline).await;
     let mut answer = answer(&record);
     let applied = HeaderValue::from_str(&format!("wait={seconds}")).unwrap_or(HeaderValue::from_static("wait"));
     answer.headers_mut().insert(HeaderName::from_static("preference-applied"), applied);
@@ -64,7 +68,9 @@ async fn create(starting: &Starting, new: NewExecution) -> Result<Created, Probl
             // The record is the outbox: it is accepted, whether or not the engine hears of it now. Starting one twice
             // is starting it once.
             let (Created::New(record) | Created::Existing(record)) = &created else { return Ok(created) };
-            if (matches!(created, Created::New(_)) || record.status == Status::Pending)
+            // One that another engine is to run, from before a switch, is the reconciler's.
+            let is_ours = record.engine == task.orchestrator.kind();
+            if (matches!(created, Created::New(_)) || record.status == Status::Pending && is_ours)
                 && let Err(error) = task.orchestrator.start(record).await
             {
                 tracing::error!(workflow_id = record.id, %error, "not started yet; reconciling will start it");
@@ -123,10 +129,7 @@ fn new_execution(
     })
 }
 
-async fn wait_for_end(api: &Api, tenant_id: &str, mut record: ExecutionRecord, seconds: u64) -> ExecutionRecord {
-    // The answer must be out before the request's own time is up.
-    let longest = api.request_timeout.saturating_sub(ANSWERING_TIME);
-    let deadline = clock::after(&*api.clock, Duration::from_secs(seconds).min(longest));
+async fn wait_for_end(api: &Api, tenant_id: &str, mut record: ExecutionRecord, deadline: Timestamp) -> ExecutionRecord {
     let mut pause = Duration::from_millis(10);
     while record.status.is_open() && api.clock.now() < deadline {
         clock::sleep_until(&*api.clock, clock::after(&*api.clock, pause).min(deadline)).await;

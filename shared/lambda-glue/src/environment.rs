@@ -157,8 +157,14 @@ impl Environment {
 
     /// The Temporal server.
     pub fn temporal_server(&mut self) -> TemporalServer {
+        const URL: &str = "WORKFLOW__TEMPORAL__SERVER_URL";
+        let url = self.required(URL);
+        let is_address = |url: &http::Uri| url.scheme().is_some() && url.authority().is_some();
+        if !(url.is_empty() || url.parse().as_ref().is_ok_and(is_address)) {
+            self.problems.push(format!("{URL}: expected the URL of a server, got '{url}'"));
+        }
         TemporalServer {
-            url: self.required("WORKFLOW__TEMPORAL__SERVER_URL"),
+            url,
             namespace: self.required("WORKFLOW__TEMPORAL__NAMESPACE"),
             task_queue: self.required("WORKFLOW__TEMPORAL__TASK_QUEUE"),
             api_key_secret: self.optional("WORKFLOW__TEMPORAL__API_KEY_SECRET").map(str::to_owned),
