@@ -76,6 +76,7 @@ pub use execution::{Command, Event, Execution, MapRun, MapRunId, Outcome, Snapsh
 pub use items::{ItemDecoder, ItemFormat, ItemSource, ItemsError};
 pub use results::ResultFiles;
 pub use simulation::{Happening, World, simulate};
+pub use size::bytes as payload_bytes;
 pub use states::ResultTarget;
 pub use tree::{ChildEnd, ChildPath, ExecutionTree, Told, WantedItem};
 

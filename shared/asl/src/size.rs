@@ -13,11 +13,14 @@ pub(crate) fn is_too_large(value: &Value) -> bool {
     spend(value, MAX_NESTING, &mut budget).is_none()
 }
 
-/// Bytes of the compact JSON text, up to a little more than a state may take.
-pub(crate) fn bytes(value: &Value) -> usize {
-    let mut budget = 2 * MAX_PAYLOAD_BYTES;
-    spend(value, MAX_NESTING, &mut budget);
-    2 * MAX_PAYLOAD_BYTES - budget
+/// Bytes of the compact JSON text; of one that is far more than a state may take, so many.
+pub fn bytes(value: &Value) -> usize {
+    const FAR_MORE: usize = 2 * MAX_PAYLOAD_BYTES;
+    let mut budget = FAR_MORE;
+    match spend(value, MAX_NESTING, &mut budget) {
+        Some(()) => FAR_MORE - budget,
+        None => FAR_MORE,
+    }
 }
 
 /// Takes the length of the compact JSON text from the budget; none if it is used up.
@@ -90,6 +93,15 @@ mod tests {
             let mut budget = 10_000;
             spend(&value, MAX_NESTING, &mut budget);
             assert_eq!(10_000 - budget, value.to_string().len(), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_far_too_large_counts_as_that() {
+        assert_eq!(bytes(&json!("xyz")), 5);
+        let long = "x".repeat(3 * MAX_PAYLOAD_BYTES);
+        for value in [json!(long), json!({"a": [1, long]}), json!({"a": long, "b": 1})] {
+            assert_eq!(bytes(&value), 2 * MAX_PAYLOAD_BYTES);
         }
     }
 

@@ -32,6 +32,10 @@ const MAX_ENDS_PER_TURN: usize = 16;
 /// are.
 const MAX_ITEMS_PER_TURN: usize = 500;
 
+/// And no more of them once they, and what their children have come to already, are so many bytes: a turn is in memory,
+/// and its commit once more.
+const MAX_ITEM_BYTES_PER_TURN: usize = 2 * 1024 * 1024;
+
 /// An execution in memory: the interpreter, the steps, and what the next commit will write.
 pub(crate) struct Driven {
     workflow: &'static Workflow,
@@ -62,6 +66,8 @@ struct Turn {
     begins: Vec<Scheduled>,
     cancels: Vec<AttemptId>,
     end: Option<End>,
+    /// Bytes of items and of children's results.
+    bytes: usize,
 }
 
 struct Scheduled {
@@ -346,9 +352,14 @@ impl Driven {
     async fn begin_children(&mut self, shared: &Shared, files: &mut MapFiles) {
         self.given_up.drain(..).for_each(|map| files.close(&map));
         for _ in 0..MAX_ITEMS_PER_TURN {
-            let Some(wanted) = self.tree.wanted_item() else { return };
+            let Some(wanted) = self.tree.wanted_item().filter(|_| self.turn.bytes < MAX_ITEM_BYTES_PER_TURN) else {
+                return;
+            };
             let told = match files.item(&wanted).await {
-                Ok(item) => Told::Item { map_run: wanted.map_run, index: wanted.index, item },
+                Ok(item) => {
+                    self.turn.bytes += asl::payload_bytes(&item);
+                    Told::Item { map_run: wanted.map_run, index: wanted.index, item }
+                }
                 Err(event) => Told::Event(event),
             };
             self.tell_new(shared.clock.now(), wanted.path, told, None);
@@ -368,6 +379,7 @@ impl Driven {
     fn keep_ends(&mut self, at: Timestamp) {
         while let Some(end) = self.tree.poll_end() {
             let child = end.child();
+            self.turn.bytes += asl::payload_bytes(&end.result);
             self.turn.records.retain(|record| !record.owner().starts_with(&child));
             for (owner, numbers) in self.of_children.split_off(&child) {
                 match owner.starts_with(&child) {

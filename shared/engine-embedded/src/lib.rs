@@ -13,7 +13,6 @@ mod definitions;
 mod drive;
 mod fair_queue;
 mod lock;
-mod long_turns;
 mod map_files;
 mod reading;
 mod records;

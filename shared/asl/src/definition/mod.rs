@@ -111,10 +111,11 @@ impl Definition {
         }
     }
 
-    /// Evaluates expressions that take more than a millisecond, up to a second, by this: whoever has other work on the
-    /// thread may move it away first. It makes no difference to what comes out.
+    /// Evaluates expressions that take more than a millisecond, up to a second, by this, and enters states by it where very
+    /// many follow on each other at once: whoever has other work on the thread may move it away first. It makes no
+    /// difference to what comes out.
     #[must_use]
-    pub fn run_long_evaluations_by(self, run_long: RunLong) -> Self {
+    pub fn run_long_work_by(self, run_long: RunLong) -> Self {
         Self { run_long, ..self }
     }
 

@@ -44,7 +44,10 @@ fn machine(
         return None;
     }
     let mut reader = Reader::new(object, at.to_owned(), outer.diagnostics);
-    reader.text("QueryLanguage");
+    if reader.text("QueryLanguage").is_some_and(|language| language != "JSONata") {
+        let at = reader.pointer("QueryLanguage");
+        reader.diagnostics.not_supported(&at, "Only the JSONata dialect is supported");
+    }
     more(&mut reader);
     let machine = read_states(&mut reader, states);
     reader.finish();
@@ -57,12 +60,13 @@ pub(super) fn map(reader: &mut Reader<'_, '_>, states: &mut States<'_>) -> Optio
         let at = reader.pointer("ItemBatcher");
         reader.diagnostics.not_supported(&at, "Items are not batched here: let the array that is read hold batches");
     }
-    let Some(processor) = reader.get("ItemProcessor").or_else(|| reader.get("Iterator")) else {
+    let found = ["ItemProcessor", "Iterator"].into_iter().find_map(|name| Some((name, reader.get(name)?)));
+    let Some((name, processor)) = found else {
         reader.diagnostics.schema(&at, "The field 'ItemProcessor' is required but was missing");
         return None;
     };
     let mut mode = Mode::Inline;
-    let processor_at = reader.pointer("ItemProcessor");
+    let processor_at = reader.pointer(name);
     let processor = machine(processor, &processor_at, reader, states, |reader| mode = processor_config(reader));
     let items = items(reader);
     let selector = reader.template("ItemSelector");
@@ -74,7 +78,16 @@ pub(super) fn map(reader: &mut Reader<'_, '_>, states: &mut States<'_>) -> Optio
         reader.bad("Items", "A Map has 'Items' or an 'ItemReader', not both");
     }
     let processor = processor?;
-    Some(Map { items, selector, max_concurrency, tolerated_count, tolerated_percentage, processor, distributed })
+    Some(Map {
+        items,
+        selector,
+        max_concurrency,
+        tolerated_count,
+        tolerated_percentage,
+        processor,
+        processor_field: name,
+        distributed,
+    })
 }
 
 enum Mode {

@@ -249,9 +249,9 @@ fn check_transitions(definition: &Definition, diagnostics: &mut Diagnostics) {
         }
         for (name, state) in definition.states_of(machine) {
             let state_at = format!("{at}/States/{}", escaped(name));
-            let place = |index| match state.kind {
-                Kind::Parallel(_) => format!("{state_at}/Branches/{index}"),
-                _ => format!("{state_at}/ItemProcessor"),
+            let place = |index| match &state.kind {
+                Kind::Map(map) => format!("{state_at}/{}", map.processor_field),
+                _ => format!("{state_at}/Branches/{index}"),
             };
             let inner = state.kind.machines().iter().enumerate();
             machines.extend(inner.map(|(index, machine)| (machine, place(index), assigned.clone())));

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::reader::Reader;
 use crate::expression::expression_text;
-use crate::states::{Integration, MAX_TIMEOUT_SECONDS, Task};
+use crate::states::{Integration, MAX_TIMEOUT_SECONDS, NOT_PASSED_ON, Task};
 use crate::template::Field;
 
 /// What `arn:aws:states:::lambda:invoke` takes as `Arguments`.
@@ -78,6 +78,10 @@ fn check_invocation(reader: &mut Reader<'_, '_>) {
     for name in arguments.keys().filter(|name| !INVOKE_ARGUMENTS.contains(&name.as_str())) {
         let message = format!("The field '{name}' is not supported by Step Functions");
         reader.diagnostics.schema(&at, message);
+    }
+    for name in NOT_PASSED_ON.into_iter().filter(|name| arguments.contains_key(*name)) {
+        let message = "A function is called by its name, with its payload; nothing else is passed on";
+        reader.diagnostics.not_supported(&format!("{at}/{name}"), message);
     }
     if arguments.get("InvocationType").is_some_and(|kind| kind != "RequestResponse") {
         let message = "Only the invocation type 'RequestResponse' is supported: a task waits for its answer";

@@ -11,6 +11,7 @@ use super::thread::{Inner, Thread, ThreadId, WaitsFor, Within};
 use crate::definition::{Kind, State};
 use crate::error::StateError;
 use crate::scope::Visit;
+use crate::size;
 use crate::states::{self, Iterations, Step};
 
 impl Execution {
@@ -61,6 +62,9 @@ impl Execution {
         let mut visit: Visit<'_> = self.visit(state, thread, now);
         visit.context.item = Some((index as u64, &item));
         let input = map.select(&mut visit, Arc::clone(&item))?;
+        if size::is_too_large(&input) {
+            return Err(StateError::too_large(&thread.state));
+        }
         // MapIterationStarted, and what tells of its end.
         self.at_rest.events += 2;
         self.begin_inner(Within { parent: key, index }, thread, &map.processor.start_at, input, now);

@@ -18,6 +18,9 @@ use crate::states::{self, Attempt, Leave, Step};
 /// Events in the history of a Standard execution at most (Step Functions' quota): the last one tells that it failed.
 const MAX_EVENTS: u64 = 25_000;
 
+/// States that are entered at once before what follows is long work: most executions wait for something before.
+const SHORT: usize = 32;
+
 /// Attempts of one execution that are under way at the same time at most, and the bytes of their payloads: what runs an
 /// execution must be able to take note of them at once.
 const MAX_IN_FLIGHT: usize = 500;
@@ -39,8 +42,19 @@ impl Execution {
     }
 
     fn enter_all(&mut self, now: Timestamp) {
+        self.enter_some(SHORT, now);
+        if self.at_rest.outcome.is_none() && !self.ready.is_empty() {
+            let run_long = self.definition.run_long;
+            run_long(&mut || self.enter_some(usize::MAX, now));
+        }
+    }
+
+    fn enter_some(&mut self, most: usize, now: Timestamp) {
         let definition = Arc::clone(&self.definition);
-        while self.at_rest.outcome.is_none() {
+        for _ in 0..most {
+            if self.at_rest.outcome.is_some() {
+                return;
+            }
             if self.at_rest.events >= MAX_EVENTS - 1 {
                 let cause = format!("The execution reached the maximum number of history events ({MAX_EVENTS}).");
                 return self.fail_for_good(StateError::runtime(cause));

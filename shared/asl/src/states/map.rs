@@ -27,6 +27,8 @@ pub(crate) struct Map {
     pub(crate) tolerated_count: Option<Field<u64>>,
     pub(crate) tolerated_percentage: Option<Field<f64>>,
     pub(crate) processor: Machine,
+    /// What the field of the processor is called.
+    pub(crate) processor_field: &'static str,
     pub(crate) distributed: Option<Distributed>,
 }
 

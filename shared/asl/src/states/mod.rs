@@ -20,7 +20,7 @@ pub(crate) use map::{
 pub(crate) use parallel::Parallel;
 pub(crate) use pass::enter as pass;
 pub(crate) use succeed::enter as succeed;
-pub(crate) use task::{Attempt, Integration, MAX_TIMEOUT_SECONDS, Task};
+pub(crate) use task::{Attempt, Integration, MAX_TIMEOUT_SECONDS, NOT_PASSED_ON, Task};
 pub(crate) use wait::{MAX_WAIT_SECONDS, Wait, parse_timestamp, resume as wait_is_over};
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::definition::Machine;
 use crate::error::StateError;
 use crate::scope::Visit;
+use crate::size;
 use crate::template::Template;
 
 #[derive(Debug)]
@@ -19,7 +20,13 @@ impl Parallel {
     /// What all branches begin with.
     pub(crate) fn input(&self, visit: &mut Visit<'_>) -> Result<Arc<Value>, StateError> {
         match &self.arguments {
-            Some(template) => template.evaluate(&mut visit.scope(None), "Arguments").map(Arc::new),
+            Some(template) => {
+                let input = template.evaluate(&mut visit.scope(None), "Arguments")?;
+                if size::is_too_large(&input) {
+                    return Err(StateError::too_large(visit.context.state));
+                }
+                Ok(Arc::new(input))
+            }
             None => Ok(Arc::clone(visit.input)),
         }
     }

@@ -15,6 +15,9 @@ use crate::template::{Field, Template};
 /// The longest time limit of a task: AWS's own.
 pub(crate) const MAX_TIMEOUT_SECONDS: u64 = 99_999_999;
 
+/// Arguments of an invocation that would be lost: a function is called by its name, with its payload.
+pub(crate) const NOT_PASSED_ON: [&str; 3] = ["Qualifier", "ClientContext", "LogType"];
+
 #[derive(Debug)]
 pub(crate) struct Task {
     pub(crate) resource: String,
@@ -89,6 +92,12 @@ fn limit(seconds: Option<&Field<u64>>, scope: &mut Scope<'_>, name: &str) -> Res
 
 /// The function, and what it is called with.
 fn request(mut arguments: Value) -> Result<(String, Value), StateError> {
+    // An expression's value was not looked at when the machine was loaded.
+    let is_synchronous = arguments.get("InvocationType").is_none_or(|kind| kind == "RequestResponse");
+    let is_passed_on = NOT_PASSED_ON.into_iter().all(|name| arguments.get(name).is_none());
+    if !(is_synchronous && is_passed_on) {
+        return Err(StateError::runtime("A function is called by its name, with its payload, for its answer"));
+    }
     let Some(function) = arguments.get("FunctionName").and_then(Value::as_str) else {
         return Err(StateError::runtime("The field 'FunctionName' is required but was missing"));
     };

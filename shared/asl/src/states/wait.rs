@@ -51,6 +51,8 @@ pub(crate) fn resume(state: &State, visit: &mut Visit<'_>) -> Result<Leave, Stat
 
 /// RFC 3339 with `T` and `Z`, as AWS wants it.
 pub(crate) fn parse_timestamp(text: &str) -> Option<Timestamp> {
-    let bytes = text.as_bytes();
-    (bytes.get(10) == Some(&b'T') && bytes.last() == Some(&b'Z')).then(|| text.parse().ok())?
+    let (moment, fraction) = text.strip_suffix('Z')?.split_at_checked("2016-03-14T01:59:00".len())?;
+    let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+    let is_separated = separators.into_iter().all(|(at, separator)| moment.as_bytes()[at] == separator);
+    (is_separated && (fraction.is_empty() || fraction.starts_with('.'))).then(|| text.parse().ok())?
 }
