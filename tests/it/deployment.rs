@@ -175,6 +175,7 @@ fn deployed(name: &str, value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Object(_) if name.starts_with("WORKFLOW__SERVICES__") => "https://service.example.com".to_owned(),
+        Value::Object(_) if name == "WORKFLOW__TEMPORAL__SERVER_URL" => "https://temporal.example.com:7233".to_owned(),
         Value::Object(_) if name == "WORKFLOW__ENGINE__KIND" => "temporal".to_owned(),
         Value::Object(_) if name.starts_with("WORKFLOW__ENGINE__") => {
             "arn:aws:states:us-east-1:123456789012:stateMachine:UserOnboarding".to_owned()

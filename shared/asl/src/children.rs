@@ -16,7 +16,7 @@ use crate::size;
 use crate::tree::{ChildEnd, ChildPath, ExecutionTree, Told, WantedItem};
 
 /// Children under way at the same time at most, whatever the Map would allow, and the bytes of their inputs: what runs
-/// them must be able to keep them all in memory.
+/// them must be able to keep them all in memory. None begins either while their attempts are so many, or so large.
 const MAX_OPEN: u64 = 500;
 const MAX_OPEN_BYTES: usize = 2 * 1024 * 1024;
 
@@ -48,6 +48,28 @@ struct Child {
     input: Arc<Value>,
     began_at: Timestamp,
     bytes: usize,
+}
+
+/// Attempts under way, and the bytes of their payloads.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct InFlight {
+    pub(crate) attempts: usize,
+    pub(crate) bytes: usize,
+}
+
+impl InFlight {
+    fn is_little(self) -> bool {
+        self.attempts < MAX_OPEN as usize && self.bytes < MAX_OPEN_BYTES
+    }
+}
+
+impl std::iter::Sum for InFlight {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            attempts: sum.attempts + one.attempts,
+            bytes: sum.bytes + one.bytes,
+        })
+    }
 }
 
 impl Children {
@@ -182,6 +204,11 @@ impl Children {
             && !self.left.is_empty()
             && (self.open.len() as u64) < self.run.max_concurrency.min(MAX_OPEN)
             && self.open_bytes < MAX_OPEN_BYTES
+            && self.in_flight().is_little()
+    }
+
+    pub(crate) fn in_flight(&self) -> InFlight {
+        self.open.values().map(|child| child.tree.in_flight()).sum()
     }
 
     /// The next child begins if it may, and if its item came with the run; whether one did.

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::children::InFlight;
 use crate::definition::{Definition, Kind, State};
 use crate::error::StateError;
 use crate::scope::Random;
@@ -152,6 +153,12 @@ impl Execution {
         let attempts = self.at_rest.in_flight.keys().map(|id| Command::CancelTask { id: *id });
         let map_runs = self.at_rest.threads.values().filter_map(Thread::map_run);
         attempts.chain(map_runs.map(|map_run| Command::CancelChildren { map_run }))
+    }
+
+    /// What is under way of it; held back it is not.
+    pub(crate) fn in_flight(&self) -> InFlight {
+        let in_flight = &self.at_rest.in_flight;
+        InFlight { attempts: in_flight.len(), bytes: in_flight.values().sum() }
     }
 
     /// How it ended, once it has.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::children::Children;
+use crate::children::{Children, InFlight};
 use crate::definition::Definition;
 use crate::execution::{Command, Event, Execution, MapRunId, Outcome, Start, Trace};
 use crate::items::ItemSource;
@@ -212,6 +212,11 @@ impl ExecutionTree {
     /// The next thing that happened inside.
     pub fn poll_trace(&mut self) -> Option<(ChildPath, Trace)> {
         self.traces.pop_front()
+    }
+
+    /// Of the execution, and of all below it.
+    pub(crate) fn in_flight(&self) -> InFlight {
+        self.runs.values().map(Children::in_flight).chain([self.execution.in_flight()]).sum()
     }
 
     /// The next child that ended.

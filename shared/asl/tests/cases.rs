@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use asl::{Command, Definition, Event, Execution, Outcome, Start, TaskId, Trace};
+use asl::{Command, Definition, Event, Execution, ExecutionTree, Outcome, Start, TaskId, Told, Trace};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -236,6 +236,43 @@ fn attempts_under_way_have_a_limit() {
     }
     assert_eq!((most, all), (500, 1_600));
     assert_eq!(execution.outcome(), Some(&Outcome::Succeeded { output: json!(40) }));
+}
+
+/// Children do not begin while those before them have so many attempts under way; one of them may go over the limit.
+#[test]
+fn attempts_of_children_under_way_have_a_limit() {
+    let task = json!({
+        "Type": "Task", "Resource": "arn:aws:lambda:us-east-1:111111111111:function:f", "Arguments": 1, "End": true
+    });
+    let inner = json!({
+        "Type": "Map", "Items": "{% [1..40] %}", "Output": 1, "End": true,
+        "ItemProcessor": { "StartAt": "Call", "States": { "Call": task } }
+    });
+    let outer = json!({
+        "Type": "Map", "Items": "{% [1..60] %}", "Output": "{% $count($states.result) %}", "End": true,
+        "ItemProcessor": {
+            "ProcessorConfig": { "Mode": "DISTRIBUTED", "ExecutionType": "STANDARD" },
+            "StartAt": "Inner", "States": { "Inner": inner }
+        }
+    });
+    let machine = json!({ "QueryLanguage": "JSONata", "StartAt": "Outer", "States": { "Outer": outer } });
+    let definition = Arc::new(Definition::load(&machine.to_string()).unwrap());
+    let now = Timestamp::UNIX_EPOCH;
+    let mut tree = ExecutionTree::start(definition, Start::default(), now);
+    let (mut under_way, mut most, mut all) = (std::collections::VecDeque::new(), 0, 0);
+    while tree.outcome().is_none() {
+        while let Some((path, command)) = tree.poll_command() {
+            if let Command::ScheduleTask { id, .. } = command {
+                under_way.push_back((path, id));
+                all += 1;
+            }
+        }
+        most = most.max(under_way.len());
+        let (path, id) = under_way.pop_front().expect("something is under way");
+        tree.tell(&path, Told::Event(Event::TaskSucceeded { id, result: json!(1) }), now);
+    }
+    assert_eq!((most, all), (539, 2_400));
+    assert_eq!(tree.outcome(), Some(&Outcome::Succeeded { output: json!(60) }));
 }
 
 /// Two branches: one has eight calls of almost 256 KiB under way until something fails beside them, which is caught; the
