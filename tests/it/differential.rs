@@ -2,7 +2,8 @@
 //! against AWS, and nobody here wrote it. Every second machine has variables, but then no distributed Map, whose children moto
 //! shows the variables around it, as AWS does not. The varied machines are not for it: it lets a Pass state's Output see what
 //! the same state assigns, ends a Map at its first failure however many it tolerates, and which of two branches that fail
-//! with errors of their own is first is a matter of its threads.
+//! with errors of their own is first is a matter of its threads. Retries stand on Tasks, as a Map or Parallel that starts over
+//! asks again whatever had been asked by then, which is a matter of them too.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -42,6 +42,15 @@ const MAX_GATEWAY_ZIP_BYTES: usize = 4_500_000;
 /// Temporal's worker, and the interpreter: nobody waits for its start, as it runs for minutes once it has begun.
 const WORKER: Limits = Limits { wall: 1.5, cpu: 1.5, rss: 2.75, zip_bytes: 8_500_000 };
 
+fn limits(function: &str, hello_zip: usize) -> Limits {
+    match function {
+        "health" => Limits { zip_bytes: (MAX_ZIP_RATIO_WITHOUT_AWS * hello_zip as f64) as usize, ..GOALS },
+        "temporal-gateway" => Limits { zip_bytes: MAX_GATEWAY_ZIP_BYTES, ..GOALS },
+        "temporal-worker" => WORKER,
+        _ => GOALS,
+    }
+}
+
 /// The function that the second yardstick is another one of.
 const STARTING: &str = "start-user-onboarding";
 
@@ -77,8 +86,10 @@ fn all(stock: &Path) -> anyhow::Result<ExitCode> {
     for function in functions()? {
         let row = compare(&folder, &function)?;
         println!("{row}");
-        if row.misses(hello_zip) {
+        if row.exceeds(&limits(&function, hello_zip)) {
             missed.push(function);
+        } else if row.exceeds(&GOALS) {
+            println!("{function} misses the goals, within limits of its own");
         }
         rows.push(row.json());
     }
@@ -121,13 +132,7 @@ struct Row {
 }
 
 impl Row {
-    fn misses(&self, hello_zip: usize) -> bool {
-        let limits = match self.function.as_str() {
-            "health" => Limits { zip_bytes: (MAX_ZIP_RATIO_WITHOUT_AWS * hello_zip as f64) as usize, ..GOALS },
-            "temporal-gateway" => Limits { zip_bytes: MAX_GATEWAY_ZIP_BYTES, ..GOALS },
-            "temporal-worker" => WORKER,
-            _ => GOALS,
-        };
+    fn exceeds(&self, limits: &Limits) -> bool {
         self.wall > limits.wall || self.cpu > limits.cpu || self.rss > limits.rss || self.zip_bytes > limits.zip_bytes
     }
 
