@@ -138,17 +138,11 @@ fn with_texts(event: &str) -> serde_json::Result<String> {
     let mut event: Value = serde_json::from_str(event)?;
     let claims = event.pointer_mut("/requestContext/authorizer/jwt/claims").and_then(Value::as_object_mut);
     if let Some(claims) = claims {
-        claims.retain(|_, claim| match claim {
-            Value::String(_) => true,
-            Value::Number(_) => {
+        claims.retain(|_, claim| {
+            if claim.is_number() || claim.as_array().is_some_and(|members| members.iter().all(Value::is_string)) {
                 *claim = claim.to_string().into();
-                true
             }
-            Value::Array(members) if members.iter().all(Value::is_string) => {
-                *claim = claim.to_string().into();
-                true
-            }
-            Value::Array(_) | Value::Null | Value::Bool(_) | Value::Object(_) => false,
+            claim.is_string()
         });
     }
     Ok(event.to_string())

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::definition::{Definition, Kind, State};
 use crate::error::StateError;
-use crate::execution::{Command, Execution, MapRun, Outcome, Start, Trace};
+use crate::execution::{Command, Execution, InFlight, MapRun, Outcome, Start, Trace};
 use crate::items::ItemSource;
 use crate::scope::{Context, Random, Visit};
 use crate::size;
@@ -48,28 +48,6 @@ struct Child {
     input: Arc<Value>,
     began_at: Timestamp,
     bytes: usize,
-}
-
-/// Attempts under way, and the bytes of their payloads.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct InFlight {
-    pub(crate) attempts: usize,
-    pub(crate) bytes: usize,
-}
-
-impl InFlight {
-    fn is_little(self) -> bool {
-        self.attempts < MAX_OPEN as usize && self.bytes < MAX_OPEN_BYTES
-    }
-}
-
-impl std::iter::Sum for InFlight {
-    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
-        all.fold(Self::default(), |sum, one| Self {
-            attempts: sum.attempts + one.attempts,
-            bytes: sum.bytes + one.bytes,
-        })
-    }
 }
 
 impl Children {

@@ -13,7 +13,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::children::InFlight;
 use crate::definition::{Definition, Kind, State};
 use crate::error::StateError;
 use crate::scope::Random;
@@ -21,6 +20,7 @@ use crate::states::{self, Step};
 
 pub use map_run::MapRun;
 pub use messages::{Command, Event, MapRunId, Outcome, Start, TaskId, Trace};
+use steps::{MAX_BYTES_IN_FLIGHT, MAX_IN_FLIGHT};
 pub(crate) use thread::Variables;
 use thread::{Thread, ThreadId, WaitsFor};
 
@@ -53,6 +53,29 @@ pub struct Execution {
     /// Threads on their way to a state, with their input; none when the execution is at rest.
     ready: VecDeque<(ThreadId, String, Arc<Value>)>,
     traces: VecDeque<Trace>,
+}
+
+/// Attempts under way, and the bytes of their payloads.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct InFlight {
+    pub(crate) attempts: usize,
+    pub(crate) bytes: usize,
+}
+
+impl InFlight {
+    /// Whether there is room for more.
+    pub(crate) fn is_little(self) -> bool {
+        self.attempts < MAX_IN_FLIGHT && self.bytes < MAX_BYTES_IN_FLIGHT
+    }
+}
+
+impl std::iter::Sum for InFlight {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            attempts: sum.attempts + one.attempts,
+            bytes: sum.bytes + one.bytes,
+        })
+    }
 }
 
 impl Execution {

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::children::{Children, InFlight};
+use crate::children::Children;
 use crate::definition::Definition;
-use crate::execution::{Command, Event, Execution, MapRunId, Outcome, Start, Trace};
+use crate::execution::{Command, Event, Execution, InFlight, MapRunId, Outcome, Start, Trace};
 use crate::items::ItemSource;
 
 /// Which execution of a tree: the way from the root, by Map run and item.

@@ -23,8 +23,8 @@ const SHORT: usize = 32;
 
 /// Attempts of one execution that are under way at the same time at most, and the bytes of their payloads: what runs an
 /// execution must be able to take note of them at once.
-const MAX_IN_FLIGHT: usize = 500;
-const MAX_BYTES_IN_FLIGHT: usize = 2 * 1024 * 1024;
+pub(super) const MAX_IN_FLIGHT: usize = 500;
+pub(super) const MAX_BYTES_IN_FLIGHT: usize = 2 * 1024 * 1024;
 
 impl Execution {
     /// Carries out a step, and all that follows from it at once.
