@@ -26,7 +26,9 @@ impl History for DynamoStore {
             0 => {
                 // The execution sorts before its events, so one query brings both.
                 let mut found = self.partition(tenant_id, id, ALONE, limit.saturating_add(1)).await?;
-                (if found.is_empty() { None } else { Some(found.remove(0)) }, found)
+                // What is archived goes in any order: events may be left without it.
+                let is_there = found.first().is_some_and(|first| first.optional_text("sk") == Some(ALONE));
+                (if is_there { Some(found.remove(0)) } else { None }, found)
             }
             after => {
                 let from = keys::event(after + 1);
