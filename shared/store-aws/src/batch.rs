@@ -1,7 +1,6 @@
 //! Batches, of which DynamoDB does a part when it is short of capacity.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{KeysAndAttributes, PutRequest, WriteRequest};
 use store::StoreError;
@@ -10,33 +9,18 @@ use crate::DynamoStore;
 use crate::fault::{self, Tries};
 use crate::item::{Attributes, Item, text};
 use crate::keys::ALONE;
+use crate::patience::Patience;
 
 /// What DynamoDB takes in one batch of reads, and of writes.
 pub(crate) const READS: usize = 100;
 pub(crate) const WRITES: usize = 25;
-
-/// How often a batch is done in part; waits double from [`FIRST_WAIT`], about 6 s in all.
-const MAX_TRIES: u32 = 8;
-const FIRST_WAIT: Duration = Duration::from_millis(50);
-
-/// Tries that are left.
-struct Patience {
-    tries: u32,
-    wait: Duration,
-}
-
-impl Patience {
-    fn new() -> Self {
-        Self { tries: MAX_TRIES, wait: FIRST_WAIT }
-    }
-}
 
 impl DynamoStore {
     /// The items that are alone in these partitions, as far as there are any, in any order.
     pub(crate) async fn batch(&self, partitions: Vec<String>) -> Result<Vec<Item>, StoreError> {
         let key = |pk| HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(ALONE))]);
         let mut wanted: Vec<Attributes> = partitions.into_iter().map(key).collect();
-        let (mut found, mut patience) = (Vec::new(), Patience::new());
+        let (mut found, mut patience) = (Vec::new(), Patience::with_parts());
         while !wanted.is_empty() {
             let rest = wanted.split_off(wanted.len().min(READS));
             let request = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true);
@@ -47,8 +31,8 @@ impl DynamoStore {
             found.extend(items.into_iter().map(Item));
             let unprocessed = answer.unprocessed_keys.unwrap_or_default().remove(&self.table);
             wanted = unprocessed.map(|unprocessed| unprocessed.keys).unwrap_or_default();
-            if !wanted.is_empty() {
-                self.wait(&mut patience).await?;
+            if !wanted.is_empty() && !self.wait(&mut patience).await {
+                return Err(short());
             }
             wanted.extend(rest);
         }
@@ -62,7 +46,7 @@ impl DynamoStore {
             WriteRequest::builder().set_put_request(put.ok()).build()
         };
         let mut writes: Vec<WriteRequest> = items.iter().map(put).collect();
-        let (tries, mut patience) = (Tries::default(), Patience::new());
+        let (tries, mut patience) = (Tries::default(), Patience::with_parts());
         loop {
             let request = self.client().batch_write_item().request_items(&self.table, writes);
             let sent = request.customize().interceptor(tries.clone()).send().await;
@@ -71,17 +55,13 @@ impl DynamoStore {
                 Some(unprocessed) if !unprocessed.is_empty() => unprocessed,
                 Some(_) | None => return Ok(()),
             };
-            self.wait(&mut patience).await.map_err(|error| tries.failed(error))?;
+            if !self.wait(&mut patience).await {
+                return Err(tries.failed(short()));
+            }
         }
     }
+}
 
-    async fn wait(&self, patience: &mut Patience) -> Result<(), StoreError> {
-        patience.tries -= 1;
-        if patience.tries == 0 {
-            return Err(StoreError::Unavailable("DynamoDB is short of capacity".to_owned()));
-        }
-        clock::sleep(&*self.clock, patience.wait).await;
-        patience.wait *= 2;
-        Ok(())
-    }
+fn short() -> StoreError {
+    StoreError::Unavailable("DynamoDB is short of capacity".to_owned())
 }

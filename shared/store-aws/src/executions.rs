@@ -17,6 +17,7 @@ use crate::change::{Change, put_new};
 use crate::fault::{self, Tries};
 use crate::item::{Attributes, Item, event_row, json, moment, number, record, status, text};
 use crate::keys::{self, ALONE};
+use crate::patience::Patience;
 use crate::transaction::Transacted;
 
 /// How often a change is tried that depends on what it read before.
@@ -103,12 +104,15 @@ impl Executions for DynamoStore {
         self.list_page(tenant_id, filter, before, skip, limit).await
     }
 
-    async fn open_executions(&self, started_before: Timestamp, limit: u32) -> Result<Vec<DueExecution>, StoreError> {
-        let parts = [keys::pending, keys::open].map(|part| self.due(part, None, started_before, limit));
-        let [pending, open] = try_join_all(parts).await?.try_into().unwrap_or_default();
-        let as_due = |has_begun| move |Due { tenant_id, id, .. }| DueExecution { tenant_id, id, has_begun };
-        let due = pending.into_iter().map(as_due(false)).chain(open.into_iter().map(as_due(true)));
-        Ok(due.take(limit as usize).collect())
+    async fn open_executions(
+        &self,
+        has_begun: bool,
+        started_before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<DueExecution>, StoreError> {
+        let part = if has_begun { keys::open } else { keys::pending };
+        let due = self.due(part, None, started_before, limit).await?;
+        Ok(due.into_iter().map(|Due { tenant_id, id, .. }| DueExecution { tenant_id, id, has_begun }).collect())
     }
 
     async fn put_off(&self, due: &DueExecution, at: Timestamp) -> Result<(), StoreError> {
@@ -269,16 +273,20 @@ impl DynamoStore {
     }
 
     pub(crate) async fn update(&self, pk: &str, change: Change) -> Result<Updated, StoreError> {
-        let tries = Tries::default();
-        let request = change.into_update(self.client(), &self.table, pk, ALONE);
-        match request.customize().interceptor(tries.clone()).send().await {
-            Ok(done) => Ok(Updated::Done(Item(done.attributes.unwrap_or_default()))),
-            Err(error) => match error.as_service_error() {
+        let (mut patience, tries) = (Patience::with_others(), Tries::default());
+        loop {
+            let request = change.clone().into_update(self.client(), &self.table, pk, ALONE);
+            let error = match request.customize().interceptor(tries.clone()).send().await {
+                Ok(done) => return Ok(Updated::Done(Item(done.attributes.unwrap_or_default()))),
+                Err(error) => error,
+            };
+            match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    Ok(Updated::Refused(refused.item().cloned().map(Item)))
+                    return Ok(Updated::Refused(refused.item().cloned().map(Item)));
                 }
-                _ => Err(tries.write(error)),
-            },
+                Some(UpdateItemError::TransactionConflictException(_)) if self.wait(&mut patience).await => {}
+                _ => return Err(tries.write(error)),
+            }
         }
     }
 }

@@ -30,7 +30,7 @@
 //!
 //! # What is retried
 //! The client repeats what DynamoDB throttles, and every write carries what tells its own repetition from another's: a
-//! transaction its token, a begin its nonce. Transactions that meet another one are repeated here.
+//! transaction its token, a begin its nonce. What meets a transaction of others is repeated here.
 
 mod archive;
 mod batch;
@@ -43,6 +43,7 @@ mod history;
 mod item;
 mod keys;
 mod list;
+mod patience;
 mod steps;
 mod table;
 mod transaction;

@@ -1,7 +1,5 @@
 //! Transactions, repeated while they meet others.
 
-use std::time::Duration;
-
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{CancellationReason, TransactWriteItem};
 use store::StoreError;
@@ -9,10 +7,7 @@ use store::StoreError;
 use crate::DynamoStore;
 use crate::fault::Tries;
 use crate::item::Item;
-
-/// How often a transaction is tried that meets others or is throttled; waits double from [`FIRST_WAIT`], about 5 s in all.
-const MAX_TRIES: u32 = 9;
-const FIRST_WAIT: Duration = Duration::from_millis(20);
+use crate::patience::Patience;
 
 /// What became of a transaction.
 pub(crate) enum Transacted {
@@ -25,8 +20,8 @@ pub(crate) enum Transacted {
 impl DynamoStore {
     /// Writes all or nothing.
     pub(crate) async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<Transacted, StoreError> {
-        let (mut wait, watched) = (FIRST_WAIT, Tries::default());
-        for tries in 1.. {
+        let (mut patience, watched) = (Patience::with_others(), Tries::default());
+        loop {
             let request = self.client().transact_write_items().set_transact_items(Some(writes.clone()));
             let sent = request.customize().interceptor(watched.clone()).send().await;
             let error = match sent {
@@ -44,17 +39,12 @@ impl DynamoStore {
             if reasons.iter().any(|reason| code(reason) == "ValidationError") {
                 return Err(StoreError::Inconsistent(format!("a transaction is malformed: {reasons:?}")));
             }
-            if tries == MAX_TRIES {
+            if !self.wait(&mut patience).await {
                 let codes: Vec<&str> = reasons.iter().map(code).collect();
                 let reason = format!("a transaction met others too often: {codes:?}");
                 return Err(watched.failed(StoreError::Unavailable(reason)));
             }
-            // Those that met must not meet again: each waits its own part of the doubled time.
-            let spread = f64::from(self.clock.now().subsec_nanosecond() % 1_000) / 1_000.0;
-            clock::sleep(&*self.clock, wait.mul_f64(0.5 + spread)).await;
-            wait *= 2;
         }
-        unreachable!("the last try returns")
     }
 }
 
