@@ -39,6 +39,7 @@ impl Activities {
             kind: call.step.kind,
             undoes: call.step.undoes.clone(),
             activity: activity.name.to_owned(),
+            accepted_at: call.workflow.started_at,
         };
         let (attempt, request, effect_scope) = match recorder.begin_step(&step).await.map_err(store_failed)? {
             Begin::Proceed { attempt, request, effect_scope } => (attempt, request, effect_scope),

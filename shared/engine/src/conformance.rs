@@ -71,6 +71,7 @@ impl ActivityRunner for Script {
             kind: step.kind,
             undoes: step.undoes,
             activity: call.activity.clone(),
+            accepted_at: workflow.started_at,
         };
         let begin = recorder.begin_step(&step).await.unwrap_or_else(|error| panic!("{error}"));
         let Begin::Proceed { attempt, .. } = begin else { panic!("{begin:?}") };

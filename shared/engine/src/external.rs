@@ -5,10 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use clock::Clock;
 use contracts::{EngineKind, Timestamp, WorkflowKind};
-use futures::future::join_all;
+use futures::future::{join_all, try_join};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use store::{DueExecution, EndRecorder, EngineEnd, ExecutionRecord, Executions};
+use store::{DueExecution, EndRecorder, EngineEnd, Executions};
 
 use crate::{EngineError, Orchestrator};
 
@@ -46,7 +46,7 @@ pub trait ExternalEngine: Orchestrator {
 /// What a reconciliation found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reconciled {
-    /// Starts that had never reached the engine.
+    /// Starts that the engine was told once more, as nothing had happened since.
     pub started: u32,
     /// Ends that nobody had recorded.
     pub ended: u32,
@@ -57,12 +57,15 @@ pub struct Reconciled {
 /// Executions younger than this are left alone: their start or end may still be on its way.
 pub const SETTLING_TIME: Duration = Duration::from_secs(60);
 
-/// Executions looked at in one reconciliation: what there is time for.
-const MAX_EXECUTIONS: u32 = 400;
-
 /// Engines are asked this many questions in each [`PACE`]: of Step Functions 10 a second are allowed in most regions.
-const AT_ONCE: usize = 8;
+const LOOKS_AT_ONCE: u32 = 8;
+
+/// Starts are told this often in each [`PACE`]: Step Functions takes 150 a second and more, which new ones need as well.
+const STARTS_AT_ONCE: u32 = 25;
 const PACE: Duration = Duration::from_secs(1);
+
+/// Each [`PACE`] of a reconciliation has that many: what there is time for.
+const MAX_TURNS: u32 = 36;
 
 /// No look is begun after this, and none takes longer than that: a reconciliation is over within a minute, when the next
 /// one begins.
@@ -72,8 +75,8 @@ const LONGEST_LOOK: Duration = Duration::from_secs(15);
 /// An execution that was as recorded is looked at again after a tenth of its age, within these.
 const NEXT_LOOK: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(3_600)];
 
-/// Starts what never reached the engine, and records ends that nobody recorded. What never began comes first. However
-/// many there are, each has its turn: what was looked at is put off.
+/// Starts once more what has not begun, and records ends that nobody recorded, side by side. However many there are,
+/// each has its turn: what was looked at is put off.
 pub async fn reconcile(
     executions: &dyn Executions,
     ends: &dyn EndRecorder,
@@ -82,23 +85,26 @@ pub async fn reconcile(
 ) -> Result<Reconciled, EngineError> {
     let before = clock.now().checked_sub(SETTLING_TIME).unwrap_or(Timestamp::MIN);
     let last_begin = clock::after(clock, LAST_BEGIN);
-    let due = executions.open_executions(before, MAX_EXECUTIONS).await?;
+    let due = async |has_begun, at_once| executions.open_executions(has_begun, before, at_once * MAX_TURNS).await;
+    let (unbegun, begun) = try_join(due(false, STARTS_AT_ONCE), due(true, LOOKS_AT_ONCE)).await?;
+    let (mut starts, mut looks) = (unbegun.chunks(STARTS_AT_ONCE as usize), begun.chunks(LOOKS_AT_ONCE as usize));
     let reconciler = Reconciler { executions, ends, engines, clock };
     let mut reconciled = Reconciled::default();
-    for (turn, some) in due.chunks(AT_ONCE).enumerate() {
-        if turn > 0 {
-            clock::sleep(clock, PACE).await;
-        }
-        if clock.now() > last_begin {
+    while clock.now() <= last_begin {
+        let turn: Vec<_> = [starts.next(), looks.next()].into_iter().flatten().flatten().collect();
+        if turn.is_empty() {
             break;
         }
-        for found in join_all(some.iter().map(|due| reconciler.look(due))).await {
+        for found in join_all(turn.into_iter().map(|due| reconciler.look(due))).await {
             match found {
                 Some(Found::AsRecorded) => {}
                 Some(Found::Unstarted) => reconciled.started += 1,
                 Some(Found::Ended) => reconciled.ended += 1,
                 None => reconciled.failed += 1,
             }
+        }
+        if starts.len() + looks.len() > 0 {
+            clock::sleep(clock, PACE).await;
         }
     }
     Ok(reconciled)
@@ -147,15 +153,20 @@ impl Reconciler<'_> {
             let reason = format!("it runs on {}, which is not configured here", record.engine);
             return Err(EngineError::Unavailable(reason));
         };
+        if !due.has_begun {
+            // Starting one twice is starting it once. From now on the engine is asked about it.
+            engine.start(&record).await?;
+            self.put_off(&DueExecution { has_begun: true, ..due.clone() }, next_look).await?;
+            return Ok(Found::Unstarted);
+        }
         match engine.describe(record.kind, &record.id).await? {
             Standing::Running => {
-                self.put_off(&DueExecution { has_begun: true, ..due.clone() }, next_look).await?;
+                self.put_off(due, next_look).await?;
                 Ok(Found::AsRecorded)
             }
+            // It was known to the engine: starting it again would do everything twice.
             Standing::Unknown => {
-                start_again(*engine, &record, due).await?;
-                self.put_off(due, next_look).await?;
-                Ok(Found::Unstarted)
+                Err(EngineError::Unavailable(format!("{} has begun, and its engine does not know it", record.id)))
             }
             Standing::Ended { end, at, .. } => {
                 let recorded = self.ends.record_end(&record.tenant_id, &record.id, &end, at).await?;
@@ -169,17 +180,4 @@ impl Reconciler<'_> {
         let at = clock::after(self.clock, next_look.saturating_sub(SETTLING_TIME));
         Ok(self.executions.put_off(due, at).await?)
     }
-}
-
-async fn start_again(
-    engine: &dyn ExternalEngine,
-    record: &ExecutionRecord,
-    due: &DueExecution,
-) -> Result<(), EngineError> {
-    // One that has begun was known to the engine: starting it again would do everything twice. Its status does not tell:
-    // one that never began can be paused, or asked to cancel.
-    if due.has_begun {
-        return Err(EngineError::Unavailable(format!("{} has begun, and its engine does not know it", record.id)));
-    }
-    engine.start(record).await
 }

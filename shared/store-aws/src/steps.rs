@@ -1,6 +1,7 @@
 //! The record of attempts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -8,7 +9,7 @@ use contracts::step::StepKind;
 use contracts::{ErrorName, Timestamp};
 use serde_json::Value;
 use store::events::{self, AttemptEvents, TIMEOUT, status_message};
-use store::{Attempt, Begin, Finish, NewEvent, Refusal, StepOutcome, StepRecorder, StepRef, StoreError};
+use store::{ACCEPTED, Attempt, Begin, Finish, NewEvent, Refusal, StepOutcome, StepRecorder, StepRef, StoreError};
 use workflows::Workflow;
 
 use crate::DynamoStore;
@@ -25,10 +26,11 @@ const MAX_TRIES: u32 = 10;
 impl StepRecorder for DynamoStore {
     async fn begin_step(&self, step: &StepRef) -> Result<Begin, StoreError> {
         let pk = keys::execution(&step.tenant_id, &step.execution_id);
+        let mut waited = step.waited(self.clock.now());
         for _ in 0..MAX_TRIES {
             let now = self.clock.now();
             let nonce = contracts::ids::new_request_id(now);
-            let item = match self.update(&pk, begin(step, now, &nonce)).await? {
+            let item = match self.update(&pk, begin(step, now, &nonce, waited)).await? {
                 Updated::Done(item) => return proceed(step, &item),
                 Updated::Refused(None) => return Ok(Begin::Closed),
                 Updated::Refused(Some(item)) => item,
@@ -48,6 +50,10 @@ impl StepRecorder for DynamoStore {
                 if item.has(&of_step("closed", &step.step)) {
                     return Ok(Begin::Closed);
                 }
+            }
+            if waited.is_some() && !(item.has("deadline_at") && item.number::<u64>("history_len")? == ACCEPTED) {
+                waited = None;
+                continue;
             }
             let refusal = match self.against(step, &item, now)? {
                 Against::Lost(lost) => {
@@ -137,8 +143,9 @@ fn proceed(step: &StepRef, item: &Item) -> Result<Begin, StoreError> {
     Ok(Begin::Proceed { attempt, request: Arc::new(request(item)?), effect_scope: item.text("effect_scope")?.into() })
 }
 
-/// The change that begins an attempt, under the conditions that let it.
-fn begin(step: &StepRef, now: Timestamp, nonce: &str) -> Change {
+/// The change that begins an attempt, under the conditions that let it. What the execution has `waited` for its first
+/// one is given to it.
+fn begin(step: &StepRef, now: Timestamp, nonce: &str, waited: Option<Duration>) -> Change {
     let mut change = touched(now);
     let open = OpenAttempt { activity: step.activity.clone(), kind: step.kind, began_at: now, nonce: nonce.to_owned() };
     change.only_if_present("pk");
@@ -154,7 +161,7 @@ fn begin(step: &StepRef, now: Timestamp, nonce: &str) -> Change {
             change.increase("history_len", 2);
             change.only_if_absent(&of_step("done", &step.step));
             change.only_if_absent(&of_step("closed", &step.step));
-            only_if_uninterrupted(&mut change, now);
+            only_if_uninterrupted(&mut change, now, waited);
             change.set("status", text(contracts::Status::Running.as_str()));
             stand_at(&mut change, step);
             if workflow(step).is_some_and(|workflow| workflow.is_pivot_or_last(&step.step)) {
@@ -174,10 +181,21 @@ fn begin(step: &StepRef, now: Timestamp, nonce: &str) -> Change {
     change
 }
 
-/// Nobody cancelled or paused it and its deadline is not over, or nothing interrupts it any more.
-fn only_if_uninterrupted(change: &mut Change, now: Timestamp) {
-    let [pivot, cancelled, paused, deadline] =
-        ["pivot_begun", "cancel_requested_at", "paused_at", "deadline_at"].map(|name| change.name(name));
+/// Nobody cancelled or paused it and its deadline is not over, or nothing interrupts it any more. A deadline moves by
+/// what was waited.
+fn only_if_uninterrupted(change: &mut Change, now: Timestamp, waited: Option<Duration>) {
+    let [cancelled, paused, deadline] =
+        ["cancel_requested_at", "paused_at", "deadline_at"].map(|name| change.name(name));
+    if let Some(waited) = waited {
+        change.only_if_equal("history_len", number(ACCEPTED));
+        let by = change.value(number(waited.as_micros()));
+        change.set_raw(format!("{deadline} = {deadline} + {by}"));
+        change.only_if(format!(
+            "attribute_not_exists({cancelled}) AND attribute_not_exists({paused}) AND attribute_exists({deadline})"
+        ));
+        return;
+    }
+    let pivot = change.name("pivot_begun");
     let (yes, now) = (change.value(AttributeValue::Bool(true)), change.value(moment(now)));
     change.only_if(format!(
         "({pivot} = {yes} OR (attribute_not_exists({cancelled}) AND attribute_not_exists({paused}) \

@@ -91,15 +91,22 @@ impl Executions for SqlStore {
         self.writer.write_first(SetControl { tenant_id: tenant_id.to_owned(), id: id.to_owned(), flag, now }).await
     }
 
-    async fn open_executions(&self, started_before: Timestamp, limit: u32) -> Result<Vec<DueExecution>, StoreError> {
+    async fn open_executions(
+        &self,
+        has_begun: bool,
+        started_before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<DueExecution>, StoreError> {
         // The first event is the acceptance. What runs here needs no looking after.
         let found = sqlx::query(
-            "SELECT tenant_id, id, CASE WHEN history_len > 1 OR has_begun = 1 THEN 1 ELSE 0 END AS begun \
-             FROM executions WHERE ended_at IS NULL AND engine <> 'embedded' AND COALESCE(due_at, started_at) < $1 \
-             ORDER BY begun, COALESCE(due_at, started_at), seq LIMIT $2",
+            "SELECT tenant_id, id, $3 AS begun FROM executions \
+             WHERE ended_at IS NULL AND engine <> 'embedded' AND COALESCE(due_at, started_at) < $1 \
+             AND CASE WHEN history_len > 1 OR has_begun = 1 THEN 1 ELSE 0 END = $3 \
+             ORDER BY COALESCE(due_at, started_at), seq LIMIT $2",
         )
         .bind(micros(started_before))
         .bind(i64::from(limit))
+        .bind(i64::from(has_begun))
         .fetch_all(&self.readers)
         .await
         .map_err(unavailable)?;

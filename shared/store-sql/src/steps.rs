@@ -11,8 +11,8 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 use store::events::{self, AttemptEvents, TIMEOUT, ending, final_progress, status_message};
 use store::{
-    Attempt, Begin, EndRecorder, EngineEnd, Finish, NewEvent, Progress, Refusal, StepOutcome, StepRecorder, StepRef,
-    StoreError,
+    ACCEPTED, Attempt, Begin, EndRecorder, EngineEnd, Finish, NewEvent, Progress, Refusal, StepOutcome, StepRecorder,
+    StepRef, StoreError,
 };
 use workflows::Workflow;
 
@@ -161,7 +161,7 @@ impl Standing {
         }
         sqlx::query(
             "UPDATE executions SET updated_at = $2, progress = $3, cancel_window_open = $4, pivot_begun = $5, \
-             status = $6, history_len = $7, version = version + 1 WHERE id = $1",
+             status = $6, history_len = $7, deadline_at = $8, version = version + 1 WHERE id = $1",
         )
         .bind(&self.id)
         .bind(micros(now))
@@ -170,6 +170,7 @@ impl Standing {
         .bind(i64::from(self.pivot_begun))
         .bind(self.status.as_str())
         .bind(self.history_len)
+        .bind(self.deadline_at)
         .execute(connection)
         .await?;
         Ok(())
@@ -242,6 +243,9 @@ impl Operation for BeginStep {
         };
         if standing.has_ended {
             return Ok(Begin::Closed);
+        }
+        if let (Some(waited), true) = (step.waited(*now), standing.history_len == ACCEPTED as i64) {
+            standing.deadline_at = standing.deadline_at.map(|deadline| deadline + waited.as_micros() as i64);
         }
         let before = standing.steps.entry(step.step.clone()).or_default();
         if step.kind == StepKind::Forward {

@@ -91,7 +91,7 @@ pub struct NewExecution {
     pub user_id: Option<String>,
     /// Now.
     pub started_at: Timestamp,
-    /// When it times out; pauses do not count.
+    /// When it times out; pauses do not count, nor does waiting for an engine of its own until the first step begins.
     pub deadline_at: Option<Timestamp>,
     /// What keys and chosen ids are derived from: its own id, or that of the execution it retries.
     pub effect_scope: String,
@@ -219,9 +219,14 @@ pub trait Executions: Send + Sync {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Executions accepted before `started_before` that have not ended, `limit` of them at most: first those that have
-    /// not begun, then the others, each the oldest first.
-    async fn open_executions(&self, started_before: Timestamp, limit: u32) -> Result<Vec<DueExecution>, StoreError>;
+    /// Executions accepted before `started_before` that have not ended, and have begun or have not; the oldest first,
+    /// `limit` of them at most.
+    async fn open_executions(
+        &self,
+        has_begun: bool,
+        started_before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<DueExecution>, StoreError>;
 
     /// Lets an open execution count in [`Executions::open_executions`] as one accepted at `at`, so that others have
     /// their turn; `has_begun` is remembered.

@@ -23,7 +23,7 @@ pub use journal::{
     Commit, CommitOutcome, End, Gate, Journal, JournalRecord, JournalStart, JournalledExecution, MAX_RECORDS_READ,
     Refusal, Which,
 };
-pub use recorder::{Attempt, Begin, EndRecorder, EngineEnd, Finish, StepOutcome, StepRecorder, StepRef};
+pub use recorder::{ACCEPTED, Attempt, Begin, EndRecorder, EngineEnd, Finish, StepOutcome, StepRecorder, StepRef};
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]

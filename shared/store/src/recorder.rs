@@ -2,6 +2,7 @@
 //! says that an execution ended.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use contracts::step::StepKind;
@@ -28,6 +29,25 @@ pub struct StepRef {
     pub undoes: Option<String>,
     /// The activity.
     pub activity: String,
+    /// When the execution was accepted.
+    pub accepted_at: Timestamp,
+}
+
+/// A history's length when nothing has happened but the acceptance.
+pub const ACCEPTED: u64 = 1;
+
+/// What a start takes at most that finds its engine at work.
+const USUAL_WAIT: Duration = Duration::from_secs(10);
+
+impl StepRef {
+    /// How long the execution has waited for its engine, if this is the first that happens to it, and if it is worth
+    /// mentioning: its deadline moves by as much. None if it cannot be the first.
+    pub fn waited(&self, now: Timestamp) -> Option<Duration> {
+        let first = workflows::workflow(self.workflow)?.steps.first()?;
+        let is_first = self.kind == StepKind::Forward && self.step == first.state;
+        let waited = Duration::try_from(now.duration_since(self.accepted_at)).ok()?;
+        (is_first && waited > USUAL_WAIT).then_some(waited)
+    }
 }
 
 /// An attempt that has begun.

@@ -112,6 +112,7 @@ pub(super) fn step(id: &str, name: &str) -> StepRef {
         kind: if undoes.is_some() { StepKind::Compensation } else { StepKind::Forward },
         undoes,
         activity: "an_activity".to_owned(),
+        accepted_at: super::at(0),
     }
 }
 

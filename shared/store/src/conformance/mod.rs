@@ -16,8 +16,8 @@ use contracts::{EngineKind, EventType, Status, Timestamp, WorkflowKind};
 use serde_json::json;
 
 use crate::{
-    EndRecorder, Executions, History, IdempotencyKey, Journal, JournalRecord, JournalStart, NewEvent, NewExecution,
-    Progress, StepRecorder, StoreError,
+    DueExecution, EndRecorder, Executions, History, IdempotencyKey, Journal, JournalRecord, JournalStart, NewEvent,
+    NewExecution, Progress, StepRecorder, StoreError,
 };
 
 pub use blobs::blobs;
@@ -40,7 +40,7 @@ where
     W: Future<Output = ()> + Send,
 {
     records::run(&open, &BySteps { wait: &wait }).await;
-    steps::run(&open).await;
+    steps::run(&open, &wait).await;
 }
 
 /// The moment at which everything begins.
@@ -88,6 +88,12 @@ fn new(id: &str) -> NewExecution {
 fn with_key(id: &str, body_hash: &str) -> NewExecution {
     let key = IdempotencyKey { route: "POST /x".to_owned(), key: "key".to_owned(), body_hash: body_hash.to_owned() };
     NewExecution { idempotency: Some(key), ..new(id) }
+}
+
+/// All that are open: first those that have not begun.
+async fn all_open<S: Executions>(store: &S, started_before: Timestamp) -> Vec<DueExecution> {
+    let part = async |has_begun| ok(store.open_executions(has_begun, started_before, 9).await);
+    [part(false).await, part(true).await].concat()
 }
 
 async fn create<S: Executions>(store: &S, id: &str) {

@@ -1,6 +1,6 @@
 //! What a record of attempts and ends promises.
 
-use contracts::{ActivityError, ErrorName, Status};
+use contracts::{ActivityError, ErrorName, Status, Timestamp};
 use serde_json::{Value, json};
 
 use super::driver::{details, step, types};
@@ -10,12 +10,16 @@ use crate::{
     StepOutcome, StepRecorder,
 };
 
-pub(super) async fn run<S: Executions + History + StepRecorder + EndRecorder>(open: &impl AsyncFn() -> S) {
+pub(super) async fn run<S, W: Future<Output = ()>>(open: &impl AsyncFn() -> S, wait: &impl Fn(Timestamp) -> W)
+where
+    S: Executions + History + StepRecorder + EndRecorder,
+{
     an_attempt_is_recorded_whole(&open().await).await;
     what_is_done_is_not_done_again(&open().await).await;
     a_lost_attempt_is_closed_by_the_next(&open().await).await;
     an_undoing_closes_its_step(&open().await).await;
-    what_never_began_is_due_first(&open().await).await;
+    what_never_began_is_told_from_what_did(&open().await).await;
+    waiting_for_an_engine_is_not_in_the_time_limit(&open().await, wait).await;
     refusals_are_in_the_history_but_for_pauses(&open().await).await;
     an_end_says_what_was_undone_and_closes_what_is_open(&open().await).await;
 }
@@ -42,12 +46,12 @@ async fn history<S: History>(store: &S, id: &str) -> Vec<HistoryRow> {
     ok(store.events(TENANT, id, None, 200).await).expect("it is there").rows
 }
 
-async fn what_never_began_is_due_first<S: Executions + StepRecorder>(store: &S) {
+async fn what_never_began_is_told_from_what_did<S: Executions + StepRecorder>(store: &S) {
     for id in ["begun", "refused", "paused"] {
         ok(store.create(NewExecution { status: Status::Pending, ..new(id) }).await);
     }
     let due = async || {
-        let due = ok(store.open_executions(at(100), 9).await);
+        let due = super::all_open(store, at(100)).await;
         due.into_iter().map(|due| (due.id, due.has_begun)).collect::<Vec<_>>()
     };
     let all = due().await;
@@ -65,8 +69,34 @@ async fn what_never_began_is_due_first<S: Executions + StepRecorder>(store: &S) 
     let paused = DueExecution { tenant_id: TENANT.to_owned(), id: "paused".to_owned(), has_begun: true };
     ok(store.put_off(&paused, at(200)).await);
     assert_eq!(due().await.len(), 2, "its next turn has not come");
-    let later = ok(store.open_executions(at(300), 9).await);
+    let later = super::all_open(store, at(300)).await;
     assert!(later.contains(&paused), "it is remembered: {later:?}");
+}
+
+/// The limit is 1,000 s.
+async fn waiting_for_an_engine_is_not_in_the_time_limit<S: Executions + StepRecorder, W: Future<Output = ()>>(
+    store: &S,
+    wait: &impl Fn(Timestamp) -> W,
+) {
+    let unlimited = NewExecution { deadline_at: None, ..new("unlimited") };
+    for new in [new("e-1"), new("cancelled"), unlimited] {
+        ok(store.create(NewExecution { status: Status::Pending, ..new }).await);
+    }
+    ok(store.request_cancel(TENANT, "cancelled", at(1)).await);
+    wait(at(5_000)).await;
+    let refused = ok(store.begin_step(&step("cancelled", "GetTenantContext")).await);
+    assert!(matches!(refused, Begin::Cancelled), "{refused:?}");
+    begin(store, "unlimited", "GetTenantContext").await;
+    let first = begin(store, "e-1", "GetTenantContext").await;
+    finish(store, "e-1", "GetTenantContext", &first, unavailable()).await;
+    wait(at(5_900)).await;
+    let again = begin(store, "e-1", "GetTenantContext").await;
+    finish(store, "e-1", "GetTenantContext", &again, Ok(json!({}))).await;
+    begin(store, "e-1", "CreateUserAccount").await;
+    wait(at(6_100)).await;
+    let late = ok(store.begin_step(&step("e-1", "CreateUserProfile")).await);
+    assert!(matches!(late, Begin::TimedOut), "{late:?}");
+    begin(store, "unlimited", "CreateUserAccount").await;
 }
 
 async fn an_attempt_is_recorded_whole<S: Executions + History + StepRecorder>(store: &S) {
