@@ -70,5 +70,10 @@ fn a_function_that_panics_answers_and_its_process_goes_on() {
         assert!(!failed.to_string().contains("canary"), "what it said is for the log: {failed}");
         let second = stack.invoke_again("panicking-activity", call).await.unwrap();
         assert_eq!(second["works"], true, "{second}");
+
+        let failed = stack.invoke_plainly("panicking-event", json!({})).await.unwrap_err();
+        assert_eq!(failed, json!({ "errorType": "Internal", "errorMessage": "the function panicked" }));
+        let second = stack.invoke_again("panicking-event", json!({})).await.unwrap();
+        assert_eq!(second["works"], true, "{second}");
     });
 }

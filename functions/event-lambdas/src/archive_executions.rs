@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clock::{SharedClock, SystemClock};
 use lambda_glue::{Clients, Environment};
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::LambdaEvent;
 use serde_json::{Value, json};
 use store_aws::{Archived, DynamoStore, S3Blobs};
 
-use crate::Error;
+use crate::{Error, run};
 
 /// Executions that are looked for at once.
 const BATCH: u32 = 500;
@@ -28,7 +28,7 @@ pub async fn serve() -> Result<(), Error> {
     let retention = environment.retention();
     environment.finish()?;
     let handle = async |_: LambdaEvent<Value>| handle(&store, &blobs, &clock, retention).await;
-    lambda_runtime::run(service_fn(handle)).await
+    run(handle).await
 }
 
 async fn handle(

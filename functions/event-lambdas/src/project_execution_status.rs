@@ -4,12 +4,12 @@ use contracts::step::WorkflowRef;
 use contracts::{Timestamp, WorkflowKind};
 use engine::{ExternalEngine, Standing};
 use engine_stepfunctions::ExecutionStatus;
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::LambdaEvent;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{EndRecorder, EngineEnd};
 
-use crate::{Error, Ports};
+use crate::{Error, Ports, run};
 
 /// What we read of the event.
 #[derive(Debug, Deserialize)]
@@ -75,7 +75,7 @@ fn workflow(input: &Value) -> serde_json::Result<WorkflowRef> {
 /// Serves the event source.
 pub async fn serve() -> Result<(), Error> {
     let ports = Ports::of_process()?;
-    lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| handle(&ports, event.payload).await)).await
+    run(async |event: LambdaEvent<Value>| handle(&ports, event.payload).await).await
 }
 
 /// Events come late, twice, or not at all. What one leaves out is asked of the engine, whose quota for that is far below

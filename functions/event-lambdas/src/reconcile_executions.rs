@@ -1,15 +1,15 @@
 //! Every minute: starts that never reached their engine, ends that nobody recorded.
 
 use engine::ExternalEngine;
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::LambdaEvent;
 use serde_json::{Value, json};
 
-use crate::{Error, Ports};
+use crate::{Error, Ports, run};
 
 /// Serves the schedule.
 pub async fn serve() -> Result<(), Error> {
     let ports = Ports::of_process()?;
-    lambda_runtime::run(service_fn(async |_: LambdaEvent<Value>| handle(&ports).await)).await
+    run(async |_: LambdaEvent<Value>| handle(&ports).await).await
 }
 
 async fn handle(ports: &Ports) -> Result<Value, Error> {

@@ -6,10 +6,10 @@ use clock::{SharedClock, SystemClock};
 use engine_temporal::{Connector, Server, Temporal};
 use lambda_glue::gateway::{Request, answer};
 use lambda_glue::{Clients, Environment, TemporalServer};
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::LambdaEvent;
 use workflows::RetryPolicy;
 
-use crate::Error;
+use crate::{Error, run};
 
 /// Serves the others.
 pub async fn serve() -> Result<(), Error> {
@@ -29,7 +29,7 @@ pub async fn serve() -> Result<(), Error> {
     };
     let handle =
         async |event: LambdaEvent<Request>| answer(engine.get_or_try_init(&connect).await?, event.payload).await;
-    lambda_runtime::run(service_fn(handle)).await
+    run(handle).await
 }
 
 /// The way to the server.

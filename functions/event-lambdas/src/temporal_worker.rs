@@ -7,7 +7,7 @@ use std::time::Duration;
 use clock::{SharedClock, SystemClock, Timestamp};
 use engine_temporal_worker::{Options, Ports, run};
 use lambda_glue::{Clients, Environment, InvokedActivities};
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::LambdaEvent;
 use serde_json::{Value, json};
 use store_aws::{DynamoStore, S3Blobs};
 
@@ -48,5 +48,5 @@ pub async fn serve() -> Result<(), Error> {
         run(connector(&server, &clients, &clock).await?, options.clone(), ports.clone(), stop).await?;
         Ok::<_, Error>(json!({ "worked_until": clock.now() }))
     };
-    lambda_runtime::run(service_fn(handle)).await
+    crate::run(handle).await
 }
