@@ -253,6 +253,8 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         let mut request = full_request();
         request["user_email"] = serde_json::json!("late@example.com");
         let late = site.start(&request).await;
+        // What is open is asked for one by one.
+        site.get("/api/v1/workflows/history").await;
         let found = crate::aws_faults::reconciled(&stack, 2).await;
         assert_eq!(found, serde_json::json!({ "started": 1, "ended": 1, "failed": 0 }));
         for id in [id, &late] {
@@ -262,7 +264,10 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         let brief = serde_json::json!({ "detail": { "name": id, "status": "SUCCEEDED" } });
         let recorded = stack.invoke("project-execution-status", brief).await.unwrap();
         assert_eq!(recorded, serde_json::json!({ "recorded": false }), "the reconciler was there before");
-        for path in ["/ready", "/health", "/api/v1/workflows?status=Completed", "/api/v1/workflows/history"] {
+        for filter in ["", "?status=Completed", "?workflow_type=user_onboarding"] {
+            assert!(site.get(&format!("/api/v1/workflows{filter}")).await.0.is_success(), "{filter}");
+        }
+        for path in ["/ready", "/health", "/api/v1/workflows/history"] {
             assert!(site.get(path).await.0.is_success(), "{path}");
         }
         let first = site.get(&format!("/api/v1/workflows/history?workflow_id={id}&page_size=3")).await.1;
@@ -277,13 +282,23 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         site.post("/api/v1/workflows/nowhere/cancel", &Value::Null, &[]).await;
 
         let mut used = BTreeMap::<String, BTreeSet<&str>>::new();
+        let mut queried = BTreeMap::<String, BTreeSet<String>>::new();
         for seen in [proxies.dynamodb.take(), proxies.sfn.take(), proxies.s3.take()].concat() {
             let actions = actions(&seen);
+            if actions.contains("dynamodb:Query") {
+                let index = if seen.index.is_empty() { String::new() } else { format!("/index/{}", seen.index) };
+                queried.entry(seen.key.clone()).or_default().insert(format!("Table.Arn{index}"));
+            }
             used.entry(seen.key).or_default().extend(actions);
         }
+        let template = template();
         // Those of Temporal have nothing to do here.
         for binary in binaries().into_iter().filter(|binary| !binary.starts_with("temporal-")) {
-            assert_eq!(used.get(&pascal(&binary)).cloned().unwrap_or_default(), needed(&binary), "{binary}");
+            let id = pascal(&binary);
+            assert_eq!(used.get(&id).cloned().unwrap_or_default(), needed(&binary), "{binary}");
+            let allowed = statements(&template, &format!("{id}Role")).remove("dynamodb:Query").unwrap_or_default();
+            let allowed = allowed.into_iter().map(|resource| resource.replace("${Table.Arn}", "Table.Arn")).collect();
+            assert_eq!(queried.remove(&id).unwrap_or_default(), allowed, "{binary}: what it queries");
         }
     });
 }
@@ -354,6 +369,23 @@ fn a_function_may_do_what_its_ports_ask_for_and_nothing_else() {
         assert_eq!(verbs.remove("sqs:SendMessage"), is_event_function(&binary), "{binary}");
         assert_eq!(verbs, needed, "{binary}");
         assert!(verbs.iter().all(|verb| !verb.contains('*')), "{binary}");
+        let role = format!("{id}Role");
+        for (service, key) in [("dynamodb", &["kms:Decrypt", "kms:GenerateDataKey*"][..]), ("s3", &["kms:Decrypt"])] {
+            let uses = verbs.iter().any(|verb| verb.starts_with(&format!("{service}:")));
+            assert_eq!(uses_the_key_through(&template, &role, service, key), uses, "{binary}: {service} and the key");
+        }
+        let stores = verbs.contains("s3:PutObject");
+        assert_eq!(uses_the_key_through(&template, &role, "s3", &["kms:GenerateDataKey*"]), stores, "{binary}");
+        for (action, resources) in &allowed {
+            let expected = match action.split_once(':') {
+                Some(("dynamodb", "Query")) | None => continue,
+                Some(("dynamodb", _)) => "Table.Arn",
+                Some(("s3", "ListBucket")) => "ArchiveBucket.Arn",
+                Some(("s3", _)) => "${ArchiveBucket.Arn}/*/executions/*",
+                Some(_) => continue,
+            };
+            assert!(resources.iter().all(|resource| resource == expected), "{binary}: {action} on {resources:?}");
+        }
         let wide: Vec<_> = allowed.iter().filter(|(_, resources)| resources.iter().any(|name| name == "*")).collect();
         assert!(wide.iter().all(|(action, _)| action.starts_with("xray:")), "{binary}: {wide:?}");
     }
@@ -381,7 +413,10 @@ fn what_events_start_and_fails_is_kept_and_told() {
         assert_eq!(properties["EventInvokeConfig"]["DestinationConfig"]["OnFailure"], destination, "{binary}");
         let allowed = statements(&template, &format!("{id}Role"));
         assert_eq!(allowed["sqs:SendMessage"], [format!("{queue}.Arn")], "{binary}");
-        assert!(uses_the_key_through(&template, &format!("{id}Role"), "sqs"), "{binary}");
+        assert!(
+            uses_the_key_through(&template, &format!("{id}Role"), "sqs", &["kms:Decrypt", "kms:GenerateDataKey*"]),
+            "{binary}"
+        );
         for source in properties["Events"].as_object().unwrap().values() {
             assert_eq!(source["Properties"]["DeadLetterConfig"]["Arn"], arn, "{binary}");
             if source["Type"] == "ScheduleV2" {
@@ -395,7 +430,7 @@ fn what_events_start_and_fails_is_kept_and_told() {
         failing.insert(format!("{id}Function"));
         queues.insert(format!("{queue}.QueueName"));
     }
-    assert!(uses_the_key_through(&template, "ScheduleRole", "sqs"));
+    assert!(uses_the_key_through(&template, "ScheduleRole", "sqs", &["kms:Decrypt", "kms:GenerateDataKey*"]));
     assert_eq!(watched(resources, "Errors").intersection(&failing).count(), failing.len());
     assert_eq!(watched(resources, "ApproximateNumberOfMessagesVisible"), queues);
 }
@@ -427,16 +462,16 @@ fn watched(resources: &Value, metric: &str) -> BTreeSet<String> {
     of_metric.map(|each| name(each).as_str().unwrap().to_owned()).collect()
 }
 
-/// Whether a role may read and write what a service encrypts with the key.
-fn uses_the_key_through(template: &Value, role: &str, service: &str) -> bool {
+/// Whether a role may do this with the key for what a service encrypts.
+fn uses_the_key_through(template: &Value, role: &str, service: &str, does: &[&str]) -> bool {
     let policies = template["Resources"][role]["Properties"]["Policies"].as_array().unwrap();
     let mut statements = policies.iter().flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().unwrap());
     let via = format!("{service}.${{AWS::Region}}.amazonaws.com");
     statements.any(|statement| {
-        let actions = statement["Action"].to_string();
+        let actions = statement["Action"].as_array().map(Vec::as_slice).unwrap_or_default();
         statement["Resource"]["!GetAtt"] == "Key.Arn"
             && statement["Condition"]["StringEquals"]["kms:ViaService"]["!Sub"] == via.as_str()
-            && ["kms:Decrypt", "kms:GenerateDataKey"].iter().all(|action| actions.contains(action))
+            && does.iter().all(|action| actions.iter().any(|allowed| allowed == action))
     })
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Seen {
     pub(crate) target: String,
     /// What a transaction is made of, e.g. `Update`.
     pub(crate) writes: Vec<String>,
+    /// The index that a query asks, or the table by an empty name.
+    pub(crate) index: String,
     /// Whose key signed it.
     pub(crate) key: String,
     /// Bytes of its body.
@@ -116,8 +118,10 @@ async fn forward(State(proxy): State<Proxy>, method: Method, uri: Uri, headers: 
     let authorization = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let key = authorization.split("Credential=").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
     let number = proxy.0.count.fetch_add(1, Ordering::Relaxed);
-    let (writes, bytes) = (writes(&body), body.len());
-    let seen = Seen { target: target.clone(), writes, key: key.to_owned(), bytes, units: 0.0, number };
+    let request: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let index = request["IndexName"].as_str().unwrap_or_default().to_owned();
+    let (writes, bytes) = (writes(&request), body.len());
+    let seen = Seen { target: target.clone(), writes, index, key: key.to_owned(), bytes, units: 0.0, number };
     proxy.0.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
     let ruled = proxy.ruled(&target);
     match ruled {
@@ -177,9 +181,8 @@ fn unprocessed(body: &[u8]) -> Response {
 }
 
 /// What a transaction is made of.
-fn writes(body: &[u8]) -> Vec<String> {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let items = body["TransactItems"].as_array().into_iter().flatten().filter_map(Value::as_object);
+fn writes(request: &Value) -> Vec<String> {
+    let items = request["TransactItems"].as_array().into_iter().flatten().filter_map(Value::as_object);
     items.flat_map(|item| item.keys().cloned()).collect()
 }
 
