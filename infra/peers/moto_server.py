@@ -116,15 +116,25 @@ class Lambda:
             response, body = post(function, payload)
         except OSError as error:
             raise refused("SdkClientException", str(error), 0) from error
-        if response.status >= 400:
+        if response.status >= 400 and not function_error(response, body):
             raise refused("ServiceException", body.decode(errors="replace"), response.status)
         return reply(response, body)
 
 
+def function_error(response: http.client.HTTPResponse, body: bytes) -> str | None:
+    """What kind of error the function ended with: cargo lambda answers it as a 500 without the header that AWS sets."""
+    if response.status < 400:
+        return response.getheader("x-amz-function-error")
+    try:
+        return "Unhandled" if "errorType" in json.loads(body) else None
+    except (ValueError, TypeError):
+        return None
+
+
 def reply(response: http.client.HTTPResponse, body: bytes) -> dict[str, Any]:
-    answer = {"StatusCode": response.status, "ExecutedVersion": "$LATEST", "Payload": Payload(body)}
-    if function_error := response.getheader("x-amz-function-error"):
-        answer["FunctionError"] = function_error
+    answer = {"StatusCode": 200, "ExecutedVersion": "$LATEST", "Payload": Payload(body)}
+    if kind := function_error(response, body):
+        answer["FunctionError"] = kind
     return answer
 
 

@@ -78,6 +78,28 @@ impl Drop for Local {
     }
 }
 
+/// A source file that a developer is at; as it was when this is dropped.
+struct Edited {
+    file: PathBuf,
+    before: String,
+}
+
+impl Edited {
+    fn replace(file: &str, from: &str, to: &str) -> Self {
+        let file = root().join(file);
+        let before = std::fs::read_to_string(&file).unwrap();
+        assert!(before.contains(from), "{before}");
+        std::fs::write(&file, before.replace(from, to)).unwrap();
+        Self { file, before }
+    }
+}
+
+impl Drop for Edited {
+    fn drop(&mut self) {
+        let _ = std::fs::write(&self.file, &self.before);
+    }
+}
+
 fn listens(port: u16) -> bool {
     std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
 }
@@ -132,9 +154,24 @@ fn the_readme_is_right_about_it_and_nothing_is_left() {
     assert!(run(line(":8080/api/v1/notifications")).to_string().contains("user@example.com"));
     run(line("PUT http://localhost:8083/_control/faults"));
     let failed = run(line("second@example.com"));
-    assert_eq!(ended(line("/status"), failed["workflow_id"].as_str().unwrap())["status"], "Failed");
+    let failed = ended(line("/status"), failed["workflow_id"].as_str().unwrap());
+    assert_eq!(failed["status"], "Failed");
+    let error = failed["error"].as_str().unwrap();
+    assert!(error.contains("ServiceUnavailable from file: answered 503 (3 attempts)"), "as everywhere: {error}");
     run(line("DELETE http://localhost:8083/_control/faults"));
-    local.stop("TERM");
+    let health = || run("curl http://localhost:8084/health")["status"].clone();
+    assert_eq!(health(), "healthy");
+    {
+        let _edited = Edited::replace("shared/api/src/health.rs", "\"healthy\"", "\"edited\"");
+        for _ in 0..240 {
+            std::thread::sleep(Duration::from_secs(1));
+            if health() == "edited" {
+                break;
+            }
+        }
+        assert_eq!(health(), "edited", "a change is live after a recompile");
+    }
+    local.stop("INT");
 
     // Nobody hears of the end but the reconciler, which comes every minute and leaves alone what is younger.
     let local = Local::start(&["--status-events", "drop"]);
@@ -148,5 +185,6 @@ fn the_readme_is_right_about_it_and_nothing_is_left() {
     let local = Local::start(&["--status-events", "double"]);
     let started = run(line("user@example.com"));
     assert_eq!(ended(line("/status"), started["workflow_id"].as_str().unwrap())["status"], "Completed");
-    local.stop("HUP");
+    local.stop("TERM");
+    Local::start(&[]).stop("HUP");
 }

@@ -16,7 +16,7 @@ use reference_services::{ServiceKind, Services};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use peers::{Installed, Peer, StatusEvents};
+use peers::{Installed, Peer, StatusEvents, root};
 
 /// The variables that name the services, in the order of [`ServiceKind::ALL`].
 const SERVICE_VARIABLES: [&str; 5] = [
@@ -158,14 +158,18 @@ async fn start(cli: &Cli) -> anyhow::Result<Stack> {
     Ok(stack)
 }
 
-/// So that the first request does not wait for the compiler. Package by package, as the watcher does it: together they
-/// would share other features of their dependencies.
+/// So that the first request does not wait for the compiler. By their names, as the watcher does it: by package they
+/// would have other features of their dependencies.
 async fn build() -> anyhow::Result<()> {
+    let mut build = Command::new(env!("CARGO"));
+    build.current_dir(root()).arg("build");
     for package in ["endpoint-lambdas", "activity-lambdas", "event-lambdas"] {
-        let mut build = Command::new(env!("CARGO"));
-        let built = Peer::run("cargo", build.args(["build", "--quiet", "--package", package, "--bins"])).await?;
-        anyhow::ensure!(built, "{package} does not build");
+        for source in std::fs::read_dir(root().join("functions").join(package).join("src/bin"))? {
+            let source = source?.path();
+            build.arg("--bin").args(source.file_stem());
+        }
     }
+    anyhow::ensure!(Peer::run("cargo", &mut build).await?, "the functions do not build");
     Ok(())
 }
 

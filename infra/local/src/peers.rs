@@ -104,8 +104,13 @@ pub(crate) struct Installed {
     runtime: PathBuf,
 }
 
-fn folder() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../peers"))
+/// The project.
+pub(crate) fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+fn folder() -> PathBuf {
+    root().join("infra/peers")
 }
 
 impl Installed {
@@ -147,7 +152,7 @@ impl Installed {
         let mut command = Command::new(self.runtime.join("bin/cargo-lambda"));
         command.args(["lambda", "watch", "--wait", "--invoke-address", "127.0.0.1"]);
         command.args(["--invoke-port", &port.to_string(), "--concurrency", "4"]);
-        command.current_dir(folder().join("../..")).envs(environment);
+        command.current_dir(root()).envs(environment);
         Peer::start("cargo lambda watch", command, port).await
     }
 }
