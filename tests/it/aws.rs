@@ -15,6 +15,7 @@ use clock::{Clock as _, SharedClock, SystemClock};
 use contracts::WorkflowKind;
 use engine::{ActivityCall, ActivityRunner};
 use futures::FutureExt as _;
+use futures::future::join;
 use reference_services::{ServiceKind, Services};
 use serde_json::{Value, json};
 use store_aws::DynamoStore;
@@ -344,9 +345,11 @@ impl Around for Scripted {
                 StatusEvents::Lost => return Ok(Value::Null),
                 StatusEvents::FirstLost if self.events.fetch_add(1, Ordering::Relaxed) == 0 => return Ok(Value::Null),
                 StatusEvents::FirstLost | StatusEvents::Doubled => {
-                    lambda.invoke_plainly(function, payload.clone()).await?
+                    let deliver = || lambda.invoke_plainly(function, payload.clone());
+                    let (first, second) = join(deliver(), deliver()).await;
+                    return first.and(second);
                 }
-                StatusEvents::Delivered => Value::Null,
+                StatusEvents::Delivered => {}
             };
         }
         let text = |pointer: &str| payload.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
