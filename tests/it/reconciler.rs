@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use clock::{SharedClock, VirtualClock};
 use contracts::{EngineKind, Status, Timestamp, WorkflowKind};
-use engine::{EngineError, ExternalEngine, Orchestrator, Reconciled, Standing};
+use engine::{EngineError, ExternalEngine, Orchestrator, Reconciled, Standing, Start};
 use futures::{StreamExt as _, stream};
 use serde_json::Value;
 use store::{ControlFlag, EngineEnd, ExecutionRecord, Executions as _, History as _, NewExecution, conformance};
@@ -45,10 +45,11 @@ impl Orchestrator for Engine {
         Ok(())
     }
 
-    async fn start(&self, record: &ExecutionRecord) -> Result<(), EngineError> {
+    async fn start(&self, record: &ExecutionRecord) -> Result<Start, EngineError> {
         self.started.lock().unwrap().push(record.id.clone());
-        self.standings.lock().unwrap().insert(record.id.clone(), Standing::Running);
-        Ok(())
+        let before = self.standings.lock().unwrap().insert(record.id.clone(), Standing::Running);
+        assert_eq!(before, None, "it was told already");
+        Ok(Start::Begun)
     }
 }
 

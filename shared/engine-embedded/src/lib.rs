@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use clock::SharedClock;
 use contracts::EngineKind;
-use engine::{ActivityRunner, DefinitionOf, EngineError, Orchestrator};
+use engine::{ActivityRunner, DefinitionOf, EngineError, Orchestrator, Start};
 use futures::FutureExt as _;
 use store::{Blobs, ExecutionRecord, Journal, NewExecution};
 
@@ -159,8 +159,8 @@ impl Orchestrator for EmbeddedEngine {
         Driven::prepare_start(new, definition, &self.0.compiled)
     }
 
-    async fn start(&self, record: &ExecutionRecord) -> Result<(), EngineError> {
+    async fn start(&self, record: &ExecutionRecord) -> Result<Start, EngineError> {
         self.drive(record.tenant_id.clone(), record.id.clone());
-        Ok(())
+        Ok(Start::Begun)
     }
 }

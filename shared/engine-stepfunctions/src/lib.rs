@@ -12,7 +12,7 @@ use aws_sdk_sfn::operation::describe_execution::{DescribeExecutionError, Describ
 use aws_sdk_sfn::operation::start_execution::StartExecutionError;
 use aws_sdk_sfn::operation::stop_execution::StopExecutionError;
 use contracts::{EngineKind, Timestamp, WorkflowKind};
-use engine::{EngineError, ExternalEngine, Orchestrator, Standing};
+use engine::{EngineError, ExternalEngine, Orchestrator, Standing, Start};
 use serde_json::Value;
 use store::{EngineEnd, ExecutionRecord, NewExecution};
 
@@ -52,13 +52,12 @@ impl Orchestrator for StepFunctions {
         self.machine(new.kind).map(drop)
     }
 
-    async fn start(&self, record: &ExecutionRecord) -> Result<(), EngineError> {
+    async fn start(&self, record: &ExecutionRecord) -> Result<Start, EngineError> {
         let start = self.client.start_execution().state_machine_arn(self.machine(record.kind)?).name(&record.id);
         match start.input(record.input.to_string()).send().await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(Start::Begun),
             Err(error) => match error.as_service_error() {
-                // It has been started before, and may have ended.
-                Some(StartExecutionError::ExecutionAlreadyExists(_)) => Ok(()),
+                Some(StartExecutionError::ExecutionAlreadyExists(_)) => Ok(Start::Known),
                 _ => Err(unavailable(error)),
             },
         }

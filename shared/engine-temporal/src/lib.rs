@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use contracts::{EngineKind, Timestamp, WorkflowKind};
-use engine::{DefinitionOf, EngineError, ExternalEngine, Orchestrator, Standing};
+use engine::{DefinitionOf, EngineError, ExternalEngine, Orchestrator, Standing, Start};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{EngineEnd, ExecutionRecord, NewExecution};
@@ -116,7 +116,7 @@ impl Orchestrator for Temporal {
         self.check().await.map_err(EngineError::Unavailable)
     }
 
-    async fn start(&self, record: &ExecutionRecord) -> Result<(), EngineError> {
+    async fn start(&self, record: &ExecutionRecord) -> Result<Start, EngineError> {
         let workflow = workflow(record.kind)?;
         let definition = (self.definition_of)(record.kind)
             .ok_or_else(|| EngineError::Definition(format!("there is no state machine for {}", record.kind)))?;
@@ -130,8 +130,8 @@ impl Orchestrator for Temporal {
             .build();
         let machine = StateMachine(workflow.name.to_owned());
         match self.client().await?.start_workflow(machine, input, options).await {
-            // It has been started before, and may have ended.
-            Ok(_) | Err(WorkflowStartError::AlreadyStarted { .. }) => Ok(()),
+            Ok(_) => Ok(Start::Begun),
+            Err(WorkflowStartError::AlreadyStarted { .. }) => Ok(Start::Known),
             Err(WorkflowStartError::Rpc(status)) => Err(self.failed(WorkflowInteractionError::Rpc(status)).await),
             Err(error) => Err(EngineError::Unavailable(error.to_string())),
         }

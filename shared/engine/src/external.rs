@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{DueExecution, EndRecorder, EngineEnd, Executions};
 
-use crate::{EngineError, Orchestrator};
+use crate::{EngineError, Orchestrator, Start};
 
 /// Where an execution stands, according to its engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ pub trait ExternalEngine: Orchestrator {
 /// What a reconciliation found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reconciled {
-    /// Starts that the engine was told once more, as nothing had happened since.
+    /// Starts that nothing had come of: the engine was told once more.
     pub started: u32,
     /// Ends that nobody had recorded.
     pub ended: u32,
@@ -141,7 +141,9 @@ impl Reconciler<'_> {
     }
 
     async fn reconcile(&self, due: &DueExecution) -> Result<Found, EngineError> {
-        let Some(record) = self.executions.get(&due.tenant_id, &due.id).await? else { return Ok(Found::AsRecorded) };
+        // It may have ended: an index is behind its table.
+        let record = self.executions.get(&due.tenant_id, &due.id).await?.filter(|record| record.status.is_open());
+        let Some(record) = record else { return Ok(Found::AsRecorded) };
         let age = self.clock.now().duration_since(record.started_at).unsigned_abs();
         let next_look = (age / 10).clamp(NEXT_LOOK[0], NEXT_LOOK[1]);
         // The embedded engine's own journal is its record: there is nothing to reconcile.
@@ -153,15 +155,16 @@ impl Reconciler<'_> {
             let reason = format!("it runs on {}, which is not configured here", record.engine);
             return Err(EngineError::Unavailable(reason));
         };
-        if !due.has_begun {
-            // Starting one twice is starting it once. From now on the engine is asked about it.
-            engine.start(&record).await?;
-            self.put_off(&DueExecution { has_begun: true, ..due.clone() }, next_look).await?;
+        // From now on the engine is asked about it.
+        let as_begun = DueExecution { has_begun: true, ..due.clone() };
+        // Starting one twice is starting it once.
+        if !due.has_begun && engine.start(&record).await? == Start::Begun {
+            self.put_off(&as_begun, next_look).await?;
             return Ok(Found::Unstarted);
         }
         match engine.describe(record.kind, &record.id).await? {
             Standing::Running => {
-                self.put_off(due, next_look).await?;
+                self.put_off(&as_begun, next_look).await?;
                 Ok(Found::AsRecorded)
             }
             // It was known to the engine: starting it again would do everything twice.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use contracts::{EngineKind, WorkflowKind};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{ExecutionRecord, NewExecution, StepOutcome, StepRecorder, StoreError};
 
@@ -47,7 +48,16 @@ pub trait Orchestrator: Send + Sync {
     async fn prepare_start(&self, new: &mut NewExecution) -> Result<(), EngineError>;
 
     /// Begins an execution whose record is stored. Idempotent: one that runs or has ended stays as it is.
-    async fn start(&self, record: &ExecutionRecord) -> Result<(), EngineError>;
+    async fn start(&self, record: &ExecutionRecord) -> Result<Start, EngineError>;
+}
+
+/// What a start found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Start {
+    /// It runs, for all that the engine says from now on.
+    Begun,
+    /// The engine had it already, and it may have ended.
+    Known,
 }
 
 /// What a Task state asks for.

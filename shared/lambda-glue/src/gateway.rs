@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use clock::{SharedClock, Timestamp};
 use contracts::{EngineKind, WorkflowKind};
-use engine::{EngineError, ExternalEngine, Orchestrator, Standing};
+use engine::{EngineError, ExternalEngine, Orchestrator, Standing, Start};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ pub enum Request {
 pub async fn answer(engine: &dyn ExternalEngine, request: Request) -> Result<Value, Error> {
     Ok(match request {
         Request::Check => engine.check().await.map(|()| Value::Null)?,
-        Request::Start(record) => engine.start(&record).await.map(|()| Value::Null)?,
+        Request::Start(record) => json!(engine.start(&record).await?),
         Request::Describe { kind, id } => json!(engine.describe(kind, &id).await?),
         Request::Terminate { kind, id, reason } => engine.terminate(kind, &id, &reason).await.map(|()| Value::Null)?,
     })
@@ -89,8 +89,8 @@ impl Orchestrator for TemporalGateway {
         self.check().await.map_err(EngineError::Unavailable)
     }
 
-    async fn start(&self, record: &ExecutionRecord) -> Result<(), EngineError> {
-        self.ask::<()>(&Request::Start(Box::new(record.clone()))).await
+    async fn start(&self, record: &ExecutionRecord) -> Result<Start, EngineError> {
+        self.ask(&Request::Start(Box::new(record.clone()))).await
     }
 }
 

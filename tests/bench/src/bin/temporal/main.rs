@@ -228,7 +228,7 @@ impl Site {
         let (id, input) = (new.id.clone(), new.input["workflow"].clone());
         let store::Created::New(record) = self.store.create(new).await? else { bail!("{id} is there already") };
         match kind {
-            Kind::StateMachine => self.engine.start(&record).await?,
+            Kind::StateMachine => drop(self.engine.start(&record).await?),
             Kind::Native => {
                 let options = WorkflowStartOptions::new(TASK_QUEUE.to_owned(), id.clone()).build();
                 self.client.start_workflow(Native::run, input, options).await?;
