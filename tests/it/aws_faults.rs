@@ -137,9 +137,13 @@ fn events_and_starts_that_are_lost_are_found() {
         stack.site.until_ended(&id).await;
         let deliveries =
             || aws.lambda.spent(&stack.prefix).get("project-execution-status").map(|spent| spent.invocations);
-        while deliveries() != Some(2) {
+        for _ in 0..100 {
+            if deliveries() == Some(2) {
+                break;
+            }
             pause(Duration::from_millis(100)).await;
         }
+        assert_eq!(deliveries(), Some(2));
         invariants::check(&stack.site, &id, &before).await.map(drop)
     }
     async fn lost_start(aws: &'static Aws) -> Result<(), String> {

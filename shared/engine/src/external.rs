@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use clock::Clock;
+use clock::{Busy, Clock};
 use contracts::{EngineKind, Timestamp, WorkflowKind};
 use futures::future::{join_all, try_join};
 use serde::{Deserialize, Serialize};
@@ -83,31 +83,16 @@ pub async fn reconcile(
     engines: &[&dyn ExternalEngine],
     clock: &dyn Clock,
 ) -> Result<Reconciled, EngineError> {
-    let before = clock.now().checked_sub(SETTLING_TIME).unwrap_or(Timestamp::MIN);
-    let last_begin = clock::after(clock, LAST_BEGIN);
-    let due = async |has_begun, at_once| executions.open_executions(has_begun, before, at_once * MAX_TURNS).await;
-    let (unbegun, begun) = try_join(due(false, STARTS_AT_ONCE), due(true, LOOKS_AT_ONCE)).await?;
-    let (mut starts, mut looks) = (unbegun.chunks(STARTS_AT_ONCE as usize), begun.chunks(LOOKS_AT_ONCE as usize));
     let reconciler = Reconciler { executions, ends, engines, clock };
-    let mut reconciled = Reconciled::default();
-    while clock.now() <= last_begin {
-        let turn: Vec<_> = [starts.next(), looks.next()].into_iter().flatten().flatten().collect();
-        if turn.is_empty() {
-            break;
-        }
-        for found in join_all(turn.into_iter().map(|due| reconciler.look(due))).await {
-            match found {
-                Some(Found::AsRecorded) => {}
-                Some(Found::Unstarted) => reconciled.started += 1,
-                Some(Found::Ended) => reconciled.ended += 1,
-                None => reconciled.failed += 1,
-            }
-        }
-        if starts.len() + looks.len() > 0 {
-            clock::sleep(clock, PACE).await;
-        }
-    }
-    Ok(reconciled)
+    let [starts, looks] = [(false, STARTS_AT_ONCE), (true, LOOKS_AT_ONCE)]
+        .map(|(has_begun, at_once)| reconciler.go_through(has_begun, at_once, clock.busy()));
+    let (starts, looks) = clock::park(clock, try_join(starts, looks)).await?;
+    let sum = |of: fn(&Reconciled) -> u32| of(&starts) + of(&looks);
+    Ok(Reconciled {
+        started: sum(|found| found.started),
+        ended: sum(|found| found.ended),
+        failed: sum(|found| found.failed),
+    })
 }
 
 /// What was amiss with an execution.
@@ -126,6 +111,32 @@ struct Reconciler<'a> {
 }
 
 impl Reconciler<'_> {
+    /// Those that have begun, or that have not: so many at once, as long as there is time.
+    async fn go_through(&self, has_begun: bool, at_once: u32, _busy: Busy) -> Result<Reconciled, EngineError> {
+        let before = self.clock.now().checked_sub(SETTLING_TIME).unwrap_or(Timestamp::MIN);
+        let last_begin = clock::after(self.clock, LAST_BEGIN);
+        let due = self.executions.open_executions(has_begun, before, at_once * MAX_TURNS).await?;
+        let mut turns = due.chunks(at_once as usize);
+        let mut reconciled = Reconciled::default();
+        while self.clock.now() <= last_begin
+            && let Some(turn) = turns.next()
+        {
+            let next = clock::after(self.clock, PACE);
+            for found in join_all(turn.iter().map(|due| self.look(due))).await {
+                match found {
+                    Some(Found::AsRecorded) => {}
+                    Some(Found::Unstarted) => reconciled.started += 1,
+                    Some(Found::Ended) => reconciled.ended += 1,
+                    None => reconciled.failed += 1,
+                }
+            }
+            if turns.len() > 0 {
+                clock::sleep_until(self.clock, next).await;
+            }
+        }
+        Ok(reconciled)
+    }
+
     /// What was found; none if that could not be found out.
     async fn look(&self, due: &DueExecution) -> Option<Found> {
         let looked = clock::timeout(self.clock, LONGEST_LOOK, self.reconcile(due)).await;
@@ -155,16 +166,18 @@ impl Reconciler<'_> {
             let reason = format!("it runs on {}, which is not configured here", record.engine);
             return Err(EngineError::Unavailable(reason));
         };
-        // From now on the engine is asked about it.
-        let as_begun = DueExecution { has_begun: true, ..due.clone() };
-        // Starting one twice is starting it once.
-        if !due.has_begun && engine.start(&record).await? == Start::Begun {
-            self.put_off(&as_begun, next_look).await?;
-            return Ok(Found::Unstarted);
+        if !due.has_begun {
+            // Starting one twice is starting it once. From now on the engine is asked about it: soon, if it had it already.
+            let (found, next_look) = match engine.start(&record).await? {
+                Start::Begun => (Found::Unstarted, next_look),
+                Start::Known => (Found::AsRecorded, Duration::ZERO),
+            };
+            self.put_off(&DueExecution { has_begun: true, ..due.clone() }, next_look).await?;
+            return Ok(found);
         }
         match engine.describe(record.kind, &record.id).await? {
             Standing::Running => {
-                self.put_off(&as_begun, next_look).await?;
+                self.put_off(due, next_look).await?;
                 Ok(Found::AsRecorded)
             }
             // It was known to the engine: starting it again would do everything twice.
@@ -180,7 +193,7 @@ impl Reconciler<'_> {
 
     /// Lets it be due again after this.
     async fn put_off(&self, due: &DueExecution, next_look: Duration) -> Result<(), EngineError> {
-        let at = clock::after(self.clock, next_look.saturating_sub(SETTLING_TIME));
+        let at = clock::after(self.clock, next_look).checked_sub(SETTLING_TIME).unwrap_or(Timestamp::MIN);
         Ok(self.executions.put_off(due, at).await?)
     }
 }

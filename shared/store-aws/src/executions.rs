@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use contracts::{Status, Timestamp};
 use futures::future::try_join_all;
 use store::{
-    CancelOutcome, ControlFlag, Created, DueExecution, Estimated, ExecutionRecord, Executions, ListFilter, ListPage,
-    NewExecution, StoreError,
+    ACCEPTED, CancelOutcome, ControlFlag, Created, DueExecution, Estimated, ExecutionRecord, Executions, ListFilter,
+    ListPage, NewExecution, StoreError,
 };
 
 use crate::DynamoStore;
@@ -177,7 +177,9 @@ impl Executions for DynamoStore {
                 }
                 Some(paused_at) => {
                     change.remove("paused_at");
-                    if let Some(deadline) = item.optional_moment("deadline_at")? {
+                    // Until the first step begins, nothing counts.
+                    let has_begun = item.number::<u64>("history_len")? > ACCEPTED;
+                    if let Some(deadline) = item.optional_moment("deadline_at")?.filter(|_| has_begun) {
                         let deadline = deadline.checked_add(now.duration_since(paused_at)).unwrap_or(Timestamp::MAX);
                         change.set("deadline_at", moment(deadline));
                     }

@@ -30,7 +30,7 @@ impl DynamoStore {
             return false;
         }
         // Those that met must not meet again: each waits its own part of the doubled time.
-        let spread = f64::from(self.clock.now().subsec_nanosecond() % 1_000) / 1_000.0;
+        let spread = f64::from(self.clock.now().subsec_microsecond() % 1_000) / 1_000.0;
         clock::sleep(&*self.clock, patience.wait.mul_f64(0.5 + spread)).await;
         patience.wait *= 2;
         true

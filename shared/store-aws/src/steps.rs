@@ -22,11 +22,15 @@ use crate::transaction::Transacted;
 /// How often a begin or a finish is tried against others that change the execution meanwhile.
 const MAX_TRIES: u32 = 10;
 
+/// What a start takes at most that finds its engine at work: it is not worth a write of its own when the first step is
+/// tried again.
+const USUAL_WAIT: Duration = Duration::from_secs(10);
+
 #[async_trait]
 impl StepRecorder for DynamoStore {
     async fn begin_step(&self, step: &StepRef) -> Result<Begin, StoreError> {
         let pk = keys::execution(&step.tenant_id, &step.execution_id);
-        let mut waited = step.waited(self.clock.now());
+        let mut waited = step.waited(self.clock.now()).filter(|waited| *waited > USUAL_WAIT);
         for _ in 0..MAX_TRIES {
             let now = self.clock.now();
             let nonce = contracts::ids::new_request_id(now);
@@ -51,11 +55,16 @@ impl StepRecorder for DynamoStore {
                     return Ok(Begin::Closed);
                 }
             }
-            if waited.is_some() && !(item.has("deadline_at") && item.number::<u64>("history_len")? == ACCEPTED) {
+            let is_untouched = item.has("deadline_at") && item.number::<u64>("history_len")? == ACCEPTED;
+            if waited.is_some() && !is_untouched {
                 waited = None;
                 continue;
             }
             let refusal = match self.against(step, &item, now)? {
+                Against::Refusal(Refusal::TimedOut) if is_untouched && step.waited(now).is_some() => {
+                    waited = step.waited(now);
+                    continue;
+                }
                 Against::Lost(lost) => {
                     self.close_lost(step, &item, &lost, now).await?;
                     continue;

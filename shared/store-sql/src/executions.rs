@@ -319,8 +319,10 @@ impl Operation for SetControl {
                  version = version + 1 WHERE id = $1 AND tenant_id = $2 AND ended_at IS NULL AND pivot_begun = 0"
             }
             ControlFlag::Resume => {
-                "UPDATE executions SET deadline_at = deadline_at + ($3 - COALESCE(paused_at, $3)), paused_at = NULL, \
-                 status = 'Running', updated_at = $3, version = version + 1 \
+                // Until another engine has begun its first step, nothing counts.
+                "UPDATE executions SET paused_at = NULL, status = 'Running', updated_at = $3, version = version + 1, \
+                 deadline_at = CASE WHEN history_len > 1 OR engine = 'embedded' \
+                 THEN deadline_at + ($3 - COALESCE(paused_at, $3)) ELSE deadline_at END \
                  WHERE id = $1 AND tenant_id = $2 AND ended_at IS NULL"
             }
         };

@@ -36,17 +36,14 @@ pub struct StepRef {
 /// A history's length when nothing has happened but the acceptance.
 pub const ACCEPTED: u64 = 1;
 
-/// What a start takes at most that finds its engine at work.
-const USUAL_WAIT: Duration = Duration::from_secs(10);
-
 impl StepRef {
-    /// How long the execution has waited for its engine, if this is the first that happens to it, and if it is worth
-    /// mentioning: its deadline moves by as much. None if it cannot be the first.
+    /// How long the execution has waited for its engine, if this is the first that happens to it: its deadline moves by
+    /// as much. None if it cannot be the first.
     pub fn waited(&self, now: Timestamp) -> Option<Duration> {
         let first = workflows::workflow(self.workflow)?.steps.first()?;
         let is_first = self.kind == StepKind::Forward && self.step == first.state;
         let waited = Duration::try_from(now.duration_since(self.accepted_at)).ok()?;
-        (is_first && waited > USUAL_WAIT).then_some(waited)
+        is_first.then_some(waited)
     }
 }
 

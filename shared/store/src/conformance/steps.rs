@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::driver::{details, step, types};
 use super::{TENANT, at, create, new, ok};
 use crate::{
-    Attempt, Begin, DueExecution, EndRecorder, EngineEnd, Executions, Finish, History, HistoryRow, NewExecution,
-    StepOutcome, StepRecorder,
+    Attempt, Begin, ControlFlag, DueExecution, EndRecorder, EngineEnd, Executions, Finish, History, HistoryRow,
+    NewExecution, StepOutcome, StepRecorder, StepRef,
 };
 
 pub(super) async fn run<S, W: Future<Output = ()>>(open: &impl AsyncFn() -> S, wait: &impl Fn(Timestamp) -> W)
@@ -60,7 +60,7 @@ async fn what_never_began_is_told_from_what_did<S: Executions + StepRecorder>(st
     ok(store.request_cancel(TENANT, "refused", at(1)).await);
     let refused = ok(store.begin_step(&step("refused", "GetTenantContext")).await);
     assert!(matches!(refused, Begin::Cancelled), "{refused:?}");
-    assert!(ok(store.set_control(TENANT, "paused", crate::ControlFlag::Pause, at(1)).await));
+    assert!(ok(store.set_control(TENANT, "paused", ControlFlag::Pause, at(1)).await));
     let found = due().await;
     assert_eq!(found[0], ("paused".to_owned(), false), "whatever its status is");
     let mut begun = found[1..].to_vec();
@@ -83,6 +83,9 @@ async fn waiting_for_an_engine_is_not_in_the_time_limit<S: Executions + StepReco
         ok(store.create(NewExecution { status: Status::Pending, ..new }).await);
     }
     ok(store.request_cancel(TENANT, "cancelled", at(1)).await);
+    for (flag, second) in [(ControlFlag::Pause, 2), (ControlFlag::Resume, 4_000)] {
+        assert!(ok(store.set_control(TENANT, "e-1", flag, at(second)).await));
+    }
     wait(at(5_000)).await;
     let refused = ok(store.begin_step(&step("cancelled", "GetTenantContext")).await);
     assert!(matches!(refused, Begin::Cancelled), "{refused:?}");
@@ -97,6 +100,13 @@ async fn waiting_for_an_engine_is_not_in_the_time_limit<S: Executions + StepReco
     let late = ok(store.begin_step(&step("e-1", "CreateUserProfile")).await);
     assert!(matches!(late, Begin::TimedOut), "{late:?}");
     begin(store, "unlimited", "CreateUserAccount").await;
+
+    let brief = NewExecution { started_at: at(6_100), deadline_at: Some(at(6_101)), ..new("brief") };
+    ok(store.create(NewExecution { status: Status::Pending, ..brief }).await);
+    wait(at(6_103)).await;
+    let step = StepRef { accepted_at: at(6_100), ..step("brief", "GetTenantContext") };
+    let first = ok(store.begin_step(&step).await);
+    assert!(matches!(first, Begin::Proceed { .. }), "{first:?}");
 }
 
 async fn an_attempt_is_recorded_whole<S: Executions + History + StepRecorder>(store: &S) {
@@ -186,7 +196,7 @@ async fn an_undoing_closes_its_step<S: Executions + History + StepRecorder>(stor
 
 async fn refusals_are_in_the_history_but_for_pauses<S: Executions + History + StepRecorder>(store: &S) {
     create(store, "e-1").await;
-    ok(store.set_control(TENANT, "e-1", crate::ControlFlag::Pause, at(1)).await);
+    ok(store.set_control(TENANT, "e-1", ControlFlag::Pause, at(1)).await);
     assert!(matches!(ok(store.begin_step(&step("e-1", "CreateUserAccount")).await), Begin::Paused));
     assert_eq!(history(store, "e-1").await.len(), 1);
     ok(store.request_cancel(TENANT, "e-1", at(2)).await);
