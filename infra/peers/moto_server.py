@@ -116,9 +116,10 @@ class Lambda:
             response, body = post(function, payload)
         except OSError as error:
             raise refused("SdkClientException", str(error), 0) from error
-        if response.status >= 400 and not function_error(response, body):
+        kind = function_error(response, body)
+        if response.status >= 400 and kind is None:
             raise refused("ServiceException", body.decode(errors="replace"), response.status)
-        return reply(response, body)
+        return reply(body, kind)
 
 
 def function_error(response: http.client.HTTPResponse, body: bytes) -> str | None:
@@ -131,9 +132,9 @@ def function_error(response: http.client.HTTPResponse, body: bytes) -> str | Non
         return None
 
 
-def reply(response: http.client.HTTPResponse, body: bytes) -> dict[str, Any]:
+def reply(body: bytes, kind: str | None) -> dict[str, Any]:
     answer = {"StatusCode": 200, "ExecutedVersion": "$LATEST", "Payload": Payload(body)}
-    if kind := function_error(response, body):
+    if kind:
         answer["FunctionError"] = kind
     return answer
 

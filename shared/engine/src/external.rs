@@ -64,7 +64,7 @@ const LOOKS_AT_ONCE: u32 = 8;
 const STARTS_AT_ONCE: u32 = 25;
 const PACE: Duration = Duration::from_secs(1);
 
-/// Each [`PACE`] of a reconciliation has that many: what there is time for.
+/// Turns of a reconciliation, a [`PACE`] each: what there is time for.
 const MAX_TURNS: u32 = 36;
 
 /// No look is begun after this, and none takes longer than that: a reconciliation is over within a minute, when the next
@@ -111,7 +111,8 @@ struct Reconciler<'a> {
 }
 
 impl Reconciler<'_> {
-    /// Those that have begun, or that have not: so many at once, as long as there is time.
+    /// Those that have begun, or that have not: so many at once, as long as there is time. Each of the two is busy by
+    /// itself, as one may wait for its turn while the other works.
     async fn go_through(&self, has_begun: bool, at_once: u32, _busy: Busy) -> Result<Reconciled, EngineError> {
         let before = self.clock.now().checked_sub(SETTLING_TIME).unwrap_or(Timestamp::MIN);
         let last_begin = clock::after(self.clock, LAST_BEGIN);
