@@ -1,4 +1,6 @@
-//! The Auth service: accounts and sessions.
+//! The Auth service: accounts, and in [`sessions`] who is signed in.
+
+mod sessions;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
@@ -6,9 +8,11 @@ use axum::routing::MethodFilter;
 use serde_json::{Value, json};
 
 use crate::kernel::{Call, Definition, Done, Fields, Mutation, Problem, Query, Reader, Row, Table, Tx, row};
+use crate::tenant;
 
 pub(crate) static DEFINITION: Definition = Definition {
-    schema: "
+    schema: &[
+        "
         CREATE TABLE IF NOT EXISTS accounts (
             tenant_id TEXT NOT NULL,
             user_id TEXT NOT NULL,
@@ -30,16 +34,42 @@ pub(crate) static DEFINITION: Definition = Definition {
             FOREIGN KEY (tenant_id, user_id) REFERENCES accounts ON DELETE CASCADE
         ) STRICT;
         CREATE INDEX IF NOT EXISTS sessions_by_user ON sessions (tenant_id, user_id);
-    ",
-    tables: &[&ACCOUNTS, &SESSIONS],
-    routes: |routes| routes.mutation::<CreateUser>().query::<GetUser>().query::<ValidateUser>().query::<ListSessions>(),
+        ",
+        // Sessions that can be revoked, also in tenants other than the account's.
+        "
+        CREATE TABLE revocable_sessions (
+            tenant_id TEXT NOT NULL,
+            session_id TEXT NOT NULL,
+            user_id TEXT NOT NULL,
+            session_data TEXT NOT NULL,
+            active INTEGER NOT NULL,
+            created_at TEXT NOT NULL,
+            revoked_at TEXT,
+            PRIMARY KEY (tenant_id, session_id)
+        ) STRICT;
+        INSERT INTO revocable_sessions
+            SELECT tenant_id, session_id, user_id, session_data, 1, created_at, NULL FROM sessions ORDER BY rowid;
+        DROP TABLE sessions;
+        ALTER TABLE revocable_sessions RENAME TO sessions;
+        CREATE INDEX sessions_by_user ON sessions (user_id, tenant_id, active);
+        CREATE INDEX accounts_by_user ON accounts (user_id);
+        CREATE TRIGGER sessions_end_with_the_account AFTER DELETE ON accounts BEGIN
+            DELETE FROM sessions WHERE user_id = OLD.user_id AND (
+                tenant_id = OLD.tenant_id OR NOT EXISTS (SELECT 1 FROM accounts WHERE user_id = OLD.user_id)
+            );
+        END;
+        ",
+    ],
+    tables: &[&ACCOUNTS, &sessions::SESSIONS],
+    routes: |routes| {
+        let routes = routes.mutation::<CreateUser>().query::<GetUser>().query::<ValidateUser>();
+        sessions::routes(routes)
+    },
     demo,
 };
 
 static ACCOUNTS: Table =
     Table::new("accounts", &["tenant_id", "user_id"], "the e-mail address or the id already has an account");
-static SESSIONS: Table =
-    Table { json: &["session_data"], ..Table::new("sessions", &["tenant_id", "session_id"], "the session exists") };
 
 /// `POST /api/v1/users`
 struct CreateUser {
@@ -81,14 +111,14 @@ impl Mutation for CreateUser {
     }
 }
 
-/// `GET /api/v1/users/{user_id}`
+/// `GET /api/v1/users/{user_id}`: for the account's own tenant.
 struct GetUser;
 
 impl Query for GetUser {
     const ROUTE: &'static str = "/api/v1/users/{user_id}";
 
     async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
-        let account = account(&mut reader).await?;
+        let account = reader.get(&ACCOUNTS, &[reader.call.param("user_id")]).await?;
         Ok(Json(account).into_response())
     }
 }
@@ -100,30 +130,33 @@ impl Query for ValidateUser {
     const ROUTE: &'static str = "/api/v1/users/{user_id}/validate";
 
     async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
-        let account = account(&mut reader).await?;
-        let permissions = permissions(account["role"].as_str().unwrap_or_default());
-        let body = json!({ "valid": true, "user_id": account["user_id"], "permissions": permissions });
+        let user = user(&mut reader).await?;
+        let body = json!({ "valid": true, "user_id": user.user_id, "permissions": user.permissions });
         Ok(Json(body).into_response())
     }
 }
 
-/// `GET /api/v1/users/{user_id}/sessions`
-struct ListSessions;
-
-impl Query for ListSessions {
-    const ROUTE: &'static str = "/api/v1/users/{user_id}/sessions";
-
-    async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
-        let account = account(&mut reader).await?;
-        let user_id = account["user_id"].as_str().unwrap_or_default();
-        let sessions = reader.list(&SESSIONS, &[("user_id", user_id)]).await?;
-        Ok(Json(json!({ "sessions": sessions })).into_response())
-    }
+/// Somebody whom the call's tenant may know.
+struct User {
+    user_id: String,
+    /// What they may do in this tenant.
+    permissions: Value,
 }
 
-/// The account that the path names.
-async fn account(reader: &mut Reader<'_>) -> Result<Row, Problem> {
-    reader.get(&ACCOUNTS, &[reader.call.param("user_id")]).await
+/// The user that the path names: with an account in the call's tenant, or with one elsewhere and access to this tenant.
+async fn user(reader: &mut Reader<'_>) -> Result<User, Problem> {
+    let call = reader.call;
+    let user_id = call.param("user_id");
+    if let Some(account) = reader.find(&ACCOUNTS, &[user_id]).await? {
+        let permissions = permissions(account["role"].as_str().unwrap_or_default());
+        return Ok(User { user_id: user_id.to_owned(), permissions: json!(permissions) });
+    }
+    let elsewhere = reader.list_of_all_tenants(&ACCOUNTS, &[("user_id", user_id)]).await?;
+    let membership = tenant::membership(reader.tenants, &call.tenant_id, user_id).await?;
+    match membership.filter(|_| !elsewhere.is_empty()) {
+        Some(member) => Ok(User { user_id: user_id.to_owned(), permissions: member["permissions"].clone() }),
+        None => Err(Problem::not_found()),
+    }
 }
 
 /// What a role may do.
@@ -136,19 +169,20 @@ fn permissions(role: &str) -> &'static [&'static str] {
 }
 
 fn demo(at: &str) -> Vec<(&'static Table, Row)> {
-    let account = |tenant_id: &str, role: &str| -> Value {
-        json!({
-            "tenant_id": tenant_id, "user_id": "user-123", "email": "demo.user@example.com", "name": "Demo User",
-            "role": role, "created_at": at,
-        })
+    let account = |user_id: &str, email: &str, name: &str| {
+        let account = json!({
+            "tenant_id": "tenant-123", "user_id": user_id, "email": email, "name": name, "role": "user",
+            "created_at": at,
+        });
+        (&ACCOUNTS, row(account))
     };
     let session = json!({
         "tenant_id": "tenant-123", "session_id": "session-123", "user_id": "user-123",
-        "session_data": { "device": "laptop" }, "created_at": at, "updated_at": at,
+        "session_data": { "device": "laptop" }, "active": true, "created_at": at,
     });
     vec![
-        (&ACCOUNTS, row(account("tenant-123", "admin"))),
-        (&ACCOUNTS, row(account("tenant-456", "user"))),
-        (&SESSIONS, row(session)),
+        account("user-123", "demo.user@example.com", "Demo User"),
+        account("user-124", "second.user@example.com", "Second User"),
+        (&sessions::SESSIONS, row(session)),
     ]
 }

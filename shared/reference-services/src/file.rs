@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::kernel::{Call, Definition, Done, Fields, Mutation, Problem, Query, Reader, Row, Table, Tx, row};
 
 pub(crate) static DEFINITION: Definition = Definition {
-    schema: "
+    schema: &["
         CREATE TABLE IF NOT EXISTS workspaces (
             tenant_id TEXT NOT NULL,
             workspace_id TEXT NOT NULL,
@@ -41,7 +41,7 @@ pub(crate) static DEFINITION: Definition = Definition {
             PRIMARY KEY (tenant_id, file_id),
             FOREIGN KEY (tenant_id, file_id) REFERENCES files ON DELETE CASCADE
         ) STRICT;
-    ",
+    "],
     tables: &[&WORKSPACES, &FILES, &CONTENTS],
     routes: |routes| {
         routes

@@ -90,11 +90,16 @@ impl Services {
     }
 
     async fn open_each(dir: Option<&Path>, clock: &SharedClock) -> Result<Self, OpenError> {
-        let open = async |kind: ServiceKind| {
+        let open = async |kind: ServiceKind, tenants: Option<Service>| {
             let file = dir.map(|dir| dir.join(format!("{}.db", kind.name())));
-            Service::open(kind, file.as_deref(), Arc::clone(clock)).await
+            Service::open(kind, file.as_deref(), Arc::clone(clock), tenants).await
         };
-        let services = futures::future::try_join_all(ServiceKind::ALL.map(open)).await?;
+        let tenants = open(ServiceKind::Tenant, None).await?;
+        let each = ServiceKind::ALL.map(async |kind| match kind {
+            ServiceKind::Tenant => Ok(tenants.clone()),
+            other => open(other, Some(tenants.clone())).await,
+        });
+        let services = futures::future::try_join_all(each).await?;
         Ok(Self(services.into()))
     }
 
@@ -103,12 +108,15 @@ impl Services {
         self.service(kind).router()
     }
 
-    /// Creates the demo data, once: the tenants `tenant-123` and `tenant-456` and the user `user-123`, a member of both
-    /// with account, profile, session, workspace and files. `false` if they have been created before.
+    /// Creates the demo data, once: the tenants `tenant-123` and `tenant-456`, and `tenant-789`, which is suspended; the
+    /// user `user-123`, at home and signed in to the first and a member of the second, with workspace and files in both;
+    /// the user `user-124` in the first one only. `false` if they have been created before.
     pub async fn seed_demo(&self) -> Result<bool, OpenError> {
+        // The number counts the versions of the demo data: what a later one adds comes to an older directory too.
+        const NAME: &str = "demo 2";
         let mut created = false;
         for service in self.0.iter() {
-            created |= service.seed("demo", |at| (service.definition().demo)(at)).await?;
+            created |= service.seed(NAME, |at| (service.definition().demo)(at)).await?;
         }
         Ok(created)
     }

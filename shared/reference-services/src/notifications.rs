@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::kernel::{Call, Definition, Done, Fields, Mutation, Problem, Query, Reader, Table, Tx, row};
 
 pub(crate) static DEFINITION: Definition = Definition {
-    schema: "
+    schema: &["
         CREATE TABLE IF NOT EXISTS outbox (
             tenant_id TEXT NOT NULL,
             notification_id TEXT NOT NULL,
@@ -19,7 +19,7 @@ pub(crate) static DEFINITION: Definition = Definition {
             sent_at TEXT NOT NULL,
             PRIMARY KEY (tenant_id, notification_id)
         ) STRICT;
-    ",
+    "],
     tables: &[&OUTBOX],
     routes: |routes| routes.mutation::<SendNotification>().query::<ListNotifications>(),
     demo: |_| Vec::new(),

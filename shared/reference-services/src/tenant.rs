@@ -4,10 +4,11 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::MethodFilter;
 use serde_json::{Value, json};
 
-use crate::kernel::{self, Call, Definition, Done, Fields, Mutation, Problem, Query, Reader, Row, Table, Tx};
+use crate::kernel::{self, Call, Definition, Done, Fields, Mutation, Problem, Query, Reader, Row, Service, Table, Tx};
 
 pub(crate) static DEFINITION: Definition = Definition {
-    schema: "
+    schema: &[
+        "
         CREATE TABLE IF NOT EXISTS tenants (
             tenant_id TEXT NOT NULL PRIMARY KEY,
             tenant_name TEXT NOT NULL,
@@ -27,7 +28,11 @@ pub(crate) static DEFINITION: Definition = Definition {
             PRIMARY KEY (tenant_id, user_id)
         ) STRICT;
         CREATE INDEX IF NOT EXISTS memberships_by_user ON memberships (user_id);
-    ",
+        ",
+        "
+        ALTER TABLE tenants ADD COLUMN status TEXT NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended'));
+        ",
+    ],
     tables: &[&TENANTS, &MEMBERSHIPS],
     routes: |routes| {
         routes
@@ -48,13 +53,15 @@ static MEMBERSHIPS: Table = Table {
     ..Table::new("memberships", &["tenant_id", "user_id"], "the user is a member")
 };
 
-/// `GET /api/v1/tenants`: the header's tenant and, if `X-User-ID` is sent, the others that this user belongs to.
+/// `GET /api/v1/tenants?page&page_size`: the header's tenant and, if `X-User-ID` is sent, the others that this user
+/// belongs to; by id.
 struct ListTenants;
 
 impl Query for ListTenants {
     const ROUTE: &'static str = "/api/v1/tenants";
 
     async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
+        let page = reader.call.page()?;
         let mut ids = vec![reader.call.tenant_id.clone()];
         if let Some(user_id) = reader.call.user_id.as_deref() {
             let memberships = reader.list_of_all_tenants(&MEMBERSHIPS, &[("user_id", user_id)]).await?;
@@ -66,9 +73,12 @@ impl Query for ListTenants {
         let mut tenants = Vec::new();
         for id in &ids {
             let found = reader.list_of_all_tenants(&TENANTS, &[("tenant_id", id)]).await?;
-            tenants.extend(found.into_iter().map(context));
+            tenants.extend(found.into_iter().map(listed));
         }
-        Ok(Json(json!({ "tenants": tenants })).into_response())
+        let body = json!({
+            "tenants": page.of(&tenants), "total_count": tenants.len(), "page": page.page, "page_size": page.page_size,
+        });
+        Ok(Json(body).into_response())
     }
 }
 
@@ -91,11 +101,13 @@ impl Query for GetAccess {
     const ROUTE: &'static str = "/api/v1/tenants/{tenant_id}/access/{user_id}";
 
     async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
-        own_tenant(&mut reader).await?;
+        let tenant = own_tenant(&mut reader).await?;
         let member = reader.find(&MEMBERSHIPS, &[reader.call.param("user_id")]).await?;
-        let body = match member.filter(|member| member["active"] == true) {
-            Some(member) => json!({ "has_access": true, "role": member["role"], "permissions": member["permissions"] }),
-            None => json!({ "has_access": false, "role": null, "permissions": [] }),
+        let body = match access(&tenant, member) {
+            Ok(member) => json!({
+                "has_access": true, "role": member["role"], "permissions": member["permissions"], "reason": null,
+            }),
+            Err(reason) => json!({ "has_access": false, "role": null, "permissions": [], "reason": reason }),
         };
         Ok(Json(body).into_response())
     }
@@ -155,10 +167,39 @@ async fn own_tenant(reader: &mut Reader<'_>) -> Result<Row, Problem> {
     reader.get(&TENANTS, &[]).await
 }
 
-/// What a tenant is, as callers know it.
-fn context(mut tenant: Row) -> Row {
+/// The membership by which a user may work in the tenant, or why there is no access.
+fn access(tenant: &Row, member: Option<Row>) -> Result<Row, &'static str> {
+    if tenant["status"] != "active" {
+        return Err("tenant_suspended");
+    }
+    let member = member.ok_or("not_a_member")?;
+    if member["active"] == true { Ok(member) } else { Err("membership_inactive") }
+}
+
+/// The membership by which a user may work in a tenant, for the other services to ask.
+pub(crate) async fn membership(tenants: &Service, tenant_id: &str, user_id: &str) -> Result<Option<Row>, Problem> {
+    let Some(tenant) = tenants.find(&TENANTS, &[tenant_id]).await? else { return Ok(None) };
+    let member = tenants.find(&MEMBERSHIPS, &[tenant_id, user_id]).await?;
+    Ok(access(&tenant, member).ok())
+}
+
+/// The settings of a tenant, for the other services to ask.
+pub(crate) async fn settings(tenants: &Service, tenant_id: &str) -> Result<Value, Problem> {
+    let tenant = tenants.find(&TENANTS, &[tenant_id]).await?;
+    Ok(tenant.ok_or_else(Problem::not_found)?["settings"].clone())
+}
+
+/// A tenant as lists show it.
+fn listed(mut tenant: Row) -> Row {
     tenant.remove("created_at");
     tenant
+}
+
+/// What a tenant offers those who work in it.
+fn context(tenant: Row) -> Row {
+    let mut context = listed(tenant);
+    context.remove("status");
+    context
 }
 
 /// The row of a new tenant.
@@ -168,24 +209,34 @@ pub(crate) fn row(tenant_id: &str, tenant_name: &str, tier: &str, at: &str) -> (
         "features": ["workflows", "file_sharing"],
         "quotas": { "users": 100, "storage_gb": 500, "api_calls_per_hour": 10_000 },
         "settings": { "language": "en", "time_zone": "UTC" },
-        "created_at": at,
+        "status": "active", "created_at": at,
     });
     (&TENANTS, kernel::row(tenant))
 }
 
 fn demo(at: &str) -> Vec<(&'static Table, Row)> {
-    let member = |tenant_id: &str, role: &str, permissions: &[&str]| {
-        kernel::row(json!({
-            "tenant_id": tenant_id, "user_id": "user-123", "role": role, "permissions": permissions, "active": true,
-            "updated_at": at,
-        }))
+    let tenant = |tenant_id, tenant_name, tier, changes: Value| {
+        let (table, mut row) = row(tenant_id, tenant_name, tier, at);
+        row.append(&mut kernel::row(changes));
+        (table, row)
     };
-    let admin = ["tenant:read", "tenant:write", "user:read", "user:write", "file:read", "file:write"];
-    let user = ["tenant:read", "user:read", "file:read", "file:write"];
+    let member = |tenant_id: &str, user_id: &str| {
+        let member = json!({
+            "tenant_id": tenant_id, "user_id": user_id, "role": "user",
+            "permissions": ["tenant:read", "user:read", "file:read", "file:write"], "active": true, "updated_at": at,
+        });
+        (&MEMBERSHIPS, kernel::row(member))
+    };
+    let german = json!({
+        "features": ["workflows", "file_sharing", "audit"],
+        "settings": { "language": "de", "time_zone": "Europe/Berlin" },
+    });
     vec![
-        row("tenant-123", "Acme Corporation", "enterprise", at),
-        row("tenant-456", "Globex", "professional", at),
-        (&MEMBERSHIPS, member("tenant-123", "admin", &admin)),
-        (&MEMBERSHIPS, member("tenant-456", "user", &user)),
+        tenant("tenant-123", "Acme Corporation", "enterprise", json!({})),
+        tenant("tenant-456", "Globex", "professional", german),
+        tenant("tenant-789", "Initech", "standard", json!({ "status": "suspended" })),
+        member("tenant-123", "user-123"),
+        member("tenant-123", "user-124"),
+        member("tenant-456", "user-123"),
     ]
 }

@@ -1,4 +1,6 @@
-//! The User service: profiles.
+//! The User service: profiles, and in [`contexts`] the tenant that each user works in.
+
+mod contexts;
 
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::MethodFilter;
@@ -7,7 +9,8 @@ use serde_json::{Value, json};
 use crate::kernel::{Call, Definition, Done, Fields, Mutation, Problem, Query, Reader, Row, Table, Tx, row};
 
 pub(crate) static DEFINITION: Definition = Definition {
-    schema: "
+    schema: &[
+        "
         CREATE TABLE IF NOT EXISTS profiles (
             tenant_id TEXT NOT NULL,
             profile_id TEXT NOT NULL,
@@ -18,9 +21,23 @@ pub(crate) static DEFINITION: Definition = Definition {
             PRIMARY KEY (tenant_id, profile_id),
             UNIQUE (tenant_id, user_id)
         ) STRICT;
-    ",
-    tables: &[&PROFILES],
-    routes: |routes| routes.mutation::<CreateProfile>().query::<GetProfile>(),
+        ",
+        "
+        CREATE TABLE contexts (
+            user_id TEXT NOT NULL PRIMARY KEY,
+            tenant_id TEXT NOT NULL,
+            preferences TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            updated_at TEXT NOT NULL
+        ) STRICT;
+        CREATE INDEX contexts_by_tenant ON contexts (tenant_id);
+        INSERT INTO contexts
+            SELECT user_id, tenant_id, preferences, 1, created_at FROM profiles WHERE true
+            ORDER BY rowid ON CONFLICT DO NOTHING;
+        ",
+    ],
+    tables: &[&PROFILES, &contexts::CONTEXTS],
+    routes: |routes| contexts::routes(routes.mutation::<CreateProfile>().query::<GetProfile>()),
     demo,
 };
 
@@ -29,7 +46,7 @@ static PROFILES: Table = Table {
     ..Table::new("profiles", &["tenant_id", "profile_id"], "the user already has a profile, or its id is taken")
 };
 
-/// `POST /api/v1/profiles`
+/// `POST /api/v1/profiles`: a user's first one also makes the tenant the one that the user works in.
 struct CreateProfile {
     profile_id: Option<String>,
     user_id: String,
@@ -55,9 +72,10 @@ impl Mutation for CreateProfile {
         let created_at = tx.now();
         let profile = json!({
             "profile_id": profile_id, "user_id": self.user_id, "profile_data": self.profile_data,
-            "preferences": self.preferences, "created_at": created_at,
+            "preferences": &self.preferences, "created_at": created_at,
         });
         tx.create(&PROFILES, row(profile)).await?;
+        contexts::create(tx, &self.user_id, self.preferences).await?;
         let body = json!({ "profile_id": profile_id, "created_at": created_at });
         Ok(Done::created("profile", &profile_id, body))
     }
@@ -78,15 +96,20 @@ impl Query for GetProfile {
 }
 
 fn demo(at: &str) -> Vec<(&'static Table, Row)> {
-    let profile = |tenant_id: &str, profile_id: &str, role: &str| {
-        row(json!({
-            "tenant_id": tenant_id, "profile_id": profile_id, "user_id": "user-123",
-            "profile_data": { "name": "Demo User", "email": "demo.user@example.com", "role": role },
-            "preferences": { "language": "en", "theme": "dark" }, "created_at": at,
-        }))
+    let user = |number: &str, name: &str, email: &str| {
+        let (user_id, preferences) = (format!("user-{number}"), json!({ "language": "en", "theme": "dark" }));
+        let profile = json!({
+            "tenant_id": "tenant-123", "profile_id": format!("profile-{number}"), "user_id": user_id,
+            "profile_data": { "name": name, "email": email, "role": "user" }, "preferences": preferences,
+            "created_at": at,
+        });
+        let context = json!({
+            "user_id": user_id, "tenant_id": "tenant-123", "preferences": preferences, "version": 1,
+            "updated_at": at,
+        });
+        [(&PROFILES, row(profile)), (&contexts::CONTEXTS, row(context))]
     };
-    vec![
-        (&PROFILES, profile("tenant-123", "profile-123", "admin")),
-        (&PROFILES, profile("tenant-456", "profile-456", "user")),
-    ]
+    let users =
+        [user("123", "Demo User", "demo.user@example.com"), user("124", "Second User", "second.user@example.com")];
+    users.into_iter().flatten().collect()
 }

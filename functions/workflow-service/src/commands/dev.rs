@@ -97,7 +97,8 @@ fn announce(settings: &Settings, app: &App, seeded: bool, temporal: Option<&str>
     }
     println!();
     println!(
-        "  {} tenants tenant-123 and tenant-456, user user-123; {} workflows resumed",
+        "  {} tenants tenant-123, tenant-456 and tenant-789 (suspended), users user-123 and user-124; {} workflows \
+         resumed",
         if seeded { "created demo data:" } else { "demo data:" },
         app.recovered
     );

@@ -5,6 +5,7 @@ mod control;
 mod faults;
 mod ledger;
 mod mutation;
+mod page;
 mod problem;
 mod query;
 mod request;
@@ -23,7 +24,7 @@ use axum::response::{IntoResponse, Json, Response};
 use clock::SharedClock;
 use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::ServiceKind;
@@ -31,6 +32,7 @@ pub(crate) use faults::Faults;
 pub use faults::{Fault, FaultRule};
 pub use ledger::{LedgerEntry, Outcome};
 pub(crate) use mutation::{Done, Mutation};
+pub(crate) use page::Page;
 pub(crate) use problem::Problem;
 pub(crate) use query::Query;
 pub(crate) use request::{Call, Fields};
@@ -42,8 +44,8 @@ const SCHEMA: &str = include_str!("schema.sql");
 
 /// What makes a service.
 pub(crate) struct Definition {
-    /// Creates its tables if absent.
-    pub(crate) schema: &'static str,
+    /// How its tables came to be what they are, step by step; a file remembers how many of the steps it has.
+    pub(crate) schema: &'static [&'static str],
     /// Its tables.
     pub(crate) tables: &'static [&'static Table],
     /// Its routes.
@@ -77,16 +79,29 @@ struct Inner {
     kind: ServiceKind,
     clock: SharedClock,
     faults: Faults,
+    /// The Tenant service, for the others to ask who belongs to a tenant; it has none itself.
+    tenants: Option<Service>,
     /// The one connection: SQLite has one writer anyway, and a queue in front of it is fair where its lock is not.
     connection: Mutex<SqliteConnection>,
 }
 
 impl Service {
     /// Opens the service's file, or a database in memory.
-    pub(crate) async fn open(kind: ServiceKind, file: Option<&Path>, clock: SharedClock) -> Result<Self, OpenError> {
+    pub(crate) async fn open(
+        kind: ServiceKind,
+        file: Option<&Path>,
+        clock: SharedClock,
+        tenants: Option<Self>,
+    ) -> Result<Self, OpenError> {
         let storage = |source| OpenError::Storage { service: kind.name(), source };
         let connection = connect(kind.definition(), file).await.map_err(storage)?;
-        Ok(Self(Arc::new(Inner { kind, clock, faults: Faults::default(), connection: Mutex::new(connection) })))
+        Ok(Self(Arc::new(Inner {
+            kind,
+            clock,
+            faults: Faults::default(),
+            tenants,
+            connection: Mutex::new(connection),
+        })))
     }
 
     pub(crate) fn kind(&self) -> ServiceKind {
@@ -101,11 +116,22 @@ impl Service {
         &self.0.faults
     }
 
+    /// The Tenant service; never asked by itself, whose connection is taken while a call is under way.
+    fn tenants(&self) -> &Self {
+        self.0.tenants.as_ref().unwrap_or(self)
+    }
+
     fn clock(&self) -> &SharedClock {
         &self.0.clock
     }
 
-    /// The connection. Nobody waits for the clock while holding it.
+    /// The row with this key, for another service that asks.
+    pub(crate) async fn find(&self, table: &Table, key: &[&str]) -> Result<Option<Row>, Problem> {
+        let key: Vec<_> = key.iter().copied().map(str::to_owned).collect();
+        Ok(table.find(&mut *self.connection().await, &key).await?)
+    }
+
+    /// The connection. Nobody waits for the clock while holding it; only the Tenant service's may be waited for.
     async fn connection(&self) -> MutexGuard<'_, SqliteConnection> {
         self.0.connection.lock().await
     }
@@ -127,7 +153,8 @@ impl Service {
             .with_state(self.clone())
     }
 
-    /// Writes the rows that `rows` makes for the current time, unless a seed of this name has been written before.
+    /// Writes the rows that `rows` makes for the current time, unless a seed of this name has been written before. What
+    /// is there already stays as it is.
     pub(crate) async fn seed(
         &self,
         name: &str,
@@ -148,7 +175,7 @@ impl Service {
             return Ok(false);
         }
         for (table, row) in rows {
-            table.upsert(&mut transaction, &row).await?;
+            table.insert_if_absent(&mut transaction, &row).await?;
         }
         transaction.commit().await?;
         Ok(true)
@@ -185,11 +212,20 @@ async fn connect(definition: &Definition, file: Option<&Path>) -> sqlx::Result<S
     };
     let mut connection = options.connect().await?;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    for schema in [SCHEMA, definition.schema] {
-        sqlx::raw_sql(schema).execute(&mut *transaction).await?;
-    }
+    sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
+    migrate(&mut transaction, definition.schema).await?;
     transaction.commit().await?;
     Ok(connection)
+}
+
+/// Takes the steps that the file does not have yet.
+async fn migrate(connection: &mut SqliteConnection, steps: &'static [&'static str]) -> sqlx::Result<()> {
+    let taken: u32 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
+    for (step, number) in steps.iter().zip(1_u32..).filter(|(_, number)| *number > taken) {
+        sqlx::raw_sql(*step).execute(&mut *connection).await?;
+        sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA user_version = {number}"))).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 /// Collects a service's routes.

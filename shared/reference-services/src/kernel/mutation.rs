@@ -104,7 +104,7 @@ pub(super) async fn handle<M: Mutation>(
 
     let mut attempt = transaction.begin().await?;
     let mut tx = Tx {
-        reader: Reader { connection: &mut attempt, call: &call },
+        reader: Reader { connection: &mut attempt, call: &call, tenants: service.tenants() },
         clock: service.clock(),
         key: &key,
         tables: service.definition().tables,

@@ -23,5 +23,5 @@ pub(super) async fn handle<Q: Query>(
     let (parts, _) = request.into_parts();
     let call = Call::new(&parts, params)?;
     let mut connection = service.connection().await;
-    Q::answer(Reader { connection: &mut connection, call: &call }).await
+    Q::answer(Reader { connection: &mut connection, call: &call, tenants: service.tenants() }).await
 }

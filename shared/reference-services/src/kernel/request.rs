@@ -3,16 +3,16 @@
 use std::borrow::Cow;
 
 use axum::body::Body;
-use axum::extract::RawPathParams;
 use axum::extract::rejection::RawPathParamsRejection;
-use axum::http::{HeaderMap, StatusCode, request};
+use axum::extract::{Query, RawPathParams};
+use axum::http::{HeaderMap, StatusCode, Uri, request};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::Problem;
 use super::problem::FieldError;
+use super::{Page, Problem};
 
 /// The largest body that is read.
 pub(super) const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -26,7 +26,7 @@ pub(crate) struct Call {
     pub(crate) tenant_id: String,
     /// The acting user, if the caller says.
     pub(crate) user_id: Option<String>,
-    path: String,
+    uri: Uri,
     params: Vec<(String, String)>,
 }
 
@@ -44,7 +44,7 @@ impl Call {
         Ok(Self {
             tenant_id: tenant_id.to_owned(),
             user_id: header(&parts.headers, "x-user-id")?.map(str::to_owned),
-            path: parts.uri.path().to_owned(),
+            uri: parts.uri.clone(),
             params: params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         })
     }
@@ -55,9 +55,18 @@ impl Call {
         found.map(|(_, value)| value.as_str()).unwrap_or_default()
     }
 
+    /// The page of a list that the query asks for.
+    pub(crate) fn page(&self) -> Result<Page, Problem> {
+        let page = Query::<Page>::try_from_uri(&self.uri).ok().filter(|Query(page)| page.is_valid());
+        page.map(|Query(page)| page).ok_or_else(|| {
+            let max = Page::MAX_SIZE;
+            Problem::bad_request(format!("page is a number from 1 on, page_size one from 1 to {max}"))
+        })
+    }
+
     /// What distinguishes this request from others under the same key.
     pub(super) fn hash(&self, method: &str, body: &Value) -> String {
-        let mut text = format!("{method}\n{}\n{}\n", self.path, self.tenant_id);
+        let mut text = format!("{method}\n{}\n{}\n", self.uri.path(), self.tenant_id);
         write_canonical(body, &mut text);
         let digest = Sha256::digest(text.as_bytes());
         digest.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -13,7 +13,8 @@ pub(crate) type Row = Map<String, Value>;
 /// The most rows that a list holds.
 const LIST_LIMIT: u32 = 1_000;
 
-/// A business table. Its key begins with `tenant_id`; key columns are texts.
+/// A business table. Each row has a `tenant_id`, and unless it can only be in one tenant at a time its key begins with
+/// it; key columns are texts.
 pub(crate) struct Table {
     /// The table's name.
     pub(crate) name: &'static str,
@@ -84,6 +85,11 @@ impl Table {
 
     pub(super) async fn insert(&self, connection: &mut SqliteConnection, row: &Row) -> sqlx::Result<()> {
         self.write(self.insert_sql(row), connection, row).await
+    }
+
+    /// Leaves what is there as it is.
+    pub(super) async fn insert_if_absent(&self, connection: &mut SqliteConnection, row: &Row) -> sqlx::Result<()> {
+        self.write(format!("{} ON CONFLICT DO NOTHING", self.insert_sql(row)), connection, row).await
     }
 
     pub(super) async fn upsert(&self, connection: &mut SqliteConnection, row: &Row) -> sqlx::Result<()> {

@@ -6,13 +6,15 @@ use clock::SharedClock;
 use serde_json::Value;
 use sqlx::sqlite::SqliteConnection;
 
-use super::{Call, Problem, Row, Table};
+use super::{Call, Problem, Row, Service, Table};
 
 /// Reads of one call.
 pub(crate) struct Reader<'c> {
     pub(super) connection: &'c mut SqliteConnection,
     /// The call.
     pub(crate) call: &'c Call,
+    /// The Tenant service.
+    pub(crate) tenants: &'c Service,
 }
 
 impl Reader<'_> {

@@ -3,7 +3,7 @@
 use axum::routing::MethodFilter;
 use serde_json::{Value, json};
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::mutation::Answer;
 use super::{Call, Done, Fields, Mutation, Outcome, Problem, Row, Table, Tx};
@@ -61,8 +61,8 @@ async fn earlier(connection: &mut SqliteConnection, tenant_id: &str, key: &str) 
     Ok(Some(json!({ "undone": undone, "undone_at": undone_at })))
 }
 
-/// Reverts the rows of a key, the last one first. Whether anything changed.
-async fn revert_all(tx: &mut Tx<'_>, tenant_id: &str, key: &str) -> sqlx::Result<bool> {
+/// Reverts the rows of a key, the last one first: all of them or, with a problem, none. Whether anything changed.
+async fn revert_all(tx: &mut Tx<'_>, tenant_id: &str, key: &str) -> Result<bool, Problem> {
     let rows = sqlx::query(
         "SELECT seq, table_name, row_key, kind, before_image FROM effects \
          WHERE tenant_id = ? AND key = ? AND undone = 0 ORDER BY seq DESC",
@@ -73,16 +73,12 @@ async fn revert_all(tx: &mut Tx<'_>, tenant_id: &str, key: &str) -> sqlx::Result
     .await?;
     let mut changed = false;
     for row in rows {
-        let name: &str = row.try_get("table_name")?;
-        let table = tx.tables.iter().find(|table| table.name == name);
-        let effect = Effect {
-            seq: row.try_get("seq")?,
-            table: table.ok_or(sqlx::Error::RowNotFound)?,
-            row_key: row.try_get("row_key")?,
-            before_image: row.try_get("before_image")?,
-        };
+        let effect = Effect::new(&row, tx.tables)?;
         changed |= match row.try_get("kind")? {
             "create" => effect.revert_create(tx.connection).await?,
+            _ if effect.is_overtaken(tx.connection).await? => {
+                return Err(Problem::conflict("what the key changed has been changed again since"));
+            }
             _ => effect.revert_put(tx.connection).await?,
         };
         sqlx::query("UPDATE effects SET undone = 1 WHERE seq = ?")
@@ -102,6 +98,17 @@ struct Effect {
 }
 
 impl Effect {
+    fn new(row: &SqliteRow, tables: &'static [&'static Table]) -> sqlx::Result<Self> {
+        let name: &str = row.try_get("table_name")?;
+        let table = tables.iter().find(|table| table.name == name);
+        Ok(Self {
+            seq: row.try_get("seq")?,
+            table: table.ok_or(sqlx::Error::RowNotFound)?,
+            row_key: row.try_get("row_key")?,
+            before_image: row.try_get("before_image")?,
+        })
+    }
+
     /// Deletes the row, and with it what others did to it: undoing those must not bring it back.
     async fn revert_create(&self, connection: &mut SqliteConnection) -> sqlx::Result<bool> {
         sqlx::query("UPDATE effects SET undone = 1 WHERE table_name = ? AND row_key = ? AND seq > ?")
@@ -113,30 +120,30 @@ impl Effect {
         self.table.delete(connection, &self.key()?).await
     }
 
-    /// Restores the before-image if the row is still as this effect left it. Otherwise the row is somebody else's by
-    /// now, and it is *their* before-image that must no longer hold what is undone here.
+    /// Whether somebody has changed the row since, be it to the same values, and that has not been undone.
+    async fn is_overtaken(&self, connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+        let later =
+            sqlx::query("SELECT 1 FROM effects WHERE table_name = ? AND row_key = ? AND seq > ? AND undone = 0")
+                .bind(self.table.name)
+                .bind(&self.row_key)
+                .bind(self.seq)
+                .fetch_optional(connection)
+                .await?;
+        Ok(later.is_some())
+    }
+
+    /// Restores the before-image. A row that went with what it belonged to does not come back.
     async fn revert_put(&self, connection: &mut SqliteConnection) -> sqlx::Result<bool> {
-        let overtaken = sqlx::query(
-            "UPDATE effects SET before_image = ?1 WHERE seq = (SELECT MIN(seq) FROM effects \
-             WHERE table_name = ?2 AND row_key = ?3 AND seq > ?4 AND undone = 0)",
-        )
-        .bind(&self.before_image)
-        .bind(self.table.name)
-        .bind(&self.row_key)
-        .bind(self.seq)
-        .execute(&mut *connection)
-        .await?;
-        if overtaken.rows_affected() > 0 {
+        let key = self.key()?;
+        let Some(image) = &self.before_image else {
+            return self.table.delete(connection, &key).await;
+        };
+        if self.table.find(connection, &key).await?.is_none() {
             return Ok(false);
         }
-        match &self.before_image {
-            None => self.table.delete(connection, &self.key()?).await,
-            Some(image) => {
-                let row: Row = serde_json::from_str(image).map_err(super::table::decode)?;
-                self.table.upsert(connection, &row).await?;
-                Ok(true)
-            }
-        }
+        let row: Row = serde_json::from_str(image).map_err(super::table::decode)?;
+        self.table.upsert(connection, &row).await?;
+        Ok(true)
     }
 
     fn key(&self) -> sqlx::Result<Vec<String>> {

@@ -177,7 +177,7 @@ async fn rules_choose_their_requests() {
         assert_eq!(foreign.status, 502);
     }
     // The other services are not concerned.
-    assert_eq!(world.get(ServiceKind::Auth, GLOBEX, "/api/v1/users/user-123").await.status, 200);
+    assert_eq!(world.get(ServiceKind::Auth, GLOBEX, "/api/v1/users/user-123/validate").await.status, 200);
 }
 
 #[tokio::test]
@@ -226,8 +226,10 @@ async fn the_control_routes_set_list_and_clear() {
         }])
     );
     assert_eq!(serde_json::from_value::<Vec<LedgerEntry>>(ledger).expect("entries"), world.ledger().await);
-    let snapshot = control("GET", "/_control/snapshot?tenant=tenant-456", Value::Null).await.json();
-    assert_eq!(snapshot["accounts"].as_array().map(Vec::len), Some(1));
+    for (tenant, accounts) in [(ACME, 3), (GLOBEX, 0)] {
+        let snapshot = control("GET", &format!("/_control/snapshot?tenant={tenant}"), Value::Null).await.json();
+        assert_eq!(snapshot["accounts"].as_array().map(Vec::len), Some(accounts), "{tenant}");
+    }
     assert_eq!(control("GET", "/_control/snapshot", Value::Null).await.json(), world.snapshot().await["auth"]);
 }
 

@@ -4,6 +4,7 @@ mod faults;
 mod idempotency;
 mod routes;
 mod storage;
+mod switching;
 mod undo;
 
 use std::sync::Arc;
@@ -85,11 +86,21 @@ impl World {
         self.try_do(call).await.expect("an answer")
     }
 
-    async fn undo(&self, call: &Do<'_>) -> Value {
+    /// Does it, which must succeed.
+    async fn done(&self, call: &Do<'_>) -> Value {
+        let reply = self.run(call).await;
+        assert!(reply.status.is_success(), "{} {}", reply.status, call.path);
+        reply.json()
+    }
+
+    async fn try_undo(&self, call: &Do<'_>) -> Reply {
         let path = format!("/api/v1/effects/{}", call.key);
         let undo_key = format!("undo-{}", call.key);
-        let undo = Do { method: "DELETE", path: &path, key: &undo_key, body: Value::Null, ..*call };
-        let reply = self.run(&undo).await;
+        self.run(&Do { method: "DELETE", path: &path, key: &undo_key, body: Value::Null, ..*call }).await
+    }
+
+    async fn undo(&self, call: &Do<'_>) -> Value {
+        let reply = self.try_undo(call).await;
         assert_eq!(reply.status, 200);
         reply.json()
     }
@@ -204,4 +215,65 @@ fn onboarding() -> [Do<'static>; 6] {
         create_sample_data("key-samples"),
         send_notification("key-mail"),
     ]
+}
+
+fn sign_in<'d>(key: &'d str, session_id: &str) -> Do<'d> {
+    Do {
+        kind: ServiceKind::Auth,
+        tenant: ACME,
+        method: "POST",
+        path: "/api/v1/users/user-123/sessions",
+        key,
+        body: json!({ "session_id": session_id, "session_data": { "device": "phone" } }),
+    }
+}
+
+fn put_session<'d>(key: &'d str, session_id: &str) -> Do<'d> {
+    Do {
+        kind: ServiceKind::Auth,
+        tenant: GLOBEX,
+        method: "PUT",
+        path: "/api/v1/users/user-123/session",
+        key,
+        body: json!({
+            "session_id": session_id, "tenant_id": GLOBEX, "source_tenant_id": ACME,
+            "session_data": { "preserve_data": "true" },
+        }),
+    }
+}
+
+fn put_context<'d>(key: &'d str, tenant: &'d str, expected: &str) -> Do<'d> {
+    Do {
+        kind: ServiceKind::User,
+        tenant,
+        method: "PUT",
+        path: "/api/v1/users/user-123/tenant-context",
+        key,
+        body: json!({ "new_tenant_id": tenant, "preserve_preferences": false, "expected_tenant_id": expected }),
+    }
+}
+
+fn revoke_sessions<'d>(key: &'d str, tenant: &'d str) -> Do<'d> {
+    Do {
+        kind: ServiceKind::Auth,
+        tenant,
+        method: "DELETE",
+        path: "/api/v1/users/user-123/sessions",
+        key,
+        body: Value::Null,
+    }
+}
+
+/// Every mutation that switching tenants needs and onboarding does not, in its order, after one more sign-in.
+fn switching() -> [Do<'static>; 4] {
+    [
+        sign_in("key-sign-in", "session-9"),
+        put_session("key-session", "session-10"),
+        put_context("key-context", GLOBEX, ACME),
+        revoke_sessions("key-revoke", ACME),
+    ]
+}
+
+fn every_mutation() -> impl Iterator<Item = Do<'static>> {
+    onboarding().into_iter().chain(switching())
 }

@@ -54,11 +54,11 @@ async fn reads_show_what_was_done() {
     assert!(context["features"].is_array() && context["quotas"]["users"].is_u64() && context["settings"].is_object());
     assert_eq!(
         read(ServiceKind::Tenant, "/api/v1/tenants/tenant-123/access/user-123").await,
-        json!({ "has_access": true, "role": "viewer", "permissions": ["tenant:read"] })
+        json!({ "has_access": true, "role": "viewer", "permissions": ["tenant:read"], "reason": null })
     );
     assert_eq!(
         read(ServiceKind::Tenant, "/api/v1/tenants/tenant-123/access/nobody").await,
-        json!({ "has_access": false, "role": null, "permissions": [] })
+        json!({ "has_access": false, "role": null, "permissions": [], "reason": "not_a_member" })
     );
     let members = read(ServiceKind::Tenant, "/api/v1/tenants/tenant-123/users").await;
     assert_eq!(members["users"][0]["active"], true);
@@ -112,6 +112,26 @@ async fn tenants_are_listed_for_those_who_belong_to_them() {
 }
 
 #[tokio::test]
+async fn lists_of_tenants_have_pages() {
+    let world = World::new().await;
+    let list = async |query: &str| {
+        let request = Request::get(format!("/api/v1/tenants?{query}"));
+        let request = request.header("x-tenant-id", ACME).header("x-user-id", "user-123").body(Body::empty());
+        world.send(ServiceKind::Tenant, request.expect("a request")).await.expect("an answer")
+    };
+    for (page, tenant_id) in [(1, ACME), (2, GLOBEX)] {
+        let reply = list(&format!("page={page}&page_size=1")).await.json();
+        assert_eq!(reply["tenants"].as_array().map(Vec::len), Some(1));
+        assert_eq!((&reply["tenants"][0]["tenant_id"], &reply["total_count"]), (&json!(tenant_id), &json!(2)));
+        assert_eq!(reply["tenants"][0]["status"], "active");
+    }
+    assert_eq!(list("page=3&page_size=1").await.json()["tenants"], json!([]));
+    for bad in ["page=0", "page_size=0", "page_size=1001", "page=x"] {
+        assert_eq!(list(bad).await.status, 400, "{bad}");
+    }
+}
+
+#[tokio::test]
 async fn health_needs_no_tenant() {
     let world = World::new().await;
     for kind in ServiceKind::ALL {
@@ -130,7 +150,9 @@ async fn what_is_not_there_is_not_found() {
         (ServiceKind::Auth, "/api/v1/users/nobody/validate"),
         (ServiceKind::Auth, "/api/v1/users/nobody/sessions"),
         (ServiceKind::User, "/api/v1/profiles/nobody"),
+        (ServiceKind::User, "/api/v1/users/nobody/tenant-context"),
         (ServiceKind::Tenant, "/api/v1/tenants/none/context"),
+        (ServiceKind::Tenant, "/api/v1/tenants/none/access/user-123"),
         (ServiceKind::File, "/api/v1/workspaces/none"),
         (ServiceKind::File, "/api/v1/files/none"),
         (ServiceKind::File, "/api/v1/no-such-route"),
@@ -140,8 +162,9 @@ async fn what_is_not_there_is_not_found() {
         assert_eq!(reply.headers["content-type"], "application/problem+json");
         assert_eq!(reply.json()["status"], 404);
     }
-    let unknown = world.get(ServiceKind::Tenant, "none", "/api/v1/tenants/none/context").await;
-    assert_eq!(unknown.status, 404);
+    for path in ["/api/v1/tenants/none/context", "/api/v1/tenants/none/access/user-123"] {
+        assert_eq!(world.get(ServiceKind::Tenant, "none", path).await.status, 404);
+    }
     assert_eq!(world.run(&create_sample_data("key")).await.status, 404);
     let wrong_method = world.get(ServiceKind::File, ACME, "/api/v1/workspaces").await;
     assert_eq!(wrong_method.status, 405);
@@ -156,7 +179,9 @@ async fn another_tenants_objects_are_not_there() {
     for (kind, path) in [
         (ServiceKind::Auth, "/api/v1/users/user-9"),
         (ServiceKind::Auth, "/api/v1/users/user-9/validate"),
+        (ServiceKind::Auth, "/api/v1/users/user-9/sessions"),
         (ServiceKind::User, "/api/v1/profiles/user-9"),
+        (ServiceKind::User, "/api/v1/users/user-9/tenant-context"),
         (ServiceKind::Tenant, "/api/v1/tenants/tenant-123/context"),
         (ServiceKind::Tenant, "/api/v1/tenants/tenant-123/access/user-123"),
         (ServiceKind::Tenant, "/api/v1/tenants/tenant-123/users"),

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clock::SystemClock;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::*;
 
@@ -89,8 +91,9 @@ async fn demo_data_is_created_once() {
         ("auth", "accounts", 2),
         ("auth", "sessions", 1),
         ("user", "profiles", 2),
-        ("tenant", "tenants", 2),
-        ("tenant", "memberships", 2),
+        ("user", "contexts", 2),
+        ("tenant", "tenants", 3),
+        ("tenant", "memberships", 3),
         ("file", "workspaces", 2),
         ("file", "files", 6),
         ("file", "contents", 6),
@@ -99,6 +102,72 @@ async fn demo_data_is_created_once() {
         assert_eq!(before[service][table].as_array().map(Vec::len), Some(rows), "{table}");
     }
     assert_eq!(world.ledger().await, []);
+}
+
+/// Makes the directory that the services had when their tables had taken only the first step.
+async fn write_first_version(directory: &Directory) {
+    std::fs::create_dir_all(&directory.0).expect("a directory");
+    for (kind, rows) in [
+        (
+            ServiceKind::Auth,
+            "INSERT INTO accounts VALUES ('tenant-123', 'user-123', 'old@example.com', 'Old', 'admin', 't');
+             INSERT INTO sessions VALUES ('tenant-123', 'session-1', 'user-123', '{\"device\":\"laptop\"}', 't', 't');",
+        ),
+        (
+            ServiceKind::User,
+            "INSERT INTO profiles VALUES ('tenant-123', 'profile-1', 'user-123', '{}', '{\"theme\":\"dark\"}', 't');
+             INSERT INTO profiles VALUES ('tenant-456', 'profile-2', 'user-123', '{}', '{}', 't');",
+        ),
+        (
+            ServiceKind::Tenant,
+            "INSERT INTO tenants VALUES ('tenant-123', 'Old Corporation', 'standard', '[]', '{}', '{}', 't');
+             INSERT INTO memberships VALUES ('tenant-123', 'user-123', 'admin', '[]', 1, 't');",
+        ),
+    ] {
+        let file = directory.0.join(format!("{}.db", kind.name()));
+        let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
+        let mut connection = options.connect().await.expect("connects");
+        for sql in [kind.definition().schema[0], rows] {
+            sqlx::raw_sql(sql).execute(&mut connection).await.expect("runs");
+        }
+        connection.close().await.expect("closes");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_of_the_first_version_goes_on() {
+    let directory = Directory::new();
+    write_first_version(&directory).await;
+    let world = open(&directory).await;
+    let before = world.snapshot().await;
+    let session = json!({
+        "tenant_id": ACME, "session_id": "session-1", "user_id": "user-123",
+        "session_data": { "device": "laptop" }, "active": true, "created_at": "t", "revoked_at": null,
+    });
+    assert_eq!(before["auth"]["sessions"], json!([session]));
+    let context = json!({
+        "user_id": "user-123", "tenant_id": ACME, "preferences": { "theme": "dark" }, "version": 1, "updated_at": "t",
+    });
+    assert_eq!(before["user"]["contexts"], json!([context]));
+    assert_eq!(before["tenant"]["tenants"][0]["status"], "active");
+
+    // The demo data come to it, and change nothing that is there.
+    assert!(world.services.seed_demo().await.expect("seeds"));
+    let seeded = world.snapshot().await;
+    for (service, tables) in before.as_object().expect("services") {
+        for (table, rows) in tables.as_object().expect("tables") {
+            let seeded = seeded[service][table].as_array().expect("rows");
+            assert!(rows.as_array().expect("rows").iter().all(|row| seeded.contains(row)), "{table}");
+        }
+    }
+    for call in switching() {
+        world.done(&call).await;
+    }
+    let switched = world.snapshot().await;
+    drop(world);
+    let world = open(&directory).await;
+    assert!(!world.services.seed_demo().await.expect("seeds"));
+    assert_eq!(world.snapshot().await, switched);
 }
 
 #[tokio::test]

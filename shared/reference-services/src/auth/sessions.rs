@@ -1,0 +1,150 @@
+//! Sessions. One belongs to a tenant, which need not be the one that the user's account is in.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::MethodFilter;
+use serde_json::{Value, json};
+
+use super::user;
+use crate::kernel::{Call, Done, Fields, Mutation, Problem, Query, Reader, Routes, Row, Table, Tx, row};
+
+pub(super) static SESSIONS: Table = Table {
+    json: &["session_data"],
+    booleans: &["active"],
+    ..Table::new("sessions", &["tenant_id", "session_id"], "the session exists")
+};
+
+/// The entry of a new session's data that asks for the data of an older session.
+const PRESERVE_DATA: &str = "preserve_data";
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes.query::<ListSessions>().mutation::<SignIn>().mutation::<PutSession>().mutation::<RevokeSessions>()
+}
+
+/// `GET /api/v1/users/{user_id}/sessions`: those in the call's tenant, the newest first.
+struct ListSessions;
+
+impl Query for ListSessions {
+    const ROUTE: &'static str = "/api/v1/users/{user_id}/sessions";
+
+    async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
+        let user = user(&mut reader).await?;
+        let sessions = reader.list(&SESSIONS, &[("user_id", user.user_id.as_str())]).await?;
+        Ok(Json(json!({ "sessions": sessions })).into_response())
+    }
+}
+
+/// `POST /api/v1/users/{user_id}/sessions`
+struct SignIn {
+    session_id: Option<String>,
+    session_data: Value,
+}
+
+impl Mutation for SignIn {
+    const METHOD: MethodFilter = MethodFilter::POST;
+    const ROUTE: &'static str = "/api/v1/users/{user_id}/sessions";
+
+    fn read(_: &Call, body: &mut Fields<'_>) -> Self {
+        Self { session_id: body.chosen_id("session_id"), session_data: body.text_map("session_data") }
+    }
+
+    async fn apply(self, tx: &mut Tx<'_>) -> Result<Done, Problem> {
+        let (session_id, created_at) = create(tx, self.session_id, self.session_data).await?;
+        let body = json!({ "session_id": session_id, "created_at": created_at });
+        Ok(Done::created("session", &session_id, body))
+    }
+}
+
+/// `PUT /api/v1/users/{user_id}/session`: a new session in the tenant that the user goes to.
+struct PutSession {
+    session_id: Option<String>,
+    tenant_id: String,
+    source_tenant_id: Option<String>,
+    session_data: Value,
+}
+
+impl Mutation for PutSession {
+    const METHOD: MethodFilter = MethodFilter::PUT;
+    const ROUTE: &'static str = "/api/v1/users/{user_id}/session";
+
+    fn read(_: &Call, body: &mut Fields<'_>) -> Self {
+        Self {
+            session_id: body.chosen_id("session_id"),
+            tenant_id: body.text("tenant_id"),
+            source_tenant_id: body.chosen_id("source_tenant_id"),
+            session_data: body.text_map("session_data"),
+        }
+    }
+
+    async fn apply(self, tx: &mut Tx<'_>) -> Result<Done, Problem> {
+        if self.tenant_id != tx.call.tenant_id {
+            return Err(Problem::new(StatusCode::FORBIDDEN, "the tenant of the body is not the header's"));
+        }
+        let mut data = row(self.session_data);
+        if data.remove(PRESERVE_DATA).is_some_and(|asked| asked == "true") {
+            let mut preserved = newest_data(tx, self.source_tenant_id.as_deref()).await?;
+            preserved.append(&mut data);
+            data = preserved;
+        }
+        let (session_id, updated_at) = create(tx, self.session_id, Value::Object(data)).await?;
+        let body = json!({ "session_id": session_id, "updated_at": updated_at });
+        Ok(Done::created("session", &session_id, body))
+    }
+}
+
+/// `DELETE /api/v1/users/{user_id}/sessions`: revokes the active sessions in the call's tenant, and no others.
+struct RevokeSessions {
+    user_id: String,
+}
+
+impl Mutation for RevokeSessions {
+    const METHOD: MethodFilter = MethodFilter::DELETE;
+    const ROUTE: &'static str = "/api/v1/users/{user_id}/sessions";
+
+    fn read(call: &Call, _: &mut Fields<'_>) -> Self {
+        Self { user_id: call.param("user_id").to_owned() }
+    }
+
+    async fn apply(self, tx: &mut Tx<'_>) -> Result<Done, Problem> {
+        user(tx).await?;
+        let revoked_at = tx.now();
+        let mut revoked = 0;
+        loop {
+            // One list may not hold all of them; those that are revoked are not in the next.
+            let active = tx.list(&SESSIONS, &[("user_id", self.user_id.as_str()), ("active", "1")]).await?;
+            if active.is_empty() {
+                break;
+            }
+            for mut session in active {
+                session.insert("active".to_owned(), false.into());
+                session.insert("revoked_at".to_owned(), revoked_at.as_str().into());
+                tx.put(&SESSIONS, session).await?;
+                revoked += 1;
+            }
+        }
+        let body = json!({ "sessions_revoked": revoked, "revoked_at": revoked_at });
+        Ok(Done::ok("sessions", &self.user_id, body))
+    }
+}
+
+/// Creates a session of the user that the path names. Its id and time.
+async fn create(tx: &mut Tx<'_>, chosen_id: Option<String>, data: Value) -> Result<(String, String), Problem> {
+    let user = user(tx).await?;
+    let session_id = chosen_id.unwrap_or_else(|| tx.new_id());
+    let created_at = tx.now();
+    let session = json!({
+        "session_id": session_id, "user_id": user.user_id, "session_data": data, "active": true,
+        "created_at": created_at, "revoked_at": null,
+    });
+    tx.create(&SESSIONS, row(session)).await?;
+    Ok((session_id, created_at))
+}
+
+/// The data of the user's newest active session in this tenant; none without such a session.
+async fn newest_data(tx: &mut Tx<'_>, tenant_id: Option<&str>) -> Result<Row, Problem> {
+    let Some(tenant_id) = tenant_id else { return Ok(Row::new()) };
+    let call = tx.call;
+    let filter = [("tenant_id", tenant_id), ("user_id", call.param("user_id")), ("active", "1")];
+    let newest = tx.list_of_all_tenants(&SESSIONS, &filter).await?.into_iter().next();
+    Ok(newest.map(|mut session| row(session["session_data"].take())).unwrap_or_default())
+}
