@@ -1,11 +1,14 @@
 //! What an attempt may look at.
 
-use contracts::effect::EffectScope;
-use contracts::step::StepCall;
+use std::sync::{Mutex, PoisonError};
+
+use contracts::effect::Effect;
+use contracts::limits::MAX_REPORT_BYTES;
+use contracts::step::{StepCall, StepPath};
 use contracts::{ActivityError, ErrorName};
 use downstream::Downstream;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// One attempt of one step.
 pub struct Context<'a> {
@@ -13,35 +16,71 @@ pub struct Context<'a> {
     pub downstream: &'a Downstream,
     /// What the state machine says.
     pub call: &'a StepCall,
-    pub(crate) request: &'a Value,
-    pub(crate) effect_scope: &'a str,
+    /// The step's name within its execution.
+    path: StepPath,
+    /// The activity's input, with the request's fields in the place of their pointers.
+    input: Value,
+    effect_scope: &'a str,
+    report: Mutex<Option<Map<String, Value>>>,
 }
 
 impl<'a> Context<'a> {
-    /// The tenant.
+    pub(crate) fn new(downstream: &'a Downstream, call: &'a StepCall, input: Value, effect_scope: &'a str) -> Self {
+        Self { downstream, call, path: call.step.path(), input, effect_scope, report: Mutex::default() }
+    }
+
+    /// The tenant that owns the execution.
     pub fn tenant_id(&self) -> &'a str {
         &self.call.workflow.tenant_id
     }
 
-    /// The request that started the execution; the only place where personal data comes from.
-    pub fn request<T: DeserializeOwned>(&self) -> Result<T, ActivityError> {
-        T::deserialize(self.request)
-            .map_err(|_| ActivityError::new(ErrorName::Internal, "the stored request is not of this workflow's form"))
-    }
-
-    /// A value that an earlier step found out.
-    pub fn input(&self, name: &str) -> Result<&'a str, ActivityError> {
-        let missing = || ActivityError::new(ErrorName::Internal, format!("the state machine hands over no '{name}'"));
-        self.call.input[name].as_str().ok_or_else(missing)
-    }
-
-    /// The effect of the step named `step`, with its key and chosen id.
-    pub fn effect_of<'s>(&'s self, step: &'s str) -> EffectScope<'s> {
-        EffectScope { tenant_id: self.tenant_id(), scope: self.effect_scope, step }
+    /// The activity's input. It has a type of its own: an activity knows no workflow.
+    ///
+    /// # Errors
+    /// The state machine hands over something else: a fault of ours.
+    pub fn input<T: DeserializeOwned>(&self) -> Result<T, ActivityError> {
+        // The reason quotes values only of types, never the input itself.
+        read(&self.input).map_err(|problem| {
+            let message = format!("the state machine hands over an input that cannot be used: {problem}");
+            ActivityError::new(ErrorName::Internal, message)
+        })
     }
 
     /// The effect of this step.
-    pub fn effect(&self) -> EffectScope<'_> {
-        self.effect_of(&self.call.step.name)
+    pub fn effect(&self) -> Effect<'_> {
+        self.effect_of(&self.path)
     }
+
+    /// The effect of another step, with its key and chosen id.
+    pub fn effect_of<'s>(&'s self, step: &'s StepPath) -> Effect<'s> {
+        Effect { tenant_id: self.tenant_id(), scope: self.effect_scope, step }
+    }
+
+    /// Makes this part of the execution's result. It goes to the record and past every engine, so it may hold what an
+    /// engine is not to see. The last report of an attempt counts.
+    ///
+    /// # Errors
+    /// It is larger than what a record holds.
+    pub fn report(&self, part: Map<String, Value>) -> Result<(), ActivityError> {
+        let bytes = Value::Object(part.clone()).to_string().len();
+        if bytes > MAX_REPORT_BYTES {
+            let message = format!("a part of the result has {bytes} bytes, and {MAX_REPORT_BYTES} are the limit");
+            return Err(ActivityError::new(ErrorName::PayloadTooLarge, message));
+        }
+        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = Some(part);
+        Ok(())
+    }
+
+    pub(crate) fn into_report(self) -> Option<Map<String, Value>> {
+        self.report.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads a type from JSON. What is wrong is said by the names of fields, and values are not quoted: they may be personal.
+fn read<T: DeserializeOwned>(input: &Value) -> Result<T, String> {
+    T::deserialize(input).map_err(|error| {
+        let text = error.to_string();
+        // serde quotes strings that it did not expect.
+        text.split('"').step_by(2).collect::<Vec<_>>().join("...")
+    })
 }

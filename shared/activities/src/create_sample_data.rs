@@ -1,6 +1,7 @@
-//! Puts sample files into the new workspace.
+//! Puts sample files into a workspace.
 
 use downstream::{Service, file};
+use serde::Deserialize;
 use serde_json::json;
 use store::StepOutcome;
 
@@ -14,12 +15,19 @@ pub static CREATE_SAMPLE_DATA: Activity = Activity {
     undone_at: Some(Service::File),
 };
 
+#[derive(Deserialize)]
+struct Input {
+    user_id: String,
+    workspace_id: Option<String>,
+}
+
 async fn create(context: &Context<'_>) -> StepOutcome {
-    if context.call.input["workspace_id"].is_null() {
+    let Input { user_id, workspace_id } = context.input()?;
+    let Some(workspace_id) = workspace_id else {
         return Ok(json!({ "skipped": true, "warning": "sample data was not created: there is no workspace" }));
-    }
-    let (user_id, workspace_id) = (context.input("user_id")?, context.input("workspace_id")?);
+    };
     let key = context.effect().idempotency_key();
-    let created = file::create_sample_data(context.downstream, context.tenant_id(), user_id, workspace_id, key).await?;
+    let created =
+        file::create_sample_data(context.downstream, context.tenant_id(), &user_id, &workspace_id, key).await?;
     Ok(json!({ "files_created": created.files_created }))
 }

@@ -10,91 +10,117 @@ use contracts::step::{StepCall, StepKind};
 use contracts::{ActivityError, ErrorName};
 use downstream::{Downstream, effects};
 use engine::{ActivityCall, ActivityRunner};
+use serde::Deserialize;
 use serde_json::{Value, json};
-use store::{Begin, Finish, Refusal, StepOutcome, StepRecorder, StepRef, StoreError};
+use store::{
+    AttemptOutcome, Begin, BlobReader, Finish, RequestError, StepOutcome, StepRecorder, StepRef, StoreError,
+    StoredRequest,
+};
 
-use crate::{ALL, Activity, Context};
+use crate::{ALL, Activity, Context, input};
 
 /// Runs activities by name.
 pub struct Activities {
     downstream: Downstream,
+    /// Where large requests are.
+    blobs: Arc<dyn BlobReader>,
     clock: SharedClock,
 }
 
 impl Activities {
     /// All activities, on these services.
-    pub fn new(downstream: Downstream, clock: SharedClock) -> Self {
-        Self { downstream, clock }
+    pub fn new(downstream: Downstream, blobs: Arc<dyn BlobReader>, clock: SharedClock) -> Self {
+        Self { downstream, blobs, clock }
     }
 
     /// One attempt: asks the recorder, does or undoes, tells the recorder.
     pub async fn attempt(&self, activity: &Activity, payload: Value, recorder: &dyn StepRecorder) -> StepOutcome {
         let call: StepCall = serde_json::from_value(payload)
             .map_err(|error| ActivityError::new(ErrorName::Internal, format!("the payload is malformed: {error}")))?;
-        let step = StepRef {
-            tenant_id: call.workflow.tenant_id.clone(),
-            execution_id: call.workflow.id.clone(),
-            workflow: call.workflow.kind,
-            step: call.step.name.clone(),
-            kind: call.step.kind,
-            undoes: call.step.undoes.clone(),
-            activity: activity.name.to_owned(),
-            accepted_at: call.workflow.started_at,
-        };
+        let step = StepRef::of(&call, activity.name);
         let (attempt, request, effect_scope) = match recorder.begin_step(&step).await.map_err(store_failed)? {
             Begin::Proceed { attempt, request, effect_scope } => (attempt, request, effect_scope),
-            Begin::Cancelled => {
-                return Err(ActivityError::new(ErrorName::WorkflowCancelled, Refusal::Cancelled.message()));
-            }
-            Begin::Paused => return Err(ActivityError::new(ErrorName::WorkflowPaused, Refusal::Paused.message())),
-            Begin::TimedOut => {
-                return Err(ActivityError::new(ErrorName::WorkflowTimedOut, Refusal::TimedOut.message()));
-            }
+            Begin::Refused(refusal) => return Err(ActivityError::new(refusal.error_name(), refusal.message())),
             Begin::AlreadyDone(result) => return Ok(result),
             Begin::Closed => return Err(closed()),
         };
-        let downstream = self.downstream.traced(call.workflow.traceparent.clone());
-        let context = Context { downstream: &downstream, call: &call, request: &request, effect_scope: &effect_scope };
-        let outcome = self.act(activity, &context).await;
-        match recorder.finish_step(&step, &attempt, &outcome).await.map_err(store_failed)? {
-            Finish::Recorded => outcome,
+        let ended = self.act(activity, &call, &request, &effect_scope).await;
+        match recorder.finish_step(&step, &attempt, &ended).await.map_err(store_failed)? {
+            Finish::Recorded => ended.outcome,
             // Repeated, so that the newer attempt's outcome is what counts.
             Finish::Superseded => Err(ActivityError::new(ErrorName::ServiceUnavailable, "a newer attempt has begun")),
             Finish::Closed => Err(closed()),
         }
     }
 
-    async fn act(&self, activity: &Activity, context: &Context<'_>) -> StepOutcome {
-        let outcome = match (context.call.when, context.call.step.kind) {
-            (false, _) => Ok(json!({ "skipped": true })),
-            (true, StepKind::Forward) => (activity.forward)(context).await,
-            (true, StepKind::Compensation) => undo(activity, context).await,
+    async fn act(
+        &self,
+        activity: &Activity,
+        call: &StepCall,
+        request: &StoredRequest,
+        effect_scope: &str,
+    ) -> AttemptOutcome {
+        let downstream = self.downstream.traced(call.workflow.traceparent.clone());
+        let (outcome, report) = match self.input(call, request).await {
+            Ok(input) => {
+                let context = Context::new(&downstream, call, input, effect_scope);
+                let outcome = match (call.when, call.step.kind) {
+                    (false, _) => Ok(json!({ "skipped": true })),
+                    (true, StepKind::Forward) => (activity.forward)(&context).await,
+                    (true, StepKind::Compensation) => undo(activity, &context).await,
+                };
+                (outcome, context.into_report())
+            }
+            Err(error) => (Err(error), None),
         };
         match outcome {
             Ok(mut result) => {
                 result["finished_at"] = self.clock.now().to_string().into();
-                Ok(result)
+                AttemptOutcome { outcome: Ok(result), report }
             }
             Err(mut error) => {
-                error.cause.step = Some(context.call.step.name.clone());
+                error.cause.step = Some(call.step.path().to_string());
                 // The one layer that retries knows only fixed intervals, so a service's wish is granted here.
                 if let Some(seconds) = error.cause.retry_after_seconds {
                     clock::sleep(&*self.clock, Duration::from_secs(seconds.min(MAX_RETRY_AFTER_SECONDS))).await;
                 }
-                Err(error)
+                AttemptOutcome { outcome: Err(error), report }
             }
         }
     }
+
+    /// The activity's input. The request is read only if fields of it are asked for.
+    async fn input(&self, call: &StepCall, request: &StoredRequest) -> Result<Value, ActivityError> {
+        if !call.when || !input::needs_request(&call.input) {
+            return Ok(call.input.clone());
+        }
+        let request = request.load(&call.workflow.tenant_id, &*self.blobs).await;
+        let request = request.map_err(|error| match error {
+            RequestError::Lost(_) => ActivityError::new(ErrorName::IntegrityViolation, error.to_string()),
+            RequestError::Store(error) => store_failed(error),
+        })?;
+        Ok(input::resolve(&call.input, &request))
+    }
+}
+
+/// The input of an undoing.
+#[derive(Default, Deserialize)]
+struct Undoing {
+    /// The tenant on whose behalf the doing was.
+    tenant_id: Option<String>,
 }
 
 /// Undoes what the step's doing did, whether or not it is known to have done anything.
 async fn undo(activity: &Activity, context: &Context<'_>) -> StepOutcome {
     let malformed = |what: &str| ActivityError::new(ErrorName::Internal, format!("{} {what}", activity.name));
     let service = activity.undone_at.ok_or_else(|| malformed("has nothing to undo"))?;
-    let step = context.call.step.undoes.as_deref().ok_or_else(|| malformed("is not told which step to undo"))?;
-    let effect = context.effect_of(step).idempotency_key();
+    let step = context.call.step.undone_path().ok_or_else(|| malformed("is not told which step to undo"))?;
+    let effect = context.effect_of(&step).idempotency_key();
     let own_key = context.effect().idempotency_key();
-    let undone = effects::undo(context.downstream, service, context.tenant_id(), &effect, own_key).await?;
+    // The doing may have been on behalf of another tenant than the execution's own.
+    let Undoing { tenant_id } = context.input::<Option<Undoing>>()?.unwrap_or_default();
+    let tenant_id = tenant_id.as_deref().unwrap_or(context.tenant_id());
+    let undone = effects::undo(context.downstream, service, tenant_id, &effect, own_key).await?;
     Ok(json!({ "undone": undone.undone }))
 }
 

@@ -9,9 +9,14 @@ mod create_user_account;
 mod create_user_profile;
 mod get_tenant_context;
 mod harness;
+mod input;
+mod revoke_user_sessions;
 mod send_notification;
 mod setup_user_file_workspace;
 mod update_tenant_user_membership;
+mod update_user_session;
+mod update_user_tenant_context;
+mod validate_tenant_access;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,25 +30,29 @@ pub use create_user_account::CREATE_USER_ACCOUNT;
 pub use create_user_profile::CREATE_USER_PROFILE;
 pub use get_tenant_context::GET_TENANT_CONTEXT;
 pub use harness::Activities;
+pub use revoke_user_sessions::REVOKE_USER_SESSIONS;
 pub use send_notification::SEND_NOTIFICATION;
 pub use setup_user_file_workspace::SETUP_USER_FILE_WORKSPACE;
 pub use update_tenant_user_membership::UPDATE_TENANT_USER_MEMBERSHIP;
+pub use update_user_session::UPDATE_USER_SESSION;
+pub use update_user_tenant_context::UPDATE_USER_TENANT_CONTEXT;
+pub use validate_tenant_access::VALIDATE_TENANT_ACCESS;
 
 /// An attempt in progress.
-pub type Attempt<'a> = Pin<Box<dyn Future<Output = StepOutcome> + Send + 'a>>;
+pub type AttemptFuture<'a> = Pin<Box<dyn Future<Output = StepOutcome> + Send + 'a>>;
 
 /// One unit of side effect.
 pub struct Activity {
     /// E.g. `create_user_account`; also its file and, in kebab-case, its Lambda.
     pub name: &'static str,
     /// Does it.
-    pub forward: for<'a> fn(&'a Context<'a>) -> Attempt<'a>,
+    pub forward: for<'a> fn(&'a Context<'a>) -> AttemptFuture<'a>,
     /// Where to undo it, by the key of the doing; none if there is nothing to undo, or no way.
     pub undone_at: Option<Service>,
 }
 
 /// Every activity.
-pub static ALL: [&Activity; 7] = [
+pub static ALL: [&Activity; 11] = [
     &GET_TENANT_CONTEXT,
     &CREATE_USER_ACCOUNT,
     &CREATE_USER_PROFILE,
@@ -51,4 +60,8 @@ pub static ALL: [&Activity; 7] = [
     &SETUP_USER_FILE_WORKSPACE,
     &CREATE_SAMPLE_DATA,
     &SEND_NOTIFICATION,
+    &VALIDATE_TENANT_ACCESS,
+    &UPDATE_USER_TENANT_CONTEXT,
+    &UPDATE_USER_SESSION,
+    &REVOKE_USER_SESSIONS,
 ];

@@ -1,31 +1,44 @@
-//! Sends the welcome mail.
+//! Sends a notice.
 
 use std::collections::BTreeMap;
 
-use contracts::user_onboarding::UserOnboardingRequest;
 use downstream::notifications::{self, Notification};
 use downstream::tenant;
+use serde::Deserialize;
 use serde_json::json;
 use store::StepOutcome;
 
 use crate::{Activity, Context};
 
-/// `send_notification`: answers `{notification_id}`. A mail that is out cannot be undone.
+/// `send_notification`: takes `{notification_type, recipient, message, metadata, with_tenant_name?}`, answers
+/// `{notification_id}`. A notice that is out cannot be undone.
 pub static SEND_NOTIFICATION: Activity =
     Activity { name: "send_notification", forward: |context| Box::pin(send(context)), undone_at: None };
 
+#[derive(Deserialize)]
+struct Input {
+    notification_type: String,
+    recipient: String,
+    message: String,
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
+    /// Adds `tenant_name` to the metadata. It is read here rather than handed over: names do not belong into an engine's
+    /// records.
+    #[serde(default)]
+    with_tenant_name: bool,
+}
+
 async fn send(context: &Context<'_>) -> StepOutcome {
-    let request: UserOnboardingRequest = context.request()?;
-    // Read again rather than handed over: names do not belong into an engine's records.
-    let tenant = tenant::context(context.downstream, context.tenant_id()).await?;
+    let Input { notification_type, recipient, message, mut metadata, with_tenant_name } = context.input()?;
+    if with_tenant_name {
+        let tenant = tenant::context(context.downstream, context.tenant_id()).await?;
+        metadata.insert("tenant_name".to_owned(), tenant.tenant_name);
+    }
     let notification = Notification {
-        notification_type: "welcome_email",
-        recipient: &request.user_email,
-        message: "Welcome to ADX Core!",
-        metadata: BTreeMap::from([
-            ("user_name", request.user_name.as_str()),
-            ("tenant_name", tenant.tenant_name.as_str()),
-        ]),
+        notification_type: &notification_type,
+        recipient: &recipient,
+        message: &message,
+        metadata: metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
     };
     let key = context.effect().idempotency_key();
     let sent = notifications::send(context.downstream, context.tenant_id(), &notification, key).await?;

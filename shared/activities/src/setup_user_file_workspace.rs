@@ -1,6 +1,7 @@
-//! Creates the user's default workspace in File.
+//! Creates a user's default workspace in File.
 
 use downstream::{Service, file};
+use serde::Deserialize;
 use serde_json::json;
 use store::StepOutcome;
 
@@ -13,10 +14,15 @@ pub static SETUP_USER_FILE_WORKSPACE: Activity = Activity {
     undone_at: Some(Service::File),
 };
 
+#[derive(Deserialize)]
+struct Input {
+    user_id: String,
+}
+
 async fn set_up(context: &Context<'_>) -> StepOutcome {
-    let user_id = context.input("user_id")?;
+    let Input { user_id } = context.input()?;
     let workspace_id = context.effect().chosen_id().to_string();
     let key = context.effect().idempotency_key();
-    let created = file::create_workspace(context.downstream, context.tenant_id(), user_id, &workspace_id, key).await?;
+    let created = file::create_workspace(context.downstream, context.tenant_id(), &user_id, &workspace_id, key).await?;
     Ok(json!({ "workspace_id": created.workspace_id }))
 }

@@ -1,32 +1,46 @@
-//! Makes the user a member of the tenant.
+//! Makes a user a member of a tenant.
 
-use contracts::user_onboarding::UserOnboardingRequest;
 use downstream::{Service, tenant};
+use serde::Deserialize;
 use serde_json::json;
 use store::StepOutcome;
 
 use crate::{Activity, Context};
 
-/// `update_tenant_user_membership`: takes `{user_id}`, answers `{permissions}`. The membership is written whether or
-/// not default permissions are asked for.
+/// `update_tenant_user_membership`: takes `{user_id, role, tenant_id?, permissions?, default_permissions?}`, answers
+/// `{permissions}`. The tenant is the execution's own if none is given. The membership is written whether or not it has
+/// permissions.
 pub static UPDATE_TENANT_USER_MEMBERSHIP: Activity = Activity {
     name: "update_tenant_user_membership",
     forward: |context| Box::pin(update(context)),
     undone_at: Some(Service::Tenant),
 };
 
+#[derive(Deserialize)]
+struct Input {
+    user_id: String,
+    role: String,
+    tenant_id: Option<String>,
+    #[serde(default)]
+    permissions: Vec<String>,
+    /// The role's usual permissions instead of a list.
+    #[serde(default)]
+    default_permissions: bool,
+}
+
 async fn update(context: &Context<'_>) -> StepOutcome {
-    let request: UserOnboardingRequest = context.request()?;
-    let user_id = context.input("user_id")?;
-    let permissions =
-        if request.assign_default_permissions { default_permissions(&request.role) } else { Default::default() };
+    let Input { user_id, role, tenant_id, mut permissions, default_permissions } = context.input()?;
+    let tenant_id = tenant_id.as_deref().unwrap_or(context.tenant_id());
+    if default_permissions {
+        permissions = permissions_of(&role).iter().map(|permission| (*permission).to_owned()).collect();
+    }
     let key = context.effect().idempotency_key();
-    tenant::put_member(context.downstream, context.tenant_id(), user_id, &request.role, permissions, key).await?;
+    tenant::put_member(context.downstream, tenant_id, &user_id, &role, &permissions, key).await?;
     Ok(json!({ "permissions": permissions }))
 }
 
 /// What a role may do unless somebody says otherwise; existing consumers know these strings.
-fn default_permissions(role: &str) -> &'static [&'static str] {
+fn permissions_of(role: &str) -> &'static [&'static str] {
     match role {
         "admin" => &["tenant:read", "tenant:write", "user:read", "user:write", "file:read", "file:write"],
         "user" => &["tenant:read", "user:read", "file:read", "file:write"],

@@ -34,6 +34,7 @@ pub struct GatewayClaims(pub BTreeMap<String, String>);
 const ADMIN: &str = "workflow-admin";
 
 /// What a token says about the caller.
+#[derive(Debug, Clone)]
 struct Identity {
     subject: String,
     tenants: Vec<String>,
@@ -78,6 +79,21 @@ pub(crate) struct Caller {
     pub(crate) tenant_id: String,
     pub(crate) user_id: Option<String>,
     pub(crate) traceparent: Option<String>,
+    /// What a verified token allows; none where callers are not authenticated.
+    identity: Option<Identity>,
+}
+
+impl Caller {
+    /// Whether the caller may act in this tenant.
+    pub(crate) fn may_act_in(&self, tenant_id: &str) -> bool {
+        self.identity.as_ref().is_none_or(|identity| identity.tenants.iter().any(|tenant| tenant == tenant_id))
+    }
+
+    /// Whether the caller may act for this user: it is the acting user, or an administrator acts.
+    pub(crate) fn may_act_for(&self, user_id: &str) -> bool {
+        let is_admin = self.identity.as_ref().is_some_and(|identity| identity.is_admin);
+        is_admin || self.user_id.as_deref().is_none_or(|acting| acting == user_id)
+    }
 }
 
 impl<S> FromRequestParts<S> for Caller
@@ -92,7 +108,7 @@ where
         if let Access::Closed(reason) = &api.access {
             return Err(Problem::unauthenticated(reason.as_str()));
         }
-        // Before all else: who is nobody learns nothing about what else is wrong.
+        // Validate only after authentication.
         let identity = match &api.access {
             Access::Gateway { tenants_claim, roles_claim } => {
                 Some(Identity::of(parts.extensions.get(), tenants_claim, roles_claim)?)
@@ -103,7 +119,7 @@ where
             .map_err(Problem::tenant_context)?
             .ok_or_else(|| Problem::tenant_context("Say for which tenant: send one X-Tenant-ID header."))?;
         let user_id = single(&parts.headers, "x-user-id", is_subject, SUBJECT).map_err(Problem::malformed)?;
-        let user_id = match identity {
+        let user_id = match &identity {
             Some(identity) => {
                 if !identity.tenants.contains(&tenant_id) {
                     return Err(Problem::forbidden("The token is not for the tenant of the X-Tenant-ID header."));
@@ -112,14 +128,14 @@ where
                     Some(user_id) if user_id != identity.subject && !identity.is_admin => {
                         return Err(Problem::forbidden("The X-User-ID is not the token's subject."));
                     }
-                    user_id => Some(user_id.unwrap_or(identity.subject)),
+                    user_id => Some(user_id.unwrap_or_else(|| identity.subject.clone())),
                 }
             }
             None => user_id,
         };
         let traceparent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
         let traceparent = traceparent.filter(|value| is_traceparent(value)).map(str::to_owned);
-        Ok(Self { tenant_id, user_id, traceparent })
+        Ok(Self { tenant_id, user_id, traceparent, identity })
     }
 }
 

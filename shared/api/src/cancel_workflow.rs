@@ -4,10 +4,10 @@ use axum::extract::{Path, State};
 use axum::routing::post;
 use axum::{Json, Router};
 use contracts::responses::CancelResponse;
-use store::CancelOutcome;
+use store::{Control, Controlled};
 
 use crate::access::Caller;
-use crate::{Api, Problem};
+use crate::{Api, Problem, control};
 
 /// The route.
 pub fn route() -> Router<Api> {
@@ -20,14 +20,14 @@ async fn handle(
     Path(id): Path<String>,
 ) -> Result<Json<CancelResponse>, Problem> {
     let now = api.clock.now();
-    let record = match api.executions.request_cancel(&caller.tenant_id, &id, now).await? {
-        CancelOutcome::Accepted(record) => record,
-        CancelOutcome::NotFound => return Err(Problem::no_workflow(&id)),
-        CancelOutcome::Refused(record) if record.status.is_open() => {
+    let record = match control::control(&api, &caller.tenant_id, &id, Control::Cancel, now).await? {
+        Controlled::Accepted(record) => record,
+        Controlled::NotFound => return Err(Problem::no_workflow(&id)),
+        Controlled::Refused(record) if record.status.is_open() => {
             let detail = "It is Running, and in a step or an undoing that nothing may interrupt any more.";
             return Err(Problem::conflict(&id, detail));
         }
-        CancelOutcome::Refused(record) => {
+        Controlled::Refused(record) => {
             return Err(Problem::conflict(&id, format!("It has ended: {}.", record.status)));
         }
     };

@@ -7,6 +7,7 @@
 mod access;
 mod body;
 pub mod cancel_workflow;
+mod control;
 pub mod get_workflow_history;
 pub mod get_workflow_status;
 pub mod health;
@@ -16,8 +17,8 @@ mod problem;
 pub mod ready;
 mod serve;
 mod start;
+pub mod start_tenant_switching;
 pub mod start_user_onboarding;
-mod validate;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +27,9 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::extract::FromRef;
 use clock::SharedClock;
-use engine::Orchestrator;
-use store::{Executions, History};
+use contracts::EngineKind;
+use engine::Engines;
+use store::{Blobs, Executions, History};
 
 pub use access::{Access, GatewayClaims};
 pub use problem::Problem;
@@ -47,6 +49,8 @@ pub struct Api {
     pub executions: Arc<dyn Executions>,
     /// Histories.
     pub history: Arc<dyn History>,
+    /// The engines that are reached from here; none where endpoints do without.
+    pub engines: Engines,
     /// Time.
     pub clock: SharedClock,
     /// Who may call.
@@ -60,8 +64,10 @@ pub struct Api {
 pub struct Starting {
     /// What all endpoints work with.
     pub api: Api,
-    /// The engine that new executions run on.
-    pub orchestrator: Arc<dyn Orchestrator>,
+    /// What new executions run on.
+    pub engine: EngineKind,
+    /// Where large requests go.
+    pub blobs: Arc<dyn Blobs>,
     /// How long an execution may take, pauses excluded.
     pub default_timeout: Duration,
 }
@@ -86,7 +92,8 @@ pub struct Readiness {
 /// The whole API, for a server.
 pub fn router(starting: Starting, readiness: Readiness) -> Router {
     let api = starting.api.clone();
-    let starts = Router::new().merge(start_user_onboarding::route()).with_state(starting);
+    let starts =
+        Router::new().merge(start_user_onboarding::route()).merge(start_tenant_switching::route()).with_state(starting);
     let others = Router::new()
         .merge(list_workflows::route())
         .merge(get_workflow_history::route())

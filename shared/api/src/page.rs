@@ -7,8 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use contracts::effect::sha256_hex;
 use contracts::limits::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE};
 
+use contracts::fields::BadField;
+
 use crate::Problem;
-use crate::problem::BadField;
 
 /// Query parameters, read one after the other; remembers what was wrong.
 pub(crate) struct Query {

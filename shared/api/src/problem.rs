@@ -3,6 +3,7 @@
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use contracts::ErrorName;
+use contracts::fields::BadField;
 use engine::EngineError;
 use serde_json::{Value, json};
 use store::StoreError;
@@ -19,15 +20,6 @@ pub struct Problem {
     errors: Vec<BadField>,
     workflow_id: Option<String>,
     retry_after_seconds: Option<u64>,
-}
-
-/// What is wrong with one field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct BadField {
-    /// JSON pointer into the body; `/query/...` and `/headers/...` for what is not in the body.
-    pub(crate) pointer: String,
-    /// What is wrong, and what would be right.
-    pub(crate) detail: String,
 }
 
 impl Problem {

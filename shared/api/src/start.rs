@@ -1,49 +1,53 @@
 //! What all starts have in common.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
+use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use contracts::effect::sha256_hex;
 use contracts::limits::{MAX_IDEMPOTENCY_KEY_CHARS, MAX_WAIT_SECONDS};
+use contracts::request::Request;
 use contracts::responses::StartResponse;
 use contracts::step::WorkflowRef;
-use contracts::{EventType, Status, Timestamp, WorkflowKind};
+use contracts::{EventType, Status, Timestamp};
+use engine::Engine;
 use serde_json::{Value, json};
-use store::{Created, ExecutionRecord, IdempotencyKey, NewEvent, NewExecution, Progress};
+use store::{Created, ExecutionRecord, IdempotencyKey, NewEvent, NewExecution, Progress, StoredRequest};
 use tokio::sync::oneshot;
 
 use crate::access::Caller;
-use crate::{Api, Problem, Starting};
+use crate::{Api, Problem, Starting, body};
 
 /// Kept free for answering when a client prefers to wait.
 const ANSWERING_TIME: Duration = Duration::from_secs(2);
 
-/// A checked request to start something.
-pub(crate) struct Start<'a> {
-    pub(crate) kind: WorkflowKind,
-    /// Method and path.
-    pub(crate) route: &'static str,
-    pub(crate) caller: Caller,
-    /// The body as it came: what a repeat with the same `Idempotency-Key` is compared with.
-    pub(crate) body: &'a Value,
-    /// The fields of it that are known, which is all that is kept.
-    pub(crate) request: Value,
-    /// The flags that the state machine branches on.
-    pub(crate) options: Value,
-}
-
-/// Starts it and answers, after waiting for the end if the client prefers to.
-pub(crate) async fn start(starting: &Starting, headers: &HeaderMap, start: Start<'_>) -> Result<Response, Problem> {
+/// Reads a request of this kind, checks it, starts it and answers, after waiting for the end if the client prefers to.
+/// `path` is the endpoint's.
+pub(crate) async fn start<R: Request>(
+    starting: &Starting,
+    path: &'static str,
+    caller: Caller,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     // The answer must be out before the request's own time is up, however much of it storing and starting takes.
     let time = starting.api.request_timeout.saturating_sub(ANSWERING_TIME);
     let answer_by = clock::after(&*starting.api.clock, time);
-    let idempotency = idempotency_key(headers, start.route, start.body)?;
-    let tenant_id = start.caller.tenant_id.clone();
-    let mut new = new_execution(starting, start, idempotency)?;
-    starting.orchestrator.prepare_start(&mut new).await?;
-    let record = match create(starting, new).await? {
+    let body = body::json(headers, body).await?;
+    let request: R = contracts::request::read(&body).map_err(Problem::invalid)?;
+    check_caller(&request, &caller)?;
+    let idempotency = idempotency_key(headers, path, &body)?;
+    let tenant_id = caller.tenant_id.clone();
+    let engine = starting.api.engines.of(starting.engine).ok_or_else(Problem::internal)?;
+    let mut new = new_execution(starting, &request, caller, idempotency)?;
+    engine.admit(&mut new).await?;
+    // Durable before the record that needs it.
+    let kept = json!(request);
+    new.request = StoredRequest::keep(&tenant_id, kept, &*starting.blobs).await?;
+    let record = match create(starting, Arc::clone(engine), new).await? {
         Created::New(record) | Created::Existing(record) => record,
         Created::KeyReused => return Err(Problem::key_reused()),
     };
@@ -58,8 +62,28 @@ pub(crate) async fn start(starting: &Starting, headers: &HeaderMap, start: Start
     Ok(answer)
 }
 
+/// Whether the caller may ask for this: the tenants that it is about are the caller's, one of them is the header's, and
+/// the user for whom it acts is the caller.
+fn check_caller(request: &impl Request, caller: &Caller) -> Result<(), Problem> {
+    let tenants = request.tenants();
+    if !tenants.iter().any(|(_, tenant)| *tenant == caller.tenant_id) {
+        let fields: Vec<&str> = tenants.iter().map(|(field, _)| *field).collect();
+        let detail = format!("The tenant of the X-Tenant-ID header is not the body's {}.", fields.join(" or "));
+        return Err(Problem::forbidden(detail));
+    }
+    if let Some((field, _)) = tenants.iter().find(|(_, tenant)| !caller.may_act_in(tenant)) {
+        return Err(Problem::forbidden(format!("The token is not for the tenant in the body's {field}.")));
+    }
+    match request.acts_for() {
+        Some(user_id) if !caller.may_act_for(user_id) => {
+            Err(Problem::forbidden("The body's user_id is another user than the one who acts."))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Stores the start and begins it, also when the client hangs up meanwhile.
-async fn create(starting: &Starting, new: NewExecution) -> Result<Created, Problem> {
+async fn create(starting: &Starting, engine: Arc<dyn Engine>, new: NewExecution) -> Result<Created, Problem> {
     let (reply, answer) = oneshot::channel();
     let task = starting.clone();
     clock::spawn(&starting.api.clock, async move {
@@ -69,9 +93,9 @@ async fn create(starting: &Starting, new: NewExecution) -> Result<Created, Probl
             // is starting it once.
             let (Created::New(record) | Created::Existing(record)) = &created else { return Ok(created) };
             // One that another engine is to run, from before a switch, is the reconciler's.
-            let is_ours = record.engine == task.orchestrator.kind();
+            let is_ours = record.engine == engine.kind();
             if (matches!(created, Created::New(_)) || record.status == Status::Pending && is_ours)
-                && let Err(error) = task.orchestrator.start(record).await
+                && let Err(error) = engine.start(record).await
             {
                 tracing::error!(workflow_id = record.id, %error, "not started yet; reconciling will start it");
             }
@@ -85,13 +109,14 @@ async fn create(starting: &Starting, new: NewExecution) -> Result<Created, Probl
     }
 }
 
-fn new_execution(
+fn new_execution<R: Request>(
     starting: &Starting,
-    start: Start<'_>,
+    request: &R,
+    caller: Caller,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<NewExecution, Problem> {
-    let Start { kind, caller, request, options, .. } = start;
-    let workflow = workflows::workflow(kind).ok_or_else(Problem::internal)?;
+    let kind = R::KIND;
+    let steps = workflows::workflow(kind).ok_or_else(Problem::internal)?.steps();
     let now = starting.api.clock.now();
     let id = kind.new_execution_id(now);
     let reference = WorkflowRef {
@@ -103,8 +128,8 @@ fn new_execution(
         traceparent: caller.traceparent,
     };
     let progress = Progress {
-        current_step: workflow.steps[0].state.to_owned(),
-        total_steps: workflow.steps.len() as u32,
+        current_step: steps.first().map(|step| step.state.clone()).unwrap_or_default(),
+        total_steps: steps.len() as u32,
         completed_steps: 0,
         status_message: None,
     };
@@ -114,13 +139,13 @@ fn new_execution(
         effect_scope: id.clone(),
         id,
         kind,
-        engine: starting.orchestrator.kind(),
+        engine: starting.engine,
         user_id: caller.user_id,
         started_at: now,
         deadline_at: Some(clock::after(&*starting.api.clock, starting.default_timeout)),
         status: Status::Pending,
-        input: json!({ "workflow": reference, "options": options }),
-        request,
+        input: json!({ "workflow": reference, "options": request.options() }),
+        request: StoredRequest::Inline(Value::Null),
         idempotency,
         progress,
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at: now, details }],
@@ -175,7 +200,7 @@ fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
     seconds.map(|seconds: u64| seconds.min(MAX_WAIT_SECONDS))
 }
 
-fn idempotency_key(headers: &HeaderMap, route: &str, body: &Value) -> Result<Option<IdempotencyKey>, Problem> {
+fn idempotency_key(headers: &HeaderMap, path: &str, body: &Value) -> Result<Option<IdempotencyKey>, Problem> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
     // API Gateway joins two headers of one name with a comma.
@@ -187,7 +212,7 @@ fn idempotency_key(headers: &HeaderMap, route: &str, body: &Value) -> Result<Opt
         return Err(Problem::malformed(detail));
     };
     let body_hash = sha256_hex(canonical(body).to_string().as_bytes());
-    Ok(Some(IdempotencyKey { route: route.to_owned(), key: key.to_owned(), body_hash }))
+    Ok(Some(IdempotencyKey { route: format!("POST {path}"), key: key.to_owned(), body_hash }))
 }
 
 /// The same JSON with all keys in order, whatever order the map type keeps.

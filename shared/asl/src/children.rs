@@ -91,6 +91,7 @@ impl Children {
     pub fn tell(&mut self, path: &ChildPath, told: Told, now: Timestamp) {
         match (path.split_first(), told) {
             (_, Told::Timer) => self.handle_timeout(now),
+            (_, Told::Hasten { error }) => self.hasten_retries(&error, now),
             (None, Told::Item { map_run, index, item }) if map_run == self.run.id => self.begin(index, item, now),
             (None, Told::End { map_run, index, .. }) if map_run == self.run.id => self.forget(index),
             (Some(((map_run, index), rest)), told) if map_run == self.run.id => {
@@ -124,6 +125,13 @@ impl Children {
         let due: Vec<u64> = self.open.iter().filter(|(_, child)| due(child)).map(|(index, _)| *index).collect();
         for index in due {
             self.touch(index, now, |tree| tree.handle_timeout(now));
+        }
+    }
+
+    pub(crate) fn hasten_retries(&mut self, error: &str, now: Timestamp) {
+        let open: Vec<u64> = self.open.keys().copied().collect();
+        for index in open {
+            self.touch(index, now, |tree| tree.hasten_retries(error, now));
         }
     }
 

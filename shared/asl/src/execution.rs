@@ -156,6 +156,12 @@ impl Execution {
         }
     }
 
+    /// Tells that what led to this error has changed: every delay of a retry after it ends now.
+    pub fn hasten_retries(&mut self, error: &str, now: Timestamp) {
+        self.at_rest.threads.values_mut().for_each(|thread| thread.hasten(error, now));
+        self.handle_timeout(now);
+    }
+
     /// The next thing to do outside.
     pub fn poll_command(&mut self) -> Option<Command> {
         self.at_rest.commands.pop_front()

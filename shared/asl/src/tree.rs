@@ -86,6 +86,11 @@ pub enum Told {
     },
     /// Time has passed; for all of the tree.
     Timer,
+    /// What led to this error has changed, so retries after it need not wait any longer; for all of the tree.
+    Hasten {
+        /// The error's name.
+        error: String,
+    },
 }
 
 /// A child ended. What its end means to the tree is done; whoever keeps a journal may replace all that the child was
@@ -169,6 +174,7 @@ impl ExecutionTree {
     pub fn tell(&mut self, path: &ChildPath, told: Told, now: Timestamp) {
         match (path.split_first(), told) {
             (_, Told::Timer) => return self.handle_timeout(now),
+            (_, Told::Hasten { error }) => return self.hasten_retries(&error, now),
             (Some(((map_run, _), _)), told) => {
                 if let Some(children) = self.runs.get_mut(&map_run) {
                     children.tell(path, told, now);
@@ -194,6 +200,14 @@ impl ExecutionTree {
         self.execution.handle_timeout(now);
         for children in self.runs.values_mut() {
             children.handle_timeout(now);
+        }
+        self.collect(now);
+    }
+
+    pub(crate) fn hasten_retries(&mut self, error: &str, now: Timestamp) {
+        self.execution.hasten_retries(error, now);
+        for children in self.runs.values_mut() {
+            children.hasten_retries(error, now);
         }
         self.collect(now);
     }

@@ -3,18 +3,20 @@
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// Names one side effect: a step of an execution (and, where a step has many, one item of it).
+use crate::step::StepPath;
+
+/// Names one side effect: that of a step of an execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EffectScope<'a> {
+pub struct Effect<'a> {
     /// The tenant on whose behalf it happens.
     pub tenant_id: &'a str,
     /// The execution that owns the effect; a retried execution keeps the scope of the one whose effects still stand.
     pub scope: &'a str,
-    /// The step's name, e.g. `CreateUserAccount`.
-    pub step: &'a str,
+    /// The step, e.g. `CreateUserAccount` or `ProcessBatch[17.2]`.
+    pub step: &'a StepPath,
 }
 
-impl EffectScope<'_> {
+impl Effect<'_> {
     /// The `Idempotency-Key` of this effect (64 hex digits), the same over all attempts.
     pub fn idempotency_key(&self) -> String {
         hex(&self.digest(b"key"))
@@ -30,7 +32,8 @@ impl EffectScope<'_> {
 
     fn digest(&self, purpose: &[u8]) -> [u8; 32] {
         let mut hasher = Sha256::new();
-        for part in [purpose, self.tenant_id.as_bytes(), self.scope.as_bytes(), self.step.as_bytes()] {
+        let step = self.step.to_string();
+        for part in [purpose, self.tenant_id.as_bytes(), self.scope.as_bytes(), step.as_bytes()] {
             // Length-prefixed: ("a", "bc") and ("ab", "c") are different effects.
             hasher.update((part.len() as u64).to_be_bytes());
             hasher.update(part);
@@ -54,16 +57,19 @@ mod tests {
 
     #[test]
     fn keys_depend_on_every_part_and_on_nothing_else() {
-        let scope = EffectScope { tenant_id: "t", scope: "e", step: "S" };
-        assert_eq!(scope.idempotency_key(), scope.clone().idempotency_key());
-        assert_eq!(scope.idempotency_key().len(), 64);
-        for other in [
-            EffectScope { tenant_id: "te", scope: "", ..scope.clone() },
-            EffectScope { step: "T", ..scope.clone() },
-            EffectScope { scope: "f", ..scope.clone() },
+        let path = |text: &str| text.parse::<StepPath>().expect("a path");
+        let (step, other, item) = (path("S"), path("T"), path("S[1]"));
+        let effect = Effect { tenant_id: "t", scope: "e", step: &step };
+        assert_eq!(effect.idempotency_key(), effect.clone().idempotency_key());
+        assert_eq!(effect.idempotency_key().len(), 64);
+        for changed in [
+            Effect { tenant_id: "te", scope: "", ..effect.clone() },
+            Effect { step: &other, ..effect.clone() },
+            Effect { step: &item, ..effect.clone() },
+            Effect { scope: "f", ..effect.clone() },
         ] {
-            assert_ne!(scope.idempotency_key(), other.idempotency_key());
-            assert_ne!(scope.chosen_id(), other.chosen_id());
+            assert_ne!(effect.idempotency_key(), changed.idempotency_key());
+            assert_ne!(effect.chosen_id(), changed.chosen_id());
         }
     }
 }

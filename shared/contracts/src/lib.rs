@@ -4,12 +4,15 @@
 
 pub mod effect;
 pub mod error;
+pub mod fields;
 pub mod history;
 pub mod ids;
 pub mod limits;
+pub mod request;
 pub mod responses;
 pub mod status;
 pub mod step;
+pub mod tenant_switching;
 pub mod user_onboarding;
 
 pub use error::{ActivityError, Cause, ErrorName};

@@ -14,6 +14,15 @@ pub const DEFAULT_PAGE_SIZE: u32 = 50;
 pub const MAX_PAGED_ROWS: u64 = 10_000;
 /// Longest e-mail address (RFC 5321: 64 + 1 + 255, less the angle brackets of a path).
 pub const MAX_EMAIL_CHARS: usize = 254;
+/// Longest id of a tenant.
+pub const MAX_TENANT_CHARS: usize = 64;
+/// Longest id of a user.
+pub const MAX_SUBJECT_CHARS: usize = 128;
+/// Largest request that a record holds; a larger one is a blob beside it. DynamoDB bills an item by its size, and the item
+/// is written with every step.
+pub const MAX_INLINE_REQUEST_BYTES: usize = 32 * 1024;
+/// Largest part of an execution's result that one step may report: it is kept in the record.
+pub const MAX_REPORT_BYTES: usize = 64 * 1024;
 /// Longest display name.
 pub const MAX_NAME_CHARS: usize = 200;
 /// Longest role name.

@@ -1,6 +1,12 @@
-//! Request and result of the user onboarding workflow.
+//! The request of the user onboarding workflow.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::fields::{Fields, is_email};
+use crate::ids::{PLAIN_ID, WorkflowKind, is_plain_id};
+use crate::limits::{MAX_EMAIL_CHARS, MAX_NAME_CHARS, MAX_ROLE_CHARS, MAX_TENANT_CHARS};
+use crate::request::Request;
 
 /// A new user of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,15 +20,42 @@ pub struct UserOnboardingRequest {
     /// `admin`, `user`, or any other role of the tenant.
     pub role: String,
     /// Send the welcome mail.
-    #[serde(default)]
     pub send_welcome_email: bool,
     /// Create a workspace in the File service.
-    #[serde(default)]
     pub setup_default_workspace: bool,
     /// Give the membership the role's default permissions.
-    #[serde(default)]
     pub assign_default_permissions: bool,
     /// Put sample files into the workspace.
-    #[serde(default)]
     pub create_sample_data: bool,
+}
+
+impl Request for UserOnboardingRequest {
+    const KIND: WorkflowKind = WorkflowKind::UserOnboarding;
+
+    fn read(fields: &mut Fields<'_>) -> Self {
+        let address = "an e-mail address, like user@example.com";
+        Self {
+            user_email: fields.text_like("user_email", 1..=MAX_EMAIL_CHARS, is_email, address).to_owned(),
+            user_name: fields.text("user_name", 1..=MAX_NAME_CHARS).to_owned(),
+            tenant_id: fields.text_like("tenant_id", 1..=MAX_TENANT_CHARS, is_plain_id, PLAIN_ID).to_owned(),
+            role: fields.text("role", 1..=MAX_ROLE_CHARS).to_owned(),
+            send_welcome_email: fields.flag("send_welcome_email"),
+            setup_default_workspace: fields.flag("setup_default_workspace"),
+            assign_default_permissions: fields.flag("assign_default_permissions"),
+            create_sample_data: fields.flag("create_sample_data"),
+        }
+    }
+
+    fn options(&self) -> Value {
+        json!({
+            "send_welcome_email": self.send_welcome_email,
+            "setup_default_workspace": self.setup_default_workspace,
+            "assign_default_permissions": self.assign_default_permissions,
+            "create_sample_data": self.create_sample_data,
+        })
+    }
+
+    fn tenants(&self) -> Vec<(&'static str, &str)> {
+        vec![("tenant_id", &self.tenant_id)]
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,8 +10,8 @@ use clock::{Busy, SharedClock};
 use contracts::{ActivityError, ErrorName, Timestamp};
 use engine::ActivityCall;
 use futures::FutureExt as _;
-use serde_json::Value;
-use store::{Begin, Finish, StepOutcome, StepRecorder, StepRef, StoreError};
+use serde_json::{Map, Value};
+use store::{AttemptOutcome, Begin, BegunAttempt, Finish, StepRecorder, StepRef, StoreError, StoredRequest};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -22,7 +22,7 @@ use crate::{Shared, answers};
 pub(crate) type AttemptId = (asl::ChildPath, asl::TaskId);
 
 /// What the attempt needs to know.
-pub(crate) struct Attempt {
+pub(crate) struct AttemptTask {
     pub(crate) id: AttemptId,
     pub(crate) tenant_id: String,
     pub(crate) call: ActivityCall,
@@ -81,10 +81,12 @@ impl Drop for Running {
 }
 
 /// How it ended.
-pub(crate) struct Ended {
+pub(crate) struct AttemptEnd {
     pub(crate) id: AttemptId,
     pub(crate) began_at: Timestamp,
     pub(crate) outcome: Result<Value, (String, String)>,
+    /// What it reports of the execution's result.
+    pub(crate) report: Option<Map<String, Value>>,
     /// A failure keeps its turn until it is known what it means: what it gives up must not begin in its place.
     pub(crate) _permit: Option<Permit>,
     /// Keeps virtual time still until the message has been taken.
@@ -92,11 +94,16 @@ pub(crate) struct Ended {
 }
 
 /// Runs the attempt in a task of its own and reports its end.
-pub(crate) fn spawn(shared: &Arc<Shared>, attempt: Attempt, ended: mpsc::UnboundedSender<Ended>) -> AbortHandle {
+pub(crate) fn spawn(
+    shared: &Arc<Shared>,
+    attempt: AttemptTask,
+    ended: mpsc::UnboundedSender<AttemptEnd>,
+) -> AbortHandle {
     let shared = Arc::clone(shared);
     let clock = Arc::clone(&shared.clock);
     clock::spawn(&clock, async move {
         let permit = shared.queue.acquire(&attempt.tenant_id).await;
+        let recorder = Arc::clone(&attempt.recorder);
         // The time limit counts from here: waiting for a turn is not the activity's fault.
         let began_at = shared.clock.now();
         let run = AssertUnwindSafe(shared.runner.run(attempt.call, attempt.recorder)).catch_unwind();
@@ -118,7 +125,9 @@ pub(crate) fn spawn(shared: &Arc<Shared>, attempt: Attempt, ended: mpsc::Unbound
         };
         let permit = Some(permit).filter(|_| outcome.is_err());
         // Nobody listens when the process is stopping; the attempt is then delivered again.
-        let _ = ended.send(Ended { id: attempt.id, began_at, outcome, _permit: permit, _busy: shared.clock.busy() });
+        let report = recorder.take_report();
+        let busy = shared.clock.busy();
+        let _ = ended.send(AttemptEnd { id: attempt.id, began_at, outcome, report, _permit: permit, _busy: busy });
     })
     .abort_handle()
 }
@@ -126,17 +135,28 @@ pub(crate) fn spawn(shared: &Arc<Shared>, attempt: Attempt, ended: mpsc::Unbound
 /// The embedded engine's recorder: the begin was written by the commit that scheduled the attempt, and the outcome is
 /// written by the commit that follows it, so neither costs a write of its own.
 pub(crate) struct JournalRecorder {
-    pub(crate) attempt: u32,
-    pub(crate) clock: SharedClock,
-    pub(crate) request: Arc<Value>,
-    pub(crate) effect_scope: Arc<str>,
+    attempt: u32,
+    clock: SharedClock,
+    request: Arc<StoredRequest>,
+    effect_scope: Arc<str>,
+    report: Mutex<Option<Map<String, Value>>>,
+}
+
+impl JournalRecorder {
+    pub(crate) fn new(attempt: u32, clock: SharedClock, request: Arc<StoredRequest>, effect_scope: Arc<str>) -> Self {
+        Self { attempt, clock, request, effect_scope, report: Mutex::default() }
+    }
+
+    fn take_report(&self) -> Option<Map<String, Value>> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 #[async_trait]
 impl StepRecorder for JournalRecorder {
     async fn begin_step(&self, _step: &StepRef) -> Result<Begin, StoreError> {
         Ok(Begin::Proceed {
-            attempt: store::Attempt { number: self.attempt, began_at: self.clock.now(), history_len: 0 },
+            attempt: BegunAttempt { number: self.attempt, began_at: self.clock.now(), history_len: 0 },
             request: Arc::clone(&self.request),
             effect_scope: Arc::clone(&self.effect_scope),
         })
@@ -145,9 +165,10 @@ impl StepRecorder for JournalRecorder {
     async fn finish_step(
         &self,
         _step: &StepRef,
-        _attempt: &store::Attempt,
-        _outcome: &StepOutcome,
+        _attempt: &BegunAttempt,
+        ended: &AttemptOutcome,
     ) -> Result<Finish, StoreError> {
+        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = ended.report.clone();
         Ok(Finish::Recorded)
     }
 }

@@ -2,49 +2,97 @@
 //!
 //! Derived from nothing but the interpreter's commands and what it was told, so a replay rebuilds it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use asl::ChildPath;
-use contracts::step::{StepCall, StepKind};
+use contracts::step::{Step, StepCall, StepKind, StepPath};
 use contracts::{ErrorName, Timestamp};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use store::events::{self, AttemptEvents};
-use store::{End, EngineEnd, NewEvent, Progress};
-use workflows::Workflow;
+use store::{End, EngineEnd, NewEvent, Progress, Reported, StepMoments, completed_steps};
 
 use crate::attempt::AttemptId;
 
 /// A scheduled attempt that has not ended.
 #[derive(Debug, Clone)]
 struct OpenAttempt {
-    /// None of a child's: the batches of a Map are no steps.
+    /// None of a batch: the batches of a Map are no events.
     events: Option<AttemptEvents>,
-    undoes: Option<String>,
+    undoes: Option<StepPath>,
+    closes: bool,
+    /// Where the execution stood before: a pause brings it back.
+    before: Position,
+}
+
+/// Where an execution stands.
+#[derive(Debug, Clone, Default)]
+struct Position {
+    /// The step that began last.
+    step: String,
+    /// When a forward step began last.
+    forward_at: u64,
+    message: String,
 }
 
 /// What there is to say of an attempt that is to begin.
 pub(crate) struct ScheduledAttempt {
     pub(crate) kind: StepKind,
+    /// Whether nothing may interrupt the execution from its begin on.
+    pub(crate) is_final: bool,
     /// From 1.
     pub(crate) number: u32,
     pub(crate) event: Option<NewEvent>,
 }
 
-/// The steps of one execution.
+/// What is known of a step.
 #[derive(Debug, Default)]
+struct StepRecord {
+    attempts: u32,
+    is_done: bool,
+    closed_at: Option<u64>,
+}
+
+/// The steps of one execution.
+#[derive(Debug)]
 pub(crate) struct Bookkeeping {
     open: BTreeMap<AttemptId, OpenAttempt>,
-    attempts: BTreeMap<String, u32>,
-    /// Forward steps that have begun and are not over.
-    begun: BTreeSet<String>,
-    /// Forward steps that are over: done, skipped, or failed and left behind by a later step.
-    over: BTreeSet<String>,
-    undone: Vec<String>,
-    current_step: String,
-    compensating: bool,
+    steps: BTreeMap<StepPath, StepRecord>,
+    /// Grows with every attempt: what tells earlier from later.
+    attempts: u64,
+    position: Position,
+    undone: Vec<StepPath>,
+    total_steps: u32,
+    /// What steps have reported of the result.
+    pub(crate) reported: Reported,
+}
+
+/// The step of a Task that is called without one: a machine that is none of ours.
+fn unnamed_step(state: &str) -> Step {
+    Step {
+        name: state.to_owned(),
+        item: None,
+        kind: StepKind::Forward,
+        undoes: None,
+        title: None,
+        pivot: false,
+        batch: false,
+        closes: false,
+    }
 }
 
 impl Bookkeeping {
+    pub(crate) fn new(total_steps: u32, reported: Reported) -> Self {
+        Self {
+            open: BTreeMap::new(),
+            steps: BTreeMap::new(),
+            attempts: 0,
+            position: Position::default(),
+            undone: Vec::new(),
+            total_steps,
+            reported,
+        }
+    }
+
     /// An attempt is to begin.
     pub(crate) fn schedule(
         &mut self,
@@ -56,28 +104,34 @@ impl Bookkeeping {
         at: Timestamp,
     ) -> ScheduledAttempt {
         let step = serde_json::from_value::<StepCall>(payload.clone()).ok().map(|call| call.step);
-        let kind = step.as_ref().map_or(StepKind::Forward, |step| step.kind);
-        let undoes = step.and_then(|step| step.undoes);
-        if !id.0.is_root() {
-            self.open.insert(id.clone(), OpenAttempt { events: None, undoes });
-            return ScheduledAttempt { kind, number: retry_count + 1, event: None };
+        // A Task of a child that names no step is none.
+        let is_step = step.as_ref().map_or(id.0.is_root(), |step| !step.batch);
+        let step = step.unwrap_or_else(|| unnamed_step(state));
+        let (kind, is_final, undoes, closes) = (step.kind, step.is_final(), step.undone_path(), step.closes);
+        let before = self.position.clone();
+        if !is_step {
+            self.open.insert(id.clone(), OpenAttempt { events: None, undoes, closes, before });
+            return ScheduledAttempt { kind, is_final, number: retry_count + 1, event: None };
         }
-        let number = self.attempts.entry(state.to_owned()).or_default();
-        *number += 1;
-        let events = AttemptEvents { activity: activity.to_owned(), step: state.to_owned(), kind, number: *number };
-        if kind == StepKind::Forward && self.current_step != state {
-            // The machine went on without them: whatever became of the steps before, they are over, but for those that
-            // are under way in other branches.
-            let open: BTreeSet<&str> =
-                self.open.values().filter_map(|open| Some(open.events.as_ref()?.step.as_str())).collect();
-            let is_left = |step: &String| step != state && !open.contains(step.as_str());
-            self.over.extend(self.begun.extract_if(.., is_left));
-            self.begun.insert(state.to_owned());
-            self.current_step = state.to_owned();
+        self.attempts += 1;
+        match kind {
+            StepKind::Forward => {
+                self.position.forward_at = self.attempts;
+                self.position.step.clone_from(&step.name);
+            }
+            StepKind::Compensation => {
+                if let Some(undoes) = &undoes {
+                    self.steps.entry(undoes.clone()).or_default().closed_at.get_or_insert(self.attempts);
+                }
+            }
         }
-        self.compensating = kind == StepKind::Compensation;
-        let scheduled = ScheduledAttempt { kind, number: events.number, event: Some(events.scheduled(at)) };
-        self.open.insert(id.clone(), OpenAttempt { events: Some(events), undoes });
+        self.position.message = events::status_message(step.title.as_deref(), kind);
+        let path = step.path();
+        let record = self.steps.entry(path.clone()).or_default();
+        record.attempts += 1;
+        let events = AttemptEvents { activity: activity.to_owned(), path, kind, number: record.attempts };
+        let scheduled = ScheduledAttempt { kind, is_final, number: events.number, event: Some(events.scheduled(at)) };
+        self.open.insert(id.clone(), OpenAttempt { events: Some(events), undoes, closes, before });
         scheduled
     }
 
@@ -97,19 +151,23 @@ impl Bookkeeping {
         path: &ChildPath,
         event: &asl::Event,
         began_at: Option<Timestamp>,
+        report: Option<Map<String, Value>>,
         at: Timestamp,
     ) -> Vec<NewEvent> {
         let (asl::Event::TaskSucceeded { id, .. } | asl::Event::TaskFailed { id, .. }) = event else {
             return Vec::new();
         };
-        let Some(OpenAttempt { events: Some(events), undoes }) = self.open.remove(&(path.clone(), *id)) else {
+        let Some(OpenAttempt { events, undoes, closes, before }) = self.open.remove(&(path.clone(), *id)) else {
             return Vec::new();
         };
+        if let Some(report) = report {
+            self.reported.add(report, closes);
+        }
+        let Some(events) = events else { return Vec::new() };
         if is_paused(event) {
             // A pause leaves no trace, however often it is met: this attempt never was.
-            if let Some(number) = self.attempts.get_mut(&events.step) {
-                *number -= 1;
-            }
+            self.steps.entry(events.path).or_default().attempts -= 1;
+            self.position = before;
             return Vec::new();
         }
         let mut happened: Vec<NewEvent> = began_at.and_then(|began_at| events.started(began_at)).into_iter().collect();
@@ -117,12 +175,9 @@ impl Bookkeeping {
             asl::Event::TaskSucceeded { result, .. } => {
                 happened.push(events.succeeded(result, at));
                 match events.kind {
-                    StepKind::Forward => {
-                        self.begun.remove(&events.step);
-                        self.over.insert(events.step);
-                    }
+                    StepKind::Forward => self.steps.entry(events.path).or_default().is_done = true,
                     StepKind::Compensation => {
-                        let undone = undoes.unwrap_or(events.step);
+                        let undone = undoes.unwrap_or(events.path);
                         if result["undone"] == true && !self.undone.contains(&undone) {
                             self.undone.push(undone);
                         }
@@ -135,29 +190,43 @@ impl Bookkeeping {
         happened
     }
 
-    /// The execution ended.
-    pub(crate) fn end(&self, outcome: &asl::Outcome, at: Timestamp) -> (End, NewEvent) {
-        let end = match outcome {
-            asl::Outcome::Succeeded { output } => EngineEnd::Succeeded(output.clone()),
-            asl::Outcome::Failed { error, cause } => EngineEnd::Failed { error: error.clone(), cause: cause.clone() },
+    /// Attempts that never say how they ended, as the execution is stopped.
+    pub(crate) fn close_lost(&mut self, at: Timestamp) -> Vec<NewEvent> {
+        let open = std::mem::take(&mut self.open);
+        open.into_values().filter_map(|open| Some(open.events?.failed(events::TIMEOUT, "", at))).collect()
+    }
+
+    /// The end that the execution came to, for people.
+    pub(crate) fn end(&self, end: &EngineEnd, at: Timestamp) -> (End, NewEvent) {
+        let attempts = |name: &str| {
+            let found = self.steps.iter().find(|(path, _)| path.to_string() == name);
+            found.map_or(0, |(_, step)| step.attempts)
         };
-        let attempts = |step: &str| self.attempts.get(step).copied().unwrap_or_default();
-        events::ending(&end, self.undone.clone(), attempts, at)
+        let undone = self.undone.iter().map(ToString::to_string).collect();
+        events::ending(end, &self.reported, undone, attempts, at)
     }
 
     /// How far the execution is.
-    pub(crate) fn progress(&self, workflow: &Workflow, end: Option<&End>) -> Progress {
-        let kind = if self.compensating { StepKind::Compensation } else { StepKind::Forward };
+    pub(crate) fn progress(&self, end: Option<&End>) -> Progress {
+        let moments = self.steps.values().map(|step| StepMoments { is_done: step.is_done, closed_at: step.closed_at });
         let progress = Progress {
-            current_step: self.current_step.clone(),
-            total_steps: workflow.steps.len() as u32,
-            completed_steps: self.over.len() as u32,
-            status_message: Some(events::status_message(Some(workflow), &self.current_step, kind)),
+            current_step: self.position.step.clone(),
+            total_steps: self.total_steps,
+            completed_steps: completed_steps(moments, self.position.forward_at),
+            status_message: Some(self.position.message.clone()),
         };
         match end {
-            Some(end) => events::final_progress(progress, end),
+            Some(end) => progress.at_the_end(end),
             None => progress,
         }
+    }
+}
+
+/// The end of a state machine, as an engine's.
+pub(crate) fn engine_end(outcome: &asl::Outcome) -> EngineEnd {
+    match outcome {
+        asl::Outcome::Succeeded { output } => EngineEnd::Succeeded(output.clone()),
+        asl::Outcome::Failed { error, cause } => EngineEnd::Failed { error: error.clone(), cause: cause.clone() },
     }
 }
 

@@ -9,21 +9,20 @@ use contracts::step::StepKind;
 use contracts::{ActivityError, ErrorName, Status, Timestamp};
 use engine::{ActivityCall, EngineError};
 use futures::future::{Either, select};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use store::{
-    Commit, CommitOutcome, End, Gate, Journal, JournalStart, JournalledExecution, NewEvent, NewExecution, Progress,
-    Refusal, StoreError,
+    Commit, CommitOutcome, End, EngineEnd, Gate, Journal, JournalStart, JournalledExecution, NewEvent, NewExecution,
+    Progress, Refusal, Reported, StoreError, StoredRequest,
 };
 use tokio::sync::mpsc;
-use workflows::Workflow;
 
 use crate::Shared;
-use crate::attempt::{self, Attempt, AttemptId, Ended, JournalRecorder, Running, TimeLimit};
-use crate::bookkeeping::Bookkeeping;
+use crate::attempt::{self, AttemptEnd, AttemptId, AttemptTask, JournalRecorder, Running, TimeLimit};
+use crate::bookkeeping::{Bookkeeping, engine_end};
 use crate::definitions::{Compiled, Machine};
 use crate::map_files::MapFiles;
 use crate::reading::Reading;
-use crate::records::{Record, What};
+use crate::records::{Entry, Record};
 
 /// Ends of attempts that one turn takes in at most: a turn is one piece of the writer's work, which whoever starts an
 /// execution meanwhile waits for.
@@ -36,9 +35,11 @@ const MAX_ITEMS_PER_TURN: usize = 500;
 /// and its commit once more.
 const MAX_ITEM_BYTES_PER_TURN: usize = 2 * 1024 * 1024;
 
+/// How often a termination is tried against turns that come between.
+const MAX_TERMINATIONS: u32 = 10;
+
 /// An execution in memory: the interpreter, the steps, and what the next commit will write.
 pub(crate) struct Driven {
-    workflow: &'static Workflow,
     machine: Machine,
     tree: ExecutionTree,
     steps: Bookkeeping,
@@ -66,14 +67,16 @@ struct Turn {
     begins: Vec<Scheduled>,
     cancels: Vec<AttemptId>,
     end: Option<End>,
+    /// Whether a step has reported something of the result.
+    has_reported: bool,
     /// Bytes of items and of children's results.
     bytes: usize,
 }
 
 struct Scheduled {
     id: AttemptId,
-    step: String,
     kind: StepKind,
+    is_final: bool,
     attempt: u32,
     call: ActivityCall,
     resource: String,
@@ -96,13 +99,18 @@ pub async fn edges_taken(
 }
 
 /// Drives the execution to its end, or until the journal refuses to go on.
-pub(crate) async fn run(shared: &Arc<Shared>, tenant_id: &str, id: &str) -> Result<(), EngineError> {
+pub(crate) async fn run(
+    shared: &Arc<Shared>,
+    tenant_id: &str,
+    id: &str,
+    mut wakes: mpsc::UnboundedReceiver<()>,
+) -> Result<(), EngineError> {
     let mut stored = shared.reading.load(tenant_id, id).await?;
-    let request = Arc::new(std::mem::take(&mut stored.request));
+    let request = Arc::new(std::mem::replace(&mut stored.request, StoredRequest::Inline(Value::Null)));
     let effect_scope: Arc<str> = stored.effect_scope.as_str().into();
-    let has_ended = stored.has_ended;
+    let has_ended = stored.ended_at.is_some();
     let (mut driven, mut begins) = Driven::replay(&shared.reading, stored, &shared.compiled).await?;
-    if driven.tree.outcome().is_some() {
+    if has_ended || driven.tree.outcome().is_some() {
         if !has_ended {
             // A machine without a single step is over before its first turn.
             driven.conclude(shared.clock.now());
@@ -115,13 +123,9 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant_id: &str, id: &str) -> Resu
     let mut running = Running::default();
     loop {
         for begin in begins.drain(..) {
-            let recorder = JournalRecorder {
-                attempt: begin.attempt,
-                clock: Arc::clone(&shared.clock),
-                request: Arc::clone(&request),
-                effect_scope: Arc::clone(&effect_scope),
-            };
-            let attempt = Attempt {
+            let (clock, request, scope) = (Arc::clone(&shared.clock), Arc::clone(&request), Arc::clone(&effect_scope));
+            let recorder = JournalRecorder::new(begin.attempt, clock, request, scope);
+            let attempt = AttemptTask {
                 id: begin.id.clone(),
                 tenant_id: tenant_id.to_owned(),
                 call: begin.call,
@@ -133,7 +137,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant_id: &str, id: &str) -> Resu
         }
         let has_served = driven.serve_maps(shared, &mut files).await?;
         let may_wait = !has_served && driven.tree.wanted_item().is_none();
-        driven.listen(shared, &mut reports, &mut running, may_wait).await?;
+        driven.listen(shared, &mut reports, &mut wakes, &mut running, may_wait).await?;
         driven.begin_children(shared, &mut files).await;
         begins = driven.commit(shared, tenant_id, id).await?;
         if driven.tree.outcome().is_some() {
@@ -143,21 +147,48 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant_id: &str, id: &str) -> Resu
     }
 }
 
+/// Ends an execution without undoing anything; one that has ended stays as it is. Whoever drove it does so no more, but
+/// its last turn may still be written.
+pub(crate) async fn terminate(
+    shared: &Arc<Shared>,
+    tenant_id: &str,
+    id: &str,
+    reason: &str,
+) -> Result<(), EngineError> {
+    for _ in 0..MAX_TERMINATIONS {
+        let stored = shared.reading.load(tenant_id, id).await?;
+        if stored.ended_at.is_some() {
+            return Ok(());
+        }
+        let (mut driven, _) = Driven::replay(&shared.reading, stored, &shared.compiled).await?;
+        driven.stop(shared.clock.now());
+        match driven.commit(shared, tenant_id, id).await {
+            Ok(_) => {
+                tracing::warn!(tenant_id, workflow_id = id, reason, "terminated");
+                return Ok(());
+            }
+            // A turn came between.
+            Err(EngineError::Store(StoreError::Inconsistent(_))) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(EngineError::Unavailable(format!("{id} kept going on")))
+}
+
+/// How an execution that has ended did so.
+pub(crate) async fn end_of(shared: &Shared, stored: JournalledExecution) -> Result<EngineEnd, EngineError> {
+    let (driven, _) = Driven::replay(&shared.reading, stored, &shared.compiled).await?;
+    Ok(driven.tree.outcome().map_or(EngineEnd::Terminated, engine_end))
+}
+
 impl Driven {
     /// Adds the begin of the first step to the start's own transaction.
-    pub(crate) fn prepare_start(
-        new: &mut NewExecution,
-        definition: String,
-        compiled: &Compiled,
-    ) -> Result<(), EngineError> {
-        // The id is random enough, and makes the seed the same however often the start is prepared.
-        let seed = new
-            .id
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        let first = Record { at: new.started_at, path: ChildPath::default(), what: What::Start { seed } };
+    pub(crate) fn admit(new: &mut NewExecution, definition: String, compiled: &Compiled) -> Result<(), EngineError> {
+        let seed = engine::seed_of(&new.id);
+        let first = Record { at: new.started_at, path: ChildPath::default(), what: Entry::Start { seed } };
         let machine = compiled.load(&definition)?;
-        let mut driven = Self::start(&first, workflow(new.kind)?, &new.id, machine, new.input.clone())?;
+        let steps = Bookkeeping::new(new.progress.total_steps, Reported::default());
+        let mut driven = Self::start(&first, machine_name(new.kind)?, &new.id, machine, new.input.clone(), steps)?;
         driven.turn.records.push(first);
         driven.drain(new.started_at);
         driven.keep_ends(new.started_at);
@@ -167,35 +198,35 @@ impl Driven {
         new.status = Status::Running;
         new.history.append(&mut driven.turn.history);
         new.progress = driven.progress();
-        let gate = driven.turn.gate(driven.workflow);
+        let gate = driven.turn.gate();
         new.begins_pivot = matches!(gate, Gate::Forward { is_pivot: true });
         Ok(())
     }
 
     fn start(
         first: &Record,
-        workflow: &'static Workflow,
+        name: &str,
         id: &str,
         machine: Machine,
         input: Value,
+        steps: Bookkeeping,
     ) -> Result<Self, EngineError> {
-        let What::Start { seed } = first.what else {
+        let Entry::Start { seed } = first.what else {
             return Err(StoreError::Inconsistent(format!("{id}: the journal does not begin with a start")).into());
         };
         let start = asl::Start {
             input,
             execution_id: id.to_owned(),
             execution_name: id.to_owned(),
-            state_machine_id: workflow.name.to_owned(),
-            state_machine_name: workflow.name.to_owned(),
+            state_machine_id: name.to_owned(),
+            state_machine_name: name.to_owned(),
             role_arn: String::new(),
             seed,
         };
         Ok(Self {
-            workflow,
             tree: machine.go_on(|| ExecutionTree::start(Arc::clone(&machine.definition), start, first.at)),
             machine,
-            steps: Bookkeeping::default(),
+            steps,
             turn: Turn::default(),
             edges: Vec::new(),
             wanted: BTreeMap::new(),
@@ -217,9 +248,10 @@ impl Driven {
             return Err(StoreError::Inconsistent(format!("{}: the journal is empty", stored.id)).into());
         };
         let first = Record::from_journal(first)?;
-        let workflow = workflow(stored.kind)?;
         let machine = compiled.load(&stored.definition)?;
-        let mut driven = Self::start(&first, workflow, &stored.id, machine, stored.input)?;
+        let steps = Bookkeeping::new(stored.progress.total_steps, stored.reported);
+        let name = machine_name(stored.kind)?;
+        let mut driven = Self::start(&first, name, &stored.id, machine, stored.input, steps)?;
         driven.drain(first.at);
         driven.forget_ends();
         let mut found = 1;
@@ -227,7 +259,7 @@ impl Driven {
             for (number, record) in part {
                 let record = Record::from_journal(record)?;
                 driven.keep_number(&record, number);
-                driven.tell(record, None);
+                driven.tell(record, None, None);
                 driven.forget_ends();
                 found += 1;
             }
@@ -248,7 +280,7 @@ impl Driven {
         Ok((driven, under_way))
     }
 
-    /// What children say when they end in this life, they said in that.
+    /// The ends of children are replayed from the journal: nobody is to be told of them again.
     fn forget_ends(&mut self) {
         while self.tree.poll_end().is_some() {}
     }
@@ -264,14 +296,15 @@ impl Driven {
     async fn listen(
         &mut self,
         shared: &Shared,
-        reports: &mut mpsc::UnboundedReceiver<Ended>,
+        reports: &mut mpsc::UnboundedReceiver<AttemptEnd>,
+        wakes: &mut mpsc::UnboundedReceiver<()>,
         running: &mut Running,
         may_wait: bool,
     ) -> Result<(), EngineError> {
         // The time first: ends may come without end.
         let is_due = self.tell_time(shared);
         let first = match may_wait && !is_due {
-            true => self.wait(shared, reports, running).await?,
+            true => self.wait(shared, reports, wakes, running).await?,
             false => None,
         };
         // What else has ended meanwhile shares the commit.
@@ -289,24 +322,40 @@ impl Driven {
     async fn wait(
         &mut self,
         shared: &Shared,
-        reports: &mut mpsc::UnboundedReceiver<Ended>,
+        reports: &mut mpsc::UnboundedReceiver<AttemptEnd>,
+        wakes: &mut mpsc::UnboundedReceiver<()>,
         running: &Running,
-    ) -> Result<Option<Ended>, EngineError> {
-        // `run` holds a sender, so the channel never closes.
-        let Some(at) = self.tree.poll_timeout() else {
-            if running.is_empty() {
-                return Err(StoreError::Inconsistent("the execution waits for nothing".to_owned()).into());
+    ) -> Result<Option<AttemptEnd>, EngineError> {
+        let due_at = self.tree.poll_timeout();
+        if due_at.is_none() && running.is_empty() {
+            return Err(StoreError::Inconsistent("the execution waits for nothing".to_owned()).into());
+        }
+        let alarm = async {
+            match due_at {
+                Some(at) => shared.clock.alarm(at).await,
+                None => std::future::pending().await,
             }
-            return Ok(clock::park(&*shared.clock, reports.recv()).await);
         };
+        // `run` holds a sender of reports, and the engine one of wakes: neither channel closes.
         let report = std::pin::pin!(reports.recv());
-        match clock::park(&*shared.clock, select(report, shared.clock.alarm(at))).await {
+        let (wake, alarm) = (std::pin::pin!(wakes.recv()), std::pin::pin!(alarm));
+        match clock::park(&*shared.clock, select(report, select(wake, alarm))).await {
             Either::Left((report, _)) => Ok(report),
-            Either::Right(_) => {
-                self.tell_new(shared.clock.now(), ChildPath::default(), Told::Timer, None);
+            Either::Right((Either::Left(_), _)) => {
+                self.hasten(shared.clock.now());
+                Ok(None)
+            }
+            Either::Right((Either::Right(_), _)) => {
+                self.tell_new(shared.clock.now(), ChildPath::default(), Told::Timer);
                 Ok(None)
             }
         }
+    }
+
+    /// Something was asked of the execution: steps that a pause holds back ask again whether they may begin.
+    fn hasten(&mut self, now: Timestamp) {
+        let error = ErrorName::WorkflowPaused.to_string();
+        self.tell_new(now, ChildPath::default(), Told::Hasten { error });
     }
 
     /// Tells the interpreter that it is time, if it is.
@@ -314,21 +363,22 @@ impl Driven {
         let now = shared.clock.now();
         let is_due = self.tree.poll_timeout().is_some_and(|at| at <= now);
         if is_due {
-            self.tell_new(now, ChildPath::default(), Told::Timer, None);
+            self.tell_new(now, ChildPath::default(), Told::Timer);
         }
         is_due
     }
 
     /// Tells the interpreter that an attempt has ended, and gives up those that are of no interest then.
-    fn tell_end(&mut self, shared: &Shared, ended: Ended, running: &mut Running) {
+    fn tell_end(&mut self, shared: &Shared, ended: AttemptEnd, running: &mut Running) {
         // The guards go last.
-        let Ended { id: (path, id), began_at, outcome, _permit, _busy } = ended;
+        let AttemptEnd { id: (path, id), began_at, outcome, report, _permit, _busy } = ended;
         running.remove(&(path.clone(), id));
         let event = match outcome {
             Ok(result) => asl::Event::TaskSucceeded { id, result },
             Err((error, cause)) => asl::Event::TaskFailed { id, error, cause },
         };
-        self.tell_new(shared.clock.now(), path, Told::Event(event), Some(began_at));
+        let record = Record { at: shared.clock.now(), path, what: Entry::Told(Told::Event(event)) };
+        self.tell_now(record, Some(began_at), report);
         // If the process dies before the commit, they are delivered again.
         running.give_up(self.turn.cancels.drain(..));
     }
@@ -344,7 +394,7 @@ impl Driven {
             }
             _ => return Ok(false),
         };
-        self.tell_new(shared.clock.now(), path, Told::Event(event), None);
+        self.tell_new(shared.clock.now(), path, Told::Event(event));
         Ok(true)
     }
 
@@ -362,15 +412,20 @@ impl Driven {
                 }
                 Err(event) => Told::Event(event),
             };
-            self.tell_new(shared.clock.now(), wanted.path, told, None);
+            self.tell_new(shared.clock.now(), wanted.path, told);
         }
     }
 
     /// Tells what has just happened, and keeps it for the journal.
-    fn tell_new(&mut self, at: Timestamp, path: ChildPath, told: Told, began_at: Option<Timestamp>) {
-        let record = Record { at, path, what: What::Told(told) };
+    fn tell_new(&mut self, at: Timestamp, path: ChildPath, told: Told) {
+        self.tell_now(Record { at, path, what: Entry::Told(told) }, None, None);
+    }
+
+    fn tell_now(&mut self, record: Record, began_at: Option<Timestamp>, report: Option<Map<String, Value>>) {
+        let at = record.at;
         self.turn.records.push(record.clone());
-        self.tell(record, began_at);
+        self.turn.has_reported |= report.is_some();
+        self.tell(record, began_at, report);
         self.keep_ends(at);
         self.conclude(at);
     }
@@ -388,22 +443,26 @@ impl Driven {
                 }
             }
             let (path, told) = end.into_told();
-            self.turn.records.push(Record { at, path, what: What::Told(told) });
+            self.turn.records.push(Record { at, path, what: Entry::Told(told) });
         }
     }
 
-    fn tell(&mut self, record: Record, began_at: Option<Timestamp>) {
-        let Record { at, path, what: What::Told(told) } = record else { return };
+    fn tell(&mut self, record: Record, began_at: Option<Timestamp>, report: Option<Map<String, Value>>) {
+        let Record { at, path, what: Entry::Told(told) } = record else { return };
         match &told {
             Told::Event(event @ (asl::Event::TaskSucceeded { .. } | asl::Event::TaskFailed { .. })) => {
-                self.turn.history.append(&mut self.steps.settle(&path, event, began_at, at));
+                self.turn.history.append(&mut self.steps.settle(&path, event, began_at, report, at));
             }
             Told::Event(
                 asl::Event::ItemsRead { map_run, .. }
                 | asl::Event::ResultsWritten { map_run, .. }
                 | asl::Event::MapRunFailed { map_run, .. },
             ) => drop(self.wanted.remove(&(path.clone(), *map_run))),
-            Told::Event(asl::Event::ChildEnded { .. }) | Told::Item { .. } | Told::End { .. } | Told::Timer => {}
+            Told::Event(asl::Event::ChildEnded { .. })
+            | Told::Item { .. }
+            | Told::End { .. }
+            | Told::Timer
+            | Told::Hasten { .. } => {}
         }
         self.machine.go_on(|| self.tree.tell(&path, told, at));
         self.drain(at);
@@ -418,8 +477,8 @@ impl Driven {
                     let scheduled = self.steps.schedule(&id, &state, &function, &payload, retry_count, now);
                     self.turn.begins.push(Scheduled {
                         id,
-                        step: state,
                         kind: scheduled.kind,
+                        is_final: scheduled.is_final,
                         attempt: scheduled.number,
                         call: ActivityCall { activity: function, payload },
                         resource,
@@ -455,14 +514,22 @@ impl Driven {
     /// Adds the end to the turn, once there is one.
     fn conclude(&mut self, now: Timestamp) {
         if let (Some(outcome), None) = (self.tree.outcome(), &self.turn.end) {
-            let (end, event) = self.steps.end(outcome, now);
+            let (end, event) = self.steps.end(&engine_end(outcome), now);
             self.turn.history.push(event);
             self.turn.end = Some(end);
         }
     }
 
+    /// Ends it as an operator wants it ended: nothing is undone, and nobody waits for what is under way.
+    fn stop(&mut self, now: Timestamp) {
+        self.turn = Turn { history: self.steps.close_lost(now), ..Turn::default() };
+        let (end, event) = self.steps.end(&EngineEnd::Terminated, now);
+        self.turn.history.push(event);
+        self.turn.end = Some(end);
+    }
+
     fn progress(&self) -> Progress {
-        self.steps.progress(self.workflow, self.turn.end.as_ref())
+        self.steps.progress(self.turn.end.as_ref())
     }
 
     /// Makes the turn durable. A closed gate is one more thing that the interpreter is told, in the same turn.
@@ -478,7 +545,8 @@ impl Driven {
                 forgotten: self.turn.forgotten.clone(),
                 history: self.turn.history.clone(),
                 progress: self.progress(),
-                gate: self.turn.gate(self.workflow),
+                reported: self.turn.has_reported.then(|| self.steps.reported.clone()),
+                gate: self.turn.gate(),
                 end: self.turn.end.clone(),
             };
             match shared.journal.commit(commit).await? {
@@ -502,11 +570,6 @@ impl Driven {
         let (refused, begins): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.turn.begins).into_iter().partition(|begin| begin.kind == StepKind::Forward);
         self.turn.begins = begins;
-        let name = match refusal {
-            Refusal::Cancelled => ErrorName::WorkflowCancelled,
-            Refusal::TimedOut => ErrorName::WorkflowTimedOut,
-            Refusal::Paused => ErrorName::WorkflowPaused,
-        };
         if refusal == Refusal::Paused {
             for event in refused.iter().rev().filter_map(|begin| begin.event) {
                 self.turn.history.remove(event);
@@ -514,22 +577,22 @@ impl Driven {
         }
         for begin in refused {
             let (path, id) = begin.id;
-            let error = ActivityError::new(name, refusal.message());
+            let error = ActivityError::new(refusal.error_name(), refusal.message());
             let event = asl::Event::TaskFailed { id, error: error.error.clone(), cause: error.cause_text() };
-            self.tell_new(now, path, Told::Event(event), None);
+            self.tell_new(now, path, Told::Event(event));
         }
     }
 }
 
 impl Turn {
-    fn gate(&self, workflow: &Workflow) -> Gate {
+    fn gate(&self) -> Gate {
         let mut gate = Gate::Open;
         for begin in &self.begins {
             match (begin.kind, gate) {
                 (StepKind::Compensation, _) => return Gate::Compensation,
                 (StepKind::Forward, Gate::Forward { is_pivot: true }) => {}
                 (StepKind::Forward, _) => {
-                    gate = Gate::Forward { is_pivot: workflow.is_pivot_or_last(&begin.step) };
+                    gate = Gate::Forward { is_pivot: begin.is_final };
                 }
             }
         }
@@ -537,6 +600,9 @@ impl Turn {
     }
 }
 
-fn workflow(kind: contracts::WorkflowKind) -> Result<&'static Workflow, EngineError> {
-    workflows::workflow(kind).ok_or_else(|| EngineError::Definition(format!("there is no workflow {kind}")))
+fn machine_name(kind: contracts::WorkflowKind) -> Result<&'static str, EngineError> {
+    let workflow = workflows::workflow(kind);
+    workflow
+        .map(|workflow| workflow.name)
+        .ok_or_else(|| EngineError::Definition(format!("there is no workflow {kind}")))
 }

@@ -17,16 +17,18 @@ mod map_files;
 mod reading;
 mod records;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use clock::SharedClock;
 use contracts::EngineKind;
-use engine::{ActivityRunner, DefinitionOf, EngineError, Orchestrator, Start};
+use engine::{ActivityRunner, DefinitionOf, Engine, EngineError, Standing, StartOutcome};
 use futures::FutureExt as _;
 use store::{Blobs, ExecutionRecord, Journal, NewExecution};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 pub use drive::edges_taken;
 pub use lock::DirectoryLock;
@@ -53,6 +55,13 @@ impl Default for Limits {
 #[derive(Clone)]
 pub struct EmbeddedEngine(Arc<Shared>);
 
+/// The task that drives an execution.
+struct Driver {
+    task: AbortHandle,
+    /// Lets it look at what was asked of its execution.
+    wake: mpsc::UnboundedSender<()>,
+}
+
 /// What all executions share.
 struct Shared {
     journal: Arc<dyn Journal>,
@@ -63,7 +72,7 @@ struct Shared {
     queue: FairQueue,
     reading: Reading,
     /// Executions with a task of their own.
-    driven: Mutex<HashSet<String>>,
+    driven: Mutex<HashMap<String, Driver>>,
     /// Executions that stand still because of an error.
     stalled: Mutex<HashSet<String>>,
     definition_of: DefinitionOf,
@@ -106,14 +115,6 @@ impl EmbeddedEngine {
         Ok(count)
     }
 
-    /// Whether all executions make progress.
-    pub fn check(&self) -> Result<(), EngineError> {
-        match lock(&self.0.stalled).len() {
-            0 => Ok(()),
-            stalled => Err(EngineError::Unavailable(format!("{stalled} executions stand still; the log says why"))),
-        }
-    }
-
     /// Attempts that are under way or wait for their turn.
     pub fn attempts(&self) -> usize {
         self.0.queue.len()
@@ -121,12 +122,14 @@ impl EmbeddedEngine {
 
     /// Gives the execution a task, unless it has one.
     fn drive(&self, tenant_id: String, id: String) {
-        if !lock(&self.0.driven).insert(id.clone()) {
+        let mut driven = lock(&self.0.driven);
+        if driven.contains_key(&id) {
             return;
         }
-        let shared = Arc::clone(&self.0);
-        clock::spawn(&self.0.clock, async move {
-            let failure = match AssertUnwindSafe(drive::run(&shared, &tenant_id, &id)).catch_unwind().await {
+        let (wake, wakes) = mpsc::unbounded_channel();
+        let (shared, driven_id) = (Arc::clone(&self.0), id.clone());
+        let task = clock::spawn(&self.0.clock, async move {
+            let failure = match AssertUnwindSafe(drive::run(&shared, &tenant_id, &id, wakes)).catch_unwind().await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
                 Err(_panic) => Some("its driver panicked".to_owned()),
@@ -140,27 +143,66 @@ impl EmbeddedEngine {
             drop(stalled);
             lock(&shared.driven).remove(&id);
         });
+        driven.insert(driven_id, Driver { task: task.abort_handle(), wake });
     }
 }
 
-fn lock(ids: &Mutex<HashSet<String>>) -> MutexGuard<'_, HashSet<String>> {
-    ids.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
-impl Orchestrator for EmbeddedEngine {
+impl Engine for EmbeddedEngine {
     fn kind(&self) -> EngineKind {
         EngineKind::Embedded
     }
 
-    async fn prepare_start(&self, new: &mut NewExecution) -> Result<(), EngineError> {
+    async fn admit(&self, new: &mut NewExecution) -> Result<(), EngineError> {
         let definition = (self.0.definition_of)(new.kind)
             .ok_or_else(|| EngineError::Definition(format!("there is no workflow {}", new.kind)))?;
-        Driven::prepare_start(new, definition, &self.0.compiled)
+        Driven::admit(new, definition, &self.0.compiled)
     }
 
-    async fn start(&self, record: &ExecutionRecord) -> Result<Start, EngineError> {
+    async fn start(&self, record: &ExecutionRecord) -> Result<StartOutcome, EngineError> {
         self.drive(record.tenant_id.clone(), record.id.clone());
-        Ok(Start::Begun)
+        Ok(StartOutcome::Begun)
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        match lock(&self.0.stalled).len() {
+            0 => Ok(()),
+            stalled => Err(format!("{stalled} executions stand still; the log says why")),
+        }
+    }
+
+    async fn describe(&self, record: &ExecutionRecord) -> Result<Standing, EngineError> {
+        let Some(stored) = self.0.journal.load(&record.tenant_id, &record.id).await? else {
+            return Ok(Standing::Unknown);
+        };
+        match stored.ended_at {
+            None => Ok(Standing::Running),
+            Some(at) => Ok(Standing::Ended { end: drive::end_of(&self.0, stored).await?, at }),
+        }
+    }
+
+    async fn terminate(&self, record: &ExecutionRecord, reason: &str) -> Result<(), EngineError> {
+        if let Some(driver) = lock(&self.0.driven).remove(&record.id) {
+            driver.task.abort();
+        }
+        let terminated = drive::terminate(&self.0, &record.tenant_id, &record.id, reason).await;
+        match &terminated {
+            Ok(()) => drop(lock(&self.0.stalled).remove(&record.id)),
+            // It goes on as before.
+            Err(_) => self.drive(record.tenant_id.clone(), record.id.clone()),
+        }
+        terminated
+    }
+
+    async fn wake(&self, record: &ExecutionRecord) -> Result<(), EngineError> {
+        if let Some(driver) = lock(&self.0.driven).get(&record.id) {
+            // One that has just ended does not listen any more.
+            let _ = driver.wake.send(());
+        }
+        Ok(())
     }
 }

@@ -9,11 +9,11 @@ use asl::{ChildPath, ItemDecoder, ItemSource, ItemsError, MapRunId, ResultFiles,
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use serde_json::Value;
-use store::{BlobBody, BlobKey, Blobs, JournalRecord, MAX_RECORDS_READ, StoreError, Which};
+use store::{BlobBody, BlobKey, Blobs, JournalRecord, MAX_RECORDS_READ, RecordSelection, StoreError};
 
 use crate::answers;
 use crate::reading::Reading;
-use crate::records::{Record, What};
+use crate::records::{Entry, Record};
 
 /// The files of one execution's Maps.
 pub(crate) struct MapFiles {
@@ -114,7 +114,7 @@ impl MapFiles {
         while let Some(part) = records.next().await? {
             for (number, record) in part {
                 let record = Record::from_journal(record)?;
-                if let What::Told(Told::End { map_run: of, index, has_failed, .. }) = record.what
+                if let Entry::Told(Told::End { map_run: of, index, has_failed, .. }) = record.what
                     && (&record.path, of) == (path, map_run)
                 {
                     ends[usize::from(has_failed)].push(End { index, number });
@@ -147,7 +147,7 @@ impl MapFiles {
             let (reading, tenant_id, id) = (reading.clone(), tenant_id.clone(), id.clone());
             async move {
                 let numbers = ends.iter().map(|end| end.number).collect();
-                let records = reading.some(&tenant_id, &id, Which::Numbered(numbers)).await?;
+                let records = reading.some(&tenant_id, &id, RecordSelection::Numbered(numbers)).await?;
                 text_of(&ends, records.into_iter().collect(), part == 0)
             }
         });
@@ -212,7 +212,7 @@ fn text_of(ends: &[End], mut records: HashMap<u64, JournalRecord>, is_first: boo
     let mut text = String::new();
     for End { number, .. } in ends {
         let record = records.remove(number).map(Record::from_journal).transpose()?;
-        let Some(Record { what: What::Told(Told::End { result, .. }), .. }) = record else {
+        let Some(Record { what: Entry::Told(Told::End { result, .. }), .. }) = record else {
             return Err(StoreError::Inconsistent(format!("the record {number} is not there any more")));
         };
         text.push(if is_first && text.is_empty() { '[' } else { ',' });

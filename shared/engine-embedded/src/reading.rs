@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::SharedClock;
-use store::{Journal, JournalRecord, JournalledExecution, MAX_RECORDS_READ, StoreError, Which};
+use store::{Journal, JournalRecord, JournalledExecution, MAX_RECORDS_READ, RecordSelection, StoreError};
 
 use crate::fair_queue::FairQueue;
 
@@ -40,9 +40,9 @@ impl Reading {
         &self,
         tenant_id: &str,
         id: &str,
-        which: Which,
+        selection: RecordSelection,
     ) -> Result<Vec<(u64, JournalRecord)>, StoreError> {
-        self.patiently(tenant_id, id, || self.journal.records(tenant_id, id, which.clone())).await
+        self.patiently(tenant_id, id, || self.journal.records(tenant_id, id, selection.clone())).await
     }
 
     async fn patiently<T, F>(&self, tenant_id: &str, id: &str, read: impl Fn() -> F) -> Result<T, StoreError>
@@ -77,7 +77,7 @@ impl Records<'_> {
         if self.is_done {
             return Ok(None);
         }
-        let found = self.reading.some(self.tenant_id, self.id, Which::After(self.last)).await?;
+        let found = self.reading.some(self.tenant_id, self.id, RecordSelection::After(self.last)).await?;
         self.last = found.last().map_or(self.last, |(number, _)| *number);
         self.is_done = found.len() < MAX_RECORDS_READ;
         Ok(Some(found))

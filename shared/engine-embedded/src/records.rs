@@ -15,11 +15,11 @@ pub(crate) struct Record {
     #[serde(default, skip_serializing_if = "ChildPath::is_root")]
     pub(crate) path: ChildPath,
     /// What.
-    pub(crate) what: What,
+    pub(crate) what: Entry,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) enum What {
+pub(crate) enum Entry {
     /// The execution begins.
     Start {
         /// Where its random numbers come from.
@@ -42,8 +42,8 @@ impl Record {
     /// The execution that this is only about: with its end it may be forgotten.
     pub(crate) fn owner(&self) -> ChildPath {
         match &self.what {
-            What::Told(Told::Item { map_run, index, .. }) => self.path.child(*map_run, *index),
-            What::Start { .. } | What::Told(_) => self.path.clone(),
+            Entry::Told(Told::Item { map_run, index, .. }) => self.path.child(*map_run, *index),
+            Entry::Start { .. } | Entry::Told(_) => self.path.clone(),
         }
     }
 }

@@ -12,7 +12,7 @@ use aws_sdk_sfn::operation::describe_execution::{DescribeExecutionError, Describ
 use aws_sdk_sfn::operation::start_execution::StartExecutionError;
 use aws_sdk_sfn::operation::stop_execution::StopExecutionError;
 use contracts::{EngineKind, Timestamp, WorkflowKind};
-use engine::{EngineError, ExternalEngine, Orchestrator, Standing, Start};
+use engine::{Engine, EngineError, Standing, StartOutcome};
 use serde_json::Value;
 use store::{EngineEnd, ExecutionRecord, NewExecution};
 
@@ -37,53 +37,61 @@ impl StepFunctions {
         machine.ok_or_else(|| EngineError::Definition(format!("no state machine is configured for {kind}")))
     }
 
+    /// What Step Functions says of an execution, for whoever knows no record of it.
+    ///
+    /// # Errors
+    /// It cannot be asked now.
+    pub async fn description(&self, kind: WorkflowKind, id: &str) -> Result<Option<Description>, EngineError> {
+        match self.client.describe_execution().execution_arn(self.execution_arn(kind, id)?).send().await {
+            Ok(described) => Ok(Some(Description::of(&described))),
+            Err(error) => match error.as_service_error() {
+                Some(DescribeExecutionError::ExecutionDoesNotExist(_)) => Ok(None),
+                _ => Err(unavailable(error)),
+            },
+        }
+    }
+
     fn execution_arn(&self, kind: WorkflowKind, id: &str) -> Result<String, EngineError> {
         Ok(format!("{}:{id}", self.machine(kind)?.replacen(":stateMachine:", ":execution:", 1)))
     }
 }
 
 #[async_trait]
-impl Orchestrator for StepFunctions {
+impl Engine for StepFunctions {
     fn kind(&self) -> EngineKind {
         EngineKind::StepFunctions
     }
 
-    async fn prepare_start(&self, new: &mut NewExecution) -> Result<(), EngineError> {
+    async fn admit(&self, new: &mut NewExecution) -> Result<(), EngineError> {
         self.machine(new.kind).map(drop)
     }
 
-    async fn start(&self, record: &ExecutionRecord) -> Result<Start, EngineError> {
+    async fn start(&self, record: &ExecutionRecord) -> Result<StartOutcome, EngineError> {
         let start = self.client.start_execution().state_machine_arn(self.machine(record.kind)?).name(&record.id);
         match start.input(record.input.to_string()).send().await {
-            Ok(_) => Ok(Start::Begun),
+            Ok(_) => Ok(StartOutcome::Begun),
             Err(error) => match error.as_service_error() {
-                Some(StartExecutionError::ExecutionAlreadyExists(_)) => Ok(Start::Known),
+                Some(StartExecutionError::ExecutionAlreadyExists(_)) => Ok(StartOutcome::Known),
                 _ => Err(unavailable(error)),
             },
         }
     }
-}
 
-#[async_trait]
-impl ExternalEngine for StepFunctions {
     /// There is nothing to ask without asking for something.
     async fn check(&self) -> Result<(), String> {
         Ok(())
     }
 
-    async fn describe(&self, kind: WorkflowKind, id: &str) -> Result<Standing, EngineError> {
-        let described = self.client.describe_execution().execution_arn(self.execution_arn(kind, id)?).send().await;
-        match described {
-            Ok(described) => Ok(standing(described)),
-            Err(error) => match error.as_service_error() {
-                Some(DescribeExecutionError::ExecutionDoesNotExist(_)) => Ok(Standing::Unknown),
-                _ => Err(unavailable(error)),
-            },
-        }
+    async fn describe(&self, record: &ExecutionRecord) -> Result<Standing, EngineError> {
+        Ok(match self.description(record.kind, &record.id).await? {
+            Some(Description { end: Some((end, at)), .. }) => Standing::Ended { end, at },
+            Some(_) => Standing::Running,
+            None => Standing::Unknown,
+        })
     }
 
-    async fn terminate(&self, kind: WorkflowKind, id: &str, reason: &str) -> Result<(), EngineError> {
-        let stop = self.client.stop_execution().execution_arn(self.execution_arn(kind, id)?);
+    async fn terminate(&self, record: &ExecutionRecord, reason: &str) -> Result<(), EngineError> {
+        let stop = self.client.stop_execution().execution_arn(self.execution_arn(record.kind, &record.id)?);
         match stop.error("Terminated").cause(reason).send().await {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
@@ -92,16 +100,28 @@ impl ExternalEngine for StepFunctions {
             },
         }
     }
+
+    /// What a pause holds asks again by itself, within five minutes.
+    async fn wake(&self, _record: &ExecutionRecord) -> Result<(), EngineError> {
+        Ok(())
+    }
 }
 
-fn standing(described: DescribeExecutionOutput) -> Standing {
-    let json = |text: Option<&str>| text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null);
-    let input = json(described.input());
-    let end = end(described.status(), described.output(), described.error(), described.cause());
-    let at = described.stop_date().and_then(|at| Timestamp::from_millisecond(at.to_millis().ok()?).ok());
-    match (end, at) {
-        (Some(end), Some(at)) => Standing::Ended { end, at, input },
-        _ => Standing::Running,
+/// What Step Functions says of an execution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Description {
+    /// What it was started with.
+    pub input: Value,
+    /// How and when it ended; none while it runs.
+    pub end: Option<(EngineEnd, Timestamp)>,
+}
+
+impl Description {
+    fn of(described: &DescribeExecutionOutput) -> Self {
+        let json = |text: Option<&str>| text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null);
+        let end = end(described.status(), described.output(), described.error(), described.cause());
+        let at = described.stop_date().and_then(|at| Timestamp::from_millisecond(at.to_millis().ok()?).ok());
+        Self { input: json(described.input()), end: end.zip(at) }
     }
 }
 

@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::StepRecorder;
 use temporalio_common::ActivityError;
-use temporalio_common::error::ApplicationFailure;
 use temporalio_sdk::activities::ActivityContext;
 
 use crate::chores::{Chore, Chores};
+use crate::failure::failure;
 
 /// A worker that says nothing for so long is lost, and its activities go to another one.
 pub(crate) const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
 
 /// What the activity of a Task state is called with.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Attempt {
+pub(crate) struct AttemptInput {
     /// The Task's payload.
     pub(crate) payload: Value,
     /// How long it may take from here: waiting in a queue is not its fault.
@@ -82,7 +82,7 @@ impl Handler {
     }
 
     async fn attempt(&self, activity: String, input: Value) -> Result<Value, ActivityError> {
-        let Attempt { payload, limit_ms } = serde_json::from_value(input).map_err(|error| {
+        let AttemptInput { payload, limit_ms } = serde_json::from_value(input).map_err(|error| {
             let error = Failed::new(ErrorName::Internal, format!("the activity's input is malformed: {error}"));
             failure(&error.error, &error.cause_text())
         })?;
@@ -97,10 +97,4 @@ impl Handler {
             None => Err(failure(store::events::TIMEOUT, "")),
         }
     }
-}
-
-/// A failure that the state machine's own `Retry` and `Catch` look at.
-pub(crate) fn failure(error: &str, cause: &str) -> ActivityError {
-    let failure = ApplicationFailure::builder(cause.to_owned()).type_name(error.to_owned()).non_retryable(true);
-    ActivityError::application(failure.build())
 }

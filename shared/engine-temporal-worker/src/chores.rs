@@ -11,11 +11,11 @@ use futures::{StreamExt as _, stream};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use store::{BlobBody, BlobKey, Blobs, EndRecorder, EngineEnd, Executions, StoreError};
+use store::{BlobBody, BlobKey, Blobs, Control, Controlled, EndRecorder, EngineEnd, Executions, StoreError};
 use temporalio_common::ActivityError;
 use temporalio_common::error::ApplicationFailure;
 
-use crate::activity::failure;
+use crate::failure::failure;
 
 /// Items in one answer, and their bytes: what goes through a server's history is to be small.
 const MAX_ITEMS: usize = 500;
@@ -125,8 +125,9 @@ impl Chores {
 
     async fn request_cancel(&self, execution: ExecutionRef) -> Result<Value, ActivityError> {
         let ExecutionRef { tenant_id, id } = execution;
-        let outcome = self.executions.request_cancel(&tenant_id, &id, self.clock.now()).await.map_err(again)?;
-        Ok(json!({ "accepted": matches!(outcome, store::CancelOutcome::Accepted(_)) }))
+        let now = self.clock.now();
+        let controlled = self.executions.control(&tenant_id, &id, Control::Cancel, now).await.map_err(again)?;
+        Ok(json!({ "accepted": matches!(controlled, Controlled::Accepted(_)) }))
     }
 
     async fn count_items(&self, wanted: CountItems) -> Result<u64, ActivityError> {

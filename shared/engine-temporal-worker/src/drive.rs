@@ -28,11 +28,11 @@ use temporalio_sdk::{
     WorkflowCancellationToken, WorkflowContext, WorkflowTermination,
 };
 
-use crate::activity::{Attempt, HEARTBEAT_TIMEOUT};
+use crate::activity::{AttemptInput, HEARTBEAT_TIMEOUT};
 use crate::chores::{Chore, CountItems, ExecutionRef, ReadItems, RecordEnd, WriteResults};
-use crate::flow::{ActivityNamed, ChildrenFailed, Flow, FlowNamed, json_of};
 use crate::machine::{Done, Machine, RangeMachine};
 use crate::range::{self, End, Failures, MAX_RESULT_BYTES, RANGE_TYPE, RangeInput, RangeOutput};
+use crate::types::{ActivityNamed, ChildrenFailed, Flow, FlowNamed, json_of};
 
 /// The net under the limit that the worker itself keeps: a worker that does not is broken.
 const LIMIT_NET: Duration = Duration::from_secs(10);
@@ -452,7 +452,7 @@ impl<'a> Driver<'a> {
             .summary(format!("{child}{summary}"))
             .build();
         let limit_ms = limit.and_then(|limit| u64::try_from(limit.as_millis()).ok());
-        let input = json!(Attempt { payload, limit_ms });
+        let input = json!(AttemptInput { payload, limit_ms });
         let ended = self.ctx.execute_activity(ActivityNamed(function), input, options);
         let landing = ended.map(move |ended| ended.map_err(|error| limits.named(failed(&error)))).boxed_local();
         self.flights.push(Flight { what: What::Task { path, id }, token, landing });

@@ -9,10 +9,12 @@
 mod activity;
 mod chores;
 mod drive;
+mod failure;
 mod flow;
 mod machine;
 mod range;
 mod stray;
+mod types;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -20,7 +22,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::SharedClock;
-use contracts::WorkflowKind;
 use engine::ActivityRunner;
 use engine_temporal::Connector;
 use store::{Blobs, EndRecorder, Executions, StepRecorder};
@@ -34,7 +35,7 @@ use tokio::sync::oneshot;
 
 use activity::Handler;
 use chores::{Chore, Chores};
-use flow::{ActivityNamed, Flow, named};
+use types::{ActivityNamed, Flow, named};
 
 /// Nexus operations, of which there are none.
 const UNUSED_SLOTS: usize = 1;
@@ -80,11 +81,11 @@ pub struct Options {
 impl Options {
     /// All workflows of the catalogue and their activities.
     pub fn new(task_queue: impl Into<String>) -> Self {
-        let known = WorkflowKind::ALL.into_iter().filter_map(workflows::workflow);
+        let known = workflows::ALL.iter();
         Self {
             task_queue: task_queue.into(),
             workflows: known.map(|workflow| workflow.name.to_owned()).collect(),
-            activities: workflows::activities().into_iter().map(str::to_owned).collect(),
+            activities: workflows::activities(),
             max_concurrent_activities: 100,
             max_concurrent_workflows: 100,
             grace_period: Duration::from_secs(20),

@@ -116,6 +116,7 @@ impl Machine {
                 execution.handle_event(Event::ChildEnded { map_run, index, has_failed, result }, now);
             }
             (Self::Execution(execution), Told::Timer) => execution.handle_timeout(now),
+            (Self::Execution(execution), Told::Hasten { error }) => execution.hasten_retries(&error, now),
             (Self::Execution(_), Told::Item { .. }) => {}
             // Of the run itself: its items cannot be read.
             (Self::Range(range), Told::Event(Event::MapRunFailed { map_run, error, cause }))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use contracts::{EngineKind, Timestamp, WorkflowKind};
-use engine::{DefinitionOf, EngineError, ExternalEngine, Orchestrator, Standing, Start};
+use engine::{DefinitionOf, Engine, EngineError, Standing, StartOutcome};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{EngineEnd, ExecutionRecord, NewExecution};
@@ -24,7 +24,7 @@ use workflows::Workflow;
 pub use connection::{Connector, Server};
 
 /// Where workers look for work unless another queue is set.
-pub const TASK_QUEUE: &str = "workflow-service";
+pub const TASK_QUEUE: &str = "workflow-service-queue";
 
 /// What a workflow is started with: all that its executions ever need, so that another worker with other files goes on
 /// with the same machine.
@@ -83,10 +83,10 @@ impl Temporal {
         self.connector.client().await.map_err(EngineError::Unavailable)
     }
 
-    async fn handle(&self, kind: WorkflowKind, id: &str) -> Result<WorkflowHandle<Client, StateMachine>, EngineError> {
+    async fn handle(&self, record: &ExecutionRecord) -> Result<WorkflowHandle<Client, StateMachine>, EngineError> {
         // Reading its end is reading a result of this type, whatever started it.
-        workflow(kind)?;
-        Ok(self.client().await?.get_workflow_handle(id))
+        workflow(record.kind)?;
+        Ok(self.client().await?.get_workflow_handle(&record.id))
     }
 
     async fn failed(&self, error: WorkflowInteractionError) -> EngineError {
@@ -105,18 +105,18 @@ fn workflow(kind: WorkflowKind) -> Result<&'static Workflow, EngineError> {
 }
 
 #[async_trait]
-impl Orchestrator for Temporal {
+impl Engine for Temporal {
     fn kind(&self) -> EngineKind {
         EngineKind::Temporal
     }
 
     /// A server that is away or refuses us would leave the start for the reconciler: better say so at once.
-    async fn prepare_start(&self, new: &mut NewExecution) -> Result<(), EngineError> {
+    async fn admit(&self, new: &mut NewExecution) -> Result<(), EngineError> {
         workflow(new.kind)?;
         self.check().await.map_err(EngineError::Unavailable)
     }
 
-    async fn start(&self, record: &ExecutionRecord) -> Result<Start, EngineError> {
+    async fn start(&self, record: &ExecutionRecord) -> Result<StartOutcome, EngineError> {
         let workflow = workflow(record.kind)?;
         let definition = (self.definition_of)(record.kind)
             .ok_or_else(|| EngineError::Definition(format!("there is no state machine for {}", record.kind)))?;
@@ -130,22 +130,19 @@ impl Orchestrator for Temporal {
             .build();
         let machine = StateMachine(workflow.name.to_owned());
         match self.client().await?.start_workflow(machine, input, options).await {
-            Ok(_) => Ok(Start::Begun),
-            Err(WorkflowStartError::AlreadyStarted { .. }) => Ok(Start::Known),
+            Ok(_) => Ok(StartOutcome::Begun),
+            Err(WorkflowStartError::AlreadyStarted { .. }) => Ok(StartOutcome::Known),
             Err(WorkflowStartError::Rpc(status)) => Err(self.failed(WorkflowInteractionError::Rpc(status)).await),
             Err(error) => Err(EngineError::Unavailable(error.to_string())),
         }
     }
-}
 
-#[async_trait]
-impl ExternalEngine for Temporal {
     async fn check(&self) -> Result<(), String> {
         self.connector.check().await
     }
 
-    async fn describe(&self, kind: WorkflowKind, id: &str) -> Result<Standing, EngineError> {
-        let handle = self.handle(kind, id).await?;
+    async fn describe(&self, record: &ExecutionRecord) -> Result<Standing, EngineError> {
+        let handle = self.handle(record).await?;
         let described = match handle.describe(WorkflowDescribeOptions::default()).await {
             Ok(described) => described,
             Err(WorkflowInteractionError::NotFound(status)) if is_about_the_workflow(&status) => {
@@ -165,16 +162,21 @@ impl ExternalEngine for Temporal {
                 Err(error) => return Err(self.failed(error).await),
             },
         };
-        Ok(Standing::Ended { end, at, input: Value::Null })
+        Ok(Standing::Ended { end, at })
     }
 
-    async fn terminate(&self, kind: WorkflowKind, id: &str, reason: &str) -> Result<(), EngineError> {
-        let handle = self.handle(kind, id).await?;
+    async fn terminate(&self, record: &ExecutionRecord, reason: &str) -> Result<(), EngineError> {
+        let handle = self.handle(record).await?;
         let options = WorkflowTerminateOptions::builder().reason(reason).build();
         match handle.terminate(options).await {
             Ok(()) | Err(WorkflowInteractionError::NotFound(_)) => Ok(()),
             Err(error) => Err(self.failed(error).await),
         }
+    }
+
+    /// What a pause holds asks again by itself, within five minutes: waking it would need a signal, and be an event more.
+    async fn wake(&self, _record: &ExecutionRecord) -> Result<(), EngineError> {
+        Ok(())
     }
 }
 

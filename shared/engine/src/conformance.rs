@@ -11,18 +11,18 @@ use contracts::step::{StepCall, WorkflowRef};
 use contracts::{ActivityError, Cause, EventType, Status, WorkflowKind};
 use serde_json::{Value, json};
 use store::{
-    Begin, Created, ExecutionRecord, Executions, History, NewEvent, NewExecution, Progress, StepOutcome, StepRecorder,
-    StepRef,
+    AttemptOutcome, Begin, Created, EngineEnd, ExecutionRecord, Executions, History, HistoryRow, NewEvent,
+    NewExecution, Progress, StepOutcome, StepRecorder, StepRef, StoredRequest,
 };
 
-use crate::{ActivityCall, ActivityRunner, Orchestrator};
+use crate::{ActivityCall, ActivityRunner, Engine, EngineError, Standing};
 
 const TENANT: &str = "tenant-a";
 
 /// An engine and what it works with.
 pub struct Subject {
     /// The engine.
-    pub orchestrator: Arc<dyn Orchestrator>,
+    pub engine: Arc<dyn Engine>,
     /// Its records.
     pub executions: Arc<dyn Executions>,
     /// Its histories.
@@ -42,6 +42,10 @@ pub async fn run<M: AsyncFn(Arc<dyn ActivityRunner>, String) -> Subject>(make: M
     a_branch_that_fails_is_caught(&make).await;
     children_run_for_every_item(&make).await;
     too_many_children_that_fail_are_caught(&make).await;
+    items_of_maps_branches_and_loops_are_steps_of_their_own(&make).await;
+    batches_are_recorded_each_by_itself(&make).await;
+    what_steps_report_is_part_of_the_result(&make).await;
+    a_terminated_execution_stops(&make).await;
 }
 
 /// Activities that write down their calls and answer by name; those with a step go through the recorder, as the harness
@@ -60,23 +64,19 @@ impl ActivityRunner for Script {
             calls.push(call.activity.clone());
             calls.iter().filter(|earlier| **earlier == call.activity).count()
         };
-        let Ok(StepCall { workflow, step, .. }) = serde_json::from_value(call.payload.clone()) else {
+        let Ok(step_call) = serde_json::from_value::<StepCall>(call.payload.clone()) else {
             return self.act(&call.activity, &call.payload, calls).await;
         };
-        let step = StepRef {
-            tenant_id: workflow.tenant_id,
-            execution_id: workflow.id,
-            workflow: workflow.kind,
-            step: step.name,
-            kind: step.kind,
-            undoes: step.undoes,
-            activity: call.activity.clone(),
-            accepted_at: workflow.started_at,
+        let step = StepRef::of(&step_call, &call.activity);
+        let attempt = match recorder.begin_step(&step).await.unwrap_or_else(|error| panic!("{error}")) {
+            Begin::Proceed { attempt, .. } => attempt,
+            Begin::AlreadyDone(result) => return Ok(result),
+            other => panic!("{other:?}"),
         };
-        let begin = recorder.begin_step(&step).await.unwrap_or_else(|error| panic!("{error}"));
-        let Begin::Proceed { attempt, .. } = begin else { panic!("{begin:?}") };
         let outcome = self.act(&call.activity, &call.payload, calls).await;
-        recorder.finish_step(&step, &attempt, &outcome).await.unwrap_or_else(|error| panic!("{error}"));
+        let report = step_call.input["report"].as_object().cloned();
+        let ended = AttemptOutcome { outcome: outcome.clone(), report };
+        recorder.finish_step(&step, &attempt, &ended).await.unwrap_or_else(|error| panic!("{error}"));
         outcome
     }
 }
@@ -103,6 +103,7 @@ impl Script {
                 failed("ServiceUnavailable")
             }
             "even" if payload["item"].as_u64().is_some_and(|item| item % 2 == 1) => failed("ServiceRejected"),
+            "square" => Ok(json!({ "squared": payload["input"]["n"].as_u64().map(|n| n * n) })),
             "double" => Ok(json!(payload["item"].as_u64().unwrap_or_default() * 2)),
             activity => Ok(json!({ "done": activity })),
         }
@@ -203,13 +204,13 @@ fn new(subject: &Subject) -> NewExecution {
         effect_scope: id.clone(),
         id,
         kind,
-        engine: subject.orchestrator.kind(),
+        engine: subject.engine.kind(),
         user_id: None,
         started_at: now,
         deadline_at: None,
         status: Status::Pending,
         input: json!({ "workflow": workflow, "options": {} }),
-        request: json!({}),
+        request: StoredRequest::Inline(json!({})),
         idempotency: None,
         progress: Progress { current_step: String::new(), total_steps: 7, completed_steps: 0, status_message: None },
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at: now, details }],
@@ -230,32 +231,48 @@ async fn play_definition(
     make: &impl AsyncFn(Arc<dyn ActivityRunner>, String) -> Subject,
     definition: &Value,
 ) -> (ExecutionRecord, Vec<String>, Vec<String>) {
-    let script = Arc::new(Script::default());
-    let subject = make(script.clone(), definition.to_string()).await;
-    *lock(&script.clock) = Some(subject.clock.clone());
-    let mut execution = new(&subject);
-    let id = execution.id.clone();
-    subject.orchestrator.prepare_start(&mut execution).await.unwrap_or_else(|error| panic!("{error}"));
-    let created = subject.executions.create(execution).await.unwrap_or_else(|error| panic!("{error}"));
-    let Created::New(started) = created else { panic!("{created:?}") };
-    // Twice is once.
-    for _ in 0..2 {
-        subject.orchestrator.start(&started).await.unwrap_or_else(|error| panic!("{error}"));
-    }
+    let (record, calls, rows) = play_whole(make, definition).await;
+    (record, calls, rows.into_iter().map(|row| row.event.event_type).collect())
+}
+
+async fn play_whole(
+    make: &impl AsyncFn(Arc<dyn ActivityRunner>, String) -> Subject,
+    definition: &Value,
+) -> (ExecutionRecord, Vec<String>, Vec<HistoryRow>) {
+    let (subject, script, started) = begin(make, definition).await;
+    let id = &started.id;
     let mut record = None;
     for _ in 0..1_000 {
         clock::sleep(&*subject.clock, Duration::from_millis(100)).await;
-        record = subject.executions.get(TENANT, &id).await.unwrap_or_else(|error| panic!("{error}"));
+        record = subject.executions.get(TENANT, id).await.unwrap_or_else(|error| panic!("{error}"));
         if record.as_ref().is_some_and(|record| !record.status.is_open()) {
             break;
         }
     }
     let record = record.unwrap_or_else(|| panic!("the record is there"));
-    subject.orchestrator.start(&started).await.unwrap_or_else(|error| panic!("an ended one stays as it is: {error}"));
-    let page = subject.history.events(TENANT, &id, None, 200).await.unwrap_or_else(|error| panic!("{error}"));
-    let events = page.map(|page| page.rows).unwrap_or_default().into_iter().map(|row| row.event.event_type).collect();
+    subject.engine.start(&started).await.unwrap_or_else(|error| panic!("an ended one stays as it is: {error}"));
+    let page = subject.history.events(TENANT, id, None, 200).await.unwrap_or_else(|error| panic!("{error}"));
     let calls = lock(&script.calls).clone();
-    (record, calls, events)
+    (record, calls, page.map(|page| page.rows).unwrap_or_default())
+}
+
+/// Starts an execution of a machine.
+async fn begin(
+    make: &impl AsyncFn(Arc<dyn ActivityRunner>, String) -> Subject,
+    definition: &Value,
+) -> (Subject, Arc<Script>, ExecutionRecord) {
+    let script = Arc::new(Script::default());
+    let subject = make(script.clone(), definition.to_string()).await;
+    *lock(&script.clock) = Some(subject.clock.clone());
+    let mut execution = new(&subject);
+    subject.engine.admit(&mut execution).await.unwrap_or_else(|error| panic!("{error}"));
+    let created = subject.executions.create(execution).await.unwrap_or_else(|error| panic!("{error}"));
+    let Created::New(started) = created else { panic!("{created:?}") };
+    // Twice is once.
+    for _ in 0..2 {
+        subject.engine.start(&started).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+    (subject, script, started)
 }
 
 async fn steps_run_in_order_and_once(make: &impl AsyncFn(Arc<dyn ActivityRunner>, String) -> Subject) {
@@ -333,4 +350,130 @@ async fn too_many_children_that_fail_are_caught(make: &impl AsyncFn(Arc<dyn Acti
     half["Output"] = json!("{% $count($states.result) %}");
     let (record, calls, _) = play_definition(make, &caught("Each", half)).await;
     assert_eq!((record.status, record.result, calls.len()), (Status::Completed, Some(json!(30)), 30));
+}
+
+/// A Task whose step is one of several of its state.
+fn item_task(name: &str, item: &str, more: Value) -> Value {
+    let mut state = task(name, "square");
+    state["Arguments"]["Payload"]["step"]["item"] = json!(item);
+    state["Output"] = json!("{% $states.result.Payload.squared %}");
+    if let (Some(state), Some(more)) = (state.as_object_mut(), more.as_object()) {
+        state.extend(more.clone());
+    }
+    state
+}
+
+/// Squares of 1, 2, 3 by a Map, of 4 and 5 by branches, of 6, 7, 8 by a loop; then it fails, so that the record shows what
+/// was counted.
+fn counting_machine() -> Value {
+    let input = |state: &mut Value, n: &str| state["Arguments"]["Payload"]["input"] = json!({ "n": n });
+    let mut each = item_task("Each", "{% $string($states.context.Map.Item.Index) %}", json!({ "End": true }));
+    each["Arguments"]["Payload"]["step"]["item"] = json!("{% $string($states.input.index) %}");
+    input(&mut each, "{% $states.input.n %}");
+    let map = json!({
+        "Type": "Map", "Items": [1, 2, 3], "MaxConcurrency": 2, "Next": "Branches",
+        "ItemSelector": { "index": "{% $states.context.Map.Item.Index %}", "n": "{% $states.context.Map.Item.Value %}" },
+        "ItemProcessor": { "ProcessorConfig": { "Mode": "INLINE" }, "StartAt": "Each", "States": { "Each": each } },
+        "Assign": { "squares": "{% $states.result %}", "round": 6 },
+    });
+    let branch = |name: &str, item: &str, n: u32| {
+        let mut state = item_task(name, item, json!({ "End": true }));
+        input(&mut state, &format!("{{% {n} %}}"));
+        json!({ "StartAt": name, "States": { name: state } })
+    };
+    let parallel = json!({
+        "Type": "Parallel", "Branches": [branch("Left", "4", 4), branch("Right", "5", 5)], "Next": "Again",
+        "Assign": { "squares": "{% $append($squares, $states.result) %}" },
+    });
+    let mut again = item_task(
+        "Again",
+        "{% $string($round) %}",
+        json!({ "Next": "Whether", "Assign": {
+            "squares": "{% $append($squares, [$states.result.Payload.squared]) %}", "round": "{% $round + 1 %}",
+        } }),
+    );
+    input(&mut again, "{% $round %}");
+    let whether = json!({
+        "Type": "Choice", "Choices": [{ "Condition": "{% $round < 9 %}", "Next": "Again" }], "Default": "Counted",
+    });
+    let counted = json!({ "Type": "Fail", "Error": "Counted", "Cause": "{% $string($squares) %}" });
+    json!({
+        "QueryLanguage": "JSONata", "StartAt": "Map",
+        "States": { "Map": map, "Branches": parallel, "Again": again, "Whether": whether, "Counted": counted },
+    })
+}
+
+async fn items_of_maps_branches_and_loops_are_steps_of_their_own(
+    make: &impl AsyncFn(Arc<dyn ActivityRunner>, String) -> Subject,
+) {
+    let (record, calls, rows) = play_whole(make, &counting_machine()).await;
+    let failure = record.failure.unwrap_or_default();
+    assert_eq!((failure.error.as_str(), failure.message.as_str()), ("Counted", "[1,4,9,16,25,36,49,64]"));
+    assert_eq!(calls.len(), 8, "each is asked for once");
+    let completed = rows.iter().filter(|row| row.event.event_type == "ActivityTaskCompleted");
+    let mut paths: Vec<&str> = completed.filter_map(|row| row.event.details["activity_id"].as_str()).collect();
+    paths.sort_unstable();
+    let expected = ["Again[6]", "Again[7]", "Again[8]", "Each[0]", "Each[1]", "Each[2]", "Left[4]", "Right[5]"];
+    assert_eq!(paths, expected);
+    assert_eq!(record.progress.completed_steps, 8, "the same count on every engine");
+    assert_eq!(record.progress.current_step, "Again");
+}
+
+/// The batches of a distributed Map: each has a record of its own, none is an event.
+async fn batches_are_recorded_each_by_itself(make: &impl AsyncFn(Arc<dyn ActivityRunner>, String) -> Subject) {
+    let mut state = item_task("Batch", "{% $string($states.input.item) %}", json!({ "End": true }));
+    state["Arguments"]["Payload"]["workflow"] = json!("{% $states.input.workflow %}");
+    state["Arguments"]["Payload"]["step"]["batch"] = json!(true);
+    state["Arguments"]["Payload"]["input"] = json!({ "n": "{% $states.input.item %}" });
+    let mut map = map("square");
+    map["Items"] = json!([1, 2, 3, 4, 5]);
+    map["ItemSelector"]["workflow"] = json!("{% $states.context.Execution.Input.workflow %}");
+    map["ItemProcessor"]["StartAt"] = json!("Batch");
+    map["ItemProcessor"]["States"] = json!({ "Batch": state });
+    let (record, calls, rows) = play_whole(make, &caught("Each", map)).await;
+    assert_eq!((record.status, record.result), (Status::Completed, Some(json!([1, 4, 9, 16, 25]))));
+    assert_eq!((calls.len(), rows.len()), (5, 2), "the start and the end");
+}
+
+async fn what_steps_report_is_part_of_the_result(make: &impl AsyncFn(Arc<dyn ActivityRunner>, String) -> Subject) {
+    let mut definition = machine(&["one", "two"]);
+    definition["States"]["S0"]["Arguments"]["Payload"]["input"] = json!({ "report": { "a": 1, "done": "before" } });
+    let (record, _, rows) = play_whole(make, &definition).await;
+    let expected = json!({ "a": 1, "done": "two" });
+    assert_eq!((record.status, record.result), (Status::Completed, Some(expected.clone())));
+    assert_eq!(rows.last().map(|row| &row.event.details["result"]), Some(&expected));
+
+    definition["States"]["S0"]["Arguments"]["Payload"]["step"]["closes"] = json!(true);
+    definition["States"]["S1"]["Arguments"]["FunctionName"] = json!("refused");
+    let (record, _, _) = play_whole(make, &definition).await;
+    assert_eq!((record.status, record.result), (Status::Failed, Some(json!({ "a": 1, "done": "before" }))));
+}
+
+async fn a_terminated_execution_stops(make: &impl AsyncFn(Arc<dyn ActivityRunner>, String) -> Subject) {
+    let wait = json!({ "Type": "Wait", "Seconds": 3_600, "End": true });
+    let mut definition = machine(&["one"]);
+    definition["States"]["S0"]["Next"] = json!("Long");
+    definition["States"]["Long"] = wait;
+    if let Some(state) = definition["States"]["S0"].as_object_mut() {
+        state.remove("End");
+    }
+    let (subject, script, record) = begin(make, &definition).await;
+    for _ in 0..100 {
+        if !lock(&script.calls).is_empty() {
+            break;
+        }
+        clock::sleep(&*subject.clock, Duration::from_millis(100)).await;
+    }
+    let failed = |error: EngineError| -> ! { panic!("{error}") };
+    let standing = subject.engine.describe(&record).await.unwrap_or_else(|error| failed(error));
+    assert_eq!(standing, Standing::Running);
+    // Twice is once.
+    for _ in 0..2 {
+        subject.engine.terminate(&record, "by a test").await.unwrap_or_else(|error| failed(error));
+    }
+    let standing = subject.engine.describe(&record).await.unwrap_or_else(|error| failed(error));
+    assert!(matches!(standing, Standing::Ended { end: EngineEnd::Terminated, .. }), "{standing:?}");
+    let unknown = ExecutionRecord { id: "nobody".to_owned(), ..record };
+    let standing = subject.engine.describe(&unknown).await.unwrap_or_else(|error| failed(error));
+    assert_eq!(standing, Standing::Unknown);
 }

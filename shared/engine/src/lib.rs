@@ -1,17 +1,17 @@
 //! What an engine is to the rest of the service, and the conformance suite every engine passes.
 
 pub mod conformance;
-mod external;
+mod reconcile;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use contracts::{EngineKind, WorkflowKind};
+use contracts::{EngineKind, Timestamp, WorkflowKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use store::{ExecutionRecord, NewExecution, StepOutcome, StepRecorder, StoreError};
+use store::{EngineEnd, ExecutionRecord, NewExecution, StepOutcome, StepRecorder, StoreError};
 
-pub use external::{ExternalEngine, Reconciled, SETTLING_TIME, Standing, reconcile};
+pub use reconcile::{Reconciled, SETTLING_TIME, reconcile};
 
 /// Why an engine did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -37,27 +37,73 @@ pub fn seed_of(id: &str) -> u64 {
 
 /// Runs executions.
 #[async_trait]
-pub trait Orchestrator: Send + Sync {
+pub trait Engine: Send + Sync {
     /// Which engine this is.
     fn kind(&self) -> EngineKind;
 
-    /// Adds to the start's transaction what this engine wants to find there.
+    /// Looks at a start before it is stored, and adds to its transaction what this engine wants to find there.
     ///
     /// # Errors
     /// Nothing is to be stored: the engine is known not to take it, now or ever.
-    async fn prepare_start(&self, new: &mut NewExecution) -> Result<(), EngineError>;
+    async fn admit(&self, new: &mut NewExecution) -> Result<(), EngineError>;
 
     /// Begins an execution whose record is stored. Idempotent: one that runs or has ended stays as it is.
-    async fn start(&self, record: &ExecutionRecord) -> Result<Start, EngineError>;
+    async fn start(&self, record: &ExecutionRecord) -> Result<StartOutcome, EngineError>;
+
+    /// Whether it takes starts, and makes progress; why not.
+    async fn check(&self) -> Result<(), String>;
+
+    /// Asks where an execution stands. The quotas of engines elsewhere are small: nothing that users ask often may ask
+    /// this.
+    async fn describe(&self, record: &ExecutionRecord) -> Result<Standing, EngineError>;
+
+    /// Stops an execution without undoing anything; one that has ended stays as it is.
+    async fn terminate(&self, record: &ExecutionRecord, reason: &str) -> Result<(), EngineError>;
+
+    /// Something was asked of an execution by its record: one that is held looks at it at once, where the engine can make
+    /// it. Elsewhere it looks within five minutes by itself.
+    async fn wake(&self, record: &ExecutionRecord) -> Result<(), EngineError>;
+}
+
+/// The engines that this process reaches. An execution stays on the engine that began it, whatever new ones run on.
+#[derive(Clone, Default)]
+pub struct Engines(Vec<Arc<dyn Engine>>);
+
+impl Engines {
+    /// These.
+    pub fn new(engines: Vec<Arc<dyn Engine>>) -> Self {
+        Self(engines)
+    }
+
+    /// The engine of this kind, if it is reached from here.
+    pub fn of(&self, kind: EngineKind) -> Option<&Arc<dyn Engine>> {
+        self.0.iter().find(|engine| engine.kind() == kind)
+    }
 }
 
 /// What a start found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Start {
+pub enum StartOutcome {
     /// It runs, for all that the engine says from now on.
     Begun,
     /// The engine had it already, and it may have ended.
     Known,
+}
+
+/// Where an execution stands, according to its engine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Standing {
+    /// The engine has never heard of it.
+    Unknown,
+    /// It runs.
+    Running,
+    /// It has ended.
+    Ended {
+        /// How.
+        end: EngineEnd,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 /// What a Task state asks for.

@@ -4,13 +4,13 @@ use async_trait::async_trait;
 use contracts::{Timestamp, WorkflowKind};
 use sqlx::{AnyConnection, AssertSqlSafe, Executor, Row};
 use store::{
-    CancelOutcome, ControlFlag, Created, DueExecution, Estimated, ExecutionRecord, Executions, ListFilter, ListPage,
+    Control, Controlled, Created, DueExecution, Estimated, ExecutionRecord, Executions, ListFilter, ListPage,
     NewExecution, StoreError,
 };
 
 use crate::history::append_history;
 use crate::journal::append_journal;
-use crate::rows::{self, EXECUTION_COLUMNS, micros};
+use crate::rows::{self, EXECUTION_COLUMNS, json_text, micros};
 use crate::writer::{Fault, Operation};
 use crate::{SqlStore, unavailable};
 
@@ -77,18 +77,16 @@ impl Executions for SqlStore {
         Ok(ListPage { executions, total, next })
     }
 
-    async fn request_cancel(&self, tenant_id: &str, id: &str, now: Timestamp) -> Result<CancelOutcome, StoreError> {
-        self.writer.write_first(RequestCancel { tenant_id: tenant_id.to_owned(), id: id.to_owned(), now }).await
-    }
-
-    async fn set_control(
+    async fn control(
         &self,
         tenant_id: &str,
         id: &str,
-        flag: ControlFlag,
+        control: Control,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        self.writer.write_first(SetControl { tenant_id: tenant_id.to_owned(), id: id.to_owned(), flag, now }).await
+    ) -> Result<Controlled, StoreError> {
+        self.writer
+            .write_first(ControlExecution { tenant_id: tenant_id.to_owned(), id: id.to_owned(), control, now })
+            .await
     }
 
     async fn open_executions(
@@ -192,7 +190,7 @@ impl Operation for Create {
         .bind(&new.effect_scope)
         .bind(definition_hash)
         .bind(new.input.to_string())
-        .bind(new.request.to_string())
+        .bind(json_text(&new.request))
         .bind(json_text(&new.progress))
         .bind(records.len() as i64)
         .bind(new.history.len() as i64)
@@ -270,74 +268,44 @@ impl Operation for PutOff {
     }
 }
 
-struct RequestCancel {
+struct ControlExecution {
     tenant_id: String,
     id: String,
+    control: Control,
     now: Timestamp,
 }
 
 #[async_trait]
-impl Operation for RequestCancel {
-    type Output = CancelOutcome;
+impl Operation for ControlExecution {
+    type Output = Controlled;
 
-    async fn apply(&self, connection: &mut AnyConnection) -> Result<CancelOutcome, Fault> {
-        if load(&mut *connection, &self.tenant_id, &self.id).await?.is_none() {
-            return Ok(CancelOutcome::NotFound);
+    async fn apply(&self, connection: &mut AnyConnection) -> Result<Controlled, Fault> {
+        let Self { tenant_id, id, control, now } = self;
+        if load(&mut *connection, tenant_id, id).await?.is_none() {
+            return Ok(Controlled::NotFound);
         }
-        let accepted = sqlx::query(
-            "UPDATE executions SET cancel_requested_at = $3, updated_at = $3, version = version + 1 \
-             WHERE id = $1 AND tenant_id = $2 AND ended_at IS NULL AND cancel_window_open = 1 \
-             AND cancel_requested_at IS NULL",
-        )
-        .bind(&self.id)
-        .bind(&self.tenant_id)
-        .bind(micros(self.now))
-        .execute(&mut *connection)
-        .await?
-        .rows_affected();
-        let record = reload(connection, &self.tenant_id, &self.id).await?;
-        let under_way = record.status.is_open() && record.cancel_requested_at.is_some();
-        Ok(if accepted > 0 || under_way { CancelOutcome::Accepted(record) } else { CancelOutcome::Refused(record) })
-    }
-}
-
-struct SetControl {
-    tenant_id: String,
-    id: String,
-    flag: ControlFlag,
-    now: Timestamp,
-}
-
-#[async_trait]
-impl Operation for SetControl {
-    type Output = bool;
-
-    async fn apply(&self, connection: &mut AnyConnection) -> Result<bool, Fault> {
-        let update = match self.flag {
-            ControlFlag::Pause => {
-                "UPDATE executions SET paused_at = COALESCE(paused_at, $3), status = 'Paused', updated_at = $3, \
-                 version = version + 1 WHERE id = $1 AND tenant_id = $2 AND ended_at IS NULL AND pivot_begun = 0"
+        let update = match control {
+            Control::Cancel => {
+                "UPDATE executions SET cancel_requested_at = $3, updated_at = $3, version = version + 1 \
+                 WHERE id = $1 AND tenant_id = $2 AND ended_at IS NULL AND cancel_window_open = 1 \
+                 AND cancel_requested_at IS NULL"
             }
-            ControlFlag::Resume => {
-                // Until another engine has begun its first step, nothing counts.
+            Control::Pause => {
+                "UPDATE executions SET paused_at = $3, status = 'Paused', updated_at = $3, version = version + 1 \
+                 WHERE id = $1 AND tenant_id = $2 AND ended_at IS NULL AND pivot_begun = 0 AND paused_at IS NULL"
+            }
+            // Until another engine has begun its first step, nothing counts.
+            Control::Resume => {
                 "UPDATE executions SET paused_at = NULL, status = 'Running', updated_at = $3, version = version + 1, \
                  deadline_at = CASE WHEN history_len > 1 OR engine = 'embedded' \
-                 THEN deadline_at + ($3 - COALESCE(paused_at, $3)) ELSE deadline_at END \
-                 WHERE id = $1 AND tenant_id = $2 AND ended_at IS NULL"
+                 THEN deadline_at + ($3 - paused_at) ELSE deadline_at END \
+                 WHERE id = $1 AND tenant_id = $2 AND ended_at IS NULL AND paused_at IS NOT NULL"
             }
         };
-        let changed = sqlx::query(update)
-            .bind(&self.id)
-            .bind(&self.tenant_id)
-            .bind(micros(self.now))
-            .execute(connection)
-            .await?
-            .rows_affected();
-        Ok(changed > 0)
+        let query = sqlx::query(update).bind(id).bind(tenant_id).bind(micros(*now));
+        let changed = query.execute(&mut *connection).await?.rows_affected();
+        let record = reload(connection, tenant_id, id).await?;
+        let is_accepted = changed > 0 || control.holds(&record);
+        Ok(if is_accepted { Controlled::Accepted(record) } else { Controlled::Refused(record) })
     }
-}
-
-/// The JSON text of one of our own types, all of which have string keys.
-pub(crate) fn json_text(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
 }

@@ -5,7 +5,7 @@ use contracts::Event;
 use serde_json::Value;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
-use store::{History, HistoryPage, HistoryRow, NewEvent, StoreError};
+use store::{History, HistoryPage, HistoryRow, NewEvent, StoreError, StoredRequest};
 
 use crate::rows::{self, insert, micros, parts};
 use crate::writer::Fault;
@@ -43,7 +43,12 @@ impl History for SqlStore {
             .fetch_all(&self.readers)
             .await
             .map_err(unavailable)?;
-        let rows = found.iter().map(history_row).collect::<Result<Vec<_>, _>>()?;
+        let mut rows = found.iter().map(history_row).collect::<Result<Vec<_>, _>>()?;
+        if let (Some(first), Some(row)) = (rows.first_mut(), found.first())
+            && let Some(request) = rows::optional_json::<StoredRequest>(row, "request")?
+        {
+            first.event.details["input"] = request.shown(tenant_id, self.blobs.as_deref()).await?;
+        }
         let next = rows.last().map(|row| row.event.event_id).filter(|last| *last < total);
         Ok(Some(HistoryPage { rows, total, next: next.map(|last| last.to_string()) }))
     }
@@ -81,8 +86,8 @@ impl History for SqlStore {
 
 fn history_row(row: &AnyRow) -> Result<HistoryRow, StoreError> {
     let mut details: Value = rows::json(row, "details")?;
-    if let Some(request) = rows::optional_json::<Value>(row, "request")? {
-        details["input"] = request;
+    if let Some(request) = rows::optional_json::<StoredRequest>(row, "request")? {
+        details["input"] = request.shown_inline();
     }
     Ok(HistoryRow {
         execution_id: rows::get(row, "execution_id")?,

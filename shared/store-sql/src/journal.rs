@@ -2,17 +2,17 @@
 
 use async_trait::async_trait;
 use contracts::Status;
-use sqlx::any::AnyArguments;
+use contracts::step::StepKind;
+use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, Row};
 use store::{
-    Commit, CommitOutcome, End, Gate, Journal, JournalRecord, JournalledExecution, MAX_RECORDS_READ, OpenExecution,
-    Refusal, StoreError, Which,
+    Admission, Commit, CommitOutcome, End, ExecutionFlags, Gate, Journal, JournalRecord, JournalledExecution,
+    MAX_RECORDS_READ, OpenExecution, RecordSelection, StepFlags, StoreError, admit,
 };
 
-use crate::executions::json_text;
 use crate::history::append_history;
-use crate::rows::{self, MAX_ROWS, insert, list, micros, parts};
+use crate::rows::{self, MAX_ROWS, insert, json_text, list, micros, parts};
 use crate::writer::{Fault, Operation};
 use crate::{SqlStore, unavailable};
 
@@ -35,7 +35,7 @@ impl Journal for SqlStore {
         let row = sqlx::query(
             "SELECT e.kind AS kind, d.text AS definition, e.input AS input, \
              e.request AS request, e.effect_scope AS effect_scope, e.progress AS progress, \
-             e.journal_len AS journal_len, e.journal_forgotten AS journal_forgotten, e.ended_at AS ended_at \
+             e.reported AS reported, e.journal_len AS journal_len, e.journal_forgotten AS journal_forgotten, e.ended_at AS ended_at \
              FROM executions e JOIN definitions d ON d.hash = e.definition_hash WHERE e.id = $1 AND e.tenant_id = $2",
         )
         .bind(id)
@@ -54,16 +54,22 @@ impl Journal for SqlStore {
             request: rows::json(&row, "request")?,
             effect_scope: rows::get(&row, "effect_scope")?,
             progress: rows::json(&row, "progress")?,
-            has_ended: rows::optional_timestamp(&row, "ended_at")?.is_some(),
+            reported: rows::optional_json(&row, "reported")?.unwrap_or_default(),
+            ended_at: rows::optional_timestamp(&row, "ended_at")?,
             journal_len,
             journal_kept: journal_len.saturating_sub(rows::count(&row, "journal_forgotten")?),
         }))
     }
 
-    async fn records(&self, tenant_id: &str, id: &str, which: Which) -> Result<Vec<(u64, JournalRecord)>, StoreError> {
-        let (condition, numbers) = match which {
-            Which::After(number) => ("j.number > $3".to_owned(), vec![number as i64]),
-            Which::Numbered(numbers) => {
+    async fn records(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        selection: RecordSelection,
+    ) -> Result<Vec<(u64, JournalRecord)>, StoreError> {
+        let (condition, numbers) = match selection {
+            RecordSelection::After(number) => ("j.number > $3".to_owned(), vec![number as i64]),
+            RecordSelection::Numbered(numbers) => {
                 let (places, numbers) = list(3, &numbers);
                 (format!("j.number IN {places}"), numbers)
             }
@@ -79,8 +85,21 @@ impl Journal for SqlStore {
     }
 }
 
+/// What the gate needs of an execution's row.
+pub(crate) fn execution_flags(row: &AnyRow) -> Result<ExecutionFlags, Fault> {
+    let is_set = |column| row.try_get::<Option<i64>, _>(column).map(|at| at.is_some());
+    let inconsistent = |error: StoreError| Fault::Inconsistent(error.to_string());
+    Ok(ExecutionFlags {
+        has_ended: is_set("ended_at")?,
+        is_cancelled: is_set("cancel_requested_at")?,
+        is_paused: is_set("paused_at")?,
+        deadline_at: rows::optional_timestamp(row, "deadline_at").map_err(inconsistent)?,
+        pivot_begun: row.try_get::<i64, _>("pivot_begun")? == 1,
+    })
+}
+
 /// What may still interrupt an execution, after a turn.
-struct Standing {
+struct Interruptible {
     is_paused: bool,
     window_open: bool,
     pivot_begun: bool,
@@ -115,28 +134,25 @@ impl Operation for CommitTurn {
             )));
         }
         check_forgotten(connection, &commit.execution_id, &commit.forgotten).await?;
-        let pivot_begun = row.try_get::<i64, _>("pivot_begun")? == 1;
-        let is_paused = row.try_get::<Option<i64>, _>("paused_at")?.is_some();
-        if let (Gate::Forward { .. }, false) = (commit.gate, pivot_begun) {
-            let deadline: Option<i64> = row.try_get("deadline_at")?;
-            if row.try_get::<Option<i64>, _>("cancel_requested_at")?.is_some() {
-                return Ok(CommitOutcome::Refused(Refusal::Cancelled));
-            }
-            if is_paused {
-                return Ok(CommitOutcome::Refused(Refusal::Paused));
-            }
-            if deadline.is_some_and(|deadline| deadline < micros(commit.at)) {
-                return Ok(CommitOutcome::Refused(Refusal::TimedOut));
-            }
+        let flags = execution_flags(&row)?;
+        let begins = match commit.gate {
+            Gate::Open => None,
+            Gate::Forward { .. } => Some(StepKind::Forward),
+            Gate::Compensation => Some(StepKind::Compensation),
+        };
+        // The engine's own journal knows what is done and what is closed.
+        let admission = begins.map(|kind| admit(&flags, StepFlags::default(), kind, commit.at));
+        if let Some(Admission::Refused(refusal)) = admission {
+            return Ok(CommitOutcome::Refused(refusal));
         }
         let window_open = row.try_get::<i64, _>("cancel_window_open")? == 1;
         let begins_pivot = matches!(commit.gate, Gate::Forward { is_pivot: true });
-        let standing = Standing {
-            is_paused,
+        let interruptible = Interruptible {
+            is_paused: flags.is_paused,
             window_open: window_open && !begins_pivot && commit.gate != Gate::Compensation,
-            pivot_begun: pivot_begun || begins_pivot,
+            pivot_begun: flags.pivot_begun || begins_pivot,
         };
-        self.write(connection, journal_len, row.try_get("history_len")?, standing).await?;
+        self.write(connection, journal_len, row.try_get("history_len")?, interruptible).await?;
         Ok(CommitOutcome::Committed)
     }
 
@@ -152,24 +168,25 @@ impl CommitTurn {
         connection: &mut AnyConnection,
         journal_len: i64,
         history_len: i64,
-        standing: Standing,
+        interruptible: Interruptible,
     ) -> Result<(), Fault> {
         let commit = &self.0;
         forget(connection, &commit.execution_id, &commit.forgotten).await?;
         append_journal(connection, &commit.execution_id, journal_len, &commit.records).await?;
         append_history(connection, &commit.tenant_id, &commit.execution_id, history_len, &commit.history).await?;
         let end = commit.end.as_ref();
-        let open = if standing.is_paused { Status::Paused } else { Status::Running };
+        let open = if interruptible.is_paused { Status::Paused } else { Status::Running };
         sqlx::query(
             "UPDATE executions SET updated_at = CASE WHEN updated_at > $2 THEN updated_at ELSE $2 END, progress = $3, cancel_window_open = $4, pivot_begun = $5, \
              status = $6, ended_at = $7, result = $8, failure = $9, version = version + 1, journal_len = $10, \
-             journal_forgotten = journal_forgotten + $11, history_len = $12 WHERE id = $1",
+             journal_forgotten = journal_forgotten + $11, history_len = $12, reported = COALESCE($13, reported) \
+             WHERE id = $1",
         )
         .bind(&commit.execution_id)
         .bind(micros(commit.at))
         .bind(json_text(&commit.progress))
-        .bind(i64::from(standing.window_open && end.is_none()))
-        .bind(i64::from(standing.pivot_begun))
+        .bind(i64::from(interruptible.window_open && end.is_none()))
+        .bind(i64::from(interruptible.pivot_begun))
         .bind(end.map_or(open, |end| end.status).as_str())
         .bind(end.map(|_| micros(commit.at)))
         .bind(end.and_then(|end| end.result.as_ref()).map(ToString::to_string))
@@ -177,6 +194,7 @@ impl CommitTurn {
         .bind(journal_len + commit.records.len() as i64)
         .bind(commit.forgotten.len() as i64)
         .bind(history_len + commit.history.len() as i64)
+        .bind(commit.reported.as_ref().map(json_text))
         .execute(&mut *connection)
         .await?;
         if let Some(End { status: Status::Completed, .. }) = end {

@@ -9,6 +9,7 @@
 //! write and [`SqlStore::failed`] says why; a restart reads the truth from the files.
 
 mod blobs;
+mod ends;
 mod executions;
 mod history;
 mod journal;
@@ -18,12 +19,13 @@ mod writer;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clock::SharedClock;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{AnyPool, ConnectOptions, SqlStr};
-use store::StoreError;
+use sqlx::{AnyConnection, AnyPool, ConnectOptions, Row as _, SqlStr};
+use store::{BlobReader, StoreError};
 use tokio::sync::watch;
 
 pub use blobs::FileBlobs;
@@ -49,6 +51,8 @@ pub struct SqlStore {
     readers: AnyPool,
     writer: Writer,
     clock: SharedClock,
+    /// Where large requests are.
+    blobs: Option<Arc<dyn BlobReader>>,
 }
 
 impl SqlStore {
@@ -73,6 +77,7 @@ impl SqlStore {
         ] {
             sqlx::query(sqlx::AssertSqlSafe(pragma)).execute(&mut connection).await.map_err(unavailable)?;
         }
+        refuse_other_formats(&mut connection, file).await?;
         sqlite_migrations().run(&mut connection).await.map_err(unavailable)?;
         drop(alone);
 
@@ -88,7 +93,12 @@ impl SqlStore {
                 })
             })
             .connect_lazy_with(options);
-        Ok(Self { readers, writer: Writer::spawn(connection), clock })
+        Ok(Self { readers, writer: Writer::spawn(connection), clock, blobs: None })
+    }
+
+    /// The same store, which reads large requests here when it shows a history.
+    pub fn with_blobs(self, blobs: Arc<dyn BlobReader>) -> Self {
+        Self { blobs: Some(blobs), ..self }
     }
 
     /// The database's own version, e.g. `3.51.3`.
@@ -109,6 +119,29 @@ impl SqlStore {
     }
 }
 
+/// The format of the files: what this number stands for changes with what earlier programs could not have written.
+const FORMAT: i64 = 2;
+
+/// A database of another format is refused by name, before anything of it is changed.
+async fn refuse_other_formats(connection: &mut AnyConnection, file: &str) -> Result<(), StoreError> {
+    let number = async |connection: &mut AnyConnection, query: &'static str| {
+        sqlx::query(query).fetch_one(connection).await.and_then(|row| row.try_get::<i64, _>(0)).map_err(unavailable)
+    };
+    let tables = number(connection, "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table'").await?;
+    let format = number(connection, "PRAGMA user_version").await?;
+    match (tables, format) {
+        (_, FORMAT) => Ok(()),
+        (0, 0) => {
+            let set = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {FORMAT}"));
+            sqlx::query(set).execute(connection).await.map(drop).map_err(unavailable)
+        }
+        (_, format) => Err(StoreError::Unavailable(format!(
+            "{file} is of format {format}, and this program reads and writes format {FORMAT}: use the program that wrote \
+             it, or another data directory"
+        ))),
+    }
+}
+
 /// Waits until nobody else has this file; it is given back with the handle, or with the process.
 fn locked(file: &Path) -> std::io::Result<File> {
     let file = File::create(file)?;
@@ -118,11 +151,7 @@ fn locked(file: &Path) -> std::io::Result<File> {
 
 /// The schema's history; a file once released never changes.
 fn sqlite_migrations() -> Migrator {
-    let files = [
-        ("executions", include_str!("../migrations/sqlite/0001_executions.sql")),
-        ("journal forgets", include_str!("../migrations/sqlite/0002_journal_forgets.sql")),
-        ("steps", include_str!("../migrations/sqlite/0003_steps.sql")),
-    ];
+    let files = [("executions", include_str!("../migrations/sqlite/0001_executions.sql"))];
     let migration = |((name, text), version): ((&'static str, &'static str), i64)| {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(text), false)
     };

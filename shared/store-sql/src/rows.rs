@@ -8,7 +8,7 @@ use store::{DueExecution, ExecutionRecord, OpenExecution, StoreError};
 
 /// The columns that [`execution`] reads.
 pub(crate) const EXECUTION_COLUMNS: &str = "seq, id, tenant_id, kind, engine, user_id, status, started_at, updated_at, \
-    ended_at, cancel_requested_at, result, failure, progress, input, version";
+    ended_at, cancel_requested_at, paused_at, result, failure, progress, input, version";
 
 /// Rows that one statement is about at most: databases bound the values of a statement.
 pub(crate) const MAX_ROWS: usize = 512;
@@ -66,6 +66,10 @@ pub(crate) fn count(row: &AnyRow, column: &str) -> Result<u64, StoreError> {
     u64::try_from(get::<i64>(row, column)?).map_err(inconsistent)
 }
 
+pub(crate) fn optional_count(row: &AnyRow, column: &str) -> Result<Option<u64>, StoreError> {
+    get::<Option<i64>>(row, column)?.map(|count| u64::try_from(count).map_err(inconsistent)).transpose()
+}
+
 pub(crate) fn json<T: serde::de::DeserializeOwned>(row: &AnyRow, column: &str) -> Result<T, StoreError> {
     serde_json::from_str(&get::<String>(row, column)?).map_err(inconsistent)
 }
@@ -79,6 +83,11 @@ pub(crate) fn optional_json<T: serde::de::DeserializeOwned>(
 
 pub(crate) fn optional_timestamp(row: &AnyRow, column: &str) -> Result<Option<Timestamp>, StoreError> {
     get::<Option<i64>>(row, column)?.map(timestamp).transpose()
+}
+
+/// The JSON text of one of our own types, all of which have string keys.
+pub(crate) fn json_text(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 pub(crate) fn kind(row: &AnyRow) -> Result<WorkflowKind, StoreError> {
@@ -97,6 +106,7 @@ pub(crate) fn execution(row: &AnyRow) -> Result<ExecutionRecord, StoreError> {
         updated_at: timestamp(get(row, "updated_at")?)?,
         ended_at: optional_timestamp(row, "ended_at")?,
         cancel_requested_at: optional_timestamp(row, "cancel_requested_at")?,
+        paused_at: optional_timestamp(row, "paused_at")?,
         result: optional_json::<Value>(row, "result")?,
         failure: optional_json(row, "failure")?,
         progress: json(row, "progress")?,

@@ -1,26 +1,24 @@
-//! The record of attempts and ends, for engines that keep their own journal.
+//! The record of attempts, for engines that keep their own journal.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use contracts::step::StepKind;
-use contracts::{ErrorName, Status, Timestamp};
+use contracts::step::{StepKind, StepPath};
+use contracts::{Status, Timestamp};
 use serde_json::Value;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
-use store::events::{self, AttemptEvents, TIMEOUT, ending, final_progress, status_message};
+use store::events::{self, AttemptEvents, TIMEOUT, status_message};
 use store::{
-    ACCEPTED, Attempt, Begin, EndRecorder, EngineEnd, Finish, NewEvent, Progress, Refusal, StepOutcome, StepRecorder,
-    StepRef, StoreError,
+    ACCEPTED, Admission, AttemptOutcome, Begin, BegunAttempt, ExecutionFlags, Finish, NewEvent, Progress, Refusal,
+    Reported, StepFlags, StepMoments, StepRecorder, StepRef, StoreError, admit, completed_steps,
 };
-use workflows::Workflow;
 
 use crate::SqlStore;
-use crate::executions::json_text;
 use crate::history::append_history;
-use crate::journal::count_duration;
-use crate::rows::{self, micros};
+use crate::journal::execution_flags;
+use crate::rows::{self, json_text, micros};
 use crate::writer::{Fault, Operation};
 
 #[async_trait]
@@ -32,199 +30,216 @@ impl StepRecorder for SqlStore {
     async fn finish_step(
         &self,
         step: &StepRef,
-        attempt: &Attempt,
-        outcome: &StepOutcome,
+        attempt: &BegunAttempt,
+        ended: &AttemptOutcome,
     ) -> Result<Finish, StoreError> {
-        let (step, outcome, now) = (step.clone(), outcome.clone(), self.clock.now());
-        self.writer.write(FinishStep { step, attempt: attempt.number, outcome, now }).await
-    }
-}
-
-#[async_trait]
-impl EndRecorder for SqlStore {
-    async fn record_end(&self, tenant_id: &str, id: &str, end: &EngineEnd, at: Timestamp) -> Result<bool, StoreError> {
-        let (tenant_id, id, end) = (tenant_id.to_owned(), id.to_owned(), end.clone());
-        self.writer.write(RecordEnd { tenant_id, id, end, at }).await
+        let (step, ended, now) = (step.clone(), ended.clone(), self.clock.now());
+        self.writer.write(FinishStep { step, attempt: attempt.number, ended, now }).await
     }
 }
 
 /// What an attempt may change of an execution.
-struct Standing {
+pub(crate) struct OpenRecord {
     tenant_id: String,
     id: String,
-    has_ended: bool,
-    deadline_at: Option<i64>,
-    is_cancelled: bool,
-    is_paused: bool,
-    window_open: bool,
-    pivot_begun: bool,
-    status: Status,
-    progress: Progress,
-    history_len: i64,
-    steps: BTreeMap<String, StepRow>,
+    pub(crate) flags: ExecutionFlags,
+    pub(crate) window_open: bool,
+    pub(crate) status: Status,
+    pub(crate) progress: Progress,
+    pub(crate) reported: Reported,
+    history_len: u64,
+    /// The history's length before the forward step that began last.
+    forward_at: u64,
+    pub(crate) steps: BTreeMap<StepPath, StepRow>,
 }
 
 /// A step of the execution.
 #[derive(Default)]
-struct StepRow {
-    attempts: u32,
-    open: Option<Open>,
+pub(crate) struct StepRow {
+    is_batch: bool,
+    pub(crate) attempts: u32,
+    pub(crate) open: Option<OpenAttempt>,
     done: Option<Value>,
-    is_closed: bool,
-    undone_at: Option<i64>,
+    effect_scope: Option<String>,
+    closed_at: Option<u64>,
+    pub(crate) undone_at: Option<u64>,
 }
 
 /// The attempt under way.
-struct Open {
+pub(crate) struct OpenAttempt {
     activity: String,
     kind: StepKind,
     /// The history's length before it.
-    after: i64,
+    pub(crate) after: u64,
 }
 
-impl Standing {
-    async fn load(connection: &mut AnyConnection, tenant_id: &str, id: &str) -> Result<Option<(Self, AnyRow)>, Fault> {
+/// Which steps of an execution are looked at.
+pub(crate) enum Scope<'a> {
+    /// All but batches, of which there may be ten thousand.
+    Steps,
+    /// Only these.
+    Batch(&'a StepRef),
+}
+
+impl OpenRecord {
+    pub(crate) async fn load(
+        connection: &mut AnyConnection,
+        tenant_id: &str,
+        id: &str,
+        scope: Scope<'_>,
+    ) -> Result<Option<(Self, AnyRow)>, Fault> {
         let row = sqlx::query(
             "SELECT status, ended_at, deadline_at, cancel_requested_at, paused_at, cancel_window_open, pivot_begun, \
-             progress, request, effect_scope, history_len FROM executions WHERE id = $1 AND tenant_id = $2",
+             progress, reported, request, effect_scope, history_len, forward_at FROM executions \
+             WHERE id = $1 AND tenant_id = $2",
         )
         .bind(id)
         .bind(tenant_id)
         .fetch_optional(&mut *connection)
         .await?;
         let Some(row) = row else { return Ok(None) };
-        let found = sqlx::query(
-            "SELECT step, attempts, open_activity, open_kind, open_after, done, closed, undone_at FROM steps \
-             WHERE execution_id = $1",
-        )
-        .bind(id)
-        .fetch_all(connection)
-        .await?;
+        let select = "SELECT path, is_batch, attempts, open_activity, open_kind, open_after, done, effect_scope, \
+             closed_at, undone_at FROM steps WHERE execution_id = $1";
+        let found = match scope {
+            Scope::Steps => {
+                let select = sqlx::AssertSqlSafe(format!("{select} AND is_batch = 0"));
+                sqlx::query(select).bind(id).fetch_all(connection).await?
+            }
+            Scope::Batch(step) => {
+                let select = sqlx::AssertSqlSafe(format!("{select} AND path IN ($2, $3)"));
+                let paths = [&step.path, step.undoes.as_ref().unwrap_or(&step.path)];
+                let query = sqlx::query(select).bind(id).bind(paths[0].to_string()).bind(paths[1].to_string());
+                query.fetch_all(connection).await?
+            }
+        };
         let steps = found.iter().map(step_row).collect::<Result<_, StoreError>>().map_err(inconsistent)?;
-        let is_set = |column| row.try_get::<Option<i64>, _>(column).map(|at| at.is_some());
-        let standing = Self {
+        let record = Self {
             tenant_id: tenant_id.to_owned(),
             id: id.to_owned(),
-            has_ended: is_set("ended_at")?,
-            deadline_at: row.try_get("deadline_at")?,
-            is_cancelled: is_set("cancel_requested_at")?,
-            is_paused: is_set("paused_at")?,
+            flags: execution_flags(&row)?,
             window_open: row.try_get::<i64, _>("cancel_window_open")? == 1,
-            pivot_begun: row.try_get::<i64, _>("pivot_begun")? == 1,
             status: row.try_get::<String, _>("status")?.parse().map_err(|_| Fault::Inconsistent(id.to_owned()))?,
             progress: rows::json(&row, "progress").map_err(inconsistent)?,
-            history_len: row.try_get("history_len")?,
+            reported: rows::optional_json(&row, "reported").map_err(inconsistent)?.unwrap_or_default(),
+            history_len: rows::count(&row, "history_len").map_err(inconsistent)?,
+            forward_at: rows::count(&row, "forward_at").map_err(inconsistent)?,
             steps,
         };
-        Ok(Some((standing, row)))
-    }
-
-    /// What stands against a forward step, if it can still be interrupted.
-    fn refusal(&self, now: Timestamp) -> Option<Refusal> {
-        let is_late = self.deadline_at.is_some_and(|deadline| deadline < micros(now));
-        match self.pivot_begun {
-            true => None,
-            false if self.is_cancelled => Some(Refusal::Cancelled),
-            false if self.is_paused => Some(Refusal::Paused),
-            false => is_late.then_some(Refusal::TimedOut),
-        }
+        Ok(Some((record, row)))
     }
 
     /// Closes the attempt of a step that never said how it ended; whatever it says later counts for nothing.
-    fn close_lost(&mut self, step: &str, now: Timestamp) -> Option<NewEvent> {
-        let row = self.steps.get_mut(step)?;
-        let Open { activity, kind, .. } = row.open.take()?;
-        let attempt = AttemptEvents { activity, step: step.to_owned(), kind, number: row.attempts };
-        Some(attempt.failed(TIMEOUT, "", now))
+    pub(crate) fn close_lost(&mut self, path: &StepPath, now: Timestamp) -> Option<NewEvent> {
+        let row = self.steps.get_mut(path)?;
+        let OpenAttempt { activity, kind, .. } = row.open.take()?;
+        let attempt = AttemptEvents { activity, path: path.clone(), kind, number: row.attempts };
+        Some(attempt.failed(TIMEOUT, "", now)).filter(|_| !row.is_batch)
     }
 
-    /// The step is where the execution stands: all steps before it are over.
-    fn stand_at(&mut self, workflow: Option<&Workflow>, step: &str) {
-        self.progress.current_step = step.to_owned();
-        self.progress.completed_steps = self.progress.completed_steps.max(steps_before(workflow, step).unwrap_or(0));
+    /// A forward step is where the execution stands.
+    fn stand_at(&mut self, step: &StepRef, after: u64) {
+        self.progress.current_step = step.path.name.clone();
+        self.forward_at = after;
+    }
+
+    fn count_completed(&mut self) {
+        let moments =
+            self.steps.values().map(|row| StepMoments { is_done: row.done.is_some(), closed_at: row.closed_at });
+        self.progress.completed_steps = completed_steps(moments, self.forward_at);
     }
 
     /// Writes events, the execution's state, and the steps that changed.
-    async fn write(
+    pub(crate) async fn write(
         &mut self,
         connection: &mut AnyConnection,
         now: Timestamp,
         events: &[NewEvent],
-        changed: &[&str],
+        changed: &[&StepPath],
     ) -> Result<(), Fault> {
-        append_history(connection, &self.tenant_id, &self.id, self.history_len, events).await?;
-        self.history_len += events.len() as i64;
-        for name in changed {
-            if let Some(step) = self.steps.get(*name) {
-                step.write(connection, &self.id, name).await?;
-            }
-        }
+        append_history(connection, &self.tenant_id, &self.id, self.history_len as i64, events).await?;
+        self.history_len += events.len() as u64;
+        self.write_steps(connection, changed).await?;
+        self.count_completed();
         sqlx::query(
             "UPDATE executions SET updated_at = $2, progress = $3, cancel_window_open = $4, pivot_begun = $5, \
-             status = $6, history_len = $7, deadline_at = $8, version = version + 1 WHERE id = $1",
+             status = $6, history_len = $7, deadline_at = $8, forward_at = $9, reported = $10, version = version + 1 \
+             WHERE id = $1",
         )
         .bind(&self.id)
         .bind(micros(now))
         .bind(json_text(&self.progress))
         .bind(i64::from(self.window_open))
-        .bind(i64::from(self.pivot_begun))
+        .bind(i64::from(self.flags.pivot_begun))
         .bind(self.status.as_str())
-        .bind(self.history_len)
-        .bind(self.deadline_at)
+        .bind(self.history_len as i64)
+        .bind(self.flags.deadline_at.map(micros))
+        .bind(self.forward_at as i64)
+        .bind((!self.reported.is_empty()).then(|| json_text(&self.reported)))
         .execute(connection)
         .await?;
+        Ok(())
+    }
+
+    async fn write_steps(&self, connection: &mut AnyConnection, changed: &[&StepPath]) -> Result<(), Fault> {
+        for path in changed {
+            if let Some(step) = self.steps.get(*path) {
+                step.write(connection, &self.id, path).await?;
+            }
+        }
         Ok(())
     }
 }
 
 impl StepRow {
-    async fn write(&self, connection: &mut AnyConnection, execution_id: &str, step: &str) -> Result<(), Fault> {
+    async fn write(&self, connection: &mut AnyConnection, execution_id: &str, path: &StepPath) -> Result<(), Fault> {
         let open = self.open.as_ref();
         sqlx::query(
-            "INSERT INTO steps (execution_id, step, attempts, open_activity, open_kind, open_after, done, closed, \
-             undone_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (execution_id, step) DO UPDATE SET \
-             attempts = excluded.attempts, open_activity = excluded.open_activity, open_kind = excluded.open_kind, \
-             open_after = excluded.open_after, done = excluded.done, closed = excluded.closed, \
+            "INSERT INTO steps (execution_id, path, is_batch, attempts, open_activity, open_kind, open_after, done, \
+             effect_scope, closed_at, undone_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+             ON CONFLICT (execution_id, path) DO UPDATE SET attempts = excluded.attempts, \
+             open_activity = excluded.open_activity, open_kind = excluded.open_kind, open_after = excluded.open_after, \
+             done = excluded.done, effect_scope = excluded.effect_scope, closed_at = excluded.closed_at, \
              undone_at = excluded.undone_at",
         )
         .bind(execution_id)
-        .bind(step)
+        .bind(path.to_string())
+        .bind(i64::from(self.is_batch))
         .bind(i64::from(self.attempts))
         .bind(open.map(|open| open.activity.as_str()))
         .bind(open.map(|open| json_text(&open.kind)))
-        .bind(open.map(|open| open.after))
+        .bind(open.map(|open| open.after as i64))
         .bind(self.done.as_ref().map(ToString::to_string))
-        .bind(i64::from(self.is_closed))
-        .bind(self.undone_at)
+        .bind(self.effect_scope.as_deref())
+        .bind(self.closed_at.map(|at| at as i64))
+        .bind(self.undone_at.map(|at| at as i64))
         .execute(connection)
         .await?;
         Ok(())
     }
 }
 
-fn step_row(row: &AnyRow) -> Result<(String, StepRow), StoreError> {
+fn step_row(row: &AnyRow) -> Result<(StepPath, StepRow), StoreError> {
     let open = match rows::get::<Option<String>>(row, "open_activity")? {
         None => None,
         Some(activity) => {
-            Some(Open { activity, kind: rows::json(row, "open_kind")?, after: rows::get(row, "open_after")? })
+            let (kind, after) = (rows::json(row, "open_kind")?, rows::count(row, "open_after")?);
+            Some(OpenAttempt { activity, kind, after })
         }
     };
     let step = StepRow {
+        is_batch: rows::get::<i64>(row, "is_batch")? == 1,
         attempts: u32::try_from(rows::count(row, "attempts")?).map_err(rows::inconsistent)?,
         open,
         done: rows::optional_json(row, "done")?,
-        is_closed: rows::get::<i64>(row, "closed")? == 1,
-        undone_at: rows::get(row, "undone_at")?,
+        effect_scope: rows::get(row, "effect_scope")?,
+        closed_at: rows::optional_count(row, "closed_at")?,
+        undone_at: rows::optional_count(row, "undone_at")?,
     };
-    Ok((rows::get(row, "step")?, step))
+    Ok((rows::get::<String>(row, "path")?.parse().map_err(rows::inconsistent)?, step))
 }
 
-fn inconsistent(error: StoreError) -> Fault {
+pub(crate) fn inconsistent(error: StoreError) -> Fault {
     Fault::Inconsistent(error.to_string())
-}
-
-fn steps_before(workflow: Option<&Workflow>, step: &str) -> Option<u32> {
-    workflow?.steps.iter().position(|known| known.state == step)?.try_into().ok()
 }
 
 struct BeginStep {
@@ -238,86 +253,111 @@ impl Operation for BeginStep {
 
     async fn apply(&self, connection: &mut AnyConnection) -> Result<Begin, Fault> {
         let Self { step, now } = self;
-        let Some((mut standing, row)) = Standing::load(connection, &step.tenant_id, &step.execution_id).await? else {
-            return Ok(Begin::Closed);
+        let scope = if step.is_batch { Scope::Batch(step) } else { Scope::Steps };
+        let loaded = OpenRecord::load(connection, &step.tenant_id, &step.execution_id, scope).await?;
+        let Some((mut record, row)) = loaded else { return Ok(Begin::Closed) };
+        if let (Some(waited), ACCEPTED) = (step.waited(*now), record.history_len) {
+            record.flags.deadline_at =
+                record.flags.deadline_at.map(|at| at.checked_add(waited).unwrap_or(Timestamp::MAX));
+        }
+        let own = record
+            .steps
+            .entry(step.path.clone())
+            .or_insert_with(|| StepRow { is_batch: step.is_batch, ..StepRow::default() });
+        let flags = StepFlags { done: own.done.as_ref(), is_closed: own.closed_at.is_some() };
+        let refusal = match admit(&record.flags, flags, step.kind, *now) {
+            Admission::Proceed => None,
+            Admission::AlreadyDone(result) => return Ok(Begin::AlreadyDone(result.clone())),
+            Admission::Closed => return Ok(Begin::Closed),
+            Admission::Refused(refusal) if step.is_batch => return Ok(Begin::Refused(refusal)),
+            Admission::Refused(refusal) => Some(refusal),
         };
-        if standing.has_ended {
-            return Ok(Begin::Closed);
+        let mut changed = vec![&step.path];
+        changed.extend(&step.undoes);
+        let mut happened: Vec<NewEvent> = changed.iter().filter_map(|path| record.close_lost(path, *now)).collect();
+        match refusal {
+            None => {}
+            Some(Refusal::Paused) => {
+                if !happened.is_empty() {
+                    record.write(connection, *now, &happened, &changed).await?;
+                }
+                return Ok(Begin::Refused(Refusal::Paused));
+            }
+            Some(refusal) => {
+                let number = record.next_attempt(step);
+                record.stand_at(step, record.history_len);
+                happened.extend(events::refused(&AttemptEvents::of(step, number), refusal, *now));
+                record.write(connection, *now, &happened, &changed).await?;
+                return Ok(Begin::Refused(refusal));
+            }
         }
-        if let (Some(waited), true) = (step.waited(*now), standing.history_len == ACCEPTED as i64) {
-            standing.deadline_at = standing.deadline_at.map(|deadline| deadline + waited.as_micros() as i64);
+        let number = record.next_attempt(step);
+        let after = record.history_len + happened.len() as u64;
+        let effect_scope: String = row.try_get("effect_scope")?;
+        let effect_scope = record.open_attempt(step, after, effect_scope);
+        let request = Arc::new(rows::json(&row, "request").map_err(inconsistent)?);
+        match step.is_batch {
+            true => record.write_steps(connection, &changed).await?,
+            false => {
+                let attempt = AttemptEvents::of(step, number);
+                happened.push(attempt.scheduled(*now));
+                happened.extend(attempt.started(*now));
+                record.begin(step, after);
+                record.write(connection, *now, &happened, &changed).await?;
+            }
         }
-        let before = standing.steps.entry(step.step.clone()).or_default();
+        let attempt = BegunAttempt { number, began_at: *now, history_len: record.history_len };
+        Ok(Begin::Proceed { attempt, request, effect_scope: effect_scope.into() })
+    }
+}
+
+impl OpenRecord {
+    fn next_attempt(&mut self, step: &StepRef) -> u32 {
+        let row = self.steps.entry(step.path.clone()).or_default();
+        row.attempts += 1;
+        row.attempts
+    }
+
+    /// Opens an attempt, and closes the step that it undoes: the scope of the effect that it makes or undoes.
+    fn open_attempt(&mut self, step: &StepRef, after: u64, own_scope: String) -> String {
+        let undone_scope = step.undoes.as_ref().and_then(|undoes| {
+            let row = self
+                .steps
+                .entry(undoes.clone())
+                .or_insert_with(|| StepRow { is_batch: step.is_batch, ..StepRow::default() });
+            row.closed_at.get_or_insert(after);
+            row.effect_scope.clone()
+        });
+        let effect_scope = undone_scope.unwrap_or(own_scope);
+        let row = self.steps.entry(step.path.clone()).or_default();
+        row.open = Some(OpenAttempt { activity: step.activity.clone(), kind: step.kind, after });
         if step.kind == StepKind::Forward {
-            if let Some(result) = &before.done {
-                return Ok(Begin::AlreadyDone(result.clone()));
-            }
-            if before.is_closed {
-                return Ok(Begin::Closed);
-            }
+            row.effect_scope = Some(effect_scope.clone());
         }
-        let workflow = workflows::workflow(step.workflow);
-        let mut changed = vec![step.step.as_str()];
-        changed.extend(step.undoes.as_deref());
-        let mut happened: Vec<NewEvent> = changed.iter().filter_map(|step| standing.close_lost(step, *now)).collect();
-        let refusal = standing.refusal(*now).filter(|_| step.kind == StepKind::Forward);
-        if refusal == Some(Refusal::Paused) {
-            if !happened.is_empty() {
-                standing.write(connection, *now, &happened, &changed).await?;
-            }
-            return Ok(Begin::Paused);
-        }
-        let attempts = &mut standing.steps.entry(step.step.clone()).or_default().attempts;
-        *attempts += 1;
-        let number = *attempts;
-        let attempt = AttemptEvents::of(step, number);
-        if step.kind == StepKind::Forward {
-            standing.stand_at(workflow, &step.step);
-        }
-        if let Some(refusal) = refusal {
-            let (name, begin) = match refusal {
-                Refusal::Cancelled => (ErrorName::WorkflowCancelled, Begin::Cancelled),
-                Refusal::Paused => (ErrorName::WorkflowPaused, Begin::Paused),
-                Refusal::TimedOut => (ErrorName::WorkflowTimedOut, Begin::TimedOut),
-            };
-            happened.extend(events::refused(&attempt, name, refusal.message(), *now));
-            standing.write(connection, *now, &happened, &changed).await?;
-            return Ok(begin);
-        }
-        let after = standing.history_len + happened.len() as i64;
-        happened.push(attempt.scheduled(*now));
-        happened.extend(attempt.started(*now));
+        effect_scope
+    }
+
+    /// What the begin of a step changes of its execution.
+    fn begin(&mut self, step: &StepRef, after: u64) {
         match step.kind {
             StepKind::Forward => {
-                standing.status = Status::Running;
-                if workflow.is_some_and(|workflow| workflow.is_pivot_or_last(&step.step)) {
-                    standing.pivot_begun = true;
-                    standing.window_open = false;
+                self.status = Status::Running;
+                self.stand_at(step, after);
+                if step.is_final {
+                    self.flags.pivot_begun = true;
+                    self.window_open = false;
                 }
             }
-            StepKind::Compensation => {
-                standing.window_open = false;
-                if let Some(undoes) = &step.undoes {
-                    standing.steps.entry(undoes.clone()).or_default().is_closed = true;
-                }
-            }
+            StepKind::Compensation => self.window_open = false,
         }
-        standing.progress.status_message = Some(status_message(workflow, &step.step, step.kind));
-        if let Some(row) = standing.steps.get_mut(&step.step) {
-            row.open = Some(Open { activity: step.activity.clone(), kind: step.kind, after });
-        }
-        let request = Arc::new(rows::json(&row, "request").map_err(inconsistent)?);
-        let effect_scope = row.try_get::<String, _>("effect_scope")?.into();
-        standing.write(connection, *now, &happened, &changed).await?;
-        let history_len = u64::try_from(standing.history_len).unwrap_or_default();
-        Ok(Begin::Proceed { attempt: Attempt { number, began_at: *now, history_len }, request, effect_scope })
+        self.progress.status_message = Some(status_message(step.title.as_deref(), step.kind));
     }
 }
 
 struct FinishStep {
     step: StepRef,
     attempt: u32,
-    outcome: StepOutcome,
+    ended: AttemptOutcome,
     now: Timestamp,
 }
 
@@ -326,86 +366,42 @@ impl Operation for FinishStep {
     type Output = Finish;
 
     async fn apply(&self, connection: &mut AnyConnection) -> Result<Finish, Fault> {
-        let Self { step, attempt, outcome, now } = self;
-        let loaded = Standing::load(connection, &step.tenant_id, &step.execution_id).await?;
-        let Some((mut standing, _)) = loaded.filter(|(standing, _)| !standing.has_ended) else {
+        let Self { step, attempt, ended: AttemptOutcome { outcome, report }, now } = self;
+        let scope = if step.is_batch { Scope::Batch(step) } else { Scope::Steps };
+        let loaded = OpenRecord::load(connection, &step.tenant_id, &step.execution_id, scope).await?;
+        let Some((mut record, _)) = loaded.filter(|(record, _)| !record.flags.has_ended) else {
             return Ok(Finish::Closed);
         };
-        let event_id = standing.history_len + 1;
-        let Some(row) = standing.steps.get_mut(&step.step).filter(|row| !row.is_closed) else {
+        let event_id = record.history_len + 1;
+        let Some(row) = record.steps.get_mut(&step.path).filter(|row| row.closed_at.is_none()) else {
             return Ok(Finish::Closed);
         };
         if row.attempts != *attempt || row.open.take().is_none() {
             return Ok(Finish::Superseded);
         }
-        let events = AttemptEvents::of(step, *attempt);
-        let ended = match outcome {
-            Ok(result) => events.succeeded(result, *now),
-            Err(error) => events.failed(&error.error, &error.cause_text(), *now),
-        };
-        let mut changed = vec![step.step.as_str()];
+        let mut changed = vec![&step.path];
         match (outcome, step.kind) {
-            (Ok(result), StepKind::Forward) => {
-                row.done = Some(result.clone());
-                let over = steps_before(workflows::workflow(step.workflow), &step.step).map_or(0, |before| before + 1);
-                standing.progress.completed_steps = standing.progress.completed_steps.max(over);
-            }
+            (Ok(result), StepKind::Forward) => row.done = Some(result.clone()),
             (Ok(result), StepKind::Compensation) if result["undone"] == true => {
-                let undone = step.undoes.as_ref().unwrap_or(&step.step);
-                standing.steps.entry(undone.clone()).or_default().undone_at.get_or_insert(event_id);
+                let undone = step.undoes.as_ref().unwrap_or(&step.path);
+                record.steps.entry(undone.clone()).or_default().undone_at.get_or_insert(event_id);
                 changed.push(undone);
             }
             (Ok(_) | Err(_), _) => {}
         }
-        standing.write(connection, *now, &[ended], &changed).await?;
-        Ok(Finish::Recorded)
-    }
-}
-
-struct RecordEnd {
-    tenant_id: String,
-    id: String,
-    end: EngineEnd,
-    at: Timestamp,
-}
-
-#[async_trait]
-impl Operation for RecordEnd {
-    type Output = bool;
-
-    async fn apply(&self, connection: &mut AnyConnection) -> Result<bool, Fault> {
-        let Self { tenant_id, id, end, at } = self;
-        let loaded = Standing::load(connection, tenant_id, id).await?;
-        let Some((mut standing, _)) = loaded.filter(|(standing, _)| !standing.has_ended) else {
-            return Ok(false);
-        };
-        // Its engine has given up what is open, so nobody waits for what that might still say.
-        let mut open: Vec<(i64, String)> =
-            standing.steps.iter().filter_map(|(name, step)| Some((step.open.as_ref()?.after, name.clone()))).collect();
-        open.sort_unstable();
-        let mut happened: Vec<NewEvent> = open.iter().filter_map(|(_, step)| standing.close_lost(step, *at)).collect();
-        let mut undone: Vec<(i64, &String)> =
-            standing.steps.iter().filter_map(|(name, step)| Some((step.undone_at?, name))).collect();
-        undone.sort_unstable();
-        let undone = undone.into_iter().map(|(_, step)| step.clone()).collect();
-        let attempts_of = |step: &str| standing.steps.get(step).map_or(0, |step| step.attempts);
-        let (end, last) = ending(end, undone, attempts_of, *at);
-        happened.push(last);
-        standing.status = end.status;
-        standing.window_open = false;
-        standing.progress = final_progress(standing.progress.clone(), &end);
-        let closed: Vec<&str> = open.iter().map(|(_, step)| step.as_str()).collect();
-        standing.write(connection, *at, &happened, &closed).await?;
-        sqlx::query("UPDATE executions SET ended_at = $2, result = $3, failure = $4 WHERE id = $1")
-            .bind(id)
-            .bind(micros(*at))
-            .bind(end.result.as_ref().map(ToString::to_string))
-            .bind(end.failure.as_ref().map(json_text))
-            .execute(&mut *connection)
-            .await?;
-        if end.status == Status::Completed {
-            count_duration(connection, id).await?;
+        if let Some(report) = report {
+            record.reported.add(report.clone(), step.closes);
         }
-        Ok(true)
+        if step.is_batch {
+            record.write_steps(connection, &changed).await?;
+            return Ok(Finish::Recorded);
+        }
+        let events = AttemptEvents::of(step, *attempt);
+        let happened = match outcome {
+            Ok(result) => events.succeeded(result, *now),
+            Err(error) => events.failed(&error.error, &error.cause_text(), *now),
+        };
+        record.write(connection, *now, &[happened], &changed).await?;
+        Ok(Finish::Recorded)
     }
 }

@@ -1,11 +1,10 @@
 //! How what happens to an execution reads as events, progress and end; one place for every engine.
 
-use contracts::step::StepKind;
-use contracts::{ErrorName, EventType, Status, Timestamp};
+use contracts::step::{StepKind, StepPath};
+use contracts::{EventType, Status, Timestamp};
 use serde_json::{Value, json};
-use workflows::Workflow;
 
-use crate::{End, EngineEnd, NewEvent, Progress, StepRef};
+use crate::{End, EngineEnd, NewEvent, Refusal, Reported, StepRef};
 
 /// The error of an attempt that did not end in time, as engines name it.
 pub const TIMEOUT: &str = "States.Timeout";
@@ -18,8 +17,8 @@ pub const HEARTBEAT_TIMEOUT: &str = "States.HeartbeatTimeout";
 pub struct AttemptEvents {
     /// The activity.
     pub activity: String,
-    /// The Task state's name.
-    pub step: String,
+    /// The step.
+    pub path: StepPath,
     /// Doing or undoing.
     pub kind: StepKind,
     /// From 1.
@@ -29,7 +28,7 @@ pub struct AttemptEvents {
 impl AttemptEvents {
     /// Of an attempt of a step.
     pub fn of(step: &StepRef, number: u32) -> Self {
-        Self { activity: step.activity.clone(), step: step.step.clone(), kind: step.kind, number }
+        Self { activity: step.activity.clone(), path: step.path.clone(), kind: step.kind, number }
     }
 
     /// It is about to begin.
@@ -67,7 +66,7 @@ impl AttemptEvents {
     }
 
     fn event(&self, event_type: EventType, at: Timestamp, more: Value) -> NewEvent {
-        let mut details = json!({ "activity_type": self.activity, "activity_id": self.step, "attempt": self.number });
+        let mut details = json!({ "activity_type": self.activity, "activity_id": self.path, "attempt": self.number });
         if let (Value::Object(details), Value::Object(more)) = (&mut details, more) {
             details.extend(more);
         }
@@ -79,20 +78,22 @@ impl AttemptEvents {
 /// `attempts_of` knows how often a step was tried.
 pub fn ending(
     end: &EngineEnd,
+    reported: &Reported,
     undone: Vec<String>,
     attempts_of: impl Fn(&str) -> u32,
     at: Timestamp,
 ) -> (End, NewEvent) {
     let (error, cause) = match end {
         EngineEnd::Succeeded(output) => {
-            let end = End { status: Status::Completed, result: Some(output.clone()), failure: None };
-            let details = json!({ "result": output });
+            let result = reported.result(Status::Completed, Some(output.clone()));
+            let details = json!({ "result": result });
+            let end = End { status: Status::Completed, result, failure: None };
             return (end, NewEvent { event_type: EventType::WorkflowExecutionCompleted, at, details });
         }
         EngineEnd::Failed { error, cause } => (error.as_deref(), cause.as_deref()),
         EngineEnd::Terminated => (Some("Terminated"), Some("ended by an operator, nothing was undone")),
     };
-    let ended = workflows::ended(error, cause, undone, attempts_of);
+    let ended = workflows::unsuccessful_end(error, cause, undone, attempts_of);
     let status = if *end == EngineEnd::Terminated { Status::Terminated } else { ended.status };
     let event_type = match status {
         Status::Cancelled => EventType::WorkflowExecutionCanceled,
@@ -100,32 +101,25 @@ pub fn ending(
         Status::Terminated => EventType::WorkflowExecutionTerminated,
         _ => EventType::WorkflowExecutionFailed,
     };
-    let details = json!({ "error": ended.failure.error, "failure": ended.failure });
-    (End { status, result: None, failure: Some(ended.failure) }, NewEvent { event_type, at, details })
+    let result = reported.result(status, None);
+    let mut details = json!({ "error": ended.failure.error, "failure": ended.failure });
+    if let Some(result) = &result {
+        details["result"] = result.clone();
+    }
+    (End { status, result, failure: Some(ended.failure) }, NewEvent { event_type, at, details })
 }
 
-/// What people read while this step is under way, or its undoing.
-pub fn status_message(workflow: Option<&Workflow>, step: &str, kind: StepKind) -> String {
+/// What people read while a step is under way, or its undoing.
+pub fn status_message(title: Option<&str>, kind: StepKind) -> String {
     match kind {
         StepKind::Compensation => "Undoing what was done".to_owned(),
-        StepKind::Forward => workflow.and_then(|workflow| workflow.title(step)).unwrap_or_default().to_owned(),
-    }
-}
-
-/// The progress of an execution that has ended.
-pub fn final_progress(progress: Progress, end: &End) -> Progress {
-    let completed = end.status == Status::Completed;
-    let message = end.failure.as_ref().map_or_else(|| "Done".to_owned(), contracts::responses::Failure::summary);
-    Progress {
-        completed_steps: if completed { progress.total_steps } else { progress.completed_steps },
-        status_message: Some(message),
-        ..progress
+        StepKind::Forward => title.unwrap_or_default().to_owned(),
     }
 }
 
 /// The events of a step that may not begin: it was about to, and was refused.
-pub fn refused(attempt: &AttemptEvents, name: ErrorName, message: &str, at: Timestamp) -> [NewEvent; 2] {
-    let error = contracts::ActivityError::new(name, message);
+pub fn refused(attempt: &AttemptEvents, refusal: Refusal, at: Timestamp) -> [NewEvent; 2] {
+    let error = contracts::ActivityError::new(refusal.error_name(), refusal.message());
     [attempt.scheduled(at), attempt.failed(&error.error, &error.cause_text(), at)]
 }
 
@@ -135,8 +129,12 @@ mod tests {
 
     #[test]
     fn an_attempt_that_was_too_long_or_silent_for_too_long_timed_out() {
-        let events =
-            AttemptEvents { activity: "a".to_owned(), step: "A".to_owned(), kind: StepKind::Forward, number: 1 };
+        let events = AttemptEvents {
+            activity: "a".to_owned(),
+            path: StepPath::of_state("A"),
+            kind: StepKind::Forward,
+            number: 1,
+        };
         for (error, expected) in [
             (TIMEOUT, EventType::ActivityTaskTimedOut),
             (HEARTBEAT_TIMEOUT, EventType::ActivityTaskTimedOut),

@@ -6,20 +6,7 @@ use contracts::{EngineKind, Status, Timestamp, WorkflowKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{JournalStart, NewEvent, StoreError};
-
-/// How far an execution is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
-    /// The step under way, or last begun.
-    pub current_step: String,
-    /// Steps of this kind of workflow.
-    pub total_steps: u32,
-    /// Steps done, skipped or tolerated; never decreases.
-    pub completed_steps: u32,
-    /// For people.
-    pub status_message: Option<String>,
-}
+use crate::{JournalStart, NewEvent, Progress, StoreError, StoredRequest};
 
 /// One execution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,7 +31,9 @@ pub struct ExecutionRecord {
     pub ended_at: Option<Timestamp>,
     /// When a cancel was accepted.
     pub cancel_requested_at: Option<Timestamp>,
-    /// The workflow's result, once completed.
+    /// Since when it is paused.
+    pub paused_at: Option<Timestamp>,
+    /// The workflow's result: once completed, or reported by its last step.
     pub result: Option<Value>,
     /// Why it did not complete.
     pub failure: Option<Failure>,
@@ -100,7 +89,7 @@ pub struct NewExecution {
     /// The execution's input: ids and flags only.
     pub input: Value,
     /// The request itself; the only place of it.
-    pub request: Value,
+    pub request: StoredRequest,
     /// The client's key, if it sent one.
     pub idempotency: Option<IdempotencyKey>,
     /// How far it is at the start.
@@ -124,24 +113,38 @@ pub enum Created {
     KeyReused,
 }
 
-/// What became of a cancel.
+/// What an operator asks of a running execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// Stop before the next step, and undo what was done. Not once something has begun that nothing may interrupt.
+    Cancel,
+    /// Hold it before its next step; while it is held its deadline stands still.
+    Pause,
+    /// Let a paused one go on.
+    Resume,
+}
+
+/// What became of a control.
 #[derive(Debug, Clone, PartialEq)]
-pub enum CancelOutcome {
-    /// Accepted, now or by an earlier request; the record says since when.
+pub enum Controlled {
+    /// It holds, by this request or by an earlier one; the record says since when.
     Accepted(ExecutionRecord),
-    /// Too late: it has ended, or has begun what nothing may interrupt.
+    /// The execution is in no state for it, and stays as it was.
     Refused(ExecutionRecord),
     /// No such execution of this tenant.
     NotFound,
 }
 
-/// What an operator asks of a running execution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ControlFlag {
-    /// Hold it before its next step.
-    Pause,
-    /// Let it go on.
-    Resume,
+impl Control {
+    /// Whether it holds already in this state: asking again is then the same as asking once.
+    pub fn holds(self, record: &ExecutionRecord) -> bool {
+        let is_open = record.status.is_open();
+        match self {
+            Self::Cancel => is_open && record.cancel_requested_at.is_some(),
+            Self::Pause => is_open && record.paused_at.is_some(),
+            Self::Resume => false,
+        }
+    }
 }
 
 /// Which executions to list.
@@ -206,18 +209,14 @@ pub trait Executions: Send + Sync {
         limit: u32,
     ) -> Result<ListPage, StoreError>;
 
-    /// Asks an execution to stop and undo.
-    async fn request_cancel(&self, tenant_id: &str, id: &str, now: Timestamp) -> Result<CancelOutcome, StoreError>;
-
-    /// Holds or releases an execution; false if there is nothing to hold: it is not open, or past its pivot. While it
-    /// is held its deadline stands still.
-    async fn set_control(
+    /// Asks something of an execution: a change of its record, which the next step that wants to begin sees.
+    async fn control(
         &self,
         tenant_id: &str,
         id: &str,
-        flag: ControlFlag,
+        control: Control,
         now: Timestamp,
-    ) -> Result<bool, StoreError>;
+    ) -> Result<Controlled, StoreError>;
 
     /// Executions accepted before `started_before` that have not ended, and have begun or have not; the oldest first,
     /// `limit` of them at most.

@@ -6,7 +6,7 @@ use contracts::{Status, Timestamp, WorkflowKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{NewEvent, OpenExecution, Progress, StoreError};
+use crate::{NewEvent, OpenExecution, Progress, Refusal, Reported, StoreError, StoredRequest};
 
 /// One thing that the interpreter was told, and when. The engine decides what is inside.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,36 +37,14 @@ pub enum Gate {
     Compensation,
 }
 
-/// Why a gate was closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// Somebody cancelled.
-    Cancelled,
-    /// Somebody paused.
-    Paused,
-    /// The deadline has passed.
-    TimedOut,
-}
-
-impl Refusal {
-    /// For people.
-    pub fn message(self) -> &'static str {
-        match self {
-            Self::Cancelled => "cancelled before this step",
-            Self::Paused => "paused before this step",
-            Self::TimedOut => "the deadline had passed before this step",
-        }
-    }
-}
-
 /// How an execution ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct End {
     /// A terminal status.
     pub status: Status,
-    /// The result, if it completed.
+    /// The result: if it completed, or if its last step reported one.
     pub result: Option<Value>,
-    /// Why not, otherwise.
+    /// Why it did not complete.
     pub failure: Option<Failure>,
 }
 
@@ -89,6 +67,8 @@ pub struct Commit {
     pub history: Vec<NewEvent>,
     /// How far the execution is now.
     pub progress: Progress,
+    /// What its steps have reported of its result so far, if that has changed.
+    pub reported: Option<Reported>,
     /// The condition.
     pub gate: Gate,
     /// Set on the last commit.
@@ -118,13 +98,15 @@ pub struct JournalledExecution {
     /// The execution's input.
     pub input: Value,
     /// The request.
-    pub request: Value,
+    pub request: StoredRequest,
     /// What keys and chosen ids are derived from.
     pub effect_scope: String,
     /// How far it is.
     pub progress: Progress,
-    /// Whether its end is stored.
-    pub has_ended: bool,
+    /// What its steps have reported of its result.
+    pub reported: Reported,
+    /// When it ended, if its end is stored.
+    pub ended_at: Option<Timestamp>,
     /// How many records the journal has had.
     pub journal_len: u64,
     /// How many of them were not forgotten.
@@ -136,7 +118,7 @@ pub const MAX_RECORDS_READ: usize = 100;
 
 /// Which records to read; they are numbered from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
+pub enum RecordSelection {
     /// The first ones behind this number.
     After(u64),
     /// Those with these numbers.
@@ -159,5 +141,10 @@ pub trait Journal: Send + Sync {
     async fn load(&self, tenant_id: &str, id: &str) -> Result<Option<JournalledExecution>, StoreError>;
 
     /// Records that were not forgotten, in the order of their numbers, [`MAX_RECORDS_READ`] at most.
-    async fn records(&self, tenant_id: &str, id: &str, which: Which) -> Result<Vec<(u64, JournalRecord)>, StoreError>;
+    async fn records(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        selection: RecordSelection,
+    ) -> Result<Vec<(u64, JournalRecord)>, StoreError>;
 }

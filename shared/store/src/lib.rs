@@ -9,21 +9,31 @@ mod blobs;
 pub mod conformance;
 pub mod events;
 mod executions;
+mod gate;
 mod history;
 mod journal;
+mod progress;
 mod recorder;
+mod reported;
+mod request;
 
 pub use blobs::{BlobBody, BlobKey, BlobReader, Blobs};
 pub use executions::{
-    CancelOutcome, ControlFlag, Created, DueExecution, Estimated, ExecutionRecord, Executions, IdempotencyKey,
-    ListFilter, ListPage, NewExecution, OpenExecution, Progress,
+    Control, Controlled, Created, DueExecution, Estimated, ExecutionRecord, Executions, IdempotencyKey, ListFilter,
+    ListPage, NewExecution, OpenExecution,
 };
+pub use gate::{Admission, ExecutionFlags, Refusal, StepFlags, admit};
 pub use history::{History, HistoryPage, HistoryRow, NewEvent};
 pub use journal::{
     Commit, CommitOutcome, End, Gate, Journal, JournalRecord, JournalStart, JournalledExecution, MAX_RECORDS_READ,
-    Refusal, Which,
+    RecordSelection,
 };
-pub use recorder::{ACCEPTED, Attempt, Begin, EndRecorder, EngineEnd, Finish, StepOutcome, StepRecorder, StepRef};
+pub use progress::{Progress, StepMoments, completed_steps};
+pub use recorder::{
+    ACCEPTED, AttemptOutcome, Begin, BegunAttempt, EndRecorder, EngineEnd, Finish, StepOutcome, StepRecorder, StepRef,
+};
+pub use reported::Reported;
+pub use request::{RequestError, StoredRequest};
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -5,28 +5,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use contracts::step::StepKind;
-use contracts::{ActivityError, Timestamp, WorkflowKind};
+use contracts::step::{StepCall, StepKind, StepPath};
+use contracts::{ActivityError, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::StoreError;
+use crate::{Refusal, StoreError, StoredRequest};
 
-/// Which step of which execution.
+/// Which step of which execution, and what its payload says about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepRef {
     /// The owner.
     pub tenant_id: String,
     /// The execution.
     pub execution_id: String,
-    /// Its workflow.
-    pub workflow: WorkflowKind,
-    /// The Task state's name.
-    pub step: String,
+    /// The step.
+    pub path: StepPath,
     /// Doing or undoing.
     pub kind: StepKind,
     /// The step that a compensation undoes.
-    pub undoes: Option<String>,
+    pub undoes: Option<StepPath>,
+    /// What is going on meanwhile, for people.
+    pub title: Option<String>,
+    /// Whether nothing may interrupt the execution from its begin on.
+    pub is_final: bool,
+    /// Whether it is the last step.
+    pub closes: bool,
+    /// Whether it is a batch of a distributed Map, which is no event.
+    pub is_batch: bool,
     /// The activity.
     pub activity: String,
     /// When the execution was accepted.
@@ -37,19 +43,35 @@ pub struct StepRef {
 pub const ACCEPTED: u64 = 1;
 
 impl StepRef {
+    /// Of a Task's payload.
+    pub fn of(call: &StepCall, activity: &str) -> Self {
+        let StepCall { workflow, step, .. } = call;
+        Self {
+            tenant_id: workflow.tenant_id.clone(),
+            execution_id: workflow.id.clone(),
+            path: step.path(),
+            kind: step.kind,
+            undoes: step.undone_path(),
+            title: step.title.clone(),
+            is_final: step.is_final(),
+            closes: step.closes,
+            is_batch: step.batch,
+            activity: activity.to_owned(),
+            accepted_at: workflow.started_at,
+        }
+    }
+
     /// How long the execution has waited for its engine, if this is the first that happens to it: its deadline moves by
     /// as much. None if it cannot be the first.
     pub fn waited(&self, now: Timestamp) -> Option<Duration> {
-        let first = workflows::workflow(self.workflow)?.steps.first()?;
-        let is_first = self.kind == StepKind::Forward && self.step == first.state;
         let waited = Duration::try_from(now.duration_since(self.accepted_at)).ok()?;
-        is_first.then_some(waited)
+        (self.kind == StepKind::Forward).then_some(waited)
     }
 }
 
 /// An attempt that has begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
+pub struct BegunAttempt {
     /// From 1.
     pub number: u32,
     /// When it began.
@@ -64,26 +86,38 @@ pub enum Begin {
     /// Go ahead.
     Proceed {
         /// The attempt.
-        attempt: Attempt,
+        attempt: BegunAttempt,
         /// The request of the execution.
-        request: Arc<Value>,
-        /// What keys and chosen ids are derived from.
+        request: Arc<StoredRequest>,
+        /// What keys and chosen ids are derived from: for a forward step the execution's, for an undoing that under which
+        /// the effect was made.
         effect_scope: Arc<str>,
     },
     /// An earlier attempt has done it: this was its result.
     AlreadyDone(Value),
-    /// Somebody cancelled.
-    Cancelled,
-    /// Somebody paused.
-    Paused,
-    /// The deadline has passed.
-    TimedOut,
+    /// It may not begin now, or not any more.
+    Refused(Refusal),
     /// Too late: the step is being undone, or the execution has ended or is not known.
     Closed,
 }
 
-/// How an attempt ended.
+/// What an attempt came to.
 pub type StepOutcome = Result<Value, ActivityError>;
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttemptOutcome {
+    /// What it came to; this is what the engine sees.
+    pub outcome: StepOutcome,
+    /// What it reports of the execution's result; the engine does not see it.
+    pub report: Option<Map<String, Value>>,
+}
+
+impl From<StepOutcome> for AttemptOutcome {
+    fn from(outcome: StepOutcome) -> Self {
+        Self { outcome, report: None }
+    }
+}
 
 /// What became of the record of an attempt's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,8 +136,12 @@ pub trait StepRecorder: Send + Sync {
     /// Asks to begin an attempt, and records that it began.
     async fn begin_step(&self, step: &StepRef) -> Result<Begin, StoreError>;
     /// Records how the attempt ended.
-    async fn finish_step(&self, step: &StepRef, attempt: &Attempt, outcome: &StepOutcome)
-    -> Result<Finish, StoreError>;
+    async fn finish_step(
+        &self,
+        step: &StepRef,
+        attempt: &BegunAttempt,
+        ended: &AttemptOutcome,
+    ) -> Result<Finish, StoreError>;
 }
 
 /// The end of an execution in the words of its engine.

@@ -1,22 +1,23 @@
-//! Which workflows exist.
+//! Which workflows exist. What is to be known of one stands in its state machine: its steps, in order, are the forward
+//! Tasks on the way from its start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use contracts::WorkflowKind;
+use contracts::step::StepKind;
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::RetryPolicy;
 
 /// A step of a workflow as users see it: one forward Task state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkflowStep {
     /// The Task state, e.g. `CreateUserAccount`.
-    pub state: &'static str,
+    pub state: String,
     /// The activity, e.g. `create_user_account`.
-    pub activity: &'static str,
-    /// What is going on meanwhile, for people.
-    pub title: &'static str,
-    /// Whether its effect cannot be undone, so that nothing may interrupt from its begin on.
-    pub is_pivot: bool,
+    pub activity: String,
 }
 
 /// A workflow.
@@ -26,64 +27,95 @@ pub struct Workflow {
     pub kind: WorkflowKind,
     /// The name of its state machine.
     pub name: &'static str,
-    /// Its steps in order.
-    pub steps: &'static [Step],
     /// The state machine, as it is deployed to AWS.
     source: &'static str,
+    steps: OnceLock<Vec<WorkflowStep>>,
 }
 
-static USER_ONBOARDING: Workflow = Workflow {
-    kind: WorkflowKind::UserOnboarding,
-    name: "UserOnboarding",
-    steps: &[
-        step("GetTenantContext", "get_tenant_context", "Checking the tenant"),
-        step("CreateUserAccount", "create_user_account", "Creating the account"),
-        step("CreateUserProfile", "create_user_profile", "Creating the profile"),
-        step("UpdateTenantUserMembership", "update_tenant_user_membership", "Adding the user to the tenant"),
-        step("SetupUserFileWorkspace", "setup_user_file_workspace", "Setting up the workspace"),
-        step("CreateSampleData", "create_sample_data", "Creating sample data"),
-        Step { is_pivot: true, ..step("SendNotification", "send_notification", "Sending the welcome mail") },
-    ],
-    source: include_str!("../../../statemachines/user-onboarding.asl.json"),
-};
-
-const fn step(state: &'static str, activity: &'static str, title: &'static str) -> Step {
-    Step { state, activity, title, is_pivot: false }
-}
+/// Every workflow.
+pub static ALL: [Workflow; 2] = [
+    Workflow::new(
+        WorkflowKind::UserOnboarding,
+        "UserOnboarding",
+        include_str!("../../../statemachines/user-onboarding.asl.json"),
+    ),
+    Workflow::new(
+        WorkflowKind::TenantSwitching,
+        "TenantSwitching",
+        include_str!("../../../statemachines/tenant-switching.asl.json"),
+    ),
+];
 
 /// The workflow of this kind, if it is available.
 pub fn workflow(kind: WorkflowKind) -> Option<&'static Workflow> {
-    match kind {
-        WorkflowKind::UserOnboarding => Some(&USER_ONBOARDING),
-        _ => None,
-    }
+    ALL.iter().find(|workflow| workflow.kind == kind)
 }
 
 /// The names of the activities of all workflows.
-pub fn activities() -> BTreeSet<&'static str> {
-    let available = WorkflowKind::ALL.into_iter().filter_map(workflow);
-    available.flat_map(|workflow| workflow.steps).map(|step| step.activity).collect()
+pub fn activities() -> BTreeSet<String> {
+    ALL.iter().flat_map(Workflow::activities).collect()
 }
 
-impl Step {
-    /// The name of its Lambda function, e.g. `create-user-account`.
-    pub fn function(&self) -> String {
-        self.activity.replace('_', "-")
+/// How a placeholder for a function begins and ends: `${CreateUserAccountFunctionArn}`.
+const PLACEHOLDER: (&str, &str) = ("${", "FunctionArn}");
+
+/// The name of an activity's Lambda function, e.g. `create-user-account`.
+pub fn function_of(activity: &str) -> String {
+    activity.replace('_', "-")
+}
+
+/// `CreateUserAccount` as `create_user_account`.
+fn snake_case(name: &str) -> String {
+    let mut text = String::new();
+    for (index, letter) in name.chars().enumerate() {
+        if letter.is_ascii_uppercase() && index > 0 {
+            text.push('_');
+        }
+        text.push(letter.to_ascii_lowercase());
     }
+    text
 }
 
 impl Workflow {
+    const fn new(kind: WorkflowKind, name: &'static str, source: &'static str) -> Self {
+        Self { kind, name, source, steps: OnceLock::new() }
+    }
+
+    /// Its steps in order, those of branches one branch after the other. The Tasks of a Map are not among them: how many
+    /// steps these make is known when its items are.
+    pub fn steps(&self) -> &[WorkflowStep] {
+        self.steps.get_or_init(|| {
+            let machine: Machine = serde_json::from_str(self.source).unwrap_or_default();
+            let mut steps = Vec::new();
+            machine.collect_steps(&mut steps);
+            steps
+        })
+    }
+
+    /// The names of the activities that its state machine calls.
+    pub fn activities(&self) -> BTreeSet<String> {
+        let parts = self.source.split(PLACEHOLDER.0).skip(1);
+        parts.filter_map(|part| Some(snake_case(part.split_once(PLACEHOLDER.1)?.0))).collect()
+    }
+
     /// The state machine for engines that call activities by name: `${CreateUserAccountFunctionArn}` becomes
     /// `create_user_account`, and the standard retrier follows the policy.
     pub fn definition(&self, policy: &RetryPolicy) -> String {
-        self.bound(policy, |step| step.activity.to_owned())
+        self.bound(policy, str::to_owned)
     }
 
-    /// The state machine with these names in place of its placeholders, as SAM puts in the functions' ARNs.
-    pub fn bound(&self, policy: &RetryPolicy, function_of: impl Fn(&Step) -> String) -> String {
-        let bound = self.steps.iter().fold(self.source.to_owned(), |text, step| {
-            text.replace(&format!("${{{}FunctionArn}}", step.state), &function_of(step))
-        });
+    /// The state machine with what `function_of` says of an activity in place of its placeholder, as SAM puts in the
+    /// functions' ARNs.
+    pub fn bound(&self, policy: &RetryPolicy, function_of: impl Fn(&str) -> String) -> String {
+        let mut bound = String::with_capacity(self.source.len());
+        let mut parts = self.source.split(PLACEHOLDER.0);
+        bound.extend(parts.next());
+        for part in parts {
+            match part.split_once(PLACEHOLDER.1) {
+                Some((name, rest)) => bound.extend([function_of(&snake_case(name)).as_str(), rest]),
+                None => bound.extend([PLACEHOLDER.0, part]),
+            }
+        }
         policy.apply(&bound)
     }
 
@@ -96,15 +128,79 @@ impl Workflow {
     pub fn deployed(&self, policy: &RetryPolicy) -> String {
         policy.apply(self.source)
     }
+}
 
-    /// Whether nothing may interrupt from this step's begin on: it is a pivot, or the last.
-    pub fn is_pivot_or_last(&self, state: &str) -> bool {
-        self.steps.last().is_some_and(|last| last.state == state)
-            || self.steps.iter().any(|step| step.is_pivot && step.state == state)
+/// What the order of steps needs of a state machine.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Machine {
+    start_at: String,
+    states: BTreeMap<String, State>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct State {
+    next: Option<String>,
+    /// Where a Choice goes on usually.
+    default: Option<String>,
+    branches: Vec<Machine>,
+    arguments: Value,
+}
+
+impl Machine {
+    fn collect_steps(&self, steps: &mut Vec<WorkflowStep>) {
+        let (mut seen, mut next) = (BTreeSet::new(), Some(&self.start_at));
+        while let Some((name, state)) = next.and_then(|name| self.states.get_key_value(name))
+            && seen.insert(name)
+        {
+            steps.extend(state.step(name));
+            state.branches.iter().for_each(|branch| branch.collect_steps(steps));
+            next = state.next.as_ref().or(state.default.as_ref());
+        }
+    }
+}
+
+impl State {
+    fn step(&self, name: &str) -> Option<WorkflowStep> {
+        let kind = StepKind::deserialize(&self.arguments["Payload"]["step"]["kind"]).ok()?;
+        let function = self.arguments["FunctionName"].as_str()?;
+        let activity = snake_case(function.strip_prefix(PLACEHOLDER.0)?.strip_suffix(PLACEHOLDER.1)?);
+        (kind == StepKind::Forward).then(|| WorkflowStep { state: name.to_owned(), activity })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let (mut kinds, mut names) = (BTreeSet::new(), BTreeSet::new());
+        for workflow in &ALL {
+            assert!(kinds.insert(workflow.kind), "{} is in the catalogue twice", workflow.kind);
+            assert!(names.insert(workflow.name), "{} is the name of two state machines", workflow.name);
+            assert!(!workflow.steps().is_empty(), "{} has no step", workflow.kind);
+        }
     }
 
-    /// What is going on in this state, for people.
-    pub fn title(&self, state: &str) -> Option<&'static str> {
-        self.steps.iter().find(|step| step.state == state).map(|step| step.title)
+    #[test]
+    fn steps_are_in_the_order_of_the_machine() {
+        let onboarding = workflow(WorkflowKind::UserOnboarding).expect("it is in the catalogue");
+        let states: Vec<&str> = onboarding.steps().iter().map(|step| step.state.as_str()).collect();
+        assert_eq!(
+            states,
+            [
+                "GetTenantContext",
+                "CreateUserAccount",
+                "CreateUserProfile",
+                "UpdateTenantUserMembership",
+                "SetupUserFileWorkspace",
+                "CreateSampleData",
+                "SendNotification"
+            ]
+        );
+        assert!(!onboarding.definition(&RetryPolicy::default()).contains("${"));
+        assert_eq!(onboarding.activities().len(), 7);
     }
 }

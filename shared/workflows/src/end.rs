@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 /// The end of an execution that did not complete.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ended {
+pub struct UnsuccessfulEnd {
     /// `Cancelled`, `TimedOut` or `Failed`; nothing but the error's name decides.
     pub status: Status,
     /// Why.
@@ -26,12 +26,12 @@ struct FailCause {
 
 /// Reads the `Error` and `Cause` that a state machine failed with. `undone` are the steps whose effects were undone;
 /// `attempts_of` knows how often a step was tried.
-pub fn ended(
+pub fn unsuccessful_end(
     error: Option<&str>,
     cause: Option<&str>,
     undone: Vec<String>,
     attempts_of: impl Fn(&str) -> u32,
-) -> Ended {
+) -> UnsuccessfulEnd {
     let error = error.unwrap_or(ErrorName::Internal.as_str());
     let status = match error {
         "WorkflowCancelled" => Status::Cancelled,
@@ -60,7 +60,7 @@ pub fn ended(
         undone,
         residue: fail.residue,
     };
-    Ended { status, failure }
+    UnsuccessfulEnd { status, failure }
 }
 
 /// The cause of a failing attempt. Behind a Lambda function it is the `errorMessage` of what AWS makes of an error:
@@ -100,7 +100,7 @@ mod tests {
         let mut wrapped = cause.clone();
         wrapped["cause"] = behind_lambda.to_string().into();
         let read = |cause: &serde_json::Value| {
-            ended(Some("ServiceUnavailable"), Some(&cause.to_string()), vec!["A".to_owned()], |_| 3)
+            unsuccessful_end(Some("ServiceUnavailable"), Some(&cause.to_string()), vec!["A".to_owned()], |_| 3)
         };
         let ended = read(&cause);
         assert_eq!(read(&wrapped), ended, "the same on every engine");
@@ -119,7 +119,7 @@ mod tests {
             ("CompensationFailed", Status::Failed),
             ("States.Runtime", Status::Failed),
         ] {
-            assert_eq!(ended(Some(error), Some("free text"), vec![], |_| 1).status, status);
+            assert_eq!(unsuccessful_end(Some(error), Some("free text"), vec![], |_| 1).status, status);
         }
     }
 }

@@ -185,7 +185,8 @@ impl Execution {
         {
             let state = thread.state.clone();
             self.traces.push_back(Trace::EdgeTaken(Edge::Retry { state, retrier }));
-            thread.waits_for = WaitsFor::Retry(now.checked_add(delay).unwrap_or(Timestamp::MAX));
+            let at = now.checked_add(delay).unwrap_or(Timestamp::MAX);
+            thread.waits_for = WaitsFor::Retry { at, error: error.name().to_owned() };
             return self.rest(key, thread);
         }
         let Some((index, catcher)) = catcher(&state.catchers, &error) else {

@@ -62,8 +62,8 @@ pub(super) enum WaitsFor {
     Task(TaskId),
     /// The end of a Wait state.
     Time(Timestamp),
-    /// The next attempt.
-    Retry(Timestamp),
+    /// The next attempt, after an error of this name.
+    Retry { at: Timestamp, error: String },
     /// Its branches or iterations.
     Inner(Inner),
     /// Its children.
@@ -151,9 +151,18 @@ impl Thread {
 
     /// When time has to wake it.
     pub(super) fn due(&self) -> Option<Timestamp> {
-        match self.waits_for {
-            WaitsFor::Time(at) | WaitsFor::Retry(at) => Some(at),
+        match &self.waits_for {
+            WaitsFor::Time(at) | WaitsFor::Retry { at, .. } => Some(*at),
             WaitsFor::Nothing | WaitsFor::Task(_) | WaitsFor::Inner(_) | WaitsFor::MapRun(_) => None,
+        }
+    }
+
+    /// If it waits to retry after this error: it waits no longer than until now.
+    pub(super) fn hasten(&mut self, after: &str, now: Timestamp) {
+        if let WaitsFor::Retry { at, error } = &mut self.waits_for
+            && error == after
+        {
+            *at = now.min(*at);
         }
     }
 

@@ -12,6 +12,8 @@ CREATE TABLE executions (
     id TEXT NOT NULL UNIQUE,
     tenant_id TEXT NOT NULL,
     kind TEXT NOT NULL,
+    -- What runs it.
+    engine TEXT NOT NULL,
     user_id TEXT,
     status TEXT NOT NULL,
     started_at BIGINT NOT NULL,
@@ -27,11 +29,20 @@ CREATE TABLE executions (
     input TEXT NOT NULL,
     request TEXT NOT NULL,
     progress TEXT NOT NULL,
+    -- What its steps have reported of its result.
+    reported TEXT,
     result TEXT,
     failure TEXT,
     version BIGINT NOT NULL,
     journal_len BIGINT NOT NULL,
-    history_len BIGINT NOT NULL
+    -- Records that later ones stand for are deleted; how many there were tells a journal that is whole from one that is not.
+    journal_forgotten BIGINT NOT NULL DEFAULT 0,
+    history_len BIGINT NOT NULL,
+    -- The history's length before the forward step that began last.
+    forward_at BIGINT NOT NULL DEFAULT 0,
+    -- For those whose engine is elsewhere: whether it has been heard of there, and from when on it is looked at again.
+    has_begun BIGINT NOT NULL DEFAULT 0,
+    due_at BIGINT
 );
 CREATE INDEX executions_of_tenant ON executions (tenant_id, seq);
 CREATE INDEX executions_open ON executions (seq) WHERE ended_at IS NULL;
@@ -71,4 +82,27 @@ CREATE TABLE durations (
     kind TEXT PRIMARY KEY,
     completed BIGINT NOT NULL,
     total_ms BIGINT NOT NULL
+);
+
+-- What the record of attempts knows of a step; executions with a journal of ours have none of it.
+CREATE TABLE steps (
+    execution_id TEXT NOT NULL REFERENCES executions (id),
+    -- The state and, where it is entered several times, the item: `ProcessBatch[17.2]`.
+    path TEXT NOT NULL,
+    -- Whether it is a batch of a distributed Map, which is no event and counts for no progress.
+    is_batch BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
+    -- The attempt under way: its activity and kind, the history's length before it.
+    open_activity TEXT,
+    open_kind TEXT,
+    open_after BIGINT,
+    -- The result, once it is done.
+    done TEXT,
+    -- The effect scope under which its effect was made, once it has begun.
+    effect_scope TEXT,
+    -- The history's length before it began to be undone: nothing of it begins any more.
+    closed_at BIGINT,
+    -- The number of the event that said that it is undone.
+    undone_at BIGINT,
+    PRIMARY KEY (execution_id, path)
 );

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use async_trait::async_trait;
 use contracts::responses::Failure;
-use contracts::step::StepKind;
+use contracts::step::{StepKind, StepPath};
 use contracts::{ActivityError, ErrorName, EventType, Status, Timestamp};
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ pub(super) enum Begins {
 /// How an execution ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ends {
-    /// Completed, with the result `{"n": 1}`.
+    /// Completed, with the output `{"n": 1}`.
     Well,
     /// Failed with `Conflict`.
     Badly,
@@ -57,6 +57,7 @@ pub(super) fn turn(id: &str, expected_records: u64, gate: Gate) -> Commit {
         forgotten: Vec::new(),
         history: vec![event(EventType::ActivityTaskScheduled, 10)],
         progress: progress("CreateUserAccount"),
+        reported: None,
         gate,
         end: None,
     }
@@ -101,16 +102,20 @@ pub(super) struct BySteps<'a, F> {
     pub(super) wait: &'a F,
 }
 
-/// A step of user onboarding.
-pub(super) fn step(id: &str, name: &str) -> StepRef {
-    let undoes = name.strip_prefix("Undo").map(str::to_owned);
+/// The step of a path; `Undo...` is the undoing of another, `SendNotification` a pivot.
+pub(super) fn step(id: &str, path: &str) -> StepRef {
+    let parse = |path: &str| path.parse::<StepPath>().unwrap_or_else(|error| panic!("{path}: {error}"));
+    let undoes = path.strip_prefix("Undo").map(parse);
     StepRef {
         tenant_id: TENANT.to_owned(),
         execution_id: id.to_owned(),
-        workflow: super::KIND,
-        step: name.to_owned(),
+        path: parse(path),
         kind: if undoes.is_some() { StepKind::Compensation } else { StepKind::Forward },
         undoes,
+        title: Some(format!("At {path}")),
+        is_final: path == "SendNotification",
+        closes: path == "SendNotification",
+        is_batch: false,
         activity: "an_activity".to_owned(),
         accepted_at: super::at(0),
     }
@@ -134,12 +139,10 @@ where
         };
         match ok(store.begin_step(&step).await) {
             Begin::Proceed { attempt, .. } => {
-                assert_eq!(ok(store.finish_step(&step, &attempt, &outcome).await), Finish::Recorded);
+                assert_eq!(ok(store.finish_step(&step, &attempt, &outcome.into()).await), Finish::Recorded);
                 None
             }
-            Begin::Cancelled => Some(Refusal::Cancelled),
-            Begin::Paused => Some(Refusal::Paused),
-            Begin::TimedOut => Some(Refusal::TimedOut),
+            Begin::Refused(refusal) => Some(refusal),
             other => panic!("{other:?}"),
         }
     }

@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::driver::turn;
-use super::{KIND, TENANT, create, new, ok};
+use super::{KIND, TENANT, create, new, ok, request};
 use crate::{
     Commit, CommitOutcome, Executions, Gate, History, Journal, JournalRecord, MAX_RECORDS_READ, NewExecution,
-    OpenExecution, StoreError, Which,
+    OpenExecution, RecordSelection, Reported, StoreError,
 };
 
 pub(super) async fn run<S: Executions + History + Journal>(open: &impl AsyncFn() -> S) {
@@ -14,6 +14,17 @@ pub(super) async fn run<S: Executions + History + Journal>(open: &impl AsyncFn()
     it_counts(&open().await).await;
     it_forgets(&open().await).await;
     it_is_read_in_parts(&open().await).await;
+    what_steps_reported_stays_until_it_changes(&open().await).await;
+}
+
+async fn what_steps_reported_stays_until_it_changes<S: Executions + Journal>(store: &S) {
+    create(store, "e-1").await;
+    let mut reported = Reported::default();
+    reported.add([("n".to_owned(), json!(1))].into_iter().collect(), true);
+    let commit = Commit { reported: Some(reported.clone()), ..turn("e-1", 1, Gate::Open) };
+    assert_eq!(ok(store.commit(commit).await), CommitOutcome::Committed);
+    assert_eq!(ok(store.commit(turn("e-1", 2, Gate::Open)).await), CommitOutcome::Committed);
+    assert_eq!(ok(store.load(TENANT, "e-1").await).expect("it is there").reported, reported);
 }
 
 async fn it_is_loaded_as_it_was_written<S: Executions + Journal>(store: &S) {
@@ -21,8 +32,8 @@ async fn it_is_loaded_as_it_was_written<S: Executions + Journal>(store: &S) {
     ok(store.create(NewExecution { journal: None, ..new("of-another-engine") }).await);
     let loaded = ok(store.load(TENANT, "e-1").await).expect("the journal has it");
     assert_eq!((loaded.definition.as_str(), loaded.journal_len, loaded.kind), ("{}", 1, KIND));
-    assert_eq!(loaded.request, json!({ "secret": "of the request" }));
-    assert!(!loaded.has_ended);
+    assert_eq!((loaded.request, loaded.reported), (request(), Reported::default()));
+    assert_eq!(loaded.ended_at, None);
     let expected = [OpenExecution { tenant_id: TENANT.to_owned(), id: "e-1".to_owned() }];
     assert_eq!(ok(store.journalled().await), expected, "only what has a journal");
 }
@@ -38,7 +49,7 @@ async fn it_counts<S: Executions + Journal>(store: &S) {
     let unknown = store.commit(turn("nobody", 0, FORWARD)).await;
     assert!(matches!(unknown, Err(StoreError::Inconsistent(_))));
     let loaded = ok(store.load(TENANT, "e-1").await).expect("it is there");
-    let records = ok(store.records(TENANT, "e-1", Which::After(0)).await);
+    let records = ok(store.records(TENANT, "e-1", RecordSelection::After(0)).await);
     assert_eq!(records, [(1, JournalRecord(json!("start"))), (2, JournalRecord(json!({ "record": 2 })))]);
     assert_eq!((loaded.journal_len, loaded.journal_kept), (2, 2));
     assert_eq!(loaded.progress.current_step, "CreateUserAccount");
@@ -55,11 +66,11 @@ async fn it_forgets<S: Executions + Journal>(store: &S) {
         let refused = store.commit(forgetting(wrong)).await;
         assert!(matches!(refused, Err(StoreError::Inconsistent(_))), "{wrong:?}");
     }
-    assert_eq!(numbers(store, TENANT, Which::After(0)).await, [1, 2, 3, 4], "nothing was written");
+    assert_eq!(numbers(store, TENANT, RecordSelection::After(0)).await, [1, 2, 3, 4], "nothing was written");
     assert_eq!(ok(store.commit(forgetting(&[2, 4])).await), CommitOutcome::Committed);
     let loaded = ok(store.load(TENANT, "e-1").await).expect("it is there");
     assert_eq!((loaded.journal_len, loaded.journal_kept), (5, 3));
-    assert_eq!(numbers(store, TENANT, Which::After(0)).await, [1, 3, 5]);
+    assert_eq!(numbers(store, TENANT, RecordSelection::After(0)).await, [1, 3, 5]);
     assert_eq!(ok(store.commit(turn("e-1", 5, Gate::Open)).await), CommitOutcome::Committed);
 }
 
@@ -70,15 +81,15 @@ async fn it_is_read_in_parts<S: Executions + Journal>(store: &S) {
     let commit = Commit { records: vec![record; many as usize], ..turn("e-1", 1, Gate::Open) };
     assert_eq!(ok(store.commit(commit).await), CommitOutcome::Committed);
     let first: Vec<u64> = (1..=MAX_RECORDS_READ as u64).collect();
-    assert_eq!(numbers(store, TENANT, Which::After(0)).await, first);
+    assert_eq!(numbers(store, TENANT, RecordSelection::After(0)).await, first);
     let rest: Vec<u64> = (MAX_RECORDS_READ as u64 + 1..=many + 1).collect();
-    assert_eq!(numbers(store, TENANT, Which::After(MAX_RECORDS_READ as u64)).await, rest);
-    assert_eq!(numbers(store, TENANT, Which::After(many + 1)).await, [0; 0]);
-    assert_eq!(numbers(store, TENANT, Which::Numbered(vec![7, 2, many + 9])).await, [2, 7]);
-    assert_eq!(numbers(store, TENANT, Which::Numbered(Vec::new())).await, [0; 0]);
-    assert_eq!(numbers(store, "another-tenant", Which::After(0)).await, [0; 0]);
+    assert_eq!(numbers(store, TENANT, RecordSelection::After(MAX_RECORDS_READ as u64)).await, rest);
+    assert_eq!(numbers(store, TENANT, RecordSelection::After(many + 1)).await, [0; 0]);
+    assert_eq!(numbers(store, TENANT, RecordSelection::Numbered(vec![7, 2, many + 9])).await, [2, 7]);
+    assert_eq!(numbers(store, TENANT, RecordSelection::Numbered(Vec::new())).await, [0; 0]);
+    assert_eq!(numbers(store, "another-tenant", RecordSelection::After(0)).await, [0; 0]);
 }
 
-async fn numbers<S: Journal>(store: &S, tenant_id: &str, which: Which) -> Vec<u64> {
+async fn numbers<S: Journal>(store: &S, tenant_id: &str, which: RecordSelection) -> Vec<u64> {
     ok(store.records(tenant_id, "e-1", which).await).into_iter().map(|(number, _)| number).collect()
 }

@@ -16,8 +16,8 @@ use contracts::{EngineKind, EventType, Status, Timestamp, WorkflowKind};
 use serde_json::json;
 
 use crate::{
-    DueExecution, EndRecorder, Executions, History, IdempotencyKey, Journal, JournalRecord, JournalStart, NewEvent,
-    NewExecution, Progress, StepRecorder, StoreError,
+    Control, Controlled, DueExecution, EndRecorder, Executions, History, IdempotencyKey, Journal, JournalRecord,
+    JournalStart, NewEvent, NewExecution, Progress, StepRecorder, StoreError, StoredRequest,
 };
 
 pub use blobs::blobs;
@@ -64,6 +64,15 @@ fn event(event_type: EventType, second: i64) -> NewEvent {
     NewEvent { event_type, at: at(second), details: json!({ "second": second }) }
 }
 
+fn request() -> StoredRequest {
+    StoredRequest::Inline(json!({ "secret": "of the request" }))
+}
+
+/// Whether something asked of the execution holds.
+async fn holds<S: Executions>(store: &S, id: &str, control: Control, second: i64) -> bool {
+    matches!(ok(store.control(TENANT, id, control, at(second)).await), Controlled::Accepted(_))
+}
+
 fn new(id: &str) -> NewExecution {
     NewExecution {
         tenant_id: TENANT.to_owned(),
@@ -76,7 +85,7 @@ fn new(id: &str) -> NewExecution {
         effect_scope: id.to_owned(),
         status: Status::Running,
         input: json!({ "workflow": id }),
-        request: json!({ "secret": "of the request" }),
+        request: request(),
         idempotency: None,
         progress: progress("GetTenantContext"),
         history: vec![event(EventType::WorkflowExecutionStarted, 0)],

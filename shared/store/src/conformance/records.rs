@@ -6,8 +6,8 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::driver::{Begins, Driver, Ends};
-use super::{KIND, TENANT, at, create, new, ok, with_key};
-use crate::{CancelOutcome, ControlFlag, Created, Executions, History, ListFilter, ListPage, NewExecution, Refusal};
+use super::{KIND, TENANT, at, create, holds, new, ok, with_key};
+use crate::{Control, Controlled, Created, Executions, History, ListFilter, ListPage, NewExecution, Refusal};
 
 pub(super) async fn run<S: Executions + History>(open: &impl AsyncFn() -> S, driver: &impl Driver<S>) {
     a_start_is_whole(&open().await).await;
@@ -85,21 +85,23 @@ async fn lists_are_ordered_filtered_and_paged<S: Executions>(store: &S, driver: 
 
 async fn gates_let_through_and_refuse<S: Executions>(store: &S, driver: &impl Driver<S>) {
     create(store, "paused").await;
-    assert!(ok(store.set_control(TENANT, "paused", ControlFlag::Pause, at(5)).await));
+    assert!(holds(store, "paused", Control::Pause, 5).await);
     assert_eq!(driver.step(store, "paused", Begins::Forward, at(6)).await, Some(Refusal::Paused));
-    assert!(ok(store.set_control(TENANT, "paused", ControlFlag::Resume, at(7)).await));
+    assert!(holds(store, "paused", Control::Resume, 7).await);
     assert_eq!(driver.step(store, "paused", Begins::Forward, at(8)).await, None);
-    assert!(!ok(store.set_control("tenant-b", "paused", ControlFlag::Pause, at(9)).await), "a foreign execution");
+    let foreign = ok(store.control("tenant-b", "paused", Control::Pause, at(9)).await);
+    assert_eq!(foreign, Controlled::NotFound, "a foreign execution");
 
     create(store, "cancelled").await;
-    ok(store.request_cancel(TENANT, "cancelled", at(10)).await);
+    ok(store.control(TENANT, "cancelled", Control::Cancel, at(10)).await);
     assert_eq!(driver.step(store, "cancelled", Begins::Pivot, at(11)).await, Some(Refusal::Cancelled));
     assert_eq!(driver.step(store, "cancelled", Begins::Undo, at(12)).await, None);
 
     create(store, "past-the-pivot").await;
     assert_eq!(driver.step(store, "past-the-pivot", Begins::Pivot, at(13)).await, None);
-    assert!(!ok(store.set_control(TENANT, "past-the-pivot", ControlFlag::Pause, at(14)).await), "nothing to hold");
+    assert!(!holds(store, "past-the-pivot", Control::Pause, 14).await, "nothing to hold");
     create(store, "late").await;
+    assert_eq!(driver.step(store, "late", Begins::Forward, at(14)).await, None);
     assert_eq!(driver.step(store, "late", Begins::Forward, at(2_000)).await, Some(Refusal::TimedOut));
     let past_the_pivot = driver.step(store, "past-the-pivot", Begins::Pivot, at(2_000)).await;
     assert_eq!(past_the_pivot, None, "nothing interrupts any more");
@@ -108,16 +110,16 @@ async fn gates_let_through_and_refuse<S: Executions>(store: &S, driver: &impl Dr
 /// A forward step may follow an undoing. What was asked before the undoing began still holds it.
 async fn a_tolerated_failure_interrupts_nothing_but_new_cancels<S: Executions>(store: &S, driver: &impl Driver<S>) {
     create(store, "cancelled").await;
-    ok(store.request_cancel(TENANT, "cancelled", at(1)).await);
+    ok(store.control(TENANT, "cancelled", Control::Cancel, at(1)).await);
     assert_eq!(driver.step(store, "cancelled", Begins::Undo, at(2)).await, None);
     assert_eq!(driver.step(store, "cancelled", Begins::Pivot, at(3)).await, Some(Refusal::Cancelled));
 
     create(store, "paused").await;
     assert_eq!(driver.step(store, "paused", Begins::Undo, at(4)).await, None);
-    assert!(ok(store.set_control(TENANT, "paused", ControlFlag::Pause, at(5)).await));
+    assert!(holds(store, "paused", Control::Pause, 5).await);
     assert_eq!(driver.step(store, "paused", Begins::Pivot, at(6)).await, Some(Refusal::Paused));
-    assert!(ok(store.set_control(TENANT, "paused", ControlFlag::Resume, at(7)).await));
-    assert!(matches!(ok(store.request_cancel(TENANT, "paused", at(8)).await), CancelOutcome::Refused(_)));
+    assert!(holds(store, "paused", Control::Resume, 7).await);
+    assert!(matches!(ok(store.control(TENANT, "paused", Control::Cancel, at(8)).await), Controlled::Refused(_)));
     assert_eq!(driver.step(store, "paused", Begins::Pivot, at(9)).await, None);
 
     create(store, "late").await;
@@ -128,38 +130,43 @@ async fn a_tolerated_failure_interrupts_nothing_but_new_cancels<S: Executions>(s
 async fn a_pause_stops_the_deadline<S: Executions>(store: &S, driver: &impl Driver<S>) {
     create(store, "e-1").await;
     let status = async || ok(store.get(TENANT, "e-1").await).expect("it is there").status;
-    assert!(ok(store.set_control(TENANT, "e-1", ControlFlag::Pause, at(900)).await));
+    assert!(holds(store, "e-1", Control::Pause, 900).await);
     assert_eq!(status().await, Status::Paused);
-    assert!(ok(store.set_control(TENANT, "e-1", ControlFlag::Pause, at(950)).await), "held since 900 all the same");
+    assert_eq!(ok(store.get(TENANT, "e-1").await).expect("it is there").paused_at, Some(at(900)));
+    assert!(holds(store, "e-1", Control::Pause, 950).await, "held since 900 all the same");
     let late = driver.step(store, "e-1", Begins::Forward, at(2_000)).await;
     assert_eq!(late, Some(Refusal::Paused), "its deadline was at 1000");
     assert_eq!(driver.step(store, "e-1", Begins::Undo, at(2_001)).await, None);
     assert_eq!(status().await, Status::Paused, "what goes on meanwhile does not release it");
-    assert!(ok(store.set_control(TENANT, "e-1", ControlFlag::Resume, at(3_000)).await));
+    assert!(holds(store, "e-1", Control::Resume, 3_000).await);
     assert_eq!(status().await, Status::Running);
+    let Controlled::Refused(record) = ok(store.control(TENANT, "e-1", Control::Resume, at(3_050)).await) else {
+        panic!("it is not paused");
+    };
+    assert_eq!((record.status, record.paused_at), (Status::Running, None));
     assert_eq!(driver.step(store, "e-1", Begins::Forward, at(3_100)).await, None);
     let late = driver.step(store, "e-1", Begins::Forward, at(3_101)).await;
     assert_eq!(late, Some(Refusal::TimedOut), "100 seconds were left");
 }
 
 async fn a_cancel_has_one_answer<S: Executions>(store: &S, driver: &impl Driver<S>) {
-    assert_eq!(ok(store.request_cancel(TENANT, "nobody", at(1)).await), CancelOutcome::NotFound);
+    assert_eq!(ok(store.control(TENANT, "nobody", Control::Cancel, at(1)).await), Controlled::NotFound);
     create(store, "e-1").await;
-    assert_eq!(ok(store.request_cancel("tenant-b", "e-1", at(1)).await), CancelOutcome::NotFound);
+    assert_eq!(ok(store.control("tenant-b", "e-1", Control::Cancel, at(1)).await), Controlled::NotFound);
     for second in [1, 2] {
-        let CancelOutcome::Accepted(record) = ok(store.request_cancel(TENANT, "e-1", at(second)).await) else {
+        let Controlled::Accepted(record) = ok(store.control(TENANT, "e-1", Control::Cancel, at(second)).await) else {
             panic!("a running execution can be cancelled");
         };
         assert_eq!(record.cancel_requested_at, Some(at(1)), "the first request counts");
     }
     create(store, "e-2").await;
     assert_eq!(driver.step(store, "e-2", Begins::Undo, at(1)).await, None);
-    let too_late = ok(store.request_cancel(TENANT, "e-2", at(2)).await);
-    assert!(matches!(too_late, CancelOutcome::Refused(_)), "compensation is not interrupted");
+    let too_late = ok(store.control(TENANT, "e-2", Control::Cancel, at(2)).await);
+    assert!(matches!(too_late, Controlled::Refused(_)), "compensation is not interrupted");
     let closed = NewExecution { begins_pivot: true, ..new("e-3") };
     ok(store.create(closed).await);
-    let too_late = ok(store.request_cancel(TENANT, "e-3", at(1)).await);
-    assert!(matches!(too_late, CancelOutcome::Refused(_)), "its first step is not interrupted");
+    let too_late = ok(store.control(TENANT, "e-3", Control::Cancel, at(1)).await);
+    assert!(matches!(too_late, Controlled::Refused(_)), "its first step is not interrupted");
 }
 
 async fn an_end_is_final<S: Executions>(store: &S, driver: &impl Driver<S>) {
@@ -174,8 +181,8 @@ async fn an_end_is_final<S: Executions>(store: &S, driver: &impl Driver<S>) {
     );
     assert!(!driver.end(store, "good", Ends::Badly, at(11)).await, "an ended execution does not end again");
     assert_eq!(ok(store.get(TENANT, "good").await).expect("it is there").status, Status::Completed);
-    assert!(matches!(ok(store.request_cancel(TENANT, "good", at(11)).await), CancelOutcome::Refused(_)));
-    assert!(!ok(store.set_control(TENANT, "good", ControlFlag::Pause, at(12)).await));
+    assert!(matches!(ok(store.control(TENANT, "good", Control::Cancel, at(11)).await), Controlled::Refused(_)));
+    assert!(!holds(store, "good", Control::Pause, 12).await);
     assert_eq!(mean("good").await, Some(10_000));
     assert_eq!(super::all_open(store, at(100)).await, []);
 

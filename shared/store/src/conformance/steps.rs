@@ -4,10 +4,10 @@ use contracts::{ActivityError, ErrorName, Status, Timestamp};
 use serde_json::{Value, json};
 
 use super::driver::{details, step, types};
-use super::{TENANT, at, create, new, ok};
+use super::{TENANT, at, create, holds, new, ok, request};
 use crate::{
-    Attempt, Begin, ControlFlag, DueExecution, EndRecorder, EngineEnd, Executions, Finish, History, HistoryRow,
-    NewExecution, StepOutcome, StepRecorder, StepRef,
+    AttemptOutcome, Begin, BegunAttempt, Control, DueExecution, EndRecorder, EngineEnd, Executions, Finish, History,
+    HistoryRow, NewExecution, Progress, Refusal, StepOutcome, StepRecorder, StepRef,
 };
 
 pub(super) async fn run<S, W: Future<Output = ()>>(open: &impl AsyncFn() -> S, wait: &impl Fn(Timestamp) -> W)
@@ -22,20 +22,151 @@ where
     waiting_for_an_engine_is_not_in_the_time_limit(&open().await, wait).await;
     refusals_are_in_the_history_but_for_pauses(&open().await).await;
     an_end_says_what_was_undone_and_closes_what_is_open(&open().await).await;
+    items_of_a_state_are_steps_of_their_own(&open().await).await;
+    a_failure_that_is_tolerated_counts_as_a_step(&open().await).await;
+    batches_are_recorded_and_are_no_events(&open().await).await;
+    what_steps_report_is_the_result(&open().await).await;
 }
 
-async fn begin<S: StepRecorder>(store: &S, id: &str, name: &str) -> Attempt {
+async fn completed<S: Executions>(store: &S) -> u32 {
+    ok(store.get(TENANT, "e-1").await).expect("it is there").progress.completed_steps
+}
+
+async fn items_of_a_state_are_steps_of_their_own<S>(store: &S)
+where
+    S: Executions + History + StepRecorder + EndRecorder,
+{
+    create(store, "e-1").await;
+    let first = begin(store, "e-1", "Copy[1]").await;
+    let second = begin(store, "e-1", "Copy[2.1]").await;
+    assert_eq!((first.number, second.number), (1, 1), "both are under way");
+    finish(store, "e-1", "Copy[2.1]", &second, Ok(json!({ "n": 2 }))).await;
+    finish(store, "e-1", "Copy[1]", &first, Ok(json!({ "n": 1 }))).await;
+    for (path, n) in [("Copy[1]", 1), ("Copy[2.1]", 2)] {
+        let again = ok(store.begin_step(&step("e-1", path)).await);
+        assert!(matches!(&again, Begin::AlreadyDone(result) if result["n"] == n), "{path}: {again:?}");
+    }
+    let third = begin(store, "e-1", "Copy[2.2]").await;
+    finish(store, "e-1", "Copy[2.2]", &third, unavailable()).await;
+    assert_eq!(completed(store).await, 2);
+    let undo = begin(store, "e-1", "UndoCopy[1]").await;
+    finish(store, "e-1", "UndoCopy[1]", &undo, Ok(json!({ "undone": true }))).await;
+    assert!(matches!(ok(store.begin_step(&step("e-1", "Copy[2.2]")).await), Begin::Proceed { .. }), "another item");
+    let rows = history(store, "e-1").await;
+    let ids: Vec<&Value> = details(&rows, "activity_id");
+    for path in ["Copy[1]", "Copy[2.1]", "Copy[2.2]", "UndoCopy[1]"] {
+        assert!(ids.contains(&&json!(path)), "{path} is missing in {ids:?}");
+    }
+    let end = EngineEnd::Failed { error: Some("Conflict".to_owned()), cause: None };
+    assert!(ok(store.record_end(TENANT, "e-1", &end, at(50)).await));
+    let record = ok(store.get(TENANT, "e-1").await).expect("it is there");
+    assert_eq!(record.failure.expect("it failed").undone, ["Copy[1]"]);
+}
+
+async fn a_failure_that_is_tolerated_counts_as_a_step<S: Executions + StepRecorder>(store: &S) {
+    create(store, "e-1").await;
+    let done = begin(store, "e-1", "CreateUserAccount").await;
+    finish(store, "e-1", "CreateUserAccount", &done, Ok(json!({ "skipped": true }))).await;
+    let sample = begin(store, "e-1", "CreateSampleData").await;
+    finish(store, "e-1", "CreateSampleData", &sample, unavailable()).await;
+    let undo = begin(store, "e-1", "UndoCreateSampleData").await;
+    finish(store, "e-1", "UndoCreateSampleData", &undo, Ok(json!({ "undone": false }))).await;
+    assert_eq!(completed(store).await, 1, "nobody knows yet whether it goes on");
+    let mail = begin(store, "e-1", "SendNotification").await;
+    assert_eq!(completed(store).await, 2, "it does");
+    finish(store, "e-1", "SendNotification", &mail, Ok(json!({}))).await;
+    assert_eq!(completed(store).await, 3);
+}
+
+async fn batches_are_recorded_and_are_no_events<S>(store: &S)
+where
+    S: Executions + History + StepRecorder + EndRecorder,
+{
+    create(store, "e-1").await;
+    let batch = |path: &str| StepRef { is_batch: true, ..step("e-1", path) };
+    let begun = async |path: &str| match ok(store.begin_step(&batch(path)).await) {
+        Begin::Proceed { attempt, request: found, effect_scope } => {
+            assert_eq!((&*found, &*effect_scope), (&request(), "e-1"));
+            attempt
+        }
+        other => panic!("{path}: {other:?}"),
+    };
+    let ended = async |path: &str, attempt: &BegunAttempt, outcome: StepOutcome| {
+        ok(store.finish_step(&batch(path), attempt, &outcome.into()).await)
+    };
+    let (first, second) = (begun("Batch[1]").await, begun("Batch[2]").await);
+    assert_eq!(ended("Batch[1]", &first, Ok(json!({ "n": 1 }))).await, Finish::Recorded);
+    assert_eq!(ended("Batch[2]", &second, unavailable()).await, Finish::Recorded);
+    let again = begun("Batch[2]").await;
+    assert_eq!(again.number, 2);
+    assert_eq!(ended("Batch[2]", &second, Ok(json!({}))).await, Finish::Superseded, "a newer attempt has begun");
+    let lost = begun("Batch[2]").await;
+    assert_eq!(lost.number, 3, "one that says nothing is repeated");
+    assert_eq!(ended("Batch[2]", &lost, Ok(json!({ "n": 2 }))).await, Finish::Recorded);
+    let done = ok(store.begin_step(&batch("Batch[1]")).await);
+    assert!(matches!(&done, Begin::AlreadyDone(result) if result["n"] == 1), "{done:?}");
+    assert!(holds(store, "e-1", Control::Cancel, 5).await, "a batch closes no window");
+    let refused = ok(store.begin_step(&batch("Batch[3]")).await);
+    assert!(matches!(refused, Begin::Refused(Refusal::Cancelled)), "{refused:?}");
+    let undo = begun("UndoBatch[1]").await;
+    assert_eq!(ended("UndoBatch[1]", &undo, Ok(json!({ "undone": true }))).await, Finish::Recorded);
+    assert!(matches!(ok(store.begin_step(&batch("Batch[1]")).await), Begin::Closed), "it is undone");
+    assert_eq!(types(&history(store, "e-1").await), ["WorkflowExecutionStarted"]);
+    let record = ok(store.get(TENANT, "e-1").await).expect("it is there");
+    assert_eq!(record.progress.completed_steps, 0);
+    assert!(ok(store.record_end(TENANT, "e-1", &EngineEnd::Terminated, at(60)).await));
+    assert!(matches!(ok(store.begin_step(&batch("Batch[9]")).await), Begin::Closed));
+}
+
+async fn what_steps_report_is_the_result<S: Executions + History + StepRecorder + EndRecorder>(store: &S) {
+    let report = |name: &str, value: u32| Some([(name.to_owned(), json!(value))].into_iter().collect());
+    for (id, closes) in [("open", false), ("closed", true), ("failed", false), ("rolled-back", true)] {
+        create(store, id).await;
+        for (path, name, value) in [("First", "a", 1), ("Second", "b", 2)] {
+            let step = StepRef { closes: closes && path == "Second", ..step(id, path) };
+            let Begin::Proceed { attempt, .. } = ok(store.begin_step(&step).await) else { panic!("{path}") };
+            let ended = AttemptOutcome { outcome: Ok(json!({})), report: report(name, value) };
+            assert_eq!(ok(store.finish_step(&step, &attempt, &ended).await), Finish::Recorded);
+        }
+    }
+    let result = async |id: &str, end: &EngineEnd| {
+        assert!(ok(store.record_end(TENANT, id, end, at(50)).await));
+        let last = history(store, id).await.pop().expect("an end");
+        let record = ok(store.get(TENANT, id).await).expect("it is there");
+        assert_eq!(
+            last.event.details["result"],
+            record.result.clone().unwrap_or_default(),
+            "the history says the same"
+        );
+        record.result
+    };
+    let succeeded = EngineEnd::Succeeded(json!({ "c": 3 }));
+    let failed = EngineEnd::Failed { error: Some("Conflict".to_owned()), cause: None };
+    let all = json!({ "a": 1, "b": 2, "c": 3 });
+    assert_eq!(result("open", &succeeded).await, Some(all.clone()));
+    assert_eq!(result("closed", &succeeded).await, Some(all));
+    assert_eq!(result("failed", &failed).await, None);
+    assert_eq!(result("rolled-back", &failed).await, Some(json!({ "a": 1, "b": 2 })));
+}
+
+async fn begin<S: StepRecorder>(store: &S, id: &str, name: &str) -> BegunAttempt {
     match ok(store.begin_step(&step(id, name)).await) {
-        Begin::Proceed { attempt, request, effect_scope } => {
-            assert_eq!((&*request, &*effect_scope), (&json!({ "secret": "of the request" }), id));
+        Begin::Proceed { attempt, request: found, effect_scope } => {
+            assert_eq!((&*found, &*effect_scope), (&request(), id));
             attempt
         }
         other => panic!("{name}: {other:?}"),
     }
 }
 
-async fn finish<S: StepRecorder>(store: &S, id: &str, name: &str, attempt: &Attempt, outcome: StepOutcome) -> Finish {
-    ok(store.finish_step(&step(id, name), attempt, &outcome).await)
+async fn finish<S: StepRecorder>(
+    store: &S,
+    id: &str,
+    name: &str,
+    attempt: &BegunAttempt,
+    outcome: StepOutcome,
+) -> Finish {
+    ok(store.finish_step(&step(id, name), attempt, &outcome.into()).await)
 }
 
 fn unavailable() -> StepOutcome {
@@ -57,10 +188,10 @@ async fn what_never_began_is_told_from_what_did<S: Executions + StepRecorder>(st
     let all = due().await;
     assert!(all.len() == 3 && all.iter().all(|(_, has_begun)| !has_begun), "{all:?}");
     begin(store, "begun", "GetTenantContext").await;
-    ok(store.request_cancel(TENANT, "refused", at(1)).await);
+    assert!(holds(store, "refused", Control::Cancel, 1).await);
     let refused = ok(store.begin_step(&step("refused", "GetTenantContext")).await);
-    assert!(matches!(refused, Begin::Cancelled), "{refused:?}");
-    assert!(ok(store.set_control(TENANT, "paused", ControlFlag::Pause, at(1)).await));
+    assert!(matches!(refused, Begin::Refused(Refusal::Cancelled)), "{refused:?}");
+    assert!(holds(store, "paused", Control::Pause, 1).await);
     let found = due().await;
     assert_eq!(found[0], ("paused".to_owned(), false), "whatever its status is");
     let mut begun = found[1..].to_vec();
@@ -82,13 +213,13 @@ async fn waiting_for_an_engine_is_not_in_the_time_limit<S: Executions + StepReco
     for new in [new("e-1"), new("cancelled"), unlimited] {
         ok(store.create(NewExecution { status: Status::Pending, ..new }).await);
     }
-    ok(store.request_cancel(TENANT, "cancelled", at(1)).await);
-    for (flag, second) in [(ControlFlag::Pause, 2), (ControlFlag::Resume, 4_000)] {
-        assert!(ok(store.set_control(TENANT, "e-1", flag, at(second)).await));
+    assert!(holds(store, "cancelled", Control::Cancel, 1).await);
+    for (control, second) in [(Control::Pause, 2), (Control::Resume, 4_000)] {
+        assert!(holds(store, "e-1", control, second).await);
     }
     wait(at(5_000)).await;
     let refused = ok(store.begin_step(&step("cancelled", "GetTenantContext")).await);
-    assert!(matches!(refused, Begin::Cancelled), "{refused:?}");
+    assert!(matches!(refused, Begin::Refused(Refusal::Cancelled)), "{refused:?}");
     begin(store, "unlimited", "GetTenantContext").await;
     let first = begin(store, "e-1", "GetTenantContext").await;
     finish(store, "e-1", "GetTenantContext", &first, unavailable()).await;
@@ -98,7 +229,7 @@ async fn waiting_for_an_engine_is_not_in_the_time_limit<S: Executions + StepReco
     begin(store, "e-1", "CreateUserAccount").await;
     wait(at(6_100)).await;
     let late = ok(store.begin_step(&step("e-1", "CreateUserProfile")).await);
-    assert!(matches!(late, Begin::TimedOut), "{late:?}");
+    assert!(matches!(late, Begin::Refused(Refusal::TimedOut)), "{late:?}");
     begin(store, "unlimited", "CreateUserAccount").await;
 
     let brief = NewExecution { started_at: at(6_100), deadline_at: Some(at(6_101)), ..new("brief") };
@@ -114,7 +245,9 @@ async fn an_attempt_is_recorded_whole<S: Executions + History + StepRecorder>(st
     let first = begin(store, "e-1", "CreateUserAccount").await;
     let record = ok(store.get(TENANT, "e-1").await).expect("it is there");
     assert_eq!((record.status, record.progress.current_step.as_str()), (Status::Running, "CreateUserAccount"));
-    assert_eq!((record.progress.completed_steps, record.progress.total_steps), (1, 7));
+    let expected =
+        Progress { status_message: Some("At CreateUserAccount".to_owned()), ..super::progress("CreateUserAccount") };
+    assert_eq!(record.progress, expected);
     assert_eq!(
         types(&history(store, "e-1").await),
         ["WorkflowExecutionStarted", "ActivityTaskScheduled", "ActivityTaskStarted"],
@@ -142,7 +275,7 @@ async fn an_attempt_is_recorded_whole<S: Executions + History + StepRecorder>(st
     assert_eq!(rows[6].event.details["result"], json!({ "n": 1 }));
     assert_eq!(rows[6].event.details["activity_type"], "an_activity");
     let record = ok(store.get(TENANT, "e-1").await).expect("it is there");
-    assert_eq!(record.progress.completed_steps, 2);
+    assert_eq!((record.progress.completed_steps, record.progress.total_steps), (1, 7));
 }
 
 async fn what_is_done_is_not_done_again<S: Executions + History + StepRecorder>(store: &S) {
@@ -196,11 +329,14 @@ async fn an_undoing_closes_its_step<S: Executions + History + StepRecorder>(stor
 
 async fn refusals_are_in_the_history_but_for_pauses<S: Executions + History + StepRecorder>(store: &S) {
     create(store, "e-1").await;
-    ok(store.set_control(TENANT, "e-1", ControlFlag::Pause, at(1)).await);
-    assert!(matches!(ok(store.begin_step(&step("e-1", "CreateUserAccount")).await), Begin::Paused));
+    assert!(holds(store, "e-1", Control::Pause, 1).await);
+    assert!(matches!(ok(store.begin_step(&step("e-1", "CreateUserAccount")).await), Begin::Refused(Refusal::Paused)));
     assert_eq!(history(store, "e-1").await.len(), 1);
-    ok(store.request_cancel(TENANT, "e-1", at(2)).await);
-    assert!(matches!(ok(store.begin_step(&step("e-1", "CreateUserAccount")).await), Begin::Cancelled));
+    assert!(holds(store, "e-1", Control::Cancel, 2).await);
+    assert!(matches!(
+        ok(store.begin_step(&step("e-1", "CreateUserAccount")).await),
+        Begin::Refused(Refusal::Cancelled)
+    ));
     let rows = history(store, "e-1").await;
     assert_eq!(types(&rows)[1..], ["ActivityTaskScheduled", "ActivityTaskFailed"]);
     assert_eq!(

@@ -1,47 +1,13 @@
-//! Engines that keep their own journal, elsewhere; and what reconciles our records with it.
+//! Reconciles our records with the journals of engines that keep their own, elsewhere.
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use clock::{Busy, Clock};
-use contracts::{EngineKind, Timestamp, WorkflowKind};
+use contracts::{EngineKind, Timestamp};
 use futures::future::{join_all, try_join};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use store::{DueExecution, EndRecorder, EngineEnd, Executions};
+use store::{DueExecution, EndRecorder, Executions};
 
-use crate::{EngineError, Orchestrator, Start};
-
-/// Where an execution stands, according to its engine.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Standing {
-    /// The engine has never heard of it.
-    Unknown,
-    /// It runs.
-    Running,
-    /// It has ended.
-    Ended {
-        /// How.
-        end: EngineEnd,
-        /// When.
-        at: Timestamp,
-        /// What it was started with.
-        input: Value,
-    },
-}
-
-/// An engine that keeps its own journal.
-#[async_trait]
-pub trait ExternalEngine: Orchestrator {
-    /// Whether it takes starts; why not.
-    async fn check(&self) -> Result<(), String>;
-
-    /// Asks the engine. Its quotas are small: nothing that users ask often may ask this.
-    async fn describe(&self, kind: WorkflowKind, id: &str) -> Result<Standing, EngineError>;
-
-    /// Stops an execution without undoing anything; one that has ended stays as it is.
-    async fn terminate(&self, kind: WorkflowKind, id: &str, reason: &str) -> Result<(), EngineError>;
-}
+use crate::{EngineError, Engines, Standing, StartOutcome};
 
 /// What a reconciliation found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,7 +46,7 @@ const NEXT_LOOK: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(3
 pub async fn reconcile(
     executions: &dyn Executions,
     ends: &dyn EndRecorder,
-    engines: &[&dyn ExternalEngine],
+    engines: &Engines,
     clock: &dyn Clock,
 ) -> Result<Reconciled, EngineError> {
     let reconciler = Reconciler { executions, ends, engines, clock };
@@ -96,7 +62,7 @@ pub async fn reconcile(
 }
 
 /// What was amiss with an execution.
-enum Found {
+enum Finding {
     AsRecorded,
     Unstarted,
     Ended,
@@ -106,7 +72,7 @@ enum Found {
 struct Reconciler<'a> {
     executions: &'a dyn Executions,
     ends: &'a dyn EndRecorder,
-    engines: &'a [&'a dyn ExternalEngine],
+    engines: &'a Engines,
     clock: &'a dyn Clock,
 }
 
@@ -125,9 +91,9 @@ impl Reconciler<'_> {
             let next = clock::after(self.clock, PACE);
             for found in join_all(turn.iter().map(|due| self.look(due))).await {
                 match found {
-                    Some(Found::AsRecorded) => {}
-                    Some(Found::Unstarted) => reconciled.started += 1,
-                    Some(Found::Ended) => reconciled.ended += 1,
+                    Some(Finding::AsRecorded) => {}
+                    Some(Finding::Unstarted) => reconciled.started += 1,
+                    Some(Finding::Ended) => reconciled.ended += 1,
                     None => reconciled.failed += 1,
                 }
             }
@@ -139,7 +105,7 @@ impl Reconciler<'_> {
     }
 
     /// What was found; none if that could not be found out.
-    async fn look(&self, due: &DueExecution) -> Option<Found> {
+    async fn look(&self, due: &DueExecution) -> Option<Finding> {
         let looked = clock::timeout(self.clock, LONGEST_LOOK, self.reconcile(due)).await;
         let looked = looked.unwrap_or_else(|| Err(EngineError::Unavailable("it took too long".to_owned())));
         if let Err(error) = &looked {
@@ -152,42 +118,42 @@ impl Reconciler<'_> {
         looked.ok()
     }
 
-    async fn reconcile(&self, due: &DueExecution) -> Result<Found, EngineError> {
+    async fn reconcile(&self, due: &DueExecution) -> Result<Finding, EngineError> {
         // It may have ended: an index is behind its table.
         let record = self.executions.get(&due.tenant_id, &due.id).await?.filter(|record| record.status.is_open());
-        let Some(record) = record else { return Ok(Found::AsRecorded) };
+        let Some(record) = record else { return Ok(Finding::AsRecorded) };
         let age = self.clock.now().duration_since(record.started_at).unsigned_abs();
         let next_look = (age / 10).clamp(NEXT_LOOK[0], NEXT_LOOK[1]);
         // The embedded engine's own journal is its record: there is nothing to reconcile.
         if record.engine == EngineKind::Embedded {
             self.put_off(due, next_look).await?;
-            return Ok(Found::AsRecorded);
+            return Ok(Finding::AsRecorded);
         }
-        let Some(engine) = self.engines.iter().find(|engine| engine.kind() == record.engine) else {
+        let Some(engine) = self.engines.of(record.engine) else {
             let reason = format!("it runs on {}, which is not configured here", record.engine);
             return Err(EngineError::Unavailable(reason));
         };
         if !due.has_begun {
             // Starting one twice is starting it once. From now on the engine is asked about it: soon, if it had it already.
             let (found, next_look) = match engine.start(&record).await? {
-                Start::Begun => (Found::Unstarted, next_look),
-                Start::Known => (Found::AsRecorded, Duration::ZERO),
+                StartOutcome::Begun => (Finding::Unstarted, next_look),
+                StartOutcome::Known => (Finding::AsRecorded, Duration::ZERO),
             };
             self.put_off(&DueExecution { has_begun: true, ..due.clone() }, next_look).await?;
             return Ok(found);
         }
-        match engine.describe(record.kind, &record.id).await? {
+        match engine.describe(&record).await? {
             Standing::Running => {
                 self.put_off(due, next_look).await?;
-                Ok(Found::AsRecorded)
+                Ok(Finding::AsRecorded)
             }
             // It was known to the engine: starting it again would do everything twice.
             Standing::Unknown => {
                 Err(EngineError::Unavailable(format!("{} has begun, and its engine does not know it", record.id)))
             }
-            Standing::Ended { end, at, .. } => {
+            Standing::Ended { end, at } => {
                 let recorded = self.ends.record_end(&record.tenant_id, &record.id, &end, at).await?;
-                Ok(if recorded { Found::Ended } else { Found::AsRecorded })
+                Ok(if recorded { Finding::Ended } else { Finding::AsRecorded })
             }
         }
     }

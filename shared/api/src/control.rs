@@ -1,0 +1,25 @@
+//! What an operator asks of a running execution.
+
+use contracts::Timestamp;
+use store::{Control, Controlled};
+
+use crate::{Api, Problem};
+
+/// Asks it by the record, then tells the engine that runs the execution, where that is reached from here: an execution
+/// that a pause holds is to look at once. The record is what counts, so an engine that is not reached changes nothing.
+pub(crate) async fn control(
+    api: &Api,
+    tenant_id: &str,
+    id: &str,
+    control: Control,
+    now: Timestamp,
+) -> Result<Controlled, Problem> {
+    let controlled = api.executions.control(tenant_id, id, control, now).await?;
+    if let Controlled::Accepted(record) = &controlled
+        && let Some(engine) = api.engines.of(record.engine)
+        && let Err(error) = engine.wake(record).await
+    {
+        tracing::warn!(workflow_id = id, tenant_id, %error, "the engine was not told; it looks by itself");
+    }
+    Ok(controlled)
+}

@@ -1,0 +1,273 @@
+//! Reads the fields of a JSON object and names every bad one.
+
+use std::ops::RangeInclusive;
+
+use email_address::{EmailAddress, Options};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// What is wrong with one field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BadField {
+    /// JSON pointer into the body; `/query/...` for what is not in the body.
+    pub pointer: String,
+    /// What is wrong, and what would be right.
+    pub detail: String,
+}
+
+/// Reads fields one after the other and remembers what was wrong. A field that cannot be used reads as an empty value, so
+/// that the fields after it are looked at too.
+pub struct Fields<'a> {
+    object: Option<&'a Map<String, Value>>,
+    /// Where the object is.
+    pointer: String,
+    bad: Vec<BadField>,
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of a request's body.
+    pub fn new(body: &'a Value) -> Self {
+        Self::at(body, String::new())
+    }
+
+    fn at(value: &'a Value, pointer: String) -> Self {
+        let object = value.as_object();
+        let mut fields = Self { object, pointer, bad: Vec::new() };
+        if object.is_none() {
+            let detail = format!("must be an object, is {}", kind(value));
+            fields.bad.push(BadField { pointer: fields.pointer.clone(), detail });
+        }
+        fields
+    }
+
+    /// A string that must be there, of this many characters, none of them a control character, and not blank.
+    pub fn text(&mut self, name: &str, chars: RangeInclusive<usize>) -> &'a str {
+        let Some(object) = self.object else { return "" };
+        let problem = match object.get(name) {
+            None => "is missing".to_owned(),
+            Some(Value::String(text)) => {
+                let count = text.chars().count();
+                if !chars.contains(&count) {
+                    format!("must have {} to {} characters, has {count}", chars.start(), chars.end())
+                } else if text.chars().any(char::is_control) {
+                    "must not contain control characters".to_owned()
+                } else if text.trim().is_empty() {
+                    "must not be blank".to_owned()
+                } else {
+                    return text;
+                }
+            }
+            Some(other) => format!("must be a string, is {}", kind(other)),
+        };
+        self.bad(name, problem);
+        ""
+    }
+
+    /// A string for which `is_good` holds.
+    pub fn text_like(
+        &mut self,
+        name: &str,
+        chars: RangeInclusive<usize>,
+        is_good: impl Fn(&str) -> bool,
+        expected: &str,
+    ) -> &'a str {
+        let text = self.text(name, chars);
+        if !text.is_empty() && !is_good(text) {
+            self.bad(name, format!("must be {expected}"));
+        }
+        text
+    }
+
+    /// A string that may be left out or null.
+    pub fn optional_text(&mut self, name: &str, chars: RangeInclusive<usize>) -> Option<&'a str> {
+        self.is_given(name).then(|| self.text(name, chars))
+    }
+
+    /// A boolean that is `default` when it is not there.
+    pub fn flag_or(&mut self, name: &str, default: bool) -> bool {
+        match self.object.and_then(|object| object.get(name)) {
+            None => default,
+            Some(Value::Bool(flag)) => *flag,
+            Some(other) => {
+                self.bad(name, format!("must be true or false, is {}", kind(other)));
+                default
+            }
+        }
+    }
+
+    /// A boolean that is false when it is not there.
+    pub fn flag(&mut self, name: &str) -> bool {
+        self.flag_or(name, false)
+    }
+
+    /// A whole number within a range, `default` when it is not there.
+    pub fn number_or(&mut self, name: &str, range: RangeInclusive<u64>, default: u64) -> u64 {
+        let Some(value) = self.object.and_then(|object| object.get(name)) else { return default };
+        match value.as_u64().filter(|number| range.contains(number)) {
+            Some(number) => number,
+            None => {
+                self.bad(name, format!("must be a whole number, {} to {}, is {value}", range.start(), range.end()));
+                default
+            }
+        }
+    }
+
+    /// One of an enum's names.
+    pub fn one_of<T: Copy>(&mut self, name: &str, all: &[T], name_of: impl Fn(T) -> &'static str) -> Option<T> {
+        let names = || all.iter().map(|each| name_of(*each)).collect::<Vec<_>>().join(", ");
+        let problem = match self.object?.get(name) {
+            None => "is missing".to_owned(),
+            Some(Value::String(text)) => match all.iter().find(|each| name_of(**each) == text) {
+                Some(found) => return Some(*found),
+                None => format!("must be one of {}", names()),
+            },
+            Some(other) => format!("must be one of {}, is {}", names(), kind(other)),
+        };
+        self.bad(name, problem);
+        None
+    }
+
+    /// An object below this one.
+    pub fn object<T>(&mut self, name: &str, read: impl FnOnce(&mut Fields<'a>) -> T) -> Option<T> {
+        let Some(value) = self.object?.get(name) else {
+            self.bad(name, "is missing");
+            return None;
+        };
+        let mut fields = Fields::at(value, self.pointer_of(name));
+        let value = read(&mut fields);
+        self.bad.append(&mut fields.bad);
+        Some(value)
+    }
+
+    /// An array of objects below this one.
+    pub fn list<T>(
+        &mut self,
+        name: &str,
+        length: RangeInclusive<usize>,
+        mut read: impl FnMut(&mut Fields<'a>) -> T,
+    ) -> Vec<T> {
+        let Some(object) = self.object else { return Vec::new() };
+        let items = match object.get(name) {
+            Some(Value::Array(items)) if length.contains(&items.len()) => items,
+            Some(Value::Array(items)) => {
+                let (least, most) = (length.start(), length.end());
+                self.bad(name, format!("must have {least} to {most} items, has {}", items.len()));
+                return Vec::new();
+            }
+            Some(other) => {
+                self.bad(name, format!("must be an array, is {}", kind(other)));
+                return Vec::new();
+            }
+            None => {
+                self.bad(name, "is missing");
+                return Vec::new();
+            }
+        };
+        let mut found = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let mut fields = Fields::at(item, format!("{}/{index}", self.pointer_of(name)));
+            found.push(read(&mut fields));
+            self.bad.append(&mut fields.bad);
+        }
+        found
+    }
+
+    /// Whether a field is there and not null.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.object.and_then(|object| object.get(name)).is_some_and(|value| !value.is_null())
+    }
+
+    /// Something is wrong with a field.
+    pub fn bad(&mut self, name: &str, detail: impl Into<String>) {
+        self.bad.push(BadField { pointer: self.pointer_of(name), detail: detail.into() });
+    }
+
+    /// Everything that is wrong, if anything is.
+    ///
+    /// # Errors
+    /// All bad fields, in the order of reading.
+    pub fn finish(self) -> Result<(), Vec<BadField>> {
+        if self.bad.is_empty() { Ok(()) } else { Err(self.bad) }
+    }
+
+    /// RFC 6901: `~` and `/` are written as `~0` and `~1`.
+    fn pointer_of(&self, name: &str) -> String {
+        format!("{}/{}", self.pointer, name.replace('~', "~0").replace('/', "~1"))
+    }
+}
+
+/// Whether it is an address that mail can be sent to: `local@domain.tld`, no display name, no literal.
+pub fn is_email(text: &str) -> bool {
+    let options = Options::default().with_required_tld().without_display_text().without_domain_literal();
+    EmailAddress::parse_with_options(text, options).is_ok()
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn e_mail_addresses() {
+        for good in ["user@example.com", "a.b+c@sub.example.org", "o'neil@example.ie", "ü@example.de"] {
+            assert!(is_email(good), "{good}");
+        }
+        for bad in
+            ["user", "user@", "@example.com", "user@localhost", "a b@example.com", "A <a@example.com>", "a@b@c.de"]
+        {
+            assert!(!is_email(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bad_fields_are_named_at_every_depth() {
+        let body = json!({
+            "list": [{ "name": "good" }, { "name": 1 }, "no object", {}],
+            "short": [], "no list": 3, "options": { "size": 0, "kind": "C", "flag": 1 }, "gone": null,
+        });
+        let mut fields = Fields::new(&body);
+        let names = fields.list("list", 1..=4, |fields| fields.text("name", 1..=9).to_owned());
+        assert_eq!(names, ["good", "", "", ""]);
+        fields.list("short", 1..=2, |_| ());
+        fields.list("no list", 1..=2, |_| ());
+        fields.list("a/b", 1..=2, |_| ());
+        fields.object("options", |fields| {
+            assert_eq!(fields.number_or("size", 1..=9, 5), 5);
+            assert_eq!(fields.number_or("absent", 1..=9, 7), 7);
+            assert_eq!(fields.one_of("kind", &["A", "B"], |name| name), None);
+            assert!(fields.flag_or("flag", true));
+        });
+        assert_eq!(fields.object("missing", |_| ()), None);
+        assert_eq!(fields.optional_text("gone", 1..=9), None);
+        let bad = fields.finish().expect_err("much is wrong");
+        let pointers: Vec<&str> = bad.iter().map(|bad| bad.pointer.as_str()).collect();
+        assert_eq!(
+            pointers,
+            [
+                "/list/1/name",
+                "/list/2",
+                "/list/3/name",
+                "/short",
+                "/no list",
+                "/a~1b",
+                "/options/size",
+                "/options/kind",
+                "/options/flag",
+                "/missing",
+            ]
+        );
+        assert_eq!(bad[7].detail, "must be one of A, B");
+    }
+}

@@ -1,0 +1,40 @@
+//! What all requests that start a workflow have in common.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::fields::{BadField, Fields};
+use crate::ids::WorkflowKind;
+
+/// A request that starts a workflow. It reads itself from JSON, and what is kept of a body is this type: unknown fields
+/// are accepted and forgotten.
+pub trait Request: Serialize + DeserializeOwned + Send + Sync {
+    /// What it starts.
+    const KIND: WorkflowKind;
+
+    /// Reads it. A bad field is reported to `fields`, and the value returned is then of no use.
+    fn read(fields: &mut Fields<'_>) -> Self;
+
+    /// What the state machine branches on: flags, sizes and ids, nothing personal.
+    fn options(&self) -> Value;
+
+    /// The tenants that it is about, each with the pointer of its field. The `X-Tenant-ID` header must be one of them, and
+    /// all must be the caller's.
+    fn tenants(&self) -> Vec<(&'static str, &str)>;
+
+    /// The user for whom it acts, if it acts for one: the caller, unless the caller is an administrator.
+    fn acts_for(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// Reads a request from a body.
+///
+/// # Errors
+/// Every bad field.
+pub fn read<R: Request>(body: &Value) -> Result<R, Vec<BadField>> {
+    let mut fields = Fields::new(body);
+    let request = R::read(&mut fields);
+    fields.finish().map(|()| request)
+}
