@@ -8,10 +8,10 @@ use bytes::Bytes;
 use clock::SharedClock;
 use contracts::{ActivityError, Cause, ErrorName};
 use futures::future::join_all;
-use http::{Method, StatusCode, Uri};
+use http::{StatusCode, Uri};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
+use crate::Call;
 use crate::transport::Transport;
 
 /// The services we call.
@@ -92,25 +92,6 @@ fn check(url: &str) -> Result<(), &'static str> {
     }
 }
 
-/// One request to a service.
-#[derive(Debug, Clone)]
-pub struct Call<'a> {
-    /// Which service.
-    pub service: Service,
-    /// The method.
-    pub method: Method,
-    /// The path, percent-encoded, from `/` on.
-    pub path: String,
-    /// `X-Tenant-ID`.
-    pub tenant_id: &'a str,
-    /// `X-User-ID`.
-    pub user_id: Option<&'a str>,
-    /// `Idempotency-Key`; every mutating call has one.
-    pub idempotency_key: Option<String>,
-    /// The JSON body.
-    pub body: Option<Value>,
-}
-
 /// The client of all services.
 #[derive(Clone)]
 pub struct Downstream {
@@ -167,9 +148,11 @@ impl Downstream {
 
     async fn send(&self, call: Call<'_>) -> Result<Bytes, ActivityError> {
         let service = call.service;
+        let path =
+            call.path.ok_or_else(|| failure(service, ErrorName::InvalidInput, "an id cannot stand in a path"))?;
         let mut request = http::Request::builder()
             .method(call.method)
-            .uri(format!("{}{}", self.endpoints.base(service), call.path))
+            .uri(format!("{}{path}", self.endpoints.base(service)))
             .header("accept", "application/json")
             .header("x-tenant-id", call.tenant_id);
         let headers = [
@@ -204,6 +187,11 @@ pub(crate) fn failure(service: Service, name: ErrorName, message: impl Into<Stri
     let mut error = ActivityError::new(name, message);
     error.cause.service = Some(service.as_str().to_owned());
     error
+}
+
+/// Refuses the answer if it is about something else than what was asked for.
+pub(crate) fn expect_same(service: Service, asked: &str, answered: &str, message: &str) -> Result<(), ActivityError> {
+    if answered == asked { Ok(()) } else { Err(failure(service, ErrorName::IntegrityViolation, message)) }
 }
 
 /// What a status other than success means.

@@ -1,7 +1,6 @@
 //! Undoing what a call did, by the key of that call; the same on every service.
 
 use contracts::{ActivityError, Timestamp};
-use http::Method;
 use serde::Deserialize;
 
 use crate::{Call, Downstream, Service};
@@ -15,7 +14,8 @@ pub struct Undone {
     pub undone_at: Timestamp,
 }
 
-/// Undoes what the call with the key `effect` did at this service; `idempotency_key` is this call's own.
+/// Undoes what the call with the key `effect` did at this service; `idempotency_key` is this call's own, the tenant is
+/// the one which that call named. `Conflict` when somebody has changed the same thing since.
 pub async fn undo(
     downstream: &Downstream,
     service: Service,
@@ -23,14 +23,5 @@ pub async fn undo(
     effect: &str,
     idempotency_key: String,
 ) -> Result<Undone, ActivityError> {
-    let call = Call {
-        service,
-        method: Method::DELETE,
-        path: format!("/api/v1/effects/{effect}"),
-        tenant_id,
-        user_id: None,
-        idempotency_key: Some(idempotency_key),
-        body: None,
-    };
-    downstream.call(call).await
+    downstream.call(Call::delete(service, &["effects", effect], tenant_id, idempotency_key)).await
 }

@@ -1,11 +1,10 @@
 //! The File service.
 
-use contracts::{ActivityError, ErrorName, Timestamp};
-use http::Method;
+use contracts::{ActivityError, Timestamp};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::client::failure;
+use crate::client::expect_same;
 use crate::{Call, Downstream, Service};
 
 /// The answer to a new workspace.
@@ -25,24 +24,15 @@ pub async fn create_workspace(
     workspace_id: &str,
     idempotency_key: String,
 ) -> Result<Workspace, ActivityError> {
-    let call = Call {
-        service: Service::File,
-        method: Method::POST,
-        path: "/api/v1/workspaces".to_owned(),
-        tenant_id,
-        user_id: Some(user_id),
-        idempotency_key: Some(idempotency_key),
-        body: Some(json!({
-            "workspace_id": workspace_id,
-            "user_id": user_id,
-            "workspace_config": { "type": "default", "quota_gb": "10" },
-        })),
-    };
-    let created: Workspace = downstream.call(call).await?;
-    if created.workspace_id != workspace_id {
-        let message = "created the workspace under another id than the one asked for";
-        return Err(failure(Service::File, ErrorName::IntegrityViolation, message));
-    }
+    let body = json!({
+        "workspace_id": workspace_id,
+        "user_id": user_id,
+        "workspace_config": { "type": "default", "quota_gb": "10" },
+    });
+    let call = Call::post(Service::File, &["workspaces"], tenant_id, idempotency_key);
+    let created: Workspace = downstream.call(call.of_user(user_id).with_body(body)).await?;
+    let message = "created the workspace under another id than the one asked for";
+    expect_same(Service::File, workspace_id, &created.workspace_id, message)?;
     Ok(created)
 }
 
@@ -63,14 +53,7 @@ pub async fn create_sample_data(
     workspace_id: &str,
     idempotency_key: String,
 ) -> Result<SampleData, ActivityError> {
-    let call = Call {
-        service: Service::File,
-        method: Method::POST,
-        path: format!("/api/v1/workspaces/{workspace_id}/sample-data"),
-        tenant_id,
-        user_id: Some(user_id),
-        idempotency_key: Some(idempotency_key),
-        body: Some(json!({ "user_id": user_id })),
-    };
-    downstream.call(call).await
+    let path = ["workspaces", workspace_id, "sample-data"];
+    let call = Call::post(Service::File, &path, tenant_id, idempotency_key);
+    downstream.call(call.of_user(user_id).with_body(json!({ "user_id": user_id }))).await
 }

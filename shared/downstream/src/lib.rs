@@ -5,6 +5,7 @@
 //! words never travel further than this crate, since they may hold personal data.
 
 pub mod auth;
+mod call;
 mod client;
 pub mod effects;
 pub mod file;
@@ -13,5 +14,9 @@ pub mod tenant;
 mod transport;
 pub mod user;
 
-pub use client::{Call, Downstream, Endpoints, InvalidEndpoint, Service};
+pub use call::Call;
+pub use client::{Downstream, Endpoints, InvalidEndpoint, Service};
 pub use transport::{HttpTransport, Transport, TransportFault};
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use contracts::{ActivityError, Timestamp};
-use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -40,19 +39,12 @@ pub async fn send(
     notification: &Notification<'_>,
     idempotency_key: String,
 ) -> Result<Sent, ActivityError> {
-    let call = Call {
-        service: Service::Notifications,
-        method: Method::POST,
-        path: "/api/v1/notifications".to_owned(),
-        tenant_id,
-        user_id: None,
-        idempotency_key: Some(idempotency_key),
-        body: Some(json!({
-            "notification_type": notification.notification_type,
-            "recipient": notification.recipient,
-            "message": notification.message,
-            "metadata": notification.metadata,
-        })),
-    };
-    downstream.call(call).await
+    let body = json!({
+        "notification_type": notification.notification_type,
+        "recipient": notification.recipient,
+        "message": notification.message,
+        "metadata": notification.metadata,
+    });
+    let call = Call::post(Service::Notifications, &["notifications"], tenant_id, idempotency_key);
+    downstream.call(call.with_body(body)).await
 }

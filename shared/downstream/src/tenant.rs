@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use contracts::{ActivityError, ErrorName, Timestamp};
-use http::Method;
+use contracts::{ActivityError, Timestamp};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::client::failure;
+use crate::client::expect_same;
 use crate::{Call, Downstream, Service};
 
 /// What a tenant is.
@@ -33,21 +32,57 @@ pub async fn context(downstream: &Downstream, tenant_id: &str) -> Result<TenantC
     struct Answer {
         tenant_context: TenantContext,
     }
-    let call = Call {
-        service: Service::Tenant,
-        method: Method::GET,
-        path: format!("/api/v1/tenants/{tenant_id}/context"),
-        tenant_id,
-        user_id: None,
-        idempotency_key: None,
-        body: None,
-    };
+    let call = Call::get(Service::Tenant, &["tenants", tenant_id, "context"], tenant_id);
     let context = downstream.call::<Answer>(call).await?.tenant_context;
-    if context.tenant_id != tenant_id {
-        let message = "answered with another tenant than the one asked for";
-        return Err(failure(Service::Tenant, ErrorName::IntegrityViolation, message));
-    }
+    let message = "answered with another tenant than the one asked for";
+    expect_same(Service::Tenant, tenant_id, &context.tenant_id, message)?;
     Ok(context)
+}
+
+/// Whether a user may work in a tenant, and as what.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Access {
+    /// Whether they may.
+    pub has_access: bool,
+    /// As what.
+    pub role: Option<String>,
+    /// What they may do.
+    pub permissions: Vec<String>,
+    /// Why they may not, if the service says.
+    pub reason: Option<NoAccess>,
+}
+
+/// Why a user may not work in a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoAccess {
+    /// Nobody may at present.
+    TenantSuspended,
+    /// They do not belong to it.
+    NotAMember,
+    /// They do not belong to it any more.
+    MembershipInactive,
+    /// A reason that only the service knows.
+    #[serde(other)]
+    Other,
+}
+
+impl NoAccess {
+    /// The name in the service's answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TenantSuspended => "tenant_suspended",
+            Self::NotAMember => "not_a_member",
+            Self::MembershipInactive => "membership_inactive",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// Asks whether the user may work in the tenant. `NotFound` when there is no such tenant.
+pub async fn access(downstream: &Downstream, tenant_id: &str, user_id: &str) -> Result<Access, ActivityError> {
+    let path = ["tenants", tenant_id, "access", user_id];
+    downstream.call(Call::get(Service::Tenant, &path, tenant_id).of_user(user_id)).await
 }
 
 /// The answer to a membership.
@@ -63,17 +98,11 @@ pub async fn put_member(
     tenant_id: &str,
     user_id: &str,
     role: &str,
-    permissions: &[&str],
+    permissions: &[impl AsRef<str>],
     idempotency_key: String,
 ) -> Result<Membership, ActivityError> {
-    let call = Call {
-        service: Service::Tenant,
-        method: Method::PUT,
-        path: format!("/api/v1/tenants/{tenant_id}/users/{user_id}"),
-        tenant_id,
-        user_id: Some(user_id),
-        idempotency_key: Some(idempotency_key),
-        body: Some(json!({ "role": role, "permissions": permissions, "active": true })),
-    };
-    downstream.call(call).await
+    let permissions: Vec<&str> = permissions.iter().map(AsRef::as_ref).collect();
+    let body = json!({ "role": role, "permissions": permissions, "active": true });
+    let call = Call::put(Service::Tenant, &["tenants", tenant_id, "users", user_id], tenant_id, idempotency_key);
+    downstream.call(call.of_user(user_id).with_body(body)).await
 }

@@ -270,6 +270,19 @@ async fn revoking_is_for_one_tenant_and_its_undo_for_what_it_revoked() {
 }
 
 #[tokio::test]
+async fn sessions_end_also_of_those_who_have_lost_access() {
+    let world = World::new().await;
+    world.done(&put_session("session", "session-9")).await;
+    let body = json!({ "role": "user", "permissions": [], "active": false });
+    let path = "/api/v1/tenants/tenant-456/users/user-123";
+    world.done(&Do { tenant: GLOBEX, path, body, ..put_member("leave", "") }).await;
+    assert_eq!(world.run(&put_session("another", "session-10")).await.status, 404);
+    assert_eq!(active_sessions(&world, GLOBEX).await, ["session-9"]);
+    assert_eq!(world.done(&revoke_sessions("revoke", GLOBEX)).await["sessions_revoked"], 1);
+    assert_eq!(active_sessions(&world, GLOBEX).await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn all_sessions_are_revoked_however_many() {
     let world = World::new().await;
     for number in 0..1_001 {
