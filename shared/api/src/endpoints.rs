@@ -9,8 +9,8 @@ use clock::SharedClock;
 use contracts::WorkflowKind;
 
 use crate::{
-    Api, Readiness, Starting, cancel_workflow, get_workflow_history, get_workflow_status, health, list_workflows, ready,
-    start_user_onboarding,
+    Api, Readiness, Starting, cancel_workflow, get_workflow_history, get_workflow_status, health, list_workflows,
+    ready, start_user_onboarding,
 };
 
 /// One endpoint, which the server and a Lambda function of its own both serve.
@@ -99,13 +99,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         ports: &[Port::Control, Port::Archive],
         route: Route::Records(cancel_workflow::route),
     },
-    Endpoint {
-        name: "health",
-        method: Method::GET,
-        path: "/health",
-        ports: &[],
-        route: Route::Alone(health::route),
-    },
+    Endpoint { name: "health", method: Method::GET, path: "/health", ports: &[], route: Route::Alone(health::route) },
     Endpoint {
         name: "ready",
         method: Method::GET,
