@@ -123,7 +123,7 @@ mod tests {
             is_distributed,
         };
         let with = machine(true).resources().unwrap();
-        assert!(with.contains("[states:StartExecution]\n                Resource: !Sub"), "{with}");
+        assert!(with.contains("Action: [states:StartExecution]"), "{with}");
         assert!(with.contains(":stateMachine:${AWS::StackName}-data-migration\""), "{with}");
         assert!(!machine(false).resources().unwrap().contains("states:StartExecution"));
     }

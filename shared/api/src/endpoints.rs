@@ -8,10 +8,7 @@ use axum::http::Method;
 use clock::SharedClock;
 use contracts::WorkflowKind;
 
-use crate::{
-    Api, Readiness, Starting, cancel_workflow, get_workflow_history, get_workflow_status, health, list_workflows,
-    ready, start_user_onboarding,
-};
+use crate::{Api, Readiness, Starting};
 
 /// One endpoint, which the server and a Lambda function of its own both serve.
 #[derive(Debug)]
@@ -69,43 +66,49 @@ pub static ENDPOINTS: &[Endpoint] = &[
         method: Method::POST,
         path: "/api/v1/workflows/user-onboarding",
         ports: &[Port::Create, Port::Start(&[WorkflowKind::UserOnboarding])],
-        route: Route::Starting(start_user_onboarding::route),
+        route: Route::Starting(crate::start_user_onboarding::route),
     },
     Endpoint {
         name: "get-workflow-status",
         method: Method::GET,
         path: "/api/v1/workflows/{workflow_id}/status",
         ports: &[Port::Read, Port::Archive],
-        route: Route::Records(get_workflow_status::route),
+        route: Route::Records(crate::get_workflow_status::route),
     },
     Endpoint {
         name: "list-workflows",
         method: Method::GET,
         path: "/api/v1/workflows",
         ports: &[Port::List],
-        route: Route::Records(list_workflows::route),
+        route: Route::Records(crate::list_workflows::route),
     },
     Endpoint {
         name: "get-workflow-history",
         method: Method::GET,
         path: "/api/v1/workflows/history",
         ports: &[Port::History, Port::Archive],
-        route: Route::Records(get_workflow_history::route),
+        route: Route::Records(crate::get_workflow_history::route),
     },
     Endpoint {
         name: "cancel-workflow",
         method: Method::POST,
         path: "/api/v1/workflows/{workflow_id}/cancel",
         ports: &[Port::Control, Port::Archive],
-        route: Route::Records(cancel_workflow::route),
+        route: Route::Records(crate::cancel_workflow::route),
     },
-    Endpoint { name: "health", method: Method::GET, path: "/health", ports: &[], route: Route::Alone(health::route) },
+    Endpoint {
+        name: "health",
+        method: Method::GET,
+        path: "/health",
+        ports: &[],
+        route: Route::Alone(crate::health::route),
+    },
     Endpoint {
         name: "ready",
         method: Method::GET,
         path: "/ready",
         ports: &[Port::Check],
-        route: Route::Readiness(ready::route),
+        route: Route::Readiness(crate::ready::route),
     },
 ];
 
