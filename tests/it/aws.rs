@@ -35,6 +35,9 @@ const SHORT_TIMEOUT_SECONDS: u64 = 3;
 /// Seconds of a script's waits that last as long here; longer ones are cut to a twentieth.
 const REAL_SECONDS: u64 = 5;
 
+/// The begin of the ARNs of state machines.
+const MACHINES: &str = "arn:aws:states:us-east-1:123456789012:stateMachine";
+
 /// What all deployments share.
 pub(crate) struct Aws {
     pub(crate) lambda: Lambda,
@@ -145,11 +148,16 @@ impl Aws {
             Some(proxies) => [&proxies.dynamodb, &proxies.sfn, &proxies.s3].map(Proxy::endpoint),
             None => [self.dynamodb.to_owned(), self.moto.clone(), self.moto.clone()],
         };
-        let bucket = format!("archive-{prefix}");
+        let bucket = format!("bucket-{prefix}");
         self.s3.create_bucket(&bucket).await;
+        let machine = format!("{prefix}-user-onboarding");
         let mut environment = vec![
+            ("WORKFLOW__ENGINE__KIND".to_owned(), "stepfunctions".to_owned()),
+            ("WORKFLOW__ENGINE__STATE_MACHINE_PREFIX".to_owned(), format!("{MACHINES}:{prefix}-")),
+            ("WORKFLOW__ENGINE__FUNCTION_PREFIX".to_owned(), format!("{prefix}--")),
+            ("WORKFLOW__STORE__KIND".to_owned(), "dynamodb".to_owned()),
             ("WORKFLOW__STORE__TABLE".to_owned(), format!("table-{prefix}")),
-            ("WORKFLOW__STORE__ARCHIVE_BUCKET".to_owned(), bucket),
+            ("WORKFLOW__STORE__BUCKET".to_owned(), bucket),
             // At once.
             ("WORKFLOW__STORE__RETENTION_DAYS".to_owned(), "0".to_owned()),
             ("AWS_ACCESS_KEY_ID".to_owned(), "test".to_owned()),
@@ -184,13 +192,12 @@ impl Aws {
         let created = self
             .sfn
             .create_state_machine()
-            .name(format!("{prefix}-UserOnboarding"))
+            .name(machine)
             .definition(definition)
             .role_arn("arn:aws:iam::123456789012:role/tests")
             .send()
             .await;
         let machine_arn = created.unwrap().state_machine_arn;
-        environment.push(("WORKFLOW__ENGINE__USER_ONBOARDING".to_owned(), machine_arn.clone()));
         let client = peers::dynamodb_client(self.dynamodb);
         store_aws::create_table(&client, &format!("table-{prefix}")).await.unwrap();
         let store = DynamoStore::new(|| client, format!("table-{prefix}"), Arc::clone(&clock));
@@ -243,21 +250,15 @@ impl Stack {
 }
 
 /// What functions are told where Temporal is the engine.
-fn on_temporal(server: &str, prefix: &str, lambda: &str) -> Vec<(String, String)> {
-    let named = |binary: &str| format!("{prefix}--{binary}");
-    let steps = workflows::workflow(WorkflowKind::UserOnboarding).unwrap().steps;
-    let functions = steps.iter().map(|step| {
-        (format!("WORKFLOW__TEMPORAL__FUNCTIONS__{}", step.activity.to_uppercase()), named(&step.function()))
-    });
-    let others = [
+fn on_temporal(server: &str, prefix: &str, lambda: &str) -> [(String, String); 5] {
+    [
         ("WORKFLOW__ENGINE__KIND", "temporal".to_owned()),
-        ("WORKFLOW__TEMPORAL__GATEWAY", named("temporal-gateway")),
         ("WORKFLOW__TEMPORAL__SERVER_URL", server.to_owned()),
         ("WORKFLOW__TEMPORAL__NAMESPACE", "default".to_owned()),
         ("WORKFLOW__TEMPORAL__TASK_QUEUE", format!("functions-{prefix}")),
         ("AWS_ENDPOINT_URL_LAMBDA", lambda.to_owned()),
-    ];
-    functions.chain(others.map(|(name, value)| (name.to_owned(), value))).collect()
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
 }
 
 /// The state machine as it is deployed, with these functions and with its waits cut down.

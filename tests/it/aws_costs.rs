@@ -43,7 +43,7 @@ fn units(seen: &[Seen]) -> BTreeMap<&str, (f64, f64)> {
 
 /// How many states the execution entered, according to Step Functions.
 async fn entries(aws: &Aws, stack: &Stack, id: &str) -> usize {
-    let arn = format!("arn:aws:states:us-east-1:123456789012:execution:{}-UserOnboarding:{id}", stack.prefix);
+    let arn = format!("arn:aws:states:us-east-1:123456789012:execution:{}-user-onboarding:{id}", stack.prefix);
     let history = aws.sfn.get_execution_history().execution_arn(arn).max_results(1_000).send().await.unwrap();
     let entered = |kind: &HistoryEventType| kind.as_str().ends_with("StateEntered");
     history.events.iter().filter(|event| entered(&event.r#type)).count()

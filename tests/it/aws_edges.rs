@@ -227,7 +227,7 @@ fn a_function_without_its_configuration_names_all_of_it() {
             "AWS_REGION",
             "AWS_ACCESS_KEY_ID",
             "WORKFLOW__STORE__TABLE",
-            "WORKFLOW__ENGINE__USER_ONBOARDING",
+            "WORKFLOW__ENGINE__STATE_MACHINE_PREFIX",
             "WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT: expected seconds",
             "WORKFLOW__AUTH__MODE: 'off' is for STAGE=local only",
         ] {

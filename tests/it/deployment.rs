@@ -1,16 +1,16 @@
-//! The lists that must agree: binaries, template, routes, state machine, what functions may do.
+//! The lists that must agree: what is generated, binaries, template, routes, state machines, what functions may do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Stdio;
 
+use api::{ENDPOINTS, Endpoint, Port};
 use contracts::WorkflowKind;
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
 use crate::aws::{self, Options, StatusEvents, root};
-use crate::lambda::ROUTES;
 use crate::proxy::{Answer, Rule, Seen};
 use crate::world::full_request;
 
@@ -59,11 +59,18 @@ fn pascal(kebab: &str) -> String {
 }
 
 #[test]
+fn what_is_generated_is_committed() {
+    let stale = generate::stale(&root()).unwrap();
+    assert!(stale.is_empty(), "`cargo xtask generate` writes other than: {stale:?}");
+}
+
+#[test]
 fn every_binary_is_a_function_of_its_name() {
     let functions = functions(&template());
     assert_eq!(functions.keys().cloned().collect::<BTreeSet<_>>(), binaries());
     for (binary, (id, properties)) in &functions {
         assert_eq!(*id, pascal(binary));
+        assert_eq!(properties["FunctionName"]["!Sub"], format!("${{AWS::StackName}}-{binary}"));
         assert_eq!(properties["Role"]["!GetAtt"], format!("{id}Role.Arn"), "{binary}");
         assert_eq!(properties["LoggingConfig"]["LogGroup"]["!Ref"], format!("{id}LogGroup"), "{binary}");
     }
@@ -71,10 +78,11 @@ fn every_binary_is_a_function_of_its_name() {
 
 #[test]
 fn routes_are_the_same_everywhere() {
-    let expected: BTreeSet<(String, String, String)> = ROUTES
+    let expected: BTreeSet<(String, String, String)> = ENDPOINTS
         .iter()
-        .map(|(method, path, function)| (method.to_string(), path.to_string(), function.to_string()))
+        .map(|Endpoint { method, path, name, .. }| (method.to_string(), path.to_string(), name.to_string()))
         .collect();
+    assert_eq!(expected.len(), ENDPOINTS.len(), "each endpoint has a name and a route of its own");
     let mut templated = BTreeSet::new();
     for (binary, (_, properties)) in functions(&template()) {
         for event in properties["Events"].as_object().into_iter().flat_map(|events| events.values()) {
@@ -107,25 +115,80 @@ fn routes_are_the_same_everywhere() {
     }
 }
 
+/// What API Gateway asks a token for.
 #[test]
-fn the_state_machine_gets_the_functions_it_names() {
+fn every_route_says_who_may_call() {
     let template = template();
-    let machine = &template["Resources"]["UserOnboardingStateMachine"]["Properties"];
-    let file = machine["DefinitionUri"].as_str().unwrap();
-    let definition = std::fs::read_to_string(root().join(file)).unwrap();
-    let named: BTreeSet<String> =
-        definition.split("${").skip(1).map(|rest| rest.split('}').next().unwrap().to_owned()).collect();
-    let substituted = machine["DefinitionSubstitutions"].as_object().unwrap();
-    assert_eq!(substituted.keys().cloned().collect::<BTreeSet<_>>(), named);
-    for (name, value) in substituted {
-        assert_eq!(value["!GetAtt"], format!("{}.Arn", name.strip_suffix("Arn").unwrap()));
+    let api = &template["Resources"]["Api"]["Properties"];
+    assert_eq!(api["FailOnWarnings"], true, "without it a deployment goes on without the authorizer");
+    assert!(api["Auth"]["Authorizers"]["Jwt"].is_object());
+    assert_eq!(api["Auth"]["DefaultAuthorizer"], "Jwt");
+    let mut open = BTreeSet::new();
+    for (binary, (_, properties)) in functions(&template) {
+        let events = properties["Events"].as_object().into_iter().flat_map(|events| events.values());
+        for event in events.filter(|event| event["Type"] == "HttpApi") {
+            match event["Properties"]["Auth"]["Authorizer"].as_str() {
+                Some("Jwt") => {}
+                Some("NONE") => drop(open.insert(binary.clone())),
+                other => panic!("{binary}: {other:?}"),
+            }
+        }
     }
-    let steps = workflows::workflow(WorkflowKind::UserOnboarding).unwrap().steps;
-    let of_steps: BTreeSet<String> = steps.iter().map(|step| format!("{}FunctionArn", step.state)).collect();
-    assert_eq!(named, of_steps);
-    let may_invoke = statements(&template, "UserOnboardingRole");
-    let invoked: BTreeSet<String> = may_invoke["lambda:InvokeFunction"].iter().cloned().collect();
-    assert_eq!(invoked, of_steps.iter().map(|name| name.replace("FunctionArn", "Function.Arn")).collect());
+    assert_eq!(open, ["health", "ready"].map(str::to_owned).into());
+}
+
+#[test]
+fn the_state_machines_get_the_functions_they_name() {
+    let template = template();
+    let mut machines = BTreeSet::new();
+    for workflow in WorkflowKind::ALL.into_iter().filter_map(workflows::workflow) {
+        let name = workflow.kind.as_str().replace('_', "-");
+        let id = pascal(&name);
+        let machine = &template["Resources"][format!("{id}StateMachine")]["Properties"];
+        assert_eq!(machine["Name"]["!Sub"], format!("${{AWS::StackName}}-{name}"));
+        let file = machine["DefinitionUri"].as_str().unwrap();
+        let definition = std::fs::read_to_string(root().join(file)).unwrap();
+        let named: BTreeSet<String> =
+            definition.split("${").skip(1).map(|rest| rest.split('}').next().unwrap().to_owned()).collect();
+        let substituted = machine["DefinitionSubstitutions"].as_object().unwrap();
+        assert_eq!(substituted.keys().cloned().collect::<BTreeSet<_>>(), named, "{name}");
+        for (placeholder, value) in substituted {
+            assert_eq!(value["!GetAtt"], format!("{}.Arn", placeholder.strip_suffix("Arn").unwrap()), "{name}");
+        }
+        let of_steps = workflow.steps.iter().map(|step| format!("{}FunctionArn", pascal(&step.function())));
+        assert_eq!(named, of_steps.collect(), "{name}");
+        let may_invoke = statements(&template, &format!("{id}Role"));
+        let invoked: BTreeSet<String> = may_invoke["lambda:InvokeFunction"].iter().cloned().collect();
+        let named = named.iter().map(|placeholder| placeholder.replace("FunctionArn", "Function.Arn"));
+        assert_eq!(invoked, named.collect(), "{name}");
+        machines.insert(machine_arn(&name));
+    }
+    // The end of each becomes the end of a record.
+    let projector = &template["Resources"]["ProjectExecutionStatusFunction"]["Properties"];
+    let pattern = &projector["Events"]["StatusChange"]["Properties"]["Pattern"]["detail"]["stateMachineArn"];
+    let told = pattern.as_array().unwrap().iter().map(|arn| arn["!Sub"].as_str().unwrap().to_owned());
+    assert_eq!(told.collect::<BTreeSet<_>>(), machines);
+}
+
+/// The ARN of a state machine, as the template puts it together.
+fn machine_arn(name: &str) -> String {
+    format!(
+        "arn:${{AWS::Partition}}:states:${{AWS::Region}}:${{AWS::AccountId}}:stateMachine:${{AWS::StackName}}-{name}"
+    )
+}
+
+/// Lambda takes 64 characters, Step Functions 80.
+#[test]
+fn names_have_room_for_the_stacks() {
+    let settings: toml::Table = std::fs::read_to_string(root().join("samconfig.toml")).unwrap().parse().unwrap();
+    let stages = template()["Parameters"]["Stage"]["AllowedValues"].clone();
+    let longest = functions(&template()).keys().map(String::len).max().unwrap();
+    for stage in stages.as_array().unwrap() {
+        let stack = settings[stage.as_str().unwrap()]["deploy"]["parameters"]["stack_name"].as_str().unwrap();
+        assert!(stack.len() + 1 + longest <= 64, "{stack}");
+        // What infra/README.md says.
+        assert!(stack.len() <= 31 && longest <= 32, "{stack}");
+    }
 }
 
 /// What a role allows: for each action the resources, by the name that the template has for them.
@@ -170,23 +233,55 @@ pub(crate) fn actions(seen: &Seen) -> BTreeSet<&'static str> {
     }
 }
 
-/// What the template's parameters and resources become.
-fn deployed(name: &str, value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Object(_) if name.starts_with("WORKFLOW__SERVICES__") => "https://service.example.com".to_owned(),
-        Value::Object(_) if name == "WORKFLOW__TEMPORAL__SERVER_URL" => "https://temporal.example.com:7233".to_owned(),
-        Value::Object(_) if name == "WORKFLOW__ENGINE__KIND" => "temporal".to_owned(),
-        Value::Object(_) if name.starts_with("WORKFLOW__ENGINE__") => {
-            "arn:aws:states:us-east-1:123456789012:stateMachine:UserOnboarding".to_owned()
-        }
-        Value::Object(_)
-            if ["WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT", "WORKFLOW__STORE__RETENTION_DAYS"].contains(&name) =>
-        {
-            "90".to_owned()
-        }
-        Value::Object(_) => "deployed".to_owned(),
-        other => other.to_string(),
+/// What the template's parameters and resources become, with Temporal.
+fn deployed(value: &Value) -> String {
+    let Value::Object(function) = value else {
+        return value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    };
+    match function.iter().next().map(|(name, value)| (name.as_str(), value)).unwrap() {
+        ("!If", parts) => deployed(&parts[1]),
+        ("!Sub", text) => [
+            ("${AWS::Partition}", "aws"),
+            ("${AWS::Region}", "us-east-1"),
+            ("${AWS::AccountId}", "123456789012"),
+            ("${AWS::StackName}", "workflow-service-dev"),
+        ]
+        .iter()
+        .fold(text.as_str().unwrap().to_owned(), |text, (name, value)| text.replace(name, value)),
+        ("!Ref", resource) => match resource.as_str().unwrap() {
+            "Engine" => "temporal".to_owned(),
+            "Stage" => "dev".to_owned(),
+            "DefaultTimeoutSeconds" | "RetentionDays" => "90".to_owned(),
+            "TemporalServerUrl" => "https://temporal.example.com:7233".to_owned(),
+            url if url.ends_with("Url") => "https://service.example.com".to_owned(),
+            _ => "deployed".to_owned(),
+        },
+        other => panic!("{other:?} has no rule: add one"),
+    }
+}
+
+/// The environment of all functions.
+fn environment(template: &Value) -> &serde_json::Map<String, Value> {
+    template["Globals"]["Function"]["Environment"]["Variables"].as_object().unwrap()
+}
+
+/// Lambda takes 4 KB, whatever the parameters are.
+#[test]
+fn the_environment_has_room() {
+    let template = template();
+    let parameters = template["Parameters"].as_object().unwrap();
+    let longest = |value: &Value| match value.pointer("/!Ref").or(value.pointer("/!If/1/!Ref")) {
+        // A bucket's name has at most 63 characters, a table's those of a stack and some more.
+        Some(name) if !parameters.contains_key(name.as_str().unwrap()) => 64,
+        Some(_) => 120,
+        // A stack's name has at most 31 characters, a region's 20.
+        None => deployed(value).len() + 31 + 20,
+    };
+    let size: usize = environment(&template).iter().map(|(name, value)| name.len() + longest(value)).sum();
+    println!("{size} bytes of 4,096");
+    assert!(size <= 4_096, "{size} bytes");
+    for (binary, (_, properties)) in functions(&template) {
+        assert!(properties.get("Environment").is_none(), "{binary} has the environment of all");
     }
 }
 
@@ -196,15 +291,12 @@ fn every_function_starts_with_what_the_template_gives_it() {
     aws::run(|_| async move {
         let template = template();
         let folder = crate::lambda::binaries().await;
-        for (binary, (_, properties)) in functions(&template) {
+        for binary in functions(&template).into_keys() {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let runtime = listener.local_addr().unwrap().to_string();
-            let globals = &template["Globals"]["Function"]["Environment"]["Variables"];
-            let variables = [globals, &properties["Environment"]["Variables"]];
-            let variables = variables.into_iter().filter_map(Value::as_object).flatten();
             let mut function = tokio::process::Command::new(folder.join(&binary))
                 .env_clear()
-                .envs(variables.map(|(name, value)| (name, deployed(name, value))))
+                .envs(environment(&template).iter().map(|(name, value)| (name, deployed(value))))
                 // What Lambda itself sets.
                 .envs(["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| (name, "us-east-1")))
                 .envs(["NAME", "VERSION"].map(|name| (format!("AWS_LAMBDA_FUNCTION_{name}"), "1")))
@@ -295,7 +387,8 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         // Those of Temporal have nothing to do here.
         for binary in binaries().into_iter().filter(|binary| !binary.starts_with("temporal-")) {
             let id = pascal(&binary);
-            assert_eq!(used.get(&id).cloned().unwrap_or_default(), needed(&binary), "{binary}");
+            let needed: BTreeSet<&str> = &needed(&binary) - &needed_for_large_requests(&binary);
+            assert_eq!(used.get(&id).cloned().unwrap_or_default(), needed, "{binary}");
             let allowed = statements(&template, &format!("{id}Role")).remove("dynamodb:Query").unwrap_or_default();
             let allowed = allowed.into_iter().map(|resource| resource.replace("${Table.Arn}", "Table.Arn")).collect();
             assert_eq!(queried.remove(&id).unwrap_or_default(), allowed, "{binary}: what it queries");
@@ -305,17 +398,10 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
 
 /// What each function asks AWS for, by the ports of its handler; logs, traces and the key of what is encrypted apart.
 pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
-    let attempts = ["dynamodb:PutItem", "dynamodb:UpdateItem"];
+    if let Some(endpoint) = ENDPOINTS.iter().find(|endpoint| endpoint.name == binary) {
+        return endpoint.ports.iter().flat_map(|port| needed_for(*port)).copied().collect();
+    }
     let verbs: &[&str] = match binary {
-        "start-user-onboarding" => {
-            &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "states:StartExecution"]
-        }
-        "get-workflow-status" => &["dynamodb:BatchGetItem", "s3:GetObject"],
-        "list-workflows" => &["dynamodb:BatchGetItem", "dynamodb:Query"],
-        "get-workflow-history" => &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query", "s3:GetObject"],
-        "cancel-workflow" => &["dynamodb:UpdateItem", "s3:GetObject"],
-        "health" => &[],
-        "ready" => &["dynamodb:GetItem"],
         "project-execution-status" => {
             &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "states:DescribeExecution"]
         }
@@ -337,19 +423,87 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
         ],
         "temporal-gateway" => &[],
         "temporal-worker" => &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
-        activity if activities::ALL.iter().any(|known| known.name.replace('_', "-") == activity) => &attempts,
+        activity if is_activity(activity) => &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject"],
         other => panic!("{other} has no rule: add one"),
     };
     verbs.iter().copied().collect()
 }
 
+fn needed_for(port: Port) -> &'static [&'static str] {
+    match port {
+        Port::Create => &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "s3:PutObject"],
+        Port::Start(_) => &["states:StartExecution"],
+        Port::Read => &["dynamodb:BatchGetItem"],
+        Port::List => &["dynamodb:BatchGetItem", "dynamodb:Query"],
+        Port::History => &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"],
+        Port::Control => &["dynamodb:UpdateItem"],
+        Port::Check => &["dynamodb:GetItem"],
+        Port::Archive => &["s3:GetObject"],
+    }
+}
+
+fn is_activity(binary: &str) -> bool {
+    activities::ALL.iter().any(|known| known.name.replace('_', "-") == binary)
+}
+
+fn has_port(binary: &str, is_it: impl Fn(&Port) -> bool) -> bool {
+    ENDPOINTS.iter().any(|endpoint| endpoint.name == binary && endpoint.ports.iter().any(&is_it))
+}
+
+/// Of that what only a request needs that is too large for the table.
+fn needed_for_large_requests(binary: &str) -> BTreeSet<&'static str> {
+    let puts = has_port(binary, |port| *port == Port::Create).then_some("s3:PutObject");
+    puts.into_iter().chain(is_activity(binary).then_some("s3:GetObject")).collect()
+}
+
 /// What it asks for besides where Temporal is the engine.
 fn needed_with_temporal(binary: &str) -> &'static [&'static str] {
     match binary {
-        "start-user-onboarding" | "reconcile-executions" => &["lambda:InvokeFunction"],
+        "reconcile-executions" => &["lambda:InvokeFunction"],
         "temporal-gateway" => &["secretsmanager:GetSecretValue"],
         "temporal-worker" => &["lambda:InvokeFunction", "secretsmanager:GetSecretValue"],
+        binary if has_port(binary, |port| matches!(port, Port::Start(_))) => &["lambda:InvokeFunction"],
         _ => &[],
+    }
+}
+
+/// The resources of an action, none where other tests say which.
+fn resources_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
+    let machines = |kinds: &[WorkflowKind]| -> BTreeSet<String> {
+        let available = WorkflowKind::ALL.into_iter().filter(|kind| workflows::workflow(*kind).is_some());
+        let named = available.filter(|kind| kinds.contains(kind)).map(|kind| kind.as_str().replace('_', "-"));
+        named.map(|name| machine_arn(&name)).collect()
+    };
+    let one = |resource: &str| Some([resource.to_owned()].into());
+    match action.split_once(':')? {
+        ("dynamodb", "Query") => None,
+        ("dynamodb", _) => one("Table.Arn"),
+        ("s3", "ListBucket") => one("Bucket.Arn"),
+        ("s3", "GetObject") if is_activity(binary) => one("${Bucket.Arn}/*/requests/*"),
+        ("s3", "PutObject") if has_port(binary, |port| *port == Port::Create) => one("${Bucket.Arn}/*/requests/*"),
+        ("s3", _) => one("${Bucket.Arn}/*/executions/*"),
+        ("states", "StartExecution") => {
+            let started = ENDPOINTS.iter().find(|endpoint| endpoint.name == binary).map(|endpoint| {
+                let kinds = endpoint.ports.iter().filter_map(|port| match port {
+                    Port::Start(kinds) => Some(*kinds),
+                    _ => None,
+                });
+                machines(&kinds.flatten().copied().collect::<Vec<_>>())
+            });
+            Some(started.unwrap_or_else(|| machines(&WorkflowKind::ALL)))
+        }
+        ("states", "DescribeExecution") => {
+            let executions = machines(&WorkflowKind::ALL).into_iter();
+            Some(executions.map(|arn| arn.replace(":stateMachine:", ":execution:") + ":*").collect())
+        }
+        ("lambda", _) if binary == "temporal-worker" => {
+            let functions = activities::ALL.iter().map(|activity| pascal(&activity.name.replace('_', "-")));
+            Some(functions.map(|id| format!("{id}Function.Arn")).collect())
+        }
+        ("lambda", _) => one("TemporalGatewayFunction.Arn"),
+        ("secretsmanager", _) => one("TemporalApiKeySecretArn"),
+        ("sqs", _) => one(&format!("{}DeadLetters.Arn", pascal(binary))),
+        _ => None,
     }
 }
 
@@ -364,7 +518,8 @@ fn a_function_may_do_what_its_ports_ask_for_and_nothing_else() {
         needed.extend(needed_with_temporal(&binary));
         // S3 says that something is missing only to who may list.
         assert_eq!(verbs.remove("s3:ListBucket"), needed.contains("s3:GetObject"), "{binary}");
-        assert_eq!(verbs.remove("s3:AbortMultipartUpload"), needed.contains("s3:PutObject"), "{binary}");
+        // Only a history may be long enough to have parts.
+        assert_eq!(verbs.remove("s3:AbortMultipartUpload"), binary == "archive-executions", "{binary}");
         // Lambda sends in the function's name what it has failed at.
         assert_eq!(verbs.remove("sqs:SendMessage"), is_event_function(&binary), "{binary}");
         assert_eq!(verbs, needed, "{binary}");
@@ -377,14 +532,9 @@ fn a_function_may_do_what_its_ports_ask_for_and_nothing_else() {
         let stores = verbs.contains("s3:PutObject");
         assert_eq!(uses_the_key_through(&template, &role, "s3", &["kms:GenerateDataKey*"]), stores, "{binary}");
         for (action, resources) in &allowed {
-            let expected = match action.split_once(':') {
-                Some(("dynamodb", "Query")) | None => continue,
-                Some(("dynamodb", _)) => "Table.Arn",
-                Some(("s3", "ListBucket")) => "ArchiveBucket.Arn",
-                Some(("s3", _)) => "${ArchiveBucket.Arn}/*/executions/*",
-                Some(_) => continue,
-            };
-            assert!(resources.iter().all(|resource| resource == expected), "{binary}: {action} on {resources:?}");
+            if let Some(expected) = resources_of(&binary, action) {
+                assert_eq!(resources.iter().cloned().collect::<BTreeSet<_>>(), expected, "{binary}: {action}");
+            }
         }
         let wide: Vec<_> = allowed.iter().filter(|(_, resources)| resources.iter().any(|name| name == "*")).collect();
         assert!(wide.iter().all(|(action, _)| action.starts_with("xray:")), "{binary}: {wide:?}");

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use api::ENDPOINTS;
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Bytes;
@@ -23,17 +24,6 @@ use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 use crate::process::pause;
-
-/// Routes of the HTTP API: method, path, function. `{}` stands for one segment.
-pub(crate) const ROUTES: [(&str, &str, &str); 7] = [
-    ("POST", "/api/v1/workflows/user-onboarding", "start-user-onboarding"),
-    ("GET", "/api/v1/workflows/history", "get-workflow-history"),
-    ("GET", "/api/v1/workflows/{workflow_id}/status", "get-workflow-status"),
-    ("POST", "/api/v1/workflows/{workflow_id}/cancel", "cancel-workflow"),
-    ("GET", "/api/v1/workflows", "list-workflows"),
-    ("GET", "/health", "health"),
-    ("GET", "/ready", "ready"),
-];
 
 /// Processes of one function at once.
 const MAX_PROCESSES: usize = 6;
@@ -403,7 +393,9 @@ fn route(method: &Method, path: &str) -> Option<&'static str> {
         pattern.len() == segments.len()
             && pattern.iter().zip(&segments).all(|(part, segment)| part.starts_with('{') || part == segment)
     };
-    ROUTES.iter().find(|(verb, pattern, _)| *verb == method.as_str() && matches(pattern)).map(|route| route.2)
+    let endpoints = ENDPOINTS.iter().filter(|endpoint| endpoint.method == *method && matches(endpoint.path));
+    // A path without parameters goes before one with them.
+    endpoints.min_by_key(|endpoint| endpoint.path.matches('{').count()).map(|endpoint| endpoint.name)
 }
 
 /// The event of a request.

@@ -28,21 +28,26 @@ pub(crate) async fn create_bucket(endpoint: &str, bucket: &str) -> anyhow::Resul
     created.error_for_status().map(drop).context("the bucket cannot be created")
 }
 
-/// The ARN of the state machine of user onboarding, whose Tasks call the functions by their names.
-pub(crate) async fn create_state_machine(endpoint: &str) -> anyhow::Result<String> {
-    let workflow = workflows::workflow(WorkflowKind::UserOnboarding).context("it is in the catalogue")?;
+/// The machines' names begin with this, as they begin with the stack's name in the deployment.
+const MACHINE_PREFIX: &str = "local-";
+
+/// The state machines, whose Tasks call the functions by their names: the begin of the ARNs of all of them.
+pub(crate) async fn create_state_machines(endpoint: &str) -> anyhow::Result<String> {
     let config = aws_sdk_sfn::Config::builder()
         .behavior_version(aws_sdk_sfn::config::BehaviorVersion::latest())
         .region(Region::new(REGION))
         .credentials_provider(credentials())
         .endpoint_url(endpoint);
-    let created = aws_sdk_sfn::Client::from_conf(config.build())
-        .create_state_machine()
-        .name(workflow.name)
-        .definition(workflow.bound(&RetryPolicy::default(), workflows::Step::function))
-        .role_arn("arn:aws:iam::123456789012:role/local")
-        .send()
-        .await
-        .context("the state machine cannot be created")?;
-    Ok(created.state_machine_arn)
+    let client = aws_sdk_sfn::Client::from_conf(config.build());
+    for workflow in WorkflowKind::ALL.into_iter().filter_map(workflows::workflow) {
+        client
+            .create_state_machine()
+            .name(format!("{MACHINE_PREFIX}{}", workflow.kind.as_str().replace('_', "-")))
+            .definition(workflow.bound(&RetryPolicy::default(), workflows::Step::function))
+            .role_arn("arn:aws:iam::123456789012:role/local")
+            .send()
+            .await
+            .with_context(|| format!("the state machine of {} cannot be created", workflow.kind))?;
+    }
+    Ok(format!("arn:aws:states:{REGION}:123456789012:stateMachine:{MACHINE_PREFIX}"))
 }

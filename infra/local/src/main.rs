@@ -29,7 +29,7 @@ const SERVICE_VARIABLES: [&str; 5] = [
 
 const TABLE: &str = "workflow-service-local";
 
-const BUCKET: &str = "workflow-service-local-archive";
+const BUCKET: &str = "workflow-service-local";
 
 /// What AWS's scheduler does in the deployment.
 const RECONCILE_EVERY: Duration = Duration::from_secs(60);
@@ -135,7 +135,7 @@ async fn start(cli: &Cli) -> anyhow::Result<Stack> {
     ];
     aws::create_table(&dynamodb, TABLE).await?;
     aws::create_bucket(&moto, BUCKET).await?;
-    let machine = aws::create_state_machine(&moto).await?;
+    let machines = aws::create_state_machines(&moto).await?;
     let mut environment = vec![
         ("STAGE", "local".to_owned()),
         ("AWS_REGION", aws::REGION.to_owned()),
@@ -145,10 +145,14 @@ async fn start(cli: &Cli) -> anyhow::Result<Stack> {
         ("AWS_ENDPOINT_URL_SFN", moto.clone()),
         ("AWS_ENDPOINT_URL_S3", moto.clone()),
         ("WORKFLOW__AUTH__MODE", "off".to_owned()),
+        ("WORKFLOW__STORE__KIND", "dynamodb".to_owned()),
         ("WORKFLOW__STORE__TABLE", TABLE.to_owned()),
-        ("WORKFLOW__STORE__ARCHIVE_BUCKET", BUCKET.to_owned()),
+        ("WORKFLOW__STORE__BUCKET", BUCKET.to_owned()),
         ("WORKFLOW__STORE__RETENTION_DAYS", "90".to_owned()),
-        ("WORKFLOW__ENGINE__USER_ONBOARDING", machine),
+        ("WORKFLOW__ENGINE__KIND", "stepfunctions".to_owned()),
+        ("WORKFLOW__ENGINE__STATE_MACHINE_PREFIX", machines),
+        // `cargo lambda watch` knows functions by the names of their binaries.
+        ("WORKFLOW__ENGINE__FUNCTION_PREFIX", String::new()),
         ("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT", "300".to_owned()),
     ];
     environment.extend(SERVICE_VARIABLES.into_iter().zip(&services).map(|(name, url)| (name, url.clone())));
@@ -207,7 +211,7 @@ fn announce(cli: &Cli, services: &[String], dynamodb: &str, moto: &str) {
         "API", cli.port
     );
     println!("  {:<15} {dynamodb}   (table {TABLE}, in memory)", "DynamoDB");
-    println!("  {:<15} {moto}   (state machine UserOnboarding)", "Step Functions");
+    println!("  {:<15} {moto}   (state machines local-user-onboarding, ...)", "Step Functions");
     println!("  {:<15} {moto}   (bucket {BUCKET}, in memory)", "S3");
     for (kind, url) in ServiceKind::ALL.into_iter().zip(services) {
         println!("  {:<15} {url}", kind.name());

@@ -33,6 +33,13 @@ enum Chore {
     Bench(bench::Bench),
     /// Writes the state machines with another retry policy, for a deployment that wants one.
     Render(render::Render),
+    /// Writes what only repeats the lists of endpoints, activities, events and workflows: template.yaml, the functions'
+    /// sources and manifests, the routes of `cargo lambda watch`.
+    Generate {
+        /// Writes nothing, and fails if something differs.
+        #[arg(long)]
+        check: bool,
+    },
     /// Builds what is deployed, as a deployment does, and checks that it would start there.
     Package(package::Package),
     /// Runs the deployed shape on this machine: the functions, with stand-ins for AWS.
@@ -60,10 +67,19 @@ impl Chore {
             Self::Prove(prove) => prove.run(),
             Self::Bench(bench) => bench.run(),
             Self::Render(render) => render.run(),
+            Self::Generate { check } => generate(*check),
             Self::Package(package) => package.run(),
             Self::Local { arguments } => local(arguments),
         }
     }
+}
+
+/// A program of its own, so that this one need not be compiled with all that the lists are part of.
+fn generate(check: bool) -> anyhow::Result<()> {
+    let mut generate = cargo(&["run", "--quiet", "--package", "generate", "--"]);
+    generate.args(check.then_some("--check"));
+    let status = generate.status().context("cargo does not start")?;
+    if status.success() { Ok(()) } else { bail!("`cargo xtask generate` says why above") }
 }
 
 fn local(arguments: &[String]) -> anyhow::Result<()> {

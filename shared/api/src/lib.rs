@@ -8,6 +8,7 @@ mod access;
 mod body;
 pub mod cancel_workflow;
 mod control;
+mod endpoints;
 pub mod get_workflow_history;
 pub mod get_workflow_status;
 pub mod health;
@@ -32,6 +33,7 @@ use engine::Engines;
 use store::{Blobs, Executions, History};
 
 pub use access::{Access, GatewayClaims};
+pub use endpoints::{ENDPOINTS, Endpoint, Port, Route};
 pub use problem::Problem;
 pub use serve::complete;
 
@@ -91,16 +93,7 @@ pub struct Readiness {
 
 /// The whole API, for a server.
 pub fn router(starting: Starting, readiness: Readiness) -> Router {
-    let api = starting.api.clone();
-    let starts =
-        Router::new().merge(start_user_onboarding::route()).merge(start_tenant_switching::route()).with_state(starting);
-    let others = Router::new()
-        .merge(list_workflows::route())
-        .merge(get_workflow_history::route())
-        .merge(get_workflow_status::route())
-        .merge(cancel_workflow::route())
-        .with_state(api.clone());
-    let health = health::route().with_state(Arc::clone(&api.clock));
-    let ready = ready::route().with_state(readiness);
-    complete(starts.merge(others).merge(health).merge(ready), api.clock, api.request_timeout)
+    let routes = endpoints::routes(&starting, &readiness);
+    let Api { clock, request_timeout, .. } = starting.api;
+    complete(routes, clock, request_timeout)
 }

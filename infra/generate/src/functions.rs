@@ -1,0 +1,132 @@
+//! Every function of the deployment.
+
+use anyhow::ensure;
+use api::Endpoint;
+
+use crate::events;
+use crate::grants::Port;
+use crate::text::pascal;
+
+/// Below the 30 s that API Gateway gives.
+const ENDPOINT_TIMEOUT: u32 = 29;
+
+/// Longer than an HTTP call (10 s) and the longest `Retry-After` granted (20 s), shorter than a Task's `TimeoutSeconds`
+/// (45 s).
+const ACTIVITY_TIMEOUT: u32 = 40;
+
+/// Lambda takes 64 characters, of which the stack's name and a hyphen may be 32.
+const MAX_NAME_CHARS: usize = 32;
+
+/// A function.
+#[derive(Debug)]
+pub(crate) struct Function {
+    /// E.g. `create-user-account`; also its binary.
+    pub(crate) name: String,
+    pub(crate) package: Package,
+    /// What calls it: the first line of its source.
+    pub(crate) called_by: String,
+    /// What its `main` awaits.
+    pub(crate) serve: String,
+    pub(crate) description: String,
+    /// In seconds.
+    pub(crate) timeout: u32,
+    /// In MB, if it needs other than most.
+    pub(crate) memory: Option<u32>,
+    /// The template's condition under which it exists.
+    pub(crate) condition: Option<&'static str>,
+    pub(crate) source: Source,
+    pub(crate) ports: Vec<Port>,
+}
+
+/// The package below `functions/` that holds its binary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Package {
+    Endpoints,
+    Activities,
+    Events,
+}
+
+/// What starts a function.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A request to the API.
+    Route(&'static Endpoint),
+    /// Somebody who waits for its answer.
+    Caller,
+    /// The end of an execution on Step Functions.
+    StatusChange { max_age_seconds: u32, retries: u32 },
+    /// The clock; what fails is left to the next time.
+    Schedule { every: &'static str, window_minutes: Option<u32>, max_age_seconds: u32 },
+}
+
+impl Package {
+    pub(crate) const ALL: [Self; 3] = [Self::Endpoints, Self::Activities, Self::Events];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Endpoints => "endpoint-lambdas",
+            Self::Activities => "activity-lambdas",
+            Self::Events => "event-lambdas",
+        }
+    }
+
+    /// The name of its library.
+    pub(crate) fn library(self) -> String {
+        self.name().replace('-', "_")
+    }
+}
+
+impl Function {
+    /// The begin of its resources' names, e.g. `CreateUserAccount`.
+    pub(crate) fn id(&self) -> String {
+        pascal(&self.name)
+    }
+
+    /// Whether nobody waits for its answer.
+    pub(crate) fn is_started_by_events(&self) -> bool {
+        matches!(self.source, Source::StatusChange { .. } | Source::Schedule { .. })
+    }
+}
+
+/// All functions, in the order of the template.
+pub(crate) fn all() -> anyhow::Result<Vec<Function>> {
+    let endpoints = api::ENDPOINTS.iter().map(endpoint);
+    let activities = activities::ALL.iter().map(|activity| self::activity(activity.name));
+    let functions: Vec<Function> = endpoints.chain(activities).chain(events::all()).collect();
+    for Function { name, .. } in &functions {
+        ensure!(name.len() <= MAX_NAME_CHARS, "{name} has more than {MAX_NAME_CHARS} characters");
+    }
+    Ok(functions)
+}
+
+fn endpoint(endpoint: &'static Endpoint) -> Function {
+    let module = endpoint.name.replace('-', "_");
+    let route = format!("{} {}", endpoint.method, endpoint.path);
+    Function {
+        name: endpoint.name.to_owned(),
+        package: Package::Endpoints,
+        called_by: route.clone(),
+        serve: format!("{}(api::{module}::route())", endpoint.served_by()),
+        description: route,
+        timeout: ENDPOINT_TIMEOUT,
+        memory: None,
+        condition: None,
+        source: Source::Route(endpoint),
+        ports: endpoint.ports.iter().copied().map(Port::Endpoint).collect(),
+    }
+}
+
+fn activity(name: &str) -> Function {
+    Function {
+        name: name.replace('_', "-"),
+        package: Package::Activities,
+        called_by: format!("The activity `{name}`."),
+        serve: format!("serve(&activities::{})", name.to_uppercase()),
+        description: format!("The activity {name}"),
+        timeout: ACTIVITY_TIMEOUT,
+        memory: None,
+        condition: None,
+        source: Source::Caller,
+        ports: vec![Port::Steps],
+    }
+}

@@ -1,0 +1,207 @@
+//! What the roles of functions allow: for each port what its operations ask AWS for.
+
+use std::collections::BTreeSet;
+
+use contracts::WorkflowKind;
+
+use crate::machines;
+use crate::text::{indent, pascal};
+
+/// A group of operations that a function asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Port {
+    /// What an endpoint asks for.
+    Endpoint(api::Port),
+    /// Begins and finishes steps, with their requests: `StepRecorder`.
+    Steps,
+    /// Records ends: `EndRecorder`.
+    Ends,
+    /// Finds executions that have been open for long: `Executions::open_executions`, `Executions::put_off`.
+    Due,
+    /// Moves executions to the archive: `DynamoStore::archive`.
+    Archiving,
+    /// Starts executions of any workflow again, wherever they run.
+    StartAgain,
+    /// Asks Step Functions about executions.
+    Describe,
+    /// Invokes the functions of all activities.
+    Invoke,
+    /// Reads the key to Temporal's API.
+    TemporalApiKey,
+}
+
+/// Blobs of archived executions, and of requests that are too large for the table: `<tenant>/<folder>/<execution>`.
+const EXECUTIONS: &str = "executions";
+const REQUESTS: &str = "requests";
+
+/// What a role allows.
+#[derive(Debug, Default)]
+pub(crate) struct Grants {
+    /// Actions on the table.
+    table: BTreeSet<&'static str>,
+    /// What may be queried: an index, or the table itself if empty.
+    queried: BTreeSet<&'static str>,
+    /// Folders of the bucket.
+    read: BTreeSet<&'static str>,
+    written: BTreeSet<&'static str>,
+    /// Whether what is written may have parts.
+    uploads: bool,
+    /// Statements of their own.
+    others: String,
+}
+
+impl Grants {
+    /// What these ports need.
+    pub(crate) fn of(ports: &[Port]) -> Self {
+        let mut grants = Self::default();
+        ports.iter().for_each(|port| grants.add(*port));
+        grants
+    }
+
+    fn add(&mut self, port: Port) {
+        match port {
+            Port::Endpoint(port) => self.add_endpoints(port),
+            Port::Steps => {
+                self.table.extend(["PutItem", "UpdateItem"]);
+                self.read.insert(REQUESTS);
+            }
+            Port::Ends => self.table.extend(["GetItem", "PutItem", "UpdateItem"]),
+            Port::Due => {
+                self.table.insert("UpdateItem");
+                self.queried.insert("due");
+            }
+            Port::Archiving => {
+                self.table.extend(["BatchWriteItem", "DeleteItem", "GetItem", "UpdateItem"]);
+                self.queried.extend(["", "due"]);
+                self.written.insert(EXECUTIONS);
+                self.uploads = true;
+            }
+            Port::StartAgain => self.start(&WorkflowKind::ALL, "HasTemporal"),
+            Port::Describe => {
+                let executions = machines::names(&WorkflowKind::ALL);
+                let executions = executions.iter().map(|name| machines::executions_arn(name));
+                self.others += &allow(&["states:DescribeExecution"], executions);
+            }
+            Port::Invoke => {
+                let functions = activities::ALL.iter().map(|activity| pascal(&activity.name.replace('_', "-")));
+                self.others +=
+                    &allow(&["lambda:InvokeFunction"], functions.map(|id| format!("!GetAtt {id}Function.Arn")));
+            }
+            Port::TemporalApiKey => {
+                self.others +=
+                    &allow_if("HasTemporalApiKey", "secretsmanager:GetSecretValue", "!Ref TemporalApiKeySecretArn");
+            }
+        }
+    }
+
+    fn add_endpoints(&mut self, port: api::Port) {
+        match port {
+            api::Port::Create => {
+                self.table.extend(["GetItem", "PutItem", "UpdateItem"]);
+                self.written.insert(REQUESTS);
+            }
+            api::Port::Start(kinds) => self.start(kinds, "StartsOnTemporal"),
+            api::Port::Read => self.table.extend(["BatchGetItem"]),
+            api::Port::List => {
+                self.table.insert("BatchGetItem");
+                self.queried.extend(["", "by_kind", "by_status", "by_tenant"]);
+            }
+            api::Port::History => {
+                self.table.extend(["BatchGetItem", "GetItem"]);
+                self.queried.extend(["", "by_status", "feed"]);
+            }
+            api::Port::Control => self.table.extend(["UpdateItem"]),
+            api::Port::Check => self.table.extend(["GetItem"]),
+            api::Port::Archive => self.read.extend([EXECUTIONS]),
+        }
+    }
+
+    /// On Step Functions, or under this condition on Temporal.
+    fn start(&mut self, kinds: &[WorkflowKind], on_temporal: &str) {
+        self.others += &allow_if(on_temporal, "lambda:InvokeFunction", "!GetAtt TemporalGatewayFunction.Arn");
+        self.others +=
+            &allow(&["states:StartExecution"], machines::names(kinds).iter().map(|name| machines::arn(name)));
+    }
+
+    /// Lets a function send to this queue.
+    pub(crate) fn send_to(&mut self, queue: &str) {
+        self.others += &allow(&["sqs:SendMessage"], [format!("!GetAtt {queue}.Arn")]);
+        self.others += &key_of("sqs", &["kms:Decrypt", "kms:GenerateDataKey*"]);
+    }
+
+    /// The statements.
+    pub(crate) fn statements(&self) -> String {
+        self.on_table() + &self.others + &self.on_bucket()
+    }
+
+    fn on_table(&self) -> String {
+        if self.table.is_empty() && self.queried.is_empty() {
+            return String::new();
+        }
+        let actions: Vec<String> = self.table.iter().map(|action| format!("dynamodb:{action}")).collect();
+        let queried = self.queried.iter().map(|index| match *index {
+            "" => "!GetAtt Table.Arn".to_owned(),
+            index => format!("!Sub \"${{Table.Arn}}/index/{index}\""),
+        });
+        let actions: Vec<&str> = actions.iter().map(String::as_str).collect();
+        allow(&actions, ["!GetAtt Table.Arn".to_owned()])
+            + &allow(&["dynamodb:Query"], queried)
+            + &key_of(
+                "dynamodb",
+                &["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"],
+            )
+    }
+
+    fn on_bucket(&self) -> String {
+        if self.read.is_empty() && self.written.is_empty() {
+            return String::new();
+        }
+        let keys = |folders: &BTreeSet<&str>| -> Vec<String> {
+            folders.iter().map(|folder| format!("!Sub \"${{Bucket.Arn}}/*/{folder}/*\"")).collect()
+        };
+        let list = match self.read.is_empty() {
+            true => String::new(),
+            false => {
+                "# Only who may list is told that an object is missing; others are told that it is forbidden.\n"
+                    .to_owned()
+                    + &allow(&["s3:ListBucket"], ["!GetAtt Bucket.Arn".to_owned()])
+            }
+        };
+        let write: &[&str] =
+            if self.uploads { &["s3:AbortMultipartUpload", "s3:PutObject"] } else { &["s3:PutObject"] };
+        let key: &[&str] =
+            if self.written.is_empty() { &["kms:Decrypt"] } else { &["kms:Decrypt", "kms:GenerateDataKey*"] };
+        allow(&["s3:GetObject"], keys(&self.read)) + &list + &allow(write, keys(&self.written)) + &key_of("s3", key)
+    }
+}
+
+/// A statement; none without actions or resources.
+pub(crate) fn allow(actions: &[&str], resources: impl IntoIterator<Item = String>) -> String {
+    let resources: Vec<String> = resources.into_iter().collect();
+    let on = match &resources[..] {
+        [] => return String::new(),
+        [one] => format!("  Resource: {one}\n"),
+        several => {
+            format!("  Resource:\n{}", indent(&several.iter().map(|one| format!("- {one}\n")).collect::<String>(), 4))
+        }
+    };
+    match actions {
+        [] => String::new(),
+        _ => format!("- Effect: Allow\n  Action: [{}]\n{on}", actions.join(", ")),
+    }
+}
+
+/// A statement that is there under a condition.
+pub(crate) fn allow_if(condition: &str, action: &str, resource: &str) -> String {
+    format!(
+        "- !If\n  - {condition}\n  - {{Effect: Allow, Action: [{action}], Resource: {resource}}}\n  - !Ref AWS::NoValue\n"
+    )
+}
+
+/// Lets the key be used for what a service encrypts with it.
+fn key_of(service: &str, actions: &[&str]) -> String {
+    allow(actions, ["!GetAtt Key.Arn".to_owned()])
+        + &format!(
+            "  Condition: {{StringEquals: {{kms:ViaService: !Sub \"{service}.${{AWS::Region}}.amazonaws.com\"}}}}\n"
+        )
+}

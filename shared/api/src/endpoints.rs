@@ -1,0 +1,149 @@
+//! Which endpoints exist. The server's router follows from this list, and so does what `cargo xtask generate` writes: each
+//! endpoint's function, its route at API Gateway, and what the function's role allows.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::Method;
+use clock::SharedClock;
+use contracts::WorkflowKind;
+
+use crate::{Api, Readiness, Starting};
+
+/// One endpoint, which the server and a Lambda function of its own both serve.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// The name of its function, e.g. `get-workflow-status`; in snake_case its module here.
+    pub name: &'static str,
+    /// The method it answers to.
+    pub method: Method,
+    /// Its path, with parameters in braces.
+    pub path: &'static str,
+    /// What its handler asks for.
+    pub ports: &'static [Port],
+    /// Its route, by what the handler works with.
+    pub route: Route,
+}
+
+/// A group of operations that a handler asks for; the role of its function allows what they need and nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    /// Creates records: `Executions::create`, with a large request as a blob of its own.
+    Create,
+    /// Starts executions of these workflows on the engine.
+    Start(&'static [WorkflowKind]),
+    /// Reads one record: `Executions::get_estimated`.
+    Read,
+    /// Lists records: `Executions::list`.
+    List,
+    /// Reads events: all of `History`.
+    History,
+    /// Sets the control flags of a record: `Executions::control`.
+    Control,
+    /// Whether the table answers: `Executions::check`.
+    Check,
+    /// Finds executions that the table no longer has.
+    Archive,
+}
+
+/// A route, by the state of its handler. `functions/endpoint-lambdas` has a function for each that serves it.
+#[derive(Debug, Clone, Copy)]
+pub enum Route {
+    /// Works without store and engine.
+    Alone(fn() -> Router<SharedClock>),
+    /// Works with records and histories.
+    Records(fn() -> Router<Api>),
+    /// Starts executions.
+    Starting(fn() -> Router<Starting>),
+    /// Asks everything else whether it works.
+    Readiness(fn() -> Router<Readiness>),
+}
+
+/// Every endpoint.
+pub static ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        name: "start-user-onboarding",
+        method: Method::POST,
+        path: "/api/v1/workflows/user-onboarding",
+        ports: &[Port::Create, Port::Start(&[WorkflowKind::UserOnboarding])],
+        route: Route::Starting(crate::start_user_onboarding::route),
+    },
+    Endpoint {
+        name: "start-tenant-switching",
+        method: Method::POST,
+        path: "/api/v1/workflows/tenant-switching",
+        ports: &[Port::Create, Port::Start(&[WorkflowKind::TenantSwitching])],
+        route: Route::Starting(crate::start_tenant_switching::route),
+    },
+    Endpoint {
+        name: "get-workflow-status",
+        method: Method::GET,
+        path: "/api/v1/workflows/{workflow_id}/status",
+        ports: &[Port::Read, Port::Archive],
+        route: Route::Records(crate::get_workflow_status::route),
+    },
+    Endpoint {
+        name: "list-workflows",
+        method: Method::GET,
+        path: "/api/v1/workflows",
+        ports: &[Port::List],
+        route: Route::Records(crate::list_workflows::route),
+    },
+    Endpoint {
+        name: "get-workflow-history",
+        method: Method::GET,
+        path: "/api/v1/workflows/history",
+        ports: &[Port::History, Port::Archive],
+        route: Route::Records(crate::get_workflow_history::route),
+    },
+    Endpoint {
+        name: "cancel-workflow",
+        method: Method::POST,
+        path: "/api/v1/workflows/{workflow_id}/cancel",
+        ports: &[Port::Control, Port::Archive],
+        route: Route::Records(crate::cancel_workflow::route),
+    },
+    Endpoint {
+        name: "health",
+        method: Method::GET,
+        path: "/health",
+        ports: &[],
+        route: Route::Alone(crate::health::route),
+    },
+    Endpoint {
+        name: "ready",
+        method: Method::GET,
+        path: "/ready",
+        ports: &[Port::Check],
+        route: Route::Readiness(crate::ready::route),
+    },
+];
+
+impl Endpoint {
+    /// Whether callers must say who they are: everywhere but at what tells whether the service works.
+    pub fn needs_token(&self) -> bool {
+        self.path.starts_with("/api/")
+    }
+
+    /// The function of `functions/endpoint-lambdas` that serves its route.
+    pub fn served_by(&self) -> &'static str {
+        match self.route {
+            Route::Alone(_) => "serve_alone",
+            Route::Records(_) if self.ports.contains(&Port::Archive) => "serve_with_archive",
+            Route::Records(_) => "serve",
+            Route::Starting(_) => "serve_starting",
+            Route::Readiness(_) => "serve_readiness",
+        }
+    }
+}
+
+/// The routes of all endpoints.
+pub(crate) fn routes(starting: &Starting, readiness: &Readiness) -> Router {
+    let routes = ENDPOINTS.iter().map(|endpoint| match endpoint.route {
+        Route::Alone(route) => route().with_state(Arc::clone(&starting.api.clock)),
+        Route::Records(route) => route().with_state(starting.api.clone()),
+        Route::Starting(route) => route().with_state(starting.clone()),
+        Route::Readiness(route) => route().with_state(readiness.clone()),
+    });
+    routes.fold(Router::new(), Router::merge)
+}
