@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{Delete, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem};
 use bytes::{Bytes, BytesMut};
 use contracts::{Event, Timestamp};
 use futures::future::try_join_all;
@@ -106,7 +106,7 @@ impl DynamoStore {
                 let rows = store.partition(&tenant_id, &id, &keys::event(after + 1), u32::MAX).await?;
                 let mut lines = BytesMut::new();
                 for (event_id, row) in (after + 1..).zip(&rows) {
-                    let event = event(row, None)?;
+                    let event = event(row)?;
                     if event.event_id != event_id {
                         return Err(incomplete(&id));
                     }
@@ -168,6 +168,7 @@ impl DynamoStore {
             let rows: Vec<Attributes> = rows.collect();
             try_join_all(rows.chunks(batch::WRITES).map(|rows| self.replace(rows))).await?;
         }
+        self.expire_batches(tenant_id, id, &expires_at).await?;
         let mut change = Change::default();
         change.set(TIME_TO_LIVE, expires_at);
         change.remove("due_pk");
@@ -175,6 +176,23 @@ impl DynamoStore {
         change.only_if_present("archived_at");
         // Refused: it is gone already.
         self.update(&keys::execution(tenant_id, id), change).await.map(drop)
+    }
+
+    /// The same of its batches.
+    async fn expire_batches(&self, tenant_id: &str, id: &str, expires_at: &AttributeValue) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let rows = self.batch_rows(tenant_id, id, after.as_deref()).await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            after = Some(last.text("sk")?.to_owned());
+            let rows = rows.into_iter().map(|row| {
+                let mut row = row.0;
+                row.insert(TIME_TO_LIVE.to_owned(), expires_at.clone());
+                row
+            });
+            let rows: Vec<Attributes> = rows.collect();
+            try_join_all(rows.chunks(batch::WRITES).map(|rows| self.replace(rows))).await?;
+        }
     }
 
     /// The record of an execution that the table no longer has.
@@ -211,7 +229,7 @@ impl DynamoStore {
     }
 
     async fn archived(&self, tenant_id: &str, id: &str) -> Result<Option<Lines>, StoreError> {
-        let (Some(blobs), Some(key)) = (&self.archive, key(tenant_id, id)) else { return Ok(None) };
+        let (Some(blobs), Some(key)) = (&self.blobs, key(tenant_id, id)) else { return Ok(None) };
         Ok(blobs.get(&key).await?.map(|body| Lines { body, rest: BytesMut::new() }))
     }
 }

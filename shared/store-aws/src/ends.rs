@@ -1,14 +1,15 @@
 //! The record of ends.
 
 use async_trait::async_trait;
+use contracts::step::StepPath;
 use contracts::{Status, Timestamp};
-use store::events::{TIMEOUT, ending, final_progress};
+use store::events::{TIMEOUT, ending};
 use store::{End, EndRecorder, EngineEnd, ExecutionRecord, NewEvent, StoreError};
 
 use crate::DynamoStore;
 use crate::change::{Change, put_new};
 use crate::executions::{counter, touched};
-use crate::item::{Item, all_under_way, event_row, json, moment, number, of_step, record, text};
+use crate::item::{Item, all_under_way, event_row, json, moment, number, of_step, record, reported, steps, text};
 use crate::keys::{self, ALONE};
 use crate::transaction::Transacted;
 
@@ -24,8 +25,8 @@ impl EndRecorder for DynamoStore {
                 return Ok(false);
             }
             let record = record(&item)?;
-            let attempts_of = |step: &str| item.optional_number(&of_step("attempts", step)).unwrap_or_default();
-            let (end, last) = ending(end, undone(&item), attempts_of, at);
+            let attempts_of = |step: &str| item.optional_number(&format!("attempts#{step}")).unwrap_or_default();
+            let (end, last) = ending(end, &reported(&item)?, undone(&item)?, attempts_of, at);
             let history_len: u64 = item.number("history_len")?;
             let mut rows: Vec<(u64, NewEvent)> = Vec::new();
             let mut change = touched(at);
@@ -34,8 +35,8 @@ impl EndRecorder for DynamoStore {
                 // Its engine has given it up, so nobody waits for what it might still say.
                 rows.extend(attempt.begun());
                 rows.extend(next.next().zip(Some(attempt.events.failed(TIMEOUT, "", at))));
-                change.remove(&of_step("open", &attempt.events.step));
-                change.remove(&of_step("open_after", &attempt.events.step));
+                change.remove(&of_step("open", &attempt.events.path));
+                change.remove(&of_step("open_after", &attempt.events.path));
             }
             rows.extend(next.next().zip(Some(last)));
             let events = rows.last().map_or(history_len, |(event_id, _)| *event_id);
@@ -66,17 +67,17 @@ impl EndRecorder for DynamoStore {
 }
 
 /// Steps whose effects were undone, in the order of undoing.
-fn undone(item: &Item) -> Vec<String> {
-    let steps = item.0.keys().filter_map(|name| name.strip_prefix("undone_at#"));
-    let mut undone: Vec<(u64, &str)> =
-        steps.filter_map(|step| Some((item.optional_number(&of_step("undone_at", step))?, step))).collect();
+fn undone(item: &Item) -> Result<Vec<String>, StoreError> {
+    let undone = steps(item, "undone_at")?.into_iter();
+    let mut undone: Vec<(u64, StepPath)> =
+        undone.filter_map(|step| Some((item.optional_number(&of_step("undone_at", &step))?, step))).collect();
     undone.sort_unstable();
-    undone.into_iter().map(|(_, step)| step.to_owned()).collect()
+    Ok(undone.into_iter().map(|(_, step)| step.to_string()).collect())
 }
 
 /// The change that ends the execution.
 fn conclude(change: &mut Change, record: &ExecutionRecord, end: &End, at: Timestamp, events: u64) {
-    let progress = final_progress(record.progress.clone(), end);
+    let progress = record.progress.clone().at_the_end(end);
     change.set("status", text(end.status.as_str()));
     change.set("status_pk", text(keys::of_status(&record.tenant_id, end.status, record.kind)));
     change.set("ended_at", moment(at));

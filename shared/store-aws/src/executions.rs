@@ -8,14 +8,14 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use contracts::{Status, Timestamp};
 use futures::future::try_join_all;
 use store::{
-    ACCEPTED, CancelOutcome, ControlFlag, Created, DueExecution, Estimated, ExecutionRecord, Executions, ListFilter,
-    ListPage, NewExecution, StoreError,
+    ACCEPTED, Control, Controlled, Created, DueExecution, Estimated, ExecutionRecord, Executions, ListFilter, ListPage,
+    NewExecution, StoreError,
 };
 
 use crate::DynamoStore;
 use crate::change::{Change, put_new};
 use crate::fault::{self, Tries};
-use crate::item::{Attributes, Item, event_row, json, moment, number, record, status, text};
+use crate::item::{Attributes, Item, event_row, json, moment, number, record, text};
 use crate::keys::{self, ALONE};
 use crate::patience::Patience;
 use crate::transaction::Transacted;
@@ -128,80 +128,17 @@ impl Executions for DynamoStore {
         self.update(&keys::execution(&due.tenant_id, &due.id), change).await.map(drop)
     }
 
-    async fn request_cancel(&self, tenant_id: &str, id: &str, now: Timestamp) -> Result<CancelOutcome, StoreError> {
-        let mut change = touched(now);
-        change.set("cancel_requested_at", moment(now));
-        change.only_if_present("pk");
-        change.only_if_absent("ended_at");
-        change.only_if_absent("cancel_requested_at");
-        change.only_if_equal("cancel_window_open", AttributeValue::Bool(true));
-        Ok(match self.update(&keys::execution(tenant_id, id), change).await? {
-            Updated::Done(item) => CancelOutcome::Accepted(record(&item)?),
-            Updated::Refused(None) => match self.archived_record(tenant_id, id).await? {
-                Some(record) => CancelOutcome::Refused(record),
-                None => CancelOutcome::NotFound,
-            },
-            Updated::Refused(Some(item)) => {
-                let record = record(&item)?;
-                match record.status.is_open() && record.cancel_requested_at.is_some() {
-                    true => CancelOutcome::Accepted(record),
-                    false => CancelOutcome::Refused(record),
-                }
-            }
-        })
-    }
-
-    async fn set_control(
+    async fn control(
         &self,
         tenant_id: &str,
         id: &str,
-        flag: ControlFlag,
+        control: Control,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        for _ in 0..MAX_TRIES {
-            let Some(item) = self.execution(tenant_id, id).await? else { return Ok(false) };
-            let current = status(&item)?;
-            if !current.is_open() || item.flag("pivot_begun") && flag == ControlFlag::Pause {
-                return Ok(false);
-            }
-            let paused_at = item.optional_moment("paused_at")?;
-            if paused_at.is_some() == (flag == ControlFlag::Pause) {
-                return Ok(true);
-            }
-            let record = record(&item)?;
-            let mut change = touched(now);
-            let next = match paused_at {
-                None => {
-                    change.set("paused_at", moment(now));
-                    Status::Paused
-                }
-                Some(paused_at) => {
-                    change.remove("paused_at");
-                    // Until the first step begins, nothing counts.
-                    let has_begun = item.number::<u64>("history_len")? > ACCEPTED;
-                    if let Some(deadline) = item.optional_moment("deadline_at")?.filter(|_| has_begun) {
-                        let deadline = deadline.checked_add(now.duration_since(paused_at)).unwrap_or(Timestamp::MAX);
-                        change.set("deadline_at", moment(deadline));
-                    }
-                    Status::Running
-                }
-            };
-            change.set("status", text(next.as_str()));
-            change.set("status_pk", text(keys::of_status(tenant_id, next, record.kind)));
-            // What it is based on: the pause, the pivot and the end are all in the version.
-            change.only_if_equal("version", number(item.number::<u64>("version")?));
-            let mut totals = Change::default();
-            totals.add(&counter(&record, current), -1);
-            totals.add(&counter(&record, next), 1);
-            let writes = vec![
-                change.into_write(&self.table, &keys::execution(tenant_id, id), ALONE),
-                totals.into_write(&self.table, &keys::totals(tenant_id), &keys::totals_shard(id)),
-            ];
-            if let Transacted::Done = self.transact(writes).await? {
-                return Ok(true);
-            }
+    ) -> Result<Controlled, StoreError> {
+        match control {
+            Control::Cancel => self.cancel(tenant_id, id, now).await,
+            Control::Pause | Control::Resume => self.hold_or_release(tenant_id, id, control, now).await,
         }
-        Err(StoreError::Unavailable(format!("{id} kept changing")))
     }
 
     async fn check(&self) -> Result<(), StoreError> {
@@ -226,6 +163,86 @@ pub(crate) struct Due {
 }
 
 impl DynamoStore {
+    async fn cancel(&self, tenant_id: &str, id: &str, now: Timestamp) -> Result<Controlled, StoreError> {
+        let mut change = touched(now);
+        change.set("cancel_requested_at", moment(now));
+        change.only_if_present("pk");
+        change.only_if_absent("ended_at");
+        change.only_if_absent("cancel_requested_at");
+        change.only_if_equal("cancel_window_open", AttributeValue::Bool(true));
+        match self.update(&keys::execution(tenant_id, id), change).await? {
+            Updated::Done(item) => Ok(Controlled::Accepted(record(&item)?)),
+            Updated::Refused(None) => self.uncontrollable(tenant_id, id).await,
+            Updated::Refused(Some(item)) => {
+                let record = record(&item)?;
+                let holds = Control::Cancel.holds(&record);
+                Ok(if holds { Controlled::Accepted(record) } else { Controlled::Refused(record) })
+            }
+        }
+    }
+
+    /// Of an execution that the table has not: it is archived, or there is none.
+    async fn uncontrollable(&self, tenant_id: &str, id: &str) -> Result<Controlled, StoreError> {
+        let archived = self.archived_record(tenant_id, id).await?;
+        Ok(archived.map_or(Controlled::NotFound, Controlled::Refused))
+    }
+
+    /// Pauses or resumes. The status is part of keys and totals, so that it takes a transaction.
+    async fn hold_or_release(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        control: Control,
+        now: Timestamp,
+    ) -> Result<Controlled, StoreError> {
+        for _ in 0..MAX_TRIES {
+            let Some(item) = self.execution(tenant_id, id).await? else {
+                return self.uncontrollable(tenant_id, id).await;
+            };
+            let before = record(&item)?;
+            if control.holds(&before) {
+                return Ok(Controlled::Accepted(before));
+            }
+            let mut change = touched(now);
+            let next = match (control, before.paused_at) {
+                _ if !before.status.is_open() => return Ok(Controlled::Refused(before)),
+                (Control::Pause, None) if !item.flag("pivot_begun") => {
+                    change.set("paused_at", moment(now));
+                    Status::Paused
+                }
+                (Control::Resume, Some(paused_at)) => {
+                    change.remove("paused_at");
+                    // Until the first step begins, nothing counts.
+                    let has_begun = item.number::<u64>("history_len")? > ACCEPTED;
+                    if let Some(deadline) = item.optional_moment("deadline_at")?.filter(|_| has_begun) {
+                        let deadline = deadline.checked_add(now.duration_since(paused_at)).unwrap_or(Timestamp::MAX);
+                        change.set("deadline_at", moment(deadline));
+                    }
+                    Status::Running
+                }
+                _ => return Ok(Controlled::Refused(before)),
+            };
+            change.set("status", text(next.as_str()));
+            change.set("status_pk", text(keys::of_status(tenant_id, next, before.kind)));
+            // What it is based on: the pause, the pivot and the end are all in the version.
+            change.only_if_equal("version", number(before.version));
+            let mut totals = Change::default();
+            totals.add(&counter(&before, before.status), -1);
+            totals.add(&counter(&before, next), 1);
+            let writes = vec![
+                change.into_write(&self.table, &keys::execution(tenant_id, id), ALONE),
+                totals.into_write(&self.table, &keys::totals(tenant_id), &keys::totals_shard(id)),
+            ];
+            if let Transacted::Done = self.transact(writes).await? {
+                let paused_at = (next == Status::Paused).then_some(now);
+                let version = before.version + 1;
+                let after = ExecutionRecord { status: next, paused_at, updated_at: now, version, ..before };
+                return Ok(Controlled::Accepted(after));
+            }
+        }
+        Err(StoreError::Unavailable(format!("{id} kept changing")))
+    }
+
     /// Executions that are due before a moment, the longest due first, after one that is known by its key.
     pub(crate) async fn due(
         &self,
@@ -275,9 +292,13 @@ impl DynamoStore {
     }
 
     pub(crate) async fn update(&self, pk: &str, change: Change) -> Result<Updated, StoreError> {
+        self.update_item(pk, ALONE, change).await
+    }
+
+    pub(crate) async fn update_item(&self, pk: &str, sk: &str, change: Change) -> Result<Updated, StoreError> {
         let (mut patience, tries) = (Patience::with_others(), Tries::default());
         loop {
-            let request = change.clone().into_update(self.client(), &self.table, pk, ALONE);
+            let request = change.clone().into_update(self.client(), &self.table, pk, sk);
             let error = match request.customize().interceptor(tries.clone()).send().await {
                 Ok(done) => return Ok(Updated::Done(Item(done.attributes.unwrap_or_default()))),
                 Err(error) => error,
@@ -318,6 +339,7 @@ fn new_record(new: &NewExecution) -> ExecutionRecord {
         updated_at: new.started_at,
         ended_at: None,
         cancel_requested_at: None,
+        paused_at: None,
         result: None,
         failure: None,
         progress: new.progress.clone(),
@@ -345,7 +367,6 @@ fn execution_item(new: &NewExecution, record: &ExecutionRecord) -> Attributes {
         ("request", json(&new.request)),
         ("current_step", text(&new.progress.current_step)),
         ("total_steps", number(new.progress.total_steps)),
-        ("completed_steps", number(new.progress.completed_steps)),
         ("version", number(record.version)),
         ("history_len", number(new.history.len())),
         ("tenant_pk", text(&new.tenant_id)),

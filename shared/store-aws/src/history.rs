@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
-use contracts::Event;
+use contracts::{Event, EventType};
 use futures::future::try_join;
-use serde_json::Value;
 use store::{History, HistoryPage, HistoryRow, StoreError};
 
 use crate::item::{Item, all_under_way, request, text};
@@ -47,7 +46,10 @@ impl History for DynamoStore {
             }));
         }
         for row in &rows {
-            let event = event(row, Some(&execution))?;
+            let mut event = event(row)?;
+            if is_start(&event) {
+                event.details["input"] = request(&execution)?.shown(tenant_id, self.blobs.as_deref()).await?;
+            }
             events.insert(event.event_id, event);
         }
         // Whatever was written between reading the one and the other is left to the next read.
@@ -93,7 +95,11 @@ impl History for DynamoStore {
             let pk = row.text("pk")?;
             let (_, id) = keys::parse_execution(pk)
                 .ok_or_else(|| StoreError::Inconsistent("an event is of no execution".to_owned()))?;
-            Ok(HistoryRow { execution_id: id.to_owned(), event: event(row, executions.get(pk))? })
+            let mut event = event(row)?;
+            if let Some(execution) = executions.get(pk).filter(|_| is_start(&event)) {
+                event.details["input"] = request(execution)?.shown_inline();
+            }
+            Ok(HistoryRow { execution_id: id.to_owned(), event })
         };
         Ok(HistoryPage { rows: rows.iter().map(row).collect::<Result<_, _>>()?, total, next })
     }
@@ -146,14 +152,16 @@ impl DynamoStore {
     }
 }
 
-/// The request is kept once, with its execution: the event that shows it borrows it.
-pub(crate) fn event(row: &Item, execution: Option<&Item>) -> Result<Event, StoreError> {
-    let event_type = row.text("event_type")?.to_owned();
-    let mut details: Value = row.json("details")?;
-    if event_type == "WorkflowExecutionStarted"
-        && let Some(execution) = execution
-    {
-        details["input"] = request(execution)?;
-    }
-    Ok(Event { event_id: row.number("event_id")?, event_type, timestamp: row.moment("at")?, details })
+/// The event of a row. The request is kept once, with its execution: the first event borrows it when it is shown.
+pub(crate) fn event(row: &Item) -> Result<Event, StoreError> {
+    Ok(Event {
+        event_id: row.number("event_id")?,
+        event_type: row.text("event_type")?.to_owned(),
+        timestamp: row.moment("at")?,
+        details: row.json("details")?,
+    })
+}
+
+fn is_start(event: &Event) -> bool {
+    event.event_type == EventType::WorkflowExecutionStarted.as_str()
 }

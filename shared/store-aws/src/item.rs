@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use contracts::step::StepKind;
+use contracts::step::{StepKind, StepPath};
 use contracts::{Status, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use store::events::AttemptEvents;
-use store::{ExecutionRecord, NewEvent, Progress, StoreError};
+use store::{
+    ExecutionFlags, ExecutionRecord, NewEvent, Progress, Reported, StepMoments, StoreError, StoredRequest,
+    completed_steps,
+};
 
 use crate::keys;
 
@@ -93,14 +95,14 @@ pub(crate) fn record(item: &Item) -> Result<ExecutionRecord, StoreError> {
         tenant_id: item.text("tenant_id")?.to_owned(),
         id: item.text("id")?.to_owned(),
         kind: item.text("kind")?.parse().map_err(inconsistent)?,
-        // Records from before there was a choice are without.
-        engine: item.optional_text("engine").unwrap_or("stepfunctions").parse().map_err(inconsistent)?,
+        engine: item.text("engine")?.parse().map_err(inconsistent)?,
         user_id: item.optional_text("user_id").map(str::to_owned),
         status: status(item)?,
         started_at: item.moment("started_at")?,
         updated_at: item.moment("updated_at")?,
         ended_at: item.optional_moment("ended_at")?,
         cancel_requested_at: item.optional_moment("cancel_requested_at")?,
+        paused_at: item.optional_moment("paused_at")?,
         result: item.optional_json("result")?,
         failure: item.optional_json("failure")?,
         progress: progress(item)?,
@@ -114,12 +116,55 @@ pub(crate) fn status(item: &Item) -> Result<Status, StoreError> {
 }
 
 pub(crate) fn progress(item: &Item) -> Result<Progress, StoreError> {
+    // An execution that has ended says so; for others the steps are counted.
+    let completed_steps = match item.optional_number("completed_steps") {
+        Some(completed) => completed,
+        None => count_completed(item)?,
+    };
     Ok(Progress {
         current_step: item.text("current_step")?.to_owned(),
         total_steps: item.number("total_steps")?,
-        completed_steps: item.number("completed_steps")?,
+        completed_steps,
         status_message: item.optional_text("status_message").map(str::to_owned),
     })
+}
+
+fn count_completed(item: &Item) -> Result<u32, StoreError> {
+    let moments = steps(item, "attempts")?.into_iter().map(|path| StepMoments {
+        is_done: item.has(&of_step("done", &path)),
+        closed_at: item.optional_number(&of_step("closed", &path)),
+    });
+    // A step that was closed before it ever began has no attempts, and counts for nothing until it is done.
+    Ok(completed_steps(moments, item.optional_number("forward_at").unwrap_or_default()))
+}
+
+/// The steps that have this attribute.
+pub(crate) fn steps(item: &Item, attribute: &str) -> Result<Vec<StepPath>, StoreError> {
+    let names = item.0.keys().filter_map(|name| name.strip_prefix(attribute)?.strip_prefix('#'));
+    names.map(|path| path.parse().map_err(inconsistent)).collect()
+}
+
+/// What the gate needs of the execution.
+pub(crate) fn execution_flags(item: &Item) -> Result<ExecutionFlags, StoreError> {
+    Ok(ExecutionFlags {
+        has_ended: item.has("ended_at"),
+        is_cancelled: item.has("cancel_requested_at"),
+        is_paused: item.has("paused_at"),
+        deadline_at: item.optional_moment("deadline_at")?,
+        pivot_begun: item.flag("pivot_begun"),
+    })
+}
+
+/// The attribute that holds a part of the result.
+pub(crate) fn of_report(name: &str) -> String {
+    format!("report#{name}")
+}
+
+/// What steps have reported of the result: an attribute for each part, so that a step writes its own without reading.
+pub(crate) fn reported(item: &Item) -> Result<Reported, StoreError> {
+    let names = item.0.keys().filter_map(|name| name.strip_prefix("report#"));
+    let parts = names.map(|name| Ok((name.to_owned(), item.json(&of_report(name))?)));
+    Ok(Reported { parts: parts.collect::<Result<_, StoreError>>()?, is_final: item.flag("report_is_final") })
 }
 
 /// The row of an event.
@@ -162,11 +207,11 @@ impl UnderWay {
 }
 
 /// The attempt of a step that is under way.
-pub(crate) fn under_way(item: &Item, step: &str) -> Result<Option<UnderWay>, StoreError> {
+pub(crate) fn under_way(item: &Item, step: &StepPath) -> Result<Option<UnderWay>, StoreError> {
     let Some(open) = item.optional_json::<OpenAttempt>(&of_step("open", step))? else { return Ok(None) };
     let number = item.number(&of_step("attempts", step))?;
     Ok(Some(UnderWay {
-        events: AttemptEvents { activity: open.activity, step: step.to_owned(), kind: open.kind, number },
+        events: AttemptEvents { activity: open.activity, path: step.clone(), kind: open.kind, number },
         began_at: open.began_at,
         first_event_id: item.number::<u64>(&of_step("open_after", step))? + 1,
     }))
@@ -174,20 +219,21 @@ pub(crate) fn under_way(item: &Item, step: &str) -> Result<Option<UnderWay>, Sto
 
 /// All attempts that are under way, in the order of their begin.
 pub(crate) fn all_under_way(item: &Item) -> Result<Vec<UnderWay>, StoreError> {
-    let steps = item.0.keys().filter_map(|name| name.strip_prefix("open#"));
-    let mut all = steps.filter_map(|step| under_way(item, step).transpose()).collect::<Result<Vec<_>, _>>()?;
+    let steps = steps(item, "open")?;
+    let mut all = steps.iter().filter_map(|step| under_way(item, step).transpose()).collect::<Result<Vec<_>, _>>()?;
     all.sort_by_key(|attempt| attempt.first_event_id);
     Ok(all)
 }
 
 /// An attribute that an execution's item has for each step: `attempts` (how often it was tried), `open` and `open_after`
-/// (the attempt under way, and the history's length before it), `done` (its result), `closed` (it is being undone),
-/// `undone_at` (the number of the event that said it is undone).
-pub(crate) fn of_step(attribute: &str, step: &str) -> String {
+/// (the attempt under way, and the history's length before it), `done` (its result), `scope` (the effect scope of its
+/// effect, where that is not the execution's own), `closed` (the history's length before its undoing began), `undone_at`
+/// (the number of the event that said it is undone).
+pub(crate) fn of_step(attribute: &str, step: &StepPath) -> String {
     format!("{attribute}#{step}")
 }
 
 /// A request as it is kept.
-pub(crate) fn request(item: &Item) -> Result<Value, StoreError> {
+pub(crate) fn request(item: &Item) -> Result<StoredRequest, StoreError> {
     item.json("request")
 }

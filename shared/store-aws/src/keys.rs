@@ -27,6 +27,11 @@ pub(crate) fn event(event_id: u64) -> String {
     format!("EV#{event_id:010}")
 }
 
+/// The partition of an execution's batches, each of which is an item sorted by its path.
+pub(crate) fn batches(tenant_id: &str, id: &str) -> String {
+    format!("{tenant_id}#B#{id}")
+}
+
 pub(crate) fn idempotency(tenant_id: &str, key: &IdempotencyKey) -> String {
     format!("{tenant_id}#I#{}#{}", key.route, key.key)
 }

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | the execution: record, request, control flags, attempts under way | `E` | `A` |
 //! | an event of its history | `E` | `EV#<event id, 10 digits>` |
+//! | a batch of a distributed Map | `<tenant>#B#<id>` | its path |
 //! | an `Idempotency-Key` | `<tenant>#I#<route>#<key>` | `A` |
 //! | totals, in 16 shards so that starts and ends do not wait for each other | `<tenant>#C` | `<shard>` |
 //! | durations of completed executions by kind | `<tenant>#D` | `A` |
@@ -34,6 +35,7 @@
 
 mod archive;
 mod batch;
+mod batches;
 mod blobs;
 mod change;
 mod ends;
@@ -64,19 +66,20 @@ pub struct DynamoStore {
     client: Arc<LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>>,
     table: String,
     clock: SharedClock,
-    archive: Option<Arc<dyn BlobReader>>,
+    /// Where large requests are, and executions that are too old for the table.
+    blobs: Option<Arc<dyn BlobReader>>,
 }
 
 impl DynamoStore {
     /// A store on this table, which must exist. The client is made with the first request: reading the machine's root
     /// certificates is the larger part of a function's start.
     pub fn new(client: impl FnOnce() -> Client + Send + 'static, table: impl Into<String>, clock: SharedClock) -> Self {
-        Self { client: Arc::new(LazyLock::new(Box::new(client))), table: table.into(), clock, archive: None }
+        Self { client: Arc::new(LazyLock::new(Box::new(client))), table: table.into(), clock, blobs: None }
     }
 
-    /// The same store, which looks in this archive for what is too old for the table.
-    pub fn with_archive(self, archive: Arc<dyn BlobReader>) -> Self {
-        Self { archive: Some(archive), ..self }
+    /// The same store, which reads here what is too large or too old for the table.
+    pub fn with_blobs(self, blobs: Arc<dyn BlobReader>) -> Self {
+        Self { blobs: Some(blobs), ..self }
     }
 
     fn client(&self) -> &Client {

@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
-use contracts::step::StepKind;
-use contracts::{ErrorName, Timestamp};
+use contracts::Timestamp;
+use contracts::step::{StepKind, StepPath};
 use serde_json::Value;
 use store::events::{self, AttemptEvents, TIMEOUT, status_message};
-use store::{ACCEPTED, Attempt, Begin, Finish, NewEvent, Refusal, StepOutcome, StepRecorder, StepRef, StoreError};
-use workflows::Workflow;
+use store::{
+    ACCEPTED, Admission, AttemptOutcome, Begin, BegunAttempt, Finish, NewEvent, Refusal, StepFlags, StepRecorder,
+    StepRef, StoreError, admit,
+};
 
 use crate::DynamoStore;
 use crate::change::{Change, put_new};
 use crate::executions::{Updated, touched};
-use crate::item::{Item, OpenAttempt, event_row, json, moment, number, of_step, request, text, under_way};
+use crate::item::{
+    Item, OpenAttempt, event_row, execution_flags, json, moment, number, of_report, of_step, request, text, under_way,
+};
 use crate::keys::{self, ALONE};
 use crate::transaction::Transacted;
 
@@ -29,56 +33,56 @@ const USUAL_WAIT: Duration = Duration::from_secs(10);
 #[async_trait]
 impl StepRecorder for DynamoStore {
     async fn begin_step(&self, step: &StepRef) -> Result<Begin, StoreError> {
+        if step.is_batch {
+            return self.begin_batch(step).await;
+        }
         let pk = keys::execution(&step.tenant_id, &step.execution_id);
-        let mut waited = step.waited(self.clock.now()).filter(|waited| *waited > USUAL_WAIT);
+        let mut waited = None;
         for _ in 0..MAX_TRIES {
             let now = self.clock.now();
             let nonce = contracts::ids::new_request_id(now);
             let item = match self.update(&pk, begin(step, now, &nonce, waited)).await? {
-                Updated::Done(item) => return proceed(step, &item),
+                Updated::Done(item) => {
+                    if waited.is_none() {
+                        self.give_back_waiting(step, &item, now).await;
+                    }
+                    return proceed(step, &item);
+                }
                 Updated::Refused(None) => return Ok(Begin::Closed),
                 Updated::Refused(Some(item)) => item,
             };
             // The client repeats what got no answer: then it is this very begin that stands against itself.
-            let open: Option<OpenAttempt> = item.optional_json(&of_step("open", &step.step))?;
+            let open: Option<OpenAttempt> = item.optional_json(&of_step("open", &step.path))?;
             if open.is_some_and(|open| open.nonce == nonce) {
                 return proceed(step, &item);
             }
-            if item.has("ended_at") {
-                return Ok(Begin::Closed);
-            }
-            if step.kind == StepKind::Forward {
-                if let Some(result) = item.optional_json::<Value>(&of_step("done", &step.step))? {
-                    return Ok(Begin::AlreadyDone(result));
-                }
-                if item.has(&of_step("closed", &step.step)) {
-                    return Ok(Begin::Closed);
-                }
-            }
+            let done = item.optional_json::<Value>(&of_step("done", &step.path))?;
+            let flags = StepFlags { done: done.as_ref(), is_closed: item.has(&of_step("closed", &step.path)) };
             let is_untouched = item.has("deadline_at") && item.number::<u64>("history_len")? == ACCEPTED;
             if waited.is_some() && !is_untouched {
                 waited = None;
                 continue;
             }
-            let refusal = match self.against(step, &item, now)? {
-                Against::Refusal(Refusal::TimedOut) if is_untouched && step.waited(now).is_some() => {
-                    waited = step.waited(now);
-                    continue;
-                }
-                Against::Lost(lost) => {
-                    self.close_lost(step, &item, &lost, now).await?;
-                    continue;
-                }
-                Against::Nothing => continue,
-                Against::Refusal(Refusal::Paused) => return Ok(Begin::Paused),
-                Against::Refusal(refusal) => refusal,
+            let refusal = match admit(&execution_flags(&item)?, flags, step.kind, now) {
+                Admission::AlreadyDone(result) => return Ok(Begin::AlreadyDone(result.clone())),
+                Admission::Closed => return Ok(Begin::Closed),
+                Admission::Proceed => None,
+                Admission::Refused(refusal) => Some(refusal),
             };
-            if self.record_refusal(step, &item, refusal, now).await? {
-                return Ok(match refusal {
-                    Refusal::Cancelled => Begin::Cancelled,
-                    Refusal::Paused => Begin::Paused,
-                    Refusal::TimedOut => Begin::TimedOut,
-                });
+            if let Some(lost) = lost_attempt(step, &item) {
+                self.close_lost(step, &item, lost, now).await?;
+                continue;
+            }
+            match refusal {
+                // What stood against it has gone.
+                None => {}
+                Some(Refusal::TimedOut) if is_untouched && step.waited(now).is_some() => waited = step.waited(now),
+                Some(Refusal::Paused) => return Ok(Begin::Refused(Refusal::Paused)),
+                Some(refusal) => {
+                    if self.record_refusal(step, &item, refusal, now).await? {
+                        return Ok(Begin::Refused(refusal));
+                    }
+                }
             }
         }
         Err(kept_changing(step))
@@ -87,9 +91,12 @@ impl StepRecorder for DynamoStore {
     async fn finish_step(
         &self,
         step: &StepRef,
-        attempt: &Attempt,
-        outcome: &StepOutcome,
+        attempt: &BegunAttempt,
+        ended: &AttemptOutcome,
     ) -> Result<Finish, StoreError> {
+        if step.is_batch {
+            return self.finish_batch(step, attempt, &ended.outcome).await;
+        }
         let pk = keys::execution(&step.tenant_id, &step.execution_id);
         let mut history_len = attempt.history_len;
         for _ in 0..MAX_TRIES {
@@ -101,15 +108,15 @@ impl StepRecorder for DynamoStore {
                 .flatten()
                 .collect();
             let first_event_id = attempt.history_len + 1 - begun.len() as u64;
-            let ended = match outcome {
+            let happened = match &ended.outcome {
                 Ok(result) => events.succeeded(result, now),
                 Err(error) => events.failed(&error.error, &error.cause_text(), now),
             };
-            let mut change = finish(step, outcome, history_len, now);
-            change.only_if_equal(&of_step("attempts", &step.step), number(attempt.number));
-            change.only_if_equal(&of_step("open_after", &step.step), number(first_event_id - 1));
+            let mut change = finish(step, ended, history_len, now);
+            change.only_if_equal(&of_step("attempts", &step.path), number(attempt.number));
+            change.only_if_equal(&of_step("open_after", &step.path), number(first_event_id - 1));
             let mut writes = vec![change.into_write(&self.table, &pk, ALONE)];
-            let rows = (first_event_id..).zip(begun).chain([(history_len + 1, ended)]);
+            let rows = (first_event_id..).zip(begun).chain([(history_len + 1, happened)]);
             writes.extend(
                 rows.map(|(id, event)| {
                     put_new(&self.table, event_row(&step.tenant_id, &step.execution_id, id, &event))
@@ -121,11 +128,11 @@ impl StepRecorder for DynamoStore {
             let Some(item) = reasons.into_iter().flatten().next().filter(|item| item.has("version")) else {
                 return Ok(Finish::Closed);
             };
-            if item.has("ended_at") || item.has(&of_step("closed", &step.step)) {
+            if item.has("ended_at") || item.has(&of_step("closed", &step.path)) {
                 return Ok(Finish::Closed);
             }
-            let number: Option<u32> = item.optional_number(&of_step("attempts", &step.step));
-            if number != Some(attempt.number) || !item.has(&of_step("open", &step.step)) {
+            let number: Option<u32> = item.optional_number(&of_step("attempts", &step.path));
+            if number != Some(attempt.number) || !item.has(&of_step("open", &step.path)) {
                 return Ok(Finish::Superseded);
             }
             history_len = item.number("history_len")?;
@@ -138,18 +145,23 @@ fn kept_changing(step: &StepRef) -> StoreError {
     StoreError::Unavailable(format!("{} kept changing", step.execution_id))
 }
 
-fn workflow(step: &StepRef) -> Option<&'static Workflow> {
-    workflows::workflow(step.workflow)
+/// An attempt that never said how it ended: of the step itself, or of the one that it undoes.
+fn lost_attempt<'a>(step: &'a StepRef, item: &Item) -> Option<&'a StepPath> {
+    let paths = [Some(&step.path), step.undoes.as_ref()];
+    paths.into_iter().flatten().find(|path| item.has(&of_step("open", path)))
 }
 
 fn proceed(step: &StepRef, item: &Item) -> Result<Begin, StoreError> {
-    let open: OpenAttempt = item.json(&of_step("open", &step.step))?;
-    let attempt = Attempt {
-        number: item.number(&of_step("attempts", &step.step))?,
+    let open: OpenAttempt = item.json(&of_step("open", &step.path))?;
+    let attempt = BegunAttempt {
+        number: item.number(&of_step("attempts", &step.path))?,
         began_at: open.began_at,
         history_len: item.number("history_len")?,
     };
-    Ok(Begin::Proceed { attempt, request: Arc::new(request(item)?), effect_scope: item.text("effect_scope")?.into() })
+    // An undoing goes by the scope under which the effect was made.
+    let of_effect = of_step("scope", step.undoes.as_ref().unwrap_or(&step.path));
+    let effect_scope = item.optional_text(&of_effect).map_or_else(|| item.text("effect_scope"), Ok)?;
+    Ok(Begin::Proceed { attempt, request: Arc::new(request(item)?), effect_scope: effect_scope.into() })
 }
 
 /// The change that begins an attempt, under the conditions that let it. What the execution has `waited` for its first
@@ -159,21 +171,22 @@ fn begin(step: &StepRef, now: Timestamp, nonce: &str, waited: Option<Duration>) 
     let open = OpenAttempt { activity: step.activity.clone(), kind: step.kind, began_at: now, nonce: nonce.to_owned() };
     change.only_if_present("pk");
     change.only_if_absent("ended_at");
-    change.only_if_absent(&of_step("open", &step.step));
-    change.set(&of_step("open", &step.step), json(&open));
-    change.set_to_old(&of_step("open_after", &step.step), "history_len");
-    change.increase(&of_step("attempts", &step.step), 1);
-    change.set("status_message", text(status_message(workflow(step), &step.step, step.kind)));
+    change.only_if_absent(&of_step("open", &step.path));
+    change.set(&of_step("open", &step.path), json(&open));
+    change.set_to_old(&of_step("open_after", &step.path), "history_len");
+    change.increase(&of_step("attempts", &step.path), 1);
+    change.set("status_message", text(status_message(step.title.as_deref(), step.kind)));
     change.set("due_pk", text(keys::open_shard(&step.execution_id)));
     match step.kind {
         StepKind::Forward => {
             change.increase("history_len", 2);
-            change.only_if_absent(&of_step("done", &step.step));
-            change.only_if_absent(&of_step("closed", &step.step));
+            change.only_if_absent(&of_step("done", &step.path));
+            change.only_if_absent(&of_step("closed", &step.path));
             only_if_uninterrupted(&mut change, now, waited);
             change.set("status", text(contracts::Status::Running.as_str()));
-            stand_at(&mut change, step);
-            if workflow(step).is_some_and(|workflow| workflow.is_pivot_or_last(&step.step)) {
+            change.set("current_step", text(&step.path.name));
+            change.set_to_old("forward_at", "history_len");
+            if step.is_final {
                 change.set("pivot_begun", AttributeValue::Bool(true));
                 change.set("cancel_window_open", AttributeValue::Bool(false));
             }
@@ -183,7 +196,8 @@ fn begin(step: &StepRef, now: Timestamp, nonce: &str, waited: Option<Duration>) 
             change.set("cancel_window_open", AttributeValue::Bool(false));
             if let Some(undoes) = &step.undoes {
                 change.only_if_absent(&of_step("open", undoes));
-                change.set(&of_step("closed", undoes), AttributeValue::Bool(true));
+                let (closed, before) = (change.name(&of_step("closed", undoes)), change.name("history_len"));
+                change.set_raw(format!("{closed} = if_not_exists({closed}, {before})"));
             }
         }
     }
@@ -212,35 +226,24 @@ fn only_if_uninterrupted(change: &mut Change, now: Timestamp, waited: Option<Dur
     ));
 }
 
-/// The step is where the execution stands: all steps before it are over.
-fn stand_at(change: &mut Change, step: &StepRef) {
-    change.set("current_step", text(&step.step));
-    if let Some(before) = steps_before(step) {
-        change.set("completed_steps", number(before));
-    }
-}
-
-fn steps_before(step: &StepRef) -> Option<usize> {
-    workflow(step)?.steps.iter().position(|known| known.state == step.step)
-}
-
 /// The change that ends an attempt.
-fn finish(step: &StepRef, outcome: &StepOutcome, history_len: u64, now: Timestamp) -> Change {
+fn finish(step: &StepRef, ended: &AttemptOutcome, history_len: u64, now: Timestamp) -> Change {
     let mut change = touched(now);
     change.only_if_absent("ended_at");
     change.only_if_equal("history_len", number(history_len));
     change.set("history_len", number(history_len + 1));
-    change.remove(&of_step("open", &step.step));
-    change.remove(&of_step("open_after", &step.step));
-    match (outcome, step.kind) {
-        (Ok(result), StepKind::Forward) => {
-            change.set(&of_step("done", &step.step), json(result));
-            if let Some(before) = steps_before(step) {
-                change.set("completed_steps", number(before + 1));
-            }
-        }
+    change.remove(&of_step("open", &step.path));
+    change.remove(&of_step("open_after", &step.path));
+    for (name, part) in ended.report.iter().flatten() {
+        change.set(&of_report(name), json(part));
+    }
+    if ended.report.is_some() && step.closes {
+        change.set("report_is_final", AttributeValue::Bool(true));
+    }
+    match (&ended.outcome, step.kind) {
+        (Ok(result), StepKind::Forward) => change.set(&of_step("done", &step.path), json(result)),
         (Ok(result), StepKind::Compensation) if result["undone"] == true => {
-            let undone = of_step("undone_at", step.undoes.as_ref().unwrap_or(&step.step));
+            let undone = of_step("undone_at", step.undoes.as_ref().unwrap_or(&step.path));
             let (name, at) = (change.name(&undone), change.value(number(history_len + 1)));
             change.set_raw(format!("{name} = if_not_exists({name}, {at})"));
         }
@@ -249,33 +252,24 @@ fn finish(step: &StepRef, outcome: &StepOutcome, history_len: u64, now: Timestam
     change
 }
 
-/// What stands against a begin.
-enum Against {
-    /// An attempt of this step that never said how it ended.
-    Lost(String),
-    /// Something that an operator or the clock asked for.
-    Refusal(Refusal),
-    /// Nothing any more.
-    Nothing,
-}
-
 impl DynamoStore {
-    fn against(&self, step: &StepRef, item: &Item, now: Timestamp) -> Result<Against, StoreError> {
-        let of_interest = [Some(&step.step), step.undoes.as_ref()];
-        let lost = of_interest.into_iter().flatten().find(|step| item.has(&of_step("open", step)));
-        let interruptible = step.kind == StepKind::Forward && !item.flag("pivot_begun");
-        let late = item.optional_moment("deadline_at")?.is_some_and(|deadline| deadline < now);
-        Ok(match lost {
-            Some(lost) => Against::Lost(lost.clone()),
-            None if interruptible && item.has("cancel_requested_at") => Against::Refusal(Refusal::Cancelled),
-            None if interruptible && item.has("paused_at") => Against::Refusal(Refusal::Paused),
-            None if interruptible && late => Against::Refusal(Refusal::TimedOut),
-            None => Against::Nothing,
-        })
+    /// What an execution has waited for its engine is not in its time limit. A begin does not know whether it is the first;
+    /// its answer says so, and the deadline is moved by a write of its own if it was worth it. One that is lost shortens
+    /// the limit by the wait.
+    async fn give_back_waiting(&self, step: &StepRef, item: &Item, now: Timestamp) {
+        let is_first = item.optional_number("history_len") == Some(ACCEPTED + 2);
+        let waited = step.waited(now).filter(|waited| is_first && *waited > USUAL_WAIT);
+        let (Some(waited), Ok(Some(deadline))) = (waited, item.optional_moment("deadline_at")) else { return };
+        let mut change = touched(now);
+        change.only_if_equal("deadline_at", moment(deadline));
+        change.set("deadline_at", moment(deadline.checked_add(waited).unwrap_or(Timestamp::MAX)));
+        if let Err(error) = self.update(&keys::execution(&step.tenant_id, &step.execution_id), change).await {
+            tracing::warn!(workflow_id = step.execution_id, %error, "the time limit counts from the acceptance");
+        }
     }
 
     /// Closes an attempt that never said how it ended; whatever it says later counts for nothing.
-    async fn close_lost(&self, step: &StepRef, item: &Item, lost: &str, now: Timestamp) -> Result<(), StoreError> {
+    async fn close_lost(&self, step: &StepRef, item: &Item, lost: &StepPath, now: Timestamp) -> Result<(), StoreError> {
         let Some(attempt) = under_way(item, lost)? else { return Ok(()) };
         let history_len: u64 = item.number("history_len")?;
         let mut change = touched(now);
@@ -297,12 +291,7 @@ impl DynamoStore {
         refusal: Refusal,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let name = match refusal {
-            Refusal::Cancelled => ErrorName::WorkflowCancelled,
-            Refusal::Paused => ErrorName::WorkflowPaused,
-            Refusal::TimedOut => ErrorName::WorkflowTimedOut,
-        };
-        let attempts = of_step("attempts", &step.step);
+        let attempts = of_step("attempts", &step.path);
         let number_now = item.optional_number::<u32>(&attempts).unwrap_or_default() + 1;
         let history_len: u64 = item.number("history_len")?;
         let mut change = touched(now);
@@ -311,8 +300,9 @@ impl DynamoStore {
         change.set("history_len", number(history_len + 2));
         change.set(&attempts, number(number_now));
         change.set("due_pk", text(keys::open_shard(&step.execution_id)));
-        stand_at(&mut change, step);
-        let events = events::refused(&AttemptEvents::of(step, number_now), name, refusal.message(), now);
+        change.set("current_step", text(&step.path.name));
+        change.set("forward_at", number(history_len));
+        let events = events::refused(&AttemptEvents::of(step, number_now), refusal, now);
         self.write_events(step, change, (history_len + 1..).zip(events)).await
     }
 
