@@ -29,7 +29,8 @@ use clock::SharedClock;
 use engine::Orchestrator;
 use store::{Executions, History};
 
-pub use access::{Access, GatewayClaims};
+pub use access::GatewayClaims;
+pub use contracts::access::Access;
 pub use problem::Problem;
 pub use serve::complete;
 
