@@ -35,6 +35,9 @@ const SHORT_TIMEOUT_SECONDS: u64 = 3;
 /// Seconds of a script's waits that last as long here; longer ones are cut to a twentieth.
 const REAL_SECONDS: u64 = 5;
 
+/// What follows the stack's name in the machine's.
+const MACHINE: &str = "user-onboarding";
+
 /// What all deployments share.
 pub(crate) struct Aws {
     pub(crate) lambda: Lambda,
@@ -149,7 +152,8 @@ impl Aws {
         self.s3.create_bucket(&bucket).await;
         let mut environment = vec![
             ("WORKFLOW__STORE__TABLE".to_owned(), format!("table-{prefix}")),
-            ("WORKFLOW__STORE__ARCHIVE_BUCKET".to_owned(), bucket),
+            ("WORKFLOW__STORE__KIND".to_owned(), "dynamodb".to_owned()),
+            ("WORKFLOW__STORE__BUCKET".to_owned(), bucket),
             // At once.
             ("WORKFLOW__STORE__RETENTION_DAYS".to_owned(), "0".to_owned()),
             ("AWS_ACCESS_KEY_ID".to_owned(), "test".to_owned()),
@@ -159,6 +163,11 @@ impl Aws {
             ("AWS_ENDPOINT_URL_SFN".to_owned(), endpoints[1].clone()),
             ("AWS_ENDPOINT_URL_S3".to_owned(), endpoints[2].clone()),
             ("STAGE".to_owned(), "local".to_owned()),
+            (
+                "WORKFLOW__ENGINE__KIND".to_owned(),
+                if temporal.is_some() { "temporal" } else { "stepfunctions" }.to_owned(),
+            ),
+            ("WORKFLOW__ENGINE__FUNCTION_PREFIX".to_owned(), format!("{prefix}--")),
             ("WORKFLOW__AUTH__MODE".to_owned(), "off".to_owned()),
             ("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT".to_owned(), "300".to_owned()),
         ];
@@ -170,9 +179,9 @@ impl Aws {
             let router = services.router(kind);
             tokio::spawn(async move { axum::serve(listener, router).await });
         }
-        for (name, value) in &settings {
-            let seconds = value.strip_suffix('h').map(|hours| (hours.parse::<u64>().unwrap() * 3_600).to_string());
-            environment.push((format!("WORKFLOW__{name}"), seconds.unwrap_or_else(|| value.clone())));
+        // The retry policy is in the state machine.
+        for (name, value) in settings.iter().filter(|(name, _)| !name.contains("RETRY_POLICY")) {
+            environment.push((format!("WORKFLOW__{name}"), value.clone()));
         }
         let waits_for_timeout = script.dispatch.iter().any(|dispatch| dispatch.error == "States.Timeout");
         let timeout = if waits_for_timeout { SHORT_TIMEOUT_SECONDS } else { TIMEOUT_SECONDS };
@@ -184,13 +193,14 @@ impl Aws {
         let created = self
             .sfn
             .create_state_machine()
-            .name(format!("{prefix}-UserOnboarding"))
+            .name(format!("{prefix}-{MACHINE}"))
             .definition(definition)
             .role_arn("arn:aws:iam::123456789012:role/tests")
             .send()
             .await;
         let machine_arn = created.unwrap().state_machine_arn;
-        environment.push(("WORKFLOW__ENGINE__USER_ONBOARDING".to_owned(), machine_arn.clone()));
+        let machine_prefix = machine_arn.strip_suffix(MACHINE).unwrap().to_owned();
+        environment.push(("WORKFLOW__ENGINE__STATE_MACHINE_PREFIX".to_owned(), machine_prefix));
         let client = peers::dynamodb_client(self.dynamodb);
         store_aws::create_table(&client, &format!("table-{prefix}")).await.unwrap();
         let store = DynamoStore::new(|| client, format!("table-{prefix}"), Arc::clone(&clock));
@@ -244,20 +254,13 @@ impl Stack {
 
 /// What functions are told where Temporal is the engine.
 fn on_temporal(server: &str, prefix: &str, lambda: &str) -> Vec<(String, String)> {
-    let named = |binary: &str| format!("{prefix}--{binary}");
-    let steps = workflows::workflow(WorkflowKind::UserOnboarding).unwrap().steps;
-    let functions = steps.iter().map(|step| {
-        (format!("WORKFLOW__TEMPORAL__FUNCTIONS__{}", step.activity.to_uppercase()), named(&step.function()))
-    });
-    let others = [
-        ("WORKFLOW__ENGINE__KIND", "temporal".to_owned()),
-        ("WORKFLOW__TEMPORAL__GATEWAY", named("temporal-gateway")),
+    let variables = [
         ("WORKFLOW__TEMPORAL__SERVER_URL", server.to_owned()),
         ("WORKFLOW__TEMPORAL__NAMESPACE", "default".to_owned()),
         ("WORKFLOW__TEMPORAL__TASK_QUEUE", format!("functions-{prefix}")),
         ("AWS_ENDPOINT_URL_LAMBDA", lambda.to_owned()),
     ];
-    functions.chain(others.map(|(name, value)| (name.to_owned(), value))).collect()
+    variables.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
 /// The state machine as it is deployed, with these functions and with its waits cut down.

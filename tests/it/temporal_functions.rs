@@ -94,19 +94,18 @@ fn a_worker_may_be_a_process_beside_the_functions() {
         let stack = aws.stack(Options { temporal: Some(server), ..Options::default() }).await;
         let binary = process::binary().await;
         let spawn = |activities: &str| {
-            let of_functions = |name: &str| name.starts_with("WORKFLOW__TEMPORAL__FUNCTIONS__");
             let is_its = |name: &str| {
-                let store = ["WORKFLOW__STORE__TABLE", "WORKFLOW__STORE__ARCHIVE_BUCKET"].contains(&name);
-                let gateway = name == "WORKFLOW__TEMPORAL__GATEWAY";
-                let temporal = name.starts_with("WORKFLOW__TEMPORAL__") && !gateway && !of_functions(name);
-                let functions = activities == "lambda" && of_functions(name);
-                store || temporal || functions || name.starts_with("AWS_") || name.starts_with("WORKFLOW__SERVICES__")
+                let begins = |prefix: &str| name.starts_with(prefix);
+                let store = begins("WORKFLOW__STORE__") && name != "WORKFLOW__STORE__RETENTION_DAYS";
+                let functions = activities == "lambda" && name == "WORKFLOW__ENGINE__FUNCTION_PREFIX";
+                let others = ["WORKFLOW__TEMPORAL__", "WORKFLOW__SERVICES__", "AWS_"].into_iter().any(begins);
+                store || functions || others
             };
             let deployed = aws.lambda.deployment(&stack.prefix).environment.clone();
             let mut worker = Command::new(&binary);
             worker.arg("worker").env_clear().envs(deployed.into_iter().filter(|(name, _)| is_its(name)));
-            let settings = [("WORKFLOW__STORE__KIND", "dynamodb"), ("WORKFLOW__TEMPORAL__ACTIVITIES", activities)];
-            worker.envs(settings).stdout(Stdio::null()).kill_on_drop(true).spawn().unwrap()
+            worker.env("WORKFLOW__TEMPORAL__ACTIVITIES", activities);
+            worker.stdout(Stdio::null()).kill_on_drop(true).spawn().unwrap()
         };
         let invocations = || {
             let spent = aws.lambda.spent(&stack.prefix);

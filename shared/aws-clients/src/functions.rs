@@ -65,7 +65,8 @@ impl Functions {
     /// Calls one by its name, once, and waits for its answer.
     pub async fn call(&self, function: &str, payload: &Value) -> Result<Value, CallFailed> {
         let call = self.0.invoke().function_name(function).payload(Blob::new(payload.to_string()));
-        let answer = call.send().await.map_err(|error| not_called(&error))?;
+        // Boxed, as the types of those who wait for it are deep.
+        let answer = Box::pin(call.send()).await.map_err(|error| not_called(&error))?;
         let body = answer.payload.map(Blob::into_inner).unwrap_or_default();
         if answer.function_error.is_some() {
             let FunctionError { error_type, error_message } = serde_json::from_slice(&body).unwrap_or_default();

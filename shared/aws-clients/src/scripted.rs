@@ -2,16 +2,14 @@
 
 use std::fmt;
 
+use aws_sdk_dynamodb::config::{BehaviorVersion, SharedCredentialsProvider};
 use aws_sdk_lambda::config::http::{HttpRequest, HttpResponse};
 use aws_sdk_lambda::primitives::SdkBody;
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
-};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
-use aws_sdk_dynamodb::config::{BehaviorVersion, SharedCredentialsProvider};
 
 use crate::Clients;
 

@@ -16,9 +16,8 @@ pub struct Secrets(Client);
 impl Secrets {
     /// Who needs a secret asks again for it.
     pub(crate) fn new(sdk: &SdkConfig) -> Self {
-        let config = Builder::from(sdk)
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(single_attempt(ATTEMPT_TIMEOUT));
+        let config =
+            Builder::from(sdk).retry_config(RetryConfig::disabled()).timeout_config(single_attempt(ATTEMPT_TIMEOUT));
         Self(Client::from_conf(config.build()))
     }
 
@@ -27,7 +26,8 @@ impl Secrets {
     /// # Errors
     /// Why it cannot be read; never what is in it.
     pub async fn text(&self, arn: &str) -> Result<String, Error> {
-        let answer = self.0.get_secret_value().secret_id(arn).send().await;
+        // Boxed, as the types of those who wait for it are deep.
+        let answer = Box::pin(self.0.get_secret_value().secret_id(arn).send()).await;
         let answer = answer.map_err(|error| format!("{arn} cannot be read: {}", causes(&error)))?;
         answer.secret_string.ok_or_else(|| format!("{arn} cannot be read: it is no text").into())
     }
@@ -49,8 +49,11 @@ mod tests {
     #[tokio::test]
     async fn a_secret_is_in_no_error() {
         assert_eq!(text(|| answered(200, &[], r#"{"SecretString": "canary"}"#)).await.as_deref(), Ok("canary"));
-        for body in [r#"{"SecretString": "canary", "Name": 1}"#, r#"{"SecretBinary": "Y2FuYXJ5"}"#, r#"{"SecretString": "canary"#]
-        {
+        for body in [
+            r#"{"SecretString": "canary", "Name": 1}"#,
+            r#"{"SecretBinary": "Y2FuYXJ5"}"#,
+            r#"{"SecretString": "canary"#,
+        ] {
             let error = text(move || answered(200, &[], body)).await.expect_err("it cannot be read");
             assert!(error.starts_with(ARN) && !error.contains("canary"), "{error}");
         }

@@ -32,10 +32,9 @@ pub(crate) fn of_server(keys: &mut Keys, host: IpAddr) -> Access {
 /// Of a function. Everybody only where the stage is `local`, which the template's parameter does not allow.
 pub(crate) fn of_function(keys: &mut Keys, stage: Option<&str>) -> Access {
     match keys.required(&AUTH_MODE).as_str() {
-        "gateway" => Access::Gateway {
-            tenants_claim: keys.required(&TENANTS_CLAIM),
-            roles_claim: keys.required(&ROLES_CLAIM),
-        },
+        "gateway" => {
+            Access::Gateway { tenants_claim: keys.required(&TENANTS_CLAIM), roles_claim: keys.required(&ROLES_CLAIM) }
+        }
         "off" if stage == Some("local") => Access::Open,
         "" => closed(),
         "off" => refused(keys, "'off' is for STAGE=local only"),

@@ -5,9 +5,7 @@ use std::net::IpAddr;
 use contracts::EngineKind;
 use toml::Value;
 
-use crate::values::{
-    boolean, choice, coefficient, days, integer, parsed, seconds, state_machine_prefix, text, url,
-};
+use crate::values::{boolean, choice, coefficient, days, integer, parsed, seconds, state_machine_prefix, text, url};
 
 /// A setting.
 pub(crate) struct Setting<T> {
@@ -39,12 +37,10 @@ pub(crate) const SERVICES: [Setting<String>; 5] = [
 ];
 
 pub(crate) const DEFAULT_TIMEOUT: Setting<u64> = setting("workflows.default_timeout", seconds, DURATION);
-pub(crate) const INITIAL_INTERVAL: Setting<u64> =
-    setting("workflows.retry_policy.initial_interval", seconds, DURATION);
+pub(crate) const INITIAL_INTERVAL: Setting<u64> = setting("workflows.retry_policy.initial_interval", seconds, DURATION);
 pub(crate) const BACKOFF_COEFFICIENT: Setting<f64> =
     setting("workflows.retry_policy.backoff_coefficient", coefficient, "1.0 or more");
-pub(crate) const MAXIMUM_INTERVAL: Setting<u64> =
-    setting("workflows.retry_policy.maximum_interval", seconds, DURATION);
+pub(crate) const MAXIMUM_INTERVAL: Setting<u64> = setting("workflows.retry_policy.maximum_interval", seconds, DURATION);
 pub(crate) const MAXIMUM_ATTEMPTS: Setting<u32> = setting("workflows.retry_policy.maximum_attempts", integer, POSITIVE);
 
 /// Step Functions calls functions, so a server has no use for it.

@@ -129,7 +129,10 @@ impl FunctionSettings {
     /// well.
     pub fn state_machines(&mut self) -> BTreeMap<WorkflowKind, String> {
         let prefix = self.keys.required(&STATE_MACHINE_PREFIX);
-        WorkflowKind::ALL.into_iter().map(|kind| (kind, format!("{prefix}{}", kind.as_str().replace('_', "-")))).collect()
+        WorkflowKind::ALL
+            .into_iter()
+            .map(|kind| (kind, format!("{prefix}{}", kind.as_str().replace('_', "-"))))
+            .collect()
     }
 
     /// `engine.function_prefix`: what the names of the deployment's functions begin with.

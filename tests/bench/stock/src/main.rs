@@ -14,7 +14,7 @@ use store_aws::DynamoStore;
 async fn main() -> Result<(), Error> {
     let config = aws_config::load_from_env().await;
     let (dynamodb, sfn) = (aws_sdk_dynamodb::Client::new(&config), aws_sdk_sfn::Client::new(&config));
-    let machine = std::env::var("WORKFLOW__ENGINE__USER_ONBOARDING")?;
+    let machine = std::env::var("WORKFLOW__ENGINE__STATE_MACHINE_PREFIX")? + "user-onboarding";
     let table = std::env::var("WORKFLOW__STORE__TABLE")?;
     let clock: SharedClock = Arc::new(SystemClock);
     let store = Arc::new(DynamoStore::new(|| dynamodb, table, Arc::clone(&clock)));
