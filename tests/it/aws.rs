@@ -167,6 +167,11 @@ impl Aws {
             ("AWS_ENDPOINT_URL_SFN".to_owned(), endpoints[1].clone()),
             ("AWS_ENDPOINT_URL_S3".to_owned(), endpoints[2].clone()),
             ("STAGE".to_owned(), "local".to_owned()),
+            (
+                "WORKFLOW__ENGINE__KIND".to_owned(),
+                if temporal.is_some() { "temporal" } else { "stepfunctions" }.to_owned(),
+            ),
+            ("WORKFLOW__ENGINE__FUNCTION_PREFIX".to_owned(), format!("{prefix}--")),
             ("WORKFLOW__AUTH__MODE".to_owned(), "off".to_owned()),
             ("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT".to_owned(), "300".to_owned()),
         ];
@@ -178,9 +183,9 @@ impl Aws {
             let router = services.router(kind);
             tokio::spawn(async move { axum::serve(listener, router).await });
         }
-        for (name, value) in &settings {
-            let seconds = value.strip_suffix('h').map(|hours| (hours.parse::<u64>().unwrap() * 3_600).to_string());
-            environment.push((format!("WORKFLOW__{name}"), seconds.unwrap_or_else(|| value.clone())));
+        // The retry policy is in the state machine.
+        for (name, value) in settings.iter().filter(|(name, _)| !name.contains("RETRY_POLICY")) {
+            environment.push((format!("WORKFLOW__{name}"), value.clone()));
         }
         let waits_for_timeout = script.dispatch.iter().any(|dispatch| dispatch.error == "States.Timeout");
         let timeout = if waits_for_timeout { SHORT_TIMEOUT_SECONDS } else { TIMEOUT_SECONDS };

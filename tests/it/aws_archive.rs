@@ -203,7 +203,7 @@ fn archiving_goes_on_past_what_fails() {
         for email in ["one@example.com", "two@example.com", "three@example.com"] {
             onboarding(&stack, email).await;
         }
-        let blobs = S3Blobs::new(peers::s3_access(&s3.endpoint()), format!("archive-{}", stack.prefix));
+        let blobs = S3Blobs::new(peers::s3_client(&s3.endpoint()), format!("archive-{}", stack.prefix));
         let refused =
             || vec![Rule { operation: "PutObject", skip: 0, times: 1, answer: Answer::Error("AccessDenied", 403) }];
         s3.script(refused());

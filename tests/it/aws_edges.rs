@@ -217,6 +217,7 @@ fn a_function_without_its_configuration_names_all_of_it() {
             .env("AWS_LAMBDA_RUNTIME_API", "http://127.0.0.1:1")
             .env("WORKFLOW__AUTH__MODE", "off")
             .env("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT", "soon")
+            .env("WORKFLOW__STORE__ARCHIVE_BUCKET", "bucket")
             .stdin(Stdio::null())
             .output()
             .await
@@ -227,8 +228,10 @@ fn a_function_without_its_configuration_names_all_of_it() {
             "AWS_REGION",
             "AWS_ACCESS_KEY_ID",
             "WORKFLOW__STORE__TABLE",
+            "WORKFLOW__ENGINE__KIND",
             "WORKFLOW__ENGINE__STATE_MACHINE_PREFIX",
             "WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT: expected seconds",
+            "WORKFLOW__STORE__ARCHIVE_BUCKET: there is no such setting",
             "WORKFLOW__AUTH__MODE: 'off' is for STAGE=local only",
         ] {
             assert!(said.contains(name), "{name} is missing in {said}");

@@ -187,12 +187,16 @@ impl S3 {
     }
 }
 
-/// What store-aws needs to reach the S3 at this endpoint.
-pub(crate) fn s3_access(endpoint: &str) -> store_aws::S3Access {
-    let variables = ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| (name, "us-east-1"));
-    let variables = variables.into_iter().chain([("AWS_ENDPOINT_URL", endpoint)]);
-    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    lambda_glue::Clients::new(&mut lambda_glue::Environment::new(variables)).s3()
+/// A client of the S3 at this endpoint.
+pub(crate) fn s3_client(endpoint: &str) -> aws_sdk_s3::Client {
+    let aws = settings::Aws {
+        region: "us-east-1".to_owned(),
+        access_key_id: "test".to_owned(),
+        secret_access_key: "test".to_owned(),
+        endpoint_urls: [("AWS_ENDPOINT_URL_S3".to_owned(), endpoint.to_owned())].into(),
+        ..settings::Aws::default()
+    };
+    aws_clients::Clients::of_function(aws).s3()
 }
 
 /// The folder of a set of Python packages, named after what it holds.

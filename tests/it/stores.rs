@@ -40,7 +40,7 @@ fn blobs_in_s3() {
     aws::run(|aws| async move {
         let proxy = Proxy::start(&aws.moto).await;
         aws.s3.create_bucket("stores").await;
-        conformance::blobs(&S3Blobs::new(peers::s3_access(&proxy.endpoint()), "stores")).await;
+        conformance::blobs(&S3Blobs::new(peers::s3_client(&proxy.endpoint()), "stores")).await;
         let seen = proxy.take();
         let count = |operation: &str| seen.iter().filter(|request| request.target.ends_with(operation)).count();
         let [created, aborted] = ["CreateMultipartUpload", "AbortMultipartUpload"].map(count);

@@ -95,16 +95,17 @@ fn a_worker_may_be_a_process_beside_the_functions() {
         let binary = process::binary().await;
         let spawn = |activities: &str| {
             let is_its = |name: &str| {
-                let store = ["WORKFLOW__STORE__TABLE", "WORKFLOW__STORE__BUCKET"].contains(&name);
+                let begins = |prefix: &str| name.starts_with(prefix);
+                let store = begins("WORKFLOW__STORE__") && name != "WORKFLOW__STORE__RETENTION_DAYS";
                 let functions = activities == "lambda" && name == "WORKFLOW__ENGINE__FUNCTION_PREFIX";
-                let others = ["WORKFLOW__TEMPORAL__", "WORKFLOW__SERVICES__", "AWS_"];
-                store || functions || others.iter().any(|begin| name.starts_with(begin))
+                let others = ["WORKFLOW__TEMPORAL__", "WORKFLOW__SERVICES__", "AWS_"].into_iter().any(begins);
+                store || functions || others
             };
             let deployed = aws.lambda.deployment(&stack.prefix).environment.clone();
             let mut worker = Command::new(&binary);
             worker.arg("worker").env_clear().envs(deployed.into_iter().filter(|(name, _)| is_its(name)));
-            let settings = [("WORKFLOW__STORE__KIND", "dynamodb"), ("WORKFLOW__TEMPORAL__ACTIVITIES", activities)];
-            worker.envs(settings).stdout(Stdio::null()).kill_on_drop(true).spawn().unwrap()
+            worker.env("WORKFLOW__TEMPORAL__ACTIVITIES", activities);
+            worker.stdout(Stdio::null()).kill_on_drop(true).spawn().unwrap()
         };
         let invocations = || {
             let spent = aws.lambda.spent(&stack.prefix);

@@ -30,7 +30,8 @@ fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("engine-temporal-worker", &["asl", "clock", "contracts", "engine", "engine-temporal", "store", "workflows"]),
         ("activities", &["clock", "contracts", "downstream", "engine", "store"]),
         ("api", &["clock", "contracts", "engine", "store", "workflows"]),
-        ("lambda-glue", &["api", "clock", "contracts", "downstream", "engine", "store", "store-aws", "workflows"]),
+        ("settings", &["contracts", "downstream", "workflows"]),
+        ("aws-clients", &["clock", "contracts", "engine", "settings", "store"]),
         ("reference-services", &["clock"]),
     ])
 }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use activities::{Activities, Activity};
+use aws_clients::Clients;
 use clock::{SharedClock, SystemClock};
 use contracts::{ActivityError, ErrorName};
 use downstream::{Downstream, HttpTransport};
 use futures::FutureExt as _;
-use lambda_glue::{Clients, Environment};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 use store_aws::DynamoStore;
 
-pub use lambda_glue::Error;
+pub use aws_clients::Error;
 
 /// The longest that one call to a service may take. Below the function's own limit by more than the longest
 /// `Retry-After` that an attempt grants.
@@ -23,13 +23,12 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Serves an activity. An error's name is the function error's `errorType`, which is what the state machine's `Retry` and
 /// `Catch` look at; its cause is the `errorMessage`.
 pub async fn serve(activity: &'static Activity) -> Result<(), Error> {
-    lambda_glue::log();
-    let mut environment = Environment::of_process();
+    aws_clients::log();
+    let (aws, table, endpoints) =
+        settings::of_function(|settings| (settings.aws(), settings.table(), settings.endpoints()))?;
     let clock: SharedClock = Arc::new(SystemClock);
-    let client = Clients::new(&mut environment).dynamodb();
-    let recorder = DynamoStore::new(client, environment.table(), Arc::clone(&clock));
-    let endpoints = environment.endpoints();
-    environment.finish()?;
+    let dynamodb = Clients::of_function(aws).dynamodb();
+    let recorder = DynamoStore::new(|| dynamodb, table, Arc::clone(&clock));
     let transport = Arc::new(HttpTransport::default());
     let downstream = Downstream::new(transport, endpoints, Arc::clone(&clock), CALL_TIMEOUT);
     let activities = Activities::new(downstream, clock);

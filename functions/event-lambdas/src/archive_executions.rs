@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_clients::Clients;
 use clock::{SharedClock, SystemClock};
-use lambda_glue::{Clients, Environment};
 use lambda_runtime::LambdaEvent;
 use serde_json::{Value, json};
 use store_aws::{Archived, DynamoStore, S3Blobs};
 
-use crate::{Error, run};
+use crate::{Error, run, store};
 
 /// Executions that are looked for at once.
 const BATCH: u32 = 500;
@@ -19,14 +19,13 @@ const LAST_BEGIN: Duration = Duration::from_secs(10 * 60);
 
 /// Serves the schedule.
 pub async fn serve() -> Result<(), Error> {
-    lambda_glue::log();
-    let mut environment = Environment::of_process();
+    aws_clients::log();
+    let (aws, table, bucket, retention) =
+        settings::of_function(|settings| (settings.aws(), settings.table(), settings.bucket(), settings.retention()))?;
     let clock: SharedClock = Arc::new(SystemClock);
-    let clients = Clients::new(&mut environment);
-    let blobs = S3Blobs::new(clients.s3(), environment.archive_bucket());
-    let store = DynamoStore::new(clients.dynamodb(), environment.table(), Arc::clone(&clock));
-    let retention = environment.retention();
-    environment.finish()?;
+    let clients = Clients::of_function(aws);
+    let blobs = S3Blobs::new(clients.s3(), bucket);
+    let store = store(&clients, table, &clock);
     let handle = async |_: LambdaEvent<Value>| handle(&store, &blobs, &clock, retention).await;
     run(handle).await
 }

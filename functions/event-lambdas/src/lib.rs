@@ -6,47 +6,58 @@ pub mod reconcile_executions;
 pub mod temporal_gateway;
 pub mod temporal_worker;
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use aws_clients::Clients;
 use clock::{SharedClock, SystemClock};
-use contracts::ErrorName;
+use contracts::{ErrorName, WorkflowKind};
 use engine_stepfunctions::StepFunctions;
 use futures::FutureExt as _;
-use lambda_glue::gateway::TemporalGateway;
-use lambda_glue::{Clients, Environment};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use settings::{Aws, FunctionSettings};
 use store_aws::DynamoStore;
 
-pub use lambda_glue::Error;
+pub use aws_clients::Error;
 
-/// What these functions work with.
+/// What functions about the ends of executions work with.
 pub struct Ports {
     /// The records.
     pub store: DynamoStore,
     /// The engine.
     pub engine: StepFunctions,
-    /// The other one, where it is deployed.
-    pub temporal: Option<TemporalGateway>,
     /// Time.
     pub clock: SharedClock,
 }
 
-impl Ports {
-    fn of_process() -> Result<Self, Error> {
-        lambda_glue::log();
-        let mut environment = Environment::of_process();
-        let clock: SharedClock = Arc::new(SystemClock);
-        let clients = Clients::new(&mut environment);
-        let store = DynamoStore::new(clients.dynamodb(), environment.table(), Arc::clone(&clock));
-        let engine = StepFunctions::new(clients.sfn(), environment.state_machines());
-        let gateway = |function| TemporalGateway::new(clients.functions(), function, Arc::clone(&clock));
-        let temporal = environment.temporal_gateway().map(gateway);
-        environment.finish()?;
-        Ok(Self { store, engine, temporal, clock })
+/// What they are told.
+struct PortSettings {
+    aws: Aws,
+    table: String,
+    machines: BTreeMap<WorkflowKind, String>,
+}
+
+impl PortSettings {
+    fn read(settings: &mut FunctionSettings) -> Self {
+        Self { aws: settings.aws(), table: settings.table(), machines: settings.state_machines() }
     }
+
+    /// The ports, and what other clients are made from.
+    fn open(self) -> (Ports, Clients) {
+        let clients = Clients::of_function(self.aws);
+        let clock: SharedClock = Arc::new(SystemClock);
+        let sfn = clients.sfn();
+        let engine = StepFunctions::new(|| sfn, self.machines);
+        (Ports { store: store(&clients, self.table, &clock), engine, clock }, clients)
+    }
+}
+
+fn store(clients: &Clients, table: String, clock: &SharedClock) -> DynamoStore {
+    let dynamodb = clients.dynamodb();
+    DynamoStore::new(|| dynamodb, table, Arc::clone(clock))
 }
 
 /// Serves events. What goes wrong has a name, a panic too; what a panic said is for the log.

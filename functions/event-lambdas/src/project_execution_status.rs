@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{EndRecorder, EngineEnd};
 
-use crate::{Error, Ports, run};
+use crate::{Error, PortSettings, Ports, run};
 
 /// What we read of the event.
 #[derive(Debug, Deserialize)]
@@ -74,7 +74,8 @@ fn workflow(input: &Value) -> serde_json::Result<WorkflowRef> {
 
 /// Serves the event source.
 pub async fn serve() -> Result<(), Error> {
-    let ports = Ports::of_process()?;
+    aws_clients::log();
+    let (ports, _) = settings::of_function(PortSettings::read)?.open();
     run(async |event: LambdaEvent<Value>| handle(&ports, event.payload).await).await
 }
 

@@ -1,20 +1,29 @@
 //! Every minute: starts that never reached their engine, ends that nobody recorded.
 
+use std::sync::Arc;
+
+use aws_clients::gateway::TemporalGateway;
 use engine::ExternalEngine;
 use lambda_runtime::LambdaEvent;
 use serde_json::{Value, json};
 
-use crate::{Error, Ports, run};
+use crate::{Error, PortSettings, Ports, run};
 
 /// Serves the schedule.
 pub async fn serve() -> Result<(), Error> {
-    let ports = Ports::of_process()?;
-    run(async |_: LambdaEvent<Value>| handle(&ports).await).await
+    aws_clients::log();
+    let (ports, gateway) = settings::of_function(|settings| {
+        let gateway = settings.has_temporal().then(|| settings.temporal_gateway());
+        (PortSettings::read(settings), gateway)
+    })?;
+    let (ports, clients) = ports.open();
+    let temporal = gateway.map(|gateway| TemporalGateway::new(clients.functions(), gateway, Arc::clone(&ports.clock)));
+    run(async |_: LambdaEvent<Value>| handle(&ports, temporal.as_ref()).await).await
 }
 
-async fn handle(ports: &Ports) -> Result<Value, Error> {
+async fn handle(ports: &Ports, temporal: Option<&TemporalGateway>) -> Result<Value, Error> {
     let mut engines: Vec<&dyn ExternalEngine> = vec![&ports.engine];
-    engines.extend(ports.temporal.as_ref().map(|temporal| temporal as &dyn ExternalEngine));
+    engines.extend(temporal.map(|temporal| temporal as &dyn ExternalEngine));
     let reconciled = engine::reconcile(&ports.store, &ports.store, &engines, &*ports.clock).await?;
     if reconciled != engine::Reconciled::default() {
         tracing::warn!(?reconciled, "executions were not as recorded");

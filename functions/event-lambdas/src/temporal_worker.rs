@@ -4,15 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_clients::{Clients, InvokedActivities};
 use clock::{SharedClock, SystemClock, Timestamp};
 use engine_temporal_worker::{Options, Ports, run};
-use lambda_glue::{Clients, Environment, InvokedActivities};
 use lambda_runtime::LambdaEvent;
 use serde_json::{Value, json};
-use store_aws::{DynamoStore, S3Blobs};
+use settings::{Aws, FunctionSettings, TemporalServer};
+use store_aws::S3Blobs;
 
-use crate::Error;
 use crate::temporal_gateway::connector;
+use crate::{Error, store};
 
 /// What is under way may take so long to finish; then it is given back.
 const GRACE_PERIOD: Duration = Duration::from_secs(10);
@@ -20,17 +21,40 @@ const GRACE_PERIOD: Duration = Duration::from_secs(10);
 /// Kept free before the function is stopped, besides.
 const MARGIN: Duration = Duration::from_secs(5);
 
+/// What it is told.
+struct WorkerSettings {
+    aws: Aws,
+    table: String,
+    bucket: String,
+    server: TemporalServer,
+    task_queue: String,
+    function_prefix: String,
+}
+
+impl WorkerSettings {
+    fn read(settings: &mut FunctionSettings) -> Self {
+        Self {
+            aws: settings.aws(),
+            table: settings.table(),
+            bucket: settings.bucket(),
+            server: settings.temporal_server(),
+            task_queue: settings.task_queue(),
+            function_prefix: settings.function_prefix(),
+        }
+    }
+}
+
 /// Serves the schedule.
 pub async fn serve() -> Result<(), Error> {
-    lambda_glue::log();
-    let mut environment = Environment::of_process();
-    let clients = Clients::new(&mut environment);
-    let server = environment.temporal_server();
+    aws_clients::log();
+    let WorkerSettings { aws, table, bucket, server, task_queue, function_prefix } =
+        settings::of_function(WorkerSettings::read)?;
     let clock: SharedClock = Arc::new(SystemClock);
-    let store = Arc::new(DynamoStore::new(clients.dynamodb(), environment.table(), Arc::clone(&clock)));
-    let blobs = Arc::new(S3Blobs::new(clients.s3(), environment.archive_bucket()));
-    let activities = InvokedActivities::new(clients.functions(), environment.activity_functions());
-    environment.finish()?;
+    let clients = Clients::of_function(aws);
+    let secrets = clients.secrets();
+    let store = Arc::new(store(&clients, table, &clock));
+    let blobs = Arc::new(S3Blobs::new(clients.s3(), bucket));
+    let activities = InvokedActivities::new(clients.functions(), function_prefix);
     let ports = Ports {
         runner: Arc::new(activities),
         recorder: store.clone(),
@@ -39,13 +63,13 @@ pub async fn serve() -> Result<(), Error> {
         blobs,
         clock: Arc::clone(&clock),
     };
-    let options = Options { grace_period: GRACE_PERIOD, ..Options::new(&server.task_queue) };
+    let options = Options { grace_period: GRACE_PERIOD, ..Options::new(&task_queue) };
     let handle = async |event: LambdaEvent<Value>| {
         let deadline = Timestamp::try_from(event.context.deadline()).unwrap_or(Timestamp::MAX);
         let until = deadline.checked_sub(GRACE_PERIOD + MARGIN).unwrap_or(deadline);
         let time = Arc::clone(&clock);
         let stop = async move { clock::sleep_until(&*time, until).await };
-        run(connector(&server, &clients, &clock).await?, options.clone(), ports.clone(), stop).await?;
+        run(connector(&server, &secrets, &clock).await?, options.clone(), ports.clone(), stop).await?;
         Ok::<_, Error>(json!({ "worked_until": clock.now() }))
     };
     crate::run(handle).await

@@ -10,23 +10,23 @@ use activities::Activities;
 use anyhow::{Context as _, anyhow, bail};
 use api::{Api, Check, Readiness, Starting};
 use async_trait::async_trait;
+use aws_clients::InvokedActivities;
 use axum::Router;
 use clock::{SharedClock, SystemClock, Timestamp};
 use contracts::{EngineKind, WorkflowKind};
 use downstream::{Downstream, HttpTransport, Transport};
 use engine::{ActivityRunner, DefinitionOf, ExternalEngine as _, Orchestrator, Reconciled};
-use engine_embedded::{DirectoryLock, EmbeddedEngine};
-use engine_temporal::{Connector, Temporal as TemporalEngine};
+use engine_embedded::{DirectoryLock, EmbeddedEngine, Limits};
+use engine_temporal::{Connector, Server, Temporal as TemporalEngine};
 use engine_temporal_worker::Ports;
-use lambda_glue::InvokedActivities;
+use settings::{ActivityPlace, Settings, StoreKind, Temporal, TemporalServer};
 use store_aws::{DynamoStore, S3Blobs};
 use store_sql::{Durability, FileBlobs, SqlStore};
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 use workflows::RetryPolicy;
 
-use crate::settings::{ActivitiesRun, StoreKind, Temporal};
-use crate::{Settings, aws};
+use crate::aws;
 
 /// The longest that one call to a service may take. Below the state machines' TimeoutSeconds by more than the longest
 /// `Retry-After` that an attempt grants.
@@ -123,27 +123,31 @@ fn around(around: Option<AroundActivities>, activities: impl ActivityRunner + 's
 async fn ports_on_aws(
     settings: &Settings,
     table: &str,
-    archive_bucket: &str,
+    bucket: &str,
     surroundings: Surroundings,
 ) -> anyhow::Result<Ports> {
     let Surroundings { clock, transport, around_activities, .. } = surroundings;
-    let clients = aws::clients().await?;
-    let store = Arc::new(DynamoStore::new(clients.dynamodb(), table, Arc::clone(&clock)));
+    let clients = aws::clients(settings.has_own_roots).await?;
+    let dynamodb = clients.dynamodb();
+    let store = Arc::new(DynamoStore::new(|| dynamodb, table, Arc::clone(&clock)));
     let runner = match &settings.temporal.activities {
-        ActivitiesRun::InProcess => {
+        ActivityPlace::InProcess => {
             let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
             around(around_activities, Activities::new(downstream, Arc::clone(&clock)))
         }
-        ActivitiesRun::InFunctions(names) => {
-            around(around_activities, InvokedActivities::new(clients.functions(), names.clone()))
+        ActivityPlace::InFunctions { prefix } => {
+            around(around_activities, InvokedActivities::new(clients.functions(), prefix))
         }
     };
-    let blobs = Arc::new(S3Blobs::new(clients.s3(), archive_bucket));
+    let blobs = Arc::new(S3Blobs::new(clients.s3(), bucket));
     Ok(Ports { runner, recorder: store.clone(), executions: store.clone(), ends: store, blobs, clock })
 }
 
-fn connector(settings: &Settings, clock: &SharedClock) -> anyhow::Result<Connector> {
-    Connector::new(&settings.temporal.server, Arc::clone(clock)).map_err(|problem| anyhow!("temporal: {problem}"))
+/// The way to the Temporal server. The key that lets us in is in Temporal's own variables.
+pub fn temporal_connector(settings: &Settings, clock: &SharedClock) -> anyhow::Result<Connector> {
+    let TemporalServer { url, namespace, identity, .. } = settings.temporal.server.clone();
+    let server = Server { url, namespace, identity, api_key: None };
+    Connector::new(&server, Arc::clone(clock)).map_err(|problem| anyhow!("temporal: {problem}"))
 }
 
 /// A worker of the Temporal engine, on a data directory that it shares with a server, or beside the deployment on AWS.
@@ -164,8 +168,8 @@ impl Worker {
                 create_private(&settings.data_dir)?;
                 Ground::open(settings, surroundings).await?.worker(settings)
             }
-            StoreKind::Dynamodb { table, archive_bucket } => {
-                Self::new(settings, ports_on_aws(settings, table, archive_bucket, surroundings).await?)
+            StoreKind::Dynamodb { table, bucket } => {
+                Self::new(settings, ports_on_aws(settings, table, bucket, surroundings).await?)
             }
         }
     }
@@ -177,7 +181,7 @@ impl Worker {
             max_concurrent_workflows: *max_concurrent_workflows,
             ..engine_temporal_worker::Options::new(task_queue)
         };
-        Ok(Self { connector: connector(settings, &ports.clock)?, options, ports })
+        Ok(Self { connector: temporal_connector(settings, &ports.clock)?, options, ports })
     }
 }
 
@@ -198,12 +202,13 @@ impl App {
         let definition_of: DefinitionOf = given.unwrap_or_else(|| Arc::new(of_catalogue));
         // Whatever new executions run on: those that it has begun stay with it.
         let journal = Arc::new(store.clone());
-        let (limits, definitions) = (settings.limits, Arc::clone(&definition_of));
+        let limits = Limits { max_concurrent_activities: settings.max_concurrent_activities };
+        let definitions = Arc::clone(&definition_of);
         let engine =
             EmbeddedEngine::new(journal, blobs.clone(), Arc::clone(runner), Arc::clone(clock), limits, definitions);
         let temporal = match settings.engine {
             EngineKind::Temporal => {
-                let connector = Arc::new(connector(settings, clock)?);
+                let connector = Arc::new(temporal_connector(settings, clock)?);
                 Some(TemporalEngine::new(connector, &settings.temporal.task_queue, definition_of))
             }
             EngineKind::Embedded | EngineKind::StepFunctions => None,

@@ -3,7 +3,6 @@
 
 pub mod app;
 mod aws;
-pub mod settings;
 
+pub use ::settings::Settings;
 pub use app::{App, Surroundings, Worker};
-pub use settings::Settings;

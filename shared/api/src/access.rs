@@ -5,26 +5,10 @@ use std::collections::BTreeMap;
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use contracts::access::Access;
 use contracts::ids::{PLAIN_ID, SUBJECT, is_plain_id, is_subject, is_traceparent};
 
 use crate::{Api, Problem};
-
-/// Who may call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Access {
-    /// Anybody who can reach the server, for any tenant (`auth.mode = "off"`).
-    Open,
-    /// Whose token API Gateway's authorizer has verified, for the tenants that the token names
-    /// (`auth.mode = "gateway"`).
-    Gateway {
-        /// The claim with the tenants.
-        tenants_claim: String,
-        /// The claim with the roles.
-        roles_claim: String,
-    },
-    /// Nobody, for this reason.
-    Closed(String),
-}
 
 /// The claims of a verified token, as API Gateway hands them on: an array comes as text, `[a b]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //!
 //! Nothing here does anything: no clock, no socket, no storage.
 
+pub mod access;
 pub mod effect;
 pub mod error;
 pub mod fields;

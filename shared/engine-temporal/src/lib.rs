@@ -23,9 +23,6 @@ use workflows::Workflow;
 
 pub use connection::{Connector, Server};
 
-/// Where workers look for work unless another queue is set.
-pub const TASK_QUEUE: &str = "workflow-service-queue";
-
 /// What a workflow is started with: all that its executions ever need, so that another worker with other files goes on
 /// with the same machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

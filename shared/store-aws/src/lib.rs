@@ -49,6 +49,7 @@ mod patience;
 mod steps;
 mod table;
 mod transaction;
+mod upload;
 
 use std::sync::{Arc, LazyLock};
 
@@ -57,7 +58,7 @@ use clock::SharedClock;
 use store::BlobReader;
 
 pub use archive::Archived;
-pub use blobs::{S3Access, S3Blobs, S3Reader};
+pub use blobs::S3Blobs;
 pub use table::{INDICES, TIME_TO_LIVE, create_table};
 
 /// The store.

@@ -5,12 +5,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::bail;
-use clock::SystemClock;
+use clock::{SharedClock, SystemClock};
 use contracts::EngineKind;
 use downstream::Service;
-use engine_temporal::Connector;
 use reference_services::{ServiceKind, Services};
-use workflow_service::app::create_private;
+use workflow_service::app::{create_private, temporal_connector};
 use workflow_service::{App, Settings, Surroundings, Worker};
 
 use super::serve::{api_address, listen, until_stopped};
@@ -41,7 +40,8 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
 
 /// Where the server is, if there is one: everything else of a trial is here.
 async fn check_temporal(settings: &Settings) -> anyhow::Result<String> {
-    let connector = Connector::new(&settings.temporal.server, Arc::new(SystemClock)).map_err(anyhow::Error::msg)?;
+    let clock: SharedClock = Arc::new(SystemClock);
+    let connector = temporal_connector(settings, &clock)?;
     match connector.check().await {
         Ok(()) => Ok(format!("{} (namespace {})", connector.address(), connector.namespace())),
         Err(problem) => bail!(

@@ -96,9 +96,8 @@ impl DevArgs {
 }
 
 impl ServerArgs {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     fn settings(&self) -> anyhow::Result<Settings> {
-        let mut settings = Settings::load(self.config.as_deref(), std::env::vars())?;
+        let mut settings = Settings::of_process(self.config.as_deref())?;
         if let Some(data_dir) = &self.data_dir {
             settings.data_dir.clone_from(data_dir);
         }

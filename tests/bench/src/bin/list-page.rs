@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use aws_clients::Clients;
 use clock::{Clock as _, SystemClock};
 use contracts::{EngineKind, EventType, Status, WorkflowKind};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use lambda_glue::{Clients, Environment};
 use serde_json::{Value, json};
+use settings::Aws;
 use store::{Executions as _, ListFilter, NewEvent, NewExecution, Progress};
 use store_aws::DynamoStore;
 
@@ -52,12 +53,16 @@ async fn main() -> anyhow::Result<ExitCode> {
 
 /// A table with so many executions.
 async fn filled(endpoint: &str, executions: usize) -> anyhow::Result<DynamoStore> {
-    let variables = ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| (name, "bench"));
-    let variables = variables.into_iter().chain([("AWS_ENDPOINT_URL", endpoint)]);
-    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let clients = Clients::new(&mut Environment::new(variables));
+    let aws = Aws {
+        region: "us-east-1".to_owned(),
+        access_key_id: "bench".to_owned(),
+        secret_access_key: "bench".to_owned(),
+        endpoint_urls: [("AWS_ENDPOINT_URL".to_owned(), endpoint.to_owned())].into(),
+        ..Aws::default()
+    };
+    let dynamodb = Clients::of_function(aws).dynamodb();
     let table = format!("list-page-{executions}-{}", SystemClock.now().as_millisecond());
-    store_aws::create_table(&clients.dynamodb()(), &table).await?;
+    store_aws::create_table(&dynamodb, &table).await?;
     let store = DynamoStore::new(clients.dynamodb(), table, Arc::new(SystemClock));
     let created = stream::iter(0..executions).map(|_| store.create(new())).buffer_unordered(64);
     created.try_for_each(|_| async { Ok(()) }).await?;

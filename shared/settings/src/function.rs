@@ -1,0 +1,281 @@
+//! The settings of a function: variables that the template sets for all of them alike. Nothing has a default, and each
+//! function must have what it asks for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use contracts::access::Access;
+use contracts::{EngineKind, WorkflowKind};
+use downstream::Endpoints;
+
+use crate::aws::{Aws, aws};
+use crate::declarations::{
+    API_KEY_SECRET, AUTH_MODE, BUCKET, DEFAULT_TIMEOUT, FUNCTION_ENGINE, FUNCTION_PREFIX, FUNCTION_STORE, NAMESPACE,
+    RETENTION_DAYS, ROLES_CLAIM, SERVICES, STATE_MACHINE_PREFIX, TABLE, TASK_QUEUE, TEMPORAL_URL, TENANTS_CLAIM,
+};
+use crate::keys::{Keys, Naming};
+use crate::temporal::TemporalServer;
+use crate::{InvalidSettings, access, services};
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// The function that has the client of Temporal.
+const TEMPORAL_GATEWAY: &str = "temporal-gateway";
+
+/// Reads the settings of the process, which is a function.
+///
+/// # Errors
+/// Everything that is wrong, by the variables' names: what `read` asks for and is not set, what is malformed or unknown
+/// whether it asks for it or not.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn of_function<T>(read: impl FnOnce(&mut FunctionSettings) -> T) -> Result<T, InvalidSettings> {
+    FunctionSettings::new(std::env::vars()).read(read)
+}
+
+/// The settings of a function, each of which is read once. What is missing or malformed reads as something empty, and is
+/// reported in the end.
+pub struct FunctionSettings {
+    keys: Keys,
+    /// What is no setting of ours.
+    others: BTreeMap<String, String>,
+}
+
+impl FunctionSettings {
+    /// From these variables; an empty one is not set.
+    pub fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut keys = Keys::new(Naming::Variable);
+        let given = variables.into_iter().filter(|(_, value)| !value.is_empty());
+        let others = given.filter(|(name, value)| !keys.add_variable(name, value)).collect();
+        Self { keys, others }
+    }
+
+    /// Reads them.
+    ///
+    /// # Errors
+    /// As [`of_function`].
+    pub fn read<T>(mut self, read: impl FnOnce(&mut Self) -> T) -> Result<T, InvalidSettings> {
+        let wanted = read(&mut self);
+        self.check_unread();
+        self.keys.finish(|_| false)?;
+        Ok(wanted)
+    }
+
+    /// What a function does not ask for is the same as in the others, so it is to be good as well.
+    fn check_unread(&mut self) {
+        let Self { keys, .. } = self;
+        let text = [
+            &STATE_MACHINE_PREFIX,
+            &FUNCTION_PREFIX,
+            &TEMPORAL_URL,
+            &NAMESPACE,
+            &TASK_QUEUE,
+            &API_KEY_SECRET,
+            &TABLE,
+            &BUCKET,
+            &AUTH_MODE,
+            &TENANTS_CLAIM,
+            &ROLES_CLAIM,
+        ];
+        for setting in text {
+            keys.take(setting);
+        }
+        keys.take(&FUNCTION_ENGINE);
+        keys.take(&FUNCTION_STORE);
+        keys.take(&RETENTION_DAYS);
+        keys.take(&DEFAULT_TIMEOUT);
+        let urls = SERVICES.each_ref().map(|setting| keys.take(setting).unwrap_or_default());
+        services::endpoints(keys, &urls);
+    }
+
+    /// What Lambda says of AWS.
+    pub fn aws(&mut self) -> Aws {
+        let Self { keys, others } = self;
+        aws(others, |name| keys.report(format!("{name}: is missing")))
+    }
+
+    /// `store.table`
+    pub fn table(&mut self) -> String {
+        self.keys.required(&FUNCTION_STORE);
+        self.keys.required(&TABLE)
+    }
+
+    /// `store.bucket`
+    pub fn bucket(&mut self) -> String {
+        self.keys.required(&BUCKET)
+    }
+
+    /// `store.retention_days`: how long an execution stays in the table after its end.
+    pub fn retention(&mut self) -> Duration {
+        DAY * self.keys.required(&RETENTION_DAYS)
+    }
+
+    /// `workflows.default_timeout`: how long an execution may take, pauses excluded.
+    pub fn default_timeout(&mut self) -> Duration {
+        Duration::from_secs(self.keys.required(&DEFAULT_TIMEOUT))
+    }
+
+    /// `services.*`
+    pub fn endpoints(&mut self) -> Endpoints {
+        let urls = SERVICES.each_ref().map(|setting| self.keys.required(setting));
+        services::endpoints(&mut self.keys, &urls)
+    }
+
+    /// `engine.kind`: what new executions run on.
+    pub fn engine(&mut self) -> EngineKind {
+        self.keys.needed(&FUNCTION_ENGINE).unwrap_or(EngineKind::StepFunctions)
+    }
+
+    /// The ARNs of the state machines, which `engine.state_machine_prefix` begins. Those that are not deployed have one as
+    /// well.
+    pub fn state_machines(&mut self) -> BTreeMap<WorkflowKind, String> {
+        let prefix = self.keys.required(&STATE_MACHINE_PREFIX);
+        WorkflowKind::ALL
+            .into_iter()
+            .map(|kind| (kind, format!("{prefix}{}", kind.as_str().replace('_', "-"))))
+            .collect()
+    }
+
+    /// `engine.function_prefix`: what the names of the deployment's functions begin with.
+    pub fn function_prefix(&mut self) -> String {
+        self.keys.required(&FUNCTION_PREFIX)
+    }
+
+    /// The name of the function that has the client of Temporal.
+    pub fn temporal_gateway(&mut self) -> String {
+        format!("{}{TEMPORAL_GATEWAY}", self.function_prefix())
+    }
+
+    /// Whether there is a Temporal server.
+    pub fn has_temporal(&self) -> bool {
+        self.keys.has(&TEMPORAL_URL)
+    }
+
+    /// `temporal.server_url`, `temporal.namespace`, `temporal.api_key_secret`
+    pub fn temporal_server(&mut self) -> TemporalServer {
+        TemporalServer {
+            url: Some(self.keys.required(&TEMPORAL_URL)),
+            namespace: Some(self.keys.required(&NAMESPACE)),
+            identity: None,
+            api_key_secret: self.keys.take(&API_KEY_SECRET),
+        }
+    }
+
+    /// `temporal.task_queue`: where workers look for work.
+    pub fn task_queue(&mut self) -> String {
+        self.keys.required(&TASK_QUEUE)
+    }
+
+    /// `auth.*`: who may call. Everybody only where `STAGE` is `local`.
+    pub fn access(&mut self) -> Access {
+        access::of_function(&mut self.keys, self.others.get("STAGE").map(String::as_str))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(variables: &[(&str, &str)]) -> FunctionSettings {
+        FunctionSettings::new(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    fn problems<T>(read: Result<T, InvalidSettings>) -> String {
+        read.map(drop).expect_err("something is wrong").to_string()
+    }
+
+    const LOCAL: [(&str, &str); 2] = [("WORKFLOW__AUTH__MODE", "off"), ("STAGE", "local")];
+
+    #[test]
+    fn everything_that_is_wrong_is_listed() {
+        let settings = settings(&[
+            ("WORKFLOW__SERVICES__AUTH_SERVICE", "http://auth.example.com"),
+            ("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT", "soon"),
+            ("WORKFLOW__STORE__RETENTION_DAYS", "-1"),
+            ("WORKFLOW__ENGINE__STATE_MACHINE_PREFIX", "stack-"),
+            ("WORKFLOW__STORE__BUCKET", ""),
+            ("WORKFLOW__AUTH__MODE", "off"),
+            ("STAGE", "prod"),
+        ]);
+        let listed = problems(settings.read(|settings| {
+            settings.aws();
+            settings.table();
+            settings.default_timeout();
+            settings.bucket();
+            settings.retention();
+            settings.endpoints();
+            settings.engine();
+            settings.state_machines();
+            settings.function_prefix();
+            settings.access();
+        }));
+        for problem in [
+            "AWS_REGION: is missing",
+            "AWS_ACCESS_KEY_ID: is missing",
+            "AWS_SECRET_ACCESS_KEY: is missing",
+            "WORKFLOW__STORE__KIND: is missing, expected 'dynamodb'",
+            "WORKFLOW__STORE__TABLE: is missing",
+            "WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT: expected seconds",
+            "WORKFLOW__STORE__BUCKET: is missing",
+            "WORKFLOW__STORE__RETENTION_DAYS: expected days",
+            "WORKFLOW__SERVICES__AUTH_SERVICE: 'http://auth.example.com'",
+            "WORKFLOW__SERVICES__USER_SERVICE: is missing",
+            "WORKFLOW__ENGINE__KIND: is missing",
+            "WORKFLOW__ENGINE__STATE_MACHINE_PREFIX: expected what the ARNs",
+            "WORKFLOW__ENGINE__FUNCTION_PREFIX: is missing",
+            "WORKFLOW__AUTH__MODE: 'off' is for STAGE=local only",
+        ] {
+            assert!(listed.contains(&format!("\n  {problem}")), "{problem} is missing in {listed}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_asked_for_may_be_missing_but_not_wrong() {
+        assert_eq!(settings(&LOCAL).read(FunctionSettings::access), Ok(Access::Open));
+        let odd = [
+            ("WORKFLOW__STORE__KIND", "sqlite"),
+            ("WORKFLOW__STORE__RETENTION_DAYS", "many"),
+            ("WORKFLOW__SERVICES__FILE_SERVICE", "ftp://files"),
+            ("WORKFLOW__TEMPORAL__SERVER_URL", "temporal"),
+            ("WORKFLOW__STORE__ARCHIVE_BUCKET", "bucket"),
+        ];
+        let listed = problems(settings(&[&LOCAL[..], &odd].concat()).read(FunctionSettings::access));
+        for (name, problem) in odd.map(|(name, _)| name).into_iter().zip([
+            "expected 'dynamodb'",
+            "expected days",
+            "'ftp://files' has neither",
+            "expected the URL of a server",
+            "there is no such setting",
+        ]) {
+            assert!(listed.contains(&format!("{name}: {problem}")), "{name}: {problem} is missing in {listed}");
+        }
+        assert_eq!(listed.lines().count(), 1 + odd.len(), "{listed}");
+    }
+
+    #[test]
+    fn access_is_closed_unless_it_is_configured() {
+        let gateway = settings(&[
+            ("WORKFLOW__AUTH__MODE", "gateway"),
+            ("WORKFLOW__AUTH__TENANTS_CLAIM", "tenants"),
+            ("WORKFLOW__AUTH__ROLES_CLAIM", "roles"),
+        ]);
+        assert!(matches!(gateway.read(FunctionSettings::access), Ok(Access::Gateway { .. })));
+        assert!(settings(&[]).read(FunctionSettings::access).is_err());
+        let unnamed = problems(settings(&[("WORKFLOW__AUTH__MODE", "gateway")]).read(FunctionSettings::access));
+        assert!(unnamed.contains("WORKFLOW__AUTH__TENANTS_CLAIM: is missing"), "{unnamed}");
+    }
+
+    #[test]
+    fn machines_and_functions_are_named_by_their_prefixes() {
+        let given = [
+            ("WORKFLOW__ENGINE__STATE_MACHINE_PREFIX", "arn:aws:states:eu-central-1:123456789012:stateMachine:stack-"),
+            ("WORKFLOW__ENGINE__FUNCTION_PREFIX", "stack-"),
+        ];
+        let (machines, gateway) =
+            settings(&given).read(|settings| (settings.state_machines(), settings.temporal_gateway())).expect("good");
+        assert_eq!(
+            machines[&WorkflowKind::UserOnboarding],
+            "arn:aws:states:eu-central-1:123456789012:stateMachine:stack-user-onboarding"
+        );
+        assert_eq!((machines.len(), gateway.as_str()), (WorkflowKind::ALL.len(), "stack-temporal-gateway"));
+    }
+}

@@ -1,0 +1,47 @@
+//! Every setting, read in one place: of the server and the worker from defaults, a TOML file and the environment, of a
+//! function from the environment that the template sets. A variable is the path of its key: `WORKFLOW__SERVER__PORT` is
+//! `server.port`.
+//!
+//! Whatever is missing, malformed or unknown is reported at once, all of it together.
+
+mod access;
+mod aws;
+mod declarations;
+mod function;
+mod keys;
+mod server;
+mod services;
+mod store;
+mod temporal;
+mod values;
+
+use std::fmt;
+
+pub use aws::Aws;
+pub use function::{FunctionSettings, of_function};
+pub use server::Settings;
+pub use store::StoreKind;
+pub use temporal::{ActivityPlace, Temporal, TemporalServer};
+
+/// Variables that begin so are settings.
+const VARIABLE_PREFIX: &str = "WORKFLOW__";
+
+/// Everything that is wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidSettings(Vec<String>);
+
+impl InvalidSettings {
+    /// What is wrong, one setting each, by the setting's name.
+    pub fn problems(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl fmt::Display for InvalidSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the settings cannot be used:")?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl std::error::Error for InvalidSettings {}

@@ -1,0 +1,59 @@
+//! How the values of settings are read. Those of the environment are text, whatever they are in a file.
+
+use std::str::FromStr;
+
+use toml::Value;
+
+pub(crate) fn text(value: &Value) -> Option<String> {
+    value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+pub(crate) fn parsed<T: FromStr>(value: &Value) -> Option<T> {
+    value.as_str()?.parse().ok()
+}
+
+fn number(value: &Value) -> Option<i64> {
+    value.as_integer().or_else(|| parsed(value))
+}
+
+/// One or more.
+pub(crate) fn integer<T: TryFrom<i64>>(value: &Value) -> Option<T> {
+    number(value).filter(|number| *number >= 1).and_then(|number| T::try_from(number).ok())
+}
+
+/// None or more, of what fits into a span of time.
+pub(crate) fn days(value: &Value) -> Option<u32> {
+    number(value).and_then(|number| u32::try_from(number).ok())
+}
+
+pub(crate) fn coefficient(value: &Value) -> Option<f64> {
+    let number = value.as_float().or_else(|| value.as_integer().map(|number| number as f64)).or_else(|| parsed(value));
+    number.filter(|number| (1.0..=1e6).contains(number))
+}
+
+pub(crate) fn boolean(value: &Value) -> Option<bool> {
+    value.as_bool().or_else(|| parsed(value))
+}
+
+/// Whole seconds, at least one.
+pub(crate) fn seconds(value: &Value) -> Option<u64> {
+    let duration = || parsed::<jiff::SignedDuration>(value).map(|duration| duration.as_secs());
+    number(value).or_else(duration).filter(|seconds| *seconds >= 1).and_then(|seconds| seconds.try_into().ok())
+}
+
+/// The URL of a server.
+pub(crate) fn url(value: &Value) -> Option<String> {
+    let is_url = |url: &http::Uri| url.scheme().is_some() && url.authority().is_some();
+    text(value).filter(|text| text.parse().as_ref().is_ok_and(is_url))
+}
+
+/// What the ARNs of the deployment's state machines begin with.
+pub(crate) fn state_machine_prefix(value: &Value) -> Option<String> {
+    text(value).filter(|prefix| prefix.starts_with("arn:") && prefix.contains(":stateMachine:"))
+}
+
+/// Where the `choices` lead to; none for another text.
+pub(crate) fn choice<T: Copy>(value: &Value, choices: &[(&str, T)]) -> Option<T> {
+    let text = value.as_str()?;
+    choices.iter().find(|(name, _)| *name == text).map(|(_, meaning)| *meaning)
+}
