@@ -12,7 +12,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_sfn::config::{BehaviorVersion, Credentials, Region};
 use clock::{Clock as _, SharedClock, SystemClock};
-use contracts::WorkflowKind;
 use engine::{ActivityCall, ActivityRunner};
 use futures::FutureExt as _;
 use futures::future::join;
@@ -21,6 +20,7 @@ use serde_json::{Value, json};
 use store_aws::DynamoStore;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use workflows::Workflow;
 
 use crate::lambda::{self, Around, Deployment, Lambda, Reply};
 use crate::peers;
@@ -150,11 +150,8 @@ impl Aws {
         };
         let bucket = format!("bucket-{prefix}");
         self.s3.create_bucket(&bucket).await;
-        let machine = format!("{prefix}-user-onboarding");
         let mut environment = vec![
-            ("WORKFLOW__ENGINE__KIND".to_owned(), "stepfunctions".to_owned()),
             ("WORKFLOW__ENGINE__STATE_MACHINE_PREFIX".to_owned(), format!("{MACHINES}:{prefix}-")),
-            ("WORKFLOW__ENGINE__FUNCTION_PREFIX".to_owned(), format!("{prefix}--")),
             ("WORKFLOW__STORE__KIND".to_owned(), "dynamodb".to_owned()),
             ("WORKFLOW__STORE__TABLE".to_owned(), format!("table-{prefix}")),
             ("WORKFLOW__STORE__BUCKET".to_owned(), bucket),
@@ -190,19 +187,16 @@ impl Aws {
         let waits_for_timeout = script.dispatch.iter().any(|dispatch| dispatch.error == "States.Timeout");
         let timeout = if waits_for_timeout { SHORT_TIMEOUT_SECONDS } else { TIMEOUT_SECONDS };
         let attempts = settings.get("WORKFLOWS__RETRY_POLICY__MAXIMUM_ATTEMPTS").map(|text| text.parse().unwrap());
-        let definition = match &given {
-            Some(given) => bound(&given.definition, &prefix),
-            None => definition(&prefix, timeout, attempts),
-        };
-        let created = self
-            .sfn
-            .create_state_machine()
-            .name(machine)
-            .definition(definition)
-            .role_arn("arn:aws:iam::123456789012:role/tests")
-            .send()
-            .await;
-        let machine_arn = created.unwrap().state_machine_arn;
+        for workflow in &workflows::ALL {
+            let definition = match &given {
+                Some(given) => bound(&given.definition, &prefix),
+                None => definition(workflow, &prefix, timeout, attempts),
+            };
+            let name = format!("{prefix}-{}", workflow.kind.as_str().replace('_', "-"));
+            let create = self.sfn.create_state_machine().name(name).definition(definition);
+            create.role_arn("arn:aws:iam::123456789012:role/tests").send().await.unwrap();
+        }
+        let machine_arn = format!("{MACHINES}:{prefix}-user-onboarding");
         let client = peers::dynamodb_client(self.dynamodb);
         store_aws::create_table(&client, &format!("table-{prefix}")).await.unwrap();
         let store = DynamoStore::new(|| client, format!("table-{prefix}"), Arc::clone(&clock));
@@ -266,10 +260,14 @@ fn on_temporal(server: &str, prefix: &str, lambda: &str) -> [(String, String); 5
     .map(|(name, value)| (name.to_owned(), value))
 }
 
+/// The name of an activity's function in a deployment.
+fn function(prefix: &str, activity: &str) -> String {
+    format!("{prefix}--{}", workflows::function_of(activity))
+}
+
 /// The state machine as it is deployed, with these functions and with its waits cut down.
-fn definition(prefix: &str, timeout: u64, attempts: Option<u64>) -> String {
-    let workflow = workflows::workflow(WorkflowKind::UserOnboarding).unwrap();
-    cut_down(&workflow.bound(&Default::default(), |step| format!("{prefix}--{}", step.function())), timeout, attempts)
+fn definition(workflow: &Workflow, prefix: &str, timeout: u64, attempts: Option<u64>) -> String {
+    cut_down(&workflow.bound(&Default::default(), |activity| function(prefix, activity)), timeout, attempts)
 }
 
 /// A state machine with its waits cut down, for engines that take real time.

@@ -9,7 +9,7 @@ use contracts::WorkflowKind;
 use reference_services::FaultRule;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use store::{Journal, Which};
+use store::{Journal, RecordSelection};
 
 use crate::invariants;
 use crate::world::{Script, Site, TENANT, World, full_request, run};
@@ -99,7 +99,7 @@ pub(crate) async fn play_on(site: &Site, case: &Case) -> Result<(String, Value, 
 /// record's progress, result or failure.
 async fn nothing_personal(world: &World, id: &str, request: &Value) {
     let stored = world.app.store.load(TENANT, id).await.unwrap().unwrap();
-    let records = world.app.store.records(TENANT, id, Which::After(0)).await.unwrap();
+    let records = world.app.store.records(TENANT, id, RecordSelection::After(0)).await.unwrap();
     assert_eq!(records.len() as u64, stored.journal_kept, "all of them are looked at");
     let mut seen = format!("{records:?} {} {:?}", stored.input, stored.progress);
     seen.push_str(&serde_json::to_string(&world.status(id).await).unwrap());

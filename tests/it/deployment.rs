@@ -141,7 +141,7 @@ fn every_route_says_who_may_call() {
 fn the_state_machines_get_the_functions_they_name() {
     let template = template();
     let mut machines = BTreeSet::new();
-    for workflow in WorkflowKind::ALL.into_iter().filter_map(workflows::workflow) {
+    for workflow in &workflows::ALL {
         let name = workflow.kind.as_str().replace('_', "-");
         let id = pascal(&name);
         let machine = &template["Resources"][format!("{id}StateMachine")]["Properties"];
@@ -155,7 +155,9 @@ fn the_state_machines_get_the_functions_they_name() {
         for (placeholder, value) in substituted {
             assert_eq!(value["!GetAtt"], format!("{}.Arn", placeholder.strip_suffix("Arn").unwrap()), "{name}");
         }
-        let of_steps = workflow.steps.iter().map(|step| format!("{}FunctionArn", pascal(&step.function())));
+        let of_steps = workflow.activities();
+        let of_steps =
+            of_steps.iter().map(|activity| format!("{}FunctionArn", pascal(&workflows::function_of(activity))));
         assert_eq!(named, of_steps.collect(), "{name}");
         let may_invoke = statements(&template, &format!("{id}Role"));
         let invoked: BTreeSet<String> = may_invoke["lambda:InvokeFunction"].iter().cloned().collect();

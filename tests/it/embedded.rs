@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use clock::{SharedClock, SystemClock, Timestamp, VirtualClock};
 use contracts::{ActivityError, EngineKind, ErrorName, Status, WorkflowKind};
-use engine::{ActivityCall, ActivityRunner, Orchestrator as _};
+use engine::{ActivityCall, ActivityRunner, Engine as _};
 use engine_embedded::{EmbeddedEngine, Limits, edges_taken};
 use serde_json::{Value, json};
 use store::{Created, ExecutionRecord, Executions as _, StepOutcome, StepRecorder};
@@ -122,14 +122,14 @@ impl Subject {
     pub(crate) async fn start_as(&self, id: &str, definition: &Value) {
         *self.definitions.lock().unwrap() = definition.to_string();
         let mut new = new_execution(id, EngineKind::Embedded, self.clock.now());
-        self.engine.prepare_start(&mut new).await.unwrap();
+        self.engine.admit(&mut new).await.unwrap();
         let created = self.store.create(new).await.unwrap();
         let Created::New(record) = created else { panic!("{created:?}") };
         self.engine.start(&record).await.unwrap();
     }
 
     async fn record(&self, id: &str) -> ExecutionRecord {
-        self.engine.check().unwrap();
+        self.engine.check().await.unwrap();
         self.store.get(TENANT, id).await.unwrap().unwrap()
     }
 

@@ -30,7 +30,7 @@ fn the_embedded_engine() {
                 Limits::default(),
                 Arc::new(move |_| Some(definition.clone())),
             );
-            Subject { orchestrator: Arc::new(engine), executions: store.clone(), history: store, clock }
+            Subject { engine: Arc::new(engine), executions: store.clone(), history: store, clock }
         })
         .await;
     });
@@ -48,7 +48,7 @@ fn step_functions() {
             let (executions, history) = (Arc::new(stack.store.clone()), Arc::new(stack.store.clone()));
             stacks.borrow_mut().push(stack);
             Subject {
-                orchestrator: Arc::new(StepFunctions::new(|| client, machines)),
+                engine: Arc::new(StepFunctions::new(|| client, machines)),
                 executions,
                 history,
                 clock: Arc::new(SystemClock),

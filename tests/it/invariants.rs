@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use contracts::effect::EffectScope;
+use contracts::effect::Effect;
 use contracts::responses::StatusResponse;
+use contracts::step::StepPath;
 use contracts::{Event, Status};
 use reference_services::{LedgerEntry, Outcome};
 use serde_json::Value;
@@ -89,7 +90,8 @@ fn effects_are_told(events: &[Event], id: &str, ledger: &[LedgerEntry]) -> Resul
         events.iter().find(|event| event.event_type == event_type && event.details["activity_id"] == step)
     };
     for (step, service) in UNDOABLE {
-        let key = EffectScope { tenant_id: TENANT, scope: id, step }.idempotency_key();
+        let path = StepPath::of_state(step);
+        let key = Effect { tenant_id: TENANT, scope: id, step: &path }.idempotency_key();
         let applied = ledger.iter().any(|e| e.service == service && e.key == key && e.outcome == Outcome::Applied);
         if applied && with("ActivityTaskScheduled", step).is_none() {
             return Err(format!("I4: {step} had an effect and was never scheduled"));
@@ -107,7 +109,10 @@ pub(crate) fn no_residue(ended: &[StatusResponse], before: &Value, after: &Value
     // By service: what may be there, by an id that it mentions.
     let mut allowed = BTreeMap::<&str, Vec<String>>::new();
     for status in ended {
-        let id_of = |step| EffectScope { tenant_id: TENANT, scope: &status.workflow_id, step }.chosen_id().to_string();
+        let id_of = |step: &str| {
+            let path = StepPath::of_state(step);
+            Effect { tenant_id: TENANT, scope: &status.workflow_id, step: &path }.chosen_id().to_string()
+        };
         let services: Vec<&str> = if status.status == Status::Completed {
             UNDOABLE.iter().map(|(_, service)| *service).collect()
         } else {
@@ -191,7 +196,8 @@ fn attempts_are_bounded(events: &[Event]) -> Result<(), String> {
 
 /// I11: attempts per call, over all layers; these are all executions there were.
 pub(crate) fn calls_are_bounded(world: &Site, ids: &[&str]) -> Result<(), String> {
-    let key_of = |id: &&str| EffectScope { tenant_id: TENANT, scope: id, step: TOLERATED }.idempotency_key();
+    let tolerated = StepPath::of_state(TOLERATED);
+    let key_of = |id: &&str| Effect { tenant_id: TENANT, scope: id, step: &tolerated }.idempotency_key();
     let tolerated_keys: Vec<String> = ids.iter().map(key_of).collect();
     for (call, count) in world.calls.lock().unwrap().iter().filter(|(call, _)| !call.contains("/health")) {
         let limit = if call.contains("/effects/") {

@@ -10,14 +10,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use clock::{SharedClock, VirtualClock};
 use contracts::{ActivityError, EngineKind, ErrorName, Status, WorkflowKind};
-use engine::{ActivityCall, ActivityRunner, Orchestrator as _};
+use engine::{ActivityCall, ActivityRunner, Engine as _};
 use engine_embedded::{EmbeddedEngine, Limits};
 use futures::future::{Either, select};
 use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use store::{
     BlobKey, Blobs as _, Commit, CommitOutcome, Created, ExecutionRecord, Executions as _, Journal, JournalRecord,
-    JournalledExecution, OpenExecution, StepOutcome, StepRecorder, StoreError, Which,
+    JournalledExecution, OpenExecution, RecordSelection, StepOutcome, StepRecorder, StoreError,
 };
 use store_sql::{Durability, FileBlobs, SqlStore};
 use tokio::sync::Notify;
@@ -58,8 +58,13 @@ impl Journal for Stopping {
         self.journal.load(tenant_id, id).await
     }
 
-    async fn records(&self, tenant_id: &str, id: &str, which: Which) -> Result<Vec<(u64, JournalRecord)>, StoreError> {
-        self.journal.records(tenant_id, id, which).await
+    async fn records(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        selection: RecordSelection,
+    ) -> Result<Vec<(u64, JournalRecord)>, StoreError> {
+        self.journal.records(tenant_id, id, selection).await
     }
 }
 
@@ -124,7 +129,7 @@ fn live(directory: &Path, definition: &Value, stops: Option<(u64, bool)>) -> Lif
                 blobs.put(&key, stream::iter([Ok(body.into())]).boxed()).await.unwrap();
             }
             let mut new = new_execution(ID, EngineKind::Embedded, clock.now());
-            engine.prepare_start(&mut new).await.unwrap();
+            engine.admit(&mut new).await.unwrap();
             let created = store.create(new).await.unwrap();
             let Created::New(record) = created else { panic!("{created:?}") };
             engine.start(&record).await.unwrap();
@@ -139,7 +144,7 @@ fn live(directory: &Path, definition: &Value, stops: Option<(u64, bool)>) -> Lif
             if let Either::Left(_) = select(stopped, pause).await {
                 break;
             }
-            engine.check().unwrap();
+            engine.check().await.unwrap();
             record = store.get(TENANT, ID).await.unwrap().unwrap();
         }
         let records = store.load(TENANT, ID).await.unwrap().unwrap().journal_kept;

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clock::{SharedClock, VirtualClock};
-use contracts::{EngineKind, Status, Timestamp, WorkflowKind};
-use engine::{EngineError, ExternalEngine, Orchestrator, Reconciled, Standing, Start};
+use contracts::{EngineKind, Status, Timestamp};
+use engine::{Engine, EngineError, Engines, Reconciled, Standing, StartOutcome};
 use futures::{StreamExt as _, stream};
 use serde_json::Value;
-use store::{ControlFlag, EngineEnd, ExecutionRecord, Executions as _, History as _, NewExecution, conformance};
+use store::{
+    Control, Controlled, EngineEnd, ExecutionRecord, Executions as _, History as _, NewExecution, conformance,
+};
 use store_aws::DynamoStore;
 
 use crate::peers;
@@ -29,7 +31,7 @@ const LOOKS_AT_ONCE: usize = 8;
 const STARTS_AT_ONCE: usize = 25;
 
 /// An engine whose executions stand as they are told to.
-struct Engine {
+struct StandIn {
     clock: SharedClock,
     standings: Mutex<BTreeMap<String, Standing>>,
     asked: Mutex<Vec<(Timestamp, String)>>,
@@ -37,38 +39,39 @@ struct Engine {
 }
 
 #[async_trait]
-impl Orchestrator for Engine {
+impl Engine for StandIn {
     fn kind(&self) -> EngineKind {
         EngineKind::StepFunctions
     }
 
-    async fn prepare_start(&self, _: &mut NewExecution) -> Result<(), EngineError> {
+    async fn admit(&self, _: &mut NewExecution) -> Result<(), EngineError> {
         Ok(())
     }
 
-    async fn start(&self, record: &ExecutionRecord) -> Result<Start, EngineError> {
+    async fn start(&self, record: &ExecutionRecord) -> Result<StartOutcome, EngineError> {
         self.started.lock().unwrap().push((self.clock.now(), record.id.clone()));
         let mut standings = self.standings.lock().unwrap();
         if standings.contains_key(&record.id) {
-            return Ok(Start::Known);
+            return Ok(StartOutcome::Known);
         }
         standings.insert(record.id.clone(), Standing::Running);
-        Ok(Start::Begun)
+        Ok(StartOutcome::Begun)
     }
-}
 
-#[async_trait]
-impl ExternalEngine for Engine {
     async fn check(&self) -> Result<(), String> {
         Ok(())
     }
 
-    async fn describe(&self, _: WorkflowKind, id: &str) -> Result<Standing, EngineError> {
-        self.asked.lock().unwrap().push((self.clock.now(), id.to_owned()));
-        Ok(self.standings.lock().unwrap().get(id).cloned().unwrap_or(Standing::Unknown))
+    async fn describe(&self, record: &ExecutionRecord) -> Result<Standing, EngineError> {
+        self.asked.lock().unwrap().push((self.clock.now(), record.id.clone()));
+        Ok(self.standings.lock().unwrap().get(&record.id).cloned().unwrap_or(Standing::Unknown))
     }
 
-    async fn terminate(&self, _: WorkflowKind, _: &str, _: &str) -> Result<(), EngineError> {
+    async fn terminate(&self, _: &ExecutionRecord, _: &str) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn wake(&self, _: &ExecutionRecord) -> Result<(), EngineError> {
         Ok(())
     }
 }
@@ -98,25 +101,27 @@ fn however_many_are_open_each_has_its_turn_and_what_never_began_a_faster_one() {
         let pending = pending.chain(["paused", "known"].map(|id| new(id, Status::Pending, at(2_000))));
         // The oldest of all, which fails each time.
         create_all(&store, pending.chain([new("forgotten", Status::Running, at(0))])).await;
-        assert!(store.set_control(TENANT, "paused", ControlFlag::Pause, at(3_000)).await.unwrap());
-        let ended = Standing::Ended { end: EngineEnd::Succeeded(Value::Null), at: at(4_000), input: Value::Null };
+        let paused = store.control(TENANT, "paused", Control::Pause, at(3_000)).await.unwrap();
+        assert!(matches!(paused, Controlled::Accepted(_)));
+        let ended = Standing::Ended { end: EngineEnd::Succeeded(Value::Null), at: at(4_000) };
         let mut standings: BTreeMap<String, Standing> =
             running.iter().map(|(id, _)| (id.clone(), Standing::Running)).collect();
         let newest = running.iter().rev().map(|(id, _)| id.clone()).take(ENDED as usize - 1);
         standings.extend(newest.chain(["known".to_owned()]).map(|id| (id, ended.clone())));
-        let engine = Engine {
+        let engine = Arc::new(StandIn {
             clock: Arc::clone(&clock),
             standings: Mutex::new(standings),
             asked: Mutex::default(),
             started: Mutex::default(),
-        };
+        });
+        let engines = Engines::new(vec![engine.clone()]);
 
         clock::sleep(&*clock, Duration::from_secs(120)).await;
         let mut all = Reconciled::default();
         let mut rounds = 0;
         while all.ended < ENDED {
             let began = clock.now();
-            let found = engine::reconcile(&store, &store, &[&engine], &*clock).await.unwrap();
+            let found = engine::reconcile(&store, &store, &engines, &*clock).await.unwrap();
             rounds += 1;
             if rounds == 1 {
                 let started: BTreeSet<String> =

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use clock::{Clock as _, SharedClock, SystemClock};
 use contracts::{ActivityError, Cause, EngineKind, Status, Timestamp, WorkflowKind};
 use engine::conformance::Subject;
-use engine::{ActivityCall, ActivityRunner, ExternalEngine as _, Standing};
+use engine::{ActivityCall, ActivityRunner, Engine as _, Standing};
 use engine_temporal::{StateMachine, StateMachineInput};
 use engine_temporal_worker::{Ports, WorkerError};
 use futures::future::join_all;
@@ -31,7 +31,7 @@ use crate::interpreter::run::Run;
 use crate::interpreter::script::Script;
 use crate::process::{Site, pause};
 use crate::temporal::{self, Options, Stack, Working, connector, fresh, functions};
-use crate::world::{TENANT, full_request_of, new_execution};
+use crate::world::{TENANT, full_request_of, new_execution, record_of};
 use crate::{invariants, peers};
 
 /// What a worker works with that runs nothing but a test's own activities.
@@ -71,7 +71,7 @@ fn the_engine() {
             working.lock().unwrap().push(Working::of(worker(server, &queue, ports, functions(&machine))));
             let definition_of = Arc::new(move |_| Some(definition.clone()));
             let engine = engine_temporal::Temporal::new(Arc::new(connector(server)), queue, definition_of);
-            Subject { orchestrator: Arc::new(engine), executions: store.clone(), history: store, clock }
+            Subject { engine: Arc::new(engine), executions: store.clone(), history: store, clock }
         })
         .await;
         let working = std::mem::take(&mut *working.lock().unwrap());
@@ -88,7 +88,7 @@ async fn play(server: &str, queue: &str, id: &str, definition: &Value, input: Va
     let engine = engine_temporal::Temporal::new(Arc::new(connector(server)), queue, Arc::new(|_| None));
     let mut waited = Duration::from_millis(50);
     loop {
-        match engine.describe(WorkflowKind::UserOnboarding, id).await.unwrap() {
+        match engine.describe(&record_of(id, EngineKind::Temporal)).await.unwrap() {
             Standing::Ended { end, .. } => return end,
             Standing::Running => pause(waited).await,
             Standing::Unknown => panic!("{id} is not known"),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use contracts::{ErrorName, WorkflowKind};
+use contracts::ErrorName;
 use serde_json::Value;
 
 fn root() -> &'static Path {
@@ -106,7 +106,7 @@ fn every_module_says_what_it_is_and_none_has_left_overs() {
 /// The conventions of `statemachines/README.md`.
 #[test]
 fn state_machines_keep_their_conventions() {
-    for workflow in WorkflowKind::ALL.into_iter().filter_map(workflows::workflow) {
+    for workflow in &workflows::ALL {
         let definition: Value = serde_json::from_str(&workflow.definition(&Default::default())).unwrap();
         let states = definition["States"].as_object().unwrap();
         let is = |state: &Value, kind: &str| state["Arguments"]["Payload"]["step"]["kind"] == kind;
@@ -137,7 +137,7 @@ fn state_machines_keep_their_conventions() {
         }
         let forward: Vec<&str> =
             states.iter().filter(|(_, state)| is(state, "forward")).map(|(name, _)| name.as_str()).collect();
-        let steps: Vec<&str> = workflow.steps.iter().map(|step| step.state).collect();
+        let steps: Vec<&str> = workflow.steps().iter().map(|step| step.state.as_str()).collect();
         assert_eq!(forward.into_iter().collect::<BTreeSet<_>>(), steps.into_iter().collect(), "steps and states");
     }
 }
@@ -149,8 +149,8 @@ fn activities_are_named_alike_everywhere() {
         let file = root().join(format!("shared/activities/src/{}.rs", activity.name));
         assert!(file.exists(), "{}", file.display());
     }
-    for workflow in WorkflowKind::ALL.into_iter().filter_map(workflows::workflow) {
-        for step in workflow.steps {
+    for workflow in &workflows::ALL {
+        for step in workflow.steps() {
             let words: String = step.activity.split('_').map(|w| w[..1].to_uppercase() + &w[1..]).collect();
             assert_eq!(words, step.state);
         }

@@ -20,7 +20,10 @@ use reference_services::{FaultRule, LedgerEntry, ServiceKind, Services};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use store::{ControlFlag, Executions, NewEvent, NewExecution, Progress, StepOutcome, StepRecorder};
+use store::{
+    Control as StoreControl, ExecutionRecord, Executions, NewEvent, NewExecution, Progress, StepOutcome, StepRecorder,
+    StoredRequest,
+};
 use store_sql::{Durability, SqlStore};
 use tower::ServiceExt as _;
 use workflow_service::{App, Settings, Surroundings};
@@ -42,12 +45,36 @@ pub(crate) fn new_execution(id: &str, engine: EngineKind, at: Timestamp) -> NewE
         deadline_at: None,
         status: Status::Pending,
         input: json!({}),
-        request: json!({}),
+        request: StoredRequest::Inline(json!({})),
         idempotency: None,
         progress: Progress { current_step: String::new(), total_steps: 7, completed_steps: 0, status_message: None },
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at, details: json!({}) }],
         journal: None,
         begins_pivot: false,
+    }
+}
+
+/// A record of which only the id counts, for engines that are asked about it.
+pub(crate) fn record_of(id: &str, engine: EngineKind) -> ExecutionRecord {
+    let NewExecution { tenant_id, id, kind, started_at, input, progress, .. } =
+        new_execution(id, engine, Timestamp::UNIX_EPOCH);
+    ExecutionRecord {
+        tenant_id,
+        id,
+        kind,
+        engine,
+        user_id: None,
+        status: Status::Running,
+        started_at,
+        updated_at: started_at,
+        ended_at: None,
+        cancel_requested_at: None,
+        paused_at: None,
+        result: None,
+        failure: None,
+        progress,
+        input,
+        version: 1,
     }
 }
 
@@ -137,15 +164,12 @@ impl Script {
 
 impl ControlAction {
     pub(crate) async fn carry_out(self, executions: &dyn Executions, tenant_id: &str, id: &str, now: Timestamp) {
-        let flag = match self {
-            Self::Cancel => {
-                executions.request_cancel(tenant_id, id, now).await.unwrap();
-                return;
-            }
-            Self::Pause => ControlFlag::Pause,
-            Self::Resume => ControlFlag::Resume,
+        let control = match self {
+            Self::Cancel => StoreControl::Cancel,
+            Self::Pause => StoreControl::Pause,
+            Self::Resume => StoreControl::Resume,
         };
-        executions.set_control(tenant_id, id, flag, now).await.unwrap();
+        executions.control(tenant_id, id, control, now).await.unwrap();
     }
 }
 

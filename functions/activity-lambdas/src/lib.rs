@@ -12,7 +12,7 @@ use downstream::{Downstream, HttpTransport};
 use futures::FutureExt as _;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
-use store_aws::DynamoStore;
+use store_aws::{DynamoStore, S3Blobs};
 
 pub use aws_clients::Error;
 
@@ -24,14 +24,16 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// `Catch` look at; its cause is the `errorMessage`.
 pub async fn serve(activity: &'static Activity) -> Result<(), Error> {
     aws_clients::log();
-    let (aws, table, endpoints) =
-        settings::of_function(|settings| (settings.aws(), settings.table(), settings.endpoints()))?;
+    let (aws, table, bucket, endpoints) =
+        settings::of_function(|settings| (settings.aws(), settings.table(), settings.bucket(), settings.endpoints()))?;
     let clock: SharedClock = Arc::new(SystemClock);
-    let dynamodb = Clients::of_function(aws).dynamodb();
+    let clients = Clients::of_function(aws);
+    let dynamodb = clients.dynamodb();
+    let blobs = Arc::new(S3Blobs::new(clients.s3(), bucket));
     let recorder = DynamoStore::new(|| dynamodb, table, Arc::clone(&clock));
     let transport = Arc::new(HttpTransport::default());
     let downstream = Downstream::new(transport, endpoints, Arc::clone(&clock), CALL_TIMEOUT);
-    let activities = Activities::new(downstream, clock);
+    let activities = Activities::new(downstream, blobs, clock);
     let attempt = async |event: LambdaEvent<Value>| told(activities.attempt(activity, event.payload, &recorder)).await;
     lambda_runtime::run(service_fn(attempt)).await
 }

@@ -14,7 +14,7 @@ use axum::Router;
 use clock::{SharedClock, SystemClock};
 use contracts::{EngineKind, WorkflowKind};
 use downstream::{Downstream, HttpTransport};
-use engine::Orchestrator;
+use engine::{Engine, Engines};
 use engine_stepfunctions::StepFunctions;
 use lambda_http::Adapter;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
@@ -56,7 +56,7 @@ pub async fn serve_with_archive(route: Router<Api>) -> Result<(), Error> {
     let Common { aws, table, access } = common;
     let clients = Clients::of_function(aws);
     let archive = S3Blobs::new(clients.s3(), bucket);
-    let store = store(&clients, table).with_archive(Arc::new(archive));
+    let store = store(&clients, table).with_blobs(Arc::new(archive));
     serve_api(route, api(store, access)).await
 }
 
@@ -68,13 +68,14 @@ async fn serve_api(route: Router<Api>, api: Api) -> Result<(), Error> {
 /// Serves an endpoint that starts executions.
 pub async fn serve_starting(route: Router<Starting>) -> Result<(), Error> {
     aws_clients::log();
-    let (common, engine, default_timeout) = settings::of_function(|settings| {
-        (Common::read(settings), StartSettings::read(settings), settings.default_timeout())
+    let (common, bucket, start, default_timeout) = settings::of_function(|settings| {
+        (Common::read(settings), settings.bucket(), StartSettings::read(settings), settings.default_timeout())
     })?;
     let Common { aws, table, access } = common;
     let clients = Clients::of_function(aws);
-    let api = api(store(&clients, table), access);
-    let orchestrator: Arc<dyn Orchestrator> = match engine {
+    let blobs = Arc::new(S3Blobs::new(clients.s3(), bucket));
+    let mut api = api(store(&clients, table), access);
+    let engine: Arc<dyn Engine> = match start {
         StartSettings::Temporal { gateway } => {
             Arc::new(TemporalGateway::new(clients.functions(), gateway, Arc::clone(&api.clock)))
         }
@@ -83,8 +84,10 @@ pub async fn serve_starting(route: Router<Starting>) -> Result<(), Error> {
             Arc::new(StepFunctions::new(|| sfn, machines))
         }
     };
+    let kind = engine.kind();
+    api.engines = Engines::new(vec![engine]);
     let clock = Arc::clone(&api.clock);
-    run(route.with_state(Starting { api, orchestrator, default_timeout }), clock).await
+    run(route.with_state(Starting { api, engine: kind, blobs, default_timeout }), clock).await
 }
 
 /// Serves `/ready`.
@@ -140,6 +143,7 @@ fn api(store: DynamoStore, access: Access) -> Api {
     Api {
         executions: store.clone(),
         history: store,
+        engines: Engines::default(),
         clock: Arc::new(SystemClock),
         access,
         request_timeout: REQUEST_TIMEOUT,

@@ -2,8 +2,7 @@
 
 use contracts::step::WorkflowRef;
 use contracts::{Timestamp, WorkflowKind};
-use engine::{ExternalEngine, Standing};
-use engine_stepfunctions::ExecutionStatus;
+use engine_stepfunctions::{Description, ExecutionStatus};
 use lambda_runtime::LambdaEvent;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -41,7 +40,7 @@ struct Included {
 }
 
 /// How an execution ended, when, and whose it was.
-struct Ended {
+struct ToldEnd {
     end: EngineEnd,
     at: Timestamp,
     workflow: WorkflowRef,
@@ -49,7 +48,7 @@ struct Ended {
 
 impl Detail {
     /// What the event says by itself; none if it leaves something out.
-    fn ended(&self) -> Option<Ended> {
+    fn ended(&self) -> Option<ToldEnd> {
         let parts = [(&self.input, &self.input_details), (&self.output, &self.output_details)];
         let [input, output] = parts.map(|(text, details)| {
             let is_whole = details.as_ref().is_none_or(|details| details.included);
@@ -64,7 +63,7 @@ impl Detail {
         let end = engine_stepfunctions::end(&status, output, self.error.as_deref(), self.cause.as_deref());
         let at = Timestamp::from_millisecond(self.stop_date?).ok()?;
         let workflow = workflow(&serde_json::from_str(input?).ok()?).ok()?;
-        Some(Ended { end: end.filter(|_| is_told)?, at, workflow })
+        Some(ToldEnd { end: end.filter(|_| is_told)?, at, workflow })
     }
 }
 
@@ -96,11 +95,9 @@ async fn handle(ports: &Ports, event: Value) -> Result<Value, Error> {
     Ok(json!({ "recorded": recorded }))
 }
 
-async fn asked(ports: &Ports, kind: WorkflowKind, detail: &Detail) -> Result<Ended, Error> {
-    match ports.engine.describe(kind, &detail.name).await? {
-        Standing::Ended { end, at, input } => Ok(Ended { end, at, workflow: workflow(&input)? }),
-        Standing::Unknown | Standing::Running => {
-            Err(format!("{} is {}, but its engine does not say so", detail.name, detail.status).into())
-        }
+async fn asked(ports: &Ports, kind: WorkflowKind, detail: &Detail) -> Result<ToldEnd, Error> {
+    match ports.engine.description(kind, &detail.name).await? {
+        Some(Description { input, end: Some((end, at)) }) => Ok(ToldEnd { end, at, workflow: workflow(&input)? }),
+        Some(_) | None => Err(format!("{} is {}, but its engine does not say so", detail.name, detail.status).into()),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aws_clients::gateway::TemporalGateway;
-use engine::ExternalEngine;
+use engine::{Engine, Engines};
 use lambda_runtime::LambdaEvent;
 use serde_json::{Value, json};
 
@@ -17,14 +17,16 @@ pub async fn serve() -> Result<(), Error> {
         (PortSettings::read(settings), gateway)
     })?;
     let (ports, clients) = ports.open();
-    let temporal = gateway.map(|gateway| TemporalGateway::new(clients.functions(), gateway, Arc::clone(&ports.clock)));
-    run(async |_: LambdaEvent<Value>| handle(&ports, temporal.as_ref()).await).await
+    let mut engines: Vec<Arc<dyn Engine>> = vec![Arc::new(ports.engine.clone())];
+    if let Some(gateway) = gateway {
+        engines.push(Arc::new(TemporalGateway::new(clients.functions(), gateway, Arc::clone(&ports.clock))));
+    }
+    let engines = Engines::new(engines);
+    run(async |_: LambdaEvent<Value>| handle(&ports, &engines).await).await
 }
 
-async fn handle(ports: &Ports, temporal: Option<&TemporalGateway>) -> Result<Value, Error> {
-    let mut engines: Vec<&dyn ExternalEngine> = vec![&ports.engine];
-    engines.extend(temporal.map(|temporal| temporal as &dyn ExternalEngine));
-    let reconciled = engine::reconcile(&ports.store, &ports.store, &engines, &*ports.clock).await?;
+async fn handle(ports: &Ports, engines: &Engines) -> Result<Value, Error> {
+    let reconciled = engine::reconcile(&ports.store, &ports.store, engines, &*ports.clock).await?;
     if reconciled != engine::Reconciled::default() {
         tracing::warn!(?reconciled, "executions were not as recorded");
     }

@@ -13,9 +13,9 @@ use async_trait::async_trait;
 use aws_clients::InvokedActivities;
 use axum::Router;
 use clock::{SharedClock, SystemClock, Timestamp};
-use contracts::{EngineKind, WorkflowKind};
+use contracts::EngineKind;
 use downstream::{Downstream, HttpTransport, Transport};
-use engine::{ActivityRunner, DefinitionOf, ExternalEngine as _, Orchestrator, Reconciled};
+use engine::{ActivityRunner, DefinitionOf, Engine, Engines, Reconciled};
 use engine_embedded::{DirectoryLock, EmbeddedEngine, Limits};
 use engine_temporal::{Connector, Server, Temporal as TemporalEngine};
 use engine_temporal_worker::Ports;
@@ -72,13 +72,13 @@ pub struct App {
     pub engine: EmbeddedEngine,
     /// How many executions it went on with.
     pub recovered: usize,
-    ground: Ground,
+    foundation: Foundation,
     reconciling: Option<AbortHandle>,
     _lock: DirectoryLock,
 }
 
 /// What an engine stands on: the data directory, the way to the services. A server and workers have it in common.
-struct Ground {
+struct Foundation {
     store: SqlStore,
     blobs: Arc<FileBlobs>,
     downstream: Downstream,
@@ -86,14 +86,15 @@ struct Ground {
     clock: SharedClock,
 }
 
-impl Ground {
+impl Foundation {
     async fn open(settings: &Settings, surroundings: Surroundings) -> anyhow::Result<Self> {
         let Surroundings { clock, transport, durability, around_activities, definition_of: _ } = surroundings;
         let directory = &settings.data_dir;
-        let store = SqlStore::open(&directory.join("workflow-service.db"), durability, Arc::clone(&clock)).await?;
         let blobs = Arc::new(FileBlobs::open(&directory.join("blobs")).await?);
+        let store = SqlStore::open(&directory.join("workflow-service.db"), durability, Arc::clone(&clock)).await?;
+        let store = store.with_blobs(blobs.clone());
         let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
-        let runner = around(around_activities, Activities::new(downstream.clone(), Arc::clone(&clock)));
+        let runner = around(around_activities, Activities::new(downstream.clone(), blobs.clone(), Arc::clone(&clock)));
         Ok(Self { store, blobs, downstream, runner, clock })
     }
 
@@ -129,17 +130,18 @@ async fn ports_on_aws(
     let Surroundings { clock, transport, around_activities, .. } = surroundings;
     let clients = aws::clients(settings.has_own_roots).await?;
     let dynamodb = clients.dynamodb();
-    let store = Arc::new(DynamoStore::new(|| dynamodb, table, Arc::clone(&clock)));
+    let blobs = Arc::new(S3Blobs::new(clients.s3(), bucket));
+    let store = DynamoStore::new(|| dynamodb, table, Arc::clone(&clock)).with_blobs(blobs.clone());
+    let store = Arc::new(store);
     let runner = match &settings.temporal.activities {
         ActivityPlace::InProcess => {
             let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
-            around(around_activities, Activities::new(downstream, Arc::clone(&clock)))
+            around(around_activities, Activities::new(downstream, blobs.clone(), Arc::clone(&clock)))
         }
         ActivityPlace::InFunctions { prefix } => {
             around(around_activities, InvokedActivities::new(clients.functions(), prefix))
         }
     };
-    let blobs = Arc::new(S3Blobs::new(clients.s3(), bucket));
     Ok(Ports { runner, recorder: store.clone(), executions: store.clone(), ends: store, blobs, clock })
 }
 
@@ -166,7 +168,7 @@ impl Worker {
         match &settings.store {
             StoreKind::Sqlite => {
                 create_private(&settings.data_dir)?;
-                Ground::open(settings, surroundings).await?.worker(settings)
+                Foundation::open(settings, surroundings).await?.worker(settings)
             }
             StoreKind::Dynamodb { table, bucket } => {
                 Self::new(settings, ports_on_aws(settings, table, bucket, surroundings).await?)
@@ -195,8 +197,8 @@ impl App {
         create_private(&settings.data_dir)?;
         let lock = DirectoryLock::acquire(&settings.data_dir)?;
         let given = surroundings.definition_of.clone();
-        let ground = Ground::open(settings, surroundings).await?;
-        let Ground { store, blobs, downstream, runner, clock } = &ground;
+        let foundation = Foundation::open(settings, surroundings).await?;
+        let Foundation { store, blobs, downstream, runner, clock } = &foundation;
         let policy = settings.retry_policy;
         let of_catalogue = move |kind| workflows::workflow(kind).map(|workflow| workflow.definition(&policy));
         let definition_of: DefinitionOf = given.unwrap_or_else(|| Arc::new(of_catalogue));
@@ -214,29 +216,35 @@ impl App {
             EngineKind::Embedded | EngineKind::StepFunctions => None,
         };
         let services = Health { downstream: downstream.clone(), clock: Arc::clone(clock), last: Mutex::default() };
+        let mut engines: Vec<Arc<dyn Engine>> = vec![Arc::new(engine.clone())];
+        if let Some(temporal) = &temporal {
+            engines.push(Arc::new(temporal.clone()));
+        }
+        let engines = Engines::new(engines);
         let api = Api {
             executions: Arc::new(store.clone()),
             history: Arc::new(store.clone()),
+            engines: engines.clone(),
             clock: Arc::clone(clock),
             access: settings.access.clone(),
             request_timeout: settings.request_timeout,
         };
-        let orchestrator: Arc<dyn Orchestrator> = match &temporal {
-            Some(temporal) => Arc::new(temporal.clone()),
-            None => Arc::new(engine.clone()),
+        let starting = Starting {
+            api: api.clone(),
+            engine: settings.engine,
+            blobs: blobs.clone(),
+            default_timeout: settings.default_timeout,
         };
-        let starting = Starting { api: api.clone(), orchestrator, default_timeout: settings.default_timeout };
-        let progress = Progress { engine: engine.clone(), temporal: temporal.clone() };
-        let readiness = Readiness { api, engine: Arc::new(progress), services: Arc::new(services) };
+        let readiness = Readiness { api, engine: Arc::new(AllEngines(engines.clone())), services: Arc::new(services) };
         let recovered = engine.recover().await?;
-        let reconciling = temporal.map(|temporal| reconcile(store.clone(), temporal, Arc::clone(clock)));
+        let reconciling = temporal.map(|_| reconcile(store.clone(), engines, Arc::clone(clock)));
         let store = store.clone();
         Ok(Self {
             router: api::router(starting, readiness),
             store,
             engine,
             recovered,
-            ground,
+            foundation,
             reconciling,
             _lock: lock,
         })
@@ -244,7 +252,7 @@ impl App {
 
     /// A worker of the Temporal engine beside the server, in the same process.
     pub fn worker(&self, settings: &Settings) -> anyhow::Result<Worker> {
-        self.ground.worker(settings)
+        self.foundation.worker(settings)
     }
 }
 
@@ -259,12 +267,12 @@ impl Drop for App {
 /// How often starts that never arrived and ends that nobody recorded are looked for.
 const RECONCILING_INTERVAL: Duration = Duration::from_secs(20);
 
-fn reconcile(store: SqlStore, temporal: TemporalEngine, clock: SharedClock) -> AbortHandle {
+fn reconcile(store: SqlStore, engines: Engines, clock: SharedClock) -> AbortHandle {
     let time = Arc::clone(&clock);
     let reconciling = async move {
         loop {
             clock::sleep(&*clock, RECONCILING_INTERVAL).await;
-            match engine::reconcile(&store, &store, &[&temporal], &*clock).await {
+            match engine::reconcile(&store, &store, &engines, &*clock).await {
                 Ok(reconciled) if reconciled == Reconciled::default() => {}
                 Ok(reconciled) => tracing::warn!(?reconciled, "executions were not as recorded"),
                 Err(error) => tracing::error!(%error, "not reconciled"),
@@ -282,7 +290,7 @@ pub fn create_private(directory: &Path) -> anyhow::Result<()> {
 
 /// A retry policy that no state machine can hold would otherwise fail every start.
 fn check_definitions(policy: &RetryPolicy) -> anyhow::Result<()> {
-    for workflow in WorkflowKind::ALL.into_iter().filter_map(workflows::workflow) {
+    for workflow in &workflows::ALL {
         let loaded = asl::Definition::load(&workflow.definition(policy));
         loaded.with_context(|| format!("workflows.retry_policy makes {} invalid", workflow.name))?;
     }
@@ -316,18 +324,11 @@ impl Check for Health {
 }
 
 /// Whether executions make progress, and new ones are taken.
-struct Progress {
-    engine: EmbeddedEngine,
-    temporal: Option<TemporalEngine>,
-}
+struct AllEngines(Engines);
 
 #[async_trait]
-impl Check for Progress {
+impl Check for AllEngines {
     async fn check(&self) -> Result<(), String> {
-        self.engine.check().map_err(|error| error.to_string())?;
-        match &self.temporal {
-            Some(temporal) => temporal.check().await,
-            None => Ok(()),
-        }
+        self.0.check().await
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Machine {
 
 /// The workflows that are available.
 fn available() -> impl Iterator<Item = &'static Workflow> {
-    WorkflowKind::ALL.into_iter().filter_map(workflows::workflow)
+    workflows::ALL.iter()
 }
 
 /// The name of the machine of a workflow, behind the stack's.

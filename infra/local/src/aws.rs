@@ -2,7 +2,6 @@
 
 use anyhow::Context as _;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use contracts::WorkflowKind;
 use workflows::RetryPolicy;
 
 pub(crate) const REGION: &str = "us-east-1";
@@ -39,11 +38,11 @@ pub(crate) async fn create_state_machines(endpoint: &str) -> anyhow::Result<Stri
         .credentials_provider(credentials())
         .endpoint_url(endpoint);
     let client = aws_sdk_sfn::Client::from_conf(config.build());
-    for workflow in WorkflowKind::ALL.into_iter().filter_map(workflows::workflow) {
+    for workflow in &workflows::ALL {
         client
             .create_state_machine()
             .name(format!("{MACHINE_PREFIX}{}", workflow.kind.as_str().replace('_', "-")))
-            .definition(workflow.bound(&RetryPolicy::default(), workflows::Step::function))
+            .definition(workflow.bound(&RetryPolicy::default(), workflows::function_of))
             .role_arn("arn:aws:iam::123456789012:role/local")
             .send()
             .await

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
-use contracts::WorkflowKind;
 use workflows::RetryPolicy;
 
 /// How often and how patiently a failing call is repeated; what is not given stays as the files have it.
@@ -37,7 +36,7 @@ impl Render {
             maximum_attempts: self.maximum_attempts,
         };
         std::fs::create_dir_all(&self.output).with_context(|| self.output.display().to_string())?;
-        for workflow in WorkflowKind::ALL.into_iter().filter_map(workflows::workflow) {
+        for workflow in &workflows::ALL {
             let definition = workflow.deployed(&policy);
             let diagnostics = asl::validate(&definition);
             ensure!(diagnostics.0.is_empty(), "the policy makes {} invalid:\n{diagnostics}", workflow.name);

@@ -32,9 +32,9 @@ use contracts::EngineKind;
 use engine::Engines;
 use store::{Blobs, Executions, History};
 
-pub use endpoints::{ENDPOINTS, Endpoint, Port, Route};
 pub use access::GatewayClaims;
 pub use contracts::access::Access;
+pub use endpoints::{ENDPOINTS, Endpoint, Port, Route};
 pub use problem::Problem;
 pub use serve::complete;
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clock::{SharedClock, Timestamp};
-use contracts::{EngineKind, WorkflowKind};
-use engine::{EngineError, ExternalEngine, Orchestrator, Standing, Start};
+use contracts::EngineKind;
+use engine::{Engine, EngineError, Standing, StartOutcome};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -25,20 +25,20 @@ const CHECK_COUNTS: Duration = Duration::from_secs(5);
 pub enum Request {
     Check,
     Start(Box<ExecutionRecord>),
-    Describe { kind: WorkflowKind, id: String },
-    Terminate { kind: WorkflowKind, id: String, reason: String },
+    Describe(Box<ExecutionRecord>),
+    Terminate { record: Box<ExecutionRecord>, reason: String },
 }
 
 /// The gateway's side: asks the engine, and answers.
 ///
 /// # Errors
 /// The engine's.
-pub async fn answer(engine: &dyn ExternalEngine, request: Request) -> Result<Value, Error> {
+pub async fn answer(engine: &dyn Engine, request: Request) -> Result<Value, Error> {
     Ok(match request {
         Request::Check => engine.check().await.map(|()| Value::Null)?,
         Request::Start(record) => json!(engine.start(&record).await?),
-        Request::Describe { kind, id } => json!(engine.describe(kind, &id).await?),
-        Request::Terminate { kind, id, reason } => engine.terminate(kind, &id, &reason).await.map(|()| Value::Null)?,
+        Request::Describe(record) => json!(engine.describe(&record).await?),
+        Request::Terminate { record, reason } => engine.terminate(&record, &reason).await.map(|()| Value::Null)?,
     })
 }
 
@@ -80,22 +80,19 @@ impl TemporalGateway {
 }
 
 #[async_trait]
-impl Orchestrator for TemporalGateway {
+impl Engine for TemporalGateway {
     fn kind(&self) -> EngineKind {
         EngineKind::Temporal
     }
 
-    async fn prepare_start(&self, _new: &mut NewExecution) -> Result<(), EngineError> {
+    async fn admit(&self, _new: &mut NewExecution) -> Result<(), EngineError> {
         self.check().await.map_err(EngineError::Unavailable)
     }
 
-    async fn start(&self, record: &ExecutionRecord) -> Result<Start, EngineError> {
+    async fn start(&self, record: &ExecutionRecord) -> Result<StartOutcome, EngineError> {
         self.ask(&Request::Start(Box::new(record.clone()))).await
     }
-}
 
-#[async_trait]
-impl ExternalEngine for TemporalGateway {
     async fn check(&self) -> Result<(), String> {
         if !self.counts() {
             self.ask::<()>(&Request::Check).await.map_err(|error| error.to_string())?;
@@ -104,11 +101,17 @@ impl ExternalEngine for TemporalGateway {
         Ok(())
     }
 
-    async fn describe(&self, kind: WorkflowKind, id: &str) -> Result<Standing, EngineError> {
-        self.ask(&Request::Describe { kind, id: id.to_owned() }).await
+    async fn describe(&self, record: &ExecutionRecord) -> Result<Standing, EngineError> {
+        self.ask(&Request::Describe(Box::new(record.clone()))).await
     }
 
-    async fn terminate(&self, kind: WorkflowKind, id: &str, reason: &str) -> Result<(), EngineError> {
-        self.ask::<()>(&Request::Terminate { kind, id: id.to_owned(), reason: reason.to_owned() }).await
+    async fn terminate(&self, record: &ExecutionRecord, reason: &str) -> Result<(), EngineError> {
+        let record = Box::new(record.clone());
+        self.ask::<()>(&Request::Terminate { record, reason: reason.to_owned() }).await
+    }
+
+    /// What a pause holds asks again by itself, within five minutes.
+    async fn wake(&self, _record: &ExecutionRecord) -> Result<(), EngineError> {
+        Ok(())
     }
 }

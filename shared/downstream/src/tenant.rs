@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use contracts::{ActivityError, Timestamp};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::client::expect_same;
 use crate::{Call, Downstream, Service};
 
 /// What a tenant is.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TenantContext {
     /// The tenant.
     pub tenant_id: String,

@@ -75,6 +75,17 @@ impl Engines {
         Self(engines)
     }
 
+    /// Whether all of them work; why not.
+    ///
+    /// # Errors
+    /// What the first one says that does not.
+    pub async fn check(&self) -> Result<(), String> {
+        for engine in &self.0 {
+            engine.check().await?;
+        }
+        Ok(())
+    }
+
     /// The engine of this kind, if it is reached from here.
     pub fn of(&self, kind: EngineKind) -> Option<&Arc<dyn Engine>> {
         self.0.iter().find(|engine| engine.kind() == kind)

@@ -4,7 +4,7 @@ use clock::{Clock as _, SystemClock};
 use contracts::step::WorkflowRef;
 use contracts::{EngineKind, EventType, Status, WorkflowKind};
 use serde_json::{Value, json};
-use store::{NewEvent, NewExecution, Progress};
+use store::{NewEvent, NewExecution, Progress, StoredRequest};
 
 /// The activity that all steps call.
 pub const ACTIVITY: &str = "work";
@@ -67,7 +67,9 @@ pub fn execution(tenant: &str, engine: EngineKind) -> NewExecution {
         deadline_at: None,
         status: Status::Pending,
         input: json!({ "workflow": workflow, "options": {} }),
-        request: json!({ "user_email": "user@example.com", "user_name": "John Doe", "role": "user" }),
+        request: StoredRequest::Inline(
+            json!({ "user_email": "user@example.com", "user_name": "John Doe", "role": "user" }),
+        ),
         idempotency: None,
         progress,
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at, details: json!({}) }],

@@ -185,6 +185,7 @@ impl Run {
             match told {
                 Told::Event(event) if path.is_root() => execution.handle_event(event.clone(), *now),
                 Told::Timer => execution.handle_timeout(*now),
+                Told::Hasten { error } => execution.hasten_retries(error, *now),
                 Told::End { .. } => return Err("nobody tells an end in the first life".to_owned()),
                 Told::Event(_) | Told::Item { .. } => {}
             }

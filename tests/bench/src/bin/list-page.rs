@@ -15,7 +15,7 @@ use contracts::{EngineKind, EventType, Status, WorkflowKind};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use settings::Aws;
-use store::{Executions as _, ListFilter, NewEvent, NewExecution, Progress};
+use store::{Executions as _, ListFilter, NewEvent, NewExecution, Progress, StoredRequest};
 use store_aws::DynamoStore;
 
 const SHORT: usize = 100;
@@ -83,7 +83,9 @@ fn new() -> NewExecution {
         deadline_at: None,
         status: Status::Pending,
         input: json!({ "workflow": { "tenant_id": TENANT } }),
-        request: json!({ "user_email": "user@example.com", "user_name": "John Doe", "tenant_id": TENANT, "role": "user" }),
+        request: StoredRequest::Inline(
+            json!({ "user_email": "user@example.com", "user_name": "John Doe", "tenant_id": TENANT, "role": "user" }),
+        ),
         idempotency: None,
         progress: Progress {
             current_step: "GetTenantContext".to_owned(),

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bench::{LAST_STEP, chain, execution};
 use clock::{SharedClock, SystemClock};
 use contracts::{EngineKind, Status, WorkflowKind};
-use engine::{ActivityCall, ActivityRunner, Orchestrator as _};
+use engine::{ActivityCall, ActivityRunner, Engine as _};
 use engine_embedded::{EmbeddedEngine, Limits};
 use serde_json::{Value, json};
 use store::{Created, Executions as _, StepOutcome, StepRecorder};
@@ -106,7 +106,7 @@ impl Subject {
         if let Some(last) = last {
             self.activities.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), last);
         }
-        self.engine.prepare_start(&mut new).await?;
+        self.engine.admit(&mut new).await?;
         let Created::New(record) = self.store.create(new).await? else { anyhow::bail!("{id} is there already") };
         self.engine.start(&record).await?;
         Ok(id)

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use bench::{ACTIVITY, Measured, chain, cpu_seconds, execution, fresh, load_average, now, number, report_of};
 use clock::{SharedClock, SystemClock};
 use contracts::EngineKind;
-use engine::{ActivityCall, ActivityRunner, Orchestrator as _};
+use engine::{ActivityCall, ActivityRunner, Engine as _};
 use engine_temporal::{Connector, Server, StateMachine, Temporal};
 use engine_temporal_worker::{Options, Ports};
 use futures::future::{Either, select};
@@ -224,7 +224,7 @@ impl Site {
     /// Starts an execution and waits for its end; its id.
     async fn run(&self, kind: Kind) -> anyhow::Result<String> {
         let mut new = execution(TENANT, EngineKind::Temporal);
-        self.engine.prepare_start(&mut new).await?;
+        self.engine.admit(&mut new).await?;
         let (id, input) = (new.id.clone(), new.input["workflow"].clone());
         let store::Created::New(record) = self.store.create(new).await? else { bail!("{id} is there already") };
         match kind {
