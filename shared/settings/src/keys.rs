@@ -98,7 +98,7 @@ impl Keys {
     /// Nothing was wrong, and nothing is left unread.
     pub(crate) fn finish(mut self, is_of_others: impl Fn(&str) -> bool) -> Result<(), InvalidSettings> {
         for unread in std::mem::take(&mut self.values).into_keys() {
-            let problem = if is_of_others(&unread) { "is for functions" } else { "there is no such setting" };
+            let problem = if is_of_others(&unread) { "is read by functions only" } else { "there is no such setting" };
             self.refuse(&unread, problem);
         }
         if self.problems.is_empty() { Ok(()) } else { Err(InvalidSettings(self.problems)) }

@@ -183,7 +183,7 @@ mod tests {
             "server.colour: there is no such setting",
             "services.auth_service: 'http://auth.example' must use https",
             "auth.mode: 'jwt' is not available yet",
-            "auth.roles_claim: is for functions",
+            "auth.roles_claim: is read by functions only",
             "workflows.retry_policy.maximum_attempts: expected 1 or more, got \"many\"",
             "engine.kind: expected 'embedded' or 'temporal', got \"stepfunctions\"",
         ] {

@@ -63,7 +63,7 @@ async fn filled(endpoint: &str, executions: usize) -> anyhow::Result<DynamoStore
     let dynamodb = Clients::of_function(aws).dynamodb();
     let table = format!("list-page-{executions}-{}", SystemClock.now().as_millisecond());
     store_aws::create_table(&dynamodb, &table).await?;
-    let store = DynamoStore::new(clients.dynamodb(), table, Arc::new(SystemClock));
+    let store = DynamoStore::new(|| dynamodb, table, Arc::new(SystemClock));
     let created = stream::iter(0..executions).map(|_| store.create(new())).buffer_unordered(64);
     created.try_for_each(|_| async { Ok(()) }).await?;
     Ok(store)
