@@ -124,6 +124,8 @@ fn state_machines_keep_their_conventions() {
                 continue;
             }
             assert!(is(state, "forward"), "{name} neither does nor undoes");
+            let step = &state["Arguments"]["Payload"]["step"];
+            assert!(step["title"].is_string(), "{name} does not say what goes on");
             let retriers = state["Retry"].as_array().unwrap();
             assert_eq!(retriers[0]["ErrorEquals"], serde_json::json!(["WorkflowPaused"]), "{name}");
             let retryable: BTreeSet<&str> =
@@ -135,10 +137,32 @@ fn state_machines_keep_their_conventions() {
                 assert!(state["Catch"].as_array().unwrap().iter().all(|c| c["Next"] == own_undo.as_str()), "{name}");
             }
         }
+        let closing = states.values().filter(|state| state["Arguments"]["Payload"]["step"]["closes"] == true);
+        assert_eq!(closing.count(), 1, "{} has one last step", workflow.name);
         let forward: Vec<&str> =
             states.iter().filter(|(_, state)| is(state, "forward")).map(|(name, _)| name.as_str()).collect();
         let steps: Vec<&str> = workflow.steps().iter().map(|step| step.state.as_str()).collect();
         assert_eq!(forward.into_iter().collect::<BTreeSet<_>>(), steps.into_iter().collect(), "steps and states");
+    }
+}
+
+/// A Task that is entered several times has an item, or the second one would be taken for the first.
+#[test]
+fn steps_within_maps_and_branches_have_items() {
+    fn check(workflow: &str, machine: &Value, is_inner: bool) {
+        for (name, state) in machine["States"].as_object().into_iter().flatten() {
+            let step = &state["Arguments"]["Payload"]["step"];
+            let has_item = !step["item"].is_null();
+            assert!(!is_inner || state["Type"] != "Task" || has_item, "{workflow}: {name} has no item");
+            check(workflow, &state["ItemProcessor"], true);
+            state["Branches"].as_array().into_iter().flatten().for_each(|branch| check(workflow, branch, true));
+        }
+    }
+    let without = serde_json::json!({ "States": { "Each": { "Type": "Map", "ItemProcessor": { "States": {
+        "Call": { "Type": "Task" } } } } } });
+    assert!(std::panic::catch_unwind(|| check("an example", &without, false)).is_err());
+    for workflow in &workflows::ALL {
+        check(workflow.name, &serde_json::from_str(&workflow.definition(&Default::default())).unwrap(), false);
     }
 }
 
