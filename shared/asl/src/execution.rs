@@ -53,6 +53,8 @@ pub struct Execution {
     /// Threads on their way to a state, with their input; none when the execution is at rest.
     ready: VecDeque<(ThreadId, String, Arc<Value>)>,
     traces: VecDeque<Trace>,
+    /// Why it cannot go on. What it came to since then is nothing that may leave it.
+    stalled: Option<String>,
 }
 
 /// Attempts under way, and the bytes of their payloads.
@@ -158,17 +160,35 @@ impl Execution {
 
     /// The next thing to do outside.
     pub fn poll_command(&mut self) -> Option<Command> {
-        self.at_rest.commands.pop_front()
+        self.unless_stalled()?.at_rest.commands.pop_front()
     }
 
     /// When [`Execution::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.at_rest.threads.values().filter_map(Thread::due).min()
+        let threads = self.stalled.is_none().then(|| self.at_rest.threads.values())?;
+        threads.filter_map(Thread::due).min()
     }
 
     /// The next thing that happened inside.
     pub fn poll_trace(&mut self) -> Option<Trace> {
-        self.traces.pop_front()
+        self.unless_stalled()?.traces.pop_front()
+    }
+
+    /// Why it cannot go on: an expression took longer than [`Definition::stall_after`] allows, on this machine and this time.
+    ///
+    /// From then on it says nothing else, and is of no use. The event that it was told last did not happen, as far as a
+    /// journal is concerned: whoever replays what happened before may tell it again.
+    pub fn stalled(&self) -> Option<&str> {
+        self.stalled.as_deref()
+    }
+
+    fn unless_stalled(&mut self) -> Option<&mut Self> {
+        self.stalled.is_none().then_some(self)
+    }
+
+    /// Whether it enters no further state.
+    fn is_over(&self) -> bool {
+        self.at_rest.outcome.is_some() || self.stalled.is_some()
     }
 
     /// Commands that give up what is under way outside.
@@ -186,17 +206,18 @@ impl Execution {
 
     /// How it ended, once it has.
     pub fn outcome(&self) -> Option<&Outcome> {
-        self.at_rest.outcome.as_ref()
+        self.at_rest.outcome.as_ref().filter(|_| self.stalled.is_none())
     }
 
-    /// The execution without its definition and without traces not yet polled.
+    /// The execution without its definition and without traces not yet polled. Of one that has stalled, none is to be
+    /// taken.
     pub fn snapshot(&self) -> Snapshot {
         self.at_rest.clone()
     }
 
     /// Goes on where the snapshot was taken.
     pub fn restore(definition: Arc<Definition>, snapshot: Snapshot) -> Self {
-        Self { definition, at_rest: snapshot, ready: VecDeque::new(), traces: VecDeque::new() }
+        Self { definition, at_rest: snapshot, ready: VecDeque::new(), traces: VecDeque::new(), stalled: None }
     }
 
     fn thread(&self, is_it: impl Fn(&Thread) -> bool) -> Option<ThreadId> {

@@ -31,10 +31,7 @@ pub(crate) fn bindings() -> Bindings {
     PURE.clone()
 }
 
-/// The functions that draw random numbers.
-pub(crate) const RANDOM: [&str; 2] = ["random", "uuid"];
-
-/// Adds the functions that draw random numbers.
+/// Adds the functions that draw random numbers, in the place of variables of the same name.
 pub(crate) fn with_random(bindings: Bindings, seed: u64) -> Bindings {
     let drawn = AtomicU64::new(0);
     // One stream per evaluation: the n-th draw depends on the seed and n alone.

@@ -1,14 +1,21 @@
 //! What expressions see.
 
-use std::sync::Arc;
+use std::cell::OnceCell;
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
-use jlens_core::input::{Sink, Source};
+use jlens_core::Bindings;
+use jlens_core::reads::{Read, Reads};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::definition::RunLong;
 use crate::execution::{Start, Variables};
+use crate::patience::Patience;
+
+/// JSONata's own functions.
+static BUILT_IN: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| jlens_core::function_catalog().iter().map(|function| function.name).collect());
 
 /// Random numbers that depend on nothing but the seed and how many were drawn (SplitMix64).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,9 +52,13 @@ pub(crate) struct Visit<'a> {
     pub(crate) context: Context<'a>,
     pub(crate) input: &'a Arc<Value>,
     pub(crate) variables: &'a Variables,
+    /// What the state's expressions read, all together.
+    pub(crate) reads: &'a Reads,
     pub(crate) now: Timestamp,
     pub(crate) random: &'a mut Random,
-    pub(crate) run_long: RunLong,
+    pub(crate) patience: Patience,
+    /// Where to say that an evaluation took longer than anybody waits for.
+    pub(crate) stalled: &'a mut Option<String>,
 }
 
 /// What the context object is made of.
@@ -71,11 +82,15 @@ impl Visit<'_> {
         let mut states = vec![("input", View::Json(self.input)), ("context", self.context.view())];
         states.extend(more.map(|(name, value)| (name, View::Json(value))));
         Scope {
+            state: self.context.state,
             states: View::Object(states),
             variables: self.variables,
+            reads: self.reads,
+            bindings: OnceCell::new(),
             now: self.now,
             random: self.random,
-            run_long: self.run_long,
+            patience: self.patience,
+            stalled: self.stalled,
         }
     }
 }
@@ -108,16 +123,44 @@ impl<'a> Context<'a> {
     }
 }
 
-/// What one expression sees.
+/// What the expressions of one moment of a visit see.
 pub(crate) struct Scope<'a> {
-    pub(crate) states: View<'a>,
-    pub(crate) variables: &'a Variables,
+    state: &'a str,
+    states: View<'a>,
+    variables: &'a Variables,
+    reads: &'a Reads,
+    /// Made when the first expression is evaluated that is more than a path.
+    bindings: OnceCell<Bindings>,
     pub(crate) now: Timestamp,
     pub(crate) random: &'a mut Random,
-    pub(crate) run_long: RunLong,
+    pub(crate) patience: Patience,
+    stalled: &'a mut Option<String>,
 }
 
 impl Scope<'_> {
+    /// The variables for JSONata, as far as the state's expressions read them, and the functions.
+    pub(crate) fn bindings(&self) -> &Bindings {
+        self.bindings.get_or_init(|| {
+            let read = |name: &str| match self.reads.binding(name) {
+                _ if self.reads.every_binding() => Some(&Read::Whole),
+                // Such a variable hides the function, for which the analysis takes its name.
+                _ if BUILT_IN.contains(name) => Some(&Read::Whole),
+                read => read,
+            };
+            let variables = self.variables.iter().filter_map(|(name, value)| Some((name, read(name)?.cut(value))));
+            let bindings = variables.fold(crate::functions::bindings(), |all, (name, value)| all.var(name, value));
+            match read("states") {
+                Some(read) => bindings.var("states", self.states.cut(read)),
+                None => bindings,
+            }
+        })
+    }
+
+    /// Notes that an evaluation took longer than anybody waits for: the execution cannot go on.
+    pub(crate) fn stall(&mut self, reason: &str) {
+        self.stalled.get_or_insert_with(|| format!("state '{}': {reason}", self.state));
+    }
+
     /// The value at a path of names, the first being the variable's. None where JSONata has to say what there is: off
     /// the path, and at arrays, which it maps over and unwraps.
     pub(crate) fn at(&self, path: &[String]) -> Option<Value> {
@@ -136,7 +179,7 @@ pub(crate) enum View<'a> {
     Object(Vec<(&'static str, View<'a>)>),
 }
 
-impl<'a> View<'a> {
+impl View<'_> {
     /// What has no path below it, as JSON.
     fn plain(&self) -> Option<Value> {
         Some(match self {
@@ -148,14 +191,19 @@ impl<'a> View<'a> {
         })
     }
 
-    fn write(&'a self, sink: &mut Sink<'_, 'a>) {
+    /// As JSON, as far as it is read.
+    fn cut(&self, read: &Read) -> Value {
         match self {
-            Self::Json(value) => sink.json(value),
-            Self::Text(text) => sink.string(text),
-            Self::Number(number) => sink.number(f64::from(*number)),
-            Self::Index(index) => sink.number(*index as f64),
-            Self::Time(at) => sink.string(&iso(*at)),
-            Self::Object(fields) => sink.object(Fields(fields)),
+            Self::Json(value) => read.cut(value),
+            Self::Object(fields) => {
+                let read = |name: &str| match read {
+                    Read::Whole => Some(&Read::Whole),
+                    Read::Fields(fields) => fields.get(name),
+                };
+                let fields = fields.iter();
+                fields.filter_map(|(name, view)| Some(((*name).to_owned(), view.cut(read(name)?)))).collect()
+            }
+            _ => self.plain().unwrap_or_default(),
         }
     }
 
@@ -170,34 +218,6 @@ impl<'a> View<'a> {
             _ if path.is_empty() => self.plain(),
             _ => None,
         }
-    }
-}
-
-/// The view itself.
-impl<'a> Source<'a> for &'a View<'a> {
-    fn read(&self, sink: &mut Sink<'_, 'a>) -> Result<(), String> {
-        self.write(sink);
-        Ok(())
-    }
-}
-
-/// The fields of a view.
-struct Fields<'a>(&'a [(&'static str, View<'a>)]);
-
-impl<'a> Source<'a> for Fields<'a> {
-    fn read(&self, sink: &mut Sink<'_, 'a>) -> Result<(), String> {
-        for (name, view) in self.0 {
-            sink.key(name);
-            view.write(sink);
-        }
-        Ok(())
-    }
-
-    fn read_field(&self, key: &str, sink: &mut Sink<'_, 'a>) -> Result<bool, String> {
-        if let Some((_, view)) = self.0.iter().find(|(name, _)| *name == key) {
-            view.write(sink);
-        }
-        Ok(true)
     }
 }
 

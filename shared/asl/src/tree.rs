@@ -143,6 +143,7 @@ pub struct ExecutionTree {
     commands: VecDeque<(ChildPath, Command)>,
     traces: VecDeque<(ChildPath, Trace)>,
     ends: VecDeque<ChildEnd>,
+    stalled: Option<String>,
 }
 
 impl ExecutionTree {
@@ -160,6 +161,7 @@ impl ExecutionTree {
             commands: VecDeque::new(),
             traces: VecDeque::new(),
             ends: VecDeque::new(),
+            stalled: None,
         };
         tree.collect(now);
         tree
@@ -234,6 +236,11 @@ impl ExecutionTree {
         self.execution.outcome()
     }
 
+    /// Why it cannot go on, as [`Execution::stalled`] says: of no execution of the tree, what it says now is of any use.
+    pub fn stalled(&self) -> Option<&str> {
+        self.stalled.as_deref()
+    }
+
     /// Gives everything up that is under way outside.
     pub(crate) fn cancel(self) -> Vec<(ChildPath, Command)> {
         let own = self.execution.under_way().map(|command| (ChildPath::default(), command));
@@ -243,6 +250,11 @@ impl ExecutionTree {
     /// Carries out what the execution and its children have to do with each other, until that is done.
     fn collect(&mut self, now: Timestamp) {
         loop {
+            let mut stalled = self.runs.values().filter_map(Children::stalled).chain(self.execution.stalled());
+            if let Some(reason) = stalled.next() {
+                self.stalled.get_or_insert_with(|| reason.to_owned());
+                return;
+            }
             while let Some(command) = self.execution.poll_command() {
                 self.carry_out(command);
             }

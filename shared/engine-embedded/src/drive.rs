@@ -158,6 +158,7 @@ impl Driven {
         let first = Record { at: new.started_at, path: ChildPath::default(), what: What::Start { seed } };
         let machine = compiled.load(&definition)?;
         let mut driven = Self::start(&first, workflow(new.kind)?, &new.id, machine, new.input.clone())?;
+        driven.check_time()?;
         driven.turn.records.push(first);
         driven.drain(new.started_at);
         driven.keep_ends(new.started_at);
@@ -242,6 +243,7 @@ impl Driven {
             let (id, kept) = (&stored.id, stored.journal_kept);
             return Err(StoreError::Inconsistent(format!("{id}: the journal has {found} of {kept} records")).into());
         }
+        driven.check_time()?;
         driven.records = stored.journal_len;
         let begins = std::mem::take(&mut driven.turn).begins;
         let under_way = begins.into_iter().filter(|begin| driven.steps.is_open(&begin.id)).collect();
@@ -468,6 +470,7 @@ impl Driven {
     /// Makes the turn durable. A closed gate is one more thing that the interpreter is told, in the same turn.
     async fn commit(&mut self, shared: &Shared, tenant_id: &str, id: &str) -> Result<Vec<Scheduled>, EngineError> {
         loop {
+            self.check_time()?;
             let now = shared.clock.now();
             let commit = Commit {
                 tenant_id: tenant_id.to_owned(),
@@ -494,6 +497,15 @@ impl Driven {
                 }
                 CommitOutcome::Refused(refusal) => self.refuse(refusal, now),
             }
+        }
+    }
+
+    /// Nothing may be kept of a turn in which an expression took longer than the engine waits for: another machine might
+    /// have evaluated it in time.
+    fn check_time(&self) -> Result<(), EngineError> {
+        match self.tree.stalled() {
+            Some(reason) => Err(EngineError::Unavailable(format!("an expression takes too long: {reason}"))),
+            None => Ok(()),
         }
     }
 

@@ -10,7 +10,11 @@ mod retries;
 mod tasks;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
+use jlens_core::reads::Reads;
+
+use crate::patience::{Patience, RunLong};
 use crate::retry::{Catcher, Retrier};
 use crate::states::{Choice, Fail, Map, Parallel, Task, Wait};
 use crate::template::Template;
@@ -28,11 +32,8 @@ pub struct Definition {
     machine: Machine,
     /// Those of branches and iterations too: a name is one state's in the whole definition.
     states: BTreeMap<String, State>,
-    pub(crate) run_long: RunLong,
+    pub(crate) patience: Patience,
 }
-
-/// Calls what it is given, once, before it returns.
-pub type RunLong = fn(&mut dyn FnMut());
 
 /// States that lead to each other: the machine itself, a branch of Parallel, the iterations of a Map.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub(crate) struct State {
     pub(crate) catchers: Vec<Catcher>,
     /// None where the state ends the machine, or chooses or fails instead.
     pub(crate) next: Option<String>,
+    /// What its expressions read, all together.
+    pub(crate) reads: Reads,
 }
 
 /// What a state does.
@@ -115,8 +118,17 @@ impl Definition {
     /// many follow on each other at once: whoever has other work on the thread may move it away first. It makes no
     /// difference to what comes out.
     #[must_use]
-    pub fn run_long_work_by(self, run_long: RunLong) -> Self {
-        Self { run_long, ..self }
+    pub fn run_long_work_by(mut self, run_long: RunLong) -> Self {
+        self.patience.run_long = run_long;
+        self
+    }
+
+    /// Gives up an expression that takes longer than this, by the clock of the machine. As that depends on the machine, it
+    /// ends nothing that a journal knows of: the execution stands where it was, and [`crate::Execution::stalled`] says so.
+    #[must_use]
+    pub fn stall_after(mut self, limit: Duration) -> Self {
+        self.patience.limit = Some(limit);
+        self
     }
 
     /// The first state's name.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jlens_core::reads::Reads;
 use serde_json::Value;
 
 use super::diagnostics::Diagnostics;
@@ -10,6 +11,7 @@ use super::retries::{catchers, retriers};
 use super::tasks::task;
 use super::{Definition, Kind, MAX_DEFINITION_BYTES, Machine, State, nested};
 use crate::expression::expression_text;
+use crate::patience::Patience;
 use crate::states::{Choice, Condition, Fail, MAX_WAIT_SECONDS, Rule, Wait};
 use crate::template::{Field, Template};
 
@@ -45,7 +47,9 @@ fn read_machine(machine: &Value, diagnostics: &mut Diagnostics) -> Option<Defini
     if !has_states(object, "", diagnostics) {
         return None;
     }
-    let mut reader = Reader::new(object, String::new(), diagnostics);
+    // A machine itself has no expressions.
+    let mut reads = Reads::default();
+    let mut reader = Reader::new(object, String::new(), diagnostics, &mut reads);
     reader.text("Version");
     let language = reader.text("QueryLanguage").unwrap_or("JSONPath");
     if !["JSONata", "JSONPath"].contains(&language) {
@@ -59,7 +63,7 @@ fn read_machine(machine: &Value, diagnostics: &mut Diagnostics) -> Option<Defini
     let mut states = States { language, parsed: BTreeMap::new(), named: BTreeSet::new() };
     let machine = read_states(&mut reader, &mut states)?;
     reader.finish();
-    Some(Definition { machine, states: states.parsed, run_long: |work| work() })
+    Some(Definition { machine, states: states.parsed, patience: Patience::default() })
 }
 
 /// What is known of a definition's states so far, wherever in it they are.
@@ -107,7 +111,8 @@ fn read_state(state: &Value, at: String, states: &mut States<'_>, diagnostics: &
         diagnostics.schema(&at, "Expected an object");
         return None;
     };
-    let mut reader = Reader::new(object, at.clone(), diagnostics);
+    let mut reads = Reads::default();
+    let mut reader = Reader::new(object, at.clone(), diagnostics, &mut reads);
     reader.text("Comment");
     match (states.language, reader.text("QueryLanguage")) {
         ("JSONata", Some("JSONPath")) => {
@@ -155,7 +160,7 @@ fn read_state(state: &Value, at: String, states: &mut States<'_>, diagnostics: &
         _ => (Vec::new(), Vec::new()),
     };
     reader.finish();
-    Some(State { kind, assign, output, retriers, catchers, next })
+    Some(State { kind, assign, output, retriers, catchers, next, reads })
 }
 
 fn next_or_end(reader: &mut Reader<'_, '_>) -> Option<String> {
@@ -191,7 +196,7 @@ fn choice(reader: &mut Reader<'_, '_>) -> Option<Choice> {
             reader.diagnostics.schema(&at, "Expected an object");
             continue;
         };
-        let mut rule = Reader::new(object, at, reader.diagnostics);
+        let mut rule = reader.within(object, at);
         rule.text("Comment");
         let condition = match rule.get("Condition") {
             Some(Value::Bool(literal)) => Some(Condition::Literal(*literal)),

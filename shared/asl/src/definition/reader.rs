@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use jlens_core::reads::Reads;
 use serde_json::{Map, Value};
 
 use super::diagnostics::Diagnostics;
-use crate::expression::{Expression, expression_text};
+use crate::expression::{Expression, expression_text, is_state_field_read};
 use crate::template::{Field, Template};
 
 /// Longest name of a variable (Step Functions' quota).
@@ -17,14 +18,26 @@ pub(super) struct Reader<'a, 'd> {
     /// JSON pointer to the object.
     pub(super) at: String,
     pub(super) diagnostics: &'d mut Diagnostics,
+    /// What the expressions of the state read, all together.
+    reads: &'d mut Reads,
     known: BTreeSet<&'static str>,
     /// The field of `$states` that the next fields may read besides `input` and `context`.
     pub(super) offered: Option<&'static str>,
 }
 
 impl<'a, 'd> Reader<'a, 'd> {
-    pub(super) fn new(object: &'a Map<String, Value>, at: String, diagnostics: &'d mut Diagnostics) -> Self {
-        Self { object, at, diagnostics, known: BTreeSet::new(), offered: None }
+    pub(super) fn new(
+        object: &'a Map<String, Value>,
+        at: String,
+        diagnostics: &'d mut Diagnostics,
+        reads: &'d mut Reads,
+    ) -> Self {
+        Self { object, at, diagnostics, reads, known: BTreeSet::new(), offered: None }
+    }
+
+    /// An object within this one: of the same state.
+    pub(super) fn within<'b>(&mut self, object: &'b Map<String, Value>, at: String) -> Reader<'b, '_> {
+        Reader::new(object, at, self.diagnostics, self.reads)
     }
 
     /// The field, and knowledge of it.
@@ -112,7 +125,7 @@ impl<'a, 'd> Reader<'a, 'd> {
             return None;
         };
         let at = self.pointer(name);
-        compile(text, &at, self.offered, self.diagnostics)
+        self.compile_expression(text, &at)
     }
 
     pub(super) fn template(&mut self, name: &'static str) -> Option<Template> {
@@ -142,7 +155,24 @@ impl<'a, 'd> Reader<'a, 'd> {
     }
 
     fn compile(&mut self, value: &Value, at: &str) -> Template {
-        Template::compile(value, at, &mut |text, at| compile(text, at, self.offered, self.diagnostics))
+        Template::compile(value, at, &mut |text, at| self.compile_expression(text, at))
+    }
+
+    fn compile_expression(&mut self, text: &str, at: &str) -> Option<Expression> {
+        let (expression, reads) = match Expression::compile(text) {
+            Ok(compiled) => compiled,
+            Err(error) => {
+                let problem = format!("{}: {}", error.code(), error.message());
+                self.diagnostics.schema(at, format!("The JSONata expression does not compile. {problem}"));
+                return None;
+            }
+        };
+        let missing = ["result", "errorOutput"].into_iter().filter(|name| self.offered != Some(*name));
+        for name in missing.filter(|name| is_state_field_read(&reads, name)) {
+            self.diagnostics.warning("STATES_FIELD_NOT_AVAILABLE", at, format!("There is no $states.{name} here"));
+        }
+        *self.reads = self.reads.union(&reads);
+        Some(expression)
     }
 
     /// Complains about every field that nobody asked for.
@@ -158,22 +188,6 @@ impl<'a, 'd> Reader<'a, 'd> {
             self.bad(&name, message);
         }
     }
-}
-
-fn compile(text: &str, at: &str, offered: Option<&str>, diagnostics: &mut Diagnostics) -> Option<Expression> {
-    let expression = match Expression::compile(text) {
-        Ok(expression) => expression,
-        Err(error) => {
-            let problem = format!("{}: {}", error.code(), error.message());
-            diagnostics.schema(at, format!("The JSONata expression does not compile. {problem}"));
-            return None;
-        }
-    };
-    let missing = ["result", "errorOutput"].into_iter().filter(|name| offered != Some(*name));
-    for name in missing.filter(|name| expression.reads_state_field(name)) {
-        diagnostics.warning("STATES_FIELD_NOT_AVAILABLE", at, format!("There is no $states.{name} here"));
-    }
-    Some(expression)
 }
 
 /// A part of a JSON pointer.

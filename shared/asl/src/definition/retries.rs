@@ -62,7 +62,7 @@ fn entries<T>(
             reader.diagnostics.schema(&at, "Expected an object");
             continue;
         };
-        let mut entry = Reader::new(object, at, reader.diagnostics);
+        let mut entry = reader.within(object, at);
         entry.text("Comment");
         let names = entry.get("ErrorEquals").and_then(error_names);
         if names.is_none() {

@@ -36,15 +36,15 @@ impl Execution {
     /// Enters states until every thread has to wait. What was given up on the way leaves room for others.
     pub(super) fn run(&mut self, now: Timestamp) {
         self.enter_all(now);
-        if self.at_rest.outcome.is_none() {
+        if !self.is_over() {
             self.release();
         }
     }
 
     fn enter_all(&mut self, now: Timestamp) {
         self.enter_some(SHORT, now);
-        if self.at_rest.outcome.is_none() && !self.ready.is_empty() {
-            let run_long = self.definition.run_long;
+        if !self.is_over() && !self.ready.is_empty() {
+            let run_long = self.definition.patience.run_long;
             run_long(&mut || self.enter_some(usize::MAX, now));
         }
     }
@@ -52,7 +52,7 @@ impl Execution {
     fn enter_some(&mut self, most: usize, now: Timestamp) {
         let definition = Arc::clone(&self.definition);
         for _ in 0..most {
-            if self.at_rest.outcome.is_some() {
+            if self.is_over() {
                 return;
             }
             if self.at_rest.events >= MAX_EVENTS - 1 {
@@ -282,7 +282,7 @@ impl Execution {
         });
     }
 
-    pub(super) fn visit<'a>(&'a mut self, state: &State, thread: &'a Thread, now: Timestamp) -> Visit<'a> {
+    pub(super) fn visit<'a>(&'a mut self, state: &'a State, thread: &'a Thread, now: Timestamp) -> Visit<'a> {
         Visit {
             context: Context {
                 start: &self.at_rest.start,
@@ -294,9 +294,11 @@ impl Execution {
             },
             input: &thread.input,
             variables: &thread.variables,
+            reads: &state.reads,
             now,
             random: &mut self.at_rest.random,
-            run_long: self.definition.run_long,
+            patience: self.definition.patience,
+            stalled: &mut self.stalled,
         }
     }
 }

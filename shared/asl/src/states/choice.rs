@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::definition::{Edge, State};
 use crate::error::StateError;
 use crate::expression::Expression;
-use crate::scope::Visit;
+use crate::scope::{Scope, Visit};
 use crate::states::{Leave, leave};
 use crate::template::Template;
 
@@ -36,11 +36,9 @@ impl Choice {
         let input = Arc::clone(visit.input);
         let name = visit.context.state.to_owned();
         let edge = |rule| Edge::Choice { state: name, rule };
-        for (index, rule) in self.rules.iter().enumerate() {
-            if rule.condition.holds(visit, index)? {
-                let left = leave(visit, None, &rule.assign, rule.output.as_ref(), &input, Some(&rule.next))?;
-                return Ok(left.by(edge(Some(index))));
-            }
+        if let Some((index, rule)) = self.first_that_holds(&mut visit.scope(None))? {
+            let left = leave(visit, None, &rule.assign, rule.output.as_ref(), &input, Some(&rule.next))?;
+            return Ok(left.by(edge(Some(index))));
         }
         let Some(default) = &self.default else {
             let cause = "No choice rule matched, and there is no Default.";
@@ -50,15 +48,24 @@ impl Choice {
         let left = leave(visit, None, &state.assign, state.output.as_ref(), &input, Some(default))?;
         Ok(left.by(edge(None)))
     }
+
+    fn first_that_holds(&self, scope: &mut Scope<'_>) -> Result<Option<(usize, &Rule)>, StateError> {
+        for (index, rule) in self.rules.iter().enumerate() {
+            if rule.condition.holds(scope, index)? {
+                return Ok(Some((index, rule)));
+            }
+        }
+        Ok(None)
+    }
 }
 
 impl Condition {
-    fn holds(&self, visit: &mut Visit<'_>, index: usize) -> Result<bool, StateError> {
+    fn holds(&self, scope: &mut Scope<'_>, index: usize) -> Result<bool, StateError> {
         match self {
             Self::Literal(literal) => Ok(*literal),
             Self::Expression(expression) => {
                 let field = format!("Choices[{index}]/Condition");
-                expression.evaluate_to(&mut visit.scope(None), &field, "boolean", Value::as_bool)
+                expression.evaluate_to(scope, &field, "boolean", Value::as_bool)
             }
         }
     }
