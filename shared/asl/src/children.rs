@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 
 use crate::definition::{Definition, Kind, State};
 use crate::error::StateError;
-use crate::execution::{Command, Execution, InFlight, MapRun, Outcome, Start, Trace};
+use crate::execution::{Command, Execution, InFlight, MapRun, Outcome, Trace};
 use crate::items::ItemSource;
-use crate::scope::{Context, Random, Visit};
+use crate::random::Random;
+use crate::scope::{Context, Visit};
 use crate::size;
+use crate::start::Start;
 use crate::tree::{ChildEnd, ChildPath, ExecutionTree, Told, WantedItem};
 
 /// Children under way at the same time at most, whatever the Map would allow, and the bytes of their inputs: what runs

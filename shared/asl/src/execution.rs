@@ -1,6 +1,9 @@
 //! One run of a state machine.
 
+mod ids;
+mod in_flight;
 mod map_run;
+mod map_steps;
 mod messages;
 mod nested;
 mod steps;
@@ -15,13 +18,14 @@ use serde_json::Value;
 
 use crate::definition::{Definition, Kind, State};
 use crate::error::StateError;
-use crate::scope::Random;
+use crate::random::Random;
+use crate::start::Start;
 use crate::states::{self, Step};
 
+pub use ids::{MapRunId, TaskId};
+pub(crate) use in_flight::InFlight;
 pub use map_run::MapRun;
-pub use messages::{Command, Event, MapRunId, Outcome, Start, TaskId, Trace};
-use steps::{MAX_BYTES_IN_FLIGHT, MAX_IN_FLIGHT};
-pub(crate) use thread::Variables;
+pub use messages::{Command, Event, Outcome, Trace};
 use thread::{Thread, ThreadId, WaitsFor};
 
 /// An execution at rest. Goes with the definition that it was taken from.
@@ -55,29 +59,6 @@ pub struct Execution {
     traces: VecDeque<Trace>,
     /// Why it cannot go on. What it came to since then is nothing that may leave it.
     stalled: Option<String>,
-}
-
-/// Attempts under way, and the bytes of their payloads.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct InFlight {
-    pub(crate) attempts: usize,
-    pub(crate) bytes: usize,
-}
-
-impl InFlight {
-    /// Whether there is room for more.
-    pub(crate) fn is_little(self) -> bool {
-        self.attempts < MAX_IN_FLIGHT && self.bytes < MAX_BYTES_IN_FLIGHT
-    }
-}
-
-impl std::iter::Sum for InFlight {
-    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
-        all.fold(Self::default(), |sum, one| Self {
-            attempts: sum.attempts + one.attempts,
-            bytes: sum.bytes + one.bytes,
-        })
-    }
 }
 
 impl Execution {
@@ -131,7 +112,7 @@ impl Execution {
         let Some(key) = self.thread(|thread| thread.attempt() == Some(id)) else { return };
         self.wake(key, now, |execution, state, thread| match (ended, &state.kind) {
             (Ok(result), Kind::Task(task)) => {
-                Step::of_leave(task.succeed(state, &mut execution.visit(state, thread, now), result))
+                Step::of_leave(task.succeed(&state.exit, &mut execution.visit(state, thread, now), result))
             }
             (Ok(_), _) => Step::Failed(StateError::no_such_state(&thread.state)),
             (Err(error), _) => Step::Failed(error),
@@ -151,7 +132,7 @@ impl Execution {
             }
             self.wake(key, now, |execution, state, thread| match thread.waits_for {
                 WaitsFor::Time(_) => {
-                    Step::of_leave(states::wait_is_over(state, &mut execution.visit(state, thread, now)))
+                    Step::of_leave(states::wait_is_over(&state.exit, &mut execution.visit(state, thread, now)))
                 }
                 _ => execution.enter(state, thread, now),
             });

@@ -223,9 +223,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::execution::{Start, Variables};
     use crate::patience::Patience;
-    use crate::scope::{Context, Random, Visit};
+    use crate::random::Random;
+    use crate::scope::{Context, Variables, Visit};
+    use crate::start::Start;
 
     /// Long, and short enough for a value.
     const TURNS: u64 = MAX_STEPS / LONG;

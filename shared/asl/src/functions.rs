@@ -9,7 +9,7 @@ use jlens_core::{Bindings, Error, HostFunction};
 use serde_json::{Value, json};
 use sha2::Digest as _;
 
-use crate::scope::Random;
+use crate::random::Random;
 
 /// Items of `$range` at most: AWS's own limit.
 const MAX_RANGE_ITEMS: usize = 1_000;

@@ -61,29 +61,35 @@
 
 mod children;
 mod definition;
+mod edge;
 mod error;
 mod execution;
 mod expression;
 mod functions;
 mod items;
+mod numbers;
 mod patience;
+mod random;
 mod results;
 mod retry;
 mod scope;
 mod simulation;
 mod size;
+mod start;
 mod states;
 mod template;
 mod tree;
 
 pub use children::Children;
-pub use definition::{Definition, Diagnostic, Diagnostics, Edge, Severity, validate};
-pub use execution::{Command, Event, Execution, MapRun, MapRunId, Outcome, Snapshot, Start, TaskId, Trace};
+pub use definition::{Definition, Diagnostic, Diagnostics, Severity, validate};
+pub use edge::Edge;
+pub use execution::{Command, Event, Execution, MapRun, MapRunId, Outcome, Snapshot, TaskId, Trace};
 pub use items::{ItemDecoder, ItemFormat, ItemSource, ItemsError};
 pub use patience::RunLong;
 pub use results::ResultFiles;
 pub use simulation::{Happening, World, simulate};
 pub use size::bytes as payload_bytes;
+pub use start::Start;
 pub use states::ResultTarget;
 pub use tree::{ChildEnd, ChildPath, ExecutionTree, Told, WantedItem};
 

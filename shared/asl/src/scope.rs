@@ -1,51 +1,24 @@
 //! What expressions see.
 
 use std::cell::OnceCell;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use jlens_core::Bindings;
 use jlens_core::reads::{Read, Reads};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::execution::{Start, Variables};
 use crate::patience::Patience;
+use crate::random::Random;
+use crate::start::Start;
 
 /// JSONata's own functions.
 static BUILT_IN: LazyLock<HashSet<&str>> =
     LazyLock::new(|| jlens_core::function_catalog().iter().map(|function| function.name).collect());
 
-/// Random numbers that depend on nothing but the seed and how many were drawn (SplitMix64).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn uuid(&mut self) -> uuid::Uuid {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.next().to_be_bytes());
-        bytes[8..].copy_from_slice(&self.next().to_be_bytes());
-        uuid::Builder::from_random_bytes(bytes).into_uuid()
-    }
-
-    /// From 0 to below 1.
-    pub(crate) fn fraction(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
+/// The variables of a thread.
+pub(crate) type Variables = BTreeMap<String, Arc<Value>>;
 
 /// A visit to a state: what its expressions may look at.
 pub(crate) struct Visit<'a> {

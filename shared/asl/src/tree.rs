@@ -10,8 +10,9 @@ use serde_json::Value;
 
 use crate::children::Children;
 use crate::definition::Definition;
-use crate::execution::{Command, Event, Execution, InFlight, MapRunId, Outcome, Start, Trace};
+use crate::execution::{Command, Event, Execution, InFlight, MapRunId, Outcome, Trace};
 use crate::items::ItemSource;
+use crate::start::Start;
 
 /// Which execution of a tree: the way from the root, by Map run and item.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

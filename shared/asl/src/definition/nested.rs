@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::Machine;
 use super::parse::{States, has_states, read_states};
 use super::reader::Reader;
 use crate::expression::expression_text;
 use crate::items::ItemFormat;
-use crate::states::{Distributed, ItemReader, MAX_ITEMS, Map, Parallel, ResultWriter, percentage};
+use crate::numbers::percentage;
+use crate::states::{Distributed, ItemReader, MAX_ITEMS, Machine, Map, Parallel, ResultWriter};
 use crate::template::{Field, Template};
 
 /// How a Map reads its items, and writes its results.

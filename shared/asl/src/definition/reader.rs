@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::diagnostics::Diagnostics;
 use crate::expression::{Expression, expression_text, is_state_field_read};
+use crate::numbers::integer_between;
 use crate::template::{Field, Template};
 
 /// Longest name of a variable (Step Functions' quota).
@@ -201,14 +202,4 @@ fn is_variable_name(name: &str) -> bool {
         && name.starts_with(is_start)
         && name.chars().all(|c| is_start(c) || c.is_numeric())
         && name.chars().count() <= MAX_VARIABLE_NAME_CHARS
-}
-
-/// Reads an integer within limits, also where JSON or JSONata writes it as `1.0`.
-pub(crate) fn integer_between(minimum: u64, maximum: u64) -> impl Fn(&Value) -> Option<u64> {
-    move |value| {
-        let number = value.as_f64()?;
-        let is_integer = number >= 0.0 && number.fract() == 0.0 && number < 9e15;
-        let number = is_integer.then_some(number as u64)?;
-        (minimum..=maximum).contains(&number).then_some(number)
-    }
 }

@@ -12,7 +12,7 @@ use crate::definition::{Kind, State};
 use crate::error::StateError;
 use crate::scope::Visit;
 use crate::size;
-use crate::states::{self, Iterations, Step};
+use crate::states::{Iterations, Step};
 
 impl Execution {
     /// All branches of a Parallel state begin.
@@ -113,7 +113,7 @@ impl Execution {
         let step = match result {
             Some(result) => {
                 let result = Arc::new(result);
-                Step::of_leave(states::with_result(state, &mut self.visit(state, &thread, now), &result))
+                Step::of_leave(state.exit.with_result(&mut self.visit(state, &thread, now), &result))
             }
             None => Step::Failed(StateError::too_large(&thread.state)),
         };

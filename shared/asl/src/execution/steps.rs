@@ -6,12 +6,15 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Execution;
-use super::messages::{Command, Outcome, TaskId, Trace};
-use super::thread::{Thread, ThreadId, Variables, WaitsFor};
-use crate::definition::{Edge, Kind, State};
+use super::ids::TaskId;
+use super::in_flight::{MAX_BYTES_IN_FLIGHT, MAX_IN_FLIGHT};
+use super::messages::{Command, Outcome, Trace};
+use super::thread::{Thread, ThreadId, WaitsFor};
+use crate::definition::{Kind, State};
+use crate::edge::Edge;
 use crate::error::StateError;
 use crate::retry::{catcher, next_retry};
-use crate::scope::{Context, Visit};
+use crate::scope::{Context, Variables, Visit};
 use crate::size;
 use crate::states::{self, Attempt, Leave, Step};
 
@@ -20,11 +23,6 @@ const MAX_EVENTS: u64 = 25_000;
 
 /// States that are entered at once before what follows is long work: most executions wait for something before.
 const SHORT: usize = 32;
-
-/// Attempts of one execution that are under way at the same time at most, and the bytes of their payloads: what runs an
-/// execution must be able to take note of them at once.
-pub(super) const MAX_IN_FLIGHT: usize = 500;
-pub(super) const MAX_BYTES_IN_FLIGHT: usize = 2 * 1024 * 1024;
 
 impl Execution {
     /// Carries out a step, and all that follows from it at once.
@@ -82,13 +80,13 @@ impl Execution {
             Kind::Map(map) => return map.enter(&mut visit).map_or_else(Step::Failed, Step::of_plan),
             Kind::Wait(wait) => match wait.enter(&mut visit) {
                 Ok(at) if at > now => return Step::Wait(at),
-                Ok(_) => states::wait_is_over(state, &mut visit),
+                Ok(_) => states::wait_is_over(&state.exit, &mut visit),
                 Err(error) => Err(error),
             },
             Kind::Fail(fail) => Err(fail.enter(&mut visit)),
-            Kind::Choice(choice) => choice.enter(state, &mut visit),
-            Kind::Pass => states::pass(state, &mut visit),
-            Kind::Succeed => states::succeed(state, &mut visit),
+            Kind::Choice(choice) => choice.enter(&state.exit, &mut visit),
+            Kind::Pass => states::pass(&state.exit, &mut visit),
+            Kind::Succeed => states::succeed(&state.exit, &mut visit),
         };
         Step::of_leave(left)
     }

@@ -1,19 +1,17 @@
 //! Lines of control within an execution.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::ids::{MapRunId, TaskId};
 use super::map_run::Waiting;
-use super::messages::{MapRunId, TaskId};
 use crate::MAX_PAYLOAD_BYTES;
+use crate::scope::Variables;
 use crate::size;
-
-/// The variables of a thread.
-pub(crate) type Variables = BTreeMap<String, Arc<Value>>;
 
 /// Names a thread within its execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

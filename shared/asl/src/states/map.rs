@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::definition::{Machine, integer_between};
+use super::machine::Machine;
 use crate::error::StateError;
 use crate::items::{ItemFormat, ItemSource};
+use crate::numbers::{integer_between, percentage};
 use crate::scope::{Scope, Visit};
 use crate::template::{Field, Template};
 
@@ -184,9 +185,4 @@ fn whole(field: Option<&Field<u64>>, scope: &mut Scope<'_>, name: &str) -> Resul
 
 fn not_an_array(value: &Value) -> StateError {
     StateError::evaluation_anywhere(format!("Map state input must be an array but was: {value}"))
-}
-
-/// From 0 to 100.
-pub(crate) fn percentage(value: &Value) -> Option<f64> {
-    value.as_f64().filter(|number| (0.0..=100.0).contains(number))
 }
