@@ -1,5 +1,6 @@
 //! Compiled JSONata expressions.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use serde_json::{Number, Value};
 
 use crate::MAX_PAYLOAD_BYTES;
 use crate::error::StateError;
+use crate::in_place;
 use crate::scope::Scope;
 
 /// Steps of one evaluation at most: some 25 for each of 10,000 items. Counted, not timed, so that every machine decides
@@ -35,10 +37,37 @@ pub(crate) struct Expression {
     /// Without the marks and the spaces next to them; error texts quote it.
     text: String,
     compiled: Jsonata,
+    /// The same, in a form that reads variables where they are; none if it reads a context, of which there is none then.
+    in_place: Option<InPlace>,
     /// Its names, if it is nothing but a path: `$states.input.user.id`.
     path: Option<Vec<String>>,
     /// Whether it may ask for random numbers.
     is_random: bool,
+}
+
+/// An expression that takes its variables from the fields of its input: `($a := a; $b := b; (...))`.
+#[derive(Debug, Clone)]
+struct InPlace {
+    assignments: String,
+    compiled: Jsonata,
+}
+
+impl InPlace {
+    fn compile(text: &str, reads: &Reads) -> Option<Self> {
+        if reads.every_binding() || reads.input().is_some_and(|read| !is_only_grouped(read, text)) {
+            return None;
+        }
+        let functions = crate::functions::with_random(crate::functions::bindings(), 0);
+        let names = reads.bindings().keys().filter(|name| functions.get_function(name).is_none());
+        let assignments: String = names.map(|name| format!("${name} := `{name}`; ")).collect();
+        let compiled = Self::of(&assignments, text).ok()?;
+        Some(Self { assignments, compiled })
+    }
+
+    /// Another expression, with the same variables.
+    fn of(assignments: &str, text: &str) -> Result<Jsonata, jlens_core::Error> {
+        Jsonata::compile(&format!("({assignments}({text}\n))"))
+    }
 }
 
 /// What an evaluation gives.
@@ -59,7 +88,8 @@ impl Expression {
         let compiled = Jsonata::compile(text)?;
         let reads = compiled.reads_with(&crate::functions::with_random(crate::functions::bindings(), 0));
         let is_random = ["$random", "$uuid", "$shuffle"].iter().any(|name| text.contains(name));
-        Ok((Self { text: text.to_owned(), compiled, path: path(text), is_random }, reads))
+        let in_place = InPlace::compile(text, &reads);
+        Ok((Self { text: text.to_owned(), compiled, in_place, path: path(text), is_random }, reads))
     }
 
     /// Without the marks.
@@ -101,13 +131,12 @@ impl Expression {
         let (now, patience) = (scope.now.as_millisecond(), scope.patience);
         let mut result = {
             let options = Self::options(now, seed, MAX_STEPS / LONG, patience.limit.map(|limit| limit / LONG_TIME));
-            self.attempt(scope.bindings(), seed, &options)
+            self.attempt(scope, seed, &options)
         };
         if result.as_ref().is_err_and(|error| [TOO_MANY_STEPS, TOO_MUCH_TIME].contains(&error.code())) {
             // The same from its beginning: most expressions are over before.
             let options = Self::options(now, seed, MAX_STEPS, patience.limit);
-            let bindings = scope.bindings();
-            (patience.run_long)(&mut || result = self.attempt(bindings, seed, &options));
+            (patience.run_long)(&mut || result = self.attempt(scope, seed, &options));
         }
         match result {
             Ok(Evaluated::Value(value)) => Ok(value),
@@ -142,30 +171,67 @@ impl Expression {
     }
 
     /// Evaluates once. What is drawn depends on the seed alone, not on the attempts before.
-    fn attempt(
-        &self,
-        bindings: &Bindings,
+    fn attempt(&self, scope: &Scope, seed: Option<u64>, options: &Options) -> Result<Evaluated, jlens_core::Error> {
+        // JSON knows no functions, so an expression that gives one seems to give nothing.
+        let kind = || format!("$type(({}\n))", self.text);
+        let (value, kind) = match self.in_place.as_ref().filter(|_| !scope.hides_functions()) {
+            Some(InPlace { assignments, compiled }) => {
+                let evaluate = |expression: &Jsonata| Self::evaluate_in_place(expression, scope, seed, options);
+                match evaluate(compiled)? {
+                    None => (None, evaluate(&InPlace::of(assignments, &kind())?)?),
+                    value => (value, None),
+                }
+            }
+            None => {
+                let bindings = with_seed(scope.bindings().clone(), seed);
+                let evaluate = |expression: &Jsonata| expression.evaluate_with(None, &bindings, options);
+                match evaluate(&self.compiled)? {
+                    None => (None, evaluate(&Jsonata::compile(&kind())?)?),
+                    value => (value, None),
+                }
+            }
+        };
+        Ok(match value {
+            Some(value) => Evaluated::Value(value),
+            None if kind.is_some_and(|kind| kind == "function") => Evaluated::Function,
+            None => Evaluated::Nothing,
+        })
+    }
+
+    fn evaluate_in_place(
+        expression: &Jsonata,
+        scope: &Scope,
         seed: Option<u64>,
         options: &Options,
-    ) -> Result<Evaluated, jlens_core::Error> {
-        let evaluate = |expression: &Jsonata| match seed {
-            Some(seed) => {
-                let bindings = crate::functions::with_random(bindings.clone(), seed);
-                expression.evaluate_with(None, &bindings, options)
-            }
-            None => expression.evaluate_with(None, bindings, options),
-        };
-        if let Some(value) = evaluate(&self.compiled)? {
-            return Ok(Evaluated::Value(value));
+    ) -> Result<Option<Value>, jlens_core::Error> {
+        let functions = with_seed(crate::functions::bindings(), seed);
+        let variables = in_place::VariableSource::of(scope);
+        let mut json = in_place::ResultBuilder::new(&variables, MAX_VALUE_BYTES);
+        let value = expression.evaluate_source_to(&variables, &functions, options, |output| output.write(&mut json))?;
+        match json.is_too_large {
+            true => Err(jlens_core::Error::new("U1001").with("message", "The result would exceed the size limit")),
+            false => Ok(value),
         }
-        // JSON knows no functions, so an expression that gives one seems to give nothing.
-        let kind = evaluate(&Jsonata::compile(&format!("$type(({}\n))", self.text))?)?;
-        Ok(if kind.is_some_and(|kind| kind == "function") { Evaluated::Function } else { Evaluated::Nothing })
     }
 
     fn fail(&self, field: &str, what: &str) -> StateError {
         let cause = format!("The JSONata expression '{}' specified for the field '{field}' {what}", self.text);
         StateError::evaluation(cause, field)
+    }
+}
+
+/// Whether the context is read by object constructors only, which make the same of one that is an object as of none:
+/// nothing else names it, and no function may take it in the place of an argument.
+fn is_only_grouped(read: &Read, text: &str) -> bool {
+    let is_name = |rest: &str| rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    let names_context = text.split('$').skip(1).any(|rest| !is_name(rest));
+    read.fields().is_some_and(BTreeMap::is_empty) && !names_context && !text.contains("()")
+}
+
+fn with_seed(bindings: Bindings, seed: Option<u64>) -> Bindings {
+    match seed {
+        Some(seed) => crate::functions::with_random(bindings, seed),
+        None => bindings,
     }
 }
 
@@ -341,6 +407,15 @@ mod tests {
             "$not($states.input.none)",
             "$boolean($states.input.deep)",
             "$states.input.one[]",
+            "$exists($)",
+            "$exists($$)",
+            "$count($)",
+            "$type($)",
+            "[{'a': $user.id}, $boolean()]",
+            "{'a': $not(), 'b': $list}",
+            "[$user, {'n': $n, 'o': {'p': $list[$ = 3]}}]",
+            "id",
+            "[id, $user.id]",
         ] {
             let (expression, reads) = Expression::compile(text).expect(text);
             with_scope(&variables, &reads, |scope| {

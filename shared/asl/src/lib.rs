@@ -66,6 +66,7 @@ mod error;
 mod execution;
 mod expression;
 mod functions;
+mod in_place;
 mod items;
 mod numbers;
 mod patience;

@@ -13,9 +13,13 @@ use crate::patience::Patience;
 use crate::random::Random;
 use crate::start::Start;
 
-/// JSONata's own functions.
-static BUILT_IN: LazyLock<HashSet<&str>> =
-    LazyLock::new(|| jlens_core::function_catalog().iter().map(|function| function.name).collect());
+/// The names of functions, JSONata's own and those of the language.
+static FUNCTIONS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let catalog = jlens_core::function_catalog();
+    let built_in = catalog.iter().map(|function| function.name.to_owned());
+    let added = crate::functions::with_random(crate::functions::bindings(), 0);
+    built_in.chain(added.functions().map(|(name, _)| name.to_owned())).collect()
+});
 
 /// The variables of a thread.
 pub(crate) type Variables = BTreeMap<String, Arc<Value>>;
@@ -99,8 +103,8 @@ impl<'a> Context<'a> {
 /// What the expressions of one moment of a visit see.
 pub(crate) struct Scope<'a> {
     state: &'a str,
-    states: View<'a>,
-    variables: &'a Variables,
+    pub(crate) states: View<'a>,
+    pub(crate) variables: &'a Variables,
     reads: &'a Reads,
     /// Made when the first expression is evaluated that is more than a path.
     bindings: OnceCell<Bindings>,
@@ -117,7 +121,7 @@ impl Scope<'_> {
             let read = |name: &str| match self.reads.binding(name) {
                 _ if self.reads.every_binding() => Some(&Read::Whole),
                 // Such a variable hides the function, for which the analysis takes its name.
-                _ if BUILT_IN.contains(name) => Some(&Read::Whole),
+                _ if FUNCTIONS.contains(name) => Some(&Read::Whole),
                 read => read,
             };
             let variables = self.variables.iter().filter_map(|(name, value)| Some((name, read(name)?.cut(value))));
@@ -127,6 +131,11 @@ impl Scope<'_> {
                 None => bindings,
             }
         })
+    }
+
+    /// Whether a variable hides a function: the analysis of what is read takes its name for the function's.
+    pub(crate) fn hides_functions(&self) -> bool {
+        self.variables.keys().any(|name| FUNCTIONS.contains(name))
     }
 
     /// Notes that an evaluation took longer than anybody waits for: the execution cannot go on.
@@ -200,6 +209,6 @@ fn at(value: &Value, path: &[String]) -> Option<Value> {
 }
 
 /// As in AWS's context object: milliseconds, always three digits.
-fn iso(at: Timestamp) -> String {
+pub(crate) fn iso(at: Timestamp) -> String {
     format!("{at:.3}")
 }
