@@ -14,7 +14,7 @@ use crate::items::ItemSource;
 use crate::random::Random;
 use crate::scope::{Context, Visit};
 use crate::size;
-use crate::start::Start;
+use crate::start::ExecutionStart;
 use crate::tree::{ChildEnd, ChildPath, ExecutionTree, Told, WantedItem};
 
 /// Children under way at the same time at most, whatever the Map would allow, and the bytes of their inputs: what runs
@@ -248,7 +248,7 @@ impl Children {
         };
         let (label, run) = (&self.run.label, self.run.id.0);
         let outer = &parent.start;
-        let start = Start {
+        let start = ExecutionStart {
             input: Value::clone(&input),
             execution_id: format!("{}/{label}:{run}:{index}", outer.execution_id),
             execution_name: format!("{}:{label}:{run}:{index}", outer.execution_name),

@@ -19,8 +19,8 @@ use serde_json::Value;
 use crate::definition::{Definition, Kind, State};
 use crate::error::StateError;
 use crate::random::Random;
-use crate::start::Start;
-use crate::states::{self, Step};
+use crate::start::ExecutionStart;
+use crate::states::{self, StateOutcome};
 
 pub use ids::{MapRunId, TaskId};
 pub(crate) use in_flight::InFlight;
@@ -31,7 +31,7 @@ use thread::{Thread, ThreadId, WaitsFor};
 /// An execution at rest. Goes with the definition that it was taken from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
-    start: Start,
+    start: ExecutionStart,
     started_at: Timestamp,
     random: Random,
     threads: BTreeMap<ThreadId, Thread>,
@@ -63,13 +63,13 @@ pub struct Execution {
 
 impl Execution {
     /// Begins an execution and enters its first state.
-    pub fn start(definition: Arc<Definition>, start: Start, now: Timestamp) -> Self {
+    pub fn start(definition: Arc<Definition>, start: ExecutionStart, now: Timestamp) -> Self {
         let first = definition.start_at().to_owned();
         Self::start_at(definition, &first, start, now)
     }
 
     /// Begins with a state of choice: the first of a Map's, for its children.
-    pub(crate) fn start_at(definition: Arc<Definition>, first: &str, start: Start, now: Timestamp) -> Self {
+    pub(crate) fn start_at(definition: Arc<Definition>, first: &str, start: ExecutionStart, now: Timestamp) -> Self {
         let input = Arc::new(start.input.clone());
         let at_rest = Snapshot {
             random: Random::new(start.seed),
@@ -112,10 +112,10 @@ impl Execution {
         let Some(key) = self.thread(|thread| thread.attempt() == Some(id)) else { return };
         self.wake(key, now, |execution, state, thread| match (ended, &state.kind) {
             (Ok(result), Kind::Task(task)) => {
-                Step::of_leave(task.succeed(&state.exit, &mut execution.visit(state, thread, now), result))
+                StateOutcome::of_leave(task.succeed(&state.exit, &mut execution.visit(state, thread, now), result))
             }
-            (Ok(_), _) => Step::Failed(StateError::no_such_state(&thread.state)),
-            (Err(error), _) => Step::Failed(error),
+            (Ok(_), _) => StateOutcome::Failed(StateError::no_such_state(&thread.state)),
+            (Err(error), _) => StateOutcome::Failed(error),
         });
     }
 
@@ -132,7 +132,7 @@ impl Execution {
             }
             self.wake(key, now, |execution, state, thread| match thread.waits_for {
                 WaitsFor::Time(_) => {
-                    Step::of_leave(states::wait_is_over(&state.exit, &mut execution.visit(state, thread, now)))
+                    StateOutcome::of_leave(states::wait_is_over(&state.exit, &mut execution.visit(state, thread, now)))
                 }
                 _ => execution.enter(state, thread, now),
             });
@@ -207,7 +207,7 @@ impl Execution {
 
     /// Takes a thread out of its rest and lets it go on. A snapshot of another definition may name a state that this
     /// one lacks: the execution then fails, as it could never go on.
-    fn wake(&mut self, key: ThreadId, now: Timestamp, step: impl FnOnce(&mut Self, &State, &Thread) -> Step) {
+    fn wake(&mut self, key: ThreadId, now: Timestamp, step: impl FnOnce(&mut Self, &State, &Thread) -> StateOutcome) {
         let Some(thread) = self.at_rest.threads.remove(&key) else {
             return;
         };

@@ -292,13 +292,17 @@ mod tests {
     use crate::patience::Patience;
     use crate::random::Random;
     use crate::scope::{Context, Variables, Visit};
-    use crate::start::Start;
+    use crate::start::ExecutionStart;
 
     /// Long, and short enough for a value.
     const TURNS: u64 = MAX_STEPS / LONG;
 
     fn with_scope<T>(variables: &Value, reads: &Reads, see: impl FnOnce(&mut Scope) -> T) -> T {
-        let start = Start { input: json!({"id": "x", "n": 1.0}), execution_name: "e".into(), ..Start::default() };
+        let start = ExecutionStart {
+            input: json!({"id": "x", "n": 1.0}),
+            execution_name: "e".into(),
+            ..ExecutionStart::default()
+        };
         let variables = variables.as_object().into_iter().flatten();
         let variables: Variables = variables.map(|(name, value)| (name.clone(), Arc::new(value.clone()))).collect();
         let context = Context {

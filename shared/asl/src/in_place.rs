@@ -1,4 +1,4 @@
-//! VariableSource that an evaluation reads where they are, one level at a time, and its result, in which what it only handed
+//! Variables that an evaluation reads where they are, one level at a time, and its result, in which what it only handed
 //! on is copied as a whole.
 
 use std::cell::RefCell;

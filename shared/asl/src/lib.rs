@@ -19,7 +19,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use asl::{Command, Definition, Event, Execution, Outcome, Start};
+//! use asl::{Command, Definition, Event, Execution, Outcome, ExecutionStart};
 //! use serde_json::json;
 //!
 //! let definition = Definition::load(r#"{
@@ -30,7 +30,7 @@
 //!         "Output": "{% $states.result.Payload %}"
 //!     }}
 //! }"#)?;
-//! let start = Start { input: json!({"name": "Ada"}), execution_id: "e-1".into(), ..Start::default() };
+//! let start = ExecutionStart { input: json!({"name": "Ada"}), execution_id: "e-1".into(), ..ExecutionStart::default() };
 //! let now = jiff::Timestamp::UNIX_EPOCH;
 //! let mut execution = Execution::start(Arc::new(definition), start, now);
 //! let Some(Command::ScheduleTask { id, function, payload, .. }) = execution.poll_command() else { panic!() };
@@ -90,7 +90,7 @@ pub use patience::RunLong;
 pub use results::ResultFiles;
 pub use simulation::{Happening, World, simulate};
 pub use size::bytes as payload_bytes;
-pub use start::Start;
+pub use start::ExecutionStart;
 pub use states::ResultTarget;
 pub use tree::{ChildEnd, ChildPath, ExecutionTree, Told, WantedItem};
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::patience::Patience;
 use crate::random::Random;
-use crate::start::Start;
+use crate::start::ExecutionStart;
 
 /// The names of functions, JSONata's own and those of the language.
 static FUNCTIONS: LazyLock<HashSet<String>> = LazyLock::new(|| {
@@ -40,7 +40,7 @@ pub(crate) struct Visit<'a> {
 
 /// What the context object is made of.
 pub(crate) struct Context<'a> {
-    pub(crate) start: &'a Start,
+    pub(crate) start: &'a ExecutionStart,
     pub(crate) started_at: Timestamp,
     pub(crate) state: &'a str,
     pub(crate) entered_at: Timestamp,
@@ -51,11 +51,11 @@ pub(crate) struct Context<'a> {
 }
 
 /// One of the further fields of `$states`: `result`, `errorOutput`.
-pub(crate) type More<'a> = Option<(&'static str, &'a Value)>;
+pub(crate) type ExtraField<'a> = Option<(&'static str, &'a Value)>;
 
 impl Visit<'_> {
     /// For expressions to look at, with what else the moment offers.
-    pub(crate) fn scope<'b>(&'b mut self, more: More<'b>) -> Scope<'b> {
+    pub(crate) fn scope<'b>(&'b mut self, more: ExtraField<'b>) -> Scope<'b> {
         let mut states = vec![("input", View::Json(self.input)), ("context", self.context.view())];
         states.extend(more.map(|(name, value)| (name, View::Json(value))));
         Scope {

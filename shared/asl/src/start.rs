@@ -6,7 +6,7 @@ use serde_json::Value;
 /// What an execution is started with; all of it but the seed becomes `$states.context`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are those of the context object")]
-pub struct Start {
+pub struct ExecutionStart {
     pub input: Value,
     pub execution_id: String,
     pub execution_name: String,

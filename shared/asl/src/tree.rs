@@ -12,7 +12,7 @@ use crate::children::Children;
 use crate::definition::Definition;
 use crate::execution::{Command, Event, Execution, InFlight, MapRunId, Outcome, Trace};
 use crate::items::ItemSource;
-use crate::start::Start;
+use crate::start::ExecutionStart;
 
 /// Which execution of a tree: the way from the root, by Map run and item.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -149,7 +149,7 @@ pub struct ExecutionTree {
 
 impl ExecutionTree {
     /// Begins an execution.
-    pub fn start(definition: Arc<Definition>, start: Start, now: Timestamp) -> Self {
+    pub fn start(definition: Arc<Definition>, start: ExecutionStart, now: Timestamp) -> Self {
         let execution = Execution::start(Arc::clone(&definition), start, now);
         Self::of(definition, execution, now)
     }

@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
-use asl::{Definition, Execution, Outcome, Start};
+use asl::{Definition, Execution, ExecutionStart, Outcome};
 use serde_json::{Value, json};
 
 /// Kilobytes of address space: what a process of this test takes by itself, and some 400 MB.
@@ -110,7 +110,7 @@ fn set_off(text: &str) -> Result<(), String> {
     let definition = Definition::load(&definition.to_string()).map_err(|diagnostics| diagnostics.to_string())?;
     let execution = Execution::start(
         Arc::new(definition.stall_after(PATIENCE)),
-        Start { input: Value::Null, ..Start::default() },
+        ExecutionStart { input: Value::Null, ..ExecutionStart::default() },
         jiff::Timestamp::UNIX_EPOCH,
     );
     if let Some(reason) = execution.stalled() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use asl::{Command, Definition, Event, Execution, ExecutionTree, Start};
+use asl::{Command, Definition, Event, Execution, ExecutionStart, ExecutionTree};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ fn caught(output: &str) -> Value {
 
 /// An execution whose first Task has been answered.
 fn answered(states: &Value, limit: Duration) -> Execution {
-    let start = Start { input: json!([1, 2]), ..Start::default() };
+    let start = ExecutionStart { input: json!([1, 2]), ..ExecutionStart::default() };
     let mut execution = Execution::start(definition(states, limit), start, Timestamp::UNIX_EPOCH);
     let Some(Command::ScheduleTask { id, .. }) = execution.poll_command() else { panic!("there is a Task") };
     while execution.poll_trace().is_some() {}
@@ -71,7 +71,7 @@ fn a_child_stalls_all_of_its_tree() {
         }})
     };
     for states in [map(LONG, "{% 1 %}"), map("{% 1 %}", LONG)] {
-        let start = || Start { input: json!([1, 2]), ..Start::default() };
+        let start = || ExecutionStart { input: json!([1, 2]), ..ExecutionStart::default() };
         let tree = |limit| ExecutionTree::start(definition(&states, limit), start(), Timestamp::UNIX_EPOCH);
         let stalled = tree(Duration::ZERO);
         assert!(stalled.stalled().is_some_and(|reason| reason.contains("$count(")), "{:?}", stalled.stalled());

@@ -183,7 +183,7 @@ impl Driven {
         let What::Start { seed } = first.what else {
             return Err(StoreError::Inconsistent(format!("{id}: the journal does not begin with a start")).into());
         };
-        let start = asl::Start {
+        let start = asl::ExecutionStart {
             input,
             execution_id: id.to_owned(),
             execution_name: id.to_owned(),

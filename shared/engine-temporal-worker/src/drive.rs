@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use asl::{ChildPath, Children, Command, Definition, Event, Execution, MapRunId, Outcome, Start, TaskId, Told};
+use asl::{
+    ChildPath, Children, Command, Definition, Event, Execution, ExecutionStart, MapRunId, Outcome, TaskId, Told,
+};
 use contracts::step::WorkflowRef;
 use contracts::{ActivityError, ErrorName, Timestamp};
 use engine_temporal::{StateMachineFailure, StateMachineInput};
@@ -187,7 +189,7 @@ impl<'a> Driver<'a> {
     ) -> Result<Self, String> {
         let StateMachineInput { definition, input, .. } = read(input)?;
         let (id, machine) = (ctx.workflow_id().to_owned(), ctx.info().workflow_type().to_owned());
-        let start = Start {
+        let start = ExecutionStart {
             input,
             execution_id: id.clone(),
             seed: engine::seed_of(&id),

@@ -13,7 +13,7 @@ use crate::MAX_PAYLOAD_BYTES;
 use crate::items::ItemSource;
 use crate::scope::Variables;
 use crate::size;
-use crate::start::Start;
+use crate::start::ExecutionStart;
 use crate::states::{ResultTarget, Tolerated};
 
 /// One run of a distributed Map: all that its children need to know of the execution that wants them.
@@ -64,7 +64,7 @@ impl MapRun {
 /// What a Map's `ItemSelector` may look at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Parent {
-    pub(crate) start: Start,
+    pub(crate) start: ExecutionStart,
     pub(crate) started_at: Timestamp,
     pub(crate) entered_at: Timestamp,
     pub(crate) entered_event: u64,
@@ -75,7 +75,7 @@ pub(crate) struct Parent {
 
 /// What the Map state knows while it waits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Waiting {
+pub(super) struct OpenMapRun {
     pub(super) id: MapRunId,
     pub(super) label: String,
     pub(super) arn: String,
@@ -93,7 +93,7 @@ pub(super) struct Waiting {
     pub(super) is_writing: bool,
 }
 
-impl Waiting {
+impl OpenMapRun {
     pub(super) fn put(&mut self, index: u64, has_failed: bool, result: Value) {
         let is_child = self.items.is_some_and(|items| index < items);
         if self.is_writing || !is_child || self.ended.contains_key(&index) {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Execution;
 use super::ids::MapRunId;
-use super::map_run::{MapRun, Parent, Waiting};
+use super::map_run::{MapRun, OpenMapRun, Parent};
 use super::messages::{Command, Trace};
 use super::thread::{Thread, ThreadId, WaitsFor};
 use crate::definition::Kind;
@@ -30,7 +30,7 @@ impl Execution {
             Items::Here(items) => (None, Some(items)),
             Items::There(source) => (Some(source), None),
         };
-        let waiting = Waiting {
+        let waiting = OpenMapRun {
             id,
             arn: format!("{machine}/{label}:{run}"),
             label,
@@ -93,7 +93,12 @@ impl Execution {
     }
 
     /// Takes the thread that waits for a Map run out of its rest, if there is one.
-    fn with_map_run(&mut self, id: MapRunId, now: Timestamp, go_on: impl FnOnce(&mut Self, ThreadId, Thread, Waiting)) {
+    fn with_map_run(
+        &mut self,
+        id: MapRunId,
+        now: Timestamp,
+        go_on: impl FnOnce(&mut Self, ThreadId, Thread, OpenMapRun),
+    ) {
         let Some(key) = self.thread(|thread| thread.map_run() == Some(id)) else { return };
         let Some(mut thread) = self.at_rest.threads.remove(&key) else { return };
         let WaitsFor::MapRun(waiting) = std::mem::replace(&mut thread.waits_for, WaitsFor::Nothing) else { return };
@@ -105,7 +110,7 @@ impl Execution {
         &mut self,
         key: ThreadId,
         thread: Thread,
-        mut waiting: Waiting,
+        mut waiting: OpenMapRun,
         count: u64,
         given: Vec<Arc<Value>>,
         now: Timestamp,
@@ -140,7 +145,7 @@ impl Execution {
     }
 
     /// Leaves the Map if all children have ended, or too many have failed.
-    fn go_on_if_over(&mut self, key: ThreadId, thread: Thread, mut waiting: Waiting, now: Timestamp) {
+    fn go_on_if_over(&mut self, key: ThreadId, thread: Thread, mut waiting: OpenMapRun, now: Timestamp) {
         let is_over = waiting.has_failed() || waiting.are_all_over();
         if waiting.is_writing || !is_over {
             return self.wait_for_children(key, thread, waiting);
@@ -158,7 +163,14 @@ impl Execution {
         self.wait_for_children(key, thread, waiting);
     }
 
-    fn end_map_run(&mut self, key: ThreadId, thread: Thread, waiting: &Waiting, result: Option<Value>, now: Timestamp) {
+    fn end_map_run(
+        &mut self,
+        key: ThreadId,
+        thread: Thread,
+        waiting: &OpenMapRun,
+        result: Option<Value>,
+        now: Timestamp,
+    ) {
         if waiting.has_failed() {
             let cause = "The specified tolerated failure threshold was exceeded";
             let error = StateError::new("States.ExceedToleratedFailureThreshold", cause);
@@ -178,7 +190,7 @@ impl Execution {
         self.fail(key, thread, error, now);
     }
 
-    fn wait_for_children(&mut self, key: ThreadId, mut thread: Thread, waiting: Waiting) {
+    fn wait_for_children(&mut self, key: ThreadId, mut thread: Thread, waiting: OpenMapRun) {
         thread.waits_for = WaitsFor::MapRun(Box::new(waiting));
         self.rest(key, thread);
     }

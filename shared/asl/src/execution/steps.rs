@@ -16,7 +16,7 @@ use crate::error::StateError;
 use crate::retry::{catcher, next_retry};
 use crate::scope::{Context, Variables, Visit};
 use crate::size;
-use crate::states::{self, Attempt, Leave, Step};
+use crate::states::{self, FunctionCall, Leave, StateOutcome};
 
 /// Events in the history of a Standard execution at most (Step Functions' quota): the last one tells that it failed.
 const MAX_EVENTS: u64 = 25_000;
@@ -26,7 +26,7 @@ const SHORT: usize = 32;
 
 impl Execution {
     /// Carries out a step, and all that follows from it at once.
-    pub(super) fn proceed(&mut self, key: ThreadId, thread: Thread, step: Step, now: Timestamp) {
+    pub(super) fn proceed(&mut self, key: ThreadId, thread: Thread, step: StateOutcome, now: Timestamp) {
         self.settle(key, thread, step, now);
         self.run(now);
     }
@@ -72,14 +72,16 @@ impl Execution {
     }
 
     /// What a state does first, also when it is tried again.
-    pub(super) fn enter(&mut self, state: &State, thread: &Thread, now: Timestamp) -> Step {
+    pub(super) fn enter(&mut self, state: &State, thread: &Thread, now: Timestamp) -> StateOutcome {
         let mut visit = self.visit(state, thread, now);
         let left = match &state.kind {
-            Kind::Task(task) => return task.attempt(&mut visit).map_or_else(Step::Failed, Step::Attempt),
-            Kind::Parallel(parallel) => return parallel.input(&mut visit).map_or_else(Step::Failed, Step::Branches),
-            Kind::Map(map) => return map.enter(&mut visit).map_or_else(Step::Failed, Step::of_plan),
+            Kind::Task(task) => return task.attempt(&mut visit).map_or_else(StateOutcome::Failed, StateOutcome::Call),
+            Kind::Parallel(parallel) => {
+                return parallel.input(&mut visit).map_or_else(StateOutcome::Failed, StateOutcome::Branches);
+            }
+            Kind::Map(map) => return map.enter(&mut visit).map_or_else(StateOutcome::Failed, StateOutcome::of_plan),
             Kind::Wait(wait) => match wait.enter(&mut visit) {
-                Ok(at) if at > now => return Step::Wait(at),
+                Ok(at) if at > now => return StateOutcome::Wait(at),
                 Ok(_) => states::wait_is_over(&state.exit, &mut visit),
                 Err(error) => Err(error),
             },
@@ -88,32 +90,32 @@ impl Execution {
             Kind::Pass => states::pass(&state.exit, &mut visit),
             Kind::Succeed => states::succeed(&state.exit, &mut visit),
         };
-        Step::of_leave(left)
+        StateOutcome::of_leave(left)
     }
 
     /// What a step means for its thread.
-    pub(super) fn settle(&mut self, key: ThreadId, mut thread: Thread, step: Step, now: Timestamp) {
+    pub(super) fn settle(&mut self, key: ThreadId, mut thread: Thread, step: StateOutcome, now: Timestamp) {
         match step {
-            Step::Wait(at) => {
+            StateOutcome::Wait(at) => {
                 thread.waits_for = WaitsFor::Time(at);
                 self.rest(key, thread);
             }
-            Step::Attempt(attempt) => {
+            StateOutcome::Call(attempt) => {
                 self.schedule(&mut thread, attempt);
                 self.rest(key, thread);
             }
-            Step::Branches(input) => self.begin_branches(key, thread, &input, now),
-            Step::Iterations(iterations) => self.begin_iterations(key, thread, iterations, now),
-            Step::Children(children) => self.begin_map_run(key, thread, *children, now),
-            Step::Leave(leave) => match leave.check(&thread.variables) {
+            StateOutcome::Branches(input) => self.begin_branches(key, thread, &input, now),
+            StateOutcome::Iterations(iterations) => self.begin_iterations(key, thread, iterations, now),
+            StateOutcome::Children(children) => self.begin_map_run(key, thread, *children, now),
+            StateOutcome::Leave(leave) => match leave.check(&thread.variables) {
                 Ok(()) => self.leave(key, thread, leave, now),
                 Err(error) => self.fail(key, thread, error, now),
             },
-            Step::Failed(error) => self.fail(key, thread, error, now),
+            StateOutcome::Failed(error) => self.fail(key, thread, error, now),
         }
     }
 
-    fn schedule(&mut self, thread: &mut Thread, attempt: Attempt) {
+    fn schedule(&mut self, thread: &mut Thread, attempt: FunctionCall) {
         // TaskScheduled and TaskStarted; the end is counted when it comes.
         self.at_rest.events += 2;
         self.at_rest.tasks += 1;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ids::{MapRunId, TaskId};
-use super::map_run::Waiting;
+use super::map_run::OpenMapRun;
 use crate::MAX_PAYLOAD_BYTES;
 use crate::scope::Variables;
 use crate::size;
@@ -63,14 +63,14 @@ pub(super) enum WaitsFor {
     /// The next attempt.
     Retry(Timestamp),
     /// Its branches or iterations.
-    Inner(Inner),
+    Inner(InnerThreads),
     /// Its children.
-    MapRun(Box<Waiting>),
+    MapRun(Box<OpenMapRun>),
 }
 
 /// Branches or iterations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Inner {
+pub(super) struct InnerThreads {
     outputs: Vec<Option<Arc<Value>>>,
     /// How many have not ended.
     open: usize,
@@ -80,7 +80,7 @@ pub(super) struct Inner {
     items: VecDeque<Arc<Value>>,
 }
 
-impl Inner {
+impl InnerThreads {
     /// So many branches.
     pub(super) fn branches(count: usize) -> Self {
         Self { outputs: vec![None; count], open: count, bytes: 0, items: VecDeque::new() }

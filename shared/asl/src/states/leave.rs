@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::MAX_PAYLOAD_BYTES;
 use crate::edge::Edge;
 use crate::error::StateError;
-use crate::scope::{More, Variables, Visit};
+use crate::scope::{ExtraField, Variables, Visit};
 use crate::size;
 use crate::template::Template;
 
@@ -26,7 +26,7 @@ impl Exit {
     pub(crate) fn leave(
         &self,
         visit: &mut Visit<'_>,
-        more: More<'_>,
+        more: ExtraField<'_>,
         default_output: &Arc<Value>,
     ) -> Result<Leave, StateError> {
         let state = visit.context.state.to_owned();

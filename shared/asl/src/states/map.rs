@@ -65,7 +65,7 @@ pub struct ResultTarget {
 }
 
 /// What a Map is about to do.
-pub(crate) enum Plan {
+pub(crate) enum MapPlan {
     Iterations(Iterations),
     Children(Box<Children>),
 }
@@ -111,7 +111,7 @@ impl Tolerated {
 }
 
 impl Map {
-    pub(crate) fn enter(&self, visit: &mut Visit<'_>) -> Result<Plan, StateError> {
+    pub(crate) fn enter(&self, visit: &mut Visit<'_>) -> Result<MapPlan, StateError> {
         let input = Arc::clone(visit.input);
         let mut scope = visit.scope(None);
         let reader = self.distributed.as_ref().and_then(|distributed| distributed.reader.as_ref());
@@ -130,7 +130,7 @@ impl Map {
             None => None,
         };
         let Some(distributed) = &self.distributed else {
-            return Ok(Plan::Iterations(Iterations { items, max_concurrency: max_concurrency as usize }));
+            return Ok(MapPlan::Iterations(Iterations { items, max_concurrency: max_concurrency as usize }));
         };
         let arguments = |template: Option<&Template>, scope: &mut Scope<'_>, name: &str| match template {
             Some(template) => template.evaluate(scope, name),
@@ -154,7 +154,7 @@ impl Map {
             }),
         };
         let tolerated = Tolerated { count, percentage };
-        Ok(Plan::Children(Box::new(Children { items, max_concurrency, tolerated, target })))
+        Ok(MapPlan::Children(Box::new(Children { items, max_concurrency, tolerated, target })))
     }
 
     fn items(&self, input: &Arc<Value>, scope: &mut Scope<'_>) -> Result<Vec<Arc<Value>>, StateError> {

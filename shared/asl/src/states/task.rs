@@ -37,7 +37,7 @@ pub(crate) enum Integration {
 }
 
 /// What is to be called.
-pub(crate) struct Attempt {
+pub(crate) struct FunctionCall {
     pub(crate) resource: String,
     pub(crate) function: String,
     pub(crate) payload: Value,
@@ -47,7 +47,7 @@ pub(crate) struct Attempt {
 
 impl Task {
     /// The attempt to make; everything is evaluated anew for each.
-    pub(crate) fn attempt(&self, visit: &mut Visit<'_>) -> Result<Attempt, StateError> {
+    pub(crate) fn attempt(&self, visit: &mut Visit<'_>) -> Result<FunctionCall, StateError> {
         let input = Arc::clone(visit.input);
         let mut scope = visit.scope(None);
         let arguments = match &self.arguments {
@@ -64,7 +64,7 @@ impl Task {
             let cause = "The task's payload has a size exceeding the maximum number of bytes service limit.";
             return Err(StateError::new("States.DataLimitExceeded", cause));
         }
-        Ok(Attempt { resource: self.resource.clone(), function, payload, timeout, heartbeat })
+        Ok(FunctionCall { resource: self.resource.clone(), function, payload, timeout, heartbeat })
     }
 
     /// The function answered.

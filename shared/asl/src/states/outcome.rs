@@ -6,18 +6,18 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::leave::Leave;
-use super::map::{Children, Iterations, Plan};
-use super::task::Attempt;
+use super::map::{Children, Iterations, MapPlan};
+use super::task::FunctionCall;
 use crate::error::StateError;
 
 /// What becomes of a state that was entered.
-pub(crate) enum Step {
+pub(crate) enum StateOutcome {
     /// It is over.
     Leave(Leave),
     /// It waits until then.
     Wait(Timestamp),
     /// It wants a function called.
-    Attempt(Attempt),
+    Call(FunctionCall),
     /// Its branches begin with this.
     Branches(Arc<Value>),
     /// It goes through its items.
@@ -28,11 +28,11 @@ pub(crate) enum Step {
     Failed(StateError),
 }
 
-impl Step {
-    pub(crate) fn of_plan(plan: Plan) -> Self {
+impl StateOutcome {
+    pub(crate) fn of_plan(plan: MapPlan) -> Self {
         match plan {
-            Plan::Iterations(iterations) => Self::Iterations(iterations),
-            Plan::Children(children) => Self::Children(children),
+            MapPlan::Iterations(iterations) => Self::Iterations(iterations),
+            MapPlan::Children(children) => Self::Children(children),
         }
     }
 
