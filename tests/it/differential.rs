@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use asl::{Command, Definition, ExecutionTree, Outcome, Start, World};
+use asl::{Command, Definition, ExecutionStart, ExecutionTree, Outcome, World};
 use async_trait::async_trait;
 use aws_sdk_sfn::types::ExecutionStatus;
 use contracts::Timestamp;
@@ -79,7 +79,7 @@ impl World for Scripted {
 
 fn ours(machine: &Value, seed: u64) -> Value {
     let definition = Arc::new(Definition::load(&machine.to_string()).unwrap());
-    let start = Start { input: input(), seed, ..Start::default() };
+    let start = ExecutionStart { input: input(), seed, ..ExecutionStart::default() };
     let tree = ExecutionTree::start(definition, start, Timestamp::UNIX_EPOCH);
     let mut world = Scripted { calls: Calls::default(), seed };
     match asl::simulate(tree, Timestamp::UNIX_EPOCH, &mut world).unwrap() {

@@ -27,7 +27,7 @@ use workflow_service::Worker;
 use crate::fault_matrix::{CallSite, SITES};
 use crate::interpreter::dice::Dice;
 use crate::interpreter::machines::machine;
-use crate::interpreter::run::Run;
+use crate::interpreter::run::RunRecord;
 use crate::interpreter::script::Script;
 use crate::process::{Site, pause};
 use crate::temporal::{self, Options, Stack, Working, connector, fresh, functions};
@@ -216,7 +216,7 @@ fn task_machines(count: usize) -> Vec<Value> {
     });
     let is_short = |case: &Value| {
         let Ok(definition) = asl::Definition::load(&case["definition"].to_string()) else { return false };
-        let Ok(run) = Run::of(case, &Arc::new(definition)) else { return false };
+        let Ok(run) = RunRecord::of(case, &Arc::new(definition)) else { return false };
         let last = run.told.last().map_or(0, |(at, ..)| at.as_second());
         last <= 5 && (1..60).contains(&run.told.len())
     };
@@ -233,7 +233,7 @@ fn machines_come_out_as_on_the_bare_interpreter() {
         let played = stream::iter(task_machines(MACHINES)).map(|case| async {
             let case: &'static Value = Box::leak(Box::new(case));
             let definition = asl::Definition::load(&case["definition"].to_string()).unwrap();
-            let run = Run::of(case, &Arc::new(definition)).unwrap();
+            let run = RunRecord::of(case, &Arc::new(definition)).unwrap();
             let called = run.commands.iter().filter_map(|(.., command)| match command {
                 Command::ScheduleTask { function, .. } => Some(function.clone()),
                 _ => None,

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use asl::{Command, Definition, Event, Execution, Start, TaskId};
+use asl::{Command, Definition, Event, Execution, ExecutionStart, TaskId};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -92,7 +92,7 @@ fn cost(definition: &Arc<Definition>, input: &Value) -> f64 {
     let now = Timestamp::UNIX_EPOCH;
     let began = cpu_nanoseconds();
     for _ in 0..TOGETHER {
-        let start = Start { input: input.clone(), ..Start::default() };
+        let start = ExecutionStart { input: input.clone(), ..ExecutionStart::default() };
         let mut execution = Execution::start(Arc::clone(definition), start, now);
         let mut scheduled = next_attempt(&mut execution).expect("the Task is entered");
         for n in 1..=ROUNDS {

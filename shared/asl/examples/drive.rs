@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::thread::sleep;
 
-use asl::{ChildPath, Command, Definition, Event, ExecutionTree, Start, Told};
+use asl::{ChildPath, Command, Definition, Event, ExecutionStart, ExecutionTree, Told};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -32,7 +32,11 @@ const MACHINE: &str = r#"{
 
 fn main() -> Result<(), asl::Diagnostics> {
     let definition = Arc::new(Definition::load(MACHINE)?);
-    let start = Start { input: json!(["Ada", "Grace", "Barbara"]), execution_id: "e-1".into(), ..Start::default() };
+    let start = ExecutionStart {
+        input: json!(["Ada", "Grace", "Barbara"]),
+        execution_id: "e-1".into(),
+        ..ExecutionStart::default()
+    };
     let mut execution = ExecutionTree::start(definition, start, Timestamp::now());
     let mut calls = 0;
     while execution.outcome().is_none() {

@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 
 use crate::definition::{Definition, Kind, State};
 use crate::error::StateError;
-use crate::execution::{Command, Execution, InFlight, MapRun, Outcome, Start, Trace};
+use crate::execution::{Command, Execution, InFlight, MapRun, Outcome, Trace};
 use crate::items::ItemSource;
-use crate::scope::{Context, Random, Visit};
+use crate::random::Random;
+use crate::scope::{Context, Visit};
 use crate::size;
+use crate::start::ExecutionStart;
 use crate::tree::{ChildEnd, ChildPath, ExecutionTree, Told, WantedItem};
 
 /// Children under way at the same time at most, whatever the Map would allow, and the bytes of their inputs: what runs
@@ -41,6 +43,7 @@ pub struct Children {
     traces: VecDeque<(ChildPath, Trace)>,
     /// Why no further child can begin.
     failure: Option<StateError>,
+    stalled: Option<String>,
 }
 
 struct Child {
@@ -64,6 +67,7 @@ impl Children {
             commands: VecDeque::new(),
             traces: VecDeque::new(),
             failure: None,
+            stalled: None,
         }
     }
 
@@ -158,8 +162,16 @@ impl Children {
     /// Why no further child can begin: an error's name and its cause. The run has failed then, and whoever takes this
     /// gives the others up.
     pub fn take_failure(&mut self) -> Option<(String, String)> {
+        if self.stalled.is_some() {
+            return None;
+        }
         let error = self.failure.take()?;
         Some((error.error.unwrap_or_default(), error.cause.unwrap_or_default()))
+    }
+
+    /// Why they cannot go on, as [`Execution::stalled`] says.
+    pub fn stalled(&self) -> Option<&str> {
+        self.stalled.as_deref()
     }
 
     /// A child that ended in an earlier life of this run.
@@ -187,6 +199,7 @@ impl Children {
 
     fn has_room(&self) -> bool {
         self.failure.is_none()
+            && self.stalled.is_none()
             && !self.left.is_empty()
             && (self.open.len() as u64) < self.run.max_concurrency.min(MAX_OPEN)
             && self.open_bytes < MAX_OPEN_BYTES
@@ -211,7 +224,7 @@ impl Children {
     fn begin_child(&mut self, index: u64, item: Arc<Value>, now: Timestamp) {
         let mut random = Random::new(self.run.seed.wrapping_add(index));
         let definition = Arc::clone(&self.definition);
-        let Some(State { kind: Kind::Map(map), .. }) = definition.state(&self.run.state) else {
+        let Some(state @ State { kind: Kind::Map(map), .. }) = definition.state(&self.run.state) else {
             self.failure = Some(StateError::no_such_state(&self.run.state));
             return;
         };
@@ -227,9 +240,11 @@ impl Children {
             },
             input: &parent.input,
             variables: &parent.variables,
+            reads: &state.reads,
             now,
             random: &mut random,
-            run_long: definition.run_long,
+            patience: definition.patience,
+            stalled: &mut self.stalled,
         };
         let input = match map.select(&mut visit, Arc::clone(&item)) {
             Ok(input) => input,
@@ -241,7 +256,7 @@ impl Children {
         };
         let (label, run) = (&self.run.label, self.run.id.0);
         let outer = &parent.start;
-        let start = Start {
+        let start = ExecutionStart {
             input: Value::clone(&input),
             execution_id: format!("{}/{label}:{run}:{index}", outer.execution_id),
             execution_name: format!("{}:{label}:{run}:{index}", outer.execution_name),
@@ -269,6 +284,10 @@ impl Children {
     fn collect(&mut self, index: u64, now: Timestamp) {
         let id = self.run.id;
         let Some(child) = self.open.get_mut(&index) else { return };
+        if let Some(reason) = child.tree.stalled() {
+            self.stalled.get_or_insert_with(|| format!("child {index}, {reason}"));
+            return;
+        }
         while let Some((path, command)) = child.tree.poll_command() {
             // Its end is told below, in more words.
             if !(path.is_root() && matches!(command, Command::Succeed { .. } | Command::Fail { .. })) {

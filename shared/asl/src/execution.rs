@@ -1,6 +1,9 @@
 //! One run of a state machine.
 
+mod ids;
+mod in_flight;
 mod map_run;
+mod map_steps;
 mod messages;
 mod nested;
 mod steps;
@@ -15,19 +18,20 @@ use serde_json::Value;
 
 use crate::definition::{Definition, Kind, State};
 use crate::error::StateError;
-use crate::scope::Random;
-use crate::states::{self, Step};
+use crate::random::Random;
+use crate::start::ExecutionStart;
+use crate::states::{self, StateOutcome};
 
+pub use ids::{MapRunId, TaskId};
+pub(crate) use in_flight::InFlight;
 pub use map_run::MapRun;
-pub use messages::{Command, Event, MapRunId, Outcome, Start, TaskId, Trace};
-use steps::{MAX_BYTES_IN_FLIGHT, MAX_IN_FLIGHT};
-pub(crate) use thread::Variables;
+pub use messages::{Command, Event, Outcome, Trace};
 use thread::{Thread, ThreadId, WaitsFor};
 
 /// An execution at rest. Goes with the definition that it was taken from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
-    start: Start,
+    start: ExecutionStart,
     started_at: Timestamp,
     random: Random,
     threads: BTreeMap<ThreadId, Thread>,
@@ -53,40 +57,19 @@ pub struct Execution {
     /// Threads on their way to a state, with their input; none when the execution is at rest.
     ready: VecDeque<(ThreadId, String, Arc<Value>)>,
     traces: VecDeque<Trace>,
-}
-
-/// Attempts under way, and the bytes of their payloads.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct InFlight {
-    pub(crate) attempts: usize,
-    pub(crate) bytes: usize,
-}
-
-impl InFlight {
-    /// Whether there is room for more.
-    pub(crate) fn is_little(self) -> bool {
-        self.attempts < MAX_IN_FLIGHT && self.bytes < MAX_BYTES_IN_FLIGHT
-    }
-}
-
-impl std::iter::Sum for InFlight {
-    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
-        all.fold(Self::default(), |sum, one| Self {
-            attempts: sum.attempts + one.attempts,
-            bytes: sum.bytes + one.bytes,
-        })
-    }
+    /// Why it cannot go on. What it came to since then is nothing that may leave it.
+    stalled: Option<String>,
 }
 
 impl Execution {
     /// Begins an execution and enters its first state.
-    pub fn start(definition: Arc<Definition>, start: Start, now: Timestamp) -> Self {
+    pub fn start(definition: Arc<Definition>, start: ExecutionStart, now: Timestamp) -> Self {
         let first = definition.start_at().to_owned();
         Self::start_at(definition, &first, start, now)
     }
 
     /// Begins with a state of choice: the first of a Map's, for its children.
-    pub(crate) fn start_at(definition: Arc<Definition>, first: &str, start: Start, now: Timestamp) -> Self {
+    pub(crate) fn start_at(definition: Arc<Definition>, first: &str, start: ExecutionStart, now: Timestamp) -> Self {
         let input = Arc::new(start.input.clone());
         let at_rest = Snapshot {
             random: Random::new(start.seed),
@@ -129,10 +112,10 @@ impl Execution {
         let Some(key) = self.thread(|thread| thread.attempt() == Some(id)) else { return };
         self.wake(key, now, |execution, state, thread| match (ended, &state.kind) {
             (Ok(result), Kind::Task(task)) => {
-                Step::of_leave(task.succeed(state, &mut execution.visit(state, thread, now), result))
+                StateOutcome::of_leave(task.succeed(&state.exit, &mut execution.visit(state, thread, now), result))
             }
-            (Ok(_), _) => Step::Failed(StateError::no_such_state(&thread.state)),
-            (Err(error), _) => Step::Failed(error),
+            (Ok(_), _) => StateOutcome::Failed(StateError::no_such_state(&thread.state)),
+            (Err(error), _) => StateOutcome::Failed(error),
         });
     }
 
@@ -149,7 +132,7 @@ impl Execution {
             }
             self.wake(key, now, |execution, state, thread| match thread.waits_for {
                 WaitsFor::Time(_) => {
-                    Step::of_leave(states::wait_is_over(state, &mut execution.visit(state, thread, now)))
+                    StateOutcome::of_leave(states::wait_is_over(&state.exit, &mut execution.visit(state, thread, now)))
                 }
                 _ => execution.enter(state, thread, now),
             });
@@ -164,17 +147,35 @@ impl Execution {
 
     /// The next thing to do outside.
     pub fn poll_command(&mut self) -> Option<Command> {
-        self.at_rest.commands.pop_front()
+        self.unless_stalled()?.at_rest.commands.pop_front()
     }
 
     /// When [`Execution::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.at_rest.threads.values().filter_map(Thread::due).min()
+        let threads = self.stalled.is_none().then(|| self.at_rest.threads.values())?;
+        threads.filter_map(Thread::due).min()
     }
 
     /// The next thing that happened inside.
     pub fn poll_trace(&mut self) -> Option<Trace> {
-        self.traces.pop_front()
+        self.unless_stalled()?.traces.pop_front()
+    }
+
+    /// Why it cannot go on: an expression took longer than [`Definition::stall_after`] allows, on this machine and this time.
+    ///
+    /// From then on it says nothing else, and is of no use. The event that it was told last did not happen, as far as a
+    /// journal is concerned: whoever replays what happened before may tell it again.
+    pub fn stalled(&self) -> Option<&str> {
+        self.stalled.as_deref()
+    }
+
+    fn unless_stalled(&mut self) -> Option<&mut Self> {
+        self.stalled.is_none().then_some(self)
+    }
+
+    /// Whether it enters no further state.
+    fn is_over(&self) -> bool {
+        self.at_rest.outcome.is_some() || self.stalled.is_some()
     }
 
     /// Commands that give up what is under way outside.
@@ -192,17 +193,18 @@ impl Execution {
 
     /// How it ended, once it has.
     pub fn outcome(&self) -> Option<&Outcome> {
-        self.at_rest.outcome.as_ref()
+        self.at_rest.outcome.as_ref().filter(|_| self.stalled.is_none())
     }
 
-    /// The execution without its definition and without traces not yet polled.
+    /// The execution without its definition and without traces not yet polled. Of one that has stalled, none is to be
+    /// taken.
     pub fn snapshot(&self) -> Snapshot {
         self.at_rest.clone()
     }
 
     /// Goes on where the snapshot was taken.
     pub fn restore(definition: Arc<Definition>, snapshot: Snapshot) -> Self {
-        Self { definition, at_rest: snapshot, ready: VecDeque::new(), traces: VecDeque::new() }
+        Self { definition, at_rest: snapshot, ready: VecDeque::new(), traces: VecDeque::new(), stalled: None }
     }
 
     fn thread(&self, is_it: impl Fn(&Thread) -> bool) -> Option<ThreadId> {
@@ -211,7 +213,7 @@ impl Execution {
 
     /// Takes a thread out of its rest and lets it go on. A snapshot of another definition may name a state that this
     /// one lacks: the execution then fails, as it could never go on.
-    fn wake(&mut self, key: ThreadId, now: Timestamp, step: impl FnOnce(&mut Self, &State, &Thread) -> Step) {
+    fn wake(&mut self, key: ThreadId, now: Timestamp, step: impl FnOnce(&mut Self, &State, &Thread) -> StateOutcome) {
         let Some(thread) = self.at_rest.threads.remove(&key) else {
             return;
         };

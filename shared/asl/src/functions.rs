@@ -9,7 +9,7 @@ use jlens_core::{Bindings, Error, HostFunction};
 use serde_json::{Value, json};
 use sha2::Digest as _;
 
-use crate::scope::Random;
+use crate::random::Random;
 
 /// Items of `$range` at most: AWS's own limit.
 const MAX_RANGE_ITEMS: usize = 1_000;
@@ -31,10 +31,7 @@ pub(crate) fn bindings() -> Bindings {
     PURE.clone()
 }
 
-/// The functions that draw random numbers.
-pub(crate) const RANDOM: [&str; 2] = ["random", "uuid"];
-
-/// Adds the functions that draw random numbers.
+/// Adds the functions that draw random numbers, in the place of variables of the same name.
 pub(crate) fn with_random(bindings: Bindings, seed: u64) -> Bindings {
     let drawn = AtomicU64::new(0);
     // One stream per evaluation: the n-th draw depends on the seed and n alone.

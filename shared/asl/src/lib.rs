@@ -19,7 +19,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use asl::{Command, Definition, Event, Execution, Outcome, Start};
+//! use asl::{Command, Definition, Event, Execution, Outcome, ExecutionStart};
 //! use serde_json::json;
 //!
 //! let definition = Definition::load(r#"{
@@ -30,7 +30,7 @@
 //!         "Output": "{% $states.result.Payload %}"
 //!     }}
 //! }"#)?;
-//! let start = Start { input: json!({"name": "Ada"}), execution_id: "e-1".into(), ..Start::default() };
+//! let start = ExecutionStart { input: json!({"name": "Ada"}), execution_id: "e-1".into(), ..ExecutionStart::default() };
 //! let now = jiff::Timestamp::UNIX_EPOCH;
 //! let mut execution = Execution::start(Arc::new(definition), start, now);
 //! let Some(Command::ScheduleTask { id, function, payload, .. }) = execution.poll_command() else { panic!() };
@@ -43,40 +43,54 @@
 //! Task, Choice, Pass, Wait, Succeed, Fail, Parallel and Map are interpreted, with Retry, Catch, Assign, Output,
 //! Arguments, Items, ItemSelector, ItemReader (JSON, JSON Lines, CSV), ResultWriter, MaxConcurrency, ToleratedFailure*,
 //! time limits and the context object, and of Step Functions' quotas the 256 KiB of a payload and the 25,000 events of a
-//! history. An expression ends as `States.QueryEvaluationError` when it takes too many steps, visits or builds too much
-//! between them, or nests too deeply; these limits are counted, not timed, so they do not depend on the machine. A Task calls a function, by
-//! `arn:aws:states:::lambda:invoke` or by its ARN; *time limits are the caller's to enforce*, from the moment the attempt
-//! really begins. Branches and iterations go on at the same time; of one execution 500 attempts are under way at most, the
-//! others wait for them. The iterations of a `DISTRIBUTED` Map are executions of their own: an [`Execution`] asks for
-//! them as it asks for everything, and an [`ExecutionTree`] runs them, so that only items to read, results to write and
-//! functions to call are left to do outside.
+//! history. A Task calls a function, by `arn:aws:states:::lambda:invoke` or by its ARN; *time limits are the caller's to
+//! enforce*, from the moment the attempt really begins. Branches and iterations go on at the same time; of one execution
+//! 500 attempts are under way at most, the others wait for them. The iterations of a `DISTRIBUTED` Map are executions of
+//! their own: an [`Execution`] asks for them as it asks for everything, and an [`ExecutionTree`] runs them, so that only
+//! items to read, results to write and functions to call are left to do outside.
+//!
+//! An expression ends as `States.QueryEvaluationError` when it takes too many steps, nests too deeply, or builds too long
+//! a text or array or too large a result. These limits are counted, so they do not depend on the machine. They do not
+//! bound everything: one step may call a function that goes through much, and what an evaluation keeps in memory has no
+//! limit as a whole. Whoever drives executions may therefore give up an evaluation that takes too long
+//! ([`Definition::stall_after`]). That is no error of the state, as it depends on the machine: nothing comes of it, and
+//! [`Execution::stalled`] says why. It happens between two steps; a single call of a function is waited for.
 //!
 //! Refused, with the reason: JSONPath definitions, other integrations, nested executions, task tokens, `ItemBatcher`,
 //! children of type EXPRESS, `Credentials`, and a time limit on the whole machine.
 
 mod children;
 mod definition;
+mod edge;
 mod error;
 mod execution;
 mod expression;
 mod functions;
+mod in_place;
 mod items;
+mod numbers;
+mod patience;
+mod random;
 mod results;
 mod retry;
 mod scope;
 mod simulation;
 mod size;
+mod start;
 mod states;
 mod template;
 mod tree;
 
 pub use children::Children;
-pub use definition::{Definition, Diagnostic, Diagnostics, Edge, RunLong, Severity, validate};
-pub use execution::{Command, Event, Execution, MapRun, MapRunId, Outcome, Snapshot, Start, TaskId, Trace};
+pub use definition::{Definition, Diagnostic, Diagnostics, Severity, validate};
+pub use edge::Edge;
+pub use execution::{Command, Event, Execution, MapRun, MapRunId, Outcome, Snapshot, TaskId, Trace};
 pub use items::{ItemDecoder, ItemFormat, ItemSource, ItemsError};
+pub use patience::RunLong;
 pub use results::ResultFiles;
 pub use simulation::{Happening, World, simulate};
 pub use size::bytes as payload_bytes;
+pub use start::ExecutionStart;
 pub use states::ResultTarget;
 pub use tree::{ChildEnd, ChildPath, ExecutionTree, Told, WantedItem};
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::error::StateError;
-use crate::scope::{Random, Visit};
-use crate::states::{Leave, leave};
-use crate::template::Template;
+use crate::random::Random;
+use crate::scope::Visit;
+use crate::states::{Exit, Leave};
 
 /// One entry of `Retry`.
 #[derive(Debug, Clone)]
@@ -25,17 +25,14 @@ pub(crate) struct Retrier {
 #[derive(Debug, Clone)]
 pub(crate) struct Catcher {
     pub(crate) error_equals: Vec<String>,
-    pub(crate) next: String,
-    pub(crate) assign: Vec<(String, Template)>,
-    pub(crate) output: Option<Template>,
+    pub(crate) exit: Exit,
 }
 
 impl Catcher {
     /// Goes on with the error in the place of a result. What the state itself would assign or put out is not evaluated.
     pub(crate) fn catch(&self, error: &StateError, visit: &mut Visit<'_>) -> Result<Leave, StateError> {
         let output = Arc::new(error.output());
-        let more = Some(("errorOutput", &*output));
-        leave(visit, more, &self.assign, self.output.as_ref(), &output, Some(&self.next))
+        self.exit.leave(visit, Some(("errorOutput", &*output)), &output)
     }
 }
 

@@ -1,58 +1,46 @@
 //! What expressions see.
 
-use std::sync::Arc;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
-use jlens_core::input::{Sink, Source};
-use serde::{Deserialize, Serialize};
+use jlens_core::Bindings;
+use jlens_core::reads::{Read, Reads};
 use serde_json::{Value, json};
 
-use crate::definition::RunLong;
-use crate::execution::{Start, Variables};
+use crate::patience::Patience;
+use crate::random::Random;
+use crate::start::ExecutionStart;
 
-/// Random numbers that depend on nothing but the seed and how many were drawn (SplitMix64).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Random(u64);
+/// The names of functions, JSONata's own and those of the language.
+static FUNCTIONS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let catalog = jlens_core::function_catalog();
+    let built_in = catalog.iter().map(|function| function.name.to_owned());
+    let added = crate::functions::with_random(crate::functions::bindings(), 0);
+    built_in.chain(added.functions().map(|(name, _)| name.to_owned())).collect()
+});
 
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn uuid(&mut self) -> uuid::Uuid {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.next().to_be_bytes());
-        bytes[8..].copy_from_slice(&self.next().to_be_bytes());
-        uuid::Builder::from_random_bytes(bytes).into_uuid()
-    }
-
-    /// From 0 to below 1.
-    pub(crate) fn fraction(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
+/// The variables of a thread.
+pub(crate) type Variables = BTreeMap<String, Arc<Value>>;
 
 /// A visit to a state: what its expressions may look at.
 pub(crate) struct Visit<'a> {
     pub(crate) context: Context<'a>,
     pub(crate) input: &'a Arc<Value>,
     pub(crate) variables: &'a Variables,
+    /// What the state's expressions read, all together.
+    pub(crate) reads: &'a Reads,
     pub(crate) now: Timestamp,
     pub(crate) random: &'a mut Random,
-    pub(crate) run_long: RunLong,
+    pub(crate) patience: Patience,
+    /// Where to say that an evaluation took longer than anybody waits for.
+    pub(crate) stalled: &'a mut Option<String>,
 }
 
 /// What the context object is made of.
 pub(crate) struct Context<'a> {
-    pub(crate) start: &'a Start,
+    pub(crate) start: &'a ExecutionStart,
     pub(crate) started_at: Timestamp,
     pub(crate) state: &'a str,
     pub(crate) entered_at: Timestamp,
@@ -63,19 +51,23 @@ pub(crate) struct Context<'a> {
 }
 
 /// One of the further fields of `$states`: `result`, `errorOutput`.
-pub(crate) type More<'a> = Option<(&'static str, &'a Value)>;
+pub(crate) type ExtraField<'a> = Option<(&'static str, &'a Value)>;
 
 impl Visit<'_> {
     /// For expressions to look at, with what else the moment offers.
-    pub(crate) fn scope<'b>(&'b mut self, more: More<'b>) -> Scope<'b> {
+    pub(crate) fn scope<'b>(&'b mut self, more: ExtraField<'b>) -> Scope<'b> {
         let mut states = vec![("input", View::Json(self.input)), ("context", self.context.view())];
         states.extend(more.map(|(name, value)| (name, View::Json(value))));
         Scope {
+            state: self.context.state,
             states: View::Object(states),
             variables: self.variables,
+            reads: self.reads,
+            bindings: OnceCell::new(),
             now: self.now,
             random: self.random,
-            run_long: self.run_long,
+            patience: self.patience,
+            stalled: self.stalled,
         }
     }
 }
@@ -108,16 +100,49 @@ impl<'a> Context<'a> {
     }
 }
 
-/// What one expression sees.
+/// What the expressions of one moment of a visit see.
 pub(crate) struct Scope<'a> {
+    state: &'a str,
     pub(crate) states: View<'a>,
     pub(crate) variables: &'a Variables,
+    reads: &'a Reads,
+    /// Made when the first expression is evaluated that is more than a path.
+    bindings: OnceCell<Bindings>,
     pub(crate) now: Timestamp,
     pub(crate) random: &'a mut Random,
-    pub(crate) run_long: RunLong,
+    pub(crate) patience: Patience,
+    stalled: &'a mut Option<String>,
 }
 
 impl Scope<'_> {
+    /// The variables for JSONata, as far as the state's expressions read them, and the functions.
+    pub(crate) fn bindings(&self) -> &Bindings {
+        self.bindings.get_or_init(|| {
+            let read = |name: &str| match self.reads.binding(name) {
+                _ if self.reads.every_binding() => Some(&Read::Whole),
+                // Such a variable hides the function, for which the analysis takes its name.
+                _ if FUNCTIONS.contains(name) => Some(&Read::Whole),
+                read => read,
+            };
+            let variables = self.variables.iter().filter_map(|(name, value)| Some((name, read(name)?.cut(value))));
+            let bindings = variables.fold(crate::functions::bindings(), |all, (name, value)| all.var(name, value));
+            match read("states") {
+                Some(read) => bindings.var("states", self.states.cut(read)),
+                None => bindings,
+            }
+        })
+    }
+
+    /// Whether a variable hides a function: the analysis of what is read takes its name for the function's.
+    pub(crate) fn hides_functions(&self) -> bool {
+        self.variables.keys().any(|name| FUNCTIONS.contains(name))
+    }
+
+    /// Notes that an evaluation took longer than anybody waits for: the execution cannot go on.
+    pub(crate) fn stall(&mut self, reason: &str) {
+        self.stalled.get_or_insert_with(|| format!("state '{}': {reason}", self.state));
+    }
+
     /// The value at a path of names, the first being the variable's. None where JSONata has to say what there is: off
     /// the path, and at arrays, which it maps over and unwraps.
     pub(crate) fn at(&self, path: &[String]) -> Option<Value> {
@@ -136,7 +161,7 @@ pub(crate) enum View<'a> {
     Object(Vec<(&'static str, View<'a>)>),
 }
 
-impl<'a> View<'a> {
+impl View<'_> {
     /// What has no path below it, as JSON.
     fn plain(&self) -> Option<Value> {
         Some(match self {
@@ -148,14 +173,19 @@ impl<'a> View<'a> {
         })
     }
 
-    fn write(&'a self, sink: &mut Sink<'_, 'a>) {
+    /// As JSON, as far as it is read.
+    fn cut(&self, read: &Read) -> Value {
         match self {
-            Self::Json(value) => sink.json(value),
-            Self::Text(text) => sink.string(text),
-            Self::Number(number) => sink.number(f64::from(*number)),
-            Self::Index(index) => sink.number(*index as f64),
-            Self::Time(at) => sink.string(&iso(*at)),
-            Self::Object(fields) => sink.object(Fields(fields)),
+            Self::Json(value) => read.cut(value),
+            Self::Object(fields) => {
+                let read = |name: &str| match read {
+                    Read::Whole => Some(&Read::Whole),
+                    Read::Fields(fields) => fields.get(name),
+                };
+                let fields = fields.iter();
+                fields.filter_map(|(name, view)| Some(((*name).to_owned(), view.cut(read(name)?)))).collect()
+            }
+            _ => self.plain().unwrap_or_default(),
         }
     }
 
@@ -173,40 +203,12 @@ impl<'a> View<'a> {
     }
 }
 
-/// The view itself.
-impl<'a> Source<'a> for &'a View<'a> {
-    fn read(&self, sink: &mut Sink<'_, 'a>) -> Result<(), String> {
-        self.write(sink);
-        Ok(())
-    }
-}
-
-/// The fields of a view.
-struct Fields<'a>(&'a [(&'static str, View<'a>)]);
-
-impl<'a> Source<'a> for Fields<'a> {
-    fn read(&self, sink: &mut Sink<'_, 'a>) -> Result<(), String> {
-        for (name, view) in self.0 {
-            sink.key(name);
-            view.write(sink);
-        }
-        Ok(())
-    }
-
-    fn read_field(&self, key: &str, sink: &mut Sink<'_, 'a>) -> Result<bool, String> {
-        if let Some((_, view)) = self.0.iter().find(|(name, _)| *name == key) {
-            view.write(sink);
-        }
-        Ok(true)
-    }
-}
-
 fn at(value: &Value, path: &[String]) -> Option<Value> {
     let found = path.iter().try_fold(value, |value, name| value.as_object()?.get(name))?;
     (!found.is_array()).then(|| found.clone())
 }
 
 /// As in AWS's context object: milliseconds, always three digits.
-fn iso(at: Timestamp) -> String {
+pub(crate) fn iso(at: Timestamp) -> String {
     format!("{at:.3}")
 }

@@ -23,6 +23,11 @@ pub fn bytes(value: &Value) -> usize {
     }
 }
 
+/// Whether the compact JSON text is within the budget, from which it is taken.
+pub(crate) fn fits(value: &Value, budget: &mut usize) -> bool {
+    spend(value, MAX_NESTING, budget).is_some()
+}
+
 /// Takes the length of the compact JSON text from the budget; none if it is used up.
 fn spend(value: &Value, nesting: usize, budget: &mut usize) -> Option<()> {
     let nesting = nesting.checked_sub(1)?;

@@ -10,8 +10,9 @@ use serde_json::Value;
 
 use crate::children::Children;
 use crate::definition::Definition;
-use crate::execution::{Command, Event, Execution, InFlight, MapRunId, Outcome, Start, Trace};
+use crate::execution::{Command, Event, Execution, InFlight, MapRunId, Outcome, Trace};
 use crate::items::ItemSource;
+use crate::start::ExecutionStart;
 
 /// Which execution of a tree: the way from the root, by Map run and item.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -148,11 +149,12 @@ pub struct ExecutionTree {
     commands: VecDeque<(ChildPath, Command)>,
     traces: VecDeque<(ChildPath, Trace)>,
     ends: VecDeque<ChildEnd>,
+    stalled: Option<String>,
 }
 
 impl ExecutionTree {
     /// Begins an execution.
-    pub fn start(definition: Arc<Definition>, start: Start, now: Timestamp) -> Self {
+    pub fn start(definition: Arc<Definition>, start: ExecutionStart, now: Timestamp) -> Self {
         let execution = Execution::start(Arc::clone(&definition), start, now);
         Self::of(definition, execution, now)
     }
@@ -165,6 +167,7 @@ impl ExecutionTree {
             commands: VecDeque::new(),
             traces: VecDeque::new(),
             ends: VecDeque::new(),
+            stalled: None,
         };
         tree.collect(now);
         tree
@@ -248,6 +251,11 @@ impl ExecutionTree {
         self.execution.outcome()
     }
 
+    /// Why it cannot go on, as [`Execution::stalled`] says: of no execution of the tree, what it says now is of any use.
+    pub fn stalled(&self) -> Option<&str> {
+        self.stalled.as_deref()
+    }
+
     /// Gives everything up that is under way outside.
     pub(crate) fn cancel(self) -> Vec<(ChildPath, Command)> {
         let own = self.execution.under_way().map(|command| (ChildPath::default(), command));
@@ -257,6 +265,11 @@ impl ExecutionTree {
     /// Carries out what the execution and its children have to do with each other, until that is done.
     fn collect(&mut self, now: Timestamp) {
         loop {
+            let mut stalled = self.runs.values().filter_map(Children::stalled).chain(self.execution.stalled());
+            if let Some(reason) = stalled.next() {
+                self.stalled.get_or_insert_with(|| reason.to_owned());
+                return;
+            }
             while let Some(command) = self.execution.poll_command() {
                 self.carry_out(command);
             }

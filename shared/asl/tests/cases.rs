@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use asl::{Command, Definition, Event, Execution, ExecutionTree, Outcome, Start, TaskId, Told, Trace};
+use asl::{Command, Definition, Event, Execution, ExecutionStart, ExecutionTree, Outcome, TaskId, Told, Trace};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 mod support;
 
 use support::pattern::compare;
-use support::run::{Run, start_of};
+use support::run::{RunRecord, start_of};
 
 #[test]
 fn every_case() {
@@ -38,7 +38,7 @@ fn check(case: &Value) -> Result<(), String> {
     let definition =
         Definition::load(&case["definition"].to_string()).map_err(|diagnostics| diagnostics.to_string())?;
     let definition = Arc::new(definition);
-    let run = Run::of(case, &definition)?;
+    let run = RunRecord::of(case, &definition)?;
     run.check_result(case)?;
     let found = [("attempts", attempts(&run)), ("edges", edges(&run)), ("written", written(&run))];
     for (what, found) in found {
@@ -51,13 +51,13 @@ fn check(case: &Value) -> Result<(), String> {
 }
 
 /// The objects that a ResultWriter wrote.
-fn written(run: &Run) -> Value {
+fn written(run: &RunRecord) -> Value {
     let written = run.objects.iter().filter(|((_, key), _)| key.starts_with("results/"));
     let parsed = |body: &[u8]| serde_json::from_slice::<Value>(body).unwrap_or_default();
     written.map(|((_, key), body)| (key.clone(), parsed(body))).collect()
 }
 
-fn attempts(run: &Run) -> Value {
+fn attempts(run: &RunRecord) -> Value {
     let attempts = run.commands.iter().filter_map(|(at, path, command)| match command {
         Command::ScheduleTask { state, retry_count, timeout, heartbeat, .. } => {
             let mut attempt = json!({ "state": state, "retry_count": retry_count, "at": at.as_second() });
@@ -76,7 +76,7 @@ fn attempts(run: &Run) -> Value {
     attempts.collect()
 }
 
-fn edges(run: &Run) -> Value {
+fn edges(run: &RunRecord) -> Value {
     let edges = run.traces.iter().filter_map(|trace| match trace {
         Trace::EdgeTaken(edge) => Some(edge.to_string()),
         _ => None,
@@ -175,7 +175,7 @@ fn seeds_differ() {
 
 #[test]
 fn an_input_that_is_too_large_ends_the_execution() {
-    let start = Start { input: json!("x".repeat(asl::MAX_PAYLOAD_BYTES)), ..Start::default() };
+    let start = ExecutionStart { input: json!("x".repeat(asl::MAX_PAYLOAD_BYTES)), ..ExecutionStart::default() };
     let mut execution = Execution::start(patient(), start, second(0));
     assert!(matches!(execution.poll_command(), Some(Command::Fail { error: Some(error), .. })
         if error == "States.DataLimitExceeded"));
@@ -220,7 +220,7 @@ fn attempts_under_way_have_a_limit() {
     let machine = json!({ "QueryLanguage": "JSONata", "StartAt": "Outer", "States": { "Outer": outer } });
     let definition = Arc::new(Definition::load(&machine.to_string()).unwrap());
     let now = Timestamp::UNIX_EPOCH;
-    let mut execution = Execution::start(definition, Start::default(), now);
+    let mut execution = Execution::start(definition, ExecutionStart::default(), now);
     let (mut under_way, mut most, mut all) = (std::collections::VecDeque::new(), 0, 0);
     while execution.outcome().is_none() {
         while let Some(command) = execution.poll_command() {
@@ -258,7 +258,7 @@ fn attempts_of_children_under_way_have_a_limit() {
     let machine = json!({ "QueryLanguage": "JSONata", "StartAt": "Outer", "States": { "Outer": outer } });
     let definition = Arc::new(Definition::load(&machine.to_string()).unwrap());
     let now = Timestamp::UNIX_EPOCH;
-    let mut tree = ExecutionTree::start(definition, Start::default(), now);
+    let mut tree = ExecutionTree::start(definition, ExecutionStart::default(), now);
     let (mut under_way, mut most, mut all) = (std::collections::VecDeque::new(), 0, 0);
     while tree.outcome().is_none() {
         while let Some((path, command)) = tree.poll_command() {
@@ -305,7 +305,7 @@ fn crowded(trouble: &Value) -> Execution {
         ] } }
     });
     let definition = Definition::load(&machine.to_string()).expect("a sound machine");
-    Execution::start(Arc::new(definition), Start::default(), second(0))
+    Execution::start(Arc::new(definition), ExecutionStart::default(), second(0))
 }
 
 fn commands(execution: &mut Execution) -> Vec<Command> {
@@ -363,7 +363,7 @@ fn attempts_given_up_leave_room_for_others() {
 
 fn failure(definition: &Value) -> (Option<String>, Execution) {
     let definition = Definition::load(&definition.to_string()).expect("a sound machine");
-    let execution = Execution::start(Arc::new(definition), Start::default(), second(0));
+    let execution = Execution::start(Arc::new(definition), ExecutionStart::default(), second(0));
     let error = match execution.outcome() {
         Some(Outcome::Failed { error, .. }) => error.clone(),
         other => panic!("{other:?}"),
@@ -428,7 +428,7 @@ fn an_item_told_twice_begins_one_child() {
         .to_string(),
     );
     let definition = Arc::new(definition.expect("a sound machine"));
-    let mut tree = asl::ExecutionTree::start(definition, Start::default(), second(0));
+    let mut tree = asl::ExecutionTree::start(definition, ExecutionStart::default(), second(0));
     let root = asl::ChildPath::default();
     let map_run = asl::MapRunId(1);
     let asked = |tree: &mut asl::ExecutionTree| {

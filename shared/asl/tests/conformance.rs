@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 mod support;
 
 use support::pattern::compare;
-use support::run::Run;
+use support::run::RunRecord;
 
 /// Cases in scope that do not pass, with the reason. Only ever gets shorter.
 const KNOWN: [(&str, &str); 0] = [];
@@ -202,7 +202,7 @@ fn is_alike(found: &Diagnostics, wanted: &[Value]) -> bool {
 
 fn execution(vector: &Value, text: &str) -> Result<(), String> {
     let definition = Arc::new(Definition::load(text).map_err(|diagnostics| format!("does not load:\n{diagnostics}"))?);
-    let run = Run::of(vector, &definition)?;
+    let run = RunRecord::of(vector, &definition)?;
     run.check_result(vector)?;
     let recording = vector["events"].as_array().map_or(&[][..], Vec::as_slice);
     let events: Vec<Value> = run.traces.iter().filter_map(traced).collect();

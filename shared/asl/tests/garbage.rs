@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use asl::{ChildPath, Command, Definition, Event, Execution, ExecutionTree, Start, Told, validate};
+use asl::{ChildPath, Command, Definition, Event, Execution, ExecutionStart, ExecutionTree, Told, validate};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -127,7 +127,8 @@ fn garbage_is_refused_or_runs_but_never_panics() {
 
 /// Tells the execution this and that.
 fn run(definition: Arc<Definition>, dice: &mut Dice) {
-    let start = Start { input: json!({"a": 1, "heartbeat": 3, "key": "k"}), seed: 1, ..Start::default() };
+    let start =
+        ExecutionStart { input: json!({"a": 1, "heartbeat": 3, "key": "k"}), seed: 1, ..ExecutionStart::default() };
     run_tree(Arc::clone(&definition), start.clone(), dice);
     let mut now = Timestamp::UNIX_EPOCH;
     let mut execution = Execution::start(Arc::clone(&definition), start, now);
@@ -155,7 +156,7 @@ fn run(definition: Arc<Definition>, dice: &mut Dice) {
 }
 
 /// The same with its children.
-fn run_tree(definition: Arc<Definition>, start: Start, dice: &mut Dice) {
+fn run_tree(definition: Arc<Definition>, start: ExecutionStart, dice: &mut Dice) {
     let mut now = Timestamp::UNIX_EPOCH;
     let mut tree = ExecutionTree::start(definition, start, now);
     let mut may_come = Vec::new();

@@ -12,7 +12,7 @@ mod support;
 
 use support::dice::Dice;
 use support::machines::{OUT_OF_SCOPE, machine, varied_machine};
-use support::run::Run;
+use support::run::RunRecord;
 
 const SEED: u64 = 20_260_101;
 const MACHINES: u64 = 1_200;
@@ -30,7 +30,7 @@ fn random_machines_end_and_replay() {
         let told = |why: String| format!("seed {seed}: {why}\n{machine:#}");
         let definition = Definition::load(&machine.to_string()).map_err(|found| told(found.to_string()));
         let definition = Arc::new(definition.unwrap_or_else(|why| panic!("{why}")));
-        let run = Run::of(&case, &definition).unwrap_or_else(|why| panic!("{}", told(why)));
+        let run = RunRecord::of(&case, &definition).unwrap_or_else(|why| panic!("{}", told(why)));
         run.check_replay(&case, &definition).unwrap_or_else(|why| panic!("{}", told(why)));
         match run.result()["status"].as_str() {
             Some("SUCCEEDED") => succeeded += 1,

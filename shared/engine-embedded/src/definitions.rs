@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use engine::EngineError;
 use serde_json::Value;
@@ -9,6 +10,9 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// Distinct state machines kept at once; there are as many as workflows and policies, unless files keep changing.
 const MAX_KEPT: usize = 64;
+
+/// How long an expression may take. Those of real state machines take a thousandth of a second.
+const MAX_EVALUATION: Duration = Duration::from_secs(60);
 
 /// Others do not wait for what takes long: the other tasks of this thread go to another one, where there are others.
 fn beside_others<T>(work: impl FnOnce() -> T) -> T {
@@ -45,7 +49,8 @@ impl Compiled {
         // Not under the lock: others go on meanwhile, and compile the same text once more at worst.
         let compiled = beside_others(|| asl::Definition::load(text));
         let definition = compiled.map_err(|error| EngineError::Definition(error.to_string()))?;
-        let definition = Arc::new(definition.run_long_work_by(|work| beside_others(work)));
+        let definition = definition.run_long_work_by(|work| beside_others(work)).stall_after(MAX_EVALUATION);
+        let definition = Arc::new(definition);
         let has_maps = serde_json::from_str(text).is_ok_and(|machine| has_maps(&machine));
         let machine = Machine { definition, has_maps };
         let mut kept = self.kept();

@@ -189,6 +189,7 @@ impl Driven {
         let machine = compiled.load(&definition)?;
         let steps = Bookkeeping::new(new.progress.total_steps, Reported::default());
         let mut driven = Self::start(&first, machine_name(new.kind)?, &new.id, machine, new.input.clone(), steps)?;
+        driven.check_time()?;
         driven.turn.records.push(first);
         driven.drain(new.started_at);
         driven.keep_ends(new.started_at);
@@ -214,7 +215,7 @@ impl Driven {
         let Entry::Start { seed } = first.what else {
             return Err(StoreError::Inconsistent(format!("{id}: the journal does not begin with a start")).into());
         };
-        let start = asl::Start {
+        let start = asl::ExecutionStart {
             input,
             execution_id: id.to_owned(),
             execution_name: id.to_owned(),
@@ -274,6 +275,7 @@ impl Driven {
             let (id, kept) = (&stored.id, stored.journal_kept);
             return Err(StoreError::Inconsistent(format!("{id}: the journal has {found} of {kept} records")).into());
         }
+        driven.check_time()?;
         driven.records = stored.journal_len;
         let begins = std::mem::take(&mut driven.turn).begins;
         let under_way = begins.into_iter().filter(|begin| driven.steps.is_open(&begin.id)).collect();
@@ -535,6 +537,7 @@ impl Driven {
     /// Makes the turn durable. A closed gate is one more thing that the interpreter is told, in the same turn.
     async fn commit(&mut self, shared: &Shared, tenant_id: &str, id: &str) -> Result<Vec<Scheduled>, EngineError> {
         loop {
+            self.check_time()?;
             let now = shared.clock.now();
             let commit = Commit {
                 tenant_id: tenant_id.to_owned(),
@@ -562,6 +565,15 @@ impl Driven {
                 }
                 CommitOutcome::Refused(refusal) => self.refuse(refusal, now),
             }
+        }
+    }
+
+    /// Nothing may be kept of a turn in which an expression took longer than the engine waits for: another machine might
+    /// have evaluated it in time.
+    fn check_time(&self) -> Result<(), EngineError> {
+        match self.tree.stalled() {
+            Some(reason) => Err(EngineError::Unavailable(format!("an expression takes too long: {reason}"))),
+            None => Ok(()),
         }
     }
 

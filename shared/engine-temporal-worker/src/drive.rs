@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use asl::{ChildPath, Children, Command, Definition, Event, Execution, MapRunId, Outcome, Start, TaskId, Told};
+use asl::{
+    ChildPath, Children, Command, Definition, Event, Execution, ExecutionStart, MapRunId, Outcome, TaskId, Told,
+};
 use contracts::step::WorkflowRef;
 use contracts::{ActivityError, ErrorName, Timestamp};
 use engine_temporal::{StateMachineFailure, StateMachineInput};
@@ -39,6 +41,9 @@ const LIMIT_NET: Duration = Duration::from_secs(10);
 
 /// For Tasks without a limit: Step Functions' own, which is practically none.
 const NO_LIMIT: Duration = Duration::from_secs(99_999_999);
+
+/// How long an expression may take: less than the server waits for a turn of the workflow.
+const MAX_EVALUATION: Duration = Duration::from_secs(5);
 
 /// Longer than any chore takes.
 const CHORE_LIMIT: Duration = Duration::from_secs(300);
@@ -155,7 +160,8 @@ fn read<T: DeserializeOwned>(input: Value) -> Result<T, String> {
 }
 
 fn load(definition: &Value) -> Result<Arc<Definition>, String> {
-    Definition::load(&definition.to_string()).map(Arc::new).map_err(|error| error.to_string())
+    let definition = Definition::load(&definition.to_string()).map_err(|error| error.to_string())?;
+    Ok(Arc::new(definition.stall_after(MAX_EVALUATION)))
 }
 
 struct Driver<'a> {
@@ -183,7 +189,7 @@ impl<'a> Driver<'a> {
     ) -> Result<Self, String> {
         let StateMachineInput { definition, input, .. } = read(input)?;
         let (id, machine) = (ctx.workflow_id().to_owned(), ctx.info().workflow_type().to_owned());
-        let start = Start {
+        let start = ExecutionStart {
             input,
             execution_id: id.clone(),
             seed: engine::seed_of(&id),
@@ -392,6 +398,9 @@ impl<'a> Driver<'a> {
         loop {
             let at = now(self.ctx);
             let nested = guarded(|| self.machine.settle(at)).map_err(Stopped::Broken)?;
+            if let Some(reason) = self.machine.stalled() {
+                stall(self.ctx, reason);
+            }
             for end in nested {
                 self.ends.entry((end.path.clone(), end.map_run)).or_default().insert(end.index, end.into());
             }
@@ -601,6 +610,13 @@ enum Stopped {
 /// What a panic would do: fail the turn, and every turn after it.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| "the interpreter panicked; the worker's log says why".to_owned())
+}
+
+/// Fails this turn of the workflow and nothing else: the server has it tried again, and its history says why. An error of
+/// the workflow it must not be, as it depends on the machine.
+fn stall(ctx: &WorkflowContext<Flow>, reason: &str) -> ! {
+    tracing::error!(workflow_id = ctx.workflow_id(), reason, "an expression takes too long; the turn is tried again");
+    panic!("an expression takes too long: {reason}");
 }
 
 /// The time limits of a Task.

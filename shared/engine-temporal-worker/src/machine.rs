@@ -94,6 +94,14 @@ impl Machine {
         }
     }
 
+    /// Why it cannot go on: an expression took longer than the worker waits for.
+    pub(crate) fn stalled(&self) -> Option<&str> {
+        match self {
+            Self::Execution(execution) => execution.stalled(),
+            Self::Range(range) => range.children.stalled(),
+        }
+    }
+
     pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
         match self {
             Self::Execution(execution) => execution.poll_timeout(),

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use asl::{
-    ChildPath, Command, Definition, Event, ExecutionTree, Happening, Outcome, Start, TaskId, Told, Trace, World,
+    ChildPath, Command, Definition, Event, ExecutionStart, ExecutionTree, Happening, Outcome, TaskId, Told, Trace,
+    World,
 };
 use clap::Args;
 use contracts::Timestamp;
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         None => Mock::default(),
     };
     let name = args.file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let start = Start {
+    let start = ExecutionStart {
         input: input.clone(),
         execution_id: "run".to_owned(),
         execution_name: "run".to_owned(),

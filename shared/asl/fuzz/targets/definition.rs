@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use asl::{Definition, Execution, Start};
+use asl::{Definition, Execution, ExecutionStart};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -14,6 +14,6 @@ fuzz_target!(|text: &str| {
         return;
     };
     assert!(!diagnostics.has_errors(), "what loads has nothing wrong with it: {diagnostics}");
-    let mut execution = Execution::start(Arc::new(definition), Start::default(), jiff::Timestamp::UNIX_EPOCH);
+    let mut execution = Execution::start(Arc::new(definition), ExecutionStart::default(), jiff::Timestamp::UNIX_EPOCH);
     while execution.poll_command().is_some() {}
 });

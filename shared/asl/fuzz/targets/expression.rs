@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use asl::{Definition, Execution, Outcome, Start};
+use asl::{Definition, Execution, Outcome, ExecutionStart};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 
@@ -15,7 +15,7 @@ fuzz_target!(|text: &str| {
     });
     let Ok(definition) = Definition::load(&definition.to_string()) else { return };
     let input = json!({"a": [1, 2, {"b": "c"}], "d": null, "e": {"f": -1.5, "g": true}, "h": "text"});
-    let start = Start { input, ..Start::default() };
+    let start = ExecutionStart { input, ..ExecutionStart::default() };
     let execution = Execution::start(Arc::new(definition), start, jiff::Timestamp::UNIX_EPOCH);
     match execution.outcome() {
         Some(Outcome::Succeeded { .. }) => {}

@@ -4,8 +4,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::parse::parse;
-
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -33,11 +31,6 @@ pub struct Diagnostic {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Diagnostics(pub Vec<Diagnostic>);
-
-/// Checks a definition without running it.
-pub fn validate(text: &str) -> Diagnostics {
-    parse(text).1
-}
 
 impl Diagnostics {
     /// Whether the definition cannot be used.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::{Definition, Kind, Machine, State};
+use super::model::{Definition, Kind, State};
 use crate::retry::Retrier;
-use crate::states::{Condition, Wait};
+use crate::states::{Condition, Machine, Wait};
 use crate::template::Field;
 
 /// Names of errors on the arrow of a catcher at most.
@@ -71,17 +71,17 @@ fn arrows<'a>(name: &'a str, state: &'a State) -> Vec<(Option<&'a str>, String)>
     match &state.kind {
         Kind::Choice(choice) => {
             let rules = choice.rules.iter();
-            arrows.extend(rules.map(|rule| (Some(rule.next.as_str()), condition_label(&rule.condition))));
+            arrows.extend(rules.map(|rule| (rule.exit.next.as_deref(), condition_label(&rule.condition))));
             let default = choice.default.as_deref();
             arrows.extend(default.map(|default| (Some(default), "otherwise".to_owned())));
         }
         Kind::Fail(_) => arrows.push((None, "fails".to_owned())),
         Kind::Task(_) | Kind::Pass | Kind::Wait(_) | Kind::Succeed | Kind::Parallel(_) | Kind::Map(_) => {
-            arrows.push((state.next.as_deref(), String::new()));
+            arrows.push((state.exit.next.as_deref(), String::new()));
         }
     }
     for catcher in &state.catchers {
-        arrows.push((Some(&catcher.next), format!("on {}", error_label(&catcher.error_equals, MAX_NAMES))));
+        arrows.push((catcher.exit.next.as_deref(), format!("on {}", error_label(&catcher.error_equals, MAX_NAMES))));
     }
     arrows
 }

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::Machine;
 use super::parse::{States, has_states, read_states};
 use super::reader::Reader;
 use crate::expression::expression_text;
 use crate::items::ItemFormat;
-use crate::states::{Distributed, ItemReader, MAX_ITEMS, Map, Parallel, ResultWriter, percentage};
+use crate::numbers::percentage;
+use crate::states::{Distributed, ItemReader, MAX_ITEMS, Machine, Map, Parallel, ResultWriter};
 use crate::template::{Field, Template};
 
 /// How a Map reads its items, and writes its results.
@@ -43,7 +43,7 @@ fn machine(
     if !has_states(object, at, outer.diagnostics) {
         return None;
     }
-    let mut reader = Reader::new(object, at.to_owned(), outer.diagnostics);
+    let mut reader = outer.within(object, at.to_owned());
     if reader.text("QueryLanguage").is_some_and(|language| language != "JSONata") {
         let at = reader.pointer("QueryLanguage");
         reader.diagnostics.not_supported(&at, "Only the JSONata dialect is supported");
@@ -98,7 +98,7 @@ enum Mode {
 fn processor_config(reader: &mut Reader<'_, '_>) -> Mode {
     let Some(config) = object(reader, "ProcessorConfig") else { return Mode::Inline };
     let at = reader.pointer("ProcessorConfig");
-    let mut reader = Reader::new(config, at, reader.diagnostics);
+    let mut reader = reader.within(config, at);
     let execution_type = reader.text("ExecutionType");
     let mode = match reader.text("Mode") {
         None | Some("INLINE") => Mode::Inline,
@@ -183,7 +183,7 @@ fn tolerated_percentage(reader: &mut Reader<'_, '_>) -> Option<Field<f64>> {
 fn item_reader(reader: &mut Reader<'_, '_>) -> Option<ItemReader> {
     let object = object(reader, "ItemReader")?;
     let at = reader.pointer("ItemReader");
-    let mut reader = Reader::new(object, at, reader.diagnostics);
+    let mut reader = reader.within(object, at);
     let resource = resource(&mut reader, READER);
     let arguments = reader.template("Arguments");
     let config = config(&mut reader);
@@ -199,7 +199,7 @@ fn config(reader: &mut Reader<'_, '_>) -> Option<(ItemFormat, Option<Field<u64>>
         return None;
     };
     let at = reader.pointer("ReaderConfig");
-    let mut reader = Reader::new(config, at, reader.diagnostics);
+    let mut reader = reader.within(config, at);
     let format = match reader.required_text("InputType") {
         Some("JSON") => Some(ItemFormat::Json),
         Some("JSONL") => Some(ItemFormat::JsonLines),
@@ -257,7 +257,7 @@ fn csv(reader: &mut Reader<'_, '_>) -> Option<ItemFormat> {
 fn result_writer(reader: &mut Reader<'_, '_>) -> Option<ResultWriter> {
     let object = object(reader, "ResultWriter")?;
     let at = reader.pointer("ResultWriter");
-    let mut reader = Reader::new(object, at, reader.diagnostics);
+    let mut reader = reader.within(object, at);
     if reader.get("WriterConfig").is_some() {
         let at = reader.pointer("WriterConfig");
         reader.diagnostics.not_supported(&at, "Results are written one way: a JSON array of what children came to");

@@ -2,21 +2,46 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jlens_core::reads::Reads;
 use serde_json::Value;
 
 use super::diagnostics::Diagnostics;
+use super::model::{Definition, Kind, State};
+use super::nested;
 use super::reader::{Reader, escaped};
 use super::retries::{catchers, retriers};
 use super::tasks::task;
-use super::{Definition, Kind, MAX_DEFINITION_BYTES, Machine, State, nested};
 use crate::expression::expression_text;
-use crate::states::{Choice, Condition, Fail, MAX_WAIT_SECONDS, Rule, Wait};
+use crate::patience::Patience;
+use crate::states::{Choice, Condition, Exit, Fail, MAX_WAIT_SECONDS, Machine, Rule, Wait};
 use crate::template::{Field, Template};
+
+/// Largest definition, in bytes (Step Functions' quota).
+const MAX_DEFINITION_BYTES: usize = 1024 * 1024;
 
 /// Longest name of a state (Step Functions' quota).
 const MAX_STATE_NAME_CHARS: usize = 80;
 
-pub(super) fn parse(text: &str) -> (Option<Definition>, Diagnostics) {
+/// Checks a definition without running it.
+pub fn validate(text: &str) -> Diagnostics {
+    parse(text).1
+}
+
+impl Definition {
+    /// Parses, validates and compiles.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the definition, not the first thing only.
+    pub fn load(text: &str) -> Result<Self, Diagnostics> {
+        let (definition, diagnostics) = parse(text);
+        match definition {
+            Some(definition) if !diagnostics.has_errors() => Ok(definition),
+            _ => Err(diagnostics),
+        }
+    }
+}
+
+fn parse(text: &str) -> (Option<Definition>, Diagnostics) {
     let mut diagnostics = Diagnostics::default();
     if text.len() > MAX_DEFINITION_BYTES {
         diagnostics.schema("", format!("The definition is larger than {MAX_DEFINITION_BYTES} bytes"));
@@ -45,7 +70,9 @@ fn read_machine(machine: &Value, diagnostics: &mut Diagnostics) -> Option<Defini
     if !has_states(object, "", diagnostics) {
         return None;
     }
-    let mut reader = Reader::new(object, String::new(), diagnostics);
+    // A machine itself has no expressions.
+    let mut reads = Reads::default();
+    let mut reader = Reader::new(object, String::new(), diagnostics, &mut reads);
     reader.text("Version");
     let language = reader.text("QueryLanguage").unwrap_or("JSONPath");
     if !["JSONata", "JSONPath"].contains(&language) {
@@ -59,7 +86,7 @@ fn read_machine(machine: &Value, diagnostics: &mut Diagnostics) -> Option<Defini
     let mut states = States { language, parsed: BTreeMap::new(), named: BTreeSet::new() };
     let machine = read_states(&mut reader, &mut states)?;
     reader.finish();
-    Some(Definition { machine, states: states.parsed, run_long: |work| work() })
+    Some(Definition { machine, states: states.parsed, patience: Patience::default() })
 }
 
 /// What is known of a definition's states so far, wherever in it they are.
@@ -107,7 +134,8 @@ fn read_state(state: &Value, at: String, states: &mut States<'_>, diagnostics: &
         diagnostics.schema(&at, "Expected an object");
         return None;
     };
-    let mut reader = Reader::new(object, at.clone(), diagnostics);
+    let mut reads = Reads::default();
+    let mut reader = Reader::new(object, at.clone(), diagnostics, &mut reads);
     reader.text("Comment");
     match (states.language, reader.text("QueryLanguage")) {
         ("JSONata", Some("JSONPath")) => {
@@ -155,7 +183,7 @@ fn read_state(state: &Value, at: String, states: &mut States<'_>, diagnostics: &
         _ => (Vec::new(), Vec::new()),
     };
     reader.finish();
-    Some(State { kind, assign, output, retriers, catchers, next })
+    Some(State { kind, exit: Exit { assign, output, next }, retriers, catchers, reads })
 }
 
 fn next_or_end(reader: &mut Reader<'_, '_>) -> Option<String> {
@@ -191,7 +219,7 @@ fn choice(reader: &mut Reader<'_, '_>) -> Option<Choice> {
             reader.diagnostics.schema(&at, "Expected an object");
             continue;
         };
-        let mut rule = Reader::new(object, at, reader.diagnostics);
+        let mut rule = reader.within(object, at);
         rule.text("Comment");
         let condition = match rule.get("Condition") {
             Some(Value::Bool(literal)) => Some(Condition::Literal(*literal)),
@@ -202,7 +230,7 @@ fn choice(reader: &mut Reader<'_, '_>) -> Option<Choice> {
         let (assign, output) = (rule.assign(), rule.template("Output"));
         rule.finish();
         if let (Some(condition), Some(next)) = (condition, next) {
-            read.push(Rule { condition, next, assign, output });
+            read.push(Rule { condition, exit: Exit { assign, output, next: Some(next) } });
         }
     }
     Some(Choice { rules: read, default })
@@ -296,21 +324,27 @@ fn assignments(state: &State) -> impl Iterator<Item = (String, &str)> {
         Kind::Choice(choice) => choice.rules.as_slice(),
         _ => &[],
     };
-    let rules = rules.iter().enumerate().flat_map(|(i, rule)| names(format!("Choices/{i}/Assign"), &rule.assign));
+    let rules = rules.iter().enumerate().flat_map(|(i, rule)| names(format!("Choices/{i}/Assign"), &rule.exit.assign));
     let catchers = state.catchers.iter().enumerate();
-    let catchers = catchers.flat_map(|(i, catcher)| names(format!("Catch/{i}/Assign"), &catcher.assign));
-    names("Assign".to_owned(), &state.assign).chain(rules).chain(catchers)
+    let catchers = catchers.flat_map(|(i, catcher)| names(format!("Catch/{i}/Assign"), &catcher.exit.assign));
+    names("Assign".to_owned(), &state.exit.assign).chain(rules).chain(catchers)
 }
 
 /// Where a state may lead, and the field that says so.
-pub(super) fn targets(state: &State) -> impl Iterator<Item = (String, &str)> {
-    let next = state.next.iter().map(|next| ("Next".to_owned(), next.as_str()));
+fn targets(state: &State) -> impl Iterator<Item = (String, &str)> {
+    let next = state.exit.next.iter().map(|next| ("Next".to_owned(), next.as_str()));
     let (rules, default) = match &state.kind {
         Kind::Choice(choice) => (choice.rules.as_slice(), choice.default.as_deref()),
         _ => (&[][..], None),
     };
-    let rules = rules.iter().enumerate().map(|(i, rule)| (format!("Choices/{i}/Next"), rule.next.as_str()));
-    let catchers =
-        state.catchers.iter().enumerate().map(|(i, catcher)| (format!("Catch/{i}/Next"), catcher.next.as_str()));
+    let rules = rules
+        .iter()
+        .enumerate()
+        .filter_map(|(i, rule)| Some((format!("Choices/{i}/Next"), rule.exit.next.as_deref()?)));
+    let catchers = state
+        .catchers
+        .iter()
+        .enumerate()
+        .filter_map(|(i, catcher)| Some((format!("Catch/{i}/Next"), catcher.exit.next.as_deref()?)));
     next.chain(rules).chain(default.map(|default| ("Default".to_owned(), default))).chain(catchers)
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use jlens_core::reads::Reads;
 use serde_json::{Map, Value};
 
 use super::diagnostics::Diagnostics;
-use crate::expression::{Expression, expression_text};
+use crate::expression::{Expression, expression_text, is_state_field_read};
+use crate::numbers::integer_between;
 use crate::template::{Field, Template};
 
 /// Longest name of a variable (Step Functions' quota).
@@ -17,14 +19,26 @@ pub(super) struct Reader<'a, 'd> {
     /// JSON pointer to the object.
     pub(super) at: String,
     pub(super) diagnostics: &'d mut Diagnostics,
+    /// What the expressions of the state read, all together.
+    reads: &'d mut Reads,
     known: BTreeSet<&'static str>,
     /// The field of `$states` that the next fields may read besides `input` and `context`.
     pub(super) offered: Option<&'static str>,
 }
 
 impl<'a, 'd> Reader<'a, 'd> {
-    pub(super) fn new(object: &'a Map<String, Value>, at: String, diagnostics: &'d mut Diagnostics) -> Self {
-        Self { object, at, diagnostics, known: BTreeSet::new(), offered: None }
+    pub(super) fn new(
+        object: &'a Map<String, Value>,
+        at: String,
+        diagnostics: &'d mut Diagnostics,
+        reads: &'d mut Reads,
+    ) -> Self {
+        Self { object, at, diagnostics, reads, known: BTreeSet::new(), offered: None }
+    }
+
+    /// An object within this one: of the same state.
+    pub(super) fn within<'b>(&mut self, object: &'b Map<String, Value>, at: String) -> Reader<'b, '_> {
+        Reader::new(object, at, self.diagnostics, self.reads)
     }
 
     /// The field, and knowledge of it.
@@ -112,7 +126,7 @@ impl<'a, 'd> Reader<'a, 'd> {
             return None;
         };
         let at = self.pointer(name);
-        compile(text, &at, self.offered, self.diagnostics)
+        self.compile_expression(text, &at)
     }
 
     pub(super) fn template(&mut self, name: &'static str) -> Option<Template> {
@@ -142,7 +156,24 @@ impl<'a, 'd> Reader<'a, 'd> {
     }
 
     fn compile(&mut self, value: &Value, at: &str) -> Template {
-        Template::compile(value, at, &mut |text, at| compile(text, at, self.offered, self.diagnostics))
+        Template::compile(value, at, &mut |text, at| self.compile_expression(text, at))
+    }
+
+    fn compile_expression(&mut self, text: &str, at: &str) -> Option<Expression> {
+        let (expression, reads) = match Expression::compile(text) {
+            Ok(compiled) => compiled,
+            Err(error) => {
+                let problem = format!("{}: {}", error.code(), error.message());
+                self.diagnostics.schema(at, format!("The JSONata expression does not compile. {problem}"));
+                return None;
+            }
+        };
+        let missing = ["result", "errorOutput"].into_iter().filter(|name| self.offered != Some(*name));
+        for name in missing.filter(|name| is_state_field_read(&reads, name)) {
+            self.diagnostics.warning("STATES_FIELD_NOT_AVAILABLE", at, format!("There is no $states.{name} here"));
+        }
+        *self.reads = self.reads.union(&reads);
+        Some(expression)
     }
 
     /// Complains about every field that nobody asked for.
@@ -160,22 +191,6 @@ impl<'a, 'd> Reader<'a, 'd> {
     }
 }
 
-fn compile(text: &str, at: &str, offered: Option<&str>, diagnostics: &mut Diagnostics) -> Option<Expression> {
-    let expression = match Expression::compile(text) {
-        Ok(expression) => expression,
-        Err(error) => {
-            let problem = format!("{}: {}", error.code(), error.message());
-            diagnostics.schema(at, format!("The JSONata expression does not compile. {problem}"));
-            return None;
-        }
-    };
-    let missing = ["result", "errorOutput"].into_iter().filter(|name| offered != Some(*name));
-    for name in missing.filter(|name| expression.reads_state_field(name)) {
-        diagnostics.warning("STATES_FIELD_NOT_AVAILABLE", at, format!("There is no $states.{name} here"));
-    }
-    Some(expression)
-}
-
 /// A part of a JSON pointer.
 pub(super) fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
@@ -187,14 +202,4 @@ fn is_variable_name(name: &str) -> bool {
         && name.starts_with(is_start)
         && name.chars().all(|c| is_start(c) || c.is_numeric())
         && name.chars().count() <= MAX_VARIABLE_NAME_CHARS
-}
-
-/// Reads an integer within limits, also where JSON or JSONata writes it as `1.0`.
-pub(crate) fn integer_between(minimum: u64, maximum: u64) -> impl Fn(&Value) -> Option<u64> {
-    move |value| {
-        let number = value.as_f64()?;
-        let is_integer = number >= 0.0 && number.fract() == 0.0 && number < 9e15;
-        let number = is_integer.then_some(number as u64)?;
-        (minimum..=maximum).contains(&number).then_some(number)
-    }
 }

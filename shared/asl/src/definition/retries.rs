@@ -2,7 +2,7 @@
 
 use super::reader::Reader;
 use crate::retry::{Catcher, Retrier, error_names};
-use crate::states::MAX_TIMEOUT_SECONDS;
+use crate::states::{Exit, MAX_TIMEOUT_SECONDS};
 
 /// The most retries: AWS's own.
 const MAX_ATTEMPTS: u32 = 99_999_999;
@@ -42,7 +42,7 @@ pub(super) fn catchers(reader: &mut Reader<'_, '_>) -> Vec<Catcher> {
         let next = entry.required_text("Next").map(str::to_owned);
         entry.offered = Some("errorOutput");
         let (assign, output) = (entry.assign(), entry.template("Output"));
-        Some(Catcher { error_equals, next: next?, assign, output })
+        Some(Catcher { error_equals, exit: Exit { assign, output, next: Some(next?) } })
     })
 }
 
@@ -62,7 +62,7 @@ fn entries<T>(
             reader.diagnostics.schema(&at, "Expected an object");
             continue;
         };
-        let mut entry = Reader::new(object, at, reader.diagnostics);
+        let mut entry = reader.within(object, at);
         entry.text("Comment");
         let names = entry.get("ErrorEquals").and_then(error_names);
         if names.is_none() {

@@ -1,4 +1,4 @@
-//! A distributed Map, seen from the execution that waits for it: what it asks for, and what it is told.
+//! A distributed Map, as the execution knows it that waits for it, and as its children know it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,15 +8,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Execution;
-use super::messages::{Command, MapRunId, Start, Trace};
-use super::thread::{Thread, ThreadId, Variables, WaitsFor};
+use super::ids::MapRunId;
 use crate::MAX_PAYLOAD_BYTES;
-use crate::definition::Kind;
-use crate::error::StateError;
 use crate::items::ItemSource;
+use crate::scope::Variables;
 use crate::size;
-use crate::states::{Children, Items, ResultTarget, Tolerated};
+use crate::start::ExecutionStart;
+use crate::states::{ResultTarget, Tolerated};
 
 /// One run of a distributed Map: all that its children need to know of the execution that wants them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,7 +64,7 @@ impl MapRun {
 /// What a Map's `ItemSelector` may look at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Parent {
-    pub(crate) start: Start,
+    pub(crate) start: ExecutionStart,
     pub(crate) started_at: Timestamp,
     pub(crate) entered_at: Timestamp,
     pub(crate) entered_event: u64,
@@ -77,26 +75,26 @@ pub(crate) struct Parent {
 
 /// What the Map state knows while it waits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Waiting {
+pub(super) struct OpenMapRun {
     pub(super) id: MapRunId,
-    label: String,
-    arn: String,
-    max_concurrency: u64,
-    tolerated: Tolerated,
-    target: Option<ResultTarget>,
-    source: Option<ItemSource>,
+    pub(super) label: String,
+    pub(super) arn: String,
+    pub(super) max_concurrency: u64,
+    pub(super) tolerated: Tolerated,
+    pub(super) target: Option<ResultTarget>,
+    pub(super) source: Option<ItemSource>,
     /// None while they are being counted.
-    items: Option<u64>,
+    pub(super) items: Option<u64>,
     /// What children came to, by index; none beyond what a payload takes, so that memory has a limit.
-    ended: BTreeMap<u64, Option<Arc<Value>>>,
-    bytes: usize,
-    failed: u64,
+    pub(super) ended: BTreeMap<u64, Option<Arc<Value>>>,
+    pub(super) bytes: usize,
+    pub(super) failed: u64,
     /// Results are being written.
-    is_writing: bool,
+    pub(super) is_writing: bool,
 }
 
-impl Waiting {
-    fn put(&mut self, index: u64, has_failed: bool, result: Value) {
+impl OpenMapRun {
+    pub(super) fn put(&mut self, index: u64, has_failed: bool, result: Value) {
         let is_child = self.items.is_some_and(|items| index < items);
         if self.is_writing || !is_child || self.ended.contains_key(&index) {
             return;
@@ -110,193 +108,15 @@ impl Waiting {
         self.ended.insert(index, kept);
     }
 
-    fn are_all_over(&self) -> bool {
+    pub(super) fn are_all_over(&self) -> bool {
         self.items == Some(self.ended.len() as u64)
     }
 
-    fn has_failed(&self) -> bool {
+    pub(super) fn has_failed(&self) -> bool {
         self.tolerated.is_exceeded(self.failed, self.items.unwrap_or_default())
     }
 
-    fn result(&self) -> Option<Value> {
+    pub(super) fn result(&self) -> Option<Value> {
         self.ended.values().map(|result| result.as_deref().cloned()).collect()
-    }
-}
-
-impl Execution {
-    /// A distributed Map begins.
-    pub(super) fn begin_map_run(&mut self, key: ThreadId, thread: Thread, children: Children, now: Timestamp) {
-        // MapStateStarted and MapRunStarted.
-        self.at_rest.events += 2;
-        self.traces.push_back(Trace::MapRunStarted { state: thread.state.clone() });
-        self.at_rest.map_runs += 1;
-        let id = MapRunId(self.at_rest.map_runs);
-        let label = self.label(&thread.state);
-        let machine = self.at_rest.start.state_machine_id.replacen(":stateMachine:", ":mapRun:", 1);
-        let run = self.at_rest.random.uuid();
-        let (source, given) = match children.items {
-            Items::Here(items) => (None, Some(items)),
-            Items::There(source) => (Some(source), None),
-        };
-        let waiting = Waiting {
-            id,
-            arn: format!("{machine}/{label}:{run}"),
-            label,
-            max_concurrency: children.max_concurrency,
-            tolerated: children.tolerated,
-            target: children.target,
-            source,
-            items: None,
-            ended: BTreeMap::new(),
-            bytes: 0,
-            failed: 0,
-            is_writing: false,
-        };
-        match given {
-            Some(items) => self.start_children(key, thread, waiting, items.len() as u64, items, now),
-            None => {
-                let source = waiting.source.clone();
-                self.at_rest.commands.extend(source.map(|source| Command::ReadItems { map_run: id, source }));
-                self.wait_for_children(key, thread, waiting);
-            }
-        }
-    }
-
-    /// The items of a Map run are counted.
-    pub(super) fn items_read(&mut self, id: MapRunId, count: u64, now: Timestamp) {
-        self.with_map_run(id, now, |execution, key, thread, waiting| {
-            if waiting.items.is_some() {
-                return execution.wait_for_children(key, thread, waiting);
-            }
-            execution.start_children(key, thread, waiting, count, Vec::new(), now);
-        });
-    }
-
-    /// A child ended.
-    pub(super) fn child_ended(&mut self, id: MapRunId, index: u64, has_failed: bool, result: Value, now: Timestamp) {
-        self.with_map_run(id, now, |execution, key, thread, mut waiting| {
-            waiting.put(index, has_failed, result);
-            execution.go_on_if_over(key, thread, waiting, now);
-        });
-    }
-
-    /// The results of a Map run are written.
-    pub(super) fn results_written(&mut self, id: MapRunId, result: Value, now: Timestamp) {
-        self.with_map_run(id, now, |execution, key, thread, waiting| {
-            if !waiting.is_writing {
-                return execution.wait_for_children(key, thread, waiting);
-            }
-            execution.end_map_run(key, thread, &waiting, Some(result), now);
-        });
-    }
-
-    /// A Map run cannot go on.
-    pub(super) fn map_run_failed(&mut self, id: MapRunId, error: StateError, now: Timestamp) {
-        self.with_map_run(id, now, |execution, key, thread, waiting| {
-            if waiting.items.is_some() && !waiting.is_writing {
-                execution.at_rest.commands.push_back(Command::CancelChildren { map_run: id });
-            }
-            execution.fail_map_run(key, thread, error, now);
-        });
-    }
-
-    /// Takes the thread that waits for a Map run out of its rest, if there is one.
-    fn with_map_run(&mut self, id: MapRunId, now: Timestamp, go_on: impl FnOnce(&mut Self, ThreadId, Thread, Waiting)) {
-        let Some(key) = self.thread(|thread| thread.map_run() == Some(id)) else { return };
-        let Some(mut thread) = self.at_rest.threads.remove(&key) else { return };
-        let WaitsFor::MapRun(waiting) = std::mem::replace(&mut thread.waits_for, WaitsFor::Nothing) else { return };
-        go_on(self, key, thread, *waiting);
-        self.run(now);
-    }
-
-    fn start_children(
-        &mut self,
-        key: ThreadId,
-        thread: Thread,
-        mut waiting: Waiting,
-        count: u64,
-        given: Vec<Arc<Value>>,
-        now: Timestamp,
-    ) {
-        waiting.items = Some(count);
-        if count > 0 {
-            let run = MapRun {
-                id: waiting.id,
-                state: thread.state.clone(),
-                items: count,
-                max_concurrency: waiting.max_concurrency,
-                source: waiting.source.take(),
-                given,
-                given_from: 0,
-                has_writer: waiting.target.is_some(),
-                label: waiting.label.clone(),
-                arn: waiting.arn.clone(),
-                seed: self.at_rest.random.next(),
-                parent: Parent {
-                    start: self.at_rest.start.clone(),
-                    started_at: self.at_rest.started_at,
-                    entered_at: thread.entered_at,
-                    entered_event: thread.entered_event,
-                    retry_count: thread.retry_count(),
-                    input: Arc::clone(&thread.input),
-                    variables: thread.variables.clone(),
-                },
-            };
-            self.at_rest.commands.push_back(Command::StartChildren(Box::new(run)));
-        }
-        self.go_on_if_over(key, thread, waiting, now);
-    }
-
-    /// Leaves the Map if all children have ended, or too many have failed.
-    fn go_on_if_over(&mut self, key: ThreadId, thread: Thread, mut waiting: Waiting, now: Timestamp) {
-        let is_over = waiting.has_failed() || waiting.are_all_over();
-        if waiting.is_writing || !is_over {
-            return self.wait_for_children(key, thread, waiting);
-        }
-        if !waiting.are_all_over() {
-            self.at_rest.commands.push_back(Command::CancelChildren { map_run: waiting.id });
-        }
-        let Some(target) = waiting.target.clone() else {
-            let result = waiting.result();
-            return self.end_map_run(key, thread, &waiting, result, now);
-        };
-        let (map_run, map_run_arn) = (waiting.id, waiting.arn.clone());
-        self.at_rest.commands.push_back(Command::WriteResults { map_run, map_run_arn, target });
-        waiting.is_writing = true;
-        self.wait_for_children(key, thread, waiting);
-    }
-
-    fn end_map_run(&mut self, key: ThreadId, thread: Thread, waiting: &Waiting, result: Option<Value>, now: Timestamp) {
-        if waiting.has_failed() {
-            let cause = "The specified tolerated failure threshold was exceeded";
-            let error = StateError::new("States.ExceedToleratedFailureThreshold", cause);
-            return self.fail_map_run(key, thread, error, now);
-        }
-        let (state, items) = (thread.state.clone(), waiting.items.unwrap_or_default());
-        self.traces.push_back(Trace::MapRunSucceeded { state, items, failed: waiting.failed });
-        self.at_rest.events += 1;
-        self.leave_with(key, thread, result, now);
-    }
-
-    fn fail_map_run(&mut self, key: ThreadId, thread: Thread, error: StateError, now: Timestamp) {
-        let (state, name) = (thread.state.clone(), error.name().to_owned());
-        let cause = error.cause.clone().unwrap_or_default();
-        self.traces.push_back(Trace::MapRunFailed { state, error: name, cause });
-        self.at_rest.events += 1;
-        self.fail(key, thread, error, now);
-    }
-
-    fn wait_for_children(&mut self, key: ThreadId, mut thread: Thread, waiting: Waiting) {
-        thread.waits_for = WaitsFor::MapRun(Box::new(waiting));
-        self.rest(key, thread);
-    }
-
-    /// What AWS calls the runs of a Map: by its `Label`, or its name.
-    fn label(&self, state: &str) -> String {
-        let label = match self.definition.state(state).map(|state| &state.kind) {
-            Some(Kind::Map(map)) => map.distributed.as_ref().and_then(|distributed| distributed.label.clone()),
-            _ => None,
-        };
-        label.unwrap_or_else(|| state.to_owned())
     }
 }

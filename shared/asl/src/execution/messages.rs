@@ -7,34 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::ids::{MapRunId, TaskId};
 use super::map_run::MapRun;
-use crate::definition::Edge;
+use crate::edge::Edge;
 use crate::items::ItemSource;
 use crate::states::ResultTarget;
-
-/// What an execution is started with; all of it but the seed becomes `$states.context`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names are those of the context object")]
-pub struct Start {
-    pub input: Value,
-    pub execution_id: String,
-    pub execution_name: String,
-    pub state_machine_id: String,
-    pub state_machine_name: String,
-    pub role_arn: String,
-    /// Where random numbers (jitter, `$random`, `$uuid`) come from.
-    pub seed: u64,
-}
-
-/// Names one attempt of a task within an execution; from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct TaskId(pub u64);
-
-/// Names one run of a distributed Map within an execution; from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct MapRunId(pub u64);
 
 /// What happened outside.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Execution;
-use super::thread::{Inner, Thread, ThreadId, WaitsFor, Within};
+use super::thread::{InnerThreads, Thread, ThreadId, WaitsFor, Within};
 use crate::definition::{Kind, State};
 use crate::error::StateError;
 use crate::scope::Visit;
 use crate::size;
-use crate::states::{self, Iterations, Step};
+use crate::states::{Iterations, StateOutcome};
 
 impl Execution {
     /// All branches of a Parallel state begin.
@@ -26,7 +26,7 @@ impl Execution {
         }
         // ParallelStateStarted.
         self.at_rest.events += 1;
-        thread.waits_for = WaitsFor::Inner(Inner::branches(parallel.branches.len()));
+        thread.waits_for = WaitsFor::Inner(InnerThreads::branches(parallel.branches.len()));
         self.rest(key, thread);
     }
 
@@ -40,7 +40,7 @@ impl Execution {
     ) {
         // MapStateStarted.
         self.at_rest.events += 1;
-        thread.waits_for = WaitsFor::Inner(Inner::iterations(iterations.items));
+        thread.waits_for = WaitsFor::Inner(InnerThreads::iterations(iterations.items));
         for _ in 0..iterations.max_concurrency {
             match self.begin_iteration(key, &mut thread, now) {
                 Ok(true) => {}
@@ -113,9 +113,9 @@ impl Execution {
         let step = match result {
             Some(result) => {
                 let result = Arc::new(result);
-                Step::of_leave(states::with_result(state, &mut self.visit(state, &thread, now), &result))
+                StateOutcome::of_leave(state.exit.with_result(&mut self.visit(state, &thread, now), &result))
             }
-            None => Step::Failed(StateError::too_large(&thread.state)),
+            None => StateOutcome::Failed(StateError::too_large(&thread.state)),
         };
         self.settle(key, thread, step, now);
     }

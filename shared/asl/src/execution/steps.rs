@@ -6,14 +6,17 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Execution;
-use super::messages::{Command, Outcome, TaskId, Trace};
-use super::thread::{Thread, ThreadId, Variables, WaitsFor};
-use crate::definition::{Edge, Kind, State};
+use super::ids::TaskId;
+use super::in_flight::{MAX_BYTES_IN_FLIGHT, MAX_IN_FLIGHT};
+use super::messages::{Command, Outcome, Trace};
+use super::thread::{Thread, ThreadId, WaitsFor};
+use crate::definition::{Kind, State};
+use crate::edge::Edge;
 use crate::error::StateError;
 use crate::retry::{catcher, next_retry};
-use crate::scope::{Context, Visit};
+use crate::scope::{Context, Variables, Visit};
 use crate::size;
-use crate::states::{self, Attempt, Leave, Step};
+use crate::states::{self, FunctionCall, Leave, StateOutcome};
 
 /// Events in the history of a Standard execution at most (Step Functions' quota): the last one tells that it failed.
 const MAX_EVENTS: u64 = 25_000;
@@ -21,14 +24,9 @@ const MAX_EVENTS: u64 = 25_000;
 /// States that are entered at once before what follows is long work: most executions wait for something before.
 const SHORT: usize = 32;
 
-/// Attempts of one execution that are under way at the same time at most, and the bytes of their payloads: what runs an
-/// execution must be able to take note of them at once.
-pub(super) const MAX_IN_FLIGHT: usize = 500;
-pub(super) const MAX_BYTES_IN_FLIGHT: usize = 2 * 1024 * 1024;
-
 impl Execution {
     /// Carries out a step, and all that follows from it at once.
-    pub(super) fn proceed(&mut self, key: ThreadId, thread: Thread, step: Step, now: Timestamp) {
+    pub(super) fn proceed(&mut self, key: ThreadId, thread: Thread, step: StateOutcome, now: Timestamp) {
         self.settle(key, thread, step, now);
         self.run(now);
     }
@@ -36,15 +34,15 @@ impl Execution {
     /// Enters states until every thread has to wait. What was given up on the way leaves room for others.
     pub(super) fn run(&mut self, now: Timestamp) {
         self.enter_all(now);
-        if self.at_rest.outcome.is_none() {
+        if !self.is_over() {
             self.release();
         }
     }
 
     fn enter_all(&mut self, now: Timestamp) {
         self.enter_some(SHORT, now);
-        if self.at_rest.outcome.is_none() && !self.ready.is_empty() {
-            let run_long = self.definition.run_long;
+        if !self.is_over() && !self.ready.is_empty() {
+            let run_long = self.definition.patience.run_long;
             run_long(&mut || self.enter_some(usize::MAX, now));
         }
     }
@@ -52,7 +50,7 @@ impl Execution {
     fn enter_some(&mut self, most: usize, now: Timestamp) {
         let definition = Arc::clone(&self.definition);
         for _ in 0..most {
-            if self.at_rest.outcome.is_some() {
+            if self.is_over() {
                 return;
             }
             if self.at_rest.events >= MAX_EVENTS - 1 {
@@ -74,48 +72,50 @@ impl Execution {
     }
 
     /// What a state does first, also when it is tried again.
-    pub(super) fn enter(&mut self, state: &State, thread: &Thread, now: Timestamp) -> Step {
+    pub(super) fn enter(&mut self, state: &State, thread: &Thread, now: Timestamp) -> StateOutcome {
         let mut visit = self.visit(state, thread, now);
         let left = match &state.kind {
-            Kind::Task(task) => return task.attempt(&mut visit).map_or_else(Step::Failed, Step::Attempt),
-            Kind::Parallel(parallel) => return parallel.input(&mut visit).map_or_else(Step::Failed, Step::Branches),
-            Kind::Map(map) => return map.enter(&mut visit).map_or_else(Step::Failed, Step::of_plan),
+            Kind::Task(task) => return task.attempt(&mut visit).map_or_else(StateOutcome::Failed, StateOutcome::Call),
+            Kind::Parallel(parallel) => {
+                return parallel.input(&mut visit).map_or_else(StateOutcome::Failed, StateOutcome::Branches);
+            }
+            Kind::Map(map) => return map.enter(&mut visit).map_or_else(StateOutcome::Failed, StateOutcome::of_plan),
             Kind::Wait(wait) => match wait.enter(&mut visit) {
-                Ok(at) if at > now => return Step::Wait(at),
-                Ok(_) => states::wait_is_over(state, &mut visit),
+                Ok(at) if at > now => return StateOutcome::Wait(at),
+                Ok(_) => states::wait_is_over(&state.exit, &mut visit),
                 Err(error) => Err(error),
             },
             Kind::Fail(fail) => Err(fail.enter(&mut visit)),
-            Kind::Choice(choice) => choice.enter(state, &mut visit),
-            Kind::Pass => states::pass(state, &mut visit),
-            Kind::Succeed => states::succeed(state, &mut visit),
+            Kind::Choice(choice) => choice.enter(&state.exit, &mut visit),
+            Kind::Pass => states::pass(&state.exit, &mut visit),
+            Kind::Succeed => states::succeed(&state.exit, &mut visit),
         };
-        Step::of_leave(left)
+        StateOutcome::of_leave(left)
     }
 
     /// What a step means for its thread.
-    pub(super) fn settle(&mut self, key: ThreadId, mut thread: Thread, step: Step, now: Timestamp) {
+    pub(super) fn settle(&mut self, key: ThreadId, mut thread: Thread, step: StateOutcome, now: Timestamp) {
         match step {
-            Step::Wait(at) => {
+            StateOutcome::Wait(at) => {
                 thread.waits_for = WaitsFor::Time(at);
                 self.rest(key, thread);
             }
-            Step::Attempt(attempt) => {
+            StateOutcome::Call(attempt) => {
                 self.schedule(&mut thread, attempt);
                 self.rest(key, thread);
             }
-            Step::Branches(input) => self.begin_branches(key, thread, &input, now),
-            Step::Iterations(iterations) => self.begin_iterations(key, thread, iterations, now),
-            Step::Children(children) => self.begin_map_run(key, thread, *children, now),
-            Step::Leave(leave) => match leave.check(&thread.variables) {
+            StateOutcome::Branches(input) => self.begin_branches(key, thread, &input, now),
+            StateOutcome::Iterations(iterations) => self.begin_iterations(key, thread, iterations, now),
+            StateOutcome::Children(children) => self.begin_map_run(key, thread, *children, now),
+            StateOutcome::Leave(leave) => match leave.check(&thread.variables) {
                 Ok(()) => self.leave(key, thread, leave, now),
                 Err(error) => self.fail(key, thread, error, now),
             },
-            Step::Failed(error) => self.fail(key, thread, error, now),
+            StateOutcome::Failed(error) => self.fail(key, thread, error, now),
         }
     }
 
-    fn schedule(&mut self, thread: &mut Thread, attempt: Attempt) {
+    fn schedule(&mut self, thread: &mut Thread, attempt: FunctionCall) {
         // TaskScheduled and TaskStarted; the end is counted when it comes.
         self.at_rest.events += 2;
         self.at_rest.tasks += 1;
@@ -283,7 +283,7 @@ impl Execution {
         });
     }
 
-    pub(super) fn visit<'a>(&'a mut self, state: &State, thread: &'a Thread, now: Timestamp) -> Visit<'a> {
+    pub(super) fn visit<'a>(&'a mut self, state: &'a State, thread: &'a Thread, now: Timestamp) -> Visit<'a> {
         Visit {
             context: Context {
                 start: &self.at_rest.start,
@@ -295,9 +295,11 @@ impl Execution {
             },
             input: &thread.input,
             variables: &thread.variables,
+            reads: &state.reads,
             now,
             random: &mut self.at_rest.random,
-            run_long: self.definition.run_long,
+            patience: self.definition.patience,
+            stalled: &mut self.stalled,
         }
     }
 }

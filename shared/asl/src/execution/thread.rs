@@ -1,19 +1,17 @@
 //! Lines of control within an execution.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::map_run::Waiting;
-use super::messages::{MapRunId, TaskId};
+use super::ids::{MapRunId, TaskId};
+use super::map_run::OpenMapRun;
 use crate::MAX_PAYLOAD_BYTES;
+use crate::scope::Variables;
 use crate::size;
-
-/// The variables of a thread.
-pub(crate) type Variables = BTreeMap<String, Arc<Value>>;
 
 /// Names a thread within its execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -65,14 +63,14 @@ pub(super) enum WaitsFor {
     /// The next attempt, after an error of this name.
     Retry { at: Timestamp, error: String },
     /// Its branches or iterations.
-    Inner(Inner),
+    Inner(InnerThreads),
     /// Its children.
-    MapRun(Box<Waiting>),
+    MapRun(Box<OpenMapRun>),
 }
 
 /// Branches or iterations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Inner {
+pub(super) struct InnerThreads {
     outputs: Vec<Option<Arc<Value>>>,
     /// How many have not ended.
     open: usize,
@@ -82,7 +80,7 @@ pub(super) struct Inner {
     items: VecDeque<Arc<Value>>,
 }
 
-impl Inner {
+impl InnerThreads {
     /// So many branches.
     pub(super) fn branches(count: usize) -> Self {
         Self { outputs: vec![None; count], open: count, bytes: 0, items: VecDeque::new() }

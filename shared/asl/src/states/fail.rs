@@ -14,10 +14,11 @@ pub(crate) struct Fail {
 
 impl Fail {
     pub(crate) fn enter(&self, visit: &mut Visit<'_>) -> StateError {
+        let mut scope = visit.scope(None);
         let mut text = |name, field: &Option<Field<String>>| match field {
             Some(field) => {
                 let text = |value: &Value| value.as_str().map(str::to_owned);
-                field.evaluate(&mut visit.scope(None), name, "string", text).map(Some)
+                field.evaluate(&mut scope, name, "string", text).map(Some)
             }
             None => Ok(None),
         };

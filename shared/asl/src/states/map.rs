@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::definition::{Machine, integer_between};
+use super::machine::Machine;
 use crate::error::StateError;
 use crate::items::{ItemFormat, ItemSource};
+use crate::numbers::{integer_between, percentage};
 use crate::scope::{Scope, Visit};
 use crate::template::{Field, Template};
 
@@ -64,7 +65,7 @@ pub struct ResultTarget {
 }
 
 /// What a Map is about to do.
-pub(crate) enum Plan {
+pub(crate) enum MapPlan {
     Iterations(Iterations),
     Children(Box<Children>),
 }
@@ -110,7 +111,7 @@ impl Tolerated {
 }
 
 impl Map {
-    pub(crate) fn enter(&self, visit: &mut Visit<'_>) -> Result<Plan, StateError> {
+    pub(crate) fn enter(&self, visit: &mut Visit<'_>) -> Result<MapPlan, StateError> {
         let input = Arc::clone(visit.input);
         let mut scope = visit.scope(None);
         let reader = self.distributed.as_ref().and_then(|distributed| distributed.reader.as_ref());
@@ -129,7 +130,7 @@ impl Map {
             None => None,
         };
         let Some(distributed) = &self.distributed else {
-            return Ok(Plan::Iterations(Iterations { items, max_concurrency: max_concurrency as usize }));
+            return Ok(MapPlan::Iterations(Iterations { items, max_concurrency: max_concurrency as usize }));
         };
         let arguments = |template: Option<&Template>, scope: &mut Scope<'_>, name: &str| match template {
             Some(template) => template.evaluate(scope, name),
@@ -153,7 +154,7 @@ impl Map {
             }),
         };
         let tolerated = Tolerated { count, percentage };
-        Ok(Plan::Children(Box::new(Children { items, max_concurrency, tolerated, target })))
+        Ok(MapPlan::Children(Box::new(Children { items, max_concurrency, tolerated, target })))
     }
 
     fn items(&self, input: &Arc<Value>, scope: &mut Scope<'_>) -> Result<Vec<Arc<Value>>, StateError> {
@@ -184,9 +185,4 @@ fn whole(field: Option<&Field<u64>>, scope: &mut Scope<'_>, name: &str) -> Resul
 
 fn not_an_array(value: &Value) -> StateError {
     StateError::evaluation_anywhere(format!("Map state input must be an array but was: {value}"))
-}
-
-/// From 0 to 100.
-pub(crate) fn percentage(value: &Value) -> Option<f64> {
-    value.as_f64().filter(|number| (0.0..=100.0).contains(number))
 }

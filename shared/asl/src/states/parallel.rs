@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::definition::Machine;
+use super::machine::Machine;
 use crate::error::StateError;
 use crate::scope::Visit;
 use crate::size;

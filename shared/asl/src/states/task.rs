@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::definition::{State, integer_between};
+use super::leave::{Exit, Leave};
 use crate::error::StateError;
+use crate::numbers::integer_between;
 use crate::scope::{Scope, Visit};
 use crate::size;
-use crate::states::{Leave, leave};
 use crate::template::{Field, Template};
 
 /// The longest time limit of a task: AWS's own.
@@ -37,7 +37,7 @@ pub(crate) enum Integration {
 }
 
 /// What is to be called.
-pub(crate) struct Attempt {
+pub(crate) struct FunctionCall {
     pub(crate) resource: String,
     pub(crate) function: String,
     pub(crate) payload: Value,
@@ -47,7 +47,7 @@ pub(crate) struct Attempt {
 
 impl Task {
     /// The attempt to make; everything is evaluated anew for each.
-    pub(crate) fn attempt(&self, visit: &mut Visit<'_>) -> Result<Attempt, StateError> {
+    pub(crate) fn attempt(&self, visit: &mut Visit<'_>) -> Result<FunctionCall, StateError> {
         let input = Arc::clone(visit.input);
         let mut scope = visit.scope(None);
         let arguments = match &self.arguments {
@@ -64,11 +64,11 @@ impl Task {
             let cause = "The task's payload has a size exceeding the maximum number of bytes service limit.";
             return Err(StateError::new("States.DataLimitExceeded", cause));
         }
-        Ok(Attempt { resource: self.resource.clone(), function, payload, timeout, heartbeat })
+        Ok(FunctionCall { resource: self.resource.clone(), function, payload, timeout, heartbeat })
     }
 
     /// The function answered.
-    pub(crate) fn succeed(&self, state: &State, visit: &mut Visit<'_>, answer: Value) -> Result<Leave, StateError> {
+    pub(crate) fn succeed(&self, exit: &Exit, visit: &mut Visit<'_>, answer: Value) -> Result<Leave, StateError> {
         let (result, resource) = match self.integration {
             Integration::Function => (answer, self.resource.as_str()),
             Integration::Invoke => (envelope(answer), "lambda"),
@@ -77,9 +77,7 @@ impl Task {
             return Err(StateError::too_large(resource));
         }
         let result = Arc::new(result);
-        let more = Some(("result", &*result));
-        let (output, next) = (state.output.as_ref(), state.next.as_deref());
-        leave(visit, more, &state.assign, output, &result, next)
+        exit.leave(visit, Some(("result", &*result)), &result)
     }
 }
 

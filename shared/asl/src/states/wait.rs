@@ -5,10 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::definition::{State, integer_between};
+use super::leave::{Exit, Leave};
 use crate::error::StateError;
+use crate::numbers::integer_between;
 use crate::scope::Visit;
-use crate::states::{Leave, pass_on};
 use crate::template::Field;
 
 /// Longest wait: AWS's own limit, a little over 3 years.
@@ -45,8 +45,8 @@ impl Wait {
 }
 
 /// The wait is over.
-pub(crate) fn resume(state: &State, visit: &mut Visit<'_>) -> Result<Leave, StateError> {
-    pass_on(state, visit)
+pub(crate) fn resume(exit: &Exit, visit: &mut Visit<'_>) -> Result<Leave, StateError> {
+    exit.pass_on(visit)
 }
 
 /// RFC 3339 with `T` and `Z`, as AWS wants it.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use asl::{
-    ChildEnd, ChildPath, Command, Definition, Event, Execution, ExecutionTree, Happening, Outcome, Start, Told, Trace,
-    World, simulate,
+    ChildEnd, ChildPath, Command, Definition, Event, Execution, ExecutionStart, ExecutionTree, Happening, Outcome,
+    Told, Trace, World, simulate,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ const MAX_COMMANDS: usize = 40_000;
 const MAX_CUTS: usize = 100;
 
 /// One run.
-pub struct Run {
+pub struct RunRecord {
     pub outcome: Outcome,
     /// Of the execution itself; AWS tells nothing of children either.
     pub traces: Vec<Trace>,
@@ -37,7 +37,7 @@ pub struct Run {
 /// What a case scripts, and what came of it.
 struct Scripted<'a> {
     script: Script<'a>,
-    run: Run,
+    run: RunRecord,
 }
 
 impl World for Scripted<'_> {
@@ -70,8 +70,8 @@ impl World for Scripted<'_> {
 }
 
 /// What the case's execution begins with.
-pub fn start_of(case: &Value) -> Start {
-    Start {
+pub fn start_of(case: &Value) -> ExecutionStart {
+    ExecutionStart {
         input: case["input"].clone(),
         execution_id: "arn:aws:states:us-east-1:111111111111:execution:machine:execution".to_owned(),
         execution_name: "execution".to_owned(),
@@ -86,7 +86,7 @@ fn tree(case: &Value, definition: &Arc<Definition>) -> ExecutionTree {
     ExecutionTree::start(Arc::clone(definition), start_of(case), Timestamp::UNIX_EPOCH)
 }
 
-impl Run {
+impl RunRecord {
     /// Runs the case to its end.
     pub fn of(case: &Value, definition: &Arc<Definition>) -> Result<Self, String> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
