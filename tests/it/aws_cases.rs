@@ -1,26 +1,25 @@
-//! Every case comes out on Step Functions as it does on the embedded engine: status, result, failure, history, ledger.
+//! Every story comes out on Step Functions as it does on the embedded engine: status, result, failure, history, ledger.
 
-use std::sync::Arc;
+use std::iter;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
 use crate::aws::{self, Aws, Options};
 use crate::cases::{self, Case};
-use crate::fault_matrix::in_real_time;
+use crate::fault_matrix::{all, in_real_time};
+use crate::generated::{self, Generated};
+use crate::subjects::{self, Subject};
 
-/// Cases under way at once: most of what they do is wait.
-const AT_ONCE: usize = 8;
-
-async fn play(aws: &'static Aws, mut case: Case) -> Result<Value, String> {
+async fn play(aws: &'static Aws, subject: &'static Subject, mut case: Case) -> Result<Value, String> {
     let (script, settings) = (case.script.clone(), case.settings.clone());
     let options = Options { script, settings, ..Options::default() };
     let mut stack = aws.stack(options).await;
     for rule in case.faults.values_mut().flatten() {
         in_real_time(&mut rule.fault, &mut stack.site.settling_time);
     }
-    let (_, _, outcome) = cases::play_on(&stack.site, &case).await?;
-    Ok(comparable(&case, outcome))
+    let (_, _, outcome) = cases::play_on(&stack.site, subject, &case).await?;
+    Ok(outcome)
 }
 
 /// What engines agree on. The ledger is in the order of each service: between services, two things at the same moment
@@ -54,31 +53,39 @@ fn uncounted(line: &str) -> String {
 }
 
 #[test]
-fn every_case_comes_out_as_on_the_embedded_engine() {
+fn every_story_comes_out_as_on_the_embedded_engine() {
+    async fn story(aws: &'static Aws, subject: &'static Subject, file: PathBuf) -> Result<(), String> {
+        let case = cases::read(&file);
+        let expected = comparable(&case, case.expected.clone());
+        let outcome = comparable(&case, play(aws, subject, case.clone()).await?);
+        if expected == outcome { Ok(()) } else { Err(difference(&expected, &outcome)) }
+    }
     aws::run(|aws| async move {
-        let turns = Arc::new(Semaphore::new(AT_ONCE));
-        let tasks: Vec<_> = cases::files("user-onboarding")
-            .into_iter()
-            .map(|file| {
-                let turns = Arc::clone(&turns);
-                let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-                let task = tokio::spawn(async move {
-                    let _turn = turns.acquire().await.unwrap();
-                    let case = cases::read(&file);
-                    let expected = comparable(&case, case.expected.clone());
-                    let outcome = play(aws, case).await?;
-                    if expected == outcome { Ok(()) } else { Err(difference(&expected, &outcome)) }
-                });
-                (name, task)
-            })
+        let stories = subjects::ALL.into_iter().flat_map(|subject| cases::files(subject).into_iter().zip(iter::repeat(subject)));
+        let tasks: Vec<_> = stories
+            .map(|(file, subject)| (format!("{}/{}", subject.name(), cases::name(&file)), story(aws, subject, file)))
             .collect();
-        let (count, mut wrong) = (tasks.len(), Vec::new());
-        for (name, task) in tasks {
-            if let Err(why) = task.await.unwrap_or_else(|panic| Err(panic.to_string())) {
-                wrong.push(format!("{name}: {why}"));
-            }
-        }
-        println!("{} of {count} cases come out the same", count - wrong.len());
+        let count = tasks.len();
+        let wrong = all(tasks.into_iter()).await;
+        println!("{} of {count} stories come out the same", count - wrong.len());
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+/// One generated case of each pattern and workflow; all of them with `AWS_MATRIX=full`.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test's own switch")]
+fn generated_cases_end_as_on_the_embedded_engine() {
+    async fn generated(aws: &'static Aws, subject: &'static Subject, of: Generated) -> Result<(), String> {
+        of.expected.check(&play(aws, subject, of.case).await?)
+    }
+    let is_full = std::env::var("AWS_MATRIX").is_ok_and(|matrix| matrix == "full");
+    aws::run(|aws| async move {
+        let tasks: Vec<_> = generated::selected(is_full)
+            .map(|(subject, of)| (format!("{}/{}", subject.name(), of.name), generated(aws, subject, of)))
+            .collect();
+        println!("{} generated cases", tasks.len());
+        let wrong = all(tasks.into_iter()).await;
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     });
 }

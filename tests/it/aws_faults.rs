@@ -13,23 +13,32 @@ use http::StatusCode;
 use reference_services::{Fault, FaultRule, ServiceKind};
 use serde_json::{Value, json};
 use store::{Executions as _, IdempotencyKey};
+use workflows::WorkflowStep;
 
 use crate::aws::{self, Aws, Options, StatusEvents};
 use crate::cancel;
-use crate::fault_matrix::{CallSite, SITES, all, faults, in_real_time, real_time_matrix};
+use crate::fault_matrix::{all, faults, in_real_time, real_time_matrix};
 use crate::invariants;
 use crate::process::pause;
 use crate::proxy::{Answer, Rule};
+use crate::subjects::{self, CallSite, Subject, USER_ONBOARDING};
 use crate::world::{Control, ControlAction, Script, TENANT, full_request, new_execution};
 
 const START: &str = "/api/v1/workflows/user-onboarding";
 
-async fn cell(aws: &'static Aws, site: CallSite, mut fault: Fault, times: Option<u64>) -> Result<(), String> {
-    let mut stack = aws.stack(Options { script: site.script(), ..Options::default() }).await;
+async fn cell(
+    aws: &'static Aws,
+    subject: &'static Subject,
+    site: CallSite,
+    mut fault: Fault,
+    times: Option<u64>,
+) -> Result<(), String> {
+    let mut stack = aws.stack(Options { script: subject.script_to(&site), ..Options::default() }).await;
+    let request = stack.site.prepare(subject, 0).await;
     let before = stack.site.snapshot().await;
     in_real_time(&mut fault, &mut stack.site.settling_time);
     stack.site.faults(&site.faulty(fault, times));
-    let id = stack.site.start(&full_request()).await;
+    let id = stack.site.start_of(subject, &request).await;
     stack.site.until_ended(&id).await;
     if stack.site.services.faults_fired(site.kind()) == [0] {
         return Err("the fault never happened".to_owned());
@@ -37,30 +46,34 @@ async fn cell(aws: &'static Aws, site: CallSite, mut fault: Fault, times: Option
     invariants::check(&stack.site, &id, &before).await.map(drop)
 }
 
-/// One call site sees every class of fault; `AWS_MATRIX=full` lets all of them see all, once and for ever.
+/// One call site of each workflow sees every class of fault; `AWS_MATRIX=full` lets all of them see all, once and for ever.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a test's own switch")]
 fn every_class_of_fault_keeps_the_invariants() {
     let full = std::env::var("AWS_MATRIX").is_ok_and(|matrix| matrix == "full");
-    aws::run(|aws| real_time_matrix(full, move |site, fault, times| cell(aws, site, fault, times)));
+    aws::run(|aws| {
+        real_time_matrix(full, move |subject, site, fault, times| cell(aws, subject, site, fault, times))
+    });
 }
 
 #[test]
 fn a_cancel_during_any_step_undoes_everything_or_comes_too_late() {
-    async fn cancel(aws: &'static Aws, step: &workflows::WorkflowStep) -> Result<(), String> {
+    async fn cancel(aws: &'static Aws, subject: &'static Subject, step: &WorkflowStep) -> Result<(), String> {
         let cancel = Control { during: step.state.to_owned(), what: ControlAction::Cancel, after_seconds: 0 };
         let script = Script { control: vec![cancel], ..Script::default() };
         let stack = aws.stack(Options { script, ..Options::default() }).await;
+        let request = stack.site.prepare(subject, 0).await;
         let before = stack.site.snapshot().await;
-        let id = stack.site.start(&full_request()).await;
+        let id = stack.site.start_of(subject, &request).await;
         stack.site.until_ended(&id).await;
         let status = invariants::check(&stack.site, &id, &before).await?;
-        let expected = if step.state == "SendNotification" { Status::Completed } else { Status::Cancelled };
-        if status.status == expected { Ok(()) } else { Err(format!("ended {}", status.status)) }
+        if status.status == cancel::expected(subject, &step.state) { Ok(()) } else { Err(format!("ended {}", status.status)) }
     }
-    let steps = workflows::workflow(contracts::WorkflowKind::UserOnboarding).unwrap().steps();
     aws::run(|aws| async move {
-        let wrong = all(steps.iter().map(|step| (step.state.to_owned(), cancel(aws, step)))).await;
+        let wrong = all(subjects::steps().map(|(subject, step)| {
+            (format!("{}: {}", subject.name(), step.state), cancel(aws, subject, step))
+        }))
+        .await;
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     });
 }
@@ -68,21 +81,27 @@ fn a_cancel_during_any_step_undoes_everything_or_comes_too_late() {
 #[test]
 fn fifty_starts_with_one_key_are_one_execution() {
     aws::run(|aws| async move {
-        let stack = aws.stack(Options::default()).await;
-        let before = stack.site.snapshot().await;
-        let (request, key) = (full_request(), [("idempotency-key", "key-1")]);
-        let answers = join_all((0..50).map(|_| stack.site.post(START, &request, &key))).await;
-        let ids: Vec<&Value> = answers.iter().map(|(_, body)| &body["workflow_id"]).collect();
-        assert!(answers.iter().all(|(status, _)| status.is_success()), "{answers:?}");
-        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
-        let id = ids[0].as_str().unwrap();
-        stack.site.until_ended(id).await;
-        invariants::check(&stack.site, id, &before).await.unwrap();
-        assert_eq!(stack.site.get("/api/v1/workflows").await.1["total_count"], 1);
-        let mut other = request.clone();
-        other["role"] = json!("admin");
-        assert_eq!(stack.site.post(START, &other, &key).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+        for subject in subjects::ALL {
+            fifty_starts(aws, subject).await;
+        }
     });
+}
+
+async fn fifty_starts(aws: &'static Aws, subject: &'static Subject) {
+    let stack = aws.stack(Options::default()).await;
+    let request = stack.site.prepare(subject, 0).await;
+    let before = stack.site.snapshot().await;
+    let key = [("idempotency-key", "key-1")];
+    let answers = join_all((0..50).map(|_| stack.site.post(subject.path, &request, &key))).await;
+    let ids: Vec<&Value> = answers.iter().map(|(_, body)| &body["workflow_id"]).collect();
+    assert!(answers.iter().all(|(status, _)| status.is_success()), "{answers:?}");
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    let id = ids[0].as_str().unwrap();
+    stack.site.until_ended(id).await;
+    invariants::check(&stack.site, id, &before).await.unwrap();
+    assert_eq!(stack.site.get("/api/v1/workflows").await.1["total_count"], 1);
+    let other = (subject.request)(1);
+    assert_eq!(stack.site.post(subject.path, &other, &key).await.0, StatusCode::UNPROCESSABLE_ENTITY);
 }
 
 /// A start that another engine is to run, from before a switch, does not begin on this one when its client repeats it.
@@ -373,7 +392,7 @@ fn a_cancel_during_an_undoing_comes_too_late() {
         let script = Script { control: vec![cancel], ..Script::default() };
         let stack = aws.stack(Options { script, ..Options::default() }).await;
         let before = stack.site.snapshot().await;
-        let site = SITES.into_iter().find(|site| site.name == refused).unwrap();
+        let site = USER_ONBOARDING.site(refused);
         let permanent = faults().into_iter().find(|(name, _)| name.contains("permanent")).unwrap().1;
         stack.site.faults(&site.faulty(permanent, None));
         let id = stack.site.start(&full_request()).await;
@@ -386,7 +405,7 @@ fn a_cancel_during_an_undoing_comes_too_late() {
         }
         invariants::check(&stack.site, &id, &before).await.map(drop)
     }
-    let undos = SITES.into_iter().filter(|site| site.is_undo);
+    let undos = USER_ONBOARDING.sites.iter().filter(|site| site.is_undo);
     aws::run(|aws| async move {
         let wrong = all(undos.map(|site| (site.name.to_owned(), cancel(aws, site.name)))).await;
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));

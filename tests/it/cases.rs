@@ -1,26 +1,29 @@
-//! The cases in `cases/`: what goes in, what goes wrong, what comes out. `UPDATE_CASES=1` rewrites what comes out.
+//! The stories in `cases/<workflow>/`: what goes in, what goes wrong, what comes out. `UPDATE_CASES=1` rewrites what comes
+//! out.
 //!
-//! Together they take every edge of the state machine: every state, Choice rule, retrier and catcher.
+//! Together with the generated cases they take every edge of each state machine: every state, Choice rule, retrier and
+//! catcher.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
-use contracts::WorkflowKind;
 use reference_services::FaultRule;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use store::{Journal, RecordSelection};
 
+use crate::generated::{self, Expected};
 use crate::invariants;
-use crate::world::{Script, Site, TENANT, World, full_request, run};
+use crate::subjects::{self, Subject};
+use crate::world::{Script, Site, TENANT, World, in_parallel, run};
 
 /// One case.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Case {
-    /// What it shows.
-    #[expect(dead_code, reason = "for people")]
-    about: String,
+    /// What it shows, for people.
+    pub(crate) about: String,
     /// Fields of the request that differ from one that asks for everything.
     #[serde(default)]
     pub(crate) request: Map<String, Value>,
@@ -37,9 +40,6 @@ pub(crate) struct Case {
     pub(crate) expected: Value,
 }
 
-fn directory(workflow: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("cases").join(workflow)
-}
 
 /// The case in a file.
 pub(crate) fn read(file: &Path) -> Case {
@@ -47,33 +47,43 @@ pub(crate) fn read(file: &Path) -> Case {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-pub(crate) fn files(workflow: &str) -> Vec<PathBuf> {
-    let mut files: Vec<_> =
-        std::fs::read_dir(directory(workflow)).unwrap().map(|entry| entry.unwrap().path()).collect();
+/// The files of a workflow's stories.
+pub(crate) fn files(subject: &Subject) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases").join(subject.name());
+    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
 }
 
+/// What a story's file is called.
+pub(crate) fn name(file: &Path) -> String {
+    file.file_stem().unwrap().to_string_lossy().into_owned()
+}
+
 /// Runs a case: what came out, and the edges that were taken.
-fn play(case: &Case) -> (Value, Vec<asl::Edge>) {
+fn play(subject: &Subject, case: &Case) -> Result<(Value, Vec<asl::Edge>), String> {
     run(async {
         let settings: Vec<_> = case.settings.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
         let world = World::with(case.script.clone(), &settings).await;
-        let (id, request, outcome) = play_on(&world, case).await.unwrap_or_else(|violation| panic!("{violation}"));
-        nothing_personal(&world, &id, &request).await;
-        (outcome, world.edges(&id).await)
+        let (id, request, outcome) = play_on(&world, subject, case).await?;
+        nothing_personal(&world, subject, &id, &request).await;
+        Ok((outcome, world.edges(&id).await))
     })
 }
 
 /// Runs a case on any site: the execution, its request, what came out.
-pub(crate) async fn play_on(site: &Site, case: &Case) -> Result<(String, Value, Value), String> {
-    let before = site.snapshot().await;
+pub(crate) async fn play_on(
+    site: &Site,
+    subject: &Subject,
+    case: &Case,
+) -> Result<(String, Value, Value), String> {
+    let mut request = site.prepare(subject, 0).await;
+    let (before, prepared) = (site.snapshot().await, site.ledger().await);
     site.faults(&case.faults);
-    let mut request = full_request();
     for (name, value) in &case.request {
         request[name] = value.clone();
     }
-    let id = site.start(&request).await;
+    let id = site.start_of(subject, &request).await;
     site.until_ended(&id).await;
     site.faults(&BTreeMap::new());
     let status = invariants::check(site, &id, &before).await?;
@@ -82,12 +92,13 @@ pub(crate) async fn play_on(site: &Site, case: &Case) -> Result<(String, Value, 
         .ledger()
         .await
         .iter()
+        .filter(|entry| !prepared.contains(entry))
         .map(|entry| format!("{} {} {} {:?}", entry.service, entry.method, entry.route, entry.outcome))
         .collect();
     let outcome = json!({
         "status": status.status,
         "error": status.error,
-        "result": status.result.map(nameless),
+        "result": status.result.map(|result| masked(subject, result)),
         "failure": status.failure,
         "history": history,
         "ledger": ledger,
@@ -97,7 +108,7 @@ pub(crate) async fn play_on(site: &Site, case: &Case) -> Result<(String, Value, 
 
 /// The request is stored as the request, and nowhere else: not in the engine's journal, not in the history, not in the
 /// record's progress, result or failure.
-async fn nothing_personal(world: &World, id: &str, request: &Value) {
+async fn nothing_personal(world: &World, subject: &Subject, id: &str, request: &Value) {
     let stored = world.app.store.load(TENANT, id).await.unwrap().unwrap();
     let records = world.app.store.records(TENANT, id, RecordSelection::After(0)).await.unwrap();
     assert_eq!(records.len() as u64, stored.journal_kept, "all of them are looked at");
@@ -106,8 +117,8 @@ async fn nothing_personal(world: &World, id: &str, request: &Value) {
     for event in world.history(id).await.events.into_iter().skip(1) {
         seen.push_str(&event.event.details.to_string());
     }
-    for field in ["user_email", "user_name"] {
-        let value = request[field].as_str().unwrap();
+    for field in subject.personal {
+        let value = request[*field].as_str().unwrap();
         assert!(!seen.contains(value), "{field} is outside of the request");
     }
 }
@@ -131,42 +142,74 @@ fn line(event: &contracts::Event) -> String {
 }
 
 /// Ids and times differ from run to run.
-fn nameless(mut result: Value) -> Value {
-    for name in ["user_id", "workspace_id", "onboarding_completed_at"] {
-        if result[name].is_string() {
-            result[name] = json!(format!("<{name}>"));
+fn masked(subject: &Subject, mut result: Value) -> Value {
+    for name in subject.masked {
+        if result[*name].is_string() {
+            result[*name] = json!(format!("<{name}>"));
         }
     }
     result
 }
 
+/// What is compared with what a case came out with.
+enum Expectation {
+    /// What a file says.
+    Story(PathBuf),
+    Generated(Expected),
+}
+
+/// All cases of a workflow.
+fn all_cases(subject: &Subject) -> Vec<(String, Case, Expectation)> {
+    let stories = files(subject).into_iter().map(|file| (name(&file), read(&file), Expectation::Story(file)));
+    let generated = generated::cases(subject).into_iter();
+    stories.chain(generated.map(|of| (of.name, of.case, Expectation::Generated(of.expected)))).collect()
+}
+
+/// Writes what came out into a story's file.
+fn update(file: &Path, outcome: Value) {
+    let mut whole: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    whole["expected"] = outcome;
+    std::fs::write(file, format!("{whole:#}\n")).unwrap();
+}
+
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a test's own switch")]
 fn every_case_comes_out_as_expected_and_together_they_take_every_edge() {
-    let update = std::env::var("UPDATE_CASES").is_ok();
-    let mut taken = BTreeSet::new();
-    let mut wrong = Vec::new();
-    let files = files("user-onboarding");
-    for file in &files {
-        let case = read(file);
-        let (outcome, edges) = play(&case);
-        taken.extend(edges);
-        if case.expected == outcome {
-            continue;
-        }
-        if update {
-            let mut whole: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-            whole["expected"] = outcome;
-            std::fs::write(file, format!("{whole:#}\n")).unwrap();
-        } else {
-            wrong.push(format!("{}\n  expected {}\n  actual   {outcome}", file.display(), case.expected));
-        }
+    let is_update = std::env::var("UPDATE_CASES").is_ok();
+    let wrong = Mutex::new(Vec::new());
+    for subject in subjects::ALL {
+        let (cases, taken) = (all_cases(subject), Mutex::new(BTreeSet::new()));
+        in_parallel(cases.len(), |number| {
+            let (name, case, expectation) = &cases[number];
+            let played = play(subject, case).and_then(|(outcome, edges)| {
+                taken.lock().unwrap().extend(edges);
+                match expectation {
+                    Expectation::Generated(expected) => expected.check(&outcome),
+                    Expectation::Story(_) if outcome == case.expected => Ok(()),
+                    Expectation::Story(file) if is_update => {
+                        update(file, outcome);
+                        Ok(())
+                    }
+                    Expectation::Story(_) => Err(format!("\n  expected {}\n  actual   {outcome}", case.expected)),
+                }
+            });
+            if let Err(why) = played {
+                wrong.lock().unwrap().push(format!("{}, {name} ({}): {why}", subject.name(), case.about));
+            }
+        });
+        let definition = asl::Definition::load(&subject.machine().to_string()).unwrap();
+        let (edges, taken) = (definition.edges(), taken.into_inner().unwrap());
+        let missed: Vec<String> = edges.iter().filter(|edge| !taken.contains(edge)).map(ToString::to_string).collect();
+        let stories = cases.iter().filter(|(_, _, of)| matches!(of, Expectation::Story(_))).count();
+        println!(
+            "{}: {stories} stories and {} generated cases take {} of {} edges",
+            subject.name(),
+            cases.len() - stories,
+            edges.len() - missed.len(),
+            edges.len()
+        );
+        wrong.lock().unwrap().extend(missed.into_iter().map(|edge| format!("{}: no case takes {edge}", subject.name())));
     }
+    let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let workflow = workflows::workflow(WorkflowKind::UserOnboarding).unwrap();
-    let definition = asl::Definition::load(&workflow.definition(&Default::default())).unwrap();
-    let edges = definition.edges();
-    let missed: Vec<String> = edges.iter().filter(|edge| !taken.contains(edge)).map(ToString::to_string).collect();
-    println!("{} cases take {} of {} edges", files.len(), edges.len() - missed.len(), edges.len());
-    assert!(missed.is_empty(), "edges that no case takes:\n{}", missed.join("\n"));
 }

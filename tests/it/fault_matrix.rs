@@ -10,7 +10,8 @@ use tokio::sync::Semaphore;
 
 use crate::interpreter::dice::Dice;
 use crate::invariants;
-use crate::world::{Control, ControlAction, Script, World, full_request_of, in_parallel, run};
+use crate::subjects::{self, CallSite, Subject};
+use crate::world::{Script, World, in_parallel, run};
 
 /// Executions under way at once where time is real: most of what they do is wait.
 const AT_ONCE: usize = 8;
@@ -40,23 +41,23 @@ where
     wrong
 }
 
-/// One call site sees every class of fault, or all of them see all, once and for ever; in real time.
-pub(crate) async fn real_time_matrix<F>(is_full: bool, cell: impl Fn(CallSite, Fault, Option<u64>) -> F)
-where
+/// One call site of each workflow sees every class of fault, or all of them see all, once and for ever; in real time.
+pub(crate) async fn real_time_matrix<F>(
+    is_full: bool,
+    cell: impl Fn(&'static Subject, CallSite, Fault, Option<u64>) -> F,
+) where
     F: Future<Output = Result<(), String>> + Send + 'static,
 {
-    let sites = SITES.into_iter().filter(|site| is_full || site.name == "CreateUserProfile");
     let times: &[Option<u64>] = if is_full { &[Some(1), None] } else { &[Some(1)] };
-    let cells: Vec<_> = sites
-        .flat_map(|site| faults().into_iter().map(move |(name, fault)| (site, name, fault)))
-        .flat_map(|(site, name, fault)| times.iter().map(move |times| (site, name, fault.clone(), *times)))
-        .collect();
+    let either: Vec<Faulty> = times.iter().flat_map(|times| every_fault(*times)).collect();
+    let cells = either.into_iter().filter(|faulty| is_full || ["CreateUserProfile", "UpdateUserSession"].contains(&faulty.site.name));
+    let cells: Vec<Faulty> = cells.collect();
     let count = cells.len();
-    let violations = all(cells.into_iter().map(|(site, name, fault, times)| {
-        let when = if times.is_some() { "once" } else { "for ever" };
-        (format!("{} x {name} x {when}", site.name), cell(site, fault, times))
-    }))
-    .await;
+    let named = cells.into_iter().map(|faulty| {
+        let name = faulty.to_string();
+        (name, cell(faulty.subject, faulty.site, faulty.fault, faulty.times))
+    });
+    let violations = all(named).await;
     println!("{count} cells, {} violations", violations.len());
     assert!(violations.is_empty(), "{}", violations.join("\n"));
 }
@@ -68,64 +69,6 @@ pub(crate) fn in_real_time(fault: &mut Fault, settling_time: &mut Duration) {
         *settling_time = Duration::from_secs(20);
     }
 }
-
-/// A place where a workflow calls a service.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct CallSite {
-    pub(crate) name: &'static str,
-    pub(crate) service: &'static str,
-    method: &'static str,
-    route: &'static str,
-    /// Requests of this route that come before.
-    skip: u64,
-    pub(crate) is_undo: bool,
-}
-
-const fn site(name: &'static str, service: &'static str, method: &'static str, route: &'static str) -> CallSite {
-    CallSite { name, service, method, route, skip: 0, is_undo: false }
-}
-
-const fn undo(name: &'static str, service: &'static str, skip: u64) -> CallSite {
-    CallSite { name, service, method: "DELETE", route: "/api/v1/effects/{idempotency_key}", skip, is_undo: true }
-}
-
-impl CallSite {
-    /// Rules that let this call fail so, this often.
-    pub(crate) fn faulty(&self, fault: Fault, times: Option<u64>) -> BTreeMap<String, Vec<FaultRule>> {
-        let rule = FaultRule { times, skip: self.skip, ..FaultRule::on(self.method, self.route, fault) };
-        BTreeMap::from([(self.service.to_owned(), vec![rule])])
-    }
-
-    fn is_same_route(&self, other: &Self) -> bool {
-        (self.service, self.method, self.route) == (other.service, other.method, other.route)
-    }
-
-    pub(crate) fn kind(&self) -> ServiceKind {
-        ServiceKind::ALL.into_iter().find(|kind| kind.name() == self.service).unwrap()
-    }
-
-    /// What lets an execution come here: a cancel during sample data leads through every undo.
-    pub(crate) fn script(&self) -> Script {
-        let cancel = Control { during: "CreateSampleData".to_owned(), what: ControlAction::Cancel, after_seconds: 0 };
-        Script { control: if self.is_undo { vec![cancel] } else { Vec::new() }, ..Script::default() }
-    }
-}
-
-pub(crate) const SITES: [CallSite; 13] = [
-    site("GetTenantContext", "tenant", "GET", "/api/v1/tenants/{tenant_id}/context"),
-    site("CreateUserAccount", "auth", "POST", "/api/v1/users"),
-    site("CreateUserProfile", "user", "POST", "/api/v1/profiles"),
-    site("UpdateTenantUserMembership", "tenant", "PUT", "/api/v1/tenants/{tenant_id}/users/{user_id}"),
-    site("SetupUserFileWorkspace", "file", "POST", "/api/v1/workspaces"),
-    site("CreateSampleData", "file", "POST", "/api/v1/workspaces/{workspace_id}/sample-data"),
-    CallSite { skip: 1, ..site("SendNotification/tenant", "tenant", "GET", "/api/v1/tenants/{tenant_id}/context") },
-    site("SendNotification", "notifications", "POST", "/api/v1/notifications"),
-    undo("UndoCreateSampleData", "file", 0),
-    undo("UndoSetupUserFileWorkspace", "file", 1),
-    undo("UndoUpdateTenantUserMembership", "tenant", 0),
-    undo("UndoCreateUserProfile", "user", 0),
-    undo("UndoCreateUserAccount", "auth", 0),
-];
 
 pub(crate) fn faults() -> Vec<(&'static str, Fault)> {
     vec![
@@ -147,9 +90,10 @@ pub(crate) fn faults() -> Vec<(&'static str, Fault)> {
     ]
 }
 
-/// A fault at a call site, so often.
-#[derive(Debug, Clone)]
+/// A fault at a call site of a workflow, so often.
+#[derive(Clone)]
 struct Faulty {
+    subject: &'static Subject,
     site: CallSite,
     name: &'static str,
     fault: Fault,
@@ -163,21 +107,34 @@ impl std::fmt::Display for Faulty {
     }
 }
 
-/// Every fault at every one of these sites.
-fn faulty(sites: impl Iterator<Item = CallSite>, times: Option<u64>) -> Vec<Faulty> {
-    let all = |site| faults().into_iter().map(move |(name, fault)| Faulty { site, name, fault, times });
-    sites.flat_map(all).collect()
+/// Every fault at every call site of a workflow.
+fn faulty(subject: &'static Subject, times: Option<u64>) -> impl Iterator<Item = Faulty> {
+    let of_site = move |site: &CallSite| {
+        let site = *site;
+        faults().into_iter().map(move |(name, fault)| Faulty { subject, site, name, fault, times })
+    };
+    subject.sites.iter().flat_map(of_site)
+}
+
+/// Every fault at every call site of every workflow.
+fn every_fault(times: Option<u64>) -> impl Iterator<Item = Faulty> {
+    subjects::ALL.into_iter().flat_map(move |subject| faulty(subject, times))
 }
 
 /// What goes wrong in one execution.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Cell {
+    /// At least one, all of the same workflow.
     faults: Vec<Faulty>,
-    /// A cancel during sample data leads through every undo.
+    /// By the cancel that leads through every undo.
     is_cancelled: bool,
 }
 
 impl Cell {
+    fn subject(&self) -> &'static Subject {
+        self.faults[0].subject
+    }
+
     fn alone(faulty: Faulty) -> Self {
         Self { is_cancelled: faulty.site.is_undo, faults: vec![faulty] }
     }
@@ -192,7 +149,8 @@ impl Cell {
 impl std::fmt::Display for Cell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<String> = self.faults.iter().map(ToString::to_string).collect();
-        write!(f, "{}{}", names.join(", then "), if self.is_cancelled { ", cancelled" } else { "" })
+        let cancelled = if self.is_cancelled { ", cancelled" } else { "" };
+        write!(f, "{}: {}{cancelled}", self.subject().name(), names.join(", then "))
     }
 }
 
@@ -206,16 +164,18 @@ struct Met {
 
 /// Rules that change nothing, and count the calls that reach a site and meet no other rule. Those that skip calls come
 /// first: a call is counted by one rule only.
-fn probes() -> Vec<CallSite> {
-    let mut sites = SITES.to_vec();
+fn probes(subject: &Subject) -> Vec<CallSite> {
+    let mut sites = subject.sites.to_vec();
     sites.sort_by_key(|site| std::cmp::Reverse(site.skip));
     sites
 }
 
 /// An execution that meets these faults.
 async fn meet(world: &World, number: usize, cell: &Cell) -> Result<Met, String> {
+    let subject = cell.subject();
+    let request = world.prepare(subject, number).await;
     let before = world.snapshot().await;
-    let probes = probes();
+    let probes = probes(subject);
     let mut rules = BTreeMap::<String, Vec<FaultRule>>::new();
     let faulty = cell.faults.iter().map(|faulty| faulty.site.faulty(faulty.fault.clone(), faulty.times));
     let probing = probes.iter().map(|site| site.faulty(Fault::Delay { delay_ms: 0 }, None));
@@ -224,10 +184,9 @@ async fn meet(world: &World, number: usize, cell: &Cell) -> Result<Met, String> 
     }
     world.faults(&rules);
     world.calls.lock().unwrap().clear();
-    let cancel = Control { during: "CreateSampleData".to_owned(), what: ControlAction::Cancel, after_seconds: 0 };
-    let control = if cell.is_cancelled { vec![cancel] } else { Vec::new() };
+    let control = if cell.is_cancelled { vec![subject.cancel_all()] } else { Vec::new() };
     *world.script.lock().unwrap() = Script { control, ..Script::default() };
-    let id = world.start(&full_request_of(number)).await;
+    let id = world.start_of(subject, &request).await;
     world.until_ended(&id).await;
     let mut fired: BTreeMap<&str, VecDeque<u64>> =
         ServiceKind::ALL.map(|kind| (kind.name(), world.services.faults_fired(kind).into())).into();
@@ -239,7 +198,7 @@ async fn meet(world: &World, number: usize, cell: &Cell) -> Result<Met, String> 
     let is_reached = |site: &CallSite| {
         counted.iter().any(|(probe, times)| *times > 0 && probe.is_same_route(site) && probe.skip >= site.skip)
     };
-    Ok(Met { is_whole, reached: SITES.iter().map(is_reached).collect() })
+    Ok(Met { is_whole, reached: subject.sites.iter().map(is_reached).collect() })
 }
 
 /// Executions that share a world, one after the other.
@@ -275,7 +234,11 @@ fn run_all(cells: &[Cell]) -> (BTreeMap<usize, Met>, Vec<String>) {
 /// Runs cells that meet all their faults.
 fn check_all(cells: &[Cell]) {
     let (met, violations) = run_all(cells);
-    println!("{} cells, {} violations", cells.len(), violations.len());
+    for subject in subjects::ALL {
+        let count = cells.iter().filter(|cell| cell.subject().kind == subject.kind).count();
+        println!("{}: {count} cells", subject.name());
+    }
+    println!("{} violations", violations.len());
     assert!(violations.is_empty(), "{}", violations.join("\n"));
     let missed = met.iter().filter(|(_, met)| !met.is_whole).map(|(number, _)| cells[*number].to_string());
     let missed: Vec<String> = missed.collect();
@@ -284,8 +247,20 @@ fn check_all(cells: &[Cell]) {
 
 #[test]
 fn every_single_fault_keeps_the_invariants() {
-    let cells = [Some(1), None].into_iter().flat_map(|times| faulty(SITES.into_iter(), times));
+    let cells = [Some(1), None].into_iter().flat_map(every_fault);
     check_all(&cells.map(Cell::alone).collect::<Vec<_>>());
+}
+
+/// Every fault of a workflow, once and for ever.
+fn either(subject: &'static Subject) -> impl Iterator<Item = Faulty> {
+    [Some(1), None].into_iter().flat_map(move |times| faulty(subject, times))
+}
+
+/// The first faults of pairs: each alone, and each that is got over before everything is undone.
+fn first_cells(subject: &'static Subject) -> Vec<Cell> {
+    let got_over = either(subject).filter(|faulty| !faulty.site.is_undo && faulty.times.is_some());
+    let undone = got_over.map(|faulty| Cell { is_cancelled: true, faults: vec![faulty] });
+    either(subject).map(Cell::alone).chain(undone).collect()
 }
 
 /// A fault, and another one while the first is retried or undone, or at a later call. A sample, but for
@@ -299,28 +274,32 @@ fn every_pair_of_faults_keeps_the_invariants() {
     const SEED: u64 = 20_260_101;
     /// First faults, and second ones for each.
     const SAMPLE: (usize, usize) = (60, 8);
+    /// For each workflow.
     const LIMIT: Duration = Duration::from_secs(600);
     let began = SystemClock.now();
     let all = std::env::var("FAULT_PAIRS").is_ok_and(|pairs| pairs == "all");
     let mut dice = Dice(SEED);
-    let either: Vec<Faulty> = [Some(1), None].into_iter().flat_map(|times| faulty(SITES.into_iter(), times)).collect();
-    let mut firsts: Vec<Cell> = either.iter().cloned().map(Cell::alone).collect();
-    // What a first fault that is got over leaves for the undoing of all.
-    let got_over = either.iter().filter(|faulty| !faulty.site.is_undo && faulty.times.is_some()).cloned();
-    firsts.extend(got_over.map(|faulty| Cell { is_cancelled: true, faults: vec![faulty] }));
+    let mut firsts = Vec::new();
+    for subject in subjects::ALL {
+        let of_subject = first_cells(subject);
+        match all {
+            true => firsts.extend(of_subject),
+            false => firsts.extend((0..SAMPLE.0).map(|_| dice.one_of(&of_subject).clone())),
+        }
+    }
     if !all {
         println!("seed {SEED}");
-        firsts = (0..SAMPLE.0).map(|_| dice.one_of(&firsts).clone()).collect();
     }
     let (met, violations) = run_all(&firsts);
     assert!(violations.is_empty(), "{}", violations.join("\n"));
     let mut pairs = Vec::new();
     for (number, met) in met.into_iter().filter(|(_, met)| met.is_whole) {
         let first = &firsts[number];
-        let position = |faulty: &Faulty| SITES.iter().position(|site| site.name == faulty.site.name).unwrap();
+        let sites = first.subject().sites;
+        let position = |faulty: &Faulty| sites.iter().position(|site| site.name == faulty.site.name).unwrap();
         let from = position(&first.faults[0]);
-        let can_follow = |second: &&Faulty| position(second) >= from && met.reached[position(second)];
-        let seconds: Vec<Faulty> = either.iter().filter(can_follow).cloned().collect();
+        let can_follow = |second: &Faulty| position(second) >= from && met.reached[position(second)];
+        let seconds: Vec<Faulty> = either(first.subject()).filter(can_follow).collect();
         match all {
             true => pairs.extend(seconds.iter().map(|second| first.with(second))),
             false if seconds.is_empty() => {}
@@ -332,18 +311,17 @@ fn every_pair_of_faults_keeps_the_invariants() {
     check_all(&pairs);
     let took = SystemClock.now().duration_since(began).unsigned_abs();
     println!("{} s", took.as_secs());
-    assert!(!all || took <= LIMIT, "{took:?} for all pairs");
+    assert!(!all || took <= LIMIT * subjects::ALL.len() as u32, "{took:?} for all pairs");
 }
 
-/// The sites above are all there are: one for every Task of the state machine, and the call that one of them makes
-/// besides.
+/// The call sites are all there are: one for every Task of each state machine, and the calls that some make besides.
 #[test]
 fn every_task_is_a_site() {
-    let workflow = workflows::workflow(contracts::WorkflowKind::UserOnboarding).unwrap();
-    let definition: serde_json::Value = serde_json::from_str(&workflow.definition(&Default::default())).unwrap();
-    let states = definition["States"].as_object().unwrap();
-    let tasks = states.iter().filter(|(_, state)| state["Type"] == "Task").map(|(name, _)| name.as_str());
-    for task in tasks {
-        assert!(SITES.iter().any(|site| site.name == task), "no site for {task}");
+    for subject in subjects::ALL {
+        let machine = subject.machine();
+        let states = machine["States"].as_object().unwrap();
+        for (task, _) in states.iter().filter(|(_, state)| state["Type"] == "Task") {
+            assert_eq!(subject.site(task).is_undo, task.starts_with("Undo"), "{task}");
+        }
     }
 }

@@ -9,16 +9,8 @@ use contracts::{Event, Status};
 use reference_services::{LedgerEntry, Outcome};
 use serde_json::Value;
 
+use crate::subjects::Subject;
 use crate::world::{Site, TENANT};
-
-/// Forward steps with an effect that can be undone, and the service that has it.
-pub(crate) const UNDOABLE: [(&str, &str); 5] = [
-    ("CreateUserAccount", "auth"),
-    ("CreateUserProfile", "user"),
-    ("UpdateTenantUserMembership", "tenant"),
-    ("SetupUserFileWorkspace", "file"),
-    ("CreateSampleData", "file"),
-];
 
 /// Checks one execution, alone in its world, against the services' data from before it.
 pub(crate) async fn check(world: &Site, id: &str, before: &Value) -> Result<StatusResponse, String> {
@@ -32,9 +24,24 @@ pub(crate) async fn check(world: &Site, id: &str, before: &Value) -> Result<Stat
     let ledger = world.ledger().await;
     one_effect(&ledger)?;
     history_is_true(world, &status, &ledger).await?;
-    no_residue(std::slice::from_ref(&status), before, &world.snapshot().await)?;
+    let ended = Ended::of(world, status).await;
+    no_residue(std::slice::from_ref(&ended), before, &world.snapshot().await)?;
     calls_are_bounded(world, &[id])?;
-    Ok(status)
+    Ok(ended.status)
+}
+
+/// An execution that has ended.
+pub(crate) struct Ended {
+    pub(crate) status: StatusResponse,
+    /// What it was asked for.
+    request: Value,
+}
+
+impl Ended {
+    pub(crate) async fn of(site: &Site, status: StatusResponse) -> Self {
+        let history = site.history(&status.workflow_id).await;
+        Self { status, request: history.events[0].event.details["input"].clone() }
+    }
 }
 
 /// What the history says of one execution of maybe many.
@@ -47,7 +54,7 @@ pub(crate) async fn history_is_true(
     let events: Vec<Event> = history.events.into_iter().map(|event| event.event).collect();
     ends_once(&events, status)?;
     effects_are_told(&events, &status.workflow_id, ledger)?;
-    attempts_are_bounded(&events)
+    attempts_are_bounded(Subject::of(&status.workflow_id), &events)
 }
 
 /// I1: a key has at most one effect.
@@ -84,15 +91,19 @@ fn ends_once(events: &[Event], status: &StatusResponse) -> Result<(), String> {
     if numbered { Ok(()) } else { Err("I3: the history has gaps".to_owned()) }
 }
 
+/// The key of a step's effect.
+fn key_of(id: &str, step: &str) -> String {
+    Effect { tenant_id: TENANT, scope: id, step: &StepPath::of_state(step) }.idempotency_key()
+}
+
 /// I4: no Completed without effect, no effect without Scheduled.
 fn effects_are_told(events: &[Event], id: &str, ledger: &[LedgerEntry]) -> Result<(), String> {
     let with = |event_type: &str, step: &str| {
         events.iter().find(|event| event.event_type == event_type && event.details["activity_id"] == step)
     };
-    for (step, service) in UNDOABLE {
-        let path = StepPath::of_state(step);
-        let key = Effect { tenant_id: TENANT, scope: id, step: &path }.idempotency_key();
-        let applied = ledger.iter().any(|e| e.service == service && e.key == key && e.outcome == Outcome::Applied);
+    for (step, service) in Subject::of(id).undoable {
+        let key = key_of(id, step);
+        let applied = ledger.iter().any(|e| e.service == *service && e.key == key && e.outcome == Outcome::Applied);
         if applied && with("ActivityTaskScheduled", step).is_none() {
             return Err(format!("I4: {step} had an effect and was never scheduled"));
         }
@@ -105,47 +116,43 @@ fn effects_are_told(events: &[Event], id: &str, ledger: &[LedgerEntry]) -> Resul
 }
 
 /// I2: what did not complete left nothing behind but the residue it lists.
-pub(crate) fn no_residue(ended: &[StatusResponse], before: &Value, after: &Value) -> Result<(), String> {
-    // By service: what may be there, by an id that it mentions.
+pub(crate) fn no_residue(ended: &[Ended], before: &Value, after: &Value) -> Result<(), String> {
+    // By service: what may be there, or be changed, by a text that it mentions.
     let mut allowed = BTreeMap::<&str, Vec<String>>::new();
-    for status in ended {
-        let id_of = |step: &str| {
-            let path = StepPath::of_state(step);
-            Effect { tenant_id: TENANT, scope: &status.workflow_id, step: &path }.chosen_id().to_string()
-        };
-        let services: Vec<&str> = if status.status == Status::Completed {
-            UNDOABLE.iter().map(|(_, service)| *service).collect()
-        } else {
-            let failure = status.failure.as_ref().ok_or("I2: no failure is given")?;
-            if failure.residue.is_empty() == (failure.error == "CompensationFailed") {
-                return Err(format!("I2: {} with the residue {:?}", failure.error, failure.residue));
-            }
-            let listed = failure.residue.iter().map(|residue| residue.step.as_str());
-            listed
-                .flat_map(|step| UNDOABLE.iter().filter(move |(of, _)| *of == step))
-                .map(|(_, service)| *service)
-                .collect()
-        };
-        for service in services {
-            allowed.entry(service).or_default().extend(UNDOABLE.iter().map(|(step, _)| id_of(step)));
+    let mut mails_allowed = 0;
+    for Ended { status, request } in ended {
+        let subject = Subject::of(&status.workflow_id);
+        let has_completed = status.status == Status::Completed;
+        let residue = if has_completed { Vec::new() } else { residue(status)? };
+        mails_allowed += if has_completed { subject.mails } else { 0 };
+        for (_, service) in subject.undoable.iter().filter(|(step, _)| has_completed || residue.contains(step)) {
+            allowed.entry(service).or_default().extend((subject.marks)(subject, &status.workflow_id, request));
         }
     }
     let mails = |data: &Value| data["notifications"]["outbox"].as_array().map(Vec::len).unwrap_or_default();
-    let completed = ended.iter().filter(|status| status.status == Status::Completed).count();
-    if mails(after) > mails(before) + completed {
-        return Err(format!("I2: {} mails for {completed} that completed", mails(after) - mails(before)));
+    if mails(after) > mails(before) + mails_allowed {
+        return Err(format!("I2: {} mails of {mails_allowed}", mails(after) - mails(before)));
     }
     for (service, data) in after.as_object().into_iter().flatten().filter(|(service, _)| *service != "notifications") {
         let allowed = allowed.get(service.as_str()).map(Vec::as_slice).unwrap_or_default();
-        let data = without_rows_of(data, allowed);
-        if data != before[service] {
-            return Err(format!("I2: {service} is not as before: {data}, it was {}", before[service]));
+        let [data, expected] = [data, &before[service]].map(|data| without_rows_of(data, allowed));
+        if data != expected {
+            return Err(format!("I2: {service} is not as before: {data}, it was {expected}"));
         }
     }
     Ok(())
 }
 
-/// The tables of a service, without the rows that mention any of these ids, or a file of theirs.
+/// The steps that an execution without success lists as not undone.
+fn residue(status: &StatusResponse) -> Result<Vec<&str>, String> {
+    let failure = status.failure.as_ref().ok_or("I2: no failure is given")?;
+    if failure.residue.is_empty() == (failure.error == "CompensationFailed") {
+        return Err(format!("I2: {} with the residue {:?}", failure.error, failure.residue));
+    }
+    Ok(failure.residue.iter().map(|residue| residue.step.as_str()).collect())
+}
+
+/// The tables of a service, without the rows that mention any of these texts, or a file of theirs.
 fn without_rows_of(tables: &Value, ids: &[String]) -> Value {
     let mut tables = tables.clone();
     let mut ids = ids.to_vec();
@@ -169,11 +176,9 @@ fn without_rows_of(tables: &Value, ids: &[String]) -> Value {
 /// Attempts of a forward step, and of an undo.
 const FORWARD: u32 = 3;
 const UNDO: u32 = 9;
-/// Undone when its failure is tolerated, and once more when the execution is cancelled or late after that.
-const TOLERATED: &str = "CreateSampleData";
 
 /// I11: attempts per step.
-fn attempts_are_bounded(events: &[Event]) -> Result<(), String> {
+fn attempts_are_bounded(subject: &Subject, events: &[Event]) -> Result<(), String> {
     let mut attempts = BTreeMap::<&str, u32>::new();
     for event in events {
         if matches!(event.event_type.as_str(), "ActivityTaskScheduled" | "CompensationScheduled") {
@@ -183,7 +188,7 @@ fn attempts_are_bounded(events: &[Event]) -> Result<(), String> {
     for (step, attempts) in &attempts {
         // Lambda's own faults have a retrier of their own, with six retries.
         let limit = match step.strip_prefix("Undo") {
-            Some(TOLERATED) => 2 * UNDO,
+            Some(step) if subject.is_tolerated(step) => 2 * UNDO,
             Some(_) => UNDO,
             None => FORWARD + 6,
         };
@@ -196,17 +201,17 @@ fn attempts_are_bounded(events: &[Event]) -> Result<(), String> {
 
 /// I11: attempts per call, over all layers; these are all executions there were.
 pub(crate) fn calls_are_bounded(world: &Site, ids: &[&str]) -> Result<(), String> {
-    let tolerated = StepPath::of_state(TOLERATED);
-    let key_of = |id: &&str| Effect { tenant_id: TENANT, scope: id, step: &tolerated }.idempotency_key();
-    let tolerated_keys: Vec<String> = ids.iter().map(key_of).collect();
+    let tolerated = |id: &&str| Subject::of(id).tolerated.iter().map(|step| key_of(id, step)).collect::<Vec<_>>();
+    let undone_twice: Vec<String> = ids.iter().flat_map(tolerated).collect();
     for (call, count) in world.calls.lock().unwrap().iter().filter(|(call, _)| !call.contains("/health")) {
         let limit = if call.contains("/effects/") {
-            if tolerated_keys.iter().any(|key| call.contains(&format!("/effects/{key}"))) { 2 * UNDO } else { UNDO }
-        } else if call.ends_with("/context") {
-            // The tenant is read by two steps of each, without a key.
-            2 * FORWARD * ids.len() as u32
+            let is_twice = undone_twice.iter().any(|key| call.contains(&format!("/effects/{key}")));
+            if is_twice { 2 * UNDO } else { UNDO }
         } else {
-            FORWARD
+            // Reads have no key: those of all executions count as one call.
+            let uri = call.strip_prefix("GET ").map(|uri| uri.parse::<http::Uri>().unwrap());
+            let reads = |uri: http::Uri| ids.iter().map(|id| Subject::of(id).calls_of("GET", uri.path())).sum::<u32>();
+            FORWARD * uri.map_or(1, reads)
         };
         if *count > limit {
             return Err(format!("I11: {count} calls of {call}"));

@@ -20,6 +20,7 @@ mod disk;
 mod embedded;
 mod engines;
 mod fault_matrix;
+mod generated;
 mod idempotency;
 mod in_process;
 #[path = "../../shared/asl/tests/support/mod.rs"]
@@ -36,6 +37,8 @@ mod proxy;
 mod reconciler;
 mod simulation;
 mod stores;
+mod subjects;
+mod switching;
 mod temporal;
 mod temporal_access;
 mod temporal_cases;

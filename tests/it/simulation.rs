@@ -12,10 +12,11 @@ use http::StatusCode;
 use reference_services::{Fault, FaultRule};
 use serde_json::{Value, json};
 
-use crate::fault_matrix::{SITES, faults};
+use crate::fault_matrix::faults;
 use crate::interpreter::dice::Dice;
-use crate::invariants;
-use crate::world::{ControlAction, Script, TENANT, World, full_request_of, in_parallel, run};
+use crate::invariants::{self, Ended};
+use crate::subjects::{self, CallSite, Subject};
+use crate::world::{ControlAction, Script, TENANT, World, in_parallel, run};
 
 const SEED: u64 = 20_260_101;
 /// How many, unless `SIMULATED` says otherwise.
@@ -29,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(90 * 24 * 3_600);
 /// What one user does with one execution.
 struct User {
     number: usize,
+    subject: &'static Subject,
     starts_after: Duration,
     request: Value,
     /// How often the start is sent, all at the same time.
@@ -45,10 +47,11 @@ fn seconds(dice: &mut Dice, below: usize) -> Duration {
     Duration::from_millis(dice.below(below * 1_000) as u64)
 }
 
-fn user(dice: &mut Dice, number: usize) -> User {
-    let mut request = full_request_of(number);
-    for flag in ["send_welcome_email", "setup_default_workspace", "create_sample_data"] {
-        request[flag] = json!(dice.below(4) > 0);
+async fn user(world: &World, dice: &mut Dice, number: usize) -> User {
+    let subject = *dice.one_of(&subjects::ALL);
+    let mut request = world.prepare(subject, number).await;
+    for option in request.as_object_mut().unwrap().values_mut().filter(|value| value.is_boolean()) {
+        *option = json!(dice.below(4) > 0);
     }
     let mut actions = Vec::new();
     for _ in 0..*dice.one_of(&[0, 0, 0, 1, 1, 2]) {
@@ -63,6 +66,7 @@ fn user(dice: &mut Dice, number: usize) -> User {
     }
     User {
         number,
+        subject,
         starts_after: seconds(dice, SPAN),
         request,
         starts: *dice.one_of(&[1, 1, 2, 5]),
@@ -71,10 +75,16 @@ fn user(dice: &mut Dice, number: usize) -> User {
     }
 }
 
+/// The call sites of all workflows.
+fn sites() -> Vec<CallSite> {
+    subjects::ALL.into_iter().flat_map(|subject| subject.sites).copied().collect()
+}
+
 fn rules(dice: &mut Dice) -> BTreeMap<String, Vec<FaultRule>> {
     let mut rules = BTreeMap::<String, Vec<FaultRule>>::new();
+    let sites = sites();
     for _ in 0..dice.below(8) {
-        let site = dice.one_of(&SITES);
+        let site = dice.one_of(&sites);
         let (_, fault) = dice.one_of(&faults()).clone();
         let times = *dice.one_of(&[Some(1), Some(1), Some(2), Some(4), Some(20), None]);
         for (service, of_site) in site.faulty(fault, times) {
@@ -83,7 +93,7 @@ fn rules(dice: &mut Dice) -> BTreeMap<String, Vec<FaultRule>> {
         }
     }
     // Otherwise calls take no time, and nothing would come in between.
-    for site in SITES {
+    for site in sites {
         for (service, slow) in site.faulty(Fault::Delay { delay_ms: dice.below(8_000) as u64 }, None) {
             rules.entry(service).or_default().extend(slow);
         }
@@ -97,7 +107,7 @@ impl User {
         clock::sleep(&*world.clock, self.starts_after).await;
         let key = format!("key-{}", self.number);
         let start = || async {
-            world.post("/api/v1/workflows/user-onboarding", &self.request, &[("idempotency-key", key.as_str())]).await
+            world.post(self.subject.path, &self.request, &[("idempotency-key", key.as_str())]).await
         };
         let answers = join_all((0..self.starts).map(|_| start())).await;
         let ids: Vec<&Value> = answers.iter().map(|(_, body)| &body["workflow_id"]).collect();
@@ -152,13 +162,16 @@ async fn set_clock(world: &World, jumps: Vec<(Duration, i64)>) {
 async fn simulate(seed: u64, executions: usize) -> Result<Vec<Status>, String> {
     let mut dice = Dice(seed);
     let world = Arc::new(World::with(Script::default(), &[]).await);
+    let mut users = Vec::new();
+    for number in 0..executions {
+        users.push(user(&world, &mut dice, number).await);
+    }
     let before = world.snapshot().await;
     world.faults(&rules(&mut dice));
 
     let ended = Arc::new(Mutex::new(Vec::new()));
     let mut tasks = Vec::new();
-    for number in 0..executions {
-        let user = user(&mut dice, number);
+    for user in users {
         let (world, ended) = (Arc::clone(&world), Arc::clone(&ended));
         tasks.push(clock::spawn(&Arc::clone(&world.clock), async move {
             let end = user.act(&world).await;
@@ -187,12 +200,14 @@ async fn simulate(seed: u64, executions: usize) -> Result<Vec<Status>, String> {
     }
     let ids: Vec<&str> = ended.iter().map(|status| status.workflow_id.as_str()).collect();
     invariants::calls_are_bounded(&world, &ids)?;
+    let statuses: Vec<Status> = ended.iter().map(|status| status.status).collect();
+    let ended = join_all(ended.into_iter().map(|status| Ended::of(&world, status))).await;
     invariants::no_residue(&ended, &before, &world.snapshot().await)?;
     let total = world.get("/api/v1/workflows").await.1["total_count"].clone();
     if total != executions {
         return Err(format!("{total} executions for {executions} keys"));
     }
-    Ok(ended.iter().map(|status| status.status).collect())
+    Ok(statuses)
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub(crate) struct Options {
     pub(crate) script: Script,
     /// Settings by their environment names, without the prefix.
     pub(crate) settings: BTreeMap<String, String>,
-    /// Another state machine than user onboarding's.
+    /// Another state machine than the workflows' own.
     pub(crate) definition: Option<String>,
     pub(crate) around: Option<Around>,
     /// Another server.
@@ -139,11 +139,13 @@ impl Stack {
         let more = more.into_iter().map(|(name, value)| (name.to_owned(), value));
         let mut settings = Settings::load(None, more.chain(own)).unwrap();
         settings.data_dir = directory.path().to_owned();
-        let definition = definition.unwrap_or_else(|| {
-            let workflow = workflows::workflow(WorkflowKind::UserOnboarding).unwrap();
-            cut_down(&workflow.definition(&Default::default()), TIMEOUT_SECONDS, attempts)
-        });
-        let activities = functions(&serde_json::from_str(&definition).unwrap_or_default());
+        let own = definition.as_deref().map(|definition| serde_json::from_str(definition).unwrap_or_default());
+        let activities = own.as_ref().map(functions).unwrap_or_default();
+        let definition_of = move |kind: WorkflowKind| {
+            let workflow = workflows::workflow(kind)?;
+            let shipped = || cut_down(&workflow.definition(&Default::default()), TIMEOUT_SECONDS, attempts);
+            Some(definition.clone().unwrap_or_else(shipped))
+        };
         let store = Arc::new(Mutex::new(None));
         let (scripted_store, scripted_clock) = (Arc::clone(&store), Arc::clone(&clock));
         let surroundings = Surroundings {
@@ -159,7 +161,7 @@ impl Stack {
                     None => scripted,
                 }
             })),
-            definition_of: Some(Arc::new(move |kind| workflows::workflow(kind).map(|_| definition.clone()))),
+            definition_of: Some(Arc::new(definition_of)),
         };
         let app = App::open(&settings, surroundings).await.unwrap();
         *store.lock().unwrap() = Some(app.store.clone());

@@ -1,6 +1,7 @@
-//! Every case comes out on Temporal as on the embedded engine, and faults, cancels and ends keep their promises there.
+//! Every story comes out on Temporal as on the embedded engine, and faults, cancels and ends keep their promises there.
 
 use std::collections::BTreeSet;
+use std::iter;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +15,13 @@ use store::{StepOutcome, StepRecorder};
 use temporalio_client::{UntypedWorkflow, WorkflowCancelOptions, WorkflowTerminateOptions};
 
 use crate::aws_cases::{comparable, difference};
+use crate::cancel;
 use crate::cases::{self, Case};
-use crate::fault_matrix::{CallSite, all, in_real_time, real_time_matrix};
+use crate::fault_matrix::{all, in_real_time, real_time_matrix};
+use crate::generated::{self, Generated};
 use crate::invariants;
 use crate::process::pause;
+use crate::subjects::{self, CallSite, Subject};
 use crate::temporal::{self, Options, Stack, connector};
 use crate::world::{Control, ControlAction, Script, full_request, record_of};
 
@@ -33,17 +37,22 @@ const KEPT: [&str; 8] = [
     "refused-sendnotification",
 ];
 
+/// The name of a case, and of its kept history: those of user onboarding are older than any other workflow.
+fn named(subject: &Subject, case: &str) -> String {
+    if subject.kind == WorkflowKind::UserOnboarding { case.to_owned() } else { format!("{}-{case}", subject.name()) }
+}
+
 fn kept_histories() -> PathBuf {
     crate::aws::root().join("tests/histories/temporal")
 }
 
 /// Nothing of a request is in what reached the server.
-fn nothing_personal(history: &[u8], request: &Value) -> Result<(), String> {
+fn nothing_personal(subject: &Subject, history: &[u8], request: &Value) -> Result<(), String> {
     let text = String::from_utf8_lossy(history);
     // Payloads are base64 in this form of a history.
     let decoded: Vec<String> = payloads(&serde_json::from_slice(history).unwrap());
-    for field in ["user_email", "user_name"] {
-        let value = request[field].as_str().unwrap();
+    for field in subject.personal {
+        let value = request[*field].as_str().unwrap();
         if text.contains(value) || decoded.iter().any(|payload| payload.contains(value)) {
             return Err(format!("S7: {field} reached the server"));
         }
@@ -74,19 +83,24 @@ fn payloads(value: &Value) -> Vec<String> {
     }
 }
 
-async fn play(server: &'static str, name: String, mut case: Case) -> Result<Value, String> {
+async fn play(
+    server: &'static str,
+    subject: &'static Subject,
+    name: String,
+    mut case: Case,
+) -> Result<Value, String> {
     let (script, settings) = (case.script.clone(), case.settings.clone());
     let mut stack = Stack::start(server, Options { script, settings, ..Options::default() }).await;
     for rule in case.faults.values_mut().flatten() {
         in_real_time(&mut rule.fault, &mut stack.site.settling_time);
     }
     let worker = stack.work();
-    let (id, request, outcome) = cases::play_on(&stack.site, &case).await?;
+    let (id, request, outcome) = cases::play_on(&stack.site, subject, &case).await?;
     let history = stack.server_history(&id).await;
-    nothing_personal(&history, &request)?;
+    nothing_personal(subject, &history, &request)?;
     keep(&name, &history);
     worker.stop().await;
-    Ok(comparable(&case, outcome))
+    Ok(outcome)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's own switch")]
@@ -99,23 +113,47 @@ fn keep(name: &str, history: &[u8]) {
 }
 
 #[test]
-fn every_case_comes_out_as_on_the_embedded_engine() {
+fn every_story_comes_out_as_on_the_embedded_engine() {
+    async fn story(server: &'static str, subject: &'static Subject, name: String, file: PathBuf) -> Result<(), String> {
+        let case = cases::read(&file);
+        let expected = comparable(&case, case.expected.clone());
+        let outcome = comparable(&case, play(server, subject, name, case.clone()).await?);
+        if expected == outcome { Ok(()) } else { Err(difference(&expected, &outcome)) }
+    }
     temporal::run(|server| async move {
-        let files = cases::files("user-onboarding");
-        let count = files.len();
-        let tasks = files.into_iter().map(|file| {
-            let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-            let played = name.clone();
-            let task = async move {
-                let case = cases::read(&file);
-                let expected = comparable(&case, case.expected.clone());
-                let outcome = play(server, played, case).await?;
-                if expected == outcome { Ok(()) } else { Err(difference(&expected, &outcome)) }
-            };
-            (name, task)
-        });
-        let wrong = all(tasks).await;
-        println!("{} of {count} cases come out the same", count - wrong.len());
+        let stories = subjects::ALL.into_iter().flat_map(|subject| cases::files(subject).into_iter().zip(iter::repeat(subject)));
+        let tasks: Vec<_> = stories
+            .map(|(file, subject)| {
+                let name = named(subject, &cases::name(&file));
+                (name.clone(), story(server, subject, name, file))
+            })
+            .collect();
+        let count = tasks.len();
+        let wrong = all(tasks.into_iter()).await;
+        println!("{} of {count} stories come out the same", count - wrong.len());
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+/// One generated case of each pattern and workflow, and those whose histories are kept; all of them with
+/// `TEMPORAL_MATRIX=full`.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test's own switch")]
+fn generated_cases_end_as_on_the_embedded_engine() {
+    async fn generated(server: &'static str, subject: &'static Subject, of: Generated) -> Result<(), String> {
+        of.expected.check(&play(server, subject, named(subject, &of.name), of.case).await?)
+    }
+    let is_full = std::env::var("TEMPORAL_MATRIX").is_ok_and(|matrix| matrix == "full");
+    let is_selected: BTreeSet<String> =
+        generated::selected(is_full).map(|(subject, of)| named(subject, &of.name)).collect();
+    temporal::run(|server| async move {
+        let tasks: Vec<_> = generated::selected(true)
+            .map(|(subject, of)| (named(subject, &of.name), subject, of))
+            .filter(|(name, ..)| is_selected.contains(name) || KEPT.contains(&name.as_str()))
+            .map(|(name, subject, of)| (name, generated(server, subject, of)))
+            .collect();
+        println!("{} generated cases", tasks.len());
+        let wrong = all(tasks.into_iter()).await;
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     });
 }
@@ -140,13 +178,21 @@ async fn kept_histories_replay() {
     }
 }
 
-async fn cell(server: &'static str, site: CallSite, mut fault: Fault, times: Option<u64>) -> Result<(), String> {
-    let mut stack = Stack::start(server, Options { script: site.script(), ..Options::default() }).await;
+async fn cell(
+    server: &'static str,
+    subject: &'static Subject,
+    site: CallSite,
+    mut fault: Fault,
+    times: Option<u64>,
+) -> Result<(), String> {
+    let script = subject.script_to(&site);
+    let mut stack = Stack::start(server, Options { script, ..Options::default() }).await;
+    let request = stack.site.prepare(subject, 0).await;
     let before = stack.site.snapshot().await;
     in_real_time(&mut fault, &mut stack.site.settling_time);
     stack.site.faults(&site.faulty(fault, times));
     let worker = stack.work();
-    let id = stack.site.start(&full_request()).await;
+    let id = stack.site.start_of(subject, &request).await;
     stack.site.until_ended(&id).await;
     if stack.site.services.faults_fired(site.kind()) == [0] {
         return Err("the fault never happened".to_owned());
@@ -156,12 +202,14 @@ async fn cell(server: &'static str, site: CallSite, mut fault: Fault, times: Opt
     Ok(())
 }
 
-/// One call site sees every class of fault; `TEMPORAL_MATRIX=full` lets all of them see all, once and for ever.
+/// One call site of each workflow sees every class of fault; `TEMPORAL_MATRIX=full` lets all of them see all, once and for ever.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a test's own switch")]
 fn every_class_of_fault_keeps_the_invariants() {
     let full = std::env::var("TEMPORAL_MATRIX").is_ok_and(|matrix| matrix == "full");
-    temporal::run(|server| real_time_matrix(full, move |site, fault, times| cell(server, site, fault, times)));
+    temporal::run(|server| {
+        real_time_matrix(full, move |subject, site, fault, times| cell(server, subject, site, fault, times))
+    });
 }
 
 /// Does something to the workflow at the server while a step is under way, once its effect is there.
@@ -204,6 +252,7 @@ fn during(server: &'static str, step: &str, what: AtTheServer) -> temporal::Arou
 fn a_cancel_during_any_step_undoes_everything_or_comes_too_late() {
     async fn cancel(
         server: &'static str,
+        subject: &'static Subject,
         step: &'static workflows::WorkflowStep,
         at_the_server: bool,
     ) -> Result<(), String> {
@@ -213,21 +262,21 @@ fn a_cancel_during_any_step_undoes_everything_or_comes_too_late() {
             false => Options { script: Script { control: vec![cancel], ..Script::default() }, ..Options::default() },
         };
         let stack = Stack::start(server, options).await;
+        let request = stack.site.prepare(subject, 0).await;
         let before = stack.site.snapshot().await;
         let worker = stack.work();
-        let id = stack.site.start(&full_request()).await;
+        let id = stack.site.start_of(subject, &request).await;
         stack.site.until_ended(&id).await;
         let status = invariants::check(&stack.site, &id, &before).await?;
         worker.stop().await;
-        let expected = if step.state == "SendNotification" { Status::Completed } else { Status::Cancelled };
-        if status.status == expected { Ok(()) } else { Err(format!("ended {}", status.status)) }
+        if status.status == cancel::expected(subject, &step.state) { Ok(()) } else { Err(format!("ended {}", status.status)) }
     }
-    let steps = workflows::workflow(WorkflowKind::UserOnboarding).unwrap().steps();
     temporal::run(|server| async move {
-        let both = steps.iter().flat_map(|step| [(step, false), (step, true)]);
-        let tasks = both.map(|(step, at_the_server)| {
+        let both = subjects::steps().flat_map(|of| [(of, false), (of, true)]);
+        let tasks = both.map(|((subject, step), at_the_server)| {
             let by = if at_the_server { "at the server" } else { "by the API" };
-            (format!("{} {by}", step.state), cancel(server, step, at_the_server))
+            let name = format!("{}: {} {by}", subject.name(), step.state);
+            (name, async move { cancel(server, subject, step, at_the_server).await })
         });
         let wrong = all(tasks).await;
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -24,13 +24,13 @@ use store_sql::{Durability, FileBlobs, SqlStore};
 use temporalio_client::{UntypedWorkflow, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowStartOptions};
 use workflow_service::Worker;
 
-use crate::fault_matrix::{CallSite, SITES};
 use crate::interpreter::dice::Dice;
 use crate::interpreter::machines::machine;
 use crate::interpreter::run::RunRecord;
 use crate::interpreter::script::Script;
 use crate::process::{Site, pause};
 use crate::temporal::{self, Options, Stack, Working, connector, fresh, functions};
+use crate::subjects::{CallSite, USER_ONBOARDING};
 use crate::world::{TENANT, full_request_of, new_execution, record_of};
 use crate::{invariants, peers};
 
@@ -470,7 +470,8 @@ fn killed_at() -> Vec<CallSite> {
         "UndoCreateUserProfile",
         "UndoCreateUserAccount",
     ];
-    SITES.into_iter().filter(|site| !site.name.starts_with("Undo") || undone.contains(&site.name)).collect()
+    let is_there = |site: &&CallSite| !site.is_undo || undone.contains(&site.name);
+    USER_ONBOARDING.sites.iter().filter(is_there).copied().collect()
 }
 
 /// A worker that is killed while a call is under way whose effect is there: another one goes on, and nothing is done twice.

@@ -29,6 +29,7 @@ use tower::ServiceExt as _;
 use workflow_service::{App, Settings, Surroundings};
 
 use crate::in_process::InProcess;
+use crate::subjects::{Subject, USER_ONBOARDING};
 
 pub(crate) const TENANT: &str = "tenant-123";
 
@@ -337,7 +338,12 @@ impl Site {
 
     /// Starts an onboarding; its id.
     pub(crate) async fn start(&self, request: &Value) -> String {
-        let (status, body) = self.post("/api/v1/workflows/user-onboarding", request, &[]).await;
+        self.start_of(&USER_ONBOARDING, request).await
+    }
+
+    /// Starts an execution of this workflow; its id.
+    pub(crate) async fn start_of(&self, subject: &Subject, request: &Value) -> String {
+        let (status, body) = self.post(subject.path, request, &[]).await;
         assert_eq!(status, StatusCode::ACCEPTED, "{body}");
         serde_json::from_value::<StartResponse>(body).unwrap().workflow_id
     }
@@ -380,6 +386,12 @@ impl Site {
             clock::sleep(&*self.clock, pause).await;
             pause = (pause * 2).min(Duration::from_secs(60));
         }
+    }
+
+    /// Creates in the services what the request with this number presupposes; the request.
+    pub(crate) async fn prepare(&self, subject: &Subject, number: usize) -> Value {
+        (subject.prepare)(self.services.clone(), number).await;
+        (subject.request)(number)
     }
 
     pub(crate) async fn snapshot(&self) -> Value {

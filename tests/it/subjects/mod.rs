@@ -1,0 +1,147 @@
+//! The workflows that the generic proofs loop over: what the proofs need to know of each.
+
+mod tenant_switching;
+mod user_onboarding;
+
+use std::collections::BTreeMap;
+
+use contracts::WorkflowKind;
+use futures::future::BoxFuture;
+use reference_services::{Fault, FaultRule, ServiceKind, Services};
+use serde_json::Value;
+use workflows::{Workflow, WorkflowStep};
+
+pub(crate) use tenant_switching::{TARGET, TENANT_SWITCHING, join, read, user_of};
+pub(crate) use user_onboarding::USER_ONBOARDING;
+
+use crate::world::{Control, ControlAction, Script};
+
+/// Every workflow.
+pub(crate) static ALL: [&Subject; 2] = [&USER_ONBOARDING, &TENANT_SWITCHING];
+
+/// Every step of every workflow.
+pub(crate) fn steps() -> impl Iterator<Item = (&'static Subject, &'static WorkflowStep)> {
+    ALL.into_iter().flat_map(|subject| subject.steps().iter().map(move |step| (subject, step)))
+}
+
+/// A workflow under test.
+pub(crate) struct Subject {
+    pub(crate) kind: WorkflowKind,
+    /// Where it is started.
+    pub(crate) path: &'static str,
+    /// The request with this number, which asks for everything. Another number is about another person.
+    pub(crate) request: fn(usize) -> Value,
+    /// Creates in the services what the request with this number presupposes; once, however often it is called.
+    pub(crate) prepare: fn(Services, usize) -> BoxFuture<'static, ()>,
+    /// Its calls, in their order.
+    pub(crate) sites: &'static [CallSite],
+    /// Forward steps with an effect that can be undone, and the service that has it.
+    pub(crate) undoable: &'static [(&'static str, &'static str)],
+    /// Forward steps without which an execution goes on when they fail. If undoable they are undone then, and once more
+    /// when the execution is cancelled or late after that.
+    pub(crate) tolerated: &'static [&'static str],
+    /// A cancel during this step leads through every undo.
+    pub(crate) last_before_pivot: &'static str,
+    /// A cancel during these steps comes too late.
+    pub(crate) final_steps: &'static [&'static str],
+    /// Fields of the result that differ from run to run.
+    pub(crate) masked: &'static [&'static str],
+    /// Fields of the request that are personal: they are stored as the request, and nowhere else.
+    pub(crate) personal: &'static [&'static str],
+    /// Mails that a completed execution may have sent.
+    pub(crate) mails: usize,
+    /// Texts that mark the rows which an execution with this id and request may have changed.
+    pub(crate) marks: fn(&Subject, &str, &Value) -> Vec<String>,
+}
+
+impl Subject {
+    /// The workflow of an execution, by the execution's id.
+    pub(crate) fn of(id: &str) -> &'static Self {
+        ALL.into_iter().find(|subject| id.starts_with(subject.kind.as_str())).unwrap()
+    }
+
+    /// The name in paths, e.g. `user-onboarding`.
+    pub(crate) fn name(&self) -> String {
+        self.kind.as_str().replace('_', "-")
+    }
+
+    pub(crate) fn workflow(&self) -> &'static Workflow {
+        workflows::workflow(self.kind).unwrap()
+    }
+
+    pub(crate) fn steps(&self) -> &'static [WorkflowStep] {
+        self.workflow().steps()
+    }
+
+    /// The state machine.
+    pub(crate) fn machine(&self) -> Value {
+        serde_json::from_str(&self.workflow().definition(&Default::default())).unwrap()
+    }
+
+    /// The call of a Task state, or `State/what` if it makes several.
+    pub(crate) fn site(&self, name: &str) -> CallSite {
+        *self.sites.iter().find(|site| site.name == name).unwrap_or_else(|| panic!("no call of {name}"))
+    }
+
+    pub(crate) fn is_tolerated(&self, step: &str) -> bool {
+        self.tolerated.contains(&step)
+    }
+
+    /// A cancel that leads through every undo.
+    pub(crate) fn cancel_all(&self) -> Control {
+        Control { during: self.last_before_pivot.to_owned(), what: ControlAction::Cancel, after_seconds: 0 }
+    }
+
+    /// What lets an execution come to this call.
+    pub(crate) fn script_to(&self, site: &CallSite) -> Script {
+        let control = if site.is_undo { vec![self.cancel_all()] } else { Vec::new() };
+        Script { control, ..Script::default() }
+    }
+
+    /// How many of its calls have this method and path.
+    pub(crate) fn calls_of(&self, method: &str, path: &str) -> u32 {
+        self.sites.iter().filter(|site| site.is_call(method, path)).count() as u32
+    }
+}
+
+/// A place where a workflow calls a service.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CallSite {
+    pub(crate) name: &'static str,
+    pub(crate) service: &'static str,
+    method: &'static str,
+    route: &'static str,
+    /// Requests of this route that come before.
+    pub(crate) skip: u64,
+    pub(crate) is_undo: bool,
+}
+
+const fn site(name: &'static str, service: &'static str, method: &'static str, route: &'static str) -> CallSite {
+    CallSite { name, service, method, route, skip: 0, is_undo: false }
+}
+
+const fn undo(name: &'static str, service: &'static str, skip: u64) -> CallSite {
+    CallSite { name, service, method: "DELETE", route: "/api/v1/effects/{idempotency_key}", skip, is_undo: true }
+}
+
+impl CallSite {
+    /// Rules that let this call fail so, this often.
+    pub(crate) fn faulty(&self, fault: Fault, times: Option<u64>) -> BTreeMap<String, Vec<FaultRule>> {
+        let rule = FaultRule { times, skip: self.skip, ..FaultRule::on(self.method, self.route, fault) };
+        BTreeMap::from([(self.service.to_owned(), vec![rule])])
+    }
+
+    pub(crate) fn is_same_route(&self, other: &Self) -> bool {
+        (self.service, self.method, self.route) == (other.service, other.method, other.route)
+    }
+
+    pub(crate) fn kind(&self) -> ServiceKind {
+        ServiceKind::ALL.into_iter().find(|kind| kind.name() == self.service).unwrap()
+    }
+
+    fn is_call(&self, method: &str, path: &str) -> bool {
+        let (mut parts, mut route) = (path.split('/'), self.route.split('/'));
+        let is_same = |(part, of_route): (&str, &str)| part == of_route || of_route.starts_with('{');
+        self.method == method && parts.by_ref().zip(route.by_ref()).all(is_same) && parts.next() == route.next()
+    }
+}
