@@ -51,9 +51,7 @@ async fn cell(
 #[expect(clippy::disallowed_methods, reason = "a test's own switch")]
 fn every_class_of_fault_keeps_the_invariants() {
     let full = std::env::var("AWS_MATRIX").is_ok_and(|matrix| matrix == "full");
-    aws::run(|aws| {
-        real_time_matrix(full, move |subject, site, fault, times| cell(aws, subject, site, fault, times))
-    });
+    aws::run(|aws| real_time_matrix(full, move |subject, site, fault, times| cell(aws, subject, site, fault, times)));
 }
 
 #[test]
@@ -67,12 +65,15 @@ fn a_cancel_during_any_step_undoes_everything_or_comes_too_late() {
         let id = stack.site.start_of(subject, &request).await;
         stack.site.until_ended(&id).await;
         let status = invariants::check(&stack.site, &id, &before).await?;
-        if status.status == cancel::expected(subject, &step.state) { Ok(()) } else { Err(format!("ended {}", status.status)) }
+        if status.status == cancel::expected(subject, &step.state) {
+            Ok(())
+        } else {
+            Err(format!("ended {}", status.status))
+        }
     }
     aws::run(|aws| async move {
-        let wrong = all(subjects::steps().map(|(subject, step)| {
-            (format!("{}: {}", subject.name(), step.state), cancel(aws, subject, step))
-        }))
+        let wrong = all(subjects::steps()
+            .map(|(subject, step)| (format!("{}: {}", subject.name(), step.state), cancel(aws, subject, step))))
         .await;
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     });

@@ -40,7 +40,6 @@ pub(crate) struct Case {
     pub(crate) expected: Value,
 }
 
-
 /// The case in a file.
 pub(crate) fn read(file: &Path) -> Case {
     let text = std::fs::read_to_string(file).unwrap();
@@ -72,11 +71,7 @@ fn play(subject: &Subject, case: &Case) -> Result<(Value, Vec<asl::Edge>), Strin
 }
 
 /// Runs a case on any site: the execution, its request, what came out.
-pub(crate) async fn play_on(
-    site: &Site,
-    subject: &Subject,
-    case: &Case,
-) -> Result<(String, Value, Value), String> {
+pub(crate) async fn play_on(site: &Site, subject: &Subject, case: &Case) -> Result<(String, Value, Value), String> {
     let mut request = site.prepare(subject, 0).await;
     let (before, prepared) = (site.snapshot().await, site.ledger().await);
     site.faults(&case.faults);
@@ -208,7 +203,10 @@ fn every_case_comes_out_as_expected_and_together_they_take_every_edge() {
             edges.len() - missed.len(),
             edges.len()
         );
-        wrong.lock().unwrap().extend(missed.into_iter().map(|edge| format!("{}: no case takes {edge}", subject.name())));
+        wrong
+            .lock()
+            .unwrap()
+            .extend(missed.into_iter().map(|edge| format!("{}: no case takes {edge}", subject.name())));
     }
     let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -50,7 +50,9 @@ pub(crate) async fn real_time_matrix<F>(
 {
     let times: &[Option<u64>] = if is_full { &[Some(1), None] } else { &[Some(1)] };
     let either: Vec<Faulty> = times.iter().flat_map(|times| every_fault(*times)).collect();
-    let cells = either.into_iter().filter(|faulty| is_full || ["CreateUserProfile", "UpdateUserSession"].contains(&faulty.site.name));
+    let cells = either
+        .into_iter()
+        .filter(|faulty| is_full || ["CreateUserProfile", "UpdateUserSession"].contains(&faulty.site.name));
     let cells: Vec<Faulty> = cells.collect();
     let count = cells.len();
     let named = cells.into_iter().map(|faulty| {

@@ -170,8 +170,7 @@ fn undone(subject: &Subject, machine: &Value, pattern: Pattern, step: &str, undo
     let retries = machine["States"][undo]["Retry"][0]["MaxAttempts"].as_u64().unwrap();
     let times = if pattern == Pattern::Residue { retries + 1 } else { 1 };
     let fault = Fault::Status { status: 503, retry_after_seconds: None };
-    let case =
-        Case { faults: site.faulty(fault, Some(times)), script: subject.script_to(&site), ..Case::default() };
+    let case = Case { faults: site.faulty(fault, Some(times)), script: subject.script_to(&site), ..Case::default() };
     // The step that finds the execution cancelled.
     let found_by = step_after(subject, subject.last_before_pivot).to_owned();
     let (status, error, residue) = match pattern {

@@ -106,9 +106,8 @@ impl User {
     async fn act(self, world: &World) -> Result<StatusResponse, String> {
         clock::sleep(&*world.clock, self.starts_after).await;
         let key = format!("key-{}", self.number);
-        let start = || async {
-            world.post(self.subject.path, &self.request, &[("idempotency-key", key.as_str())]).await
-        };
+        let start =
+            || async { world.post(self.subject.path, &self.request, &[("idempotency-key", key.as_str())]).await };
         let answers = join_all((0..self.starts).map(|_| start())).await;
         let ids: Vec<&Value> = answers.iter().map(|(_, body)| &body["workflow_id"]).collect();
         if answers.iter().any(|(status, _)| *status != StatusCode::ACCEPTED) || ids.iter().any(|id| *id != ids[0]) {

@@ -83,12 +83,7 @@ fn payloads(value: &Value) -> Vec<String> {
     }
 }
 
-async fn play(
-    server: &'static str,
-    subject: &'static Subject,
-    name: String,
-    mut case: Case,
-) -> Result<Value, String> {
+async fn play(server: &'static str, subject: &'static Subject, name: String, mut case: Case) -> Result<Value, String> {
     let (script, settings) = (case.script.clone(), case.settings.clone());
     let mut stack = Stack::start(server, Options { script, settings, ..Options::default() }).await;
     for rule in case.faults.values_mut().flatten() {
@@ -121,7 +116,8 @@ fn every_story_comes_out_as_on_the_embedded_engine() {
         if expected == outcome { Ok(()) } else { Err(difference(&expected, &outcome)) }
     }
     temporal::run(|server| async move {
-        let stories = subjects::ALL.into_iter().flat_map(|subject| cases::files(subject).into_iter().zip(iter::repeat(subject)));
+        let stories =
+            subjects::ALL.into_iter().flat_map(|subject| cases::files(subject).into_iter().zip(iter::repeat(subject)));
         let tasks: Vec<_> = stories
             .map(|(file, subject)| {
                 let name = named(subject, &cases::name(&file));
@@ -269,7 +265,11 @@ fn a_cancel_during_any_step_undoes_everything_or_comes_too_late() {
         stack.site.until_ended(&id).await;
         let status = invariants::check(&stack.site, &id, &before).await?;
         worker.stop().await;
-        if status.status == cancel::expected(subject, &step.state) { Ok(()) } else { Err(format!("ended {}", status.status)) }
+        if status.status == cancel::expected(subject, &step.state) {
+            Ok(())
+        } else {
+            Err(format!("ended {}", status.status))
+        }
     }
     temporal::run(|server| async move {
         let both = subjects::steps().flat_map(|of| [(of, false), (of, true)]);

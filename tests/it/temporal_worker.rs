@@ -29,8 +29,8 @@ use crate::interpreter::machines::machine;
 use crate::interpreter::run::RunRecord;
 use crate::interpreter::script::Script;
 use crate::process::{Site, pause};
-use crate::temporal::{self, Options, Stack, Working, connector, fresh, functions};
 use crate::subjects::{CallSite, USER_ONBOARDING};
+use crate::temporal::{self, Options, Stack, Working, connector, fresh, functions};
 use crate::world::{TENANT, full_request_of, new_execution, record_of};
 use crate::{invariants, peers};
 

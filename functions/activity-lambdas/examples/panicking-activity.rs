@@ -2,14 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use activities::{Activity, Attempt, Context};
+use activities::{Activity, AttemptFuture, Context};
 use serde_json::json;
 
 static PANICKING: Activity = Activity { name: "panicking_activity", forward: act, undone_at: None };
 
 static HAS_PANICKED: AtomicBool = AtomicBool::new(false);
 
-fn act<'a>(_context: &'a Context<'a>) -> Attempt<'a> {
+fn act<'a>(_context: &'a Context<'a>) -> AttemptFuture<'a> {
     Box::pin(async {
         assert!(HAS_PANICKED.swap(true, Ordering::Relaxed), "canary-of-the-panic");
         Ok(json!({ "works": true }))

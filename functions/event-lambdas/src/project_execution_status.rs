@@ -3,6 +3,7 @@
 use contracts::step::WorkflowRef;
 use contracts::{Timestamp, WorkflowKind};
 use engine_stepfunctions::{Description, ExecutionStatus};
+use futures::FutureExt as _;
 use lambda_runtime::LambdaEvent;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -96,7 +97,8 @@ async fn handle(ports: &Ports, event: Value) -> Result<Value, Error> {
 }
 
 async fn asked(ports: &Ports, kind: WorkflowKind, detail: &Detail) -> Result<ToldEnd, Error> {
-    match ports.engine.description(kind, &detail.name).await? {
+    // Boxed: with the SDK's own the function's future would nest too deep for the compiler.
+    match ports.engine.description(kind, &detail.name).boxed().await? {
         Some(Description { input, end: Some((end, at)) }) => Ok(ToldEnd { end, at, workflow: workflow(&input)? }),
         Some(_) | None => Err(format!("{} is {}, but its engine does not say so", detail.name, detail.status).into()),
     }
