@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use api::{ENDPOINTS, Endpoint, Port};
-use contracts::WorkflowKind;
+use contracts::{Status, WorkflowKind};
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
@@ -354,6 +354,13 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         for id in [id, &late] {
             site.until_ended(id).await;
         }
+        let switch = serde_json::json!({
+            "user_id": "user-123", "current_tenant_id": "tenant-123", "target_tenant_id": "tenant-456",
+        });
+        let (_, switching) = site.post("/api/v1/workflows/tenant-switching", &switch, &key).await;
+        site.post("/api/v1/workflows/tenant-switching", &switch, &key).await;
+        let switched = site.until_ended(switching["workflow_id"].as_str().unwrap()).await;
+        assert_eq!(switched.status, Status::Completed, "{:?}", switched.error);
         // An event that leaves something out.
         let brief = serde_json::json!({ "detail": { "name": id, "status": "SUCCEEDED" } });
         let recorded = stack.invoke("project-execution-status", brief).await.unwrap();
@@ -370,7 +377,7 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         assert!(site.cancel(id).await.is_err());
         // What is archived, and what is nowhere.
         let archived = stack.invoke("archive-executions", Value::Null).await.unwrap();
-        assert_eq!(archived, serde_json::json!({ "executions": 2, "failed": 0 }));
+        assert_eq!(archived, serde_json::json!({ "executions": 3, "failed": 0 }));
         site.get(&format!("/api/v1/workflows/history?workflow_id={id}")).await;
         site.get("/api/v1/workflows/nowhere/status").await;
         site.post("/api/v1/workflows/nowhere/cancel", &Value::Null, &[]).await;
