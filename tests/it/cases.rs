@@ -100,6 +100,7 @@ pub(crate) async fn play_on(
         "error": status.error,
         "result": status.result.map(|result| masked(subject, result)),
         "failure": status.failure,
+        "progress": status.progress.map(|progress| format!("{} of {}", progress.completed_steps, progress.total_steps)),
         "history": history,
         "ledger": ledger,
     });
