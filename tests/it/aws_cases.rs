@@ -38,7 +38,7 @@ pub(crate) fn comparable(case: &Case, mut outcome: Value) -> Value {
         let history: Vec<String> = others.map(uncounted).collect();
         assert!(history.len() > 1, "{history:?}");
         outcome = json!({
-            "status": outcome["status"], "result": outcome["result"],
+            "status": outcome["status"], "result": outcome["result"], "progress": outcome["progress"],
             "ledger": outcome["ledger"], "failure": failure, "history": history,
         });
     }

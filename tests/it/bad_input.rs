@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use workflow_service::{App, Settings, Surroundings};
 
+use crate::subjects::TENANT_SWITCHING;
 use crate::world::{TENANT, World, full_request, run};
 
 const START: &str = "/api/v1/workflows/user-onboarding";
@@ -166,6 +167,59 @@ pub(crate) fn wrong_starts() -> Vec<Wrong> {
     ]
 }
 
+/// Starts of a tenant switch.
+fn wrong_switches() -> Vec<Wrong> {
+    const JSON_FROM: [(&str, &str); 2] = [TENANT_HEADER, JSON];
+    let path = TENANT_SWITCHING.path;
+    let body = |name: &str, value: Value| {
+        let mut body = (TENANT_SWITCHING.request)(0);
+        body[name] = value;
+        body.to_string()
+    };
+    let without = |name: &str| {
+        let mut body = (TENANT_SWITCHING.request)(0);
+        body.as_object_mut().unwrap().remove(name);
+        body.to_string()
+    };
+    let full = || (TENANT_SWITCHING.request)(0).to_string();
+    let post = |headers: &[(&str, &str)], body: String| request(Method::POST, path, headers, body);
+    let wrong = |why, request, status, error_type, pointers| Wrong { why, request, status, error_type, pointers };
+    let invalid = |why, body, pointers| wrong(why, post(&JSON_FROM, body), 422, "Validation", pointers);
+    let forbidden = |why, headers: &[(&str, &str)]| wrong(why, post(headers, full()), 403, "Authorization", &[]);
+    vec![
+        invalid("no user", without("user_id"), &["/user_id"]),
+        invalid("no current tenant", without("current_tenant_id"), &["/current_tenant_id"]),
+        invalid("no target tenant", without("target_tenant_id"), &["/target_tenant_id"]),
+        invalid("nothing of a switch", "{}".to_owned(), &["/current_tenant_id", "/target_tenant_id", "/user_id"]),
+        invalid(
+            "wrong types of a switch",
+            json!({ "user_id": 1, "current_tenant_id": [], "target_tenant_id": {}, "preserve_session_data": "yes",
+                "update_user_preferences": null })
+            .to_string(),
+            &[
+                "/current_tenant_id",
+                "/target_tenant_id",
+                "/user_id",
+                "/preserve_session_data",
+                "/update_user_preferences",
+            ],
+        ),
+        invalid("a user that is null", body("user_id", Value::Null), &["/user_id"]),
+        invalid("a user that is empty", body("user_id", json!("")), &["/user_id"]),
+        invalid("a user that is no id", body("user_id", json!("a b")), &["/user_id"]),
+        invalid("a user that is a path", body("user_id", json!("../users")), &["/user_id"]),
+        invalid("an e-mail address for a user", body("user_id", json!("user@example.com")), &["/user_id"]),
+        invalid("a user that is too long", body("user_id", json!("u".repeat(1_000))), &["/user_id"]),
+        invalid("a target that is no id", body("target_tenant_id", json!("tenant/456")), &["/target_tenant_id"]),
+        invalid("a target that is too long", body("target_tenant_id", json!("t".repeat(65))), &["/target_tenant_id"]),
+        invalid("the same tenant twice", body("target_tenant_id", json!(TENANT)), &["/target_tenant_id"]),
+        invalid("an array for a switch", "[]".to_owned(), &[""]),
+        wrong("a switch without a tenant", post(&[JSON], full()), 400, "TenantContext", &[]),
+        forbidden("a header with neither tenant", &[JSON, ("x-tenant-id", "tenant-789")]),
+        forbidden("another user's switch", &[JSON, TENANT_HEADER, ("x-user-id", "mover-999999")]),
+    ]
+}
+
 fn wrong_reads() -> Vec<Wrong> {
     let wrong =
         |why, path, status, error_type, pointers| Wrong { why, request: get(path), status, error_type, pointers };
@@ -195,7 +249,8 @@ fn a_wrong_request_is_named_and_does_nothing() {
     run(async {
         let world = World::new().await;
         let before = world.snapshot().await;
-        for Wrong { why, request, status, error_type, pointers } in wrong_starts().into_iter().chain(wrong_reads()) {
+        let wrong = wrong_starts().into_iter().chain(wrong_switches()).chain(wrong_reads());
+        for Wrong { why, request, status, error_type, pointers } in wrong {
             let (answered, headers, problem) = world.call(request).await;
             assert_eq!(answered.as_u16(), status, "{why}: {problem}");
             assert_eq!(headers["content-type"], "application/problem+json", "{why}");

@@ -95,6 +95,7 @@ pub(crate) async fn play_on(site: &Site, subject: &Subject, case: &Case) -> Resu
         "error": status.error,
         "result": status.result.map(|result| masked(subject, result)),
         "failure": status.failure,
+        "progress": status.progress.map(|progress| format!("{} of {}", progress.completed_steps, progress.total_steps)),
         "history": history,
         "ledger": ledger,
     });

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use contracts::Status;
+use contracts::effect::Effect;
+use contracts::step::StepPath;
 use futures::future::join_all;
+use http::{Request, StatusCode};
 use reference_services::{Fault, FaultRule, ServiceKind};
 use serde_json::{Value, json};
 
@@ -84,6 +87,33 @@ fn a_switch_that_fails_at_its_end_leaves_the_user_where_they_were() {
         assert_eq!(context(&world, &user_of(0)).await.0, TENANT);
         assert_eq!(sessions(&world, &user_of(0), TENANT).await, [(true, json!({ "device": "laptop" }))]);
         assert_eq!(sessions(&world, &user_of(0), TARGET).await, []);
+    });
+}
+
+/// Either of its tenants may be the header's: the record is that tenant's, and so are the keys of the effects.
+#[test]
+fn a_switch_belongs_to_the_tenant_of_its_header() {
+    run(async {
+        let world = World::new().await;
+        let request = world.prepare(&TENANT_SWITCHING, 0).await;
+        let call = |request: http::request::Builder, body: String| {
+            let request = request.header("x-tenant-id", TARGET).header("x-user-id", user_of(0));
+            request.header("content-type", "application/json").header("prefer", "wait=10").body(body.into()).unwrap()
+        };
+        let start = call(Request::post(TENANT_SWITCHING.path), request.to_string());
+        let (status, _, started) = world.call(start).await;
+        assert_eq!((status, &started["status"]), (StatusCode::OK, &json!("completed")), "{started}");
+        let id = started["workflow_id"].as_str().unwrap();
+        let path = format!("/api/v1/workflows/{id}/status");
+        assert_eq!(world.get(&path).await.0, StatusCode::NOT_FOUND, "the other tenant does not see it");
+        assert_eq!(world.call(call(Request::get(&path), String::new())).await.0, StatusCode::OK);
+        assert_eq!(context(&world, &user_of(0)).await.0, TARGET);
+        let ledger = world.ledger().await;
+        for (step, service) in TENANT_SWITCHING.undoable {
+            let path = StepPath::of_state(*step);
+            let key = Effect { tenant_id: TARGET, scope: id, step: &path }.idempotency_key();
+            assert!(ledger.iter().any(|entry| entry.service == *service && entry.key == key), "{step}");
+        }
     });
 }
 
