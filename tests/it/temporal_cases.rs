@@ -26,7 +26,7 @@ use crate::temporal::{self, Options, Stack, connector};
 use crate::world::{Control, ControlAction, Script, full_request, record_of};
 
 /// Cases whose histories on the server are kept, one for each outcome: whatever this code becomes, it must replay them.
-const KEPT: [&str; 8] = [
+const KEPT: [&str; 14] = [
     "success",
     "address-taken",
     "retry-createuseraccount",
@@ -35,6 +35,12 @@ const KEPT: [&str; 8] = [
     "deadline",
     "residue-createuserprofile",
     "refused-sendnotification",
+    "tenant-switching-success",
+    "tenant-switching-tenant-already-left",
+    "tenant-switching-retry-updateusertenantcontext",
+    "tenant-switching-cancelled-before-revoking",
+    "tenant-switching-deadline",
+    "tenant-switching-residue-updateusersession",
 ];
 
 /// The name of a case, and of its kept history: those of user onboarding are older than any other workflow.
