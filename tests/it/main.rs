@@ -13,6 +13,7 @@ mod cancel;
 mod cases;
 mod command_line;
 mod commits;
+mod control;
 mod crash;
 mod deployment;
 mod differential;

@@ -1,9 +1,10 @@
 //! Every function of the deployment.
 
+use std::collections::BTreeSet;
+
 use anyhow::ensure;
 use api::Endpoint;
 
-use crate::events;
 use crate::grants::Port;
 use crate::text::pascal;
 
@@ -89,11 +90,16 @@ impl Function {
 }
 
 /// All functions, in the order of the template.
-pub(crate) fn all() -> anyhow::Result<Vec<Function>> {
+pub(crate) fn all(events: impl IntoIterator<Item = Function>) -> anyhow::Result<Vec<Function>> {
     let endpoints = api::ENDPOINTS.iter().map(endpoint);
     let activities = activities::ALL.iter().map(|activity| self::activity(activity.name));
-    let functions: Vec<Function> = endpoints.chain(activities).chain(events::all()).collect();
+    let functions: Vec<Function> = endpoints.chain(activities).chain(events).collect();
+    let mut names = BTreeSet::new();
     for Function { name, .. } in &functions {
+        ensure!(
+            names.insert(name),
+            "two functions have the name {name}: an endpoint, activity or event is listed twice"
+        );
         ensure!(name.len() <= MAX_NAME_CHARS, "{name} has more than {MAX_NAME_CHARS} characters");
     }
     Ok(functions)

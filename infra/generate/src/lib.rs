@@ -27,7 +27,7 @@ struct Output {
 }
 
 fn outputs(root: &Path) -> anyhow::Result<Vec<Output>> {
-    let functions = functions::all()?;
+    let functions = functions::all(events::all())?;
     let mut outputs = sources::outputs(root, &functions)?;
     outputs.push(router::output(root)?);
     outputs.push(Output { path: "template.yaml".to_owned(), text: Some(template::text(&functions)?) });

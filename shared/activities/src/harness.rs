@@ -141,3 +141,153 @@ impl ActivityRunner for Activities {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use bytes::Bytes;
+    use clock::SystemClock;
+    use downstream::{Endpoints, Transport, TransportFault};
+    use serde_json::Map;
+    use store::{BegunAttempt, BlobBody, BlobKey};
+
+    use super::*;
+
+    /// A recorder that lets every step begin, and says so of every end.
+    struct Recorder {
+        request: StoredRequest,
+        finish: Finish,
+        ended: Mutex<Vec<AttemptOutcome>>,
+    }
+
+    impl Recorder {
+        fn new(request: StoredRequest, finish: Finish) -> Self {
+            Self { request, finish, ended: Mutex::default() }
+        }
+
+        fn ended(self) -> Vec<AttemptOutcome> {
+            self.ended.into_inner().expect("nobody panicked")
+        }
+    }
+
+    #[async_trait]
+    impl StepRecorder for Recorder {
+        async fn begin_step(&self, step: &StepRef) -> Result<Begin, StoreError> {
+            assert_eq!(step.path.to_string(), "S[7]");
+            Ok(Begin::Proceed {
+                attempt: BegunAttempt { number: 1, began_at: SystemClock.now(), history_len: 3 },
+                request: Arc::new(self.request.clone()),
+                effect_scope: "scope".into(),
+            })
+        }
+
+        async fn finish_step(
+            &self,
+            _: &StepRef,
+            attempt: &BegunAttempt,
+            ended: &AttemptOutcome,
+        ) -> Result<Finish, StoreError> {
+            assert_eq!((attempt.number, attempt.history_len), (1, 3));
+            self.ended.lock().expect("nobody panicked").push(ended.clone());
+            Ok(self.finish)
+        }
+    }
+
+    /// Neither services nor blobs.
+    struct Nothing;
+
+    #[async_trait]
+    impl Transport for Nothing {
+        async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, TransportFault> {
+            panic!("{} is called", request.uri())
+        }
+    }
+
+    #[async_trait]
+    impl BlobReader for Nothing {
+        async fn get(&self, _: &BlobKey) -> Result<Option<BlobBody>, StoreError> {
+            Ok(None)
+        }
+    }
+
+    static ECHO: Activity = Activity {
+        name: "echo",
+        forward: |context| {
+            Box::pin(async move {
+                let input: Value = context.input()?;
+                context.report(Map::from_iter([("echo".to_owned(), input.clone())]))?;
+                Ok(json!({ "echo": input, "key": context.effect().idempotency_key() }))
+            })
+        },
+        undone_at: None,
+    };
+
+    fn payload(item: &Value, input: &Value) -> Value {
+        json!({
+            "workflow": {
+                "id": "user_onboarding_1", "type": "user_onboarding", "tenant_id": "t", "user_id": null,
+                "started_at": "2026-01-01T00:00:00Z", "traceparent": null,
+            },
+            "step": { "name": "S", "kind": "forward", "item": item }, "input": input,
+        })
+    }
+
+    async fn attempt(payload: Value, recorder: &Recorder) -> StepOutcome {
+        let clock: SharedClock = Arc::new(SystemClock);
+        let downstream =
+            Downstream::new(Arc::new(Nothing), Endpoints::default(), Arc::clone(&clock), Duration::from_secs(1));
+        Activities::new(downstream, Arc::new(Nothing), clock).attempt(&ECHO, payload, recorder).await
+    }
+
+    fn inline() -> StoredRequest {
+        StoredRequest::Inline(json!({ "user_email": "u@example.com" }))
+    }
+
+    #[tokio::test]
+    async fn an_activity_sees_the_request_and_reports_past_the_engine() {
+        let recorder = Recorder::new(inline(), Finish::Recorded);
+        let input = json!({ "recipient": { "$request": "/user_email" } });
+        let result = attempt(payload(&json!(7), &input), &recorder).await.expect("it succeeds");
+        assert_eq!(result["echo"], json!({ "recipient": "u@example.com" }));
+        assert!(result["finished_at"].is_string());
+        let ended = recorder.ended();
+        assert_eq!(ended[0].outcome, Ok(result));
+        assert_eq!(
+            ended[0].report,
+            Some(Map::from_iter([("echo".to_owned(), json!({ "recipient": "u@example.com" }))]))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_malformed_item_is_named_and_nothing_begins() {
+        let recorder = Recorder::new(inline(), Finish::Recorded);
+        for item in [json!("a/b"), json!(""), json!({}), json!(1.5)] {
+            let error = attempt(payload(&item, &Value::Null), &recorder).await.expect_err("it is malformed");
+            assert_eq!(error.error, "Internal");
+            assert!(error.cause.message.contains("the step's item must be"), "{item}: {error}");
+        }
+        assert_eq!(recorder.ended(), []);
+    }
+
+    #[tokio::test]
+    async fn a_lost_request_is_named() {
+        let recorder = Recorder::new(StoredRequest::Blob("abc".to_owned()), Finish::Recorded);
+        let plain = attempt(payload(&json!(7), &json!({ "n": 1 })), &recorder).await;
+        assert!(plain.is_ok(), "it needs no request: {plain:?}");
+        let input = json!({ "recipient": { "$request": "/user_email" } });
+        let error = attempt(payload(&json!(7), &input), &recorder).await.expect_err("there is no blob");
+        assert_eq!((error.error.as_str(), error.cause.step.as_deref()), ("IntegrityViolation", Some("S[7]")));
+        assert!(error.cause.message.contains("the stored request abc is missing"), "{error}");
+        assert_eq!(recorder.ended()[1].outcome, Err(error), "it is recorded");
+    }
+
+    #[tokio::test]
+    async fn what_a_superseded_or_closed_attempt_found_out_counts_for_nothing() {
+        for (finish, expected) in [(Finish::Superseded, "ServiceUnavailable"), (Finish::Closed, "Conflict")] {
+            let recorder = Recorder::new(inline(), finish);
+            let error = attempt(payload(&json!(7), &json!({})), &recorder).await.expect_err("it counts for nothing");
+            assert_eq!(error.error, expected, "{finish:?}");
+        }
+    }
+}

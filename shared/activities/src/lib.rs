@@ -65,3 +65,16 @@ pub static ALL: [&Activity; 11] = [
     &UPDATE_USER_SESSION,
     &REVOKE_USER_SESSIONS,
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names = BTreeSet::new();
+        for activity in super::ALL {
+            assert!(names.insert(activity.name), "{} is in the list twice", activity.name);
+        }
+    }
+}

@@ -114,7 +114,7 @@ fn now(ctx: &WorkflowContext<Flow>) -> Timestamp {
 
 /// What is under way.
 #[derive(Debug, Clone, PartialEq)]
-enum What {
+enum FlightKind {
     Task { path: ChildPath, id: TaskId },
     Timer { due: Timestamp },
     Count { path: ChildPath, map_run: MapRunId },
@@ -125,7 +125,7 @@ enum What {
     RequestCancel,
 }
 
-impl What {
+impl FlightKind {
     /// Whether it is for this Map run.
     fn is_of_run(&self, of: &ChildPath, run: MapRunId) -> bool {
         match self {
@@ -142,14 +142,14 @@ impl What {
 type Landing = Result<Value, (String, String)>;
 
 struct Flight<'a> {
-    what: What,
+    what: FlightKind,
     token: WorkflowCancellationToken,
     landing: LocalBoxFuture<'a, Landing>,
 }
 
 /// What happened.
 enum Happened {
-    Landed(What, Landing),
+    Landed(FlightKind, Landing),
     Told(Failures),
     Cancelled,
 }
@@ -292,9 +292,9 @@ impl<'a> Driver<'a> {
                 return Poll::Ready(Happened::Cancelled);
             }
             // Nothing goes on before a cancel is known: else the next step might begin first.
-            let is_cancelling = flights.iter().any(|flight| flight.what == What::RequestCancel);
+            let is_cancelling = flights.iter().any(|flight| flight.what == FlightKind::RequestCancel);
             for index in 0..flights.len() {
-                if is_cancelling && flights[index].what != What::RequestCancel {
+                if is_cancelling && flights[index].what != FlightKind::RequestCancel {
                     continue;
                 }
                 if let Poll::Ready(landing) = flights[index].landing.poll_unpin(cx) {
@@ -306,27 +306,27 @@ impl<'a> Driver<'a> {
         .await
     }
 
-    fn landed(&mut self, what: What, landing: Landing) -> Result<(), Stopped> {
+    fn landed(&mut self, what: FlightKind, landing: Landing) -> Result<(), Stopped> {
         match what {
-            What::Task { path, id } => {
+            FlightKind::Task { path, id } => {
                 let event = match landing {
                     Ok(result) => Event::TaskSucceeded { id, result },
                     Err((error, cause)) => Event::TaskFailed { id, error, cause },
                 };
                 self.tell(&path, Told::Event(event))
             }
-            What::Timer { due } => {
+            FlightKind::Timer { due } => {
                 let at = now(self.ctx).max(due);
                 self.tell_at(&ChildPath::default(), Told::Timer, at)
             }
-            What::Count { path, map_run } => {
+            FlightKind::Count { path, map_run } => {
                 let event = match landing {
                     Ok(count) => Event::ItemsRead { map_run, count: count.as_u64().unwrap_or_default() },
                     Err((error, cause)) => Event::MapRunFailed { map_run, error, cause },
                 };
                 self.tell(&path, Told::Event(event))
             }
-            What::Items { path, map_run, from } => match landing {
+            FlightKind::Items { path, map_run, from } => match landing {
                 Ok(Value::Array(items)) => {
                     self.items.insert((path, map_run), (from, items));
                     Ok(())
@@ -334,15 +334,15 @@ impl<'a> Driver<'a> {
                 Ok(_) => Err(Stopped::Broken("items that are no array".to_owned())),
                 Err((error, cause)) => self.tell(&path, Told::Event(Event::MapRunFailed { map_run, error, cause })),
             },
-            What::Results { path, map_run } => {
+            FlightKind::Results { path, map_run } => {
                 let event = match landing {
                     Ok(result) => Event::ResultsWritten { map_run, result },
                     Err((error, cause)) => Event::MapRunFailed { map_run, error, cause },
                 };
                 self.tell(&path, Told::Event(event))
             }
-            What::Range { map_run } => self.range_ended(map_run, landing),
-            What::Signal | What::RequestCancel => Ok(()),
+            FlightKind::Range { map_run } => self.range_ended(map_run, landing),
+            FlightKind::Signal | FlightKind::RequestCancel => Ok(()),
         }
     }
 
@@ -381,7 +381,7 @@ impl<'a> Driver<'a> {
             return Err(Stopped::Cancelled);
         };
         let (token, landing) = chore(self.ctx, Chore::RequestCancel, execution);
-        self.flights.push(Flight { what: What::RequestCancel, token, landing });
+        self.flights.push(Flight { what: FlightKind::RequestCancel, token, landing });
         Ok(())
     }
 
@@ -410,11 +410,11 @@ impl<'a> Driver<'a> {
                     let limits = Limits { timeout, heartbeat };
                     self.schedule(path, id, &state, retry_count, function, payload, limits);
                 }
-                Command::CancelTask { id } => self.give_up(|what| *what == What::Task { path: path.clone(), id }),
+                Command::CancelTask { id } => self.give_up(|what| *what == FlightKind::Task { path: path.clone(), id }),
                 Command::ReadItems { map_run, source } => match self.tenant_id.clone() {
                     Some(tenant_id) => {
                         let wanted = CountItems { tenant_id, source };
-                        self.start_chore(What::Count { path, map_run }, Chore::CountItems, &wanted);
+                        self.start_chore(FlightKind::Count { path, map_run }, Chore::CountItems, &wanted);
                     }
                     None => self.fail_run(&path, map_run, asl::ItemsError::NAME, "Nobody's items cannot be read.")?,
                 },
@@ -464,10 +464,10 @@ impl<'a> Driver<'a> {
         let input = json!(AttemptInput { payload, limit_ms });
         let ended = self.ctx.execute_activity(ActivityNamed(function), input, options);
         let landing = ended.map(move |ended| ended.map_err(|error| limits.named(failed(&error)))).boxed_local();
-        self.flights.push(Flight { what: What::Task { path, id }, token, landing });
+        self.flights.push(Flight { what: FlightKind::Task { path, id }, token, landing });
     }
 
-    fn start_chore(&mut self, what: What, name: Chore, input: &impl Serialize) {
+    fn start_chore(&mut self, what: FlightKind, name: Chore, input: &impl Serialize) {
         let (token, landing) = chore(self.ctx, name, input);
         self.flights.push(Flight { what, token, landing });
     }
@@ -492,7 +492,7 @@ impl<'a> Driver<'a> {
             return self.fail_run(&path, map_run, asl::ResultFiles::ERROR, cause);
         }
         let wanted = WriteResults { tenant_id, map_run_arn, target, succeeded, failed };
-        self.start_chore(What::Results { path, map_run }, Chore::WriteResults, &wanted);
+        self.start_chore(FlightKind::Results { path, map_run }, Chore::WriteResults, &wanted);
         Ok(())
     }
 
@@ -521,12 +521,12 @@ impl<'a> Driver<'a> {
                     Err(error) => Err((RUNTIME.to_owned(), error.to_string())),
                 }
             };
-            self.flights.push(Flight { what: What::Range { map_run }, token, landing: landing.boxed_local() });
+            self.flights.push(Flight { what: FlightKind::Range { map_run }, token, landing: landing.boxed_local() });
         }
     }
 
     /// Nothing of it is of interest any more.
-    fn give_up(&mut self, is_it: impl Fn(&What) -> bool) {
+    fn give_up(&mut self, is_it: impl Fn(&FlightKind) -> bool) {
         let (given_up, kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.flights).into_iter().partition(|flight| is_it(&flight.what));
         self.flights = kept;
@@ -543,14 +543,14 @@ impl<'a> Driver<'a> {
             self.tell(&ChildPath::default(), Told::Timer)?;
             return Ok(true);
         }
-        if self.flights.iter().any(|flight| matches!(flight.what, What::Timer { due } if due <= at)) {
+        if self.flights.iter().any(|flight| matches!(flight.what, FlightKind::Timer { due } if due <= at)) {
             return Ok(false);
         }
         let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
         let token = WorkflowCancellationToken::new();
         let options = TimerOptions::builder(wait).cancellation_token(token.clone()).build();
         let landing = self.ctx.timer(options).map(|_| Ok(Value::Null)).boxed_local();
-        self.flights.push(Flight { what: What::Timer { due: at }, token, landing });
+        self.flights.push(Flight { what: FlightKind::Timer { due: at }, token, landing });
         Ok(false)
     }
 
@@ -568,7 +568,7 @@ impl<'a> Driver<'a> {
             return Ok(true);
         }
         let (path, map_run, from) = (wanted.path, wanted.map_run, wanted.index);
-        if self.flights.iter().any(|flight| matches!(flight.what, What::Items { .. })) {
+        if self.flights.iter().any(|flight| matches!(flight.what, FlightKind::Items { .. })) {
             return Ok(false);
         }
         let Some(tenant_id) = self.tenant_id.clone() else {
@@ -577,14 +577,14 @@ impl<'a> Driver<'a> {
         };
         let to = if path.is_root() { self.range.end } else { wanted.items };
         let input = ReadItems { tenant_id, source: wanted.source, from, to };
-        self.start_chore(What::Items { path, map_run, from }, Chore::ReadItems, &input);
+        self.start_chore(FlightKind::Items { path, map_run, from }, Chore::ReadItems, &input);
         Ok(false)
     }
 
     /// Tells the parent of failures: it may have had too many.
     fn tell_parent(&mut self) {
         let Machine::Range(range) = &mut self.machine else { return };
-        if self.flights.iter().any(|flight| flight.what == What::Signal) {
+        if self.flights.iter().any(|flight| flight.what == FlightKind::Signal) {
             return;
         }
         let ends = range.take_untold();
@@ -596,7 +596,7 @@ impl<'a> Driver<'a> {
         let told = handle.signal(ChildrenFailed, failures, options);
         // What is not heard now is heard when this range is through.
         let landing = told.map(|_| Ok(Value::Null)).boxed_local();
-        self.flights.push(Flight { what: What::Signal, token, landing });
+        self.flights.push(Flight { what: FlightKind::Signal, token, landing });
     }
 }
 

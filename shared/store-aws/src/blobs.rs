@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
 use store::{BlobBody, BlobKey, BlobReader, Blobs, StoreError};
 
-use crate::upload::Upload;
+use crate::upload::{Upload, failed};
 
 /// Parts of an upload, one of which is in memory; S3 takes 10,000 of them, which are 80 GB.
 const PART_BYTES: usize = 8 * 1024 * 1024;
@@ -79,15 +79,6 @@ async fn put_parts(upload: &mut Upload<'_>, first: Bytes, mut rest: Parts) -> Re
         next = rest.next().await?;
     }
     Ok(())
-}
-
-/// Why a request came to nothing. To put a blob again is to put it, so whatever happened to the first try is of no
-/// interest.
-pub(crate) fn failed<E>(error: SdkError<E>) -> StoreError
-where
-    E: std::error::Error + 'static,
-{
-    unavailable(DisplayErrorContext(error))
 }
 
 fn unavailable(error: impl std::fmt::Display) -> StoreError {

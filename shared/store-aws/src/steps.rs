@@ -78,11 +78,11 @@ impl StepRecorder for DynamoStore {
                 None => {}
                 Some(Refusal::TimedOut) if is_untouched && step.waited(now).is_some() => waited = step.waited(now),
                 Some(Refusal::Paused) => return Ok(Begin::Refused(Refusal::Paused)),
-                Some(refusal) => {
-                    if self.record_refusal(step, &item, refusal, now).await? {
-                        return Ok(Begin::Refused(refusal));
-                    }
+                Some(refusal) if self.record_refusal(step, &item, refusal, now).await? => {
+                    return Ok(Begin::Refused(refusal));
                 }
+                // The execution has changed meanwhile.
+                Some(_) => {}
             }
         }
         Err(kept_changing(step))

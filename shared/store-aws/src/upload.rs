@@ -1,12 +1,10 @@
 //! An upload to S3 in parts, which nobody sees before it is complete.
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::error::DisplayErrorContext;
+use aws_sdk_s3::error::{DisplayErrorContext, SdkError};
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use store::StoreError;
-
-use crate::blobs::failed;
 
 /// An upload under way.
 pub(crate) struct Upload<'a> {
@@ -58,4 +56,13 @@ impl<'a> Upload<'a> {
             tracing::warn!(error = %DisplayErrorContext(error), "an upload was not aborted");
         }
     }
+}
+
+/// Why a request came to nothing. To put a blob again is to put it, so whatever happened to the first try is of no
+/// interest.
+pub(crate) fn failed<E>(error: SdkError<E>) -> StoreError
+where
+    E: std::error::Error + 'static,
+{
+    StoreError::Unavailable(DisplayErrorContext(error).to_string())
 }

@@ -19,7 +19,7 @@ const PART_BYTES: usize = 256 * 1024;
 /// Where blobs are while they are written; no tenant begins with a dot.
 const UNFINISHED: &str = ".unfinished";
 
-/// Blobs in a folder of their own, which one process writes.
+/// Blobs in a folder of their own. A server and its workers share it.
 #[derive(Debug, Clone)]
 pub struct FileBlobs {
     folder: PathBuf,
@@ -27,14 +27,17 @@ pub struct FileBlobs {
 }
 
 impl FileBlobs {
-    /// Opens the folder, creating it if need be; what an earlier process left unfinished goes.
+    /// Opens the folder, creating it if need be; what a process left unfinished that is gone is removed.
     pub async fn open(folder: &Path) -> Result<Self, StoreError> {
         let unfinished = folder.join(UNFINISHED);
-        match fs::remove_dir_all(&unfinished).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(unavailable(error)),
-            Ok(()) | Err(_) => {}
-        }
         fs::create_dir_all(&unfinished).await.map_err(unavailable)?;
+        let mut files = fs::read_dir(&unfinished).await.map_err(unavailable)?;
+        while let Some(file) = files.next_entry().await.map_err(unavailable)? {
+            if !is_being_written(&file.file_name().to_string_lossy()) {
+                // Another process that opens the folder may be faster.
+                let _ = fs::remove_file(file.path()).await;
+            }
+        }
         Ok(Self { folder: folder.to_owned(), written: Arc::default() })
     }
 
@@ -64,7 +67,7 @@ impl BlobReader for FileBlobs {
 impl Blobs for FileBlobs {
     async fn put(&self, key: &BlobKey, body: BlobBody) -> Result<(), StoreError> {
         let number = self.written.fetch_add(1, Ordering::Relaxed);
-        let unfinished = self.folder.join(UNFINISHED).join(number.to_string());
+        let unfinished = self.folder.join(UNFINISHED).join(format!("{}-{number}", std::process::id()));
         if let Err(error) = write(&unfinished, body).await {
             let _ = fs::remove_file(&unfinished).await;
             return Err(error);
@@ -79,6 +82,12 @@ impl Blobs for FileBlobs {
         }
         Ok(())
     }
+}
+
+/// Whether the process is alive whose number begins the name of an unfinished file.
+fn is_being_written(name: &str) -> bool {
+    let process = name.split_once('-').and_then(|(process, _)| process.parse::<u32>().ok());
+    process.is_some_and(|process| process != std::process::id() && Path::new(&format!("/proc/{process}")).exists())
 }
 
 async fn write(path: &Path, mut body: BlobBody) -> Result<(), StoreError> {

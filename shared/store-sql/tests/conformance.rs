@@ -37,6 +37,25 @@ async fn sqlite_without_a_journal() {
     .await;
 }
 
+/// What an earlier program wrote is not touched.
+#[tokio::test]
+async fn a_file_of_another_format_is_refused_by_name() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("old.db");
+    let open = async || SqlStore::open(&file, Durability::Process, Arc::new(SystemClock)).await;
+    drop(open().await.expect("a fresh file opens"));
+    drop(open().await.expect("and once more"));
+    sqlx::any::install_default_drivers();
+    let url = format!("sqlite://{}", file.display());
+    let mut connection = <sqlx::AnyConnection as sqlx::Connection>::connect(&url).await.expect("it is a database");
+    sqlx::query("PRAGMA user_version = 1").execute(&mut connection).await.expect("it is written");
+    drop(connection);
+    let refused = open().await.err().expect("an earlier format").to_string();
+    for part in ["old.db", "is of format 1", "format 2", "another data directory"] {
+        assert!(refused.contains(part), "{part} is missing in: {refused}");
+    }
+}
+
 /// As a server and its workers do on an empty data directory.
 #[tokio::test]
 async fn many_open_a_fresh_file_together() {

@@ -94,3 +94,70 @@ fn key(tenant_id: &str, hash: &str) -> Result<BlobKey, StoreError> {
     BlobKey::new(tenant_id, &["requests", &format!("{hash}.json")])
         .ok_or_else(|| StoreError::Inconsistent(format!("'{tenant_id}' is no name of a tenant")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use serde_json::json;
+
+    use super::*;
+    use crate::BlobBody;
+
+    /// Blobs in memory.
+    #[derive(Default)]
+    struct Memory(Mutex<BTreeMap<String, Bytes>>);
+
+    #[async_trait]
+    impl BlobReader for Memory {
+        async fn get(&self, key: &BlobKey) -> Result<Option<BlobBody>, StoreError> {
+            let found = self.0.lock().expect("nobody panicked").get(&key.to_string()).cloned();
+            Ok(found.map(|bytes| stream::iter([Ok(bytes)]).boxed()))
+        }
+    }
+
+    #[async_trait]
+    impl Blobs for Memory {
+        async fn put(&self, key: &BlobKey, body: BlobBody) -> Result<(), StoreError> {
+            let parts: Vec<Bytes> = body.try_collect().await?;
+            self.0.lock().expect("nobody panicked").insert(key.to_string(), parts.concat().into());
+            Ok(())
+        }
+    }
+
+    /// JSON text of this many bytes.
+    fn request(bytes: usize) -> Value {
+        json!("x".repeat(bytes - 2))
+    }
+
+    #[test]
+    fn a_large_request_is_a_blob_and_a_lost_one_is_named() {
+        futures::executor::block_on(async {
+            let blobs = Memory::default();
+            let small = request(MAX_INLINE_REQUEST_BYTES);
+            let kept = StoredRequest::keep("t", small.clone(), &blobs).await.expect("it is kept");
+            assert_eq!(kept, StoredRequest::Inline(small));
+            assert!(blobs.0.lock().expect("nobody panicked").is_empty());
+
+            let large = request(MAX_INLINE_REQUEST_BYTES + 1);
+            let kept = StoredRequest::keep("t", large.clone(), &blobs).await.expect("it is kept");
+            assert!(matches!(kept, StoredRequest::Blob(_)), "{kept:?}");
+            assert_eq!(kept.load("t", &blobs).await.expect("it is there"), large);
+            assert_eq!(kept.shown("t", Some(&blobs)).await.expect("it is there"), large);
+            assert_eq!((kept.shown("t", None).await.ok(), kept.shown_inline()), (Some(Value::Null), Value::Null));
+            let foreign = kept.load("another-tenant", &blobs).await;
+            assert!(matches!(foreign, Err(RequestError::Lost(_))), "{foreign:?}");
+
+            for (_, blob) in blobs.0.lock().expect("nobody panicked").iter_mut() {
+                *blob = Bytes::from_static(b"{}");
+            }
+            let damaged = kept.load("t", &blobs).await.expect_err("its contents are others").to_string();
+            assert!(damaged.contains("is missing or damaged"), "{damaged}");
+            blobs.0.lock().expect("nobody panicked").clear();
+            assert!(matches!(kept.load("t", &blobs).await, Err(RequestError::Lost(_))));
+            assert_eq!(kept.shown("t", Some(&blobs)).await.expect("a history is shown all the same"), Value::Null);
+        });
+    }
+}

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use api::{Access, Api, Starting};
 use clock::{SharedClock, SystemClock};
-use contracts::WorkflowKind;
+use contracts::{EngineKind, WorkflowKind};
+use engine::Engines;
 use engine_stepfunctions::StepFunctions;
 use lambda_http::Error;
-use store_aws::DynamoStore;
+use store_aws::{DynamoStore, S3Blobs};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -18,15 +19,22 @@ async fn main() -> Result<(), Error> {
     let table = std::env::var("WORKFLOW__STORE__TABLE")?;
     let clock: SharedClock = Arc::new(SystemClock);
     let store = Arc::new(DynamoStore::new(|| dynamodb, table, Arc::clone(&clock)));
+    let blobs = S3Blobs::new(aws_sdk_s3::Client::new(&config), std::env::var("WORKFLOW__STORE__BUCKET")?);
+    let engine = StepFunctions::new(|| sfn, [(WorkflowKind::UserOnboarding, machine)].into());
     let api = Api {
         executions: store.clone(),
         history: store,
+        engines: Engines::new(vec![Arc::new(engine)]),
         clock: Arc::clone(&clock),
         access: Access::Open,
         request_timeout: Duration::from_secs(28),
     };
-    let engine = StepFunctions::new(|| sfn, [(WorkflowKind::UserOnboarding, machine)].into());
-    let starting = Starting { api, orchestrator: Arc::new(engine), default_timeout: Duration::from_secs(300) };
+    let starting = Starting {
+        api,
+        engine: EngineKind::StepFunctions,
+        blobs: Arc::new(blobs),
+        default_timeout: Duration::from_secs(300),
+    };
     let routes = api::start_user_onboarding::route().with_state(starting);
     lambda_http::run(api::complete(routes, clock, Duration::from_secs(28))).await
 }
