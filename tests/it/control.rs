@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use clock::Clock as _;
 use contracts::{EngineKind, ErrorName, Status};
 use engine::{Engine as _, Standing};
 use store::{Control as StoreControl, Controlled, EngineEnd, Executions as _};

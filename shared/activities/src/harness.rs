@@ -147,7 +147,7 @@ mod tests {
     use std::sync::Mutex;
 
     use bytes::Bytes;
-    use clock::SystemClock;
+    use clock::{Clock as _, SystemClock};
     use downstream::{Endpoints, Transport, TransportFault};
     use serde_json::Map;
     use store::{BegunAttempt, BlobBody, BlobKey};
