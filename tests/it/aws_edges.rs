@@ -82,7 +82,7 @@ fn only_what_the_token_allows_is_done() {
         ("WORKFLOW__AUTH__TENANTS_CLAIM", "tenants"),
         ("WORKFLOW__AUTH__ROLES_CLAIM", "roles"),
     ];
-    let functions = ["start-user-onboarding", "list-workflows"];
+    let functions = ["start-user-onboarding", "start-tenant-switching", "list-workflows"];
     aws::run(|aws| async move {
         let of_function = |function| gateway.map(|(name, value)| (function, name, value.to_owned()));
         let overrides = functions.into_iter().flat_map(of_function).collect();
@@ -139,6 +139,23 @@ fn only_what_the_token_allows_is_done() {
         foreign["tenant_id"] = json!("tenant-456");
         let (status, problem) = stack.site.post(START, &foreign, &[]).await;
         assert_eq!((status.as_u16(), &problem["error"]["type"]), (403, &json!("Authorization")), "a foreign body");
+
+        let switch = json!({
+            "user_id": "user-123", "current_tenant_id": "tenant-123", "target_tenant_id": "tenant-456",
+        });
+        let token =
+            |subject: &str, tenants: &str, roles: &str| json!({ "sub": subject, "tenants": tenants, "roles": roles });
+        for (why, claims, expected) in [
+            ("without the target", token("user-123", "[tenant-123]", "[]"), 403),
+            ("without the current one", token("user-123", "[tenant-456]", "[]"), 403),
+            ("of another user", token("user-1", "[tenant-123 tenant-456]", "[]"), 403),
+            ("of an administrator", token("user-1", "[tenant-123 tenant-456]", "[workflow-admin]"), 202),
+            ("of the user", token("user-123", "[tenant-123 tenant-456]", "[]"), 202),
+        ] {
+            stack.claim(Some(claims));
+            let (status, body) = stack.site.post("/api/v1/workflows/tenant-switching", &switch, &[]).await;
+            assert_eq!(status.as_u16(), expected, "a token {why}: {body}");
+        }
         let (status, started) = stack.site.post(START, &full_request(), &[("prefer", "wait=20")]).await;
         assert_eq!(status.as_u16(), 200, "{started}");
         let list = stack.site.get("/api/v1/workflows").await.1;
