@@ -156,6 +156,7 @@ fn only_what_the_token_allows_is_done() {
             let (status, body) = stack.site.post("/api/v1/workflows/tenant-switching", &switch, &[]).await;
             assert_eq!(status.as_u16(), expected, "a token {why}: {body}");
         }
+        stack.claim(claims(json!("[tenant-123]")));
         let (status, started) = stack.site.post(START, &full_request(), &[("prefer", "wait=20")]).await;
         assert_eq!(status.as_u16(), 200, "{started}");
         let list = stack.site.get("/api/v1/workflows").await.1;
