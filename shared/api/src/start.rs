@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
 use contracts::effect::sha256_hex;
 use contracts::limits::{MAX_IDEMPOTENCY_KEY_CHARS, MAX_WAIT_SECONDS};
 use contracts::request::Request;
@@ -24,9 +26,17 @@ use crate::{Api, Problem, Starting, body};
 /// Kept free for answering when a client prefers to wait.
 const ANSWERING_TIME: Duration = Duration::from_secs(2);
 
+/// The route of an endpoint that starts what this request asks for.
+pub(crate) fn route<R: Request + 'static>(path: &'static str) -> Router<Starting> {
+    let handle = move |State(starting): State<Starting>, caller: Caller, headers: HeaderMap, body: Body| async move {
+        start::<R>(&starting, path, caller, &headers, body).await
+    };
+    Router::new().route(path, post(handle))
+}
+
 /// Reads a request of this kind, checks it, starts it and answers, after waiting for the end if the client prefers to.
 /// `path` is the endpoint's.
-pub(crate) async fn start<R: Request>(
+async fn start<R: Request>(
     starting: &Starting,
     path: &'static str,
     caller: Caller,
