@@ -132,7 +132,7 @@ async fn foreign(stack: &Stack, id: &str) -> (StatusCode, Value) {
 
 /// Encrypted with the key, and without the request.
 async fn blobs_are_private(aws: &Aws, stack: &Stack, ids: &[String]) {
-    let bucket = format!("archive-{}", stack.prefix);
+    let bucket = format!("bucket-{}", stack.prefix);
     for id in ids {
         let (headers, content) = aws.s3.get(&format!("{bucket}/{TENANT}/executions/{id}.jsonl")).await;
         let header = |name: &str| headers.get(name).unwrap().to_str().unwrap().to_owned();
@@ -203,7 +203,7 @@ fn archiving_goes_on_past_what_fails() {
         for email in ["one@example.com", "two@example.com", "three@example.com"] {
             onboarding(&stack, email).await;
         }
-        let blobs = S3Blobs::new(peers::s3_client(&s3.endpoint()), format!("archive-{}", stack.prefix));
+        let blobs = S3Blobs::new(peers::s3_client(&s3.endpoint()), format!("bucket-{}", stack.prefix));
         let refused =
             || vec![Rule { operation: "PutObject", skip: 0, times: 1, answer: Answer::Error("AccessDenied", 403) }];
         s3.script(refused());

@@ -14,9 +14,9 @@ const FUNCTION: [&str; 4] = ["--package", "endpoint-lambdas", "--bin", "start-us
 
 /// What is compared: name, `opt-level`, `lto`, `codegen-units`. The first is the one that is deployed.
 const PROFILES: [(&str, &str, &str, &str); 4] = [
+    ("z, no LTO", "z", "off", "16"),
     ("z, fat LTO", "z", "fat", "1"),
     ("s, thin LTO", "s", "thin", "1"),
-    ("z, no LTO", "z", "off", "16"),
     ("3, thin LTO", "3", "thin", "1"),
 ];
 
