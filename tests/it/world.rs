@@ -21,8 +21,8 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{
-    Control as StoreControl, ExecutionRecord, Executions, NewEvent, NewExecution, Progress, StepOutcome, StepRecorder,
-    StoredRequest,
+    Control as StoreControl, ExecutionRecord, Executions, Inherited, NewEvent, NewExecution, Progress, StepOutcome,
+    StepRecorder, StoredRequest,
 };
 use store_sql::{Durability, SqlStore};
 use tower::ServiceExt as _;
@@ -52,6 +52,9 @@ pub(crate) fn new_execution(id: &str, engine: EngineKind, at: Timestamp) -> NewE
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at, details: json!({}) }],
         journal: None,
         begins_pivot: false,
+        retry_of: None,
+        inherited: Inherited::default(),
+        cancel_requested_at: None,
     }
 }
 
@@ -75,6 +78,8 @@ pub(crate) fn record_of(id: &str, engine: EngineKind) -> ExecutionRecord {
         failure: None,
         progress,
         input,
+        retry_of: None,
+        retried_as: None,
         version: 1,
     }
 }

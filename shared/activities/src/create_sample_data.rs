@@ -13,6 +13,7 @@ pub static CREATE_SAMPLE_DATA: Activity = Activity {
     name: "create_sample_data",
     forward: |context| Box::pin(create(context)),
     undone_at: Some(Service::File),
+    tenant_field: None,
 };
 
 #[derive(Deserialize)]

@@ -13,6 +13,7 @@ pub static CREATE_USER_ACCOUNT: Activity = Activity {
     name: "create_user_account",
     forward: |context| Box::pin(create(context)),
     undone_at: Some(Service::Auth),
+    tenant_field: None,
 };
 
 #[derive(Deserialize)]

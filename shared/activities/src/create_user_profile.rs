@@ -14,6 +14,7 @@ pub static CREATE_USER_PROFILE: Activity = Activity {
     name: "create_user_profile",
     forward: |context| Box::pin(create(context)),
     undone_at: Some(Service::User),
+    tenant_field: None,
 };
 
 #[derive(Deserialize)]

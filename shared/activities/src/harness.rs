@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clock::SharedClock;
+use contracts::effect::Effect;
 use contracts::limits::MAX_RETRY_AFTER_SECONDS;
 use contracts::step::{StepCall, StepKind};
 use contracts::{ActivityError, ErrorName};
 use downstream::{Downstream, effects};
 use engine::{ActivityCall, ActivityRunner};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use store::{
-    AttemptOutcome, Begin, BlobReader, Finish, RequestError, StepOutcome, StepRecorder, StepRef, StoreError,
+    AttemptOutcome, Begin, BlobReader, Effects, Finish, RequestError, StepOutcome, StepRecorder, StepRef, StoreError,
     StoredRequest,
 };
 
@@ -38,13 +39,14 @@ impl Activities {
         let call: StepCall = serde_json::from_value(payload)
             .map_err(|error| ActivityError::new(ErrorName::Internal, format!("the payload is malformed: {error}")))?;
         let step = StepRef::of(&call, activity.name);
-        let (attempt, request, effect_scope) = match recorder.begin_step(&step).await.map_err(store_failed)? {
-            Begin::Proceed { attempt, request, effect_scope } => (attempt, request, effect_scope),
+        let begun = match recorder.begin_step(&step).await.map_err(store_failed)? {
+            Begin::Proceed { attempt, request, effect_scope, effects } => (attempt, request, effect_scope, effects),
             Begin::Refused(refusal) => return Err(ActivityError::new(refusal.error_name(), refusal.message())),
             Begin::AlreadyDone(result) => return Ok(result),
             Begin::Closed => return Err(closed()),
         };
-        let ended = self.act(activity, &call, &request, &effect_scope).await;
+        let (attempt, request, effect_scope, effects) = begun;
+        let ended = self.act(activity, &call, &request, &effect_scope, effects).await;
         match recorder.finish_step(&step, &attempt, &ended).await.map_err(store_failed)? {
             Finish::Recorded => ended.outcome,
             // Repeated, so that the newer attempt's outcome is what counts.
@@ -59,19 +61,20 @@ impl Activities {
         call: &StepCall,
         request: &StoredRequest,
         effect_scope: &str,
+        effects: Effects,
     ) -> AttemptOutcome {
         let downstream = self.downstream.traced(call.workflow.traceparent.clone());
-        let (outcome, report) = match self.input(call, request).await {
-            Ok(input) => {
-                let context = Context::new(&downstream, call, input, effect_scope);
-                let outcome = match (call.when, call.step.kind) {
-                    (false, _) => Ok(json!({ "skipped": true })),
-                    (true, StepKind::Forward) => (activity.forward)(&context).await,
-                    (true, StepKind::Compensation) => undo(activity, &context).await,
-                };
-                (outcome, context.into_report())
+        let (outcome, report) = match (effects, self.input(call, request).await) {
+            (Effects::Answered(answer), _) => (answer, None),
+            (_, Err(error)) => (Err(error), None),
+            (_, Ok(_)) if !call.when => (Ok(json!({ "skipped": true })), None),
+            (effects, Ok(input)) => {
+                let attempt = Attempt { activity, downstream: &downstream, call, input };
+                match call.step.kind {
+                    StepKind::Forward => attempt.forward(effects, effect_scope).await,
+                    StepKind::Compensation => (attempt.undo(effects, effect_scope).await, None),
+                }
             }
-            Err(error) => (Err(error), None),
         };
         match outcome {
             Ok(mut result) => {
@@ -110,18 +113,87 @@ struct Undoing {
     tenant_id: Option<String>,
 }
 
-/// Undoes what the step's doing did, whether or not it is known to have done anything.
-async fn undo(activity: &Activity, context: &Context<'_>) -> StepOutcome {
-    let malformed = |what: &str| ActivityError::new(ErrorName::Internal, format!("{} {what}", activity.name));
-    let service = activity.undone_at.ok_or_else(|| malformed("has nothing to undo"))?;
-    let step = context.call.step.undone_path().ok_or_else(|| malformed("is not told which step to undo"))?;
-    let effect = context.effect_of(&step).idempotency_key();
-    let own_key = context.effect().idempotency_key();
-    // The doing may have been on behalf of another tenant than the execution's own.
-    let Undoing { tenant_id } = context.input::<Option<Undoing>>()?.unwrap_or_default();
-    let tenant_id = tenant_id.as_deref().unwrap_or(context.tenant_id());
-    let undone = effects::undo(context.downstream, service, tenant_id, &effect, own_key).await?;
-    Ok(json!({ "undone": undone.undone }))
+/// One attempt, with its input.
+struct Attempt<'a> {
+    activity: &'a Activity,
+    downstream: &'a Downstream,
+    call: &'a StepCall,
+    input: Value,
+}
+
+/// What an attempt came to, and what it reports.
+type Acted = (StepOutcome, Option<Map<String, Value>>);
+
+impl Attempt<'_> {
+    /// Does it, after what an earlier execution left of it.
+    async fn forward(&self, effects: Effects, own_scope: &str) -> Acted {
+        let acted = match effects {
+            Effects::First(scopes) => self.done_before(&scopes).await,
+            Effects::Undone(scopes) => self.clear(&scopes).await.err().map(|error| (Err(error), None)),
+            Effects::Own | Effects::Answered(_) => None,
+        };
+        match acted {
+            Some(acted) => acted,
+            None => self.run(own_scope).await,
+        }
+    }
+
+    async fn run(&self, scope: &str) -> Acted {
+        let context = Context::new(self.downstream, self.call, self.input.clone(), scope);
+        let outcome = (self.activity.forward)(&context).await;
+        (outcome, context.into_report())
+    }
+
+    /// Asks the service for what an earlier execution may have done: the same call with the same key is the same effect.
+    /// None if it is to be done anew: the service refused, and what was there under the old keys is undone.
+    async fn done_before(&self, scopes: &[String]) -> Option<Acted> {
+        for scope in scopes {
+            let acted = self.run(scope).await;
+            match &acted.0 {
+                Err(error) if !error.is_retryable() => {}
+                Ok(_) | Err(_) => return Some(acted),
+            }
+            if let Err(error) = self.clear(std::slice::from_ref(scope)).await {
+                return Some((Err(error), None));
+            }
+        }
+        None
+    }
+
+    /// Undoes what an earlier execution did, before the step is done anew.
+    async fn clear(&self, scopes: &[String]) -> Result<(), ActivityError> {
+        let Some(service) = self.activity.undone_at else { return Ok(()) };
+        let named = self.activity.tenant_field.and_then(|field| self.input[field].as_str());
+        let tenant_id = named.unwrap_or(&self.call.workflow.tenant_id);
+        let step = self.call.step.path();
+        for scope in scopes {
+            let effect = Effect { tenant_id: &self.call.workflow.tenant_id, scope, step: &step };
+            effects::undo(self.downstream, service, tenant_id, &effect.idempotency_key(), effect.undo_key()).await?;
+        }
+        Ok(())
+    }
+
+    /// Undoes what the step's doing did, whether or not it is known to have done anything.
+    async fn undo(&self, effects: Effects, own_scope: &str) -> StepOutcome {
+        let malformed = |what: &str| ActivityError::new(ErrorName::Internal, format!("{} {what}", self.activity.name));
+        let service = self.activity.undone_at.ok_or_else(|| malformed("has nothing to undo"))?;
+        let step = self.call.step.undone_path().ok_or_else(|| malformed("is not told which step to undo"))?;
+        let scopes = match effects {
+            Effects::Undone(scopes) => scopes,
+            Effects::Own | Effects::Answered(_) | Effects::First(_) => vec![own_scope.to_owned()],
+        };
+        let mut undone = false;
+        for scope in scopes {
+            let context = Context::new(self.downstream, self.call, self.input.clone(), &scope);
+            let effect = context.effect_of(&step).idempotency_key();
+            // The doing may have been on behalf of another tenant than the execution's own.
+            let Undoing { tenant_id } = context.input::<Option<Undoing>>()?.unwrap_or_default();
+            let tenant_id = tenant_id.as_deref().unwrap_or(context.tenant_id());
+            let own_key = context.effect().idempotency_key();
+            undone |= effects::undo(self.downstream, service, tenant_id, &effect, own_key).await?.undone;
+        }
+        Ok(json!({ "undone": undone }))
+    }
 }
 
 fn closed() -> ActivityError {
@@ -149,7 +221,6 @@ mod tests {
     use bytes::Bytes;
     use clock::{Clock as _, SystemClock};
     use downstream::{Endpoints, Transport, TransportFault};
-    use serde_json::Map;
     use store::{BegunAttempt, BlobBody, BlobKey};
 
     use super::*;
@@ -179,6 +250,7 @@ mod tests {
                 attempt: BegunAttempt { number: 1, began_at: SystemClock.now(), history_len: 3 },
                 request: Arc::new(self.request.clone()),
                 effect_scope: "scope".into(),
+                effects: Effects::Own,
             })
         }
 
@@ -221,6 +293,7 @@ mod tests {
             })
         },
         undone_at: None,
+        tenant_field: None,
     };
 
     fn payload(item: &Value, input: &Value) -> Value {

@@ -49,6 +49,8 @@ pub struct Activity {
     pub forward: for<'a> fn(&'a Context<'a>) -> AttemptFuture<'a>,
     /// Where to undo it, by the key of the doing; none if there is nothing to undo, or no way.
     pub undone_at: Option<Service>,
+    /// The field of its input that names the tenant on whose behalf it acts; none if that is the execution's own.
+    pub tenant_field: Option<&'static str>,
 }
 
 /// Every activity.

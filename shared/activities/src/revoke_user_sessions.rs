@@ -13,6 +13,7 @@ pub static REVOKE_USER_SESSIONS: Activity = Activity {
     name: "revoke_user_sessions",
     forward: |context| Box::pin(revoke(context)),
     undone_at: Some(Service::Auth),
+    tenant_field: Some("tenant_id"),
 };
 
 #[derive(Deserialize)]

@@ -12,6 +12,7 @@ pub static SETUP_USER_FILE_WORKSPACE: Activity = Activity {
     name: "setup_user_file_workspace",
     forward: |context| Box::pin(set_up(context)),
     undone_at: Some(Service::File),
+    tenant_field: None,
 };
 
 #[derive(Deserialize)]

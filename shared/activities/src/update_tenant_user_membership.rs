@@ -14,6 +14,7 @@ pub static UPDATE_TENANT_USER_MEMBERSHIP: Activity = Activity {
     name: "update_tenant_user_membership",
     forward: |context| Box::pin(update(context)),
     undone_at: Some(Service::Tenant),
+    tenant_field: Some("tenant_id"),
 };
 
 #[derive(Deserialize)]

@@ -13,6 +13,7 @@ pub static UPDATE_USER_SESSION: Activity = Activity {
     name: "update_user_session",
     forward: |context| Box::pin(update(context)),
     undone_at: Some(Service::Auth),
+    tenant_field: Some("tenant_id"),
 };
 
 #[derive(Deserialize)]

@@ -14,6 +14,7 @@ pub static UPDATE_USER_TENANT_CONTEXT: Activity = Activity {
     name: "update_user_tenant_context",
     forward: |context| Box::pin(update(context)),
     undone_at: Some(Service::User),
+    tenant_field: Some("new_tenant_id"),
 };
 
 #[derive(Deserialize)]

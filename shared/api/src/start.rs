@@ -17,7 +17,7 @@ use contracts::step::WorkflowRef;
 use contracts::{EventType, Status, Timestamp};
 use engine::Engine;
 use serde_json::{Value, json};
-use store::{Created, ExecutionRecord, IdempotencyKey, NewEvent, NewExecution, Progress, StoredRequest};
+use store::{Created, ExecutionRecord, IdempotencyKey, Inherited, NewEvent, NewExecution, Progress, StoredRequest};
 use tokio::sync::oneshot;
 
 use crate::access::Caller;
@@ -161,6 +161,9 @@ fn new_execution<R: Request>(
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at: now, details }],
         journal: None,
         begins_pivot: false,
+        retry_of: None,
+        inherited: Inherited::default(),
+        cancel_requested_at: None,
     })
 }
 

@@ -22,6 +22,11 @@ impl Effect<'_> {
         hex(&self.digest(b"key"))
     }
 
+    /// The `Idempotency-Key` of undoing this effect before its step is done anew.
+    pub fn undo_key(&self) -> String {
+        hex(&self.digest(b"undo"))
+    }
+
     /// An id for what the effect creates, chosen by us so that an unknown outcome can still be named and undone.
     pub fn chosen_id(&self) -> Uuid {
         let digest = self.digest(b"id");
@@ -62,6 +67,7 @@ mod tests {
         let effect = Effect { tenant_id: "t", scope: "e", step: &step };
         assert_eq!(effect.idempotency_key(), effect.clone().idempotency_key());
         assert_eq!(effect.idempotency_key().len(), 64);
+        assert_ne!(effect.idempotency_key(), effect.undo_key());
         for changed in [
             Effect { tenant_id: "te", scope: "", ..effect.clone() },
             Effect { step: &other, ..effect.clone() },
@@ -70,6 +76,7 @@ mod tests {
         ] {
             assert_ne!(effect.idempotency_key(), changed.idempotency_key());
             assert_ne!(effect.chosen_id(), changed.chosen_id());
+            assert_ne!(effect.undo_key(), changed.undo_key());
         }
     }
 }

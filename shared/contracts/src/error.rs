@@ -131,6 +131,11 @@ impl ActivityError {
         Self { error: name.to_string(), cause: Box::new(Cause { message: message.into(), ..Cause::default() }) }
     }
 
+    /// Whether trying the same thing again can help.
+    pub fn is_retryable(&self) -> bool {
+        ErrorName::ALL.into_iter().any(|name| name.as_str() == self.error && name.is_retryable())
+    }
+
     /// The cause as it travels: JSON text.
     pub fn cause_text(&self) -> String {
         serde_json::to_string(&self.cause).unwrap_or_default()

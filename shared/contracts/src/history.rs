@@ -19,7 +19,7 @@ pub enum EventType {
     ActivityTaskFailed,
     /// The attempt took too long.
     ActivityTaskTimedOut,
-    /// An attempt of undoing a step is about to begin.
+    /// An attempt of undoing a step is about to begin: `{.., undoes}`.
     CompensationScheduled,
     /// The step is undone: `{.., result: {undone}}`.
     CompensationCompleted,
@@ -35,6 +35,10 @@ pub enum EventType {
     WorkflowExecutionTimedOut,
     /// Ended by an operator without compensation.
     WorkflowExecutionTerminated,
+    /// Held by an operator before its next step.
+    WorkflowExecutionPaused,
+    /// Let go on by an operator, or by a cancel.
+    WorkflowExecutionResumed,
 }
 
 impl EventType {
@@ -55,6 +59,8 @@ impl EventType {
             Self::WorkflowExecutionCanceled => "WorkflowExecutionCanceled",
             Self::WorkflowExecutionTimedOut => "WorkflowExecutionTimedOut",
             Self::WorkflowExecutionTerminated => "WorkflowExecutionTerminated",
+            Self::WorkflowExecutionPaused => "WorkflowExecutionPaused",
+            Self::WorkflowExecutionResumed => "WorkflowExecutionResumed",
         }
     }
 }

@@ -11,7 +11,7 @@ use contracts::{ActivityError, ErrorName, Timestamp};
 use engine::ActivityCall;
 use futures::FutureExt as _;
 use serde_json::{Map, Value};
-use store::{AttemptOutcome, Begin, BegunAttempt, Finish, StepRecorder, StepRef, StoreError, StoredRequest};
+use store::{AttemptOutcome, Begin, BegunAttempt, Effects, Finish, StepRecorder, StepRef, StoreError, StoredRequest};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -139,12 +139,19 @@ pub(crate) struct JournalRecorder {
     clock: SharedClock,
     request: Arc<StoredRequest>,
     effect_scope: Arc<str>,
+    effects: Effects,
     report: Mutex<Option<Map<String, Value>>>,
 }
 
 impl JournalRecorder {
-    pub(crate) fn new(attempt: u32, clock: SharedClock, request: Arc<StoredRequest>, effect_scope: Arc<str>) -> Self {
-        Self { attempt, clock, request, effect_scope, report: Mutex::default() }
+    pub(crate) fn new(
+        attempt: u32,
+        clock: SharedClock,
+        request: Arc<StoredRequest>,
+        effect_scope: Arc<str>,
+        effects: Effects,
+    ) -> Self {
+        Self { attempt, clock, request, effect_scope, effects, report: Mutex::default() }
     }
 
     fn take_report(&self) -> Option<Map<String, Value>> {
@@ -159,6 +166,7 @@ impl StepRecorder for JournalRecorder {
             attempt: BegunAttempt { number: self.attempt, began_at: self.clock.now(), history_len: 0 },
             request: Arc::clone(&self.request),
             effect_scope: Arc::clone(&self.effect_scope),
+            effects: self.effects.clone(),
         })
     }
 

@@ -8,8 +8,8 @@ use asl::ChildPath;
 use contracts::step::{Step, StepCall, StepKind, StepPath};
 use contracts::{ErrorName, Timestamp};
 use serde_json::{Map, Value};
-use store::events::{self, AttemptEvents};
-use store::{End, EngineEnd, NewEvent, Progress, Reported, StepMoments, completed_steps};
+use store::events::{self, AttemptEvents, Ended};
+use store::{Effects, End, EngineEnd, Inherited, NewEvent, Progress, Reported, StepMoments, completed_steps};
 
 use crate::attempt::AttemptId;
 
@@ -20,8 +20,8 @@ struct OpenAttempt {
     events: Option<AttemptEvents>,
     undoes: Option<StepPath>,
     closes: bool,
-    /// Where the execution stood before: a pause brings it back.
-    before: Position,
+    /// Where the execution stood before: a pause brings it back. None of a batch.
+    before: Option<Position>,
 }
 
 /// Where an execution stands.
@@ -37,8 +37,13 @@ struct Position {
 /// What there is to say of an attempt that is to begin.
 pub(crate) struct ScheduledAttempt {
     pub(crate) kind: StepKind,
+    pub(crate) path: StepPath,
+    /// The step that a compensation undoes.
+    pub(crate) undoes: Option<StepPath>,
     /// Whether nothing may interrupt the execution from its begin on.
     pub(crate) is_final: bool,
+    /// Whether it passes a cancel and the deadline.
+    pub(crate) passes: bool,
     /// From 1.
     pub(crate) number: u32,
     pub(crate) event: Option<NewEvent>,
@@ -49,6 +54,8 @@ pub(crate) struct ScheduledAttempt {
 struct StepRecord {
     attempts: u32,
     is_done: bool,
+    /// It was answered from the record of the execution that this one retries.
+    is_answered: bool,
     closed_at: Option<u64>,
 }
 
@@ -64,6 +71,8 @@ pub(crate) struct Bookkeeping {
     total_steps: u32,
     /// What steps have reported of the result.
     pub(crate) reported: Reported,
+    /// What the execution took over from the one that it retries.
+    inherited: Inherited,
 }
 
 /// The step of a Task that is called without one: a machine that is none of ours.
@@ -81,7 +90,7 @@ fn unnamed_step(state: &str) -> Step {
 }
 
 impl Bookkeeping {
-    pub(crate) fn new(total_steps: u32, reported: Reported) -> Self {
+    pub(crate) fn new(total_steps: u32, reported: Reported, inherited: Inherited) -> Self {
         Self {
             open: BTreeMap::new(),
             steps: BTreeMap::new(),
@@ -90,6 +99,18 @@ impl Bookkeeping {
             undone: Vec::new(),
             total_steps,
             reported,
+            inherited,
+        }
+    }
+
+    /// How an attempt goes about what an earlier execution left; `passed` if only an answer lets it pass.
+    pub(crate) fn effects(&self, attempt: &ScheduledAttempt, own_scope: &str, passed: bool) -> Effects {
+        match &attempt.undoes {
+            Some(undoes) => {
+                let is_answered = self.steps.get(undoes).is_some_and(|step| step.is_answered);
+                self.inherited.undoing(undoes, own_scope, is_answered)
+            }
+            None => self.inherited.effects(&attempt.path, passed),
         }
     }
 
@@ -107,12 +128,23 @@ impl Bookkeeping {
         // A Task of a child that names no step is none.
         let is_step = step.as_ref().map_or(id.0.is_root(), |step| !step.batch);
         let step = step.unwrap_or_else(|| unnamed_step(state));
-        let (kind, is_final, undoes, closes) = (step.kind, step.is_final(), step.undone_path(), step.closes);
-        let before = self.position.clone();
+        let (kind, path, undoes, closes) = (step.kind, step.path(), step.undone_path(), step.closes);
+        let passes = self.inherited.passes(&path, closes);
+        let mut scheduled = ScheduledAttempt {
+            kind,
+            path,
+            undoes,
+            is_final: step.is_final(),
+            passes,
+            number: retry_count + 1,
+            event: None,
+        };
         if !is_step {
-            self.open.insert(id.clone(), OpenAttempt { events: None, undoes, closes, before });
-            return ScheduledAttempt { kind, is_final, number: retry_count + 1, event: None };
+            let undoes = scheduled.undoes.clone();
+            self.open.insert(id.clone(), OpenAttempt { events: None, undoes, closes, before: None });
+            return scheduled;
         }
+        let before = Some(self.position.clone());
         self.attempts += 1;
         match kind {
             StepKind::Forward => {
@@ -120,17 +152,19 @@ impl Bookkeeping {
                 self.position.step.clone_from(&step.name);
             }
             StepKind::Compensation => {
-                if let Some(undoes) = &undoes {
+                if let Some(undoes) = &scheduled.undoes {
                     self.steps.entry(undoes.clone()).or_default().closed_at.get_or_insert(self.attempts);
                 }
             }
         }
         self.position.message = events::status_message(step.title.as_deref(), kind);
-        let path = step.path();
+        let path = scheduled.path.clone();
         let record = self.steps.entry(path.clone()).or_default();
         record.attempts += 1;
-        let events = AttemptEvents { activity: activity.to_owned(), path, kind, number: record.attempts };
-        let scheduled = ScheduledAttempt { kind, is_final, number: events.number, event: Some(events.scheduled(at)) };
+        let (activity, undoes, number) = (activity.to_owned(), scheduled.undoes.clone(), record.attempts);
+        let events = AttemptEvents { activity, path, kind, undoes: undoes.clone(), number };
+        scheduled.number = events.number;
+        scheduled.event = Some(events.scheduled(at));
         self.open.insert(id.clone(), OpenAttempt { events: Some(events), undoes, closes, before });
         scheduled
     }
@@ -167,7 +201,7 @@ impl Bookkeeping {
         if is_paused(event) {
             // A pause leaves no trace, however often it is met: this attempt never was.
             self.steps.entry(events.path).or_default().attempts -= 1;
-            self.position = before;
+            self.position = before.unwrap_or_default();
             return Vec::new();
         }
         let mut happened: Vec<NewEvent> = began_at.and_then(|began_at| events.started(began_at)).into_iter().collect();
@@ -175,7 +209,10 @@ impl Bookkeeping {
             asl::Event::TaskSucceeded { result, .. } => {
                 happened.push(events.succeeded(result, at));
                 match events.kind {
-                    StepKind::Forward => self.steps.entry(events.path).or_default().is_done = true,
+                    StepKind::Forward => {
+                        let step = self.steps.entry(events.path).or_default();
+                        (step.is_done, step.is_answered) = (true, store::is_answered(result));
+                    }
                     StepKind::Compensation => {
                         let undone = undoes.unwrap_or(events.path);
                         if result["undone"] == true && !self.undone.contains(&undone) {
@@ -203,7 +240,8 @@ impl Bookkeeping {
             found.map_or(0, |(_, step)| step.attempts)
         };
         let undone = self.undone.iter().map(ToString::to_string).collect();
-        events::ending(end, &self.reported, undone, attempts, at)
+        let left = self.inherited.left(|path| self.steps.contains_key(path));
+        events::ending(end, &self.reported, Ended { undone, left }, attempts, at)
     }
 
     /// How far the execution is.

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::Shared;
 use crate::attempt::{self, AttemptEnd, AttemptId, AttemptTask, JournalRecorder, Running, TimeLimit};
-use crate::bookkeeping::{Bookkeeping, engine_end};
+use crate::bookkeeping::{Bookkeeping, ScheduledAttempt, engine_end};
 use crate::definitions::{Compiled, Machine};
 use crate::map_files::MapFiles;
 use crate::reading::Reading;
@@ -75,14 +75,20 @@ struct Turn {
 
 struct Scheduled {
     id: AttemptId,
-    kind: StepKind,
-    is_final: bool,
-    attempt: u32,
+    step: ScheduledAttempt,
     call: ActivityCall,
     resource: String,
     limit: Option<TimeLimit>,
     /// Where its event stands in the turn's history; a child's has none.
     event: Option<usize>,
+}
+
+/// Attempts that are to begin.
+#[derive(Default)]
+struct Begins {
+    attempts: Vec<Scheduled>,
+    /// Whether only an answer from the record of an earlier execution lets forward steps pass.
+    passed: bool,
 }
 
 /// The edges of its state machine that a journalled execution took, in order; of children that have ended, none.
@@ -108,8 +114,9 @@ pub(crate) async fn run(
     let mut stored = shared.reading.load(tenant_id, id).await?;
     let request = Arc::new(std::mem::replace(&mut stored.request, StoredRequest::Inline(Value::Null)));
     let effect_scope: Arc<str> = stored.effect_scope.as_str().into();
-    let has_ended = stored.ended_at.is_some();
-    let (mut driven, mut begins) = Driven::replay(&shared.reading, stored, &shared.compiled).await?;
+    let (has_ended, is_interrupted) = (stored.ended_at.is_some(), stored.is_interrupted);
+    let (mut driven, attempts) = Driven::replay(&shared.reading, stored, &shared.compiled).await?;
+    let mut begins = Begins { attempts, passed: is_interrupted };
     if has_ended || driven.tree.outcome().is_some() {
         if !has_ended {
             // A machine without a single step is over before its first turn.
@@ -122,9 +129,10 @@ pub(crate) async fn run(
     let (report, mut reports) = mpsc::unbounded_channel();
     let mut running = Running::default();
     loop {
-        for begin in begins.drain(..) {
+        for begin in begins.attempts.drain(..) {
             let (clock, request, scope) = (Arc::clone(&shared.clock), Arc::clone(&request), Arc::clone(&effect_scope));
-            let recorder = JournalRecorder::new(begin.attempt, clock, request, scope);
+            let effects = driven.steps.effects(&begin.step, &effect_scope, begins.passed);
+            let recorder = JournalRecorder::new(begin.step.number, clock, request, scope, effects);
             let attempt = AttemptTask {
                 id: begin.id.clone(),
                 tenant_id: tenant_id.to_owned(),
@@ -187,12 +195,15 @@ impl Driven {
         let seed = engine::seed_of(&new.id);
         let first = Record { at: new.started_at, path: ChildPath::default(), what: Entry::Start { seed } };
         let machine = compiled.load(&definition)?;
-        let steps = Bookkeeping::new(new.progress.total_steps, Reported::default());
+        let steps = Bookkeeping::new(new.progress.total_steps, Reported::default(), new.inherited.clone());
         let mut driven = Self::start(&first, machine_name(new.kind)?, &new.id, machine, new.input.clone(), steps)?;
         driven.check_time()?;
         driven.turn.records.push(first);
         driven.drain(new.started_at);
         driven.keep_ends(new.started_at);
+        if new.cancel_requested_at.is_some() {
+            driven.refuse(Refusal::Cancelled, new.started_at);
+        }
         let records = driven.turn.records.iter().map(Record::to_journal).collect::<Result<_, _>>()?;
         new.journal = Some(JournalStart { definition, records });
         // The commit of the record is the start.
@@ -200,7 +211,7 @@ impl Driven {
         new.history.append(&mut driven.turn.history);
         new.progress = driven.progress();
         let gate = driven.turn.gate();
-        new.begins_pivot = matches!(gate, Gate::Forward { is_pivot: true });
+        new.begins_pivot = matches!(gate, Gate::Forward { is_pivot: true, .. });
         Ok(())
     }
 
@@ -250,7 +261,7 @@ impl Driven {
         };
         let first = Record::from_journal(first)?;
         let machine = compiled.load(&stored.definition)?;
-        let steps = Bookkeeping::new(stored.progress.total_steps, stored.reported);
+        let steps = Bookkeeping::new(stored.progress.total_steps, stored.reported, stored.inherited);
         let name = machine_name(stored.kind)?;
         let mut driven = Self::start(&first, name, &stored.id, machine, stored.input, steps)?;
         driven.drain(first.at);
@@ -476,18 +487,17 @@ impl Driven {
             match command {
                 Command::ScheduleTask { id, state, resource, function, payload, timeout, heartbeat, retry_count } => {
                     let id = (path, id);
-                    let scheduled = self.steps.schedule(&id, &state, &function, &payload, retry_count, now);
+                    let mut step = self.steps.schedule(&id, &state, &function, &payload, retry_count, now);
+                    let event = step.event.take();
                     self.turn.begins.push(Scheduled {
                         id,
-                        kind: scheduled.kind,
-                        is_final: scheduled.is_final,
-                        attempt: scheduled.number,
+                        step,
                         call: ActivityCall { activity: function, payload },
                         resource,
                         limit: TimeLimit::of(timeout, heartbeat),
-                        event: scheduled.event.is_some().then_some(self.turn.history.len()),
+                        event: event.is_some().then_some(self.turn.history.len()),
                     });
-                    self.turn.history.extend(scheduled.event);
+                    self.turn.history.extend(event);
                 }
                 Command::CancelTask { id } => {
                     let id = (path, id);
@@ -535,7 +545,8 @@ impl Driven {
     }
 
     /// Makes the turn durable. A closed gate is one more thing that the interpreter is told, in the same turn.
-    async fn commit(&mut self, shared: &Shared, tenant_id: &str, id: &str) -> Result<Vec<Scheduled>, EngineError> {
+    async fn commit(&mut self, shared: &Shared, tenant_id: &str, id: &str) -> Result<Begins, EngineError> {
+        let mut is_interrupted = false;
         loop {
             self.check_time()?;
             let now = shared.clock.now();
@@ -553,7 +564,7 @@ impl Driven {
                 end: self.turn.end.clone(),
             };
             match shared.journal.commit(commit).await? {
-                CommitOutcome::Committed => {
+                outcome @ (CommitOutcome::Committed | CommitOutcome::Passed) => {
                     let turn = std::mem::take(&mut self.turn);
                     for record in &turn.records {
                         self.records += 1;
@@ -561,9 +572,13 @@ impl Driven {
                     }
                     self.edges.clear();
                     self.turn.cancels = turn.cancels;
-                    return Ok(turn.begins);
+                    let passed = is_interrupted || outcome == CommitOutcome::Passed;
+                    return Ok(Begins { attempts: turn.begins, passed });
                 }
-                CommitOutcome::Refused(refusal) => self.refuse(refusal, now),
+                CommitOutcome::Refused(refusal) => {
+                    is_interrupted |= refusal != Refusal::Paused;
+                    self.refuse(refusal, now);
+                }
             }
         }
     }
@@ -577,10 +592,13 @@ impl Driven {
         }
     }
 
-    /// The forward steps that were about to begin may not.
+    /// The forward steps that were about to begin may not, but for those that pass.
     fn refuse(&mut self, refusal: Refusal, now: Timestamp) {
+        let is_refused = |begin: &Scheduled| {
+            begin.step.kind == StepKind::Forward && (refusal == Refusal::Paused || !begin.step.passes)
+        };
         let (refused, begins): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.turn.begins).into_iter().partition(|begin| begin.kind == StepKind::Forward);
+            std::mem::take(&mut self.turn.begins).into_iter().partition(is_refused);
         self.turn.begins = begins;
         if refusal == Refusal::Paused {
             for event in refused.iter().rev().filter_map(|begin| begin.event) {
@@ -600,12 +618,13 @@ impl Turn {
     fn gate(&self) -> Gate {
         let mut gate = Gate::Open;
         for begin in &self.begins {
-            match (begin.kind, gate) {
+            let ScheduledAttempt { kind, is_final, passes, .. } = begin.step;
+            gate = match (kind, gate) {
                 (StepKind::Compensation, _) => return Gate::Compensation,
-                (StepKind::Forward, Gate::Forward { is_pivot: true }) => {}
-                (StepKind::Forward, _) => {
-                    gate = Gate::Forward { is_pivot: begin.is_final };
+                (StepKind::Forward, Gate::Forward { is_pivot, passes: all_pass }) => {
+                    Gate::Forward { is_pivot: is_pivot || is_final, passes: all_pass && passes }
                 }
+                (StepKind::Forward, _) => Gate::Forward { is_pivot: is_final, passes },
             }
         }
         gate

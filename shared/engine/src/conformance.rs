@@ -11,7 +11,7 @@ use contracts::step::{StepCall, WorkflowRef};
 use contracts::{ActivityError, Cause, EventType, Status, WorkflowKind};
 use serde_json::{Value, json};
 use store::{
-    AttemptOutcome, Begin, Created, EngineEnd, ExecutionRecord, Executions, History, HistoryRow, NewEvent,
+    AttemptOutcome, Begin, Created, EngineEnd, ExecutionRecord, Executions, History, HistoryRow, Inherited, NewEvent,
     NewExecution, Progress, StepOutcome, StepRecorder, StepRef, StoredRequest,
 };
 
@@ -216,6 +216,9 @@ fn new(subject: &Subject) -> NewExecution {
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at: now, details }],
         journal: None,
         begins_pivot: false,
+        retry_of: None,
+        inherited: Inherited::default(),
+        cancel_requested_at: None,
     }
 }
 

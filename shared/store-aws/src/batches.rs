@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use contracts::step::{StepKind, StepPath};
 use serde_json::Value;
-use store::{Admission, Begin, BegunAttempt, Finish, StepFlags, StepOutcome, StepRef, StoreError, admit};
+use store::{Admission, Begin, BegunAttempt, Effects, Finish, StepFlags, StepOutcome, StepRef, StoreError, admit};
 
 use crate::DynamoStore;
 use crate::change::Change;
@@ -22,25 +22,19 @@ impl DynamoStore {
             return Ok(Begin::Closed);
         };
         match admit(&execution_flags(&execution)?, StepFlags::default(), step.kind, now) {
-            Admission::Proceed | Admission::AlreadyDone(_) => {}
+            Admission::Proceed | Admission::Pass | Admission::AlreadyDone(_) => {}
             Admission::Refused(refusal) => return self.refused_batch(step, Begin::Refused(refusal)).await,
             Admission::Closed => return Ok(Begin::Closed),
         }
-        let mut effect_scope = execution.text("effect_scope")?.to_owned();
         if let Some(undoes) = &step.undoes {
             let mut close = Change::default();
             close.set("closed", number(1));
             close.remove("open");
-            if let Updated::Done(undone) = self.update_batch(step, undoes, close).await?
-                && let Some(scope) = undone.optional_text("effect_scope")
-            {
-                scope.clone_into(&mut effect_scope);
-            }
+            self.update_batch(step, undoes, close).await?;
         }
         let mut change = Change::default();
         change.increase("attempts", 1);
         change.set("open", text(step.activity.as_str()));
-        change.set("effect_scope", text(effect_scope.as_str()));
         if step.kind == StepKind::Forward {
             change.only_if_absent("done");
             change.only_if_absent("closed");
@@ -55,7 +49,8 @@ impl DynamoStore {
                 Ok(Begin::Proceed {
                     attempt,
                     request: Arc::new(request(&execution)?),
-                    effect_scope: effect_scope.into(),
+                    effect_scope: execution.text("effect_scope")?.into(),
+                    effects: Effects::Own,
                 })
             }
             Updated::Refused(batch) => is_over(&batch.unwrap_or_default()),

@@ -3,13 +3,15 @@
 use async_trait::async_trait;
 use contracts::step::StepPath;
 use contracts::{Status, Timestamp};
-use store::events::{TIMEOUT, ending};
+use store::events::{Ended, TIMEOUT, ending};
 use store::{End, EndRecorder, EngineEnd, ExecutionRecord, NewEvent, StoreError};
 
 use crate::DynamoStore;
 use crate::change::{Change, put_new};
 use crate::executions::{counter, touched};
-use crate::item::{Item, all_under_way, event_row, json, moment, number, of_step, record, reported, steps, text};
+use crate::item::{
+    Item, all_under_way, event_row, inherited, json, moment, number, of_step, record, reported, steps, text,
+};
 use crate::keys::{self, ALONE};
 use crate::transaction::Transacted;
 
@@ -26,7 +28,10 @@ impl EndRecorder for DynamoStore {
             }
             let record = record(&item)?;
             let attempts_of = |step: &str| item.optional_number(&format!("attempts#{step}")).unwrap_or_default();
-            let (end, last) = ending(end, &reported(&item)?, undone(&item)?, attempts_of, at);
+            let inherited = inherited(&item)?;
+            let was_met = |path: &StepPath| ["attempts", "closed"].iter().any(|name| item.has(&of_step(name, path)));
+            let ended = Ended { undone: undone(&item)?, left: inherited.left(was_met) };
+            let (end, last) = ending(end, &reported(&item)?, ended, attempts_of, at);
             let history_len: u64 = item.number("history_len")?;
             let mut rows: Vec<(u64, NewEvent)> = Vec::new();
             let mut change = touched(at);

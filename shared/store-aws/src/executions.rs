@@ -7,15 +7,18 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use contracts::{Status, Timestamp};
 use futures::future::try_join_all;
+use serde_json::json;
 use store::{
-    ACCEPTED, Control, Controlled, Created, DueExecution, Estimated, ExecutionRecord, Executions, ListFilter, ListPage,
-    NewExecution, StoreError,
+    Control, ControlFlags, Controlled, Created, Decision, DueExecution, Estimated, ExecutionRecord, Executions,
+    ListFilter, ListPage, NewEvent, NewExecution, Retried, StoreError,
 };
 
 use crate::DynamoStore;
 use crate::change::{Change, put_new};
 use crate::fault::{self, Tries};
-use crate::item::{Attributes, Item, event_row, json, moment, number, record, text};
+use crate::item::{
+    Attributes, Item, event_row, has_begun, inherited, json as json_text, moment, number, record, request, status, text,
+};
 use crate::keys::{self, ALONE};
 use crate::patience::Patience;
 use crate::transaction::Transacted;
@@ -36,6 +39,9 @@ impl Executions for DynamoStore {
         let mut totals = Change::default();
         totals.add(&counter(&record, record.status), 1);
         writes.push(totals.into_write(&self.table, &keys::totals(&new.tenant_id), &keys::totals_shard(&new.id)));
+        if let Some(retry) = &new.retry_of {
+            writes.push(link(&new).into_write(&self.table, &keys::execution(&new.tenant_id, &retry.id), ALONE));
+        }
         // Last, so that its reason is the last one.
         if let Some(idempotency) = &new.idempotency {
             let item = HashMap::from([
@@ -55,16 +61,19 @@ impl Executions for DynamoStore {
         {
             return Ok(Created::New(record));
         }
-        let earlier = reasons.pop().flatten().filter(|_| new.idempotency.is_some());
-        let (Some(earlier), Some(idempotency)) = (earlier, &new.idempotency) else {
-            return Err(StoreError::Inconsistent(format!("{} exists already", new.id)));
+        let idempotency = new.idempotency.as_ref().and_then(|key| Some((reasons.pop()??, key)));
+        let retried = new.retry_of.as_ref().and_then(|_| reasons.pop()?);
+        let Some((earlier, idempotency)) = idempotency else {
+            let retry = retried.as_ref().and_then(|item| item.optional_text("retried_as"));
+            return match retry {
+                Some(id) => self.existing(&new.tenant_id, id).await,
+                None => Err(StoreError::Inconsistent(format!("{} exists already, or cannot retry", new.id))),
+            };
         };
         if earlier.text("body_hash")? != idempotency.body_hash {
             return Ok(Created::KeyReused);
         }
-        let id = earlier.text("execution_id")?;
-        let existing = self.get(&new.tenant_id, id).await?;
-        existing.map(Created::Existing).ok_or_else(|| StoreError::Inconsistent(format!("{id} is gone")))
+        self.existing(&new.tenant_id, earlier.text("execution_id")?).await
     }
 
     async fn get(&self, tenant_id: &str, id: &str) -> Result<Option<ExecutionRecord>, StoreError> {
@@ -72,6 +81,18 @@ impl Executions for DynamoStore {
             Some(item) => record(&item).map(Some),
             None => self.archived_record(tenant_id, id).await,
         }
+    }
+
+    async fn retried(&self, tenant_id: &str, id: &str) -> Result<Option<Retried>, StoreError> {
+        // Of what is archived the request is not kept.
+        let item = self.execution(tenant_id, id).await?.filter(|item| !item.has("archived_at"));
+        let Some(item) = item else { return Ok(None) };
+        Ok(Some(Retried {
+            record: record(&item)?,
+            request: request(&item)?,
+            effect_scope: item.text("effect_scope")?.to_owned(),
+            inherited: inherited(&item)?,
+        }))
     }
 
     async fn get_estimated(&self, tenant_id: &str, id: &str) -> Result<Option<Estimated>, StoreError> {
@@ -135,10 +156,22 @@ impl Executions for DynamoStore {
         control: Control,
         now: Timestamp,
     ) -> Result<Controlled, StoreError> {
-        match control {
-            Control::Cancel => self.cancel(tenant_id, id, now).await,
-            Control::Pause | Control::Resume => self.hold_or_release(tenant_id, id, control, now).await,
+        for _ in 0..MAX_TRIES {
+            let Some(item) = self.execution(tenant_id, id).await? else {
+                let archived = self.archived_record(tenant_id, id).await?;
+                return Ok(archived.map_or(Controlled::NotFound, Controlled::Refused));
+            };
+            let (before, flags) = (record(&item)?, control_flags(&item)?);
+            match control.decide(flags) {
+                Decision::Holds => return Ok(Controlled::Accepted(before)),
+                Decision::Refused => return Ok(Controlled::Refused(before)),
+                Decision::Changes => {}
+            }
+            if let Some(after) = self.carry_out(control, &item, before, now).await? {
+                return Ok(Controlled::Accepted(after));
+            }
         }
+        Err(StoreError::Unavailable(format!("{id} kept changing")))
     }
 
     async fn check(&self) -> Result<(), StoreError> {
@@ -163,84 +196,70 @@ pub(crate) struct Due {
 }
 
 impl DynamoStore {
-    async fn cancel(&self, tenant_id: &str, id: &str, now: Timestamp) -> Result<Controlled, StoreError> {
+    async fn existing(&self, tenant_id: &str, id: &str) -> Result<Created, StoreError> {
+        let existing = self.get(tenant_id, id).await?;
+        existing.map(Created::Existing).ok_or_else(|| StoreError::Inconsistent(format!("{id} is gone")))
+    }
+
+    /// Changes the execution as the control asks; none if it has changed meanwhile. The status is part of keys and totals,
+    /// and an event is a row, so that it takes a transaction.
+    async fn carry_out(
+        &self,
+        control: Control,
+        item: &Item,
+        before: ExecutionRecord,
+        now: Timestamp,
+    ) -> Result<Option<ExecutionRecord>, StoreError> {
+        let (tenant_id, id) = (before.tenant_id.as_str(), before.id.as_str());
         let mut change = touched(now);
-        change.set("cancel_requested_at", moment(now));
-        change.only_if_present("pk");
         change.only_if_absent("ended_at");
-        change.only_if_absent("cancel_requested_at");
-        change.only_if_equal("cancel_window_open", AttributeValue::Bool(true));
-        match self.update(&keys::execution(tenant_id, id), change).await? {
-            Updated::Done(item) => Ok(Controlled::Accepted(record(&item)?)),
-            Updated::Refused(None) => self.uncontrollable(tenant_id, id).await,
-            Updated::Refused(Some(item)) => {
-                let record = record(&item)?;
-                let holds = Control::Cancel.holds(&record);
-                Ok(if holds { Controlled::Accepted(record) } else { Controlled::Refused(record) })
+        let mut after = ExecutionRecord { updated_at: now, version: before.version + 1, ..before.clone() };
+        if control == Control::Cancel {
+            change.set("cancel_requested_at", moment(now));
+            after.cancel_requested_at = Some(now);
+        }
+        if control != Control::Resume {
+            change.only_if_absent("cancel_requested_at");
+            change.only_if_equal("cancel_window_open", AttributeValue::Bool(true));
+        }
+        match before.paused_at {
+            None => change.only_if_absent("paused_at"),
+            Some(paused_at) => {
+                change.only_if_equal("paused_at", moment(paused_at));
+                change.remove("paused_at");
+                // Until the first step begins, nothing counts.
+                if let Some(deadline) = item.optional_moment("deadline_at")?.filter(|_| has_begun(item)) {
+                    let deadline = deadline.checked_add(now.duration_since(paused_at)).unwrap_or(Timestamp::MAX);
+                    change.set("deadline_at", moment(deadline));
+                }
+                (after.status, after.paused_at) = (Status::Running, None);
             }
         }
-    }
-
-    /// Of an execution that the table has not: it is archived, or there is none.
-    async fn uncontrollable(&self, tenant_id: &str, id: &str) -> Result<Controlled, StoreError> {
-        let archived = self.archived_record(tenant_id, id).await?;
-        Ok(archived.map_or(Controlled::NotFound, Controlled::Refused))
-    }
-
-    /// Pauses or resumes. The status is part of keys and totals, so that it takes a transaction.
-    async fn hold_or_release(
-        &self,
-        tenant_id: &str,
-        id: &str,
-        control: Control,
-        now: Timestamp,
-    ) -> Result<Controlled, StoreError> {
-        for _ in 0..MAX_TRIES {
-            let Some(item) = self.execution(tenant_id, id).await? else {
-                return self.uncontrollable(tenant_id, id).await;
-            };
-            let before = record(&item)?;
-            if control.holds(&before) {
-                return Ok(Controlled::Accepted(before));
-            }
-            let mut change = touched(now);
-            let next = match (control, before.paused_at) {
-                _ if !before.status.is_open() => return Ok(Controlled::Refused(before)),
-                (Control::Pause, None) if !item.flag("pivot_begun") => {
-                    change.set("paused_at", moment(now));
-                    Status::Paused
-                }
-                (Control::Resume, Some(paused_at)) => {
-                    change.remove("paused_at");
-                    // Until the first step begins, nothing counts.
-                    let has_begun = item.number::<u64>("history_len")? > ACCEPTED;
-                    if let Some(deadline) = item.optional_moment("deadline_at")?.filter(|_| has_begun) {
-                        let deadline = deadline.checked_add(now.duration_since(paused_at)).unwrap_or(Timestamp::MAX);
-                        change.set("deadline_at", moment(deadline));
-                    }
-                    Status::Running
-                }
-                _ => return Ok(Controlled::Refused(before)),
-            };
-            change.set("status", text(next.as_str()));
-            change.set("status_pk", text(keys::of_status(tenant_id, next, before.kind)));
-            // What it is based on: the pause, the pivot and the end are all in the version.
-            change.only_if_equal("version", number(before.version));
+        if control == Control::Pause {
+            change.set("paused_at", moment(now));
+            (after.status, after.paused_at) = (Status::Paused, Some(now));
+        }
+        let mut writes = Vec::new();
+        if let Some(event_type) = control.event(before.paused_at.is_some()) {
+            let history_len: u64 = item.number("history_len")?;
+            change.only_if_equal("history_len", number(history_len));
+            change.set("history_len", number(history_len + 1));
+            let event = NewEvent { event_type, at: now, details: json!({}) };
+            writes.push(put_new(&self.table, event_row(tenant_id, id, history_len + 1, &event)));
+        }
+        if after.status != before.status {
+            change.set("status", text(after.status.as_str()));
+            change.set("status_pk", text(keys::of_status(tenant_id, after.status, before.kind)));
             let mut totals = Change::default();
             totals.add(&counter(&before, before.status), -1);
-            totals.add(&counter(&before, next), 1);
-            let writes = vec![
-                change.into_write(&self.table, &keys::execution(tenant_id, id), ALONE),
-                totals.into_write(&self.table, &keys::totals(tenant_id), &keys::totals_shard(id)),
-            ];
-            if let Transacted::Done = self.transact(writes).await? {
-                let paused_at = (next == Status::Paused).then_some(now);
-                let version = before.version + 1;
-                let after = ExecutionRecord { status: next, paused_at, updated_at: now, version, ..before };
-                return Ok(Controlled::Accepted(after));
-            }
+            totals.add(&counter(&before, after.status), 1);
+            writes.push(totals.into_write(&self.table, &keys::totals(tenant_id), &keys::totals_shard(id)));
         }
-        Err(StoreError::Unavailable(format!("{id} kept changing")))
+        writes.push(change.into_write(&self.table, &keys::execution(tenant_id, id), ALONE));
+        Ok(match self.transact(writes).await? {
+            Transacted::Done => Some(after),
+            Transacted::Refused(_) => None,
+        })
     }
 
     /// Executions that are due before a moment, the longest due first, after one that is known by its key.
@@ -338,14 +357,37 @@ fn new_record(new: &NewExecution) -> ExecutionRecord {
         started_at: new.started_at,
         updated_at: new.started_at,
         ended_at: None,
-        cancel_requested_at: None,
+        cancel_requested_at: new.cancel_requested_at,
         paused_at: None,
         result: None,
         failure: None,
         progress: new.progress.clone(),
         input: new.input.clone(),
+        retry_of: new.retry_of.clone(),
+        retried_as: None,
         version: 1,
     }
+}
+
+/// The change of what is retried: it names its retry, unless it has one.
+fn link(new: &NewExecution) -> Change {
+    let mut change = Change::default();
+    change.set("retried_as", text(&new.id));
+    change.increase("version", 1);
+    change.only_if_present("ended_at");
+    change.only_if_absent("archived_at");
+    change.only_if_absent("retried_as");
+    change
+}
+
+/// What a control goes by.
+fn control_flags(item: &Item) -> Result<ControlFlags, StoreError> {
+    Ok(ControlFlags {
+        is_open: status(item)?.is_open(),
+        is_cancelled: item.has("cancel_requested_at"),
+        is_paused: item.has("paused_at"),
+        window_open: item.flag("cancel_window_open"),
+    })
 }
 
 fn execution_item(new: &NewExecution, record: &ExecutionRecord) -> Attributes {
@@ -363,8 +405,8 @@ fn execution_item(new: &NewExecution, record: &ExecutionRecord) -> Attributes {
         ("cancel_window_open", AttributeValue::Bool(!new.begins_pivot)),
         ("pivot_begun", AttributeValue::Bool(new.begins_pivot)),
         ("effect_scope", text(&new.effect_scope)),
-        ("input", json(&new.input)),
-        ("request", json(&new.request)),
+        ("input", json_text(&new.input)),
+        ("request", json_text(&new.request)),
         ("current_step", text(&new.progress.current_step)),
         ("total_steps", number(new.progress.total_steps)),
         ("version", number(record.version)),
@@ -381,6 +423,10 @@ fn execution_item(new: &NewExecution, record: &ExecutionRecord) -> Attributes {
     let optional = [
         ("user_id", new.user_id.as_ref().map(text)),
         ("deadline_at", new.deadline_at.map(moment)),
+        ("cancel_requested_at", new.cancel_requested_at.map(moment)),
+        ("retried_from", new.retry_of.as_ref().map(|retry| text(&retry.id))),
+        ("only_undoes", new.retry_of.as_ref().map(|retry| AttributeValue::Bool(retry.undoes))),
+        ("inherited", (!new.inherited.is_empty()).then(|| json_text(&new.inherited))),
         ("status_message", new.progress.status_message.as_ref().map(text)),
         ("idempotency_pk", new.idempotency.as_ref().map(|key| text(keys::idempotency(&new.tenant_id, key)))),
     ];

@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use store::events::AttemptEvents;
 use store::{
-    ExecutionFlags, ExecutionRecord, NewEvent, Progress, Reported, StepMoments, StoreError, StoredRequest,
-    completed_steps,
+    ExecutionFlags, ExecutionRecord, Inherited, NewEvent, Progress, Reported, RetryOf, StepMoments, StoreError,
+    StoredRequest, completed_steps,
 };
 
 use crate::keys;
@@ -107,6 +107,10 @@ pub(crate) fn record(item: &Item) -> Result<ExecutionRecord, StoreError> {
         failure: item.optional_json("failure")?,
         progress: progress(item)?,
         input: item.json("input")?,
+        retry_of: item
+            .optional_text("retried_from")
+            .map(|id| RetryOf { id: id.to_owned(), undoes: item.flag("only_undoes") }),
+        retried_as: item.optional_text("retried_as").map(str::to_owned),
         version: item.number("version")?,
     })
 }
@@ -186,6 +190,9 @@ pub(crate) fn event_row(tenant_id: &str, id: &str, event_id: u64, event: &NewEve
 pub(crate) struct OpenAttempt {
     pub(crate) activity: String,
     pub(crate) kind: StepKind,
+    /// The step that a compensation undoes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) undoes: Option<StepPath>,
     pub(crate) began_at: Timestamp,
     /// Tells a repetition of the very write that began it from another begin.
     pub(crate) nonce: String,
@@ -211,7 +218,13 @@ pub(crate) fn under_way(item: &Item, step: &StepPath) -> Result<Option<UnderWay>
     let Some(open) = item.optional_json::<OpenAttempt>(&of_step("open", step))? else { return Ok(None) };
     let number = item.number(&of_step("attempts", step))?;
     Ok(Some(UnderWay {
-        events: AttemptEvents { activity: open.activity, path: step.clone(), kind: open.kind, number },
+        events: AttemptEvents {
+            activity: open.activity,
+            path: step.clone(),
+            kind: open.kind,
+            undoes: open.undoes,
+            number,
+        },
         began_at: open.began_at,
         first_event_id: item.number::<u64>(&of_step("open_after", step))? + 1,
     }))
@@ -226,11 +239,20 @@ pub(crate) fn all_under_way(item: &Item) -> Result<Vec<UnderWay>, StoreError> {
 }
 
 /// An attribute that an execution's item has for each step: `attempts` (how often it was tried), `open` and `open_after`
-/// (the attempt under way, and the history's length before it), `done` (its result), `scope` (the effect scope of its
-/// effect, where that is not the execution's own), `closed` (the history's length before its undoing began), `undone_at`
-/// (the number of the event that said it is undone).
+/// (the attempt under way, and the history's length before it), `done` (its result), `closed` (the history's length before
+/// its undoing began), `undone_at` (the number of the event that said it is undone).
 pub(crate) fn of_step(attribute: &str, step: &StepPath) -> String {
     format!("{attribute}#{step}")
+}
+
+/// What the execution took over from the one that it retries.
+pub(crate) fn inherited(item: &Item) -> Result<Inherited, StoreError> {
+    Ok(item.optional_json("inherited")?.unwrap_or_default())
+}
+
+/// Whether a step has begun, or was refused: until then nothing counts.
+pub(crate) fn has_begun(item: &Item) -> bool {
+    item.has("forward_at")
 }
 
 /// A request as it is kept.

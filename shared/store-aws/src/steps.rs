@@ -10,15 +10,16 @@ use contracts::step::{StepKind, StepPath};
 use serde_json::Value;
 use store::events::{self, AttemptEvents, TIMEOUT, status_message};
 use store::{
-    ACCEPTED, Admission, AttemptOutcome, Begin, BegunAttempt, Finish, NewEvent, Refusal, StepFlags, StepRecorder,
-    StepRef, StoreError, admit,
+    Admission, AttemptOutcome, Begin, BegunAttempt, Finish, NewEvent, Refusal, StepFlags, StepRecorder, StepRef,
+    StoreError, admit,
 };
 
 use crate::DynamoStore;
 use crate::change::{Change, put_new};
 use crate::executions::{Updated, touched};
 use crate::item::{
-    Item, OpenAttempt, event_row, execution_flags, json, moment, number, of_report, of_step, request, text, under_way,
+    Item, OpenAttempt, event_row, execution_flags, has_begun, inherited, json, moment, number, of_report, of_step,
+    request, steps, text, under_way,
 };
 use crate::keys::{self, ALONE};
 use crate::transaction::Transacted;
@@ -37,16 +38,16 @@ impl StepRecorder for DynamoStore {
             return self.begin_batch(step).await;
         }
         let pk = keys::execution(&step.tenant_id, &step.execution_id);
-        let mut waited = None;
+        let mut way = Way::Open;
         for _ in 0..MAX_TRIES {
             let now = self.clock.now();
             let nonce = contracts::ids::new_request_id(now);
-            let item = match self.update(&pk, begin(step, now, &nonce, waited)).await? {
+            let item = match self.update(&pk, begin(step, now, &nonce, way)).await? {
                 Updated::Done(item) => {
-                    if waited.is_none() {
+                    if way == Way::Open {
                         self.give_back_waiting(step, &item, now).await;
                     }
-                    return proceed(step, &item);
+                    return proceed(step, &item, way);
                 }
                 Updated::Refused(None) => return Ok(Begin::Closed),
                 Updated::Refused(Some(item)) => item,
@@ -54,19 +55,28 @@ impl StepRecorder for DynamoStore {
             // The client repeats what got no answer: then it is this very begin that stands against itself.
             let open: Option<OpenAttempt> = item.optional_json(&of_step("open", &step.path))?;
             if open.is_some_and(|open| open.nonce == nonce) {
-                return proceed(step, &item);
+                return proceed(step, &item, way);
             }
             let done = item.optional_json::<Value>(&of_step("done", &step.path))?;
-            let flags = StepFlags { done: done.as_ref(), is_closed: item.has(&of_step("closed", &step.path)) };
-            let is_untouched = item.has("deadline_at") && item.number::<u64>("history_len")? == ACCEPTED;
-            if waited.is_some() && !is_untouched {
-                waited = None;
+            let flags = StepFlags {
+                done: done.as_ref(),
+                is_closed: item.has(&of_step("closed", &step.path)),
+                passes: inherited(&item)?.passes(&step.path, step.closes),
+            };
+            let is_untouched = item.has("deadline_at") && !has_begun(&item);
+            if matches!(way, Way::Waited(_)) && !is_untouched {
+                way = Way::Open;
                 continue;
             }
+            way = Way::Open;
             let refusal = match admit(&execution_flags(&item)?, flags, step.kind, now) {
                 Admission::AlreadyDone(result) => return Ok(Begin::AlreadyDone(result.clone())),
                 Admission::Closed => return Ok(Begin::Closed),
                 Admission::Proceed => None,
+                Admission::Pass => {
+                    way = Way::Passing;
+                    None
+                }
                 Admission::Refused(refusal) => Some(refusal),
             };
             if let Some(lost) = lost_attempt(step, &item) {
@@ -76,7 +86,9 @@ impl StepRecorder for DynamoStore {
             match refusal {
                 // What stood against it has gone.
                 None => {}
-                Some(Refusal::TimedOut) if is_untouched && step.waited(now).is_some() => waited = step.waited(now),
+                Some(Refusal::TimedOut) if is_untouched && step.waited(now).is_some() => {
+                    way = step.waited(now).map_or(Way::Open, Way::Waited);
+                }
                 Some(Refusal::Paused) => return Ok(Begin::Refused(Refusal::Paused)),
                 Some(refusal) if self.record_refusal(step, &item, refusal, now).await? => {
                     return Ok(Begin::Refused(refusal));
@@ -151,24 +163,45 @@ fn lost_attempt<'a>(step: &'a StepRef, item: &Item) -> Option<&'a StepPath> {
     paths.into_iter().flatten().find(|path| item.has(&of_step("open", path)))
 }
 
-fn proceed(step: &StepRef, item: &Item) -> Result<Begin, StoreError> {
+/// The way in which a begin is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Nobody cancelled or paused it, and its deadline is not over.
+    Open,
+    /// The same, and what the execution has waited for its first step is given to it.
+    Waited(Duration),
+    /// Whatever holds it back but a pause: it is answered from the record of an earlier execution.
+    Passing,
+}
+
+fn proceed(step: &StepRef, item: &Item, way: Way) -> Result<Begin, StoreError> {
     let open: OpenAttempt = item.json(&of_step("open", &step.path))?;
     let attempt = BegunAttempt {
         number: item.number(&of_step("attempts", &step.path))?,
         began_at: open.began_at,
         history_len: item.number("history_len")?,
     };
-    // An undoing goes by the scope under which the effect was made.
-    let of_effect = of_step("scope", step.undoes.as_ref().unwrap_or(&step.path));
-    let effect_scope = item.optional_text(&of_effect).map_or_else(|| item.text("effect_scope"), Ok)?;
-    Ok(Begin::Proceed { attempt, request: Arc::new(request(item)?), effect_scope: effect_scope.into() })
+    let (effect_scope, inherited) = (item.text("effect_scope")?, inherited(item)?);
+    let effects = match &step.undoes {
+        Some(undoes) => {
+            let done = item.optional_json::<Value>(&of_step("done", undoes))?;
+            inherited.undoing(undoes, effect_scope, done.as_ref().is_some_and(store::is_answered))
+        }
+        None => inherited.effects(&step.path, way == Way::Passing),
+    };
+    Ok(Begin::Proceed { attempt, request: Arc::new(request(item)?), effect_scope: effect_scope.into(), effects })
 }
 
-/// The change that begins an attempt, under the conditions that let it. What the execution has `waited` for its first
-/// one is given to it.
-fn begin(step: &StepRef, now: Timestamp, nonce: &str, waited: Option<Duration>) -> Change {
+/// The change that begins an attempt, under the conditions that let it.
+fn begin(step: &StepRef, now: Timestamp, nonce: &str, way: Way) -> Change {
     let mut change = touched(now);
-    let open = OpenAttempt { activity: step.activity.clone(), kind: step.kind, began_at: now, nonce: nonce.to_owned() };
+    let open = OpenAttempt {
+        activity: step.activity.clone(),
+        kind: step.kind,
+        undoes: step.undoes.clone(),
+        began_at: now,
+        nonce: nonce.to_owned(),
+    };
     change.only_if_present("pk");
     change.only_if_absent("ended_at");
     change.only_if_absent(&of_step("open", &step.path));
@@ -182,11 +215,12 @@ fn begin(step: &StepRef, now: Timestamp, nonce: &str, waited: Option<Duration>) 
             change.increase("history_len", 2);
             change.only_if_absent(&of_step("done", &step.path));
             change.only_if_absent(&of_step("closed", &step.path));
-            only_if_uninterrupted(&mut change, now, waited);
+            only_if_let(&mut change, now, way);
             change.set("status", text(contracts::Status::Running.as_str()));
             change.set("current_step", text(&step.path.name));
             change.set_to_old("forward_at", "history_len");
-            if step.is_final {
+            // One that only passes is not done here.
+            if step.is_final && way != Way::Passing {
                 change.set("pivot_begun", AttributeValue::Bool(true));
                 change.set("cancel_window_open", AttributeValue::Bool(false));
             }
@@ -204,13 +238,15 @@ fn begin(step: &StepRef, now: Timestamp, nonce: &str, waited: Option<Duration>) 
     change
 }
 
-/// Nobody cancelled or paused it and its deadline is not over, or nothing interrupts it any more. A deadline moves by
-/// what was waited.
-fn only_if_uninterrupted(change: &mut Change, now: Timestamp, waited: Option<Duration>) {
+/// The conditions of a way; the deadline moves by what was waited. Nothing holds back what follows a pivot.
+fn only_if_let(change: &mut Change, now: Timestamp, way: Way) {
     let [cancelled, paused, deadline] =
         ["cancel_requested_at", "paused_at", "deadline_at"].map(|name| change.name(name));
-    if let Some(waited) = waited {
-        change.only_if_equal("history_len", number(ACCEPTED));
+    if way == Way::Passing {
+        return change.only_if(format!("attribute_not_exists({paused})"));
+    }
+    if let Way::Waited(waited) = way {
+        change.only_if_absent("forward_at");
         let by = change.value(number(waited.as_micros()));
         change.set_raw(format!("{deadline} = {deadline} + {by}"));
         change.only_if(format!(
@@ -224,6 +260,12 @@ fn only_if_uninterrupted(change: &mut Change, now: Timestamp, waited: Option<Dur
         "({pivot} = {yes} OR (attribute_not_exists({cancelled}) AND attribute_not_exists({paused}) \
          AND (attribute_not_exists({deadline}) OR {deadline} >= {now})))"
     ));
+}
+
+/// Whether the begin that this item is the answer to was the first one of its execution.
+fn is_first_begin(item: &Item) -> bool {
+    let tried = steps(item, "attempts").unwrap_or_default();
+    matches!(&tried[..], [only] if item.optional_number(&of_step("attempts", only)) == Some(1))
 }
 
 /// The change that ends an attempt.
@@ -257,7 +299,7 @@ impl DynamoStore {
     /// its answer says so, and the deadline is moved by a write of its own if it was worth it. One that is lost shortens
     /// the limit by the wait.
     async fn give_back_waiting(&self, step: &StepRef, item: &Item, now: Timestamp) {
-        let is_first = item.optional_number("history_len") == Some(ACCEPTED + 2);
+        let is_first = is_first_begin(item);
         let waited = step.waited(now).filter(|waited| is_first && *waited > USUAL_WAIT);
         let (Some(waited), Ok(Some(deadline))) = (waited, item.optional_moment("deadline_at")) else { return };
         let mut change = touched(now);

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use contracts::step::StepPath;
 use contracts::{Status, Timestamp};
 use sqlx::AnyConnection;
-use store::events::ending;
+use store::events::{Ended, ending};
 use store::{EndRecorder, EngineEnd, NewEvent, StoreError};
 
 use crate::SqlStore;
@@ -51,7 +51,8 @@ impl Operation for RecordEnd {
             let found = record.steps.iter().find(|(path, _)| path.to_string() == name);
             found.map_or(0, |(_, step)| step.attempts)
         };
-        let (end, last) = ending(end, &record.reported, undone, attempts_of, *at);
+        let left = record.inherited.left(|path| record.steps.contains_key(path));
+        let (end, last) = ending(end, &record.reported, Ended { undone, left }, attempts_of, *at);
         happened.push(last);
         record.status = end.status;
         record.window_open = false;

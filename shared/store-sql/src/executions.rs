@@ -2,15 +2,17 @@
 
 use async_trait::async_trait;
 use contracts::{Timestamp, WorkflowKind};
+use serde_json::json;
 use sqlx::{AnyConnection, AssertSqlSafe, Executor, Row};
 use store::{
-    Control, Controlled, Created, DueExecution, Estimated, ExecutionRecord, Executions, ListFilter, ListPage,
-    NewExecution, StoreError,
+    Control, ControlFlags, Controlled, Created, Decision, DueExecution, Estimated, ExecutionRecord, Executions,
+    ListFilter, ListPage, NewEvent, NewExecution, Retried, StoreError,
 };
 
 use crate::history::append_history;
 use crate::journal::append_journal;
 use crate::rows::{self, EXECUTION_COLUMNS, json_text, micros};
+use crate::steps::inconsistent;
 use crate::writer::{Fault, Operation};
 use crate::{SqlStore, unavailable};
 
@@ -22,6 +24,21 @@ impl Executions for SqlStore {
 
     async fn get(&self, tenant_id: &str, id: &str) -> Result<Option<ExecutionRecord>, StoreError> {
         load(&self.readers, tenant_id, id).await.map_err(unavailable)?.map(|row| rows::execution(&row)).transpose()
+    }
+
+    async fn retried(&self, tenant_id: &str, id: &str) -> Result<Option<Retried>, StoreError> {
+        let select = format!(
+            "SELECT {EXECUTION_COLUMNS}, request, effect_scope, inherited FROM executions \
+             WHERE id = $1 AND tenant_id = $2"
+        );
+        let row = sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(&self.readers).await;
+        let Some(row) = row.map_err(unavailable)? else { return Ok(None) };
+        Ok(Some(Retried {
+            record: rows::execution(&row)?,
+            request: rows::json(&row, "request")?,
+            effect_scope: rows::get(&row, "effect_scope")?,
+            inherited: rows::optional_json(&row, "inherited")?.unwrap_or_default(),
+        }))
     }
 
     async fn get_estimated(&self, tenant_id: &str, id: &str) -> Result<Option<Estimated>, StoreError> {
@@ -95,11 +112,12 @@ impl Executions for SqlStore {
         started_before: Timestamp,
         limit: u32,
     ) -> Result<Vec<DueExecution>, StoreError> {
-        // The first event is the acceptance. What runs here needs no looking after.
+        // What runs here needs no looking after.
         let found = sqlx::query(
             "SELECT tenant_id, id, $3 AS begun FROM executions \
              WHERE ended_at IS NULL AND engine <> 'embedded' AND COALESCE(due_at, started_at) < $1 \
-             AND CASE WHEN history_len > 1 OR has_begun = 1 THEN 1 ELSE 0 END = $3 \
+             AND CASE WHEN has_begun = 1 OR EXISTS (SELECT 1 FROM steps WHERE execution_id = executions.id) \
+             THEN 1 ELSE 0 END = $3 \
              ORDER BY COALESCE(due_at, started_at), seq LIMIT $2",
         )
         .bind(micros(started_before))
@@ -146,7 +164,9 @@ async fn load<'e>(
     tenant_id: &str,
     id: &str,
 ) -> Result<Option<sqlx::any::AnyRow>, sqlx::Error> {
-    let select = format!("SELECT {EXECUTION_COLUMNS} FROM executions WHERE id = $1 AND tenant_id = $2");
+    let select = format!(
+        "SELECT {EXECUTION_COLUMNS}, cancel_window_open, history_len FROM executions WHERE id = $1 AND tenant_id = $2"
+    );
     sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(executor).await
 }
 
@@ -167,6 +187,9 @@ impl Operation for Create {
         if let Some(earlier) = self.earlier(connection).await? {
             return Ok(earlier);
         }
+        if let Some(existing) = self.retried_before(connection).await? {
+            return Ok(existing);
+        }
         let definition_hash = match &new.journal {
             Some(start) => Some(keep_definition(connection, &start.definition).await?),
             None => None,
@@ -175,7 +198,8 @@ impl Operation for Create {
         sqlx::query(
             "INSERT INTO executions (id, tenant_id, kind, engine, user_id, status, started_at, updated_at, deadline_at, \
              cancel_window_open, pivot_begun, effect_scope, definition_hash, input, request, progress, version, \
-             journal_len, history_len) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11, $12, $13, $14, $15, 1, $16, $17)",
+             journal_len, history_len, cancel_requested_at, retried_from, only_undoes, inherited) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11, $12, $13, $14, $15, 1, $16, $17, $18, $19, $20, $21)",
         )
         .bind(&new.id)
         .bind(&new.tenant_id)
@@ -194,6 +218,10 @@ impl Operation for Create {
         .bind(json_text(&new.progress))
         .bind(records.len() as i64)
         .bind(new.history.len() as i64)
+        .bind(new.cancel_requested_at.map(micros))
+        .bind(new.retry_of.as_ref().map(|retry| retry.id.as_str()))
+        .bind(i64::from(new.retry_of.as_ref().is_some_and(|retry| retry.undoes)))
+        .bind((!new.inherited.is_empty()).then(|| json_text(&new.inherited)))
         .execute(&mut *connection)
         .await?;
         append_history(connection, &new.tenant_id, &new.id, 0, &new.history).await?;
@@ -216,6 +244,24 @@ impl Operation for Create {
 }
 
 impl Create {
+    /// Links what is retried to its retry; the earlier retry if it has one.
+    async fn retried_before(&self, connection: &mut AnyConnection) -> Result<Option<Created>, Fault> {
+        let Some(retry) = &self.0.retry_of else { return Ok(None) };
+        let retried = reload(connection, &self.0.tenant_id, &retry.id).await?;
+        if retried.status.is_open() {
+            return Err(Fault::Inconsistent(format!("{} has not ended", retry.id)));
+        }
+        if let Some(id) = retried.retried_as {
+            return Ok(Some(Created::Existing(reload(connection, &self.0.tenant_id, &id).await?)));
+        }
+        sqlx::query("UPDATE executions SET retried_as = $2, version = version + 1 WHERE id = $1")
+            .bind(&retry.id)
+            .bind(&self.0.id)
+            .execute(connection)
+            .await?;
+        Ok(None)
+    }
+
     async fn earlier(&self, connection: &mut AnyConnection) -> Result<Option<Created>, Fault> {
         let Some(idempotency) = &self.0.idempotency else {
             return Ok(None);
@@ -281,31 +327,47 @@ impl Operation for ControlExecution {
 
     async fn apply(&self, connection: &mut AnyConnection) -> Result<Controlled, Fault> {
         let Self { tenant_id, id, control, now } = self;
-        if load(&mut *connection, tenant_id, id).await?.is_none() {
-            return Ok(Controlled::NotFound);
-        }
-        let update = match control {
-            Control::Cancel => {
-                "UPDATE executions SET cancel_requested_at = $3, updated_at = $3, version = version + 1 \
-                 WHERE id = $1 AND tenant_id = $2 AND ended_at IS NULL AND cancel_window_open = 1 \
-                 AND cancel_requested_at IS NULL"
-            }
-            Control::Pause => {
-                "UPDATE executions SET paused_at = $3, status = 'Paused', updated_at = $3, version = version + 1 \
-                 WHERE id = $1 AND tenant_id = $2 AND ended_at IS NULL AND pivot_begun = 0 AND paused_at IS NULL"
-            }
-            // Until another engine has begun its first step, nothing counts.
-            Control::Resume => {
-                "UPDATE executions SET paused_at = NULL, status = 'Running', updated_at = $3, version = version + 1, \
-                 deadline_at = CASE WHEN history_len > 1 OR engine = 'embedded' \
-                 THEN deadline_at + ($3 - paused_at) ELSE deadline_at END \
-                 WHERE id = $1 AND tenant_id = $2 AND ended_at IS NULL AND paused_at IS NOT NULL"
-            }
+        let Some(row) = load(&mut *connection, tenant_id, id).await? else { return Ok(Controlled::NotFound) };
+        let before = rows::execution(&row).map_err(inconsistent)?;
+        let flags = ControlFlags {
+            is_open: before.status.is_open(),
+            is_cancelled: before.cancel_requested_at.is_some(),
+            is_paused: before.paused_at.is_some(),
+            window_open: row.try_get::<i64, _>("cancel_window_open")? == 1,
         };
-        let query = sqlx::query(update).bind(id).bind(tenant_id).bind(micros(*now));
-        let changed = query.execute(&mut *connection).await?.rows_affected();
-        let record = reload(connection, tenant_id, id).await?;
-        let is_accepted = changed > 0 || control.holds(&record);
-        Ok(if is_accepted { Controlled::Accepted(record) } else { Controlled::Refused(record) })
+        match control.decide(flags) {
+            Decision::Holds => return Ok(Controlled::Accepted(before)),
+            Decision::Refused => return Ok(Controlled::Refused(before)),
+            Decision::Changes => {}
+        }
+        let event = control.event(flags.is_paused);
+        let happened: Vec<NewEvent> =
+            event.into_iter().map(|event_type| NewEvent { event_type, at: *now, details: json!({}) }).collect();
+        append_history(connection, tenant_id, id, row.try_get("history_len")?, &happened).await?;
+        sqlx::query(AssertSqlSafe(format!(
+            "UPDATE executions SET {}, updated_at = $2, version = version + 1, history_len = history_len + $3 \
+             WHERE id = $1",
+            assignments(*control, flags.is_paused)
+        )))
+        .bind(id)
+        .bind(micros(*now))
+        .bind(happened.len() as i64)
+        .execute(&mut *connection)
+        .await?;
+        Ok(Controlled::Accepted(reload(connection, tenant_id, id).await?))
+    }
+}
+
+/// What a control sets; `$2` is now.
+fn assignments(control: Control, is_paused: bool) -> String {
+    // Until another engine has begun its first step, nothing counts.
+    let release = "paused_at = NULL, status = 'Running', deadline_at = CASE WHEN engine = 'embedded' \
+         OR EXISTS (SELECT 1 FROM steps WHERE execution_id = executions.id) \
+         THEN deadline_at + ($2 - paused_at) ELSE deadline_at END";
+    match control {
+        Control::Cancel if is_paused => format!("cancel_requested_at = $2, {release}"),
+        Control::Cancel => "cancel_requested_at = $2".to_owned(),
+        Control::Pause => "paused_at = $2, status = 'Paused'".to_owned(),
+        Control::Resume => release.to_owned(),
     }
 }

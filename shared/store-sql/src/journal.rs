@@ -34,7 +34,9 @@ impl Journal for SqlStore {
     async fn load(&self, tenant_id: &str, id: &str) -> Result<Option<JournalledExecution>, StoreError> {
         let row = sqlx::query(
             "SELECT e.kind AS kind, d.text AS definition, e.input AS input, \
-             e.request AS request, e.effect_scope AS effect_scope, e.progress AS progress, \
+             e.request AS request, e.effect_scope AS effect_scope, e.inherited AS inherited, \
+             e.cancel_requested_at AS cancel_requested_at, e.deadline_at AS deadline_at, \
+             e.pivot_begun AS pivot_begun, e.progress AS progress, \
              e.reported AS reported, e.journal_len AS journal_len, e.journal_forgotten AS journal_forgotten, e.ended_at AS ended_at \
              FROM executions e JOIN definitions d ON d.hash = e.definition_hash WHERE e.id = $1 AND e.tenant_id = $2",
         )
@@ -53,6 +55,8 @@ impl Journal for SqlStore {
             input: rows::json(&row, "input")?,
             request: rows::json(&row, "request")?,
             effect_scope: rows::get(&row, "effect_scope")?,
+            inherited: rows::optional_json(&row, "inherited")?.unwrap_or_default(),
+            is_interrupted: self.is_interrupted(&row)?,
             progress: rows::json(&row, "progress")?,
             reported: rows::optional_json(&row, "reported")?.unwrap_or_default(),
             ended_at: rows::optional_timestamp(&row, "ended_at")?,
@@ -82,6 +86,15 @@ impl Journal for SqlStore {
         let query = numbers.into_iter().fold(query, Query::bind);
         let found = query.fetch_all(&self.readers).await.map_err(unavailable)?;
         found.iter().map(|row| Ok((rows::count(row, "number")?, rows::json(row, "record")?))).collect()
+    }
+}
+
+impl SqlStore {
+    fn is_interrupted(&self, row: &AnyRow) -> Result<bool, StoreError> {
+        let deadline = rows::optional_timestamp(row, "deadline_at")?;
+        let is_late = deadline.is_some_and(|deadline| deadline < self.clock.now());
+        let is_cancelled = rows::optional_timestamp(row, "cancel_requested_at")?.is_some();
+        Ok(rows::get::<i64>(row, "pivot_begun")? == 0 && (is_cancelled || is_late))
     }
 }
 
@@ -141,19 +154,22 @@ impl Operation for CommitTurn {
             Gate::Compensation => Some(StepKind::Compensation),
         };
         // The engine's own journal knows what is done and what is closed.
-        let admission = begins.map(|kind| admit(&flags, StepFlags::default(), kind, commit.at));
+        let passes = matches!(commit.gate, Gate::Forward { passes: true, .. });
+        let step = StepFlags { passes, ..StepFlags::default() };
+        let admission = begins.map(|kind| admit(&flags, step, kind, commit.at));
         if let Some(Admission::Refused(refusal)) = admission {
             return Ok(CommitOutcome::Refused(refusal));
         }
         let window_open = row.try_get::<i64, _>("cancel_window_open")? == 1;
-        let begins_pivot = matches!(commit.gate, Gate::Forward { is_pivot: true });
+        let passed = admission == Some(Admission::Pass);
+        let begins_pivot = !passed && matches!(commit.gate, Gate::Forward { is_pivot: true, .. });
         let interruptible = Interruptible {
             is_paused: flags.is_paused,
             window_open: window_open && !begins_pivot && commit.gate != Gate::Compensation,
             pivot_begun: flags.pivot_begun || begins_pivot,
         };
         self.write(connection, journal_len, row.try_get("history_len")?, interruptible).await?;
-        Ok(CommitOutcome::Committed)
+        Ok(if passed { CommitOutcome::Passed } else { CommitOutcome::Committed })
     }
 
     fn rows(&self) -> usize {

@@ -151,7 +151,10 @@ fn locked(file: &Path) -> std::io::Result<File> {
 
 /// The schema's history; a file once released never changes.
 fn sqlite_migrations() -> Migrator {
-    let files = [("executions", include_str!("../migrations/sqlite/0001_executions.sql"))];
+    let files = [
+        ("executions", include_str!("../migrations/sqlite/0001_executions.sql")),
+        ("retries", include_str!("../migrations/sqlite/0002_retries.sql")),
+    ];
     let migration = |((name, text), version): ((&'static str, &'static str), i64)| {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(text), false)
     };

@@ -4,11 +4,11 @@ use contracts::{Timestamp, WorkflowKind};
 use serde_json::Value;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
-use store::{DueExecution, ExecutionRecord, OpenExecution, StoreError};
+use store::{DueExecution, ExecutionRecord, OpenExecution, RetryOf, StoreError};
 
 /// The columns that [`execution`] reads.
 pub(crate) const EXECUTION_COLUMNS: &str = "seq, id, tenant_id, kind, engine, user_id, status, started_at, updated_at, \
-    ended_at, cancel_requested_at, paused_at, result, failure, progress, input, version";
+    ended_at, cancel_requested_at, paused_at, result, failure, progress, input, retried_from, retried_as, only_undoes, version";
 
 /// Rows that one statement is about at most: databases bound the values of a statement.
 pub(crate) const MAX_ROWS: usize = 512;
@@ -111,8 +111,15 @@ pub(crate) fn execution(row: &AnyRow) -> Result<ExecutionRecord, StoreError> {
         failure: optional_json(row, "failure")?,
         progress: json(row, "progress")?,
         input: json(row, "input")?,
+        retry_of: retry_of(row)?,
+        retried_as: get(row, "retried_as")?,
         version: count(row, "version")?,
     })
+}
+
+fn retry_of(row: &AnyRow) -> Result<Option<RetryOf>, StoreError> {
+    let undoes = get::<i64>(row, "only_undoes")? == 1;
+    Ok(get::<Option<String>>(row, "retried_from")?.map(|id| RetryOf { id, undoes }))
 }
 
 pub(crate) fn due_execution(row: &AnyRow) -> Result<DueExecution, StoreError> {

@@ -11,8 +11,8 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 use store::events::{self, AttemptEvents, TIMEOUT, status_message};
 use store::{
-    ACCEPTED, Admission, AttemptOutcome, Begin, BegunAttempt, ExecutionFlags, Finish, NewEvent, Progress, Refusal,
-    Reported, StepFlags, StepMoments, StepRecorder, StepRef, StoreError, admit, completed_steps,
+    Admission, AttemptOutcome, Begin, BegunAttempt, Effects, ExecutionFlags, Finish, Inherited, NewEvent, Progress,
+    Refusal, Reported, StepFlags, StepMoments, StepRecorder, StepRef, StoreError, admit, completed_steps,
 };
 
 use crate::SqlStore;
@@ -50,6 +50,8 @@ pub(crate) struct OpenRecord {
     history_len: u64,
     /// The history's length before the forward step that began last.
     forward_at: u64,
+    /// What it took over from the execution that it retries.
+    pub(crate) inherited: Inherited,
     pub(crate) steps: BTreeMap<StepPath, StepRow>,
 }
 
@@ -60,7 +62,6 @@ pub(crate) struct StepRow {
     pub(crate) attempts: u32,
     pub(crate) open: Option<OpenAttempt>,
     done: Option<Value>,
-    effect_scope: Option<String>,
     closed_at: Option<u64>,
     pub(crate) undone_at: Option<u64>,
 }
@@ -74,11 +75,19 @@ pub(crate) struct OpenAttempt {
 }
 
 /// Which steps of an execution are looked at.
+#[derive(Clone, Copy)]
 pub(crate) enum Scope<'a> {
     /// All but batches, of which there may be ten thousand.
     Steps,
     /// Only these.
     Batch(&'a StepRef),
+}
+
+impl<'a> Scope<'a> {
+    /// What an attempt of this step looks at.
+    fn of(step: &'a StepRef) -> Self {
+        if step.is_batch { Self::Batch(step) } else { Self::Steps }
+    }
 }
 
 impl OpenRecord {
@@ -90,7 +99,7 @@ impl OpenRecord {
     ) -> Result<Option<(Self, AnyRow)>, Fault> {
         let row = sqlx::query(
             "SELECT status, ended_at, deadline_at, cancel_requested_at, paused_at, cancel_window_open, pivot_begun, \
-             progress, reported, request, effect_scope, history_len, forward_at FROM executions \
+             progress, reported, request, effect_scope, inherited, history_len, forward_at FROM executions \
              WHERE id = $1 AND tenant_id = $2",
         )
         .bind(id)
@@ -98,8 +107,7 @@ impl OpenRecord {
         .fetch_optional(&mut *connection)
         .await?;
         let Some(row) = row else { return Ok(None) };
-        let select = "SELECT path, is_batch, attempts, open_activity, open_kind, open_after, done, effect_scope, \
-             closed_at, undone_at FROM steps WHERE execution_id = $1";
+        let select = "SELECT path, is_batch, attempts, open_activity, open_kind, open_after, done, closed_at, undone_at FROM steps WHERE execution_id = $1";
         let found = match scope {
             Scope::Steps => {
                 let select = sqlx::AssertSqlSafe(format!("{select} AND is_batch = 0"));
@@ -123,6 +131,7 @@ impl OpenRecord {
             reported: rows::optional_json(&row, "reported").map_err(inconsistent)?.unwrap_or_default(),
             history_len: rows::count(&row, "history_len").map_err(inconsistent)?,
             forward_at: rows::count(&row, "forward_at").map_err(inconsistent)?,
+            inherited: rows::optional_json(&row, "inherited").map_err(inconsistent)?.unwrap_or_default(),
             steps,
         };
         Ok(Some((record, row)))
@@ -132,7 +141,7 @@ impl OpenRecord {
     pub(crate) fn close_lost(&mut self, path: &StepPath, now: Timestamp) -> Option<NewEvent> {
         let row = self.steps.get_mut(path)?;
         let OpenAttempt { activity, kind, .. } = row.open.take()?;
-        let attempt = AttemptEvents { activity, path: path.clone(), kind, number: row.attempts };
+        let attempt = AttemptEvents { activity, path: path.clone(), kind, undoes: None, number: row.attempts };
         Some(attempt.failed(TIMEOUT, "", now)).filter(|_| !row.is_batch)
     }
 
@@ -191,14 +200,19 @@ impl OpenRecord {
 }
 
 impl StepRow {
+    /// Of a step that nothing is known of yet.
+    fn new(step: &StepRef) -> Self {
+        Self { is_batch: step.is_batch, ..Self::default() }
+    }
+
     async fn write(&self, connection: &mut AnyConnection, execution_id: &str, path: &StepPath) -> Result<(), Fault> {
         let open = self.open.as_ref();
         sqlx::query(
             "INSERT INTO steps (execution_id, path, is_batch, attempts, open_activity, open_kind, open_after, done, \
-             effect_scope, closed_at, undone_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+             closed_at, undone_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
              ON CONFLICT (execution_id, path) DO UPDATE SET attempts = excluded.attempts, \
              open_activity = excluded.open_activity, open_kind = excluded.open_kind, open_after = excluded.open_after, \
-             done = excluded.done, effect_scope = excluded.effect_scope, closed_at = excluded.closed_at, \
+             done = excluded.done, closed_at = excluded.closed_at, \
              undone_at = excluded.undone_at",
         )
         .bind(execution_id)
@@ -209,7 +223,6 @@ impl StepRow {
         .bind(open.map(|open| json_text(&open.kind)))
         .bind(open.map(|open| open.after as i64))
         .bind(self.done.as_ref().map(ToString::to_string))
-        .bind(self.effect_scope.as_deref())
         .bind(self.closed_at.map(|at| at as i64))
         .bind(self.undone_at.map(|at| at as i64))
         .execute(connection)
@@ -231,7 +244,6 @@ fn step_row(row: &AnyRow) -> Result<(StepPath, StepRow), StoreError> {
         attempts: u32::try_from(rows::count(row, "attempts")?).map_err(rows::inconsistent)?,
         open,
         done: rows::optional_json(row, "done")?,
-        effect_scope: rows::get(row, "effect_scope")?,
         closed_at: rows::optional_count(row, "closed_at")?,
         undone_at: rows::optional_count(row, "undone_at")?,
     };
@@ -253,20 +265,19 @@ impl Operation for BeginStep {
 
     async fn apply(&self, connection: &mut AnyConnection) -> Result<Begin, Fault> {
         let Self { step, now } = self;
-        let scope = if step.is_batch { Scope::Batch(step) } else { Scope::Steps };
-        let loaded = OpenRecord::load(connection, &step.tenant_id, &step.execution_id, scope).await?;
+        let loaded = OpenRecord::load(connection, &step.tenant_id, &step.execution_id, Scope::of(step)).await?;
         let Some((mut record, row)) = loaded else { return Ok(Begin::Closed) };
-        if let (Some(waited), ACCEPTED) = (step.waited(*now), record.history_len) {
+        if let (Some(waited), true) = (step.waited(*now), record.steps.is_empty()) {
             record.flags.deadline_at =
                 record.flags.deadline_at.map(|at| at.checked_add(waited).unwrap_or(Timestamp::MAX));
         }
-        let own = record
-            .steps
-            .entry(step.path.clone())
-            .or_insert_with(|| StepRow { is_batch: step.is_batch, ..StepRow::default() });
-        let flags = StepFlags { done: own.done.as_ref(), is_closed: own.closed_at.is_some() };
-        let refusal = match admit(&record.flags, flags, step.kind, *now) {
-            Admission::Proceed => None,
+        let passes = record.inherited.passes(&step.path, step.closes);
+        let own = record.steps.entry(step.path.clone()).or_insert_with(|| StepRow::new(step));
+        let flags = StepFlags { done: own.done.as_ref(), is_closed: own.closed_at.is_some(), passes };
+        let admission = admit(&record.flags, flags, step.kind, *now);
+        let passed = admission == Admission::Pass;
+        let refusal = match admission {
+            Admission::Proceed | Admission::Pass => None,
             Admission::AlreadyDone(result) => return Ok(Begin::AlreadyDone(result.clone())),
             Admission::Closed => return Ok(Begin::Closed),
             Admission::Refused(refusal) if step.is_batch => return Ok(Begin::Refused(refusal)),
@@ -294,7 +305,7 @@ impl Operation for BeginStep {
         let number = record.next_attempt(step);
         let after = record.history_len + happened.len() as u64;
         let effect_scope: String = row.try_get("effect_scope")?;
-        let effect_scope = record.open_attempt(step, after, effect_scope);
+        let effects = record.open_attempt(step, after, &effect_scope, passed);
         let request = Arc::new(rows::json(&row, "request").map_err(inconsistent)?);
         match step.is_batch {
             true => record.write_steps(connection, &changed).await?,
@@ -302,12 +313,12 @@ impl Operation for BeginStep {
                 let attempt = AttemptEvents::of(step, number);
                 happened.push(attempt.scheduled(*now));
                 happened.extend(attempt.started(*now));
-                record.begin(step, after);
+                record.begin(step, after, passed);
                 record.write(connection, *now, &happened, &changed).await?;
             }
         }
         let attempt = BegunAttempt { number, began_at: *now, history_len: record.history_len };
-        Ok(Begin::Proceed { attempt, request, effect_scope: effect_scope.into() })
+        Ok(Begin::Proceed { attempt, request, effect_scope: effect_scope.into(), effects })
     }
 }
 
@@ -318,32 +329,30 @@ impl OpenRecord {
         row.attempts
     }
 
-    /// Opens an attempt, and closes the step that it undoes: the scope of the effect that it makes or undoes.
-    fn open_attempt(&mut self, step: &StepRef, after: u64, own_scope: String) -> String {
-        let undone_scope = step.undoes.as_ref().and_then(|undoes| {
-            let row = self
-                .steps
-                .entry(undoes.clone())
-                .or_insert_with(|| StepRow { is_batch: step.is_batch, ..StepRow::default() });
-            row.closed_at.get_or_insert(after);
-            row.effect_scope.clone()
-        });
-        let effect_scope = undone_scope.unwrap_or(own_scope);
+    /// Opens an attempt, and closes the step that it undoes: how the attempt goes about what an earlier execution left.
+    /// `passed` if only an answer let it pass.
+    fn open_attempt(&mut self, step: &StepRef, after: u64, own_scope: &str, passed: bool) -> Effects {
+        let effects = match &step.undoes {
+            Some(undoes) => {
+                let row = self.steps.entry(undoes.clone()).or_insert_with(|| StepRow::new(step));
+                row.closed_at.get_or_insert(after);
+                let is_answered = row.done.as_ref().is_some_and(store::is_answered);
+                self.inherited.undoing(undoes, own_scope, is_answered)
+            }
+            None => self.inherited.effects(&step.path, passed),
+        };
         let row = self.steps.entry(step.path.clone()).or_default();
         row.open = Some(OpenAttempt { activity: step.activity.clone(), kind: step.kind, after });
-        if step.kind == StepKind::Forward {
-            row.effect_scope = Some(effect_scope.clone());
-        }
-        effect_scope
+        effects
     }
 
-    /// What the begin of a step changes of its execution.
-    fn begin(&mut self, step: &StepRef, after: u64) {
+    /// What the begin of a step changes of its execution. One that only passed is not done here, so it is no pivot.
+    fn begin(&mut self, step: &StepRef, after: u64, passed: bool) {
         match step.kind {
             StepKind::Forward => {
                 self.status = Status::Running;
                 self.stand_at(step, after);
-                if step.is_final {
+                if step.is_final && !passed {
                     self.flags.pivot_begun = true;
                     self.window_open = false;
                 }
@@ -367,8 +376,7 @@ impl Operation for FinishStep {
 
     async fn apply(&self, connection: &mut AnyConnection) -> Result<Finish, Fault> {
         let Self { step, attempt, ended: AttemptOutcome { outcome, report }, now } = self;
-        let scope = if step.is_batch { Scope::Batch(step) } else { Scope::Steps };
-        let loaded = OpenRecord::load(connection, &step.tenant_id, &step.execution_id, scope).await?;
+        let loaded = OpenRecord::load(connection, &step.tenant_id, &step.execution_id, Scope::of(step)).await?;
         let Some((mut record, _)) = loaded.filter(|(record, _)| !record.flags.has_ended) else {
             return Ok(Finish::Closed);
         };

@@ -21,6 +21,8 @@ pub struct AttemptEvents {
     pub path: StepPath,
     /// Doing or undoing.
     pub kind: StepKind,
+    /// The step that a compensation undoes.
+    pub undoes: Option<StepPath>,
     /// From 1.
     pub number: u32,
 }
@@ -28,7 +30,13 @@ pub struct AttemptEvents {
 impl AttemptEvents {
     /// Of an attempt of a step.
     pub fn of(step: &StepRef, number: u32) -> Self {
-        Self { activity: step.activity.clone(), path: step.path.clone(), kind: step.kind, number }
+        Self {
+            activity: step.activity.clone(),
+            path: step.path.clone(),
+            kind: step.kind,
+            undoes: step.undoes.clone(),
+            number,
+        }
     }
 
     /// It is about to begin.
@@ -37,7 +45,8 @@ impl AttemptEvents {
             StepKind::Forward => EventType::ActivityTaskScheduled,
             StepKind::Compensation => EventType::CompensationScheduled,
         };
-        self.event(event_type, at, json!({}))
+        let undoes = self.undoes.as_ref().map(|undoes| json!({ "undoes": undoes }));
+        self.event(event_type, at, undoes.unwrap_or_else(|| json!({})))
     }
 
     /// It began; the beginning of an undoing is no event of its own.
@@ -74,15 +83,24 @@ impl AttemptEvents {
     }
 }
 
-/// How an execution ended, and the event that says so. `undone` are the steps whose effects were undone, in order;
-/// `attempts_of` knows how often a step was tried.
+/// What an execution has to say of its steps at its end.
+#[derive(Debug)]
+pub struct Ended<'a> {
+    /// The steps whose effects were undone, in order.
+    pub undone: Vec<String>,
+    /// Steps of the execution that it retries whose effects may still stand, and to which it never came.
+    pub left: Vec<&'a StepPath>,
+}
+
+/// How an execution ended, and the event that says so; `attempts_of` knows how often a step was tried.
 pub fn ending(
     end: &EngineEnd,
     reported: &Reported,
-    undone: Vec<String>,
+    ended: Ended<'_>,
     attempts_of: impl Fn(&str) -> u32,
     at: Timestamp,
 ) -> (End, NewEvent) {
+    let Ended { undone, left } = ended;
     let (error, cause) = match end {
         EngineEnd::Succeeded(output) => {
             let result = reported.result(Status::Completed, Some(output.clone()));
@@ -93,7 +111,10 @@ pub fn ending(
         EngineEnd::Failed { error, cause } => (error.as_deref(), cause.as_deref()),
         EngineEnd::Terminated => (Some("Terminated"), Some("ended by an operator, nothing was undone")),
     };
-    let ended = workflows::unsuccessful_end(error, cause, undone, attempts_of);
+    let mut ended = workflows::unsuccessful_end(error, cause, undone, attempts_of);
+    if *end != EngineEnd::Terminated {
+        ended.leave(&left);
+    }
     let status = if *end == EngineEnd::Terminated { Status::Terminated } else { ended.status };
     let event_type = match status {
         Status::Cancelled => EventType::WorkflowExecutionCanceled,
@@ -133,6 +154,7 @@ mod tests {
             activity: "a".to_owned(),
             path: StepPath::of_state("A"),
             kind: StepKind::Forward,
+            undoes: None,
             number: 1,
         };
         for (error, expected) in [

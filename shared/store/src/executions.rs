@@ -6,7 +6,7 @@ use contracts::{EngineKind, Status, Timestamp, WorkflowKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{JournalStart, NewEvent, Progress, StoreError, StoredRequest};
+use crate::{Control, Controlled, Inherited, JournalStart, NewEvent, Progress, StoreError, StoredRequest};
 
 /// One execution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,8 +41,36 @@ pub struct ExecutionRecord {
     pub progress: Progress,
     /// The execution's input: ids and flags only; what the engine is started with.
     pub input: Value,
+    /// What it retries, if it is a retry.
+    #[serde(default)]
+    pub retry_of: Option<RetryOf>,
+    /// The execution that retries it.
+    #[serde(default)]
+    pub retried_as: Option<String>,
     /// Changes with every write; the ETag.
     pub version: u64,
+}
+
+/// What a retry retries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryOf {
+    /// The execution, which has ended.
+    pub id: String,
+    /// Whether it only undoes what of that one may still stand.
+    pub undoes: bool,
+}
+
+/// What a retry needs of the execution that it retries, beside its history.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retried {
+    /// The execution.
+    pub record: ExecutionRecord,
+    /// What it was asked for.
+    pub request: StoredRequest,
+    /// What its own effects' keys and ids are derived from.
+    pub effect_scope: String,
+    /// What it took over itself.
+    pub inherited: Inherited,
 }
 
 /// An execution, and what its kind's past says about it.
@@ -82,8 +110,12 @@ pub struct NewExecution {
     pub started_at: Timestamp,
     /// When it times out; pauses do not count, nor does waiting for an engine of its own until the first step begins.
     pub deadline_at: Option<Timestamp>,
-    /// What keys and chosen ids are derived from: its own id, or that of the execution it retries.
+    /// What keys and chosen ids are derived from.
     pub effect_scope: String,
+    /// What it retries. That execution must have ended, and must not have been retried before.
+    pub retry_of: Option<RetryOf>,
+    /// What it takes over from the execution that it retries.
+    pub inherited: Inherited,
     /// `Pending`, unless the engine's own start is part of this one.
     pub status: Status,
     /// The execution's input: ids and flags only.
@@ -98,6 +130,8 @@ pub struct NewExecution {
     pub history: Vec<NewEvent>,
     /// What the embedded engine wants to find; none for engines that keep their own journal.
     pub journal: Option<JournalStart>,
+    /// When a cancel was accepted: a retry that only undoes is born cancelled.
+    pub cancel_requested_at: Option<Timestamp>,
     /// Whether the first step is the pivot or the last one, see [`Gate::Forward`](crate::Gate).
     pub begins_pivot: bool,
 }
@@ -107,44 +141,11 @@ pub struct NewExecution {
 pub enum Created {
     /// It is stored.
     New(ExecutionRecord),
-    /// The same key came with the same body before: this is what it started.
+    /// The same key came with the same body before: this is what it started. Or what is to be retried has been retried
+    /// before, as this.
     Existing(ExecutionRecord),
     /// The same key came with another body before; nothing is stored.
     KeyReused,
-}
-
-/// What an operator asks of a running execution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Control {
-    /// Stop before the next step, and undo what was done. Not once something has begun that nothing may interrupt.
-    Cancel,
-    /// Hold it before its next step; while it is held its deadline stands still.
-    Pause,
-    /// Let a paused one go on.
-    Resume,
-}
-
-/// What became of a control.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Controlled {
-    /// It holds, by this request or by an earlier one; the record says since when.
-    Accepted(ExecutionRecord),
-    /// The execution is in no state for it, and stays as it was.
-    Refused(ExecutionRecord),
-    /// No such execution of this tenant.
-    NotFound,
-}
-
-impl Control {
-    /// Whether it holds already in this state: asking again is then the same as asking once.
-    pub fn holds(self, record: &ExecutionRecord) -> bool {
-        let is_open = record.status.is_open();
-        match self {
-            Self::Cancel => is_open && record.cancel_requested_at.is_some(),
-            Self::Pause => is_open && record.paused_at.is_some(),
-            Self::Resume => false,
-        }
-    }
 }
 
 /// Which executions to list.
@@ -195,6 +196,9 @@ pub trait Executions: Send + Sync {
 
     /// The record, if this tenant has it.
     async fn get(&self, tenant_id: &str, id: &str) -> Result<Option<ExecutionRecord>, StoreError>;
+
+    /// What a retry needs of an execution; none if this tenant has none of this id, or its request is kept no more.
+    async fn retried(&self, tenant_id: &str, id: &str) -> Result<Option<Retried>, StoreError>;
 
     /// The record with its kind's mean duration, in one request to the database.
     async fn get_estimated(&self, tenant_id: &str, id: &str) -> Result<Option<Estimated>, StoreError>;

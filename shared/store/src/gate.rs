@@ -26,6 +26,9 @@ pub struct StepFlags<'a> {
     pub done: Option<&'a Value>,
     /// Whether it is being undone: nothing of it begins any more.
     pub is_closed: bool,
+    /// Whether it is answered from the record of an earlier execution where a cancel or the deadline would hold it back,
+    /// see [`Inherited::passes`](crate::Inherited::passes).
+    pub passes: bool,
 }
 
 /// Why a step may not begin.
@@ -64,6 +67,9 @@ impl Refusal {
 pub enum Admission<'a> {
     /// Go ahead.
     Proceed,
+    /// Go ahead, but only with an answer from the record of an earlier execution: the execution is to be undone, and what
+    /// may still stand behind this step must be reached.
+    Pass,
     /// It is done: this was its result.
     AlreadyDone(&'a Value),
     /// Not now, or not any more.
@@ -82,6 +88,7 @@ pub fn admit<'a>(execution: &ExecutionFlags, step: StepFlags<'a>, kind: StepKind
             _ if step.is_closed => Admission::Closed,
             Some(result) => Admission::AlreadyDone(result),
             None if execution.pivot_begun => Admission::Proceed,
+            None if step.passes && (execution.is_cancelled || is_late) => Admission::Pass,
             None if execution.is_cancelled => Admission::Refused(Refusal::Cancelled),
             None if execution.is_paused => Admission::Refused(Refusal::Paused),
             None if is_late => Admission::Refused(Refusal::TimedOut),
@@ -113,7 +120,13 @@ mod tests {
         let on_time = ExecutionFlags { deadline_at: Some(now), ..released };
         assert_eq!(forward(on_time, open), Admission::Proceed, "the deadline itself is in time");
         assert_eq!(forward(ExecutionFlags { pivot_begun: true, ..all }, open), Admission::Proceed);
-        let done = StepFlags { done: Some(&result), is_closed: false };
+        let passing = StepFlags { passes: true, ..open };
+        assert_eq!(forward(all, passing), Admission::Pass);
+        assert_eq!(forward(released, passing), Admission::Pass, "past the deadline too");
+        let only_held = ExecutionFlags { deadline_at: None, ..held };
+        assert_eq!(forward(only_held, passing), Admission::Refused(Refusal::Paused), "it waits, as all others do");
+        assert_eq!(forward(on_time, passing), Admission::Proceed);
+        let done = StepFlags { done: Some(&result), ..open };
         assert_eq!(forward(all, done), Admission::AlreadyDone(&result), "whatever was asked for since");
         assert_eq!(forward(all, StepFlags { is_closed: true, ..done }), Admission::Closed, "it is being undone");
         let undo = |execution: ExecutionFlags| admit(&execution, done, StepKind::Compensation, now);

@@ -6,7 +6,7 @@ use contracts::{Status, Timestamp, WorkflowKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{NewEvent, OpenExecution, Progress, Refusal, Reported, StoreError, StoredRequest};
+use crate::{Inherited, NewEvent, OpenExecution, Progress, Refusal, Reported, StoreError, StoredRequest};
 
 /// One thing that the interpreter was told, and when. The engine decides what is inside.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub enum Gate {
     Forward {
         /// Whether this step is the pivot or the last step. From its begin on no cancel is accepted.
         is_pivot: bool,
+        /// Whether every step that begins passes a cancel and the deadline, see [`Inherited::passes`].
+        passes: bool,
     },
     /// It begins undoing: never refused, and from its begin on no cancel is accepted. Forward steps may follow where
     /// a failure is tolerated; a cancel accepted before, a pause and the deadline still hold them.
@@ -80,6 +82,8 @@ pub struct Commit {
 pub enum CommitOutcome {
     /// It is durable.
     Committed,
+    /// It is durable, and its forward steps only passed: they must be answered from the record of an earlier execution.
+    Passed,
     /// Nothing was written.
     Refused(Refusal),
 }
@@ -101,6 +105,10 @@ pub struct JournalledExecution {
     pub request: StoredRequest,
     /// What keys and chosen ids are derived from.
     pub effect_scope: String,
+    /// What it took over from the execution that it retries.
+    pub inherited: Inherited,
+    /// Whether a cancel or the deadline holds its steps back: those under way only passed.
+    pub is_interrupted: bool,
     /// How far it is.
     pub progress: Progress,
     /// What its steps have reported of its result.

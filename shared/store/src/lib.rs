@@ -7,10 +7,12 @@
 
 mod blobs;
 pub mod conformance;
+mod control;
 pub mod events;
 mod executions;
 mod gate;
 mod history;
+mod inherited;
 mod journal;
 mod progress;
 mod recorder;
@@ -18,12 +20,14 @@ mod reported;
 mod request;
 
 pub use blobs::{BlobBody, BlobKey, BlobReader, Blobs};
+pub use control::{Control, ControlFlags, Controlled, Decision};
 pub use executions::{
-    Control, Controlled, Created, DueExecution, Estimated, ExecutionRecord, Executions, IdempotencyKey, ListFilter,
-    ListPage, NewExecution, OpenExecution,
+    Created, DueExecution, Estimated, ExecutionRecord, Executions, IdempotencyKey, ListFilter, ListPage, NewExecution,
+    OpenExecution, Retried, RetryOf,
 };
 pub use gate::{Admission, ExecutionFlags, Refusal, StepFlags, admit};
 pub use history::{History, HistoryPage, HistoryRow, NewEvent};
+pub use inherited::{Effects, Inherited, InheritedStep, Standing, inherit, is_answered};
 pub use journal::{
     Commit, CommitOutcome, End, Gate, Journal, JournalRecord, JournalStart, JournalledExecution, MAX_RECORDS_READ,
     RecordSelection,

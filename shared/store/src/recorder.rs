@@ -10,7 +10,7 @@ use contracts::{ActivityError, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Refusal, StoreError, StoredRequest};
+use crate::{Effects, Refusal, StoreError, StoredRequest};
 
 /// Which step of which execution, and what its payload says about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,9 +89,10 @@ pub enum Begin {
         attempt: BegunAttempt,
         /// The request of the execution.
         request: Arc<StoredRequest>,
-        /// What keys and chosen ids are derived from: for a forward step the execution's, for an undoing that under which
-        /// the effect was made.
+        /// What keys and chosen ids are derived from.
         effect_scope: Arc<str>,
+        /// How the attempt goes about what an earlier execution left.
+        effects: Effects,
     },
     /// An earlier attempt has done it: this was its result.
     AlreadyDone(Value),

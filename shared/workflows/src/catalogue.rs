@@ -30,6 +30,8 @@ pub struct Workflow {
     /// The state machine, as it is deployed to AWS.
     source: &'static str,
     steps: OnceLock<Vec<WorkflowStep>>,
+    /// The names of the steps that change something.
+    effects: OnceLock<BTreeSet<String>>,
 }
 
 /// Every workflow.
@@ -78,7 +80,7 @@ fn snake_case(name: &str) -> String {
 
 impl Workflow {
     const fn new(kind: WorkflowKind, name: &'static str, source: &'static str) -> Self {
-        Self { kind, name, source, steps: OnceLock::new() }
+        Self { kind, name, source, steps: OnceLock::new(), effects: OnceLock::new() }
     }
 
     /// Its steps in order, those of branches one branch after the other. The Tasks of a Map are not among them: how many
@@ -90,6 +92,16 @@ impl Workflow {
             machine.collect_steps(&mut steps);
             steps
         })
+    }
+
+    /// Whether a step changes something in a service: it is undone by another, or it is one that cannot be undone.
+    pub fn has_effect(&self, step: &str) -> bool {
+        let effects = self.effects.get_or_init(|| {
+            let (machine, mut effects) = (serde_json::from_str(self.source).unwrap_or_default(), BTreeSet::new());
+            collect_effects(&machine, &mut effects);
+            effects
+        });
+        effects.contains(step)
     }
 
     /// The names of the activities that its state machine calls.
@@ -127,6 +139,21 @@ impl Workflow {
     /// The state machine as it is deployed to AWS, with its placeholders; the standard retrier follows the policy.
     pub fn deployed(&self, policy: &RetryPolicy) -> String {
         policy.apply(self.source)
+    }
+}
+
+/// The steps that change something, those of branches and iterations too.
+fn collect_effects(machine: &Value, effects: &mut BTreeSet<String>) {
+    let (states, own) = (machine["States"].as_object(), |state: &Value| state["Arguments"]["Payload"]["step"].clone());
+    for (name, state) in states.into_iter().flatten() {
+        let step = own(state);
+        effects.extend(step["undoes"].as_str().map(str::to_owned));
+        if step["pivot"] == true || step["closes"] == true {
+            effects.insert(name.clone());
+        }
+        for nested in state["Branches"].as_array().into_iter().flatten().chain([&state["ItemProcessor"]]) {
+            collect_effects(nested, effects);
+        }
     }
 }
 
@@ -202,5 +229,7 @@ mod tests {
         );
         assert!(!onboarding.definition(&RetryPolicy::default()).contains("${"));
         assert_eq!(onboarding.activities().len(), 7);
+        let changing: Vec<&str> = states.into_iter().filter(|step| onboarding.has_effect(step)).collect();
+        assert_eq!((changing.len(), changing.contains(&"GetTenantContext")), (6, false));
     }
 }

@@ -1,6 +1,7 @@
 //! How the end of a state machine reads as the end of an execution; one function for every engine.
 
 use contracts::responses::{Failure, Residue};
+use contracts::step::StepPath;
 use contracts::{Cause, ErrorName, Status};
 use serde::Deserialize;
 
@@ -11,6 +12,25 @@ pub struct UnsuccessfulEnd {
     pub status: Status,
     /// Why.
     pub failure: Failure,
+}
+
+impl UnsuccessfulEnd {
+    /// Adds steps whose effects an earlier execution left, and this one did not reach either.
+    pub fn leave(&mut self, steps: &[&StepPath]) {
+        if steps.is_empty() {
+            return;
+        }
+        let first = std::mem::replace(&mut self.failure.error, ErrorName::CompensationFailed.to_string());
+        if first != self.failure.error {
+            self.failure.message = match self.failure.message.as_str() {
+                "" => first,
+                message => format!("{first}: {message}"),
+            };
+        }
+        self.status = Status::Failed;
+        let error = "left by the execution that this one retries".to_owned();
+        self.failure.residue.extend(steps.iter().map(|step| Residue { step: step.to_string(), error: error.clone() }));
+    }
 }
 
 /// What the Fail state of every workflow puts into its `Cause`, as JSON text.
@@ -108,6 +128,20 @@ mod tests {
         assert_eq!(
             ended.failure.summary(),
             "CreateUserAccount: ServiceUnavailable from auth: answered 503 (3 attempts); undone: A"
+        );
+    }
+
+    #[test]
+    fn what_an_earlier_execution_left_is_residue_too() {
+        let mut end = unsuccessful_end(Some("WorkflowCancelled"), None, vec![], |_| 1);
+        let before = end.clone();
+        end.leave(&[]);
+        assert_eq!(end, before);
+        end.leave(&[&StepPath::of_state("CreateUserAccount")]);
+        assert_eq!((end.status, end.failure.error.as_str()), (Status::Failed, "CompensationFailed"));
+        assert_eq!(
+            end.failure.summary(),
+            "CompensationFailed: WorkflowCancelled; could not be undone: CreateUserAccount"
         );
     }
 

@@ -74,12 +74,12 @@ impl ByJournal {
 impl<S: Journal> Driver<S> for ByJournal {
     async fn step(&self, store: &S, id: &str, begins: Begins, at: Timestamp) -> Option<Refusal> {
         let gate = match begins {
-            Begins::Forward => Gate::Forward { is_pivot: false },
-            Begins::Pivot => Gate::Forward { is_pivot: true },
+            Begins::Forward => Gate::Forward { is_pivot: false, passes: false },
+            Begins::Pivot => Gate::Forward { is_pivot: true, passes: false },
             Begins::Undo => Gate::Compensation,
         };
         match ok(store.commit(self.turn(store, id, gate, at).await).await) {
-            CommitOutcome::Committed => None,
+            CommitOutcome::Committed | CommitOutcome::Passed => None,
             CommitOutcome::Refused(refusal) => Some(refusal),
         }
     }

@@ -39,7 +39,7 @@ async fn it_is_loaded_as_it_was_written<S: Executions + Journal>(store: &S) {
 }
 
 async fn it_counts<S: Executions + Journal>(store: &S) {
-    const FORWARD: Gate = Gate::Forward { is_pivot: false };
+    const FORWARD: Gate = Gate::Forward { is_pivot: false, passes: false };
     create(store, "e-1").await;
     assert_eq!(ok(store.commit(turn("e-1", 1, FORWARD)).await), CommitOutcome::Committed);
     for wrong in [1, 3] {

@@ -16,8 +16,8 @@ use contracts::{EngineKind, EventType, Status, Timestamp, WorkflowKind};
 use serde_json::json;
 
 use crate::{
-    Control, Controlled, DueExecution, EndRecorder, Executions, History, IdempotencyKey, Journal, JournalRecord,
-    JournalStart, NewEvent, NewExecution, Progress, StepRecorder, StoreError, StoredRequest,
+    Control, Controlled, DueExecution, EndRecorder, Executions, History, IdempotencyKey, Inherited, Journal,
+    JournalRecord, JournalStart, NewEvent, NewExecution, Progress, StepRecorder, StoreError, StoredRequest,
 };
 
 pub use blobs::blobs;
@@ -83,6 +83,9 @@ fn new(id: &str) -> NewExecution {
         started_at: at(0),
         deadline_at: Some(at(1_000)),
         effect_scope: id.to_owned(),
+        retry_of: None,
+        inherited: Inherited::default(),
+        cancel_requested_at: None,
         status: Status::Running,
         input: json!({ "workflow": id }),
         request: request(),

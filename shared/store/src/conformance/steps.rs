@@ -85,7 +85,7 @@ where
     create(store, "e-1").await;
     let batch = |path: &str| StepRef { is_batch: true, ..step("e-1", path) };
     let begun = async |path: &str| match ok(store.begin_step(&batch(path)).await) {
-        Begin::Proceed { attempt, request: found, effect_scope } => {
+        Begin::Proceed { attempt, request: found, effect_scope, .. } => {
             assert_eq!((&*found, &*effect_scope), (&request(), "e-1"));
             attempt
         }
@@ -151,7 +151,7 @@ async fn what_steps_report_is_the_result<S: Executions + History + StepRecorder 
 
 async fn begin<S: StepRecorder>(store: &S, id: &str, name: &str) -> BegunAttempt {
     match ok(store.begin_step(&step(id, name)).await) {
-        Begin::Proceed { attempt, request: found, effect_scope } => {
+        Begin::Proceed { attempt, request: found, effect_scope, .. } => {
             assert_eq!((&*found, &*effect_scope), (&request(), id));
             attempt
         }

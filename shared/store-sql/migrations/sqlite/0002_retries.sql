@@ -1,0 +1,9 @@
+-- A retry and the execution that it retries name each other.
+ALTER TABLE executions ADD COLUMN retried_from TEXT;
+ALTER TABLE executions ADD COLUMN retried_as TEXT;
+-- Whether the retry only undoes.
+ALTER TABLE executions ADD COLUMN only_undoes BIGINT NOT NULL DEFAULT 0;
+-- What a retry takes over.
+ALTER TABLE executions ADD COLUMN inherited TEXT;
+-- A step's effects are made under the execution's own scope, or under those that a retry takes over.
+ALTER TABLE steps DROP COLUMN effect_scope;
