@@ -52,6 +52,7 @@ pub(crate) fn new_execution(id: &str, engine: EngineKind, at: Timestamp) -> NewE
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at, details: json!({}) }],
         journal: None,
         begins_pivot: false,
+        audit: None,
     }
 }
 
@@ -170,7 +171,7 @@ impl ControlAction {
             Self::Pause => StoreControl::Pause,
             Self::Resume => StoreControl::Resume,
         };
-        executions.control(tenant_id, id, control, now).await.unwrap();
+        executions.control(tenant_id, id, control, now, None).await.unwrap();
     }
 }
 

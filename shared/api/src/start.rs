@@ -161,6 +161,7 @@ fn new_execution<R: Request>(
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at: now, details }],
         journal: None,
         begins_pivot: false,
+        audit: None,
     })
 }
 

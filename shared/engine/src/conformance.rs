@@ -216,6 +216,7 @@ fn new(subject: &Subject) -> NewExecution {
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at: now, details }],
         journal: None,
         begins_pivot: false,
+        audit: None,
     }
 }
 

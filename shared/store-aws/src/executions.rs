@@ -4,15 +4,16 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use contracts::{Status, Timestamp};
 use futures::future::try_join_all;
 use store::{
     ACCEPTED, Control, Controlled, Created, DueExecution, Estimated, ExecutionRecord, Executions, ListFilter, ListPage,
-    NewExecution, StoreError,
+    NewAuditRow, NewExecution, StoreError,
 };
 
 use crate::DynamoStore;
+use crate::audit::put_audit;
 use crate::change::{Change, put_new};
 use crate::fault::{self, Tries};
 use crate::item::{Attributes, Item, event_row, json, moment, number, record, text};
@@ -36,6 +37,7 @@ impl Executions for DynamoStore {
         let mut totals = Change::default();
         totals.add(&counter(&record, record.status), 1);
         writes.push(totals.into_write(&self.table, &keys::totals(&new.tenant_id), &keys::totals_shard(&new.id)));
+        writes.extend(new.audit.as_ref().map(|row| put_audit(&self.table, row)));
         // Last, so that its reason is the last one.
         if let Some(idempotency) = &new.idempotency {
             let item = HashMap::from([
@@ -134,10 +136,12 @@ impl Executions for DynamoStore {
         id: &str,
         control: Control,
         now: Timestamp,
+        audit: Option<NewAuditRow>,
     ) -> Result<Controlled, StoreError> {
+        let audit = audit.map(|row| put_audit(&self.table, &row));
         match control {
-            Control::Cancel => self.cancel(tenant_id, id, now).await,
-            Control::Pause | Control::Resume => self.hold_or_release(tenant_id, id, control, now).await,
+            Control::Cancel => self.cancel(tenant_id, id, now, audit).await,
+            Control::Pause | Control::Resume => self.hold_or_release(tenant_id, id, control, now, audit).await,
         }
     }
 
@@ -163,14 +167,25 @@ pub(crate) struct Due {
 }
 
 impl DynamoStore {
-    async fn cancel(&self, tenant_id: &str, id: &str, now: Timestamp) -> Result<Controlled, StoreError> {
+    async fn cancel(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        now: Timestamp,
+        audit: Option<TransactWriteItem>,
+    ) -> Result<Controlled, StoreError> {
         let mut change = touched(now);
         change.set("cancel_requested_at", moment(now));
         change.only_if_present("pk");
         change.only_if_absent("ended_at");
         change.only_if_absent("cancel_requested_at");
         change.only_if_equal("cancel_window_open", AttributeValue::Bool(true));
-        match self.update(&keys::execution(tenant_id, id), change).await? {
+        let pk = keys::execution(tenant_id, id);
+        let updated = match audit {
+            Some(audit) => self.update_with(&pk, change, audit).await?,
+            None => self.update(&pk, change).await?,
+        };
+        match updated {
             Updated::Done(item) => Ok(Controlled::Accepted(record(&item)?)),
             Updated::Refused(None) => self.uncontrollable(tenant_id, id).await,
             Updated::Refused(Some(item)) => {
@@ -194,6 +209,7 @@ impl DynamoStore {
         id: &str,
         control: Control,
         now: Timestamp,
+        audit: Option<TransactWriteItem>,
     ) -> Result<Controlled, StoreError> {
         for _ in 0..MAX_TRIES {
             let Some(item) = self.execution(tenant_id, id).await? else {
@@ -229,10 +245,11 @@ impl DynamoStore {
             let mut totals = Change::default();
             totals.add(&counter(&before, before.status), -1);
             totals.add(&counter(&before, next), 1);
-            let writes = vec![
+            let mut writes = vec![
                 change.into_write(&self.table, &keys::execution(tenant_id, id), ALONE),
                 totals.into_write(&self.table, &keys::totals(tenant_id), &keys::totals_shard(id)),
             ];
+            writes.extend(audit.clone());
             if let Transacted::Done = self.transact(writes).await? {
                 let paused_at = (next == Status::Paused).then_some(now);
                 let version = before.version + 1;
@@ -293,6 +310,22 @@ impl DynamoStore {
 
     pub(crate) async fn update(&self, pk: &str, change: Change) -> Result<Updated, StoreError> {
         self.update_item(pk, ALONE, change).await
+    }
+
+    /// As [`DynamoStore::update`], with another write in the same transaction. A transaction answers with no item, so that
+    /// it takes a read of its own.
+    async fn update_with(&self, pk: &str, change: Change, other: TransactWriteItem) -> Result<Updated, StoreError> {
+        let writes = vec![change.into_write(&self.table, pk, ALONE), other];
+        if let Transacted::Refused(reasons) = self.transact(writes).await? {
+            // An item that is not there stands against it without attributes.
+            let item = reasons.into_iter().next().flatten().filter(|item| item.has("pk"));
+            return Ok(Updated::Refused(item));
+        }
+        match self.read(pk, ALONE).await {
+            Ok(Some(item)) => Ok(Updated::Done(item)),
+            Ok(None) => Err(StoreError::Inconsistent(format!("{pk} is gone"))),
+            Err(error) => Err(StoreError::InDoubt(format!("it took place, but reading it failed: {error}"))),
+        }
     }
 
     pub(crate) async fn update_item(&self, pk: &str, sk: &str, change: Change) -> Result<Updated, StoreError> {

@@ -85,7 +85,7 @@ fn missing(name: &str) -> StoreError {
     StoreError::Inconsistent(format!("an item has no proper attribute '{name}'"))
 }
 
-fn inconsistent(error: impl std::fmt::Display) -> StoreError {
+pub(crate) fn inconsistent(error: impl std::fmt::Display) -> StoreError {
     StoreError::Inconsistent(error.to_string())
 }
 

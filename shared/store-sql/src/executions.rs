@@ -5,9 +5,10 @@ use contracts::{Timestamp, WorkflowKind};
 use sqlx::{AnyConnection, AssertSqlSafe, Executor, Row};
 use store::{
     Control, Controlled, Created, DueExecution, Estimated, ExecutionRecord, Executions, ListFilter, ListPage,
-    NewExecution, StoreError,
+    NewAuditRow, NewExecution, StoreError,
 };
 
+use crate::audit::append_audit;
 use crate::history::append_history;
 use crate::journal::append_journal;
 use crate::rows::{self, EXECUTION_COLUMNS, json_text, micros};
@@ -83,10 +84,10 @@ impl Executions for SqlStore {
         id: &str,
         control: Control,
         now: Timestamp,
+        audit: Option<NewAuditRow>,
     ) -> Result<Controlled, StoreError> {
-        self.writer
-            .write_first(ControlExecution { tenant_id: tenant_id.to_owned(), id: id.to_owned(), control, now })
-            .await
+        let (tenant_id, id) = (tenant_id.to_owned(), id.to_owned());
+        self.writer.write_first(ControlExecution { tenant_id, id, control, now, audit }).await
     }
 
     async fn open_executions(
@@ -198,6 +199,7 @@ impl Operation for Create {
         .await?;
         append_history(connection, &new.tenant_id, &new.id, 0, &new.history).await?;
         append_journal(connection, &new.id, 0, records).await?;
+        append_audit(connection, new.audit.as_ref()).await?;
         if let Some(idempotency) = &new.idempotency {
             sqlx::query(
                 "INSERT INTO idempotency_keys (tenant_id, route, key, body_hash, execution_id) \
@@ -273,6 +275,7 @@ struct ControlExecution {
     id: String,
     control: Control,
     now: Timestamp,
+    audit: Option<NewAuditRow>,
 }
 
 #[async_trait]
@@ -280,7 +283,7 @@ impl Operation for ControlExecution {
     type Output = Controlled;
 
     async fn apply(&self, connection: &mut AnyConnection) -> Result<Controlled, Fault> {
-        let Self { tenant_id, id, control, now } = self;
+        let Self { tenant_id, id, control, now, audit } = self;
         if load(&mut *connection, tenant_id, id).await?.is_none() {
             return Ok(Controlled::NotFound);
         }
@@ -304,6 +307,9 @@ impl Operation for ControlExecution {
         };
         let query = sqlx::query(update).bind(id).bind(tenant_id).bind(micros(*now));
         let changed = query.execute(&mut *connection).await?.rows_affected();
+        if changed > 0 {
+            append_audit(connection, audit.as_ref()).await?;
+        }
         let record = reload(connection, tenant_id, id).await?;
         let is_accepted = changed > 0 || control.holds(&record);
         Ok(if is_accepted { Controlled::Accepted(record) } else { Controlled::Refused(record) })

@@ -8,6 +8,7 @@
 //! The store is fail-stop. After a write error nobody can know what reached the disk, so it refuses every further
 //! write and [`SqlStore::failed`] says why; a restart reads the truth from the files.
 
+mod audit;
 mod blobs;
 mod ends;
 mod executions;
@@ -151,7 +152,10 @@ fn locked(file: &Path) -> std::io::Result<File> {
 
 /// The schema's history; a file once released never changes.
 fn sqlite_migrations() -> Migrator {
-    let files = [("executions", include_str!("../migrations/sqlite/0001_executions.sql"))];
+    let files = [
+        ("executions", include_str!("../migrations/sqlite/0001_executions.sql")),
+        ("audit", include_str!("../migrations/sqlite/0004_audit.sql")),
+    ];
     let migration = |((name, text), version): ((&'static str, &'static str), i64)| {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(text), false)
     };

@@ -5,6 +5,7 @@
 //!
 //! Every write is atomic and durable when it returns `Ok`: nothing is acknowledged before.
 
+mod audit;
 mod blobs;
 pub mod conformance;
 pub mod events;
@@ -17,6 +18,7 @@ mod recorder;
 mod reported;
 mod request;
 
+pub use audit::{Audit, AuditFilter, AuditPage, AuditRow, NewAuditRow};
 pub use blobs::{BlobBody, BlobKey, BlobReader, Blobs};
 pub use executions::{
     Control, Controlled, Created, DueExecution, Estimated, ExecutionRecord, Executions, IdempotencyKey, ListFilter,

@@ -75,5 +75,6 @@ pub fn execution(tenant: &str, engine: EngineKind) -> NewExecution {
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at, details: json!({}) }],
         journal: None,
         begins_pivot: false,
+        audit: None,
     }
 }

@@ -96,6 +96,7 @@ fn new() -> NewExecution {
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at: now, details: Value::Null }],
         journal: None,
         begins_pivot: false,
+        audit: None,
     }
 }
 
