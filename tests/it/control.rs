@@ -23,7 +23,8 @@ async fn paused() -> (World, String) {
 fn a_resume_wakes_the_embedded_engine() {
     run(async {
         let (world, id) = paused().await;
-        let resumed = world.app.store.control(TENANT, &id, StoreControl::Resume, world.clock.now()).await.unwrap();
+        let resumed =
+            world.app.store.control(TENANT, &id, StoreControl::Resume, world.clock.now(), None).await.unwrap();
         let Controlled::Accepted(record) = resumed else { panic!("{resumed:?}") };
         world.app.engine.wake(&record).await.unwrap();
         clock::sleep(&*world.clock, Duration::from_millis(100)).await;

@@ -101,7 +101,7 @@ fn however_many_are_open_each_has_its_turn_and_what_never_began_a_faster_one() {
         let pending = pending.chain(["paused", "known"].map(|id| new(id, Status::Pending, at(2_000))));
         // The oldest of all, which fails each time.
         create_all(&store, pending.chain([new("forgotten", Status::Running, at(0))])).await;
-        let paused = store.control(TENANT, "paused", Control::Pause, at(3_000)).await.unwrap();
+        let paused = store.control(TENANT, "paused", Control::Pause, at(3_000), None).await.unwrap();
         assert!(matches!(paused, Controlled::Accepted(_)));
         let ended = Standing::Ended { end: EngineEnd::Succeeded(Value::Null), at: at(4_000) };
         let mut standings: BTreeMap<String, Standing> =

@@ -19,7 +19,7 @@ use futures::future::join_all;
 use futures::{StreamExt as _, stream};
 use reference_services::{Fault, FaultRule, ServiceKind};
 use serde_json::{Value, json};
-use store::{BlobKey, EndRecorder, EngineEnd, Executions as _, StepOutcome, StepRecorder, StoreError};
+use store::{BlobKey, EndRecorder, EngineEnd, Executions as _, NewAuditRow, StepOutcome, StepRecorder, StoreError};
 use store_sql::{Durability, FileBlobs, SqlStore};
 use temporalio_client::{UntypedWorkflow, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowStartOptions};
 use workflow_service::Worker;
@@ -306,13 +306,20 @@ struct Away {
 
 #[async_trait]
 impl EndRecorder for Away {
-    async fn record_end(&self, tenant_id: &str, id: &str, end: &EngineEnd, at: Timestamp) -> Result<bool, StoreError> {
+    async fn record_end(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        end: &EngineEnd,
+        at: Timestamp,
+        audit: Option<NewAuditRow>,
+    ) -> Result<bool, StoreError> {
         let left = self.times.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if left.is_ok() {
             return Err(StoreError::Unavailable("away".to_owned()));
         }
         pause(self.takes).await;
-        self.store.record_end(tenant_id, id, end, at).await
+        self.store.record_end(tenant_id, id, end, at, audit).await
     }
 }
 

@@ -55,6 +55,7 @@ pub(crate) fn new_execution(id: &str, engine: EngineKind, at: Timestamp) -> NewE
         retry_of: None,
         inherited: Inherited::default(),
         cancel_requested_at: None,
+        audit: None,
     }
 }
 
@@ -74,6 +75,7 @@ pub(crate) fn record_of(id: &str, engine: EngineKind) -> ExecutionRecord {
         ended_at: None,
         cancel_requested_at: None,
         paused_at: None,
+        window_open: true,
         result: None,
         failure: None,
         progress,
@@ -175,7 +177,7 @@ impl ControlAction {
             Self::Pause => StoreControl::Pause,
             Self::Resume => StoreControl::Resume,
         };
-        executions.control(tenant_id, id, control, now).await.unwrap();
+        executions.control(tenant_id, id, control, now, None).await.unwrap();
     }
 }
 

@@ -92,7 +92,7 @@ async fn handle(ports: &Ports, event: Value) -> Result<Value, Error> {
         Some(ended) => ended,
         None => asked(ports, kind, &detail).await?,
     };
-    let recorded = ports.store.record_end(&ended.workflow.tenant_id, &detail.name, &ended.end, ended.at).await?;
+    let recorded = ports.store.record_end(&ended.workflow.tenant_id, &detail.name, &ended.end, ended.at, None).await?;
     Ok(json!({ "recorded": recorded }))
 }
 

@@ -9,8 +9,12 @@ use crate::{Activity, Context};
 
 /// `get_tenant_context`: takes `{tenant_id?, report?}`, the execution's own tenant if none is given; answers
 /// `{tenant_id}`. With `report` the whole context becomes `tenant_context` in the execution's result, past the engine.
-pub static GET_TENANT_CONTEXT: Activity =
-    Activity { name: "get_tenant_context", forward: |context| Box::pin(get(context)), undone_at: None };
+pub static GET_TENANT_CONTEXT: Activity = Activity {
+    name: "get_tenant_context",
+    forward: |context| Box::pin(get(context)),
+    undone_at: None,
+    tenant_field: None,
+};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]

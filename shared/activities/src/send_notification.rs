@@ -12,8 +12,12 @@ use crate::{Activity, Context};
 
 /// `send_notification`: takes `{notification_type, recipient, message, metadata, with_tenant_name?}`, answers
 /// `{notification_id}`. A notice that is out cannot be undone.
-pub static SEND_NOTIFICATION: Activity =
-    Activity { name: "send_notification", forward: |context| Box::pin(send(context)), undone_at: None };
+pub static SEND_NOTIFICATION: Activity = Activity {
+    name: "send_notification",
+    forward: |context| Box::pin(send(context)),
+    undone_at: None,
+    tenant_field: None,
+};
 
 #[derive(Deserialize)]
 struct Input {

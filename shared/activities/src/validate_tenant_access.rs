@@ -10,8 +10,12 @@ use crate::{Activity, Context};
 
 /// `validate_tenant_access`: takes `{user_id, tenant_id}`, answers `{role, permissions}`; `AccessDenied` with the reason when
 /// the user may not work there, `NotFound` when there is no such tenant.
-pub static VALIDATE_TENANT_ACCESS: Activity =
-    Activity { name: "validate_tenant_access", forward: |context| Box::pin(validate(context)), undone_at: None };
+pub static VALIDATE_TENANT_ACCESS: Activity = Activity {
+    name: "validate_tenant_access",
+    forward: |context| Box::pin(validate(context)),
+    undone_at: None,
+    tenant_field: None,
+};
 
 #[derive(Deserialize)]
 struct Input {

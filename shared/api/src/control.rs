@@ -14,7 +14,7 @@ pub(crate) async fn control(
     control: Control,
     now: Timestamp,
 ) -> Result<Controlled, Problem> {
-    let controlled = api.executions.control(tenant_id, id, control, now).await?;
+    let controlled = api.executions.control(tenant_id, id, control, now, None).await?;
     if let Controlled::Accepted(record) = &controlled
         && let Some(engine) = api.engines.of(record.engine)
         && let Err(error) = engine.wake(record).await

@@ -164,6 +164,7 @@ fn new_execution<R: Request>(
         retry_of: None,
         inherited: Inherited::default(),
         cancel_requested_at: None,
+        audit: None,
     })
 }
 

@@ -117,6 +117,11 @@ pub fn new_request_id(now: Timestamp) -> String {
     uuid_v7(now).to_string()
 }
 
+/// A fresh id of a row of the audit log.
+pub fn new_audit_id(now: Timestamp) -> String {
+    uuid_v7(now).to_string()
+}
+
 fn uuid_v7(now: Timestamp) -> Uuid {
     let seconds = u64::try_from(now.as_second()).unwrap_or_default();
     let nanos = u32::try_from(now.subsec_nanosecond()).unwrap_or_default();

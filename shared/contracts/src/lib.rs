@@ -3,6 +3,7 @@
 //! Nothing here does anything: no clock, no socket, no storage.
 
 pub mod access;
+pub mod audit;
 pub mod effect;
 pub mod error;
 pub mod fields;

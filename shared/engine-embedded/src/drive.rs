@@ -562,6 +562,7 @@ impl Driven {
                 reported: self.turn.has_reported.then(|| self.steps.reported.clone()),
                 gate: self.turn.gate(),
                 end: self.turn.end.clone(),
+                audit: None,
             };
             match shared.journal.commit(commit).await? {
                 outcome @ (CommitOutcome::Committed | CommitOutcome::Passed) => {

@@ -119,14 +119,14 @@ impl Chores {
             Ok(output) => EngineEnd::Succeeded(output),
             Err(StateMachineFailure { error, cause }) => EngineEnd::Failed { error, cause },
         };
-        let recorded = self.ends.record_end(&tenant_id, &id, &end, at).await.map_err(again)?;
+        let recorded = self.ends.record_end(&tenant_id, &id, &end, at, None).await.map_err(again)?;
         Ok(json!({ "recorded": recorded }))
     }
 
     async fn request_cancel(&self, execution: ExecutionRef) -> Result<Value, ActivityError> {
         let ExecutionRef { tenant_id, id } = execution;
         let now = self.clock.now();
-        let controlled = self.executions.control(&tenant_id, &id, Control::Cancel, now).await.map_err(again)?;
+        let controlled = self.executions.control(&tenant_id, &id, Control::Cancel, now, None).await.map_err(again)?;
         Ok(json!({ "accepted": matches!(controlled, Controlled::Accepted(_)) }))
     }
 

@@ -219,6 +219,7 @@ fn new(subject: &Subject) -> NewExecution {
         retry_of: None,
         inherited: Inherited::default(),
         cancel_requested_at: None,
+        audit: None,
     }
 }
 

@@ -152,7 +152,7 @@ impl Reconciler<'_> {
                 Err(EngineError::Unavailable(format!("{} has begun, and its engine does not know it", record.id)))
             }
             Standing::Ended { end, at } => {
-                let recorded = self.ends.record_end(&record.tenant_id, &record.id, &end, at).await?;
+                let recorded = self.ends.record_end(&record.tenant_id, &record.id, &end, at, None).await?;
                 Ok(if recorded { Finding::Ended } else { Finding::AsRecorded })
             }
         }

@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use contracts::step::StepPath;
 use contracts::{Status, Timestamp};
 use store::events::{Ended, TIMEOUT, ending};
-use store::{End, EndRecorder, EngineEnd, ExecutionRecord, NewEvent, StoreError};
+use store::{End, EndRecorder, EngineEnd, ExecutionRecord, NewAuditRow, NewEvent, StoreError};
 
 use crate::DynamoStore;
+use crate::audit::put_audit;
 use crate::change::{Change, put_new};
 use crate::executions::{counter, touched};
 use crate::item::{
@@ -20,7 +21,15 @@ const MAX_TRIES: u32 = 10;
 
 #[async_trait]
 impl EndRecorder for DynamoStore {
-    async fn record_end(&self, tenant_id: &str, id: &str, end: &EngineEnd, at: Timestamp) -> Result<bool, StoreError> {
+    async fn record_end(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        end: &EngineEnd,
+        at: Timestamp,
+        audit: Option<NewAuditRow>,
+    ) -> Result<bool, StoreError> {
+        let audit = audit.map(|row| put_audit(&self.table, &row));
         for _ in 0..MAX_TRIES {
             let Some(item) = self.execution(tenant_id, id).await? else { return Ok(false) };
             if item.has("ended_at") {
@@ -59,6 +68,7 @@ impl EndRecorder for DynamoStore {
             writes.extend(
                 rows.iter().map(|(event_id, event)| put_new(&self.table, event_row(tenant_id, id, *event_id, event))),
             );
+            writes.extend(audit.clone());
             if let Transacted::Refused(_) = self.transact(writes).await? {
                 continue;
             }

@@ -4,20 +4,21 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use contracts::{Status, Timestamp};
 use futures::future::try_join_all;
 use serde_json::json;
 use store::{
-    Control, ControlFlags, Controlled, Created, Decision, DueExecution, Estimated, ExecutionRecord, Executions,
-    ListFilter, ListPage, NewEvent, NewExecution, Retried, StoreError,
+    Control, Controlled, Created, Decision, DueExecution, Estimated, ExecutionRecord, Executions, ListFilter, ListPage,
+    NewAuditRow, NewEvent, NewExecution, Retried, StoreError,
 };
 
 use crate::DynamoStore;
+use crate::audit::put_audit;
 use crate::change::{Change, put_new};
 use crate::fault::{self, Tries};
 use crate::item::{
-    Attributes, Item, event_row, has_begun, inherited, json as json_text, moment, number, record, request, status, text,
+    Attributes, Item, event_row, has_begun, inherited, json as json_text, moment, number, record, request, text,
 };
 use crate::keys::{self, ALONE};
 use crate::patience::Patience;
@@ -39,10 +40,11 @@ impl Executions for DynamoStore {
         let mut totals = Change::default();
         totals.add(&counter(&record, record.status), 1);
         writes.push(totals.into_write(&self.table, &keys::totals(&new.tenant_id), &keys::totals_shard(&new.id)));
+        writes.extend(new.audit.as_ref().map(|row| put_audit(&self.table, row)));
+        // Last, so that their reasons are the last ones.
         if let Some(retry) = &new.retry_of {
             writes.push(link(&new).into_write(&self.table, &keys::execution(&new.tenant_id, &retry.id), ALONE));
         }
-        // Last, so that its reason is the last one.
         if let Some(idempotency) = &new.idempotency {
             let item = HashMap::from([
                 ("pk".to_owned(), text(keys::idempotency(&new.tenant_id, idempotency))),
@@ -155,19 +157,21 @@ impl Executions for DynamoStore {
         id: &str,
         control: Control,
         now: Timestamp,
+        audit: Option<NewAuditRow>,
     ) -> Result<Controlled, StoreError> {
+        let audit = audit.map(|row| put_audit(&self.table, &row));
         for _ in 0..MAX_TRIES {
             let Some(item) = self.execution(tenant_id, id).await? else {
                 let archived = self.archived_record(tenant_id, id).await?;
                 return Ok(archived.map_or(Controlled::NotFound, Controlled::Refused));
             };
-            let (before, flags) = (record(&item)?, control_flags(&item)?);
-            match control.decide(flags) {
+            let before = record(&item)?;
+            match control.decide(&before) {
                 Decision::Holds => return Ok(Controlled::Accepted(before)),
                 Decision::Refused => return Ok(Controlled::Refused(before)),
                 Decision::Changes => {}
             }
-            if let Some(after) = self.carry_out(control, &item, before, now).await? {
+            if let Some(after) = self.carry_out(control, &item, before, now, audit.clone()).await? {
                 return Ok(Controlled::Accepted(after));
             }
         }
@@ -209,6 +213,7 @@ impl DynamoStore {
         item: &Item,
         before: ExecutionRecord,
         now: Timestamp,
+        audit: Option<TransactWriteItem>,
     ) -> Result<Option<ExecutionRecord>, StoreError> {
         let (tenant_id, id) = (before.tenant_id.as_str(), before.id.as_str());
         let mut change = touched(now);
@@ -239,7 +244,7 @@ impl DynamoStore {
             change.set("paused_at", moment(now));
             (after.status, after.paused_at) = (Status::Paused, Some(now));
         }
-        let mut writes = Vec::new();
+        let mut writes: Vec<TransactWriteItem> = audit.into_iter().collect();
         if let Some(event_type) = control.event(before.paused_at.is_some()) {
             let history_len: u64 = item.number("history_len")?;
             change.only_if_equal("history_len", number(history_len));
@@ -359,6 +364,7 @@ fn new_record(new: &NewExecution) -> ExecutionRecord {
         ended_at: None,
         cancel_requested_at: new.cancel_requested_at,
         paused_at: None,
+        window_open: !new.begins_pivot,
         result: None,
         failure: None,
         progress: new.progress.clone(),
@@ -378,16 +384,6 @@ fn link(new: &NewExecution) -> Change {
     change.only_if_absent("archived_at");
     change.only_if_absent("retried_as");
     change
-}
-
-/// What a control goes by.
-fn control_flags(item: &Item) -> Result<ControlFlags, StoreError> {
-    Ok(ControlFlags {
-        is_open: status(item)?.is_open(),
-        is_cancelled: item.has("cancel_requested_at"),
-        is_paused: item.has("paused_at"),
-        window_open: item.flag("cancel_window_open"),
-    })
 }
 
 fn execution_item(new: &NewExecution, record: &ExecutionRecord) -> Attributes {

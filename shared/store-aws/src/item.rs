@@ -85,7 +85,7 @@ fn missing(name: &str) -> StoreError {
     StoreError::Inconsistent(format!("an item has no proper attribute '{name}'"))
 }
 
-fn inconsistent(error: impl std::fmt::Display) -> StoreError {
+pub(crate) fn inconsistent(error: impl std::fmt::Display) -> StoreError {
     StoreError::Inconsistent(error.to_string())
 }
 
@@ -103,6 +103,7 @@ pub(crate) fn record(item: &Item) -> Result<ExecutionRecord, StoreError> {
         ended_at: item.optional_moment("ended_at")?,
         cancel_requested_at: item.optional_moment("cancel_requested_at")?,
         paused_at: item.optional_moment("paused_at")?,
+        window_open: item.flag("cancel_window_open"),
         result: item.optional_json("result")?,
         failure: item.optional_json("failure")?,
         progress: progress(item)?,

@@ -53,6 +53,11 @@ pub(crate) fn durations(tenant_id: &str) -> String {
     format!("{tenant_id}#D")
 }
 
+/// The partition of a tenant's audit log.
+pub(crate) fn audit(tenant_id: &str) -> String {
+    format!("{tenant_id}#A")
+}
+
 /// A moment that sorts as text: microseconds in 20 digits.
 pub(crate) fn moment(at: Timestamp) -> String {
     format!("{:020}", at.as_microsecond())

@@ -11,6 +11,7 @@
 //! | an `Idempotency-Key` | `<tenant>#I#<route>#<key>` | `A` |
 //! | totals, in 16 shards so that starts and ends do not wait for each other | `<tenant>#C` | `<shard>` |
 //! | durations of completed executions by kind | `<tenant>#D` | `A` |
+//! | a row of the audit log, which never goes | `<tenant>#A` | time, id |
 //!
 //! | index | of | partition | sorted by |
 //! |---|---|---|---|
@@ -34,6 +35,7 @@
 //! transaction its token, a begin its nonce. What meets a transaction of others is repeated here.
 
 mod archive;
+mod audit;
 mod batch;
 mod batches;
 mod blobs;

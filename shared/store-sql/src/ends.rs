@@ -5,9 +5,10 @@ use contracts::step::StepPath;
 use contracts::{Status, Timestamp};
 use sqlx::AnyConnection;
 use store::events::{Ended, ending};
-use store::{EndRecorder, EngineEnd, NewEvent, StoreError};
+use store::{EndRecorder, EngineEnd, NewAuditRow, NewEvent, StoreError};
 
 use crate::SqlStore;
+use crate::audit::append_audit;
 use crate::journal::count_duration;
 use crate::rows::{json_text, micros};
 use crate::steps::{OpenRecord, Scope};
@@ -15,9 +16,16 @@ use crate::writer::{Fault, Operation};
 
 #[async_trait]
 impl EndRecorder for SqlStore {
-    async fn record_end(&self, tenant_id: &str, id: &str, end: &EngineEnd, at: Timestamp) -> Result<bool, StoreError> {
+    async fn record_end(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        end: &EngineEnd,
+        at: Timestamp,
+        audit: Option<NewAuditRow>,
+    ) -> Result<bool, StoreError> {
         let (tenant_id, id, end) = (tenant_id.to_owned(), id.to_owned(), end.clone());
-        self.writer.write(RecordEnd { tenant_id, id, end, at }).await
+        self.writer.write(RecordEnd { tenant_id, id, end, at, audit }).await
     }
 }
 
@@ -26,6 +34,7 @@ struct RecordEnd {
     id: String,
     end: EngineEnd,
     at: Timestamp,
+    audit: Option<NewAuditRow>,
 }
 
 #[async_trait]
@@ -33,7 +42,7 @@ impl Operation for RecordEnd {
     type Output = bool;
 
     async fn apply(&self, connection: &mut AnyConnection) -> Result<bool, Fault> {
-        let Self { tenant_id, id, end, at } = self;
+        let Self { tenant_id, id, end, at, audit } = self;
         let loaded = OpenRecord::load(connection, tenant_id, id, Scope::Steps).await?;
         let Some((mut record, _)) = loaded.filter(|(record, _)| !record.flags.has_ended) else {
             return Ok(false);
@@ -70,6 +79,7 @@ impl Operation for RecordEnd {
         if end.status == Status::Completed {
             count_duration(connection, id).await?;
         }
+        append_audit(connection, audit.as_ref()).await?;
         Ok(true)
     }
 }

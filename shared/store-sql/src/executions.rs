@@ -5,10 +5,11 @@ use contracts::{Timestamp, WorkflowKind};
 use serde_json::json;
 use sqlx::{AnyConnection, AssertSqlSafe, Executor, Row};
 use store::{
-    Control, ControlFlags, Controlled, Created, Decision, DueExecution, Estimated, ExecutionRecord, Executions,
-    ListFilter, ListPage, NewEvent, NewExecution, Retried, StoreError,
+    Control, Controlled, Created, Decision, DueExecution, Estimated, ExecutionRecord, Executions, ListFilter, ListPage,
+    NewAuditRow, NewEvent, NewExecution, Retried, StoreError,
 };
 
+use crate::audit::append_audit;
 use crate::history::append_history;
 use crate::journal::append_journal;
 use crate::rows::{self, EXECUTION_COLUMNS, json_text, micros};
@@ -100,10 +101,10 @@ impl Executions for SqlStore {
         id: &str,
         control: Control,
         now: Timestamp,
+        audit: Option<NewAuditRow>,
     ) -> Result<Controlled, StoreError> {
-        self.writer
-            .write_first(ControlExecution { tenant_id: tenant_id.to_owned(), id: id.to_owned(), control, now })
-            .await
+        let (tenant_id, id) = (tenant_id.to_owned(), id.to_owned());
+        self.writer.write_first(ControlExecution { tenant_id, id, control, now, audit }).await
     }
 
     async fn open_executions(
@@ -164,9 +165,7 @@ async fn load<'e>(
     tenant_id: &str,
     id: &str,
 ) -> Result<Option<sqlx::any::AnyRow>, sqlx::Error> {
-    let select = format!(
-        "SELECT {EXECUTION_COLUMNS}, cancel_window_open, history_len FROM executions WHERE id = $1 AND tenant_id = $2"
-    );
+    let select = format!("SELECT {EXECUTION_COLUMNS}, history_len FROM executions WHERE id = $1 AND tenant_id = $2");
     sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(executor).await
 }
 
@@ -226,6 +225,7 @@ impl Operation for Create {
         .await?;
         append_history(connection, &new.tenant_id, &new.id, 0, &new.history).await?;
         append_journal(connection, &new.id, 0, records).await?;
+        append_audit(connection, new.audit.as_ref()).await?;
         if let Some(idempotency) = &new.idempotency {
             sqlx::query(
                 "INSERT INTO idempotency_keys (tenant_id, route, key, body_hash, execution_id) \
@@ -319,6 +319,7 @@ struct ControlExecution {
     id: String,
     control: Control,
     now: Timestamp,
+    audit: Option<NewAuditRow>,
 }
 
 #[async_trait]
@@ -326,34 +327,30 @@ impl Operation for ControlExecution {
     type Output = Controlled;
 
     async fn apply(&self, connection: &mut AnyConnection) -> Result<Controlled, Fault> {
-        let Self { tenant_id, id, control, now } = self;
+        let Self { tenant_id, id, control, now, audit } = self;
         let Some(row) = load(&mut *connection, tenant_id, id).await? else { return Ok(Controlled::NotFound) };
         let before = rows::execution(&row).map_err(inconsistent)?;
-        let flags = ControlFlags {
-            is_open: before.status.is_open(),
-            is_cancelled: before.cancel_requested_at.is_some(),
-            is_paused: before.paused_at.is_some(),
-            window_open: row.try_get::<i64, _>("cancel_window_open")? == 1,
-        };
-        match control.decide(flags) {
+        let is_paused = before.paused_at.is_some();
+        match control.decide(&before) {
             Decision::Holds => return Ok(Controlled::Accepted(before)),
             Decision::Refused => return Ok(Controlled::Refused(before)),
             Decision::Changes => {}
         }
-        let event = control.event(flags.is_paused);
+        let event = control.event(is_paused);
         let happened: Vec<NewEvent> =
             event.into_iter().map(|event_type| NewEvent { event_type, at: *now, details: json!({}) }).collect();
         append_history(connection, tenant_id, id, row.try_get("history_len")?, &happened).await?;
         sqlx::query(AssertSqlSafe(format!(
             "UPDATE executions SET {}, updated_at = $2, version = version + 1, history_len = history_len + $3 \
              WHERE id = $1",
-            assignments(*control, flags.is_paused)
+            assignments(*control, is_paused)
         )))
         .bind(id)
         .bind(micros(*now))
         .bind(happened.len() as i64)
         .execute(&mut *connection)
         .await?;
+        append_audit(connection, audit.as_ref()).await?;
         Ok(Controlled::Accepted(reload(connection, tenant_id, id).await?))
     }
 }

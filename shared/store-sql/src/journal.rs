@@ -11,6 +11,7 @@ use store::{
     MAX_RECORDS_READ, OpenExecution, RecordSelection, StepFlags, StoreError, admit,
 };
 
+use crate::audit::append_audit;
 use crate::history::append_history;
 use crate::rows::{self, MAX_ROWS, insert, json_text, list, micros, parts};
 use crate::writer::{Fault, Operation};
@@ -190,6 +191,7 @@ impl CommitTurn {
         forget(connection, &commit.execution_id, &commit.forgotten).await?;
         append_journal(connection, &commit.execution_id, journal_len, &commit.records).await?;
         append_history(connection, &commit.tenant_id, &commit.execution_id, history_len, &commit.history).await?;
+        append_audit(connection, commit.audit.as_ref()).await?;
         let end = commit.end.as_ref();
         let open = if interruptible.is_paused { Status::Paused } else { Status::Running };
         sqlx::query(

@@ -8,6 +8,7 @@
 //! The store is fail-stop. After a write error nobody can know what reached the disk, so it refuses every further
 //! write and [`SqlStore::failed`] says why; a restart reads the truth from the files.
 
+mod audit;
 mod blobs;
 mod ends;
 mod executions;
@@ -154,6 +155,7 @@ fn sqlite_migrations() -> Migrator {
     let files = [
         ("executions", include_str!("../migrations/sqlite/0001_executions.sql")),
         ("retries", include_str!("../migrations/sqlite/0002_retries.sql")),
+        ("audit", include_str!("../migrations/sqlite/0004_audit.sql")),
     ];
     let migration = |((name, text), version): ((&'static str, &'static str), i64)| {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(text), false)

@@ -8,7 +8,7 @@ use store::{DueExecution, ExecutionRecord, OpenExecution, RetryOf, StoreError};
 
 /// The columns that [`execution`] reads.
 pub(crate) const EXECUTION_COLUMNS: &str = "seq, id, tenant_id, kind, engine, user_id, status, started_at, updated_at, \
-    ended_at, cancel_requested_at, paused_at, result, failure, progress, input, retried_from, retried_as, only_undoes, version";
+    ended_at, cancel_requested_at, paused_at, cancel_window_open, result, failure, progress, input, retried_from, retried_as, only_undoes, version";
 
 /// Rows that one statement is about at most: databases bound the values of a statement.
 pub(crate) const MAX_ROWS: usize = 512;
@@ -107,6 +107,7 @@ pub(crate) fn execution(row: &AnyRow) -> Result<ExecutionRecord, StoreError> {
         ended_at: optional_timestamp(row, "ended_at")?,
         cancel_requested_at: optional_timestamp(row, "cancel_requested_at")?,
         paused_at: optional_timestamp(row, "paused_at")?,
+        window_open: get::<i64>(row, "cancel_window_open")? == 1,
         result: optional_json::<Value>(row, "result")?,
         failure: optional_json(row, "failure")?,
         progress: json(row, "progress")?,

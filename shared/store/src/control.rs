@@ -27,19 +27,6 @@ pub enum Controlled {
     NotFound,
 }
 
-/// What a control goes by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ControlFlags {
-    /// It has not ended.
-    pub is_open: bool,
-    /// A cancel was accepted.
-    pub is_cancelled: bool,
-    /// It is held.
-    pub is_paused: bool,
-    /// Nothing has begun yet that nothing may interrupt: neither a pivot nor any undoing.
-    pub window_open: bool,
-}
-
 /// What a control does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
@@ -56,14 +43,14 @@ impl Control {
     pub const ALL: [Self; 3] = [Self::Cancel, Self::Pause, Self::Resume];
 
     /// What it does to an execution in this state.
-    pub fn decide(self, flags: ControlFlags) -> Decision {
-        let ControlFlags { is_open, is_cancelled, is_paused, window_open } = flags;
+    pub fn decide(self, record: &ExecutionRecord) -> Decision {
+        let (is_cancelled, is_paused) = (record.cancel_requested_at.is_some(), record.paused_at.is_some());
         let (holds, is_possible) = match self {
-            Self::Cancel => (is_cancelled, window_open),
-            Self::Pause => (is_paused, window_open && !is_cancelled),
+            Self::Cancel => (is_cancelled, record.window_open),
+            Self::Pause => (is_paused, record.window_open && !is_cancelled),
             Self::Resume => (false, is_paused),
         };
-        match (is_open, holds, is_possible) {
+        match (record.status.is_open(), holds, is_possible) {
             (true, true, _) => Decision::Holds,
             (true, false, true) => Decision::Changes,
             (false, _, _) | (true, false, false) => Decision::Refused,

@@ -6,7 +6,7 @@ use contracts::{EngineKind, Status, Timestamp, WorkflowKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Control, Controlled, Inherited, JournalStart, NewEvent, Progress, StoreError, StoredRequest};
+use crate::{Control, Controlled, Inherited, JournalStart, NewAuditRow, NewEvent, Progress, StoreError, StoredRequest};
 
 /// One execution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub struct ExecutionRecord {
     pub cancel_requested_at: Option<Timestamp>,
     /// Since when it is paused.
     pub paused_at: Option<Timestamp>,
+    /// Whether it may still be cancelled and paused: nothing has begun that nothing may interrupt.
+    #[serde(default)]
+    pub window_open: bool,
     /// The workflow's result: once completed, or reported by its last step.
     pub result: Option<Value>,
     /// Why it did not complete.
@@ -134,6 +137,8 @@ pub struct NewExecution {
     pub cancel_requested_at: Option<Timestamp>,
     /// Whether the first step is the pivot or the last one, see [`Gate::Forward`](crate::Gate).
     pub begins_pivot: bool,
+    /// Who started it, for the audit log; a start that repeats an earlier one adds no row. None where no API started it.
+    pub audit: Option<NewAuditRow>,
 }
 
 /// What became of a start.
@@ -213,13 +218,15 @@ pub trait Executions: Send + Sync {
         limit: u32,
     ) -> Result<ListPage, StoreError>;
 
-    /// Asks something of an execution: a change of its record, which the next step that wants to begin sees.
+    /// Asks something of an execution: a change of its record, which the next step that wants to begin sees. With the
+    /// change goes its audit row; what holds already, or is refused, adds none.
     async fn control(
         &self,
         tenant_id: &str,
         id: &str,
         control: Control,
         now: Timestamp,
+        audit: Option<NewAuditRow>,
     ) -> Result<Controlled, StoreError>;
 
     /// Executions accepted before `started_before` that have not ended, and have begun or have not; the oldest first,

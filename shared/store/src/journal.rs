@@ -6,7 +6,7 @@ use contracts::{Status, Timestamp, WorkflowKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Inherited, NewEvent, OpenExecution, Progress, Refusal, Reported, StoreError, StoredRequest};
+use crate::{Inherited, NewAuditRow, NewEvent, OpenExecution, Progress, Refusal, Reported, StoreError, StoredRequest};
 
 /// One thing that the interpreter was told, and when. The engine decides what is inside.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,6 +75,8 @@ pub struct Commit {
     pub gate: Gate,
     /// Set on the last commit.
     pub end: Option<End>,
+    /// Who asked for it, if it ends the execution because somebody did; a refused commit adds no row.
+    pub audit: Option<NewAuditRow>,
 }
 
 /// What became of a commit.

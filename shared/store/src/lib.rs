@@ -5,6 +5,7 @@
 //!
 //! Every write is atomic and durable when it returns `Ok`: nothing is acknowledged before.
 
+mod audit;
 mod blobs;
 pub mod conformance;
 mod control;
@@ -19,8 +20,9 @@ mod recorder;
 mod reported;
 mod request;
 
+pub use audit::{Audit, AuditFilter, AuditPage, AuditRow, NewAuditRow};
 pub use blobs::{BlobBody, BlobKey, BlobReader, Blobs};
-pub use control::{Control, ControlFlags, Controlled, Decision};
+pub use control::{Control, Controlled, Decision};
 pub use executions::{
     Created, DueExecution, Estimated, ExecutionRecord, Executions, IdempotencyKey, ListFilter, ListPage, NewExecution,
     OpenExecution, Retried, RetryOf,

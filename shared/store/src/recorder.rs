@@ -10,7 +10,7 @@ use contracts::{ActivityError, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Effects, Refusal, StoreError, StoredRequest};
+use crate::{Effects, NewAuditRow, Refusal, StoreError, StoredRequest};
 
 /// Which step of which execution, and what its payload says about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +164,14 @@ pub enum EngineEnd {
 /// The record of ends, for engines that keep their own journal.
 #[async_trait]
 pub trait EndRecorder: Send + Sync {
-    /// Records the end; false if it was recorded before (it stays as it is), or nobody knows the execution.
-    async fn record_end(&self, tenant_id: &str, id: &str, end: &EngineEnd, at: Timestamp) -> Result<bool, StoreError>;
+    /// Records the end; false if it was recorded before (it stays as it is), or nobody knows the execution. With the end
+    /// goes the audit row of who asked for it, if somebody did; where no end is recorded, no row is added.
+    async fn record_end(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        end: &EngineEnd,
+        at: Timestamp,
+        audit: Option<NewAuditRow>,
+    ) -> Result<bool, StoreError>;
 }

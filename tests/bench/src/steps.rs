@@ -4,7 +4,7 @@ use clock::{Clock as _, SystemClock};
 use contracts::step::WorkflowRef;
 use contracts::{EngineKind, EventType, Status, WorkflowKind};
 use serde_json::{Value, json};
-use store::{NewEvent, NewExecution, Progress, StoredRequest};
+use store::{Inherited, NewEvent, NewExecution, Progress, StoredRequest};
 
 /// The activity that all steps call.
 pub const ACTIVITY: &str = "work";
@@ -75,5 +75,9 @@ pub fn execution(tenant: &str, engine: EngineKind) -> NewExecution {
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at, details: json!({}) }],
         journal: None,
         begins_pivot: false,
+        retry_of: None,
+        inherited: Inherited::default(),
+        cancel_requested_at: None,
+        audit: None,
     }
 }

@@ -60,6 +60,7 @@ pub(super) fn turn(id: &str, expected_records: u64, gate: Gate) -> Commit {
         reported: None,
         gate,
         end: None,
+        audit: None,
     }
 }
 
@@ -152,7 +153,7 @@ where
             Ends::Well => EngineEnd::Succeeded(json!({ "n": 1 })),
             Ends::Badly => EngineEnd::Failed { error: Some("Conflict".to_owned()), cause: None },
         };
-        ok(store.record_end(TENANT, id, &end, at).await)
+        ok(store.record_end(TENANT, id, &end, at, None).await)
     }
 }
 

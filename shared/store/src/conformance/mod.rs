@@ -70,7 +70,7 @@ fn request() -> StoredRequest {
 
 /// Whether something asked of the execution holds.
 async fn holds<S: Executions>(store: &S, id: &str, control: Control, second: i64) -> bool {
-    matches!(ok(store.control(TENANT, id, control, at(second)).await), Controlled::Accepted(_))
+    matches!(ok(store.control(TENANT, id, control, at(second), None).await), Controlled::Accepted(_))
 }
 
 fn new(id: &str) -> NewExecution {
@@ -94,6 +94,7 @@ fn new(id: &str) -> NewExecution {
         history: vec![event(EventType::WorkflowExecutionStarted, 0)],
         journal: Some(JournalStart { definition: "{}".to_owned(), records: vec![JournalRecord(json!("start"))] }),
         begins_pivot: false,
+        audit: None,
     }
 }
 

@@ -89,11 +89,11 @@ async fn gates_let_through_and_refuse<S: Executions>(store: &S, driver: &impl Dr
     assert_eq!(driver.step(store, "paused", Begins::Forward, at(6)).await, Some(Refusal::Paused));
     assert!(holds(store, "paused", Control::Resume, 7).await);
     assert_eq!(driver.step(store, "paused", Begins::Forward, at(8)).await, None);
-    let foreign = ok(store.control("tenant-b", "paused", Control::Pause, at(9)).await);
+    let foreign = ok(store.control("tenant-b", "paused", Control::Pause, at(9), None).await);
     assert_eq!(foreign, Controlled::NotFound, "a foreign execution");
 
     create(store, "cancelled").await;
-    ok(store.control(TENANT, "cancelled", Control::Cancel, at(10)).await);
+    ok(store.control(TENANT, "cancelled", Control::Cancel, at(10), None).await);
     assert_eq!(driver.step(store, "cancelled", Begins::Pivot, at(11)).await, Some(Refusal::Cancelled));
     assert_eq!(driver.step(store, "cancelled", Begins::Undo, at(12)).await, None);
 
@@ -110,7 +110,7 @@ async fn gates_let_through_and_refuse<S: Executions>(store: &S, driver: &impl Dr
 /// A forward step may follow an undoing. What was asked before the undoing began still holds it.
 async fn a_tolerated_failure_interrupts_nothing_but_new_cancels<S: Executions>(store: &S, driver: &impl Driver<S>) {
     create(store, "cancelled").await;
-    ok(store.control(TENANT, "cancelled", Control::Cancel, at(1)).await);
+    ok(store.control(TENANT, "cancelled", Control::Cancel, at(1), None).await);
     assert_eq!(driver.step(store, "cancelled", Begins::Undo, at(2)).await, None);
     assert_eq!(driver.step(store, "cancelled", Begins::Pivot, at(3)).await, Some(Refusal::Cancelled));
 
@@ -119,7 +119,7 @@ async fn a_tolerated_failure_interrupts_nothing_but_new_cancels<S: Executions>(s
     assert!(holds(store, "paused", Control::Pause, 5).await);
     assert_eq!(driver.step(store, "paused", Begins::Pivot, at(6)).await, Some(Refusal::Paused));
     assert!(holds(store, "paused", Control::Resume, 7).await);
-    assert!(matches!(ok(store.control(TENANT, "paused", Control::Cancel, at(8)).await), Controlled::Refused(_)));
+    assert!(matches!(ok(store.control(TENANT, "paused", Control::Cancel, at(8), None).await), Controlled::Refused(_)));
     assert_eq!(driver.step(store, "paused", Begins::Pivot, at(9)).await, None);
 
     create(store, "late").await;
@@ -140,7 +140,7 @@ async fn a_pause_stops_the_deadline<S: Executions>(store: &S, driver: &impl Driv
     assert_eq!(status().await, Status::Paused, "what goes on meanwhile does not release it");
     assert!(holds(store, "e-1", Control::Resume, 3_000).await);
     assert_eq!(status().await, Status::Running);
-    let Controlled::Refused(record) = ok(store.control(TENANT, "e-1", Control::Resume, at(3_050)).await) else {
+    let Controlled::Refused(record) = ok(store.control(TENANT, "e-1", Control::Resume, at(3_050), None).await) else {
         panic!("it is not paused");
     };
     assert_eq!((record.status, record.paused_at), (Status::Running, None));
@@ -150,22 +150,23 @@ async fn a_pause_stops_the_deadline<S: Executions>(store: &S, driver: &impl Driv
 }
 
 async fn a_cancel_has_one_answer<S: Executions>(store: &S, driver: &impl Driver<S>) {
-    assert_eq!(ok(store.control(TENANT, "nobody", Control::Cancel, at(1)).await), Controlled::NotFound);
+    assert_eq!(ok(store.control(TENANT, "nobody", Control::Cancel, at(1), None).await), Controlled::NotFound);
     create(store, "e-1").await;
-    assert_eq!(ok(store.control("tenant-b", "e-1", Control::Cancel, at(1)).await), Controlled::NotFound);
+    assert_eq!(ok(store.control("tenant-b", "e-1", Control::Cancel, at(1), None).await), Controlled::NotFound);
     for second in [1, 2] {
-        let Controlled::Accepted(record) = ok(store.control(TENANT, "e-1", Control::Cancel, at(second)).await) else {
+        let Controlled::Accepted(record) = ok(store.control(TENANT, "e-1", Control::Cancel, at(second), None).await)
+        else {
             panic!("a running execution can be cancelled");
         };
         assert_eq!(record.cancel_requested_at, Some(at(1)), "the first request counts");
     }
     create(store, "e-2").await;
     assert_eq!(driver.step(store, "e-2", Begins::Undo, at(1)).await, None);
-    let too_late = ok(store.control(TENANT, "e-2", Control::Cancel, at(2)).await);
+    let too_late = ok(store.control(TENANT, "e-2", Control::Cancel, at(2), None).await);
     assert!(matches!(too_late, Controlled::Refused(_)), "compensation is not interrupted");
     let closed = NewExecution { begins_pivot: true, ..new("e-3") };
     ok(store.create(closed).await);
-    let too_late = ok(store.control(TENANT, "e-3", Control::Cancel, at(1)).await);
+    let too_late = ok(store.control(TENANT, "e-3", Control::Cancel, at(1), None).await);
     assert!(matches!(too_late, Controlled::Refused(_)), "its first step is not interrupted");
 }
 
@@ -181,7 +182,7 @@ async fn an_end_is_final<S: Executions>(store: &S, driver: &impl Driver<S>) {
     );
     assert!(!driver.end(store, "good", Ends::Badly, at(11)).await, "an ended execution does not end again");
     assert_eq!(ok(store.get(TENANT, "good").await).expect("it is there").status, Status::Completed);
-    assert!(matches!(ok(store.control(TENANT, "good", Control::Cancel, at(11)).await), Controlled::Refused(_)));
+    assert!(matches!(ok(store.control(TENANT, "good", Control::Cancel, at(11), None).await), Controlled::Refused(_)));
     assert!(!holds(store, "good", Control::Pause, 12).await);
     assert_eq!(mean("good").await, Some(10_000));
     assert_eq!(super::all_open(store, at(100)).await, []);

@@ -58,7 +58,7 @@ where
         assert!(ids.contains(&&json!(path)), "{path} is missing in {ids:?}");
     }
     let end = EngineEnd::Failed { error: Some("Conflict".to_owned()), cause: None };
-    assert!(ok(store.record_end(TENANT, "e-1", &end, at(50)).await));
+    assert!(ok(store.record_end(TENANT, "e-1", &end, at(50), None).await));
     let record = ok(store.get(TENANT, "e-1").await).expect("it is there");
     assert_eq!(record.failure.expect("it failed").undone, ["Copy[1]"]);
 }
@@ -114,7 +114,7 @@ where
     assert_eq!(types(&history(store, "e-1").await), ["WorkflowExecutionStarted"]);
     let record = ok(store.get(TENANT, "e-1").await).expect("it is there");
     assert_eq!(record.progress.completed_steps, 0);
-    assert!(ok(store.record_end(TENANT, "e-1", &EngineEnd::Terminated, at(60)).await));
+    assert!(ok(store.record_end(TENANT, "e-1", &EngineEnd::Terminated, at(60), None).await));
     assert!(matches!(ok(store.begin_step(&batch("Batch[9]")).await), Begin::Closed));
 }
 
@@ -130,7 +130,7 @@ async fn what_steps_report_is_the_result<S: Executions + History + StepRecorder 
         }
     }
     let result = async |id: &str, end: &EngineEnd| {
-        assert!(ok(store.record_end(TENANT, id, end, at(50)).await));
+        assert!(ok(store.record_end(TENANT, id, end, at(50), None).await));
         let last = history(store, id).await.pop().expect("an end");
         let record = ok(store.get(TENANT, id).await).expect("it is there");
         assert_eq!(
@@ -362,7 +362,7 @@ where
     }
     let cause = json!({ "step": "CreateUserProfile", "error": "ServiceUnavailable", "cause": "", "residue": [] });
     let end = EngineEnd::Failed { error: Some("ServiceUnavailable".to_owned()), cause: Some(cause.to_string()) };
-    assert!(ok(store.record_end(TENANT, "e-1", &end, at(50)).await));
+    assert!(ok(store.record_end(TENANT, "e-1", &end, at(50), None).await));
     let record = ok(store.get(TENANT, "e-1").await).expect("it is there");
     let failure = record.failure.expect("it failed");
     assert_eq!((record.status, failure.attempts), (Status::Failed, 2));
@@ -371,7 +371,7 @@ where
 
     create(store, "e-2").await;
     let open = begin(store, "e-2", "CreateUserAccount").await;
-    assert!(ok(store.record_end(TENANT, "e-2", &EngineEnd::Terminated, at(60)).await));
+    assert!(ok(store.record_end(TENANT, "e-2", &EngineEnd::Terminated, at(60), None).await));
     assert_eq!(
         types(&history(store, "e-2").await)[1..],
         ["ActivityTaskScheduled", "ActivityTaskStarted", "ActivityTaskTimedOut", "WorkflowExecutionTerminated"]
@@ -380,5 +380,5 @@ where
     assert_eq!((record.status, record.result), (Status::Terminated, None::<Value>));
     assert_eq!(finish(store, "e-2", "CreateUserAccount", &open, Ok(json!({}))).await, Finish::Closed);
     assert!(matches!(ok(store.begin_step(&step("e-2", "CreateUserAccount")).await), Begin::Closed));
-    assert!(!ok(store.record_end(TENANT, "nobody", &EngineEnd::Terminated, at(70)).await));
+    assert!(!ok(store.record_end(TENANT, "nobody", &EngineEnd::Terminated, at(70), None).await));
 }

@@ -15,7 +15,7 @@ use contracts::{EngineKind, EventType, Status, WorkflowKind};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use settings::Aws;
-use store::{Executions as _, ListFilter, NewEvent, NewExecution, Progress, StoredRequest};
+use store::{Executions as _, Inherited, ListFilter, NewEvent, NewExecution, Progress, StoredRequest};
 use store_aws::DynamoStore;
 
 const SHORT: usize = 100;
@@ -96,6 +96,10 @@ fn new() -> NewExecution {
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at: now, details: Value::Null }],
         journal: None,
         begins_pivot: false,
+        retry_of: None,
+        inherited: Inherited::default(),
+        cancel_requested_at: None,
+        audit: None,
     }
 }
 
