@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Access, Api, Readiness, Starting};
+use api::{Access, Api, Operating, Readiness, Starting};
 use aws_clients::Clients;
 use aws_clients::gateway::TemporalGateway;
 use axum::Router;
@@ -74,7 +74,7 @@ pub async fn serve_starting(route: Router<Starting>) -> Result<(), Error> {
     let Common { aws, table, access } = common;
     let clients = Clients::of_function(aws);
     let blobs = Arc::new(S3Blobs::new(clients.s3(), bucket));
-    let mut api = api(store(&clients, table), access);
+    let mut api = api(store(&clients, table).with_blobs(blobs.clone()), access);
     let engine: Arc<dyn Engine> = match start {
         StartSettings::Temporal { gateway } => {
             Arc::new(TemporalGateway::new(clients.functions(), gateway, Arc::clone(&api.clock)))
@@ -88,6 +88,30 @@ pub async fn serve_starting(route: Router<Starting>) -> Result<(), Error> {
     api.engines = Engines::new(vec![engine]);
     let clock = Arc::clone(&api.clock);
     run(route.with_state(Starting { api, engine: kind, blobs, default_timeout }), clock).await
+}
+
+/// Serves an endpoint that stops executions, or does anything to many of them, on whatever engine they run.
+pub async fn serve_operating(route: Router<Operating>) -> Result<(), Error> {
+    aws_clients::log();
+    let (common, bucket, operate, default_timeout) = settings::of_function(|settings| {
+        (Common::read(settings), settings.bucket(), OperateSettings::read(settings), settings.default_timeout())
+    })?;
+    let Common { aws, table, access } = common;
+    let clients = Clients::of_function(aws);
+    let blobs = Arc::new(S3Blobs::new(clients.s3(), bucket));
+    let store = store(&clients, table).with_blobs(blobs.clone());
+    let ends = Arc::new(store.clone());
+    let mut api = api(store, access);
+    let OperateSettings { engine, machines, gateway } = operate;
+    let sfn = clients.sfn();
+    let mut engines: Vec<Arc<dyn Engine>> = vec![Arc::new(StepFunctions::new(|| sfn, machines))];
+    if let Some(gateway) = gateway {
+        engines.push(Arc::new(TemporalGateway::new(clients.functions(), gateway, Arc::clone(&api.clock))));
+    }
+    api.engines = Engines::new(engines);
+    let clock = Arc::clone(&api.clock);
+    let starting = Starting { api, engine, blobs, default_timeout };
+    run(route.with_state(Operating { starting, ends }), clock).await
 }
 
 /// Serves `/ready`.
@@ -129,6 +153,25 @@ impl StartSettings {
             EngineKind::StepFunctions | EngineKind::Embedded => {
                 Self::StepFunctions { machines: settings.state_machines() }
             }
+        }
+    }
+}
+
+/// What executions run on, new ones and those of before.
+struct OperateSettings {
+    /// What new ones run on.
+    engine: EngineKind,
+    machines: BTreeMap<WorkflowKind, String>,
+    /// Where there is a Temporal server.
+    gateway: Option<String>,
+}
+
+impl OperateSettings {
+    fn read(settings: &mut FunctionSettings) -> Self {
+        Self {
+            engine: settings.engine(),
+            machines: settings.state_machines(),
+            gateway: settings.has_temporal().then(|| settings.temporal_gateway()),
         }
     }
 }

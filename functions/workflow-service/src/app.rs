@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use activities::Activities;
 use anyhow::{Context as _, anyhow, bail};
-use api::{Api, Check, Readiness, Starting};
+use api::{Api, Check, Operating, Readiness, Starting};
 use async_trait::async_trait;
 use aws_clients::InvokedActivities;
 use axum::Router;
@@ -239,8 +239,9 @@ impl App {
         let recovered = engine.recover().await?;
         let reconciling = temporal.map(|_| reconcile(store.clone(), engines, Arc::clone(clock)));
         let store = store.clone();
+        let operating = Operating { starting, ends: Arc::new(store.clone()) };
         Ok(Self {
-            router: api::router(starting, readiness),
+            router: api::router(operating, readiness),
             store,
             engine,
             recovered,

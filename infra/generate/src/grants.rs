@@ -110,7 +110,19 @@ impl Grants {
                 self.table.extend(["BatchGetItem", "GetItem"]);
                 self.queried.extend(["", "by_status", "feed"]);
             }
-            api::Port::Control => self.table.extend(["UpdateItem"]),
+            api::Port::Control => self.table.extend(["GetItem", "PutItem", "UpdateItem"]),
+            api::Port::Retried => {
+                self.table.insert("GetItem");
+                self.queried.insert("");
+                self.read.insert(REQUESTS);
+            }
+            api::Port::Terminate => {
+                self.table.extend(["GetItem", "PutItem", "UpdateItem"]);
+                self.others += &allow_if("HasTemporal", "lambda:InvokeFunction", "!GetAtt TemporalGatewayFunction.Arn");
+                let executions = machines::names(&WorkflowKind::ALL);
+                let executions = executions.iter().map(|name| machines::executions_arn(name));
+                self.others += &allow(&["states:StopExecution"], executions);
+            }
             api::Port::Check => self.table.extend(["GetItem"]),
             api::Port::Archive => self.read.extend([EXECUTIONS]),
         }

@@ -8,6 +8,15 @@ use serde_json::Value;
 
 use crate::Problem;
 
+/// The body as JSON, if there is one: whatever the content type is, no bytes are none.
+pub(crate) async fn optional_json(headers: &HeaderMap, body: Body) -> Result<Option<Value>, Problem> {
+    use axum::body::HttpBody as _;
+    if body.is_end_stream() {
+        return Ok(None);
+    }
+    json(headers, body).await.map(Some)
+}
+
 /// The body as JSON.
 pub(crate) async fn json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();

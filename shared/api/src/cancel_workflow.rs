@@ -4,10 +4,10 @@ use axum::extract::{Path, State};
 use axum::routing::post;
 use axum::{Json, Router};
 use contracts::responses::CancelResponse;
-use store::{Control, Controlled};
+use store::Control;
 
 use crate::access::Caller;
-use crate::{Api, Problem, control};
+use crate::{Api, Problem, operate};
 
 /// The route.
 pub fn route() -> Router<Api> {
@@ -20,17 +20,7 @@ async fn handle(
     Path(id): Path<String>,
 ) -> Result<Json<CancelResponse>, Problem> {
     let now = api.clock.now();
-    let record = match control::control(&api, &caller.tenant_id, &id, Control::Cancel, now).await? {
-        Controlled::Accepted(record) => record,
-        Controlled::NotFound => return Err(Problem::no_workflow(&id)),
-        Controlled::Refused(record) if record.status.is_open() => {
-            let detail = "It is Running, and in a step or an undoing that nothing may interrupt any more.";
-            return Err(Problem::conflict(&id, detail));
-        }
-        Controlled::Refused(record) => {
-            return Err(Problem::conflict(&id, format!("It has ended: {}.", record.status)));
-        }
-    };
+    let record = operate::control(&api, &caller, &id, Control::Cancel, now).await?;
     Ok(Json(CancelResponse {
         workflow_id: record.id,
         cancelled: true,

@@ -8,7 +8,7 @@ use axum::http::Method;
 use clock::SharedClock;
 use contracts::WorkflowKind;
 
-use crate::{Api, Readiness, Starting};
+use crate::{Api, Operating, Readiness, Starting};
 
 /// One endpoint, which the server and a Lambda function of its own both serve.
 #[derive(Debug)]
@@ -40,6 +40,10 @@ pub enum Port {
     History,
     /// Sets the control flags of a record: `Executions::control`.
     Control,
+    /// Reads an execution with its request and its history: `Executions::retried`, `History::events`.
+    Retried,
+    /// Stops executions on the engine, and records their ends: `EndRecorder`.
+    Terminate,
     /// Whether the table answers: `Executions::check`.
     Check,
     /// Finds executions that the table no longer has.
@@ -55,6 +59,8 @@ pub enum Route {
     Records(fn() -> Router<Api>),
     /// Starts executions.
     Starting(fn() -> Router<Starting>),
+    /// Stops executions, or does anything to many of them.
+    Operating(fn() -> Router<Operating>),
     /// Asks everything else whether it works.
     Readiness(fn() -> Router<Readiness>),
 }
@@ -104,6 +110,34 @@ pub static ENDPOINTS: &[Endpoint] = &[
         route: Route::Records(crate::cancel_workflow::route),
     },
     Endpoint {
+        name: "pause-workflow",
+        method: Method::POST,
+        path: "/api/v1/workflows/{workflow_id}/pause",
+        ports: &[Port::Control, Port::Archive],
+        route: Route::Records(crate::pause_workflow::route),
+    },
+    Endpoint {
+        name: "resume-workflow",
+        method: Method::POST,
+        path: "/api/v1/workflows/{workflow_id}/resume",
+        ports: &[Port::Control, Port::Archive],
+        route: Route::Records(crate::resume_workflow::route),
+    },
+    Endpoint {
+        name: "terminate-workflow",
+        method: Method::POST,
+        path: "/api/v1/workflows/{workflow_id}/terminate",
+        ports: &[Port::Retried, Port::Terminate, Port::Archive],
+        route: Route::Operating(crate::terminate_workflow::route),
+    },
+    Endpoint {
+        name: "retry-workflow",
+        method: Method::POST,
+        path: "/api/v1/workflows/{workflow_id}/retry",
+        ports: &[Port::Retried, Port::Create, Port::Start(&WorkflowKind::ALL), Port::Archive],
+        route: Route::Starting(crate::retry_workflow::route),
+    },
+    Endpoint {
         name: "health",
         method: Method::GET,
         path: "/health",
@@ -132,17 +166,20 @@ impl Endpoint {
             Route::Records(_) if self.ports.contains(&Port::Archive) => "serve_with_archive",
             Route::Records(_) => "serve",
             Route::Starting(_) => "serve_starting",
+            Route::Operating(_) => "serve_operating",
             Route::Readiness(_) => "serve_readiness",
         }
     }
 }
 
 /// The routes of all endpoints.
-pub(crate) fn routes(starting: &Starting, readiness: &Readiness) -> Router {
+pub(crate) fn routes(operating: &Operating, readiness: &Readiness) -> Router {
+    let starting = &operating.starting;
     let routes = ENDPOINTS.iter().map(|endpoint| match endpoint.route {
         Route::Alone(route) => route().with_state(Arc::clone(&starting.api.clock)),
         Route::Records(route) => route().with_state(starting.api.clone()),
         Route::Starting(route) => route().with_state(starting.clone()),
+        Route::Operating(route) => route().with_state(operating.clone()),
         Route::Readiness(route) => route().with_state(readiness.clone()),
     });
     routes.fold(Router::new(), Router::merge)

@@ -75,5 +75,7 @@ fn body(record: ExecutionRecord, estimated_completion: Option<Timestamp>) -> Sta
         started_at: record.started_at,
         updated_at: record.updated_at,
         cancelled_at: record.cancel_requested_at,
+        retried_from: record.retry_of.map(|retry| retry.id),
+        retried_as: record.retried_as,
     }
 }

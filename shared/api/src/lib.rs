@@ -7,19 +7,23 @@
 mod access;
 mod body;
 pub mod cancel_workflow;
-mod control;
 mod endpoints;
 pub mod get_workflow_history;
 pub mod get_workflow_status;
 pub mod health;
 pub mod list_workflows;
+mod operate;
 mod page;
+pub mod pause_workflow;
 mod problem;
 pub mod ready;
+pub mod resume_workflow;
+pub mod retry_workflow;
 mod serve;
 mod start;
 pub mod start_tenant_switching;
 pub mod start_user_onboarding;
+pub mod terminate_workflow;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +34,7 @@ use axum::extract::FromRef;
 use clock::SharedClock;
 use contracts::EngineKind;
 use engine::Engines;
-use store::{Blobs, Executions, History};
+use store::{Blobs, EndRecorder, Executions, History};
 
 pub use access::GatewayClaims;
 pub use contracts::access::Access;
@@ -75,6 +79,21 @@ pub struct Starting {
     pub default_timeout: Duration,
 }
 
+/// What the endpoints that stop executions, or do anything to many of them, work with.
+#[derive(Clone)]
+pub struct Operating {
+    /// What it takes to start one.
+    pub starting: Starting,
+    /// Records the end of an execution that another engine stopped.
+    pub ends: Arc<dyn EndRecorder>,
+}
+
+impl FromRef<Operating> for Api {
+    fn from_ref(operating: &Operating) -> Self {
+        operating.starting.api.clone()
+    }
+}
+
 impl FromRef<Starting> for Api {
     fn from_ref(starting: &Starting) -> Self {
         starting.api.clone()
@@ -93,8 +112,8 @@ pub struct Readiness {
 }
 
 /// The whole API, for a server.
-pub fn router(starting: Starting, readiness: Readiness) -> Router {
-    let routes = endpoints::routes(&starting, &readiness);
-    let Api { clock, request_timeout, .. } = starting.api;
+pub fn router(operating: Operating, readiness: Readiness) -> Router {
+    let routes = endpoints::routes(&operating, &readiness);
+    let Api { clock, request_timeout, .. } = operating.starting.api;
     complete(routes, clock, request_timeout)
 }

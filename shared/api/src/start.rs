@@ -74,7 +74,7 @@ async fn start<R: Request>(
 
 /// Whether the caller may ask for this: the tenants that it is about are the caller's, one of them is the header's, and
 /// the user for whom it acts is the caller.
-fn check_caller(request: &impl Request, caller: &Caller) -> Result<(), Problem> {
+pub(crate) fn check_caller(request: &impl Request, caller: &Caller) -> Result<(), Problem> {
     let tenants = request.tenants();
     if !tenants.iter().any(|(_, tenant)| *tenant == caller.tenant_id) {
         let fields: Vec<&str> = tenants.iter().map(|(field, _)| *field).collect();
@@ -93,7 +93,11 @@ fn check_caller(request: &impl Request, caller: &Caller) -> Result<(), Problem> 
 }
 
 /// Stores the start and begins it, also when the client hangs up meanwhile.
-async fn create(starting: &Starting, engine: Arc<dyn Engine>, new: NewExecution) -> Result<Created, Problem> {
+pub(crate) async fn create(
+    starting: &Starting,
+    engine: Arc<dyn Engine>,
+    new: NewExecution,
+) -> Result<Created, Problem> {
     let (reply, answer) = oneshot::channel();
     let task = starting.clone();
     clock::spawn(&starting.api.clock, async move {
@@ -214,7 +218,11 @@ fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
     seconds.map(|seconds: u64| seconds.min(MAX_WAIT_SECONDS))
 }
 
-fn idempotency_key(headers: &HeaderMap, path: &str, body: &Value) -> Result<Option<IdempotencyKey>, Problem> {
+pub(crate) fn idempotency_key(
+    headers: &HeaderMap,
+    path: &str,
+    body: &Value,
+) -> Result<Option<IdempotencyKey>, Problem> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
     // API Gateway joins two headers of one name with a comma.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::history::Event;
 use crate::status::Status;
+use crate::step::StepPath;
 
 /// Why an execution did not end well.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +112,12 @@ pub struct StatusResponse {
     pub updated_at: Timestamp,
     /// When a cancel was accepted.
     pub cancelled_at: Option<Timestamp>,
+    /// The execution that this one retries.
+    #[serde(default)]
+    pub retried_from: Option<String>,
+    /// The execution that retries this one.
+    #[serde(default)]
+    pub retried_as: Option<String>,
 }
 
 /// One row of a list.
@@ -156,6 +163,94 @@ pub struct HistoryEvent {
     #[serde(flatten)]
     pub event: Event,
     pub workflow_id: String,
+}
+
+/// Answer to a pause.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct PauseResponse {
+    pub workflow_id: String,
+    pub paused: bool,
+    pub paused_at: Timestamp,
+    pub can_resume: bool,
+    pub message: String,
+}
+
+/// Answer to a resume.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct ResumeResponse {
+    pub workflow_id: String,
+    pub resumed: bool,
+    pub resumed_at: Timestamp,
+    /// From the mean of this kind's past executions; null before there are any.
+    pub estimated_completion: Option<Timestamp>,
+    pub message: String,
+}
+
+/// Answer to a termination.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct TerminateResponse {
+    pub workflow_id: String,
+    pub terminated: bool,
+    pub terminated_at: Timestamp,
+    /// Steps whose effects may still stand, in the order in which they began.
+    pub may_still_stand: Vec<StepPath>,
+    pub message: String,
+}
+
+/// Answer to a retry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct RetryResponse {
+    pub workflow_id: String,
+    pub new_workflow_id: String,
+    pub retried: bool,
+    pub retried_at: Timestamp,
+    pub message: String,
+    /// Where to ask for the status of the new execution.
+    pub status_url: String,
+}
+
+/// What became of an action on one of several executions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionOutcome {
+    /// It holds.
+    Done,
+    /// It would be done: this was a dry run.
+    Would,
+    /// The execution is in no state for it.
+    Refused,
+    /// There is no such execution.
+    NotFound,
+    /// It was not done now, or that is not known: repeat it.
+    Failed,
+}
+
+/// The same for one execution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct ActionResult {
+    pub workflow_id: String,
+    pub outcome: ActionOutcome,
+    /// The execution's status; null where it is not known.
+    pub status: Option<Status>,
+    /// Why not, or what a termination leaves.
+    pub detail: Option<String>,
+    /// Of a retry: the new execution.
+    pub new_workflow_id: Option<String>,
+}
+
+/// Answer to an action on several executions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct ActionsResponse {
+    pub action: String,
+    pub dry_run: bool,
+    pub results: Vec<ActionResult>,
+    pub next_page_token: Option<String>,
 }
 
 /// Answer to a cancel.

@@ -1,0 +1,287 @@
+//! What operators do to executions: the same for the endpoint of one execution and for the one of many.
+
+use std::sync::Arc;
+
+use contracts::request::Request;
+use contracts::step::{StepPath, WorkflowRef};
+use contracts::tenant_switching::TenantSwitchingRequest;
+use contracts::user_onboarding::UserOnboardingRequest;
+use contracts::{EngineKind, Event, EventType, Status, Timestamp, WorkflowKind};
+use serde_json::{Value, json};
+use store::{
+    Control, Controlled, Created, EngineEnd, ExecutionRecord, IdempotencyKey, Inherited, NewEvent, NewExecution,
+    Progress, RequestError, Retried, RetryOf, inherit,
+};
+
+use crate::access::Caller;
+use crate::start::{check_caller, create};
+use crate::{Api, Operating, Problem, Starting};
+
+/// Events of a history that are read at once.
+const EVENTS_READ: u32 = 200;
+
+/// Asks it by the record, then tells the engine that runs the execution, where that is reached from here: an execution
+/// that a pause holds is to look at once. The record is what counts, so an engine that is not reached changes nothing.
+pub(crate) async fn control(
+    api: &Api,
+    caller: &Caller,
+    id: &str,
+    control: Control,
+    now: Timestamp,
+) -> Result<ExecutionRecord, Problem> {
+    match api.executions.control(&caller.tenant_id, id, control, now, None).await? {
+        Controlled::Accepted(record) => {
+            if let Some(engine) = api.engines.of(record.engine)
+                && let Err(error) = engine.wake(&record).await
+            {
+                tracing::warn!(workflow_id = id, %error, "the engine was not told; it looks by itself");
+            }
+            Ok(record)
+        }
+        Controlled::NotFound => Err(Problem::no_workflow(id)),
+        Controlled::Refused(record) => Err(Problem::conflict(id, refusal(control, &record))),
+    }
+}
+
+/// Why an execution is in no state for a control.
+pub(crate) fn refusal(control: Control, record: &ExecutionRecord) -> String {
+    let status = record.status.reported();
+    if !record.status.is_open() {
+        return has_ended(record);
+    }
+    match control {
+        Control::Resume => format!("It is {status}, not Paused."),
+        Control::Pause if record.cancel_requested_at.is_some() => {
+            format!("It is {status}, and being cancelled: what was done is undone.")
+        }
+        Control::Pause | Control::Cancel => {
+            format!("It is {status}, and in a step or an undoing that nothing may interrupt any more.")
+        }
+    }
+}
+
+fn has_ended(record: &ExecutionRecord) -> String {
+    format!("It has ended: {}.", record.status)
+}
+
+/// When what was asked of an execution acts at the latest.
+pub(crate) fn acts_within(engine: EngineKind) -> &'static str {
+    match engine {
+        EngineKind::Embedded => "at once",
+        EngineKind::StepFunctions | EngineKind::Temporal => "within 5 minutes",
+    }
+}
+
+/// An execution that was stopped, and what of it may still stand.
+pub(crate) struct Terminated {
+    pub(crate) record: ExecutionRecord,
+    pub(crate) standing: Vec<StepPath>,
+}
+
+/// Stops an execution where it is; nothing is undone.
+pub(crate) async fn terminate(
+    operating: &Operating,
+    caller: &Caller,
+    id: &str,
+    reason: Option<&str>,
+) -> Result<Terminated, Problem> {
+    let api = &operating.starting.api;
+    let tenant_id = &caller.tenant_id;
+    let record = api.executions.get(tenant_id, id).await?.ok_or_else(|| Problem::no_workflow(id))?;
+    if !record.status.is_open() {
+        return Err(Problem::conflict(id, has_ended(&record)));
+    }
+    let engine = api.engines.of(record.engine).ok_or_else(|| {
+        Problem::unavailable(format!("It runs on {}, which is not reached from here.", record.engine))
+    })?;
+    engine.terminate(&record, reason.unwrap_or("terminated by an operator")).await?;
+    if record.engine != EngineKind::Embedded {
+        // Its engine may tell of the end much later, or never.
+        operating.ends.record_end(tenant_id, id, &EngineEnd::Terminated, api.clock.now(), None).await?;
+    }
+    let record = api.executions.get(tenant_id, id).await?.ok_or_else(|| Problem::no_workflow(id))?;
+    if record.status != Status::Terminated {
+        return Err(Problem::conflict(id, has_ended(&record)));
+    }
+    let standing = match api.executions.retried(tenant_id, id).await? {
+        Some(retried) => left_by(api, &retried).await?.standing().into_iter().cloned().collect(),
+        None => Vec::new(),
+    };
+    Ok(Terminated { record, standing })
+}
+
+/// Why an execution cannot be retried, if it cannot.
+pub(crate) fn not_retriable(record: &ExecutionRecord, undoes: bool) -> Option<String> {
+    match (record.status, &record.retried_as) {
+        (status, _) if status.is_open() => {
+            Some(format!("It is {}: only what has ended without completing can be retried.", status.reported()))
+        }
+        (Status::Completed, _) => Some("It has completed: there is nothing to retry.".to_owned()),
+        (_, Some(retry)) if undoes => Some(format!("It has been retried as {retry}: undo that one.")),
+        (_, Some(retry)) => Some(format!("It has been retried as {retry}: retry that one.")),
+        (_, None) => None,
+    }
+}
+
+/// Starts a new execution of what did not complete, which takes over what of the earlier one may still stand; with
+/// `undoes` it only undoes that. An execution is retried once: the same again is the same retry.
+pub(crate) async fn retry(
+    starting: &Starting,
+    caller: &Caller,
+    id: &str,
+    undoes: bool,
+    idempotency: Option<IdempotencyKey>,
+) -> Result<ExecutionRecord, Problem> {
+    let api = &starting.api;
+    let retried = match api.executions.retried(&caller.tenant_id, id).await? {
+        Some(retried) => retried,
+        None => return Err(not_kept(api, caller, id).await?),
+    };
+    let record = &retried.record;
+    let request = load_request(starting, caller, &retried).await?;
+    check_request(record.kind, &request, caller)?;
+    if let (Some(existing), false) = (&record.retried_as, record.status.is_open()) {
+        return earlier_retry(api, caller, record, existing, undoes).await;
+    }
+    if let Some(why) = not_retriable(record, undoes) {
+        return Err(Problem::conflict(id, why));
+    }
+    let inherited = left_by(api, &retried).await?;
+    if undoes && inherited.standing().is_empty() {
+        return Err(Problem::conflict(
+            id,
+            format!("{} Nothing of it stands any more, so there is nothing to undo.", has_ended(record)),
+        ));
+    }
+    let engine = api.engines.of(starting.engine).ok_or_else(Problem::internal)?;
+    let mut new = new_retry(starting, caller, &retried, inherited, undoes)?;
+    new.idempotency = idempotency;
+    engine.admit(&mut new).await?;
+    match create(starting, Arc::clone(engine), new).await? {
+        Created::New(retry) => Ok(retry),
+        Created::Existing(retry) => same_retry(record, retry, undoes),
+        Created::KeyReused => Err(Problem::key_reused()),
+    }
+}
+
+/// The answer where what was asked for is kept no more.
+async fn not_kept(api: &Api, caller: &Caller, id: &str) -> Result<Problem, Problem> {
+    Ok(match api.executions.get(&caller.tenant_id, id).await? {
+        Some(record) => Problem::conflict(id, format!("{} What it was asked for is kept no more.", has_ended(&record))),
+        None => Problem::no_workflow(id),
+    })
+}
+
+async fn load_request(starting: &Starting, caller: &Caller, retried: &Retried) -> Result<Value, Problem> {
+    let id = &retried.record.id;
+    match retried.request.load(&caller.tenant_id, &*starting.blobs).await {
+        Ok(request) => Ok(request),
+        Err(RequestError::Lost(_)) => Err(Problem::conflict(id, "What it was asked for is kept no more.")),
+        Err(RequestError::Store(error)) => Err(error.into()),
+    }
+}
+
+/// Who retries must be allowed to ask for the same.
+fn check_request(kind: WorkflowKind, request: &Value, caller: &Caller) -> Result<(), Problem> {
+    fn check<R: Request>(request: &Value, caller: &Caller) -> Result<(), Problem> {
+        let request: R = contracts::request::read(request).map_err(Problem::invalid)?;
+        check_caller(&request, caller)
+    }
+    match kind {
+        WorkflowKind::UserOnboarding => check::<UserOnboardingRequest>(request, caller),
+        WorkflowKind::TenantSwitching => check::<TenantSwitchingRequest>(request, caller),
+        WorkflowKind::DataMigration | WorkflowKind::BulkOperation | WorkflowKind::Compliance => {
+            Err(Problem::internal())
+        }
+    }
+}
+
+async fn earlier_retry(
+    api: &Api,
+    caller: &Caller,
+    record: &ExecutionRecord,
+    existing: &str,
+    undoes: bool,
+) -> Result<ExecutionRecord, Problem> {
+    let retry = api.executions.get(&caller.tenant_id, existing).await?.ok_or_else(|| Problem::no_workflow(existing))?;
+    same_retry(record, retry, undoes)
+}
+
+fn same_retry(record: &ExecutionRecord, retry: ExecutionRecord, undoes: bool) -> Result<ExecutionRecord, Problem> {
+    if retry.retry_of.as_ref().is_some_and(|of| of.id == record.id && of.undoes == undoes) {
+        return Ok(retry);
+    }
+    let linked = ExecutionRecord { retried_as: Some(retry.id), ..record.clone() };
+    let why = not_retriable(&linked, undoes).unwrap_or_default();
+    Err(Problem::conflict(&record.id, why))
+}
+
+/// What a retry of an execution takes over.
+async fn left_by(api: &Api, retried: &Retried) -> Result<Inherited, Problem> {
+    let Retried { record, effect_scope, inherited, .. } = retried;
+    let workflow = workflows::workflow(record.kind).ok_or_else(Problem::internal)?;
+    let history = whole_history(api, record).await?;
+    Ok(inherit(&history, inherited, effect_scope, |step| workflow.has_effect(&step.name)))
+}
+
+async fn whole_history(api: &Api, record: &ExecutionRecord) -> Result<Vec<Event>, Problem> {
+    let (mut events, mut after) = (Vec::new(), None);
+    loop {
+        let page = api.history.events(&record.tenant_id, &record.id, after.as_deref(), EVENTS_READ).await?;
+        let page = page.ok_or_else(|| Problem::no_workflow(&record.id))?;
+        events.extend(page.rows.into_iter().map(|row| row.event));
+        after = page.next;
+        if after.is_none() {
+            return Ok(events);
+        }
+    }
+}
+
+fn new_retry(
+    starting: &Starting,
+    caller: &Caller,
+    retried: &Retried,
+    inherited: Inherited,
+    undoes: bool,
+) -> Result<NewExecution, Problem> {
+    let record = &retried.record;
+    let now = starting.api.clock.now();
+    let id = record.kind.new_execution_id(now);
+    let steps = workflows::workflow(record.kind).ok_or_else(Problem::internal)?.steps();
+    let reference = WorkflowRef {
+        id: id.clone(),
+        kind: record.kind,
+        tenant_id: record.tenant_id.clone(),
+        user_id: caller.user_id.clone(),
+        started_at: now,
+        traceparent: caller.traceparent.clone(),
+    };
+    let details = json!({ "workflow_type": record.kind, "input": null, "retried_from": record.id, "undo": undoes });
+    Ok(NewExecution {
+        tenant_id: record.tenant_id.clone(),
+        effect_scope: id.clone(),
+        retry_of: Some(RetryOf { id: record.id.clone(), undoes }),
+        inherited,
+        id,
+        kind: record.kind,
+        engine: starting.engine,
+        user_id: caller.user_id.clone(),
+        started_at: now,
+        deadline_at: (!undoes).then(|| clock::after(&*starting.api.clock, starting.default_timeout)),
+        cancel_requested_at: undoes.then_some(now),
+        status: Status::Pending,
+        input: json!({ "workflow": reference, "options": record.input["options"] }),
+        request: retried.request.clone(),
+        idempotency: None,
+        progress: Progress {
+            current_step: steps.first().map(|step| step.state.clone()).unwrap_or_default(),
+            total_steps: steps.len() as u32,
+            completed_steps: 0,
+            status_message: None,
+        },
+        history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at: now, details }],
+        journal: None,
+        begins_pivot: false,
+        audit: None,
+    })
+}

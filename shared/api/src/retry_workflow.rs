@@ -1,0 +1,61 @@
+//! `POST /api/v1/workflows/{workflow_id}/retry`
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use contracts::fields::Fields;
+use contracts::responses::RetryResponse;
+use serde_json::{Value, json};
+
+use crate::access::Caller;
+use crate::start::idempotency_key;
+use crate::{Problem, Starting, body, operate};
+
+/// The route.
+pub fn route() -> Router<Starting> {
+    Router::new().route("/api/v1/workflows/{workflow_id}/retry", post(handle))
+}
+
+async fn handle(
+    State(starting): State<Starting>,
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let body = body::optional_json(&headers, body).await?.unwrap_or_else(|| json!({}));
+    let undoes = read(&body)?;
+    let path = format!("/api/v1/workflows/{id}/retry");
+    let idempotency = idempotency_key(&headers, &path, &body)?;
+    let retry = operate::retry(&starting, &caller, &id, undoes, idempotency).await?;
+    let status_url = format!("/api/v1/workflows/{}/status", retry.id);
+    let message = match undoes {
+        true => "Accepted: what of it may still stand is undone by a new execution.",
+        false => "Accepted: a new execution does again what was undone, and goes on from what still stands.",
+    };
+    let answer = RetryResponse {
+        workflow_id: id,
+        new_workflow_id: retry.id,
+        retried: true,
+        retried_at: retry.started_at,
+        message: message.to_owned(),
+        status_url: status_url.clone(),
+    };
+    let mut response = (StatusCode::ACCEPTED, Json(answer)).into_response();
+    if let Ok(url) = HeaderValue::from_str(&status_url) {
+        response.headers_mut().insert(header::LOCATION, url.clone());
+        response.headers_mut().insert(HeaderName::from_static("operation-location"), url);
+    }
+    Ok(response)
+}
+
+/// Whether the retry is only to undo.
+fn read(body: &Value) -> Result<bool, Problem> {
+    let mut fields = Fields::new(body);
+    let undoes = fields.flag("undo");
+    fields.finish().map_err(Problem::invalid)?;
+    Ok(undoes)
+}

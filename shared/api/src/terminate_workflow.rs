@@ -1,0 +1,37 @@
+//! `POST /api/v1/workflows/{workflow_id}/terminate`
+
+use axum::extract::{Path, State};
+use axum::routing::post;
+use axum::{Json, Router};
+use contracts::responses::TerminateResponse;
+
+use crate::access::Caller;
+use crate::{Operating, Problem, operate};
+
+/// The route.
+pub fn route() -> Router<Operating> {
+    Router::new().route("/api/v1/workflows/{workflow_id}/terminate", post(handle))
+}
+
+async fn handle(
+    State(operating): State<Operating>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<TerminateResponse>, Problem> {
+    let operate::Terminated { record, standing } = operate::terminate(&operating, &caller, &id, None).await?;
+    let message = match standing.is_empty() {
+        true => "Stopped: nothing begins any more, and nothing of it is known to stand.".to_owned(),
+        false => {
+            "Stopped: nothing begins any more, and nothing was undone. Retry it with {\"undo\": true} to undo what may \
+                  still stand."
+                .to_owned()
+        }
+    };
+    Ok(Json(TerminateResponse {
+        terminated_at: record.ended_at.unwrap_or(record.updated_at),
+        workflow_id: record.id,
+        terminated: true,
+        may_still_stand: standing,
+        message,
+    }))
+}
