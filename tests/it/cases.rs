@@ -82,7 +82,9 @@ pub(crate) async fn play_on(site: &Site, subject: &Subject, case: &Case) -> Resu
     site.until_ended(&id).await;
     site.faults(&BTreeMap::new());
     let status = invariants::check(site, &id, &before).await?;
-    let history: Vec<String> = site.history(&id).await.events.iter().map(|event| line(&event.event)).collect();
+    let history = site.history(&id).await.events.into_iter().map(|event| line(&event.event));
+    // Where a control stands beside the begin of an attempt is each engine's own.
+    let (controls, history): (Vec<String>, Vec<String>) = history.partition(|line| is_control(line));
     let ledger: Vec<String> = site
         .ledger()
         .await
@@ -90,7 +92,7 @@ pub(crate) async fn play_on(site: &Site, subject: &Subject, case: &Case) -> Resu
         .filter(|entry| !prepared.contains(entry))
         .map(|entry| format!("{} {} {} {:?}", entry.service, entry.method, entry.route, entry.outcome))
         .collect();
-    let outcome = json!({
+    let mut outcome = json!({
         "status": status.status,
         "error": status.error,
         "result": status.result.map(|result| masked(subject, result)),
@@ -99,6 +101,9 @@ pub(crate) async fn play_on(site: &Site, subject: &Subject, case: &Case) -> Resu
         "history": history,
         "ledger": ledger,
     });
+    if !controls.is_empty() {
+        outcome["controls"] = json!(controls);
+    }
     Ok((id, request, outcome))
 }
 
@@ -117,6 +122,10 @@ async fn nothing_personal(world: &World, subject: &Subject, id: &str, request: &
         let value = request[*field].as_str().unwrap();
         assert!(!seen.contains(value), "{field} is outside of the request");
     }
+}
+
+fn is_control(line: &str) -> bool {
+    ["WorkflowExecutionPaused", "WorkflowExecutionResumed"].contains(&line)
 }
 
 /// An event in a line: what happened to which step, and why.

@@ -453,9 +453,11 @@ fn needed_for(port: Port) -> &'static [&'static str] {
         Port::Read => &["dynamodb:BatchGetItem"],
         Port::List => &["dynamodb:BatchGetItem", "dynamodb:Query"],
         Port::History => &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"],
-        Port::Control => &["dynamodb:UpdateItem"],
+        Port::Control => &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
+        Port::Retried => &["dynamodb:GetItem", "dynamodb:Query"],
+        Port::Terminate => &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "states:StopExecution"],
         Port::Check => &["dynamodb:GetItem"],
-        Port::Archive => &["s3:GetObject"],
+        Port::Archive | Port::Request => &["s3:GetObject"],
     }
 }
 
@@ -479,7 +481,9 @@ fn needed_with_temporal(binary: &str) -> &'static [&'static str] {
         "reconcile-executions" => &["lambda:InvokeFunction"],
         "temporal-gateway" => &["secretsmanager:GetSecretValue"],
         "temporal-worker" => &["lambda:InvokeFunction", "secretsmanager:GetSecretValue"],
-        binary if has_port(binary, |port| matches!(port, Port::Start(_))) => &["lambda:InvokeFunction"],
+        binary if has_port(binary, |port| matches!(port, Port::Start(_) | Port::Terminate)) => {
+            &["lambda:InvokeFunction"]
+        }
         _ => &[],
     }
 }
@@ -497,6 +501,9 @@ fn resources_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
         ("dynamodb", _) => one("Table.Arn"),
         ("s3", "ListBucket") => one("Bucket.Arn"),
         ("s3", "GetObject") if is_activity(binary) => one("${Bucket.Arn}/*/requests/*"),
+        ("s3", "GetObject") if has_port(binary, |port| *port == Port::Request) => {
+            Some(["executions", "requests"].map(|folder| format!("${{Bucket.Arn}}/*/{folder}/*")).into())
+        }
         ("s3", "PutObject") if has_port(binary, |port| *port == Port::Create) => one("${Bucket.Arn}/*/requests/*"),
         ("s3", _) => one("${Bucket.Arn}/*/executions/*"),
         ("states", "StartExecution") => {
@@ -509,7 +516,7 @@ fn resources_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
             });
             Some(started.unwrap_or_else(|| machines(&WorkflowKind::ALL)))
         }
-        ("states", "DescribeExecution") => {
+        ("states", "DescribeExecution" | "StopExecution") => {
             let executions = machines(&WorkflowKind::ALL).into_iter();
             Some(executions.map(|arn| arn.replace(":stateMachine:", ":execution:") + ":*").collect())
         }

@@ -74,7 +74,10 @@ fn ends_once(events: &[Event], status: &StatusResponse) -> Result<(), String> {
     let terminal: Vec<&str> = events
         .iter()
         .map(|event| event.event_type.as_str())
-        .filter(|name| name.starts_with("WorkflowExecution") && *name != "WorkflowExecutionStarted")
+        .filter(|name| name.starts_with("WorkflowExecution"))
+        .filter(|name| {
+            !["WorkflowExecutionStarted", "WorkflowExecutionPaused", "WorkflowExecutionResumed"].contains(name)
+        })
         .collect();
     let expected = match status.status {
         Status::Completed => "WorkflowExecutionCompleted",

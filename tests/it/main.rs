@@ -36,6 +36,7 @@ mod peers;
 mod process;
 mod proxy;
 mod reconciler;
+mod retries;
 mod simulation;
 mod stores;
 mod subjects;

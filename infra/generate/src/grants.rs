@@ -114,8 +114,8 @@ impl Grants {
             api::Port::Retried => {
                 self.table.insert("GetItem");
                 self.queried.insert("");
-                self.read.insert(REQUESTS);
             }
+            api::Port::Request => self.read.extend([REQUESTS]),
             api::Port::Terminate => {
                 self.table.extend(["GetItem", "PutItem", "UpdateItem"]);
                 self.others += &allow_if("HasTemporal", "lambda:InvokeFunction", "!GetAtt TemporalGatewayFunction.Arn");

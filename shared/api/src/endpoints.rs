@@ -42,6 +42,8 @@ pub enum Port {
     Control,
     /// Reads an execution with its request and its history: `Executions::retried`, `History::events`.
     Retried,
+    /// Reads a request that is too large for a record: `StoredRequest::load`.
+    Request,
     /// Stops executions on the engine, and records their ends: `EndRecorder`.
     Terminate,
     /// Whether the table answers: `Executions::check`.
@@ -134,7 +136,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         name: "retry-workflow",
         method: Method::POST,
         path: "/api/v1/workflows/{workflow_id}/retry",
-        ports: &[Port::Retried, Port::Create, Port::Start(&WorkflowKind::ALL), Port::Archive],
+        ports: &[Port::Retried, Port::Request, Port::Create, Port::Start(&WorkflowKind::ALL), Port::Archive],
         route: Route::Starting(crate::retry_workflow::route),
     },
     Endpoint {

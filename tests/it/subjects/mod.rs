@@ -54,6 +54,12 @@ pub(crate) struct Subject {
     pub(crate) marks: fn(&Subject, &str, &Value) -> Vec<String>,
 }
 
+impl std::fmt::Debug for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name())
+    }
+}
+
 impl Subject {
     /// The workflow of an execution, by the execution's id.
     pub(crate) fn of(id: &str) -> &'static Self {

@@ -1,0 +1,357 @@
+//! Retries: of what was stopped, failed or was undone, at every step of every workflow, and of retries themselves.
+//!
+//! An execution ends in some way without completing. Then it is retried until it completes, or what it left is undone.
+//! Completed means that everything is there once; undone means that everything is as it was before the first execution.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use contracts::Status;
+use contracts::responses::{RetryResponse, StatusResponse, TerminateResponse};
+use http::StatusCode;
+use reference_services::Fault;
+use serde_json::{Value, json};
+
+use crate::invariants;
+use crate::subjects::{self, CallSite, Subject};
+use crate::world::{Site, World, in_parallel, run};
+
+/// How the first execution ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ends {
+    /// It is terminated while a service takes its time with this call, before or after the effect.
+    Terminated { at: &'static str, after_effect: bool },
+    /// This call is refused for good, and everything is undone.
+    Refused { at: &'static str },
+    /// The last step before the pivot fails, and this undoing is answered by 503 each time, before or after its effect.
+    Residue { undo: &'static str, after_effect: bool },
+}
+
+/// What is done with it then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Then {
+    /// It is retried, and completes.
+    Retry,
+    /// What may stand is undone.
+    Undo,
+    /// It is retried; this call is refused for good, so that everything is undone. That is retried again, and completes.
+    FailAt(&'static str),
+    /// It is retried; that is terminated at this call. That is undone.
+    TerminateAt(&'static str),
+}
+
+/// A story of executions that retry each other.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Story {
+    pub(crate) subject: &'static Subject,
+    pub(crate) ends: Ends,
+    pub(crate) then: Then,
+}
+
+impl std::fmt::Display for Story {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {:?}, then {:?}", self.subject.name(), self.ends, self.then)
+    }
+}
+
+/// Every story: each way to end at each call, with each way to go on.
+pub(crate) fn all() -> Vec<Story> {
+    subjects::ALL.into_iter().flat_map(of_subject).collect()
+}
+
+/// A story of each kind for each workflow.
+pub(crate) fn sample() -> Vec<Story> {
+    let mut kinds = BTreeMap::<String, Story>::new();
+    for (number, story) in all().into_iter().enumerate() {
+        let kind = |text: String| text.split(['{', '(']).next().unwrap_or_default().trim().to_owned();
+        let name = format!(
+            "{} {} {}",
+            story.subject.name(),
+            kind(format!("{:?}", story.ends)),
+            kind(format!("{:?}", story.then))
+        );
+        // Another step for each kind: the first would always be the first step.
+        if number % 3 == 1 || !kinds.contains_key(&name) {
+            kinds.insert(name, story);
+        }
+    }
+    kinds.into_values().collect()
+}
+
+fn of_subject(subject: &'static Subject) -> Vec<Story> {
+    let forward = || subject.sites.iter().filter(|site| !site.is_undo).map(|site| site.name);
+    let undos =
+        || subject.sites.iter().filter(|site| site.is_undo && !is_of_pivot(subject, site)).map(|site| site.name);
+    let both = [false, true];
+    let terminated = forward().flat_map(|at| both.map(|after_effect| Ends::Terminated { at, after_effect }));
+    let refused = forward().filter(|at| !subject.is_tolerated(step_of(at))).map(|at| Ends::Refused { at });
+    let residue = undos().flat_map(|undo| both.map(|after_effect| Ends::Residue { undo, after_effect }));
+    let ends: Vec<Ends> = terminated.chain(refused).chain(residue).collect();
+    let failing = forward().filter(|at| !subject.is_tolerated(step_of(at)));
+    let last = failing.clone().last().unwrap();
+    let mut stories = Vec::new();
+    for ends in ends {
+        let mut thens = vec![Then::Retry];
+        if !matches!(ends, Ends::Refused { .. }) {
+            thens.push(Then::Undo);
+        }
+        thens.extend([Then::FailAt(last), Then::TerminateAt(last)]);
+        stories.extend(thens.into_iter().map(|then| Story { subject, ends, then }));
+    }
+    stories
+}
+
+/// The step that makes a call.
+fn step_of(site: &str) -> &str {
+    site.split('/').next().unwrap_or(site)
+}
+
+/// Whether it undoes the last step, which a failure before it does not reach.
+fn is_of_pivot(subject: &Subject, site: &CallSite) -> bool {
+    let undone = site.name.strip_prefix("Undo").unwrap_or(site.name);
+    subject.final_steps.contains(&undone)
+}
+
+const REFUSED: Fault = Fault::Status { status: 400, retry_after_seconds: None };
+
+/// How long a call takes that is terminated meanwhile, and how long after the start that happens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    pub(crate) slow: Duration,
+    pub(crate) poll: Duration,
+}
+
+/// Plays a story. `completed` is what the services hold after an execution that completes at once, in rows.
+pub(crate) async fn play(site: &Site, story: Story, completed: &Value, pace: Pace) -> Result<(), String> {
+    let subject = story.subject;
+    let request = site.prepare(subject, 0).await;
+    let before = site.snapshot().await;
+    let first = end(site, story, &request, pace).await?;
+    let undone = |id: String| async move { as_before(site, &id, &before).await };
+    match story.then {
+        Then::Retry => completes(site, &first, completed).await,
+        Then::Undo => match standing(site, &first).await {
+            true => undone(undo(site, &first).await?).await,
+            false => undone(first).await,
+        },
+        Then::FailAt(at) => {
+            set(site, subject, at, REFUSED, None);
+            let failed = retry(site, &first, false).await?;
+            let status = site.until_ended(&failed).await;
+            site.faults(&BTreeMap::new());
+            match status.status {
+                // The step was done before, so that the service was not asked.
+                Status::Completed => rows_are(site, completed).await,
+                Status::Failed => {
+                    let left = status.failure.is_some_and(|failure| !failure.residue.is_empty());
+                    if !left {
+                        undone(failed.clone()).await?;
+                    }
+                    completes(site, &failed, completed).await
+                }
+                other => Err(format!("the retry is {other}")),
+            }
+        }
+        Then::TerminateAt(at) => {
+            set(site, subject, at, slow(true, pace), None);
+            let stopped = retry(site, &first, false).await?;
+            let ended = terminate_when_at(site, &stopped, step_of(at), pace).await?;
+            site.faults(&BTreeMap::new());
+            match ended.status {
+                Status::Completed => rows_are(site, completed).await,
+                _ if standing(site, &stopped).await => undone(undo(site, &stopped).await?).await,
+                _ => undone(stopped).await,
+            }
+        }
+    }
+}
+
+fn slow(after_effect: bool, pace: Pace) -> Fault {
+    let delay_ms = pace.slow.as_millis() as u64;
+    if after_effect { Fault::Delay { delay_ms } } else { Fault::DelayBeforeEffect { delay_ms } }
+}
+
+fn set(site: &Site, subject: &Subject, at: &str, fault: Fault, times: Option<u64>) {
+    site.faults(&subject.site(at).faulty(fault, times));
+}
+
+/// Lets an execution end as the story says; its id.
+async fn end(site: &Site, story: Story, request: &Value, pace: Pace) -> Result<String, String> {
+    let subject = story.subject;
+    match story.ends {
+        Ends::Terminated { at, after_effect } => {
+            set(site, subject, at, slow(after_effect, pace), None);
+            let id = site.start_of(subject, request).await;
+            let ended = terminate_when_at(site, &id, step_of(at), pace).await?;
+            site.faults(&BTreeMap::new());
+            if ended.status == Status::Terminated { Ok(id) } else { Err(format!("it is {}", ended.status)) }
+        }
+        Ends::Refused { at } => {
+            set(site, subject, at, REFUSED, None);
+            let id = site.start_of(subject, request).await;
+            failed(site, id, 0).await
+        }
+        Ends::Residue { undo, after_effect } => {
+            let fault = match after_effect {
+                true => Fault::StatusAfterEffect { status: 503 },
+                false => Fault::Status { status: 503, retry_after_seconds: None },
+            };
+            let mut faults = subject.site(undo).faulty(fault, None);
+            for (service, rules) in subject.site(subject.last_before_pivot).faulty(slow(true, pace), None) {
+                faults.entry(service).or_default().extend(rules);
+            }
+            site.faults(&faults);
+            let id = site.start_of(subject, request).await;
+            until_at(site, &id, subject.last_before_pivot, pace).await;
+            site.cancel(&id).await.map_err(|refused| refused.to_string())?;
+            failed(site, id, 1).await
+        }
+    }
+}
+
+/// Waits until an execution has failed and left so many steps; its id.
+async fn failed(site: &Site, id: String, steps_left: usize) -> Result<String, String> {
+    let status = site.until_ended(&id).await;
+    site.faults(&BTreeMap::new());
+    let left = status.failure.as_ref().map(|failure| failure.residue.len());
+    match (status.status, left) {
+        (Status::Failed, Some(left)) if left == steps_left => Ok(id),
+        other => Err(format!("expected a failure that leaves {steps_left}, got {other:?}")),
+    }
+}
+
+/// Terminates an execution while this step is under way; how it ended. One that ends by itself is left alone.
+async fn terminate_when_at(site: &Site, id: &str, step: &str, pace: Pace) -> Result<StatusResponse, String> {
+    let status = until_at(site, id, step, pace).await;
+    if !status.status.is_open() {
+        return Ok(status);
+    }
+    let (status, body) = site.post(&format!("/api/v1/workflows/{id}/terminate"), &json!({}), &[]).await;
+    match status {
+        StatusCode::OK => drop(serde_json::from_value::<TerminateResponse>(body).map_err(|error| error.to_string())?),
+        StatusCode::CONFLICT => {}
+        other => return Err(format!("{other}: {body}")),
+    }
+    // What was on its way arrives, and counts for nothing.
+    clock::sleep(&*site.clock, pace.slow + pace.poll).await;
+    Ok(site.status(id).await)
+}
+
+/// Waits until this step is under way, or the execution has ended.
+async fn until_at(site: &Site, id: &str, step: &str, pace: Pace) -> StatusResponse {
+    loop {
+        let status = site.status(id).await;
+        let is_there = status.progress.as_ref().is_some_and(|progress| progress.current_step == step);
+        // The call is on its way a moment later.
+        clock::sleep(&*site.clock, pace.poll).await;
+        if is_there || !status.status.is_open() {
+            return status;
+        }
+    }
+}
+
+/// Whether anything of it may still stand, as the API says.
+async fn standing(site: &Site, id: &str) -> bool {
+    let (status, body) = site.post(&format!("/api/v1/workflows/{id}/retry"), &json!({ "undo": true }), &[]).await;
+    assert!([StatusCode::ACCEPTED, StatusCode::CONFLICT].contains(&status), "{body}");
+    status == StatusCode::ACCEPTED
+}
+
+/// Retries it, and once more at once, which is the same retry.
+async fn retry(site: &Site, id: &str, undoes: bool) -> Result<String, String> {
+    let path = format!("/api/v1/workflows/{id}/retry");
+    let body = if undoes { json!({ "undo": true }) } else { json!({}) };
+    let mut retries = Vec::new();
+    for _ in 0..2 {
+        let (status, answer) = site.post(&path, &body, &[]).await;
+        if status != StatusCode::ACCEPTED {
+            return Err(format!("{status}: {answer}"));
+        }
+        let answer: RetryResponse = serde_json::from_value(answer).map_err(|error| error.to_string())?;
+        retries.push(answer.new_workflow_id);
+    }
+    let (other, _) = site.post(&path, &json!({ "undo": !undoes }), &[]).await;
+    let linked = site.status(id).await.retried_as;
+    match other == StatusCode::CONFLICT && retries[0] == retries[1] && linked.as_ref() == Some(&retries[0]) {
+        true => Ok(retries.swap_remove(0)),
+        false => Err(format!("it is retried twice: {retries:?}, {linked:?}, {other}")),
+    }
+}
+
+async fn undo(site: &Site, id: &str) -> Result<String, String> {
+    let undone = retry(site, id, true).await?;
+    let status = site.until_ended(&undone).await;
+    match status.status {
+        Status::Cancelled => Ok(undone),
+        other => Err(format!("undoing it ended {other}: {:?}", status.error)),
+    }
+}
+
+async fn completes(site: &Site, id: &str, completed: &Value) -> Result<(), String> {
+    let retried = retry(site, id, false).await?;
+    let status = site.until_ended(&retried).await;
+    if status.status != Status::Completed || status.retried_from.as_deref() != Some(id) {
+        return Err(format!("the retry is {}: {:?}", status.status, status.error));
+    }
+    rows_are(site, completed).await
+}
+
+async fn rows_are(site: &Site, completed: &Value) -> Result<(), String> {
+    clock::sleep(&*site.clock, site.settling_time).await;
+    invariants::one_effect(&site.ledger().await)?;
+    let now = rows(&site.snapshot().await);
+    if now == *completed { Ok(()) } else { Err(format!("there are {now}, not {completed}")) }
+}
+
+async fn as_before(site: &Site, id: &str, before: &Value) -> Result<(), String> {
+    clock::sleep(&*site.clock, site.settling_time).await;
+    invariants::one_effect(&site.ledger().await)?;
+    let mut now = site.snapshot().await;
+    // A mail cannot be taken back.
+    now["notifications"] = before["notifications"].clone();
+    if now == *before { Ok(()) } else { Err(format!("{id} left {now}, before it was {before}")) }
+}
+
+/// How many rows each table of each service has.
+pub(crate) fn rows(snapshot: &Value) -> Value {
+    let services = snapshot.as_object().into_iter().flatten();
+    let count = |rows: &Value| json!(rows.as_array().map_or(0, Vec::len));
+    let tables = |tables: &Value| -> Value {
+        tables.as_object().into_iter().flatten().map(|(name, rows)| (name.clone(), count(rows))).collect()
+    };
+    services.map(|(service, of)| (service.clone(), tables(of))).collect()
+}
+
+/// What the services hold after an execution that completes at once.
+pub(crate) async fn completed_at_once(site: &Site, subject: &Subject) -> Value {
+    let request = site.prepare(subject, 0).await;
+    let id = site.start_of(subject, &request).await;
+    assert_eq!(site.until_ended(&id).await.status, Status::Completed);
+    rows(&site.snapshot().await)
+}
+
+#[test]
+fn whatever_did_not_complete_can_be_retried_or_undone() {
+    let pace = Pace { slow: Duration::from_secs(5), poll: Duration::from_millis(100) };
+    let completed: BTreeMap<String, Value> = subjects::ALL
+        .into_iter()
+        .map(|subject| (subject.name(), run(async { completed_at_once(&*World::new().await, subject).await })))
+        .collect();
+    let (stories, wrong) = (all(), Mutex::new(Vec::new()));
+    in_parallel(stories.len(), |number| {
+        let story = stories[number];
+        let played = run(async { play(&*World::new().await, story, &completed[&story.subject.name()], pace).await });
+        if let Err(why) = played {
+            wrong.lock().unwrap().push(format!("{story}: {why}"));
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    println!(
+        "{} of {} stories of retries end well; {} kinds",
+        stories.len() - wrong.len(),
+        stories.len(),
+        sample().len()
+    );
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
