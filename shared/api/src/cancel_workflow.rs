@@ -20,7 +20,7 @@ async fn handle(
     Path(id): Path<String>,
 ) -> Result<Json<CancelResponse>, Problem> {
     let now = api.clock.now();
-    let record = match control::control(&api, &caller.tenant_id, &id, Control::Cancel, now).await? {
+    let record = match control::control(&api, &caller, &id, Control::Cancel, None, now).await? {
         Controlled::Accepted(record) => record,
         Controlled::NotFound => return Err(Problem::no_workflow(&id)),
         Controlled::Refused(record) if record.status.is_open() => {

@@ -44,6 +44,8 @@ pub enum Port {
     Check,
     /// Finds executions that the table no longer has.
     Archive,
+    /// Reads the audit log: `Audit::rows`. Every endpoint that asks who calls also adds to it what it denies.
+    Audit,
 }
 
 /// A route, by the state of its handler. `functions/endpoint-lambdas` has a function for each that serves it.
@@ -102,6 +104,13 @@ pub static ENDPOINTS: &[Endpoint] = &[
         path: "/api/v1/workflows/{workflow_id}/cancel",
         ports: &[Port::Control, Port::Archive],
         route: Route::Records(crate::cancel_workflow::route),
+    },
+    Endpoint {
+        name: "list-audit-rows",
+        method: Method::GET,
+        path: "/api/v1/audit",
+        ports: &[Port::Audit],
+        route: Route::Records(crate::list_audit_rows::route),
     },
     Endpoint {
         name: "health",

@@ -5,6 +5,7 @@
 //! before the whole request has been checked.
 
 mod access;
+mod audit;
 mod body;
 pub mod cancel_workflow;
 mod control;
@@ -12,6 +13,7 @@ mod endpoints;
 pub mod get_workflow_history;
 pub mod get_workflow_status;
 pub mod health;
+pub mod list_audit_rows;
 pub mod list_workflows;
 mod page;
 mod problem;
@@ -30,7 +32,7 @@ use axum::extract::FromRef;
 use clock::SharedClock;
 use contracts::EngineKind;
 use engine::Engines;
-use store::{Blobs, Executions, History};
+use store::{Audit, Blobs, Executions, History};
 
 pub use access::GatewayClaims;
 pub use contracts::access::Access;
@@ -52,6 +54,8 @@ pub struct Api {
     pub executions: Arc<dyn Executions>,
     /// Histories.
     pub history: Arc<dyn History>,
+    /// The audit log.
+    pub audit: Arc<dyn Audit>,
     /// The engines that are reached from here; none where endpoints do without.
     pub engines: Engines,
     /// Time.
@@ -95,6 +99,6 @@ pub struct Readiness {
 /// The whole API, for a server.
 pub fn router(starting: Starting, readiness: Readiness) -> Router {
     let routes = endpoints::routes(&starting, &readiness);
-    let Api { clock, request_timeout, .. } = starting.api;
-    complete(routes, clock, request_timeout)
+    let Api { clock, request_timeout, audit, .. } = starting.api;
+    complete(routes, clock, request_timeout, Some(audit))
 }
