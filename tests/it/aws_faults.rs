@@ -218,7 +218,7 @@ fn events_and_starts_that_are_lost_are_found() {
         pause(Duration::from_secs(1)).await;
         let record = stack.store.get(TENANT, &id).await.unwrap().unwrap();
         for reason in ["as a test wants", "twice is once"] {
-            engine.terminate(&record, reason).await.map_err(|error| error.to_string())?;
+            engine.terminate(&record, reason, None).await.map_err(|error| error.to_string())?;
         }
         match stack.site.until_ended(&id).await.status {
             Status::Terminated => Ok(()),

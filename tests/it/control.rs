@@ -54,7 +54,7 @@ fn a_termination_stops_the_embedded_engine_where_it_is() {
         let (world, id) = paused().await;
         let record = world.app.store.get(TENANT, &id).await.unwrap().unwrap();
         assert_eq!(record.engine, EngineKind::Embedded);
-        world.app.engine.terminate(&record, "as a test wants").await.unwrap();
+        world.app.engine.terminate(&record, "as a test wants", None).await.unwrap();
         let ended = world.status(&id).await;
         assert_eq!((ended.status, ended.result.clone()), (Status::Terminated, None));
         let failure = ended.failure.clone().unwrap();

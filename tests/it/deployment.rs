@@ -224,7 +224,7 @@ fn statements(template: &Value, role: &str) -> BTreeMap<String, Vec<String>> {
 /// The actions that a request needs; a transaction is authorized by what it is made of.
 pub(crate) fn actions(seen: &Seen) -> BTreeSet<&'static str> {
     let action = |operation: &str| match operation {
-        "Put" => "dynamodb:PutItem",
+        "Put" | "PutItem" => "dynamodb:PutItem",
         "Update" | "UpdateItem" => "dynamodb:UpdateItem",
         "Delete" => "dynamodb:DeleteItem",
         "GetItem" => "dynamodb:GetItem",
@@ -340,11 +340,17 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
     aws::run(|aws| async move {
         let overrides = binaries().into_iter().map(|binary| (&*binary.leak(), "AWS_ACCESS_KEY_ID"));
         // DynamoDB Local takes letters and digits only.
-        let overrides = overrides.map(|(binary, name)| (binary, name, pascal(binary))).collect();
+        // Those that deny nothing but what a token does not allow.
+        let lists = ["list-workflows", "list-audit-rows"];
+        let gateway = [("MODE", "gateway"), ("TENANTS_CLAIM", "tenants"), ("ROLES_CLAIM", "roles")];
+        let gateway = gateway.map(|(name, value)| (&*format!("WORKFLOW__AUTH__{name}").leak(), value.to_owned()));
+        let gateway = lists.into_iter().flat_map(|list| gateway.clone().map(|(name, value)| (list, name, value)));
+        let overrides = overrides.map(|(binary, name)| (binary, name, pascal(binary))).chain(gateway).collect();
         let status_events = StatusEvents::FirstLost;
         let stack = aws.stack(Options { overrides, status_events, proxied: true, ..Options::default() }).await;
         let site = &stack.site;
         let proxies = stack.proxies.as_ref().unwrap();
+        stack.claim(Some(serde_json::json!({ "sub": "user-1", "tenants": "[tenant-123]" })));
         // One whose end and one whose start are the reconciler's business.
         let key = [("idempotency-key", "key-1")];
         let (_, started) = site.post("/api/v1/workflows/user-onboarding", &full_request(), &key).await;
@@ -389,6 +395,13 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         site.get(&format!("/api/v1/workflows/history?workflow_id={id}")).await;
         site.get("/api/v1/workflows/nowhere/status").await;
         site.post("/api/v1/workflows/nowhere/cancel", &Value::Null, &[]).await;
+        // What is denied, and what tells of it.
+        for path in ["/api/v1/workflows", "/api/v1/audit"] {
+            let request = http::Request::get(path).header("x-tenant-id", "tenant-456").body(axum::body::Body::empty());
+            assert_eq!(site.call(request.unwrap()).await.0.as_u16(), 403, "{path}");
+        }
+        let denied = site.get("/api/v1/audit?outcome=denied").await.1;
+        assert_eq!(denied["entries"].as_array().map(Vec::len), Some(4), "{denied}");
 
         let mut used = BTreeMap::<String, BTreeSet<&str>>::new();
         let mut queried = BTreeMap::<String, BTreeSet<String>>::new();
@@ -416,7 +429,9 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
 /// What each function asks AWS for, by the ports of its handler; logs, traces and the key of what is encrypted apart.
 pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
     if let Some(endpoint) = ENDPOINTS.iter().find(|endpoint| endpoint.name == binary) {
-        return endpoint.ports.iter().flat_map(|port| needed_for(*port)).copied().collect();
+        // Who asks who calls adds to the audit log what it denies.
+        let denies = endpoint.needs_token().then_some("dynamodb:PutItem");
+        return endpoint.ports.iter().flat_map(|port| needed_for(*port)).copied().chain(denies).collect();
     }
     let verbs: &[&str] = match binary {
         "project-execution-status" => {
@@ -458,6 +473,7 @@ fn needed_for(port: Port) -> &'static [&'static str] {
         Port::Terminate => &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "states:StopExecution"],
         Port::Check => &["dynamodb:GetItem"],
         Port::Archive | Port::Request => &["s3:GetObject"],
+        Port::Audit => &["dynamodb:Query"],
     }
 }
 
@@ -560,6 +576,9 @@ fn a_function_may_do_what_its_ports_ask_for_and_nothing_else() {
                 assert_eq!(resources.iter().cloned().collect::<BTreeSet<_>>(), expected, "{binary}: {action}");
             }
         }
+        let only_denies = ENDPOINTS.iter().any(|endpoint| endpoint.name == binary && endpoint.needs_token())
+            && !has_port(&binary, |port| *port == Port::Create);
+        assert_eq!(puts_audit_rows_only(&template, &role), only_denies, "{binary}");
         let wide: Vec<_> = allowed.iter().filter(|(_, resources)| resources.iter().any(|name| name == "*")).collect();
         assert!(wide.iter().all(|(action, _)| action.starts_with("xray:")), "{binary}: {wide:?}");
     }
@@ -634,6 +653,18 @@ fn watched(resources: &Value, metric: &str) -> BTreeSet<String> {
     let of_metric = metrics.filter(|each| each["MetricName"] == metric);
     let name = |each: Value| each["Dimensions"][0]["Value"].as_object().unwrap().values().next().unwrap().clone();
     of_metric.map(|each| name(each).as_str().unwrap().to_owned()).collect()
+}
+
+/// Whether a role may put items, but into audit logs only.
+fn puts_audit_rows_only(template: &Value, role: &str) -> bool {
+    let policies = template["Resources"][role]["Properties"]["Policies"].as_array().unwrap();
+    let statements = policies.iter().flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().unwrap());
+    let puts = statements.filter(|statement| {
+        statement["Action"].as_array().into_iter().flatten().any(|action| action == "dynamodb:PutItem")
+    });
+    let only = serde_json::json!({ "ForAllValues:StringLike": { "dynamodb:LeadingKeys": ["*#A"] } });
+    let conditions: Vec<&Value> = puts.map(|statement| &statement["Condition"]).collect();
+    conditions == [&only]
 }
 
 /// Whether a role may do this with the key for what a service encrypts.

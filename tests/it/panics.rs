@@ -28,7 +28,7 @@ fn an_endpoint_that_panics_answers_a_problem_and_goes_on() {
             async move { if panics { panic!("canary-of-the-panic") } else { "works" } }
         };
         let routes = Router::new().route("/here", get(handle));
-        let routes = api::complete(routes, Arc::new(SystemClock), Duration::from_secs(5));
+        let routes = api::complete(routes, Arc::new(SystemClock), Duration::from_secs(5), None);
         let call = async || {
             let request = Request::get("/here").header("x-request-id", "request-1").body(Body::empty()).unwrap();
             let (parts, body) = routes.clone().oneshot(request).await.unwrap().into_parts();

@@ -302,8 +302,8 @@ fn a_workflow_that_is_terminated_is_recorded_as_such() {
         let id = stack.site.start(&full_request()).await;
         if by_port {
             let record = record_of(&id, EngineKind::Temporal);
-            engine.terminate(&record, "as a test wants").await.unwrap();
-            engine.terminate(&record, "twice is once").await.unwrap();
+            engine.terminate(&record, "as a test wants", None).await.unwrap();
+            engine.terminate(&record, "twice is once", None).await.unwrap();
         }
         let engines = Engines::new(vec![Arc::new(engine)]);
         for _ in 0..90 {

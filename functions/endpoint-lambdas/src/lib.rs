@@ -21,6 +21,7 @@ use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::tower::ServiceBuilder;
 use lambda_http::tower::util::MapRequestLayer;
 use settings::{Aws, FunctionSettings};
+use store::Audit;
 use store_aws::{DynamoStore, S3Blobs};
 
 use crate::event::{Event, from_gateway};
@@ -38,7 +39,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 pub async fn serve_alone(route: Router<SharedClock>) -> Result<(), Error> {
     aws_clients::log();
     let clock: SharedClock = Arc::new(SystemClock);
-    run(route.with_state(Arc::clone(&clock)), clock).await
+    run(route.with_state(Arc::clone(&clock)), clock, None).await
 }
 
 /// Serves an endpoint that reads and writes records.
@@ -61,8 +62,8 @@ pub async fn serve_with_archive(route: Router<Api>) -> Result<(), Error> {
 }
 
 async fn serve_api(route: Router<Api>, api: Api) -> Result<(), Error> {
-    let clock = Arc::clone(&api.clock);
-    run(route.with_state(api), clock).await
+    let (clock, audit) = (Arc::clone(&api.clock), Arc::clone(&api.audit));
+    run(route.with_state(api), clock, Some(audit)).await
 }
 
 /// Serves an endpoint that starts executions.
@@ -86,8 +87,8 @@ pub async fn serve_starting(route: Router<Starting>) -> Result<(), Error> {
     };
     let kind = engine.kind();
     api.engines = Engines::new(vec![engine]);
-    let clock = Arc::clone(&api.clock);
-    run(route.with_state(Starting { api, engine: kind, blobs, default_timeout }), clock).await
+    let (clock, audit) = (Arc::clone(&api.clock), Arc::clone(&api.audit));
+    run(route.with_state(Starting { api, engine: kind, blobs, default_timeout }), clock, Some(audit)).await
 }
 
 /// Serves an endpoint that stops executions, or does anything to many of them, on whatever engine they run.
@@ -124,7 +125,7 @@ pub async fn serve_readiness(route: Router<Readiness>) -> Result<(), Error> {
     let transport = Arc::new(HttpTransport::default());
     let downstream = Downstream::new(transport, endpoints, Arc::clone(&clock), CALL_TIMEOUT);
     let services = Arc::new(Services::new(downstream, Arc::clone(&clock)));
-    run(route.with_state(Readiness { api, engine: Arc::new(Managed), services }), clock).await
+    run(route.with_state(Readiness { api, engine: Arc::new(Managed), services }), clock, None).await
 }
 
 /// What every endpoint with records is told.
@@ -185,7 +186,8 @@ fn api(store: DynamoStore, access: Access) -> Api {
     let store = Arc::new(store);
     Api {
         executions: store.clone(),
-        history: store,
+        history: store.clone(),
+        audit: store,
         engines: Engines::default(),
         clock: Arc::new(SystemClock),
         access,
@@ -193,8 +195,8 @@ fn api(store: DynamoStore, access: Access) -> Api {
     }
 }
 
-async fn run(routes: Router, clock: SharedClock) -> Result<(), Error> {
-    let routes = api::complete(routes, clock, REQUEST_TIMEOUT);
+async fn run(routes: Router, clock: SharedClock, audit: Option<Arc<dyn Audit>>) -> Result<(), Error> {
+    let routes = api::complete(routes, clock, REQUEST_TIMEOUT, audit);
     let service = ServiceBuilder::new().layer(MapRequestLayer::new(from_gateway)).service(routes);
     let whole = |LambdaEvent { payload: Event(payload), context }| LambdaEvent { payload, context };
     let adapter = Adapter::from(service);

@@ -83,7 +83,7 @@ pub async fn serve() -> Result<(), Error> {
 /// the rate of events.
 async fn handle(ports: &Ports, event: Value) -> Result<Value, Error> {
     let StatusChange { detail } = serde_json::from_value(event)?;
-    let kind = WorkflowKind::ALL.into_iter().find(|kind| detail.name.starts_with(&format!("{kind}_")));
+    let kind = WorkflowKind::of_execution(&detail.name);
     let Some(kind) = kind else {
         tracing::warn!(name = detail.name, "not an execution of ours");
         return Ok(json!({ "recorded": false }));

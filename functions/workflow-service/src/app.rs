@@ -224,6 +224,7 @@ impl App {
         let api = Api {
             executions: Arc::new(store.clone()),
             history: Arc::new(store.clone()),
+            audit: Arc::new(store.clone()),
             engines: engines.clone(),
             clock: Arc::clone(clock),
             access: settings.access.clone(),

@@ -108,6 +108,7 @@ pub(crate) fn all(events: impl IntoIterator<Item = Function>) -> anyhow::Result<
 fn endpoint(endpoint: &'static Endpoint) -> Function {
     let module = endpoint.name.replace('-', "_");
     let route = format!("{} {}", endpoint.method, endpoint.path);
+    let denies = endpoint.needs_token().then_some(Port::Denials);
     Function {
         name: endpoint.name.to_owned(),
         package: Package::Endpoints,
@@ -118,7 +119,7 @@ fn endpoint(endpoint: &'static Endpoint) -> Function {
         memory: None,
         condition: None,
         source: Source::Route(endpoint),
-        ports: endpoint.ports.iter().copied().map(Port::Endpoint).collect(),
+        ports: endpoint.ports.iter().copied().map(Port::Endpoint).chain(denies).collect(),
     }
 }
 

@@ -12,6 +12,8 @@ use crate::text::{indent, pascal};
 pub(crate) enum Port {
     /// What an endpoint asks for.
     Endpoint(api::Port),
+    /// Adds to the audit log what is denied: `Audit::record`.
+    Denials,
     /// Begins and finishes steps, with their requests: `StepRecorder`.
     Steps,
     /// Records ends: `EndRecorder`.
@@ -34,6 +36,9 @@ pub(crate) enum Port {
 const EXECUTIONS: &str = "executions";
 const REQUESTS: &str = "requests";
 
+/// The condition of a statement about the partitions of audit logs, `<tenant>#A`.
+const AUDIT_LOGS_ONLY: &str = "  Condition: {ForAllValues:StringLike: {dynamodb:LeadingKeys: [\"*#A\"]}}\n";
+
 /// What a role allows.
 #[derive(Debug, Default)]
 pub(crate) struct Grants {
@@ -41,6 +46,8 @@ pub(crate) struct Grants {
     table: BTreeSet<&'static str>,
     /// What may be queried: an index, or the table itself if empty.
     queried: BTreeSet<&'static str>,
+    /// Whether rows of the audit log may be put.
+    adds_to_audit_log: bool,
     /// Folders of the bucket.
     read: BTreeSet<&'static str>,
     written: BTreeSet<&'static str>,
@@ -61,6 +68,7 @@ impl Grants {
     fn add(&mut self, port: Port) {
         match port {
             Port::Endpoint(port) => self.add_endpoints(port),
+            Port::Denials => self.adds_to_audit_log = true,
             Port::Steps => {
                 self.table.extend(["PutItem", "UpdateItem"]);
                 self.read.insert(REQUESTS);
@@ -125,6 +133,7 @@ impl Grants {
             }
             api::Port::Check => self.table.extend(["GetItem"]),
             api::Port::Archive => self.read.extend([EXECUTIONS]),
+            api::Port::Audit => drop(self.queried.insert("")),
         }
     }
 
@@ -147,7 +156,7 @@ impl Grants {
     }
 
     fn on_table(&self) -> String {
-        if self.table.is_empty() && self.queried.is_empty() {
+        if self.table.is_empty() && self.queried.is_empty() && !self.adds_to_audit_log {
             return String::new();
         }
         let actions: Vec<String> = self.table.iter().map(|action| format!("dynamodb:{action}")).collect();
@@ -156,7 +165,13 @@ impl Grants {
             index => format!("!Sub \"${{Table.Arn}}/index/{index}\""),
         });
         let actions: Vec<&str> = actions.iter().map(String::as_str).collect();
+        // Whoever puts other items too has no use for less.
+        let adds = match self.adds_to_audit_log && !self.table.contains("PutItem") {
+            true => allow(&["dynamodb:PutItem"], ["!GetAtt Table.Arn".to_owned()]) + AUDIT_LOGS_ONLY,
+            false => String::new(),
+        };
         allow(&actions, ["!GetAtt Table.Arn".to_owned()])
+            + &adds
             + &allow(&["dynamodb:Query"], queried)
             + &key_of(
                 "dynamodb",

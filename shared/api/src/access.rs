@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use contracts::access::Access;
 use contracts::ids::{PLAIN_ID, SUBJECT, is_plain_id, is_subject, is_traceparent};
 
+use crate::audit::{KnownCaller, RequestFacts};
 use crate::{Api, Problem};
 
 /// The claims of a verified token, as API Gateway hands them on: an array comes as text, `[a b]`.
@@ -65,6 +66,8 @@ pub(crate) struct Caller {
     pub(crate) traceparent: Option<String>,
     /// What a verified token allows; none where callers are not authenticated.
     identity: Option<Identity>,
+    /// The request, for the audit log.
+    pub(crate) request: RequestFacts,
 }
 
 impl Caller {
@@ -78,6 +81,27 @@ impl Caller {
         let is_admin = self.identity.as_ref().is_some_and(|identity| identity.is_admin);
         is_admin || self.user_id.as_deref().is_none_or(|acting| acting == user_id)
     }
+
+    /// Who this is, for the audit log.
+    pub(crate) fn known(&self) -> KnownCaller {
+        known(self.identity.as_ref(), &self.tenant_id, self.user_id.as_deref())
+    }
+}
+
+/// Who calls for this tenant, for the audit log: whoever the token says it is, whomever it acts for.
+fn known(identity: Option<&Identity>, tenant_id: &str, user_id: Option<&str>) -> KnownCaller {
+    let actor = identity.map(|identity| identity.subject.as_str()).or(user_id);
+    KnownCaller {
+        tenant_id: tenant_id.to_owned(),
+        actor: actor.map(str::to_owned),
+        is_admin: identity.is_some_and(|identity| identity.is_admin),
+    }
+}
+
+/// Whose audit log tells of a caller with this token: that of the tenant the request is for, if it is one of the token's.
+fn log_of<'a>(identity: &'a Identity, asked: Option<&'a str>) -> Option<&'a str> {
+    let own = asked.filter(|asked| identity.tenants.iter().any(|tenant| tenant == asked));
+    own.or(identity.tenants.first().map(String::as_str))
 }
 
 impl<S> FromRequestParts<S> for Caller
@@ -99,10 +123,18 @@ where
             }
             Access::Open | Access::Closed(_) => None,
         };
-        let tenant_id = single(&parts.headers, "x-tenant-id", is_plain_id, PLAIN_ID)
+        let request: RequestFacts = parts.extensions.get().cloned().ok_or_else(Problem::internal)?;
+        let tenant_id = single(&parts.headers, "x-tenant-id", is_plain_id, PLAIN_ID);
+        let user_id = single(&parts.headers, "x-user-id", is_subject, SUBJECT);
+        // Noted before anything is refused: every denial from here on has a log to be told in.
+        let asked = tenant_id.as_ref().ok().and_then(Option::as_deref);
+        if let Some(log) = identity.as_ref().map_or(asked, |identity| log_of(identity, asked)) {
+            request.know(known(identity.as_ref(), log, user_id.as_ref().ok().and_then(Option::as_deref)));
+        }
+        let tenant_id = tenant_id
             .map_err(Problem::tenant_context)?
             .ok_or_else(|| Problem::tenant_context("Say for which tenant: send one X-Tenant-ID header."))?;
-        let user_id = single(&parts.headers, "x-user-id", is_subject, SUBJECT).map_err(Problem::malformed)?;
+        let user_id = user_id.map_err(Problem::malformed)?;
         let user_id = match &identity {
             Some(identity) => {
                 if !identity.tenants.contains(&tenant_id) {
@@ -119,7 +151,7 @@ where
         };
         let traceparent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
         let traceparent = traceparent.filter(|value| is_traceparent(value)).map(str::to_owned);
-        Ok(Self { tenant_id, user_id, traceparent, identity })
+        Ok(Self { tenant_id, user_id, traceparent, identity, request })
     }
 }
 

@@ -20,7 +20,7 @@ async fn handle(
     Path(id): Path<String>,
 ) -> Result<Json<CancelResponse>, Problem> {
     let now = api.clock.now();
-    let record = operate::control(&api, &caller, &id, Control::Cancel, now).await?;
+    let record = operate::control(&api, &caller, &id, Control::Cancel, None, now).await?;
     Ok(Json(CancelResponse {
         workflow_id: record.id,
         cancelled: true,

@@ -50,6 +50,8 @@ pub enum Port {
     Check,
     /// Finds executions that the table no longer has.
     Archive,
+    /// Reads the audit log: `Audit::rows`. Every endpoint that asks who calls also adds to it what it denies.
+    Audit,
 }
 
 /// A route, by the state of its handler. `functions/endpoint-lambdas` has a function for each that serves it.
@@ -138,6 +140,13 @@ pub static ENDPOINTS: &[Endpoint] = &[
         path: "/api/v1/workflows/{workflow_id}/retry",
         ports: &[Port::Retried, Port::Request, Port::Create, Port::Start(&WorkflowKind::ALL), Port::Archive],
         route: Route::Starting(crate::retry_workflow::route),
+    },
+    Endpoint {
+        name: "list-audit-rows",
+        method: Method::GET,
+        path: "/api/v1/audit",
+        ports: &[Port::Audit],
+        route: Route::Records(crate::list_audit_rows::route),
     },
     Endpoint {
         name: "health",

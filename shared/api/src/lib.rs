@@ -5,12 +5,14 @@
 //! before the whole request has been checked.
 
 mod access;
+mod audit;
 mod body;
 pub mod cancel_workflow;
 mod endpoints;
 pub mod get_workflow_history;
 pub mod get_workflow_status;
 pub mod health;
+pub mod list_audit_rows;
 pub mod list_workflows;
 mod operate;
 mod page;
@@ -34,7 +36,7 @@ use axum::extract::FromRef;
 use clock::SharedClock;
 use contracts::EngineKind;
 use engine::Engines;
-use store::{Blobs, EndRecorder, Executions, History};
+use store::{Audit, Blobs, EndRecorder, Executions, History};
 
 pub use access::GatewayClaims;
 pub use contracts::access::Access;
@@ -56,6 +58,8 @@ pub struct Api {
     pub executions: Arc<dyn Executions>,
     /// Histories.
     pub history: Arc<dyn History>,
+    /// The audit log.
+    pub audit: Arc<dyn Audit>,
     /// The engines that are reached from here; none where endpoints do without.
     pub engines: Engines,
     /// Time.
@@ -114,6 +118,6 @@ pub struct Readiness {
 /// The whole API, for a server.
 pub fn router(operating: Operating, readiness: Readiness) -> Router {
     let routes = endpoints::routes(&operating, &readiness);
-    let Api { clock, request_timeout, .. } = operating.starting.api;
-    complete(routes, clock, request_timeout)
+    let Api { clock, request_timeout, audit, .. } = operating.starting.api;
+    complete(routes, clock, request_timeout, Some(audit))
 }

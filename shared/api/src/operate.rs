@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use contracts::audit::AuditAction;
 use contracts::request::Request;
 use contracts::step::{StepPath, WorkflowRef};
 use contracts::tenant_switching::TenantSwitchingRequest;
@@ -9,8 +10,8 @@ use contracts::user_onboarding::UserOnboardingRequest;
 use contracts::{EngineKind, Event, EventType, Status, Timestamp, WorkflowKind};
 use serde_json::{Value, json};
 use store::{
-    Control, Controlled, Created, EngineEnd, ExecutionRecord, IdempotencyKey, Inherited, NewEvent, NewExecution,
-    Progress, RequestError, Retried, RetryOf, inherit,
+    Control, Controlled, Created, EngineEnd, ExecutionRecord, IdempotencyKey, Inherited, NewAuditRow, NewEvent,
+    NewExecution, Progress, RequestError, Retried, RetryOf, inherit,
 };
 
 use crate::access::Caller;
@@ -27,9 +28,16 @@ pub(crate) async fn control(
     caller: &Caller,
     id: &str,
     control: Control,
+    reason: Option<String>,
     now: Timestamp,
 ) -> Result<ExecutionRecord, Problem> {
-    match api.executions.control(&caller.tenant_id, id, control, now, None).await? {
+    let action = match control {
+        Control::Cancel => AuditAction::CancelWorkflow,
+        Control::Pause => AuditAction::PauseWorkflow,
+        Control::Resume => AuditAction::ResumeWorkflow,
+    };
+    let audit = NewAuditRow { reason, ..caller.audit_row(action, id, now) };
+    match api.executions.control(&caller.tenant_id, id, control, now, Some(audit)).await? {
         Controlled::Accepted(record) => {
             if let Some(engine) = api.engines.of(record.engine)
                 && let Err(error) = engine.wake(&record).await
@@ -83,7 +91,7 @@ pub(crate) async fn terminate(
     operating: &Operating,
     caller: &Caller,
     id: &str,
-    reason: Option<&str>,
+    reason: Option<String>,
 ) -> Result<Terminated, Problem> {
     let api = &operating.starting.api;
     let tenant_id = &caller.tenant_id;
@@ -94,10 +102,13 @@ pub(crate) async fn terminate(
     let engine = api.engines.of(record.engine).ok_or_else(|| {
         Problem::unavailable(format!("It runs on {}, which is not reached from here.", record.engine))
     })?;
-    engine.terminate(&record, reason.unwrap_or("terminated by an operator")).await?;
+    let now = api.clock.now();
+    let audit = NewAuditRow { reason, ..caller.audit_row(AuditAction::TerminateWorkflow, id, now) };
+    // The reason stays in the audit log: what an engine is told it keeps for months.
+    engine.terminate(&record, "terminated by an operator", Some(audit.clone())).await?;
     if record.engine != EngineKind::Embedded {
         // Its engine may tell of the end much later, or never.
-        operating.ends.record_end(tenant_id, id, &EngineEnd::Terminated, api.clock.now(), None).await?;
+        operating.ends.record_end(tenant_id, id, &EngineEnd::Terminated, now, Some(audit)).await?;
     }
     let record = api.executions.get(tenant_id, id).await?.ok_or_else(|| Problem::no_workflow(id))?;
     if record.status != Status::Terminated {
@@ -256,6 +267,9 @@ fn new_retry(
         started_at: now,
         traceparent: caller.traceparent.clone(),
     };
+    let action = if undoes { AuditAction::UndoWorkflow } else { AuditAction::RetryWorkflow };
+    let mut audit = caller.audit_row(action, &record.id, now);
+    audit.details["new_workflow_id"] = json!(id);
     let details = json!({ "workflow_type": record.kind, "input": null, "retried_from": record.id, "undo": undoes });
     Ok(NewExecution {
         tenant_id: record.tenant_id.clone(),
@@ -282,6 +296,6 @@ fn new_retry(
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at: now, details }],
         journal: None,
         begins_pivot: false,
-        audit: None,
+        audit: Some(audit),
     })
 }

@@ -15,11 +15,13 @@ use crate::Problem;
 pub(crate) struct Query {
     parameters: HashMap<String, String>,
     bad: Vec<BadField>,
+    /// Whether a page token may be another tenant's.
+    has_other_token: bool,
 }
 
 impl Query {
     pub(crate) fn new(parameters: HashMap<String, String>) -> Self {
-        Self { parameters, bad: Vec::new() }
+        Self { parameters, bad: Vec::new(), has_other_token: false }
     }
 
     /// A parameter, parsed; `expected` says what would be right. An empty one is as good as none.
@@ -40,7 +42,10 @@ impl Query {
 
     /// Where a page token says to go on; the token must have been made for the same `scope`.
     pub(crate) fn cursor(&mut self, scope: &str) -> Option<String> {
-        self.get("page_token", |token| open(token, scope), "a next_page_token of this very list")
+        let cursor = self.get("page_token", |token| open(token, scope), "a next_page_token of this very list");
+        let is_given = self.parameters.get("page_token").is_some_and(|token| !token.is_empty());
+        self.has_other_token = is_given && cursor.is_none();
+        cursor
     }
 
     pub(crate) fn bad(&mut self, name: &str, detail: impl Into<String>) {
@@ -48,7 +53,11 @@ impl Query {
     }
 
     pub(crate) fn finish(self) -> Result<(), Problem> {
-        if self.bad.is_empty() { Ok(()) } else { Err(Problem::invalid(self.bad)) }
+        if self.bad.is_empty() {
+            return Ok(());
+        }
+        let problem = Problem::invalid(self.bad);
+        Err(if self.has_other_token { problem.denying() } else { problem })
     }
 }
 

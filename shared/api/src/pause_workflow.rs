@@ -20,7 +20,7 @@ async fn handle(
     Path(id): Path<String>,
 ) -> Result<Json<PauseResponse>, Problem> {
     let now = api.clock.now();
-    let record = operate::control(&api, &caller, &id, Control::Pause, now).await?;
+    let record = operate::control(&api, &caller, &id, Control::Pause, None, now).await?;
     Ok(Json(PauseResponse {
         workflow_id: record.id,
         paused: true,

@@ -20,6 +20,7 @@ pub struct Problem {
     errors: Vec<BadField>,
     workflow_id: Option<String>,
     retry_after_seconds: Option<u64>,
+    is_denial: bool,
 }
 
 impl Problem {
@@ -31,7 +32,17 @@ impl Problem {
         detail: impl Into<String>,
     ) -> Self {
         let detail = detail.into();
-        Self { status, code, error_type, title, detail, errors: vec![], workflow_id: None, retry_after_seconds: None }
+        Self {
+            status,
+            code,
+            error_type,
+            title,
+            detail,
+            errors: vec![],
+            workflow_id: None,
+            retry_after_seconds: None,
+            is_denial: false,
+        }
     }
 
     pub(crate) fn malformed(detail: impl Into<String>) -> Self {
@@ -40,6 +51,7 @@ impl Problem {
 
     pub(crate) fn tenant_context(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, ErrorName::InvalidInput, "TenantContext", "No usable tenant", detail)
+            .denying()
     }
 
     pub(crate) fn invalid(errors: Vec<BadField>) -> Self {
@@ -58,20 +70,21 @@ impl Problem {
 
     pub(crate) fn unauthenticated(detail: impl Into<String>) -> Self {
         let status = StatusCode::UNAUTHORIZED;
-        Self::new(status, ErrorName::AccessDenied, "Authentication", "Not authenticated", detail)
+        Self::new(status, ErrorName::AccessDenied, "Authentication", "Not authenticated", detail).denying()
     }
 
     pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, ErrorName::AccessDenied, "Authorization", "Not allowed", detail)
+        Self::new(StatusCode::FORBIDDEN, ErrorName::AccessDenied, "Authorization", "Not allowed", detail).denying()
     }
 
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, ErrorName::NotFound, "NotFound", "Not found", detail)
     }
 
-    /// A missing execution and one of another tenant answer the same.
+    /// A missing execution and one of another tenant answer the same, and nobody here can tell which it is: so it may be
+    /// a denial, and is recorded as one.
     pub(crate) fn no_workflow(id: &str) -> Self {
-        Self { workflow_id: Some(id.to_owned()), ..Self::not_found("There is no such workflow.") }
+        Self { workflow_id: Some(id.to_owned()), ..Self::not_found("There is no such workflow.").denying() }
     }
 
     pub(crate) fn conflict(id: &str, detail: impl Into<String>) -> Self {
@@ -105,6 +118,32 @@ impl Problem {
     pub(crate) fn internal() -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         Self::new(status, ErrorName::Internal, "Internal", "Internal error", "Something went wrong on our side.")
+    }
+
+    /// The same as one that keeps a caller from what is not theirs.
+    pub(crate) fn denying(self) -> Self {
+        Self { is_denial: true, ..self }
+    }
+
+    /// Whether the audit log tells of it.
+    pub(crate) fn is_denial(&self) -> bool {
+        self.is_denial
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn code(&self) -> ErrorName {
+        self.code
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    pub(crate) fn workflow_id(&self) -> Option<&str> {
+        self.workflow_id.as_deref()
     }
 
     /// The document.

@@ -20,7 +20,7 @@ async fn handle(
     Path(id): Path<String>,
 ) -> Result<Json<ResumeResponse>, Problem> {
     let now = api.clock.now();
-    let record = operate::control(&api, &caller, &id, Control::Resume, now).await?;
+    let record = operate::control(&api, &caller, &id, Control::Resume, None, now).await?;
     Ok(Json(ResumeResponse {
         workflow_id: record.id,
         resumed: true,

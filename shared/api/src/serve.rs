@@ -1,6 +1,7 @@
-//! What surrounds every endpoint: request ids, problem documents, panics, unknown paths and methods.
+//! What surrounds every endpoint: request ids, problem documents, records of denials, panics, unknown paths and methods.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,16 +12,25 @@ use axum::response::{IntoResponse, Response};
 use clock::{Clock, SharedClock};
 use futures::FutureExt as _;
 
+use store::Audit;
+
 use crate::Problem;
+use crate::audit::{RequestFacts, record_denial};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Completes routes to something that can be served.
-pub fn complete(routes: Router, clock: SharedClock, request_timeout: Duration) -> Router {
+/// Completes routes to something that can be served. Denials of callers who are known go to the audit log; there is none
+/// where no route asks who calls.
+pub fn complete(
+    routes: Router,
+    clock: SharedClock,
+    request_timeout: Duration,
+    audit: Option<Arc<dyn Audit>>,
+) -> Router {
     routes
         .fallback(async || Problem::not_found("There is nothing at this path."))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
-        .layer(from_fn_with_state(Around { clock, request_timeout }, around))
+        .layer(from_fn_with_state(Around { clock, request_timeout, audit }, around))
 }
 
 /// What it takes to surround a request.
@@ -28,12 +38,23 @@ pub fn complete(routes: Router, clock: SharedClock, request_timeout: Duration) -
 struct Around {
     clock: SharedClock,
     request_timeout: Duration,
+    audit: Option<Arc<dyn Audit>>,
 }
 
-async fn around(State(state): State<Around>, request: Request, next: Next) -> Response {
+async fn around(State(state): State<Around>, mut request: Request, next: Next) -> Response {
     let request_id = request_id(&*state.clock, &request);
     let instance = request.uri().path().to_owned();
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let facts = RequestFacts::of(&request, request_id.clone());
+    request.extensions_mut().insert(facts.clone());
+    let answer = async {
+        let response = next.run(request).await;
+        let problem = response.extensions().get::<Problem>().filter(|problem| problem.is_denial()).cloned();
+        if let Some(problem) = problem {
+            record_denial(state.audit.as_deref(), &facts, &problem, &*state.clock).await;
+        }
+        response
+    };
+    let answer = AssertUnwindSafe(answer).catch_unwind();
     let mut response = match clock::timeout(&*state.clock, state.request_timeout, answer).await {
         // What is refused before it reaches an endpoint comes without a problem document: a path or a query that
         // cannot be decoded.

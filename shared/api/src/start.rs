@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use contracts::audit::AuditAction;
 use contracts::effect::sha256_hex;
 use contracts::limits::{MAX_IDEMPOTENCY_KEY_CHARS, MAX_WAIT_SECONDS};
 use contracts::request::Request;
@@ -133,6 +134,7 @@ fn new_execution<R: Request>(
     let steps = workflows::workflow(kind).ok_or_else(Problem::internal)?.steps();
     let now = starting.api.clock.now();
     let id = kind.new_execution_id(now);
+    let audit = caller.audit_row(AuditAction::StartWorkflow, &id, now);
     let reference = WorkflowRef {
         id: id.clone(),
         kind,
@@ -168,7 +170,7 @@ fn new_execution<R: Request>(
         retry_of: None,
         inherited: Inherited::default(),
         cancel_requested_at: None,
-        audit: None,
+        audit: Some(audit),
     })
 }
 

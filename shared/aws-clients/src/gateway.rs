@@ -11,7 +11,7 @@ use engine::{Engine, EngineError, Standing, StartOutcome};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use store::{ExecutionRecord, NewExecution};
+use store::{ExecutionRecord, NewAuditRow, NewExecution};
 
 use crate::{Error, Functions};
 
@@ -38,7 +38,9 @@ pub async fn answer(engine: &dyn Engine, request: Request) -> Result<Value, Erro
         Request::Check => engine.check().await.map(|()| Value::Null)?,
         Request::Start(record) => json!(engine.start(&record).await?),
         Request::Describe(record) => json!(engine.describe(&record).await?),
-        Request::Terminate { record, reason } => engine.terminate(&record, &reason).await.map(|()| Value::Null)?,
+        Request::Terminate { record, reason } => {
+            engine.terminate(&record, &reason, None).await.map(|()| Value::Null)?
+        }
     })
 }
 
@@ -105,7 +107,12 @@ impl Engine for TemporalGateway {
         self.ask(&Request::Describe(Box::new(record.clone()))).await
     }
 
-    async fn terminate(&self, record: &ExecutionRecord, reason: &str) -> Result<(), EngineError> {
+    async fn terminate(
+        &self,
+        record: &ExecutionRecord,
+        reason: &str,
+        _audit: Option<NewAuditRow>,
+    ) -> Result<(), EngineError> {
         let record = Box::new(record.clone());
         self.ask::<()>(&Request::Terminate { record, reason: reason.to_owned() }).await
     }

@@ -44,6 +44,11 @@ impl WorkflowKind {
     pub fn new_execution_id(self, now: Timestamp) -> String {
         format!("{}_{}", self.as_str(), uuid_v7(now))
     }
+
+    /// The kind of an execution, going by its id.
+    pub fn of_execution(id: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| id.strip_prefix(kind.as_str()).is_some_and(|rest| rest.starts_with('_')))
+    }
 }
 
 impl fmt::Display for WorkflowKind {

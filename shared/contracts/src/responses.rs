@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::audit::{AuditAction, AuditOutcome};
 use crate::history::Event;
+use crate::ids::WorkflowKind;
 use crate::status::Status;
 use crate::step::StepPath;
 
@@ -261,4 +263,31 @@ pub struct CancelResponse {
     pub cancelled: bool,
     pub cancelled_at: Timestamp,
     pub message: String,
+}
+
+/// A page of the audit log, newest first. It may hold fewer entries than `page_size`, even none, and still go on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct AuditResponse {
+    pub entries: Vec<AuditEntry>,
+    pub page_size: u32,
+    pub next_page_token: Option<String>,
+}
+
+/// What somebody asked for, and what became of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct AuditEntry {
+    pub entry_id: String,
+    pub timestamp: Timestamp,
+    pub tenant_id: String,
+    pub actor: Option<String>,
+    pub is_admin: bool,
+    pub action: AuditAction,
+    pub outcome: AuditOutcome,
+    pub workflow_id: Option<String>,
+    pub workflow_type: Option<WorkflowKind>,
+    pub request_id: String,
+    pub reason: Option<String>,
+    pub details: Value,
 }

@@ -11,8 +11,8 @@ use engine::{ActivityCall, EngineError};
 use futures::future::{Either, select};
 use serde_json::{Map, Value};
 use store::{
-    Commit, CommitOutcome, End, EngineEnd, Gate, Journal, JournalStart, JournalledExecution, NewEvent, NewExecution,
-    Progress, Refusal, Reported, StoreError, StoredRequest,
+    Commit, CommitOutcome, End, EngineEnd, Gate, Journal, JournalStart, JournalledExecution, NewAuditRow, NewEvent,
+    NewExecution, Progress, Refusal, Reported, StoreError, StoredRequest,
 };
 use tokio::sync::mpsc;
 
@@ -67,6 +67,8 @@ struct Turn {
     begins: Vec<Scheduled>,
     cancels: Vec<AttemptId>,
     end: Option<End>,
+    /// Of the audit log, where somebody stopped the execution.
+    audit: Option<NewAuditRow>,
     /// Whether a step has reported something of the result.
     has_reported: bool,
     /// Bytes of items and of children's results.
@@ -162,6 +164,7 @@ pub(crate) async fn terminate(
     tenant_id: &str,
     id: &str,
     reason: &str,
+    audit: Option<NewAuditRow>,
 ) -> Result<(), EngineError> {
     for _ in 0..MAX_TERMINATIONS {
         let stored = shared.reading.load(tenant_id, id).await?;
@@ -169,7 +172,7 @@ pub(crate) async fn terminate(
             return Ok(());
         }
         let (mut driven, _) = Driven::replay(&shared.reading, stored, &shared.compiled).await?;
-        driven.stop(shared.clock.now());
+        driven.stop(shared.clock.now(), audit.clone());
         match driven.commit(shared, tenant_id, id).await {
             Ok(_) => {
                 tracing::warn!(tenant_id, workflow_id = id, reason, "terminated");
@@ -533,8 +536,8 @@ impl Driven {
     }
 
     /// Ends it as an operator wants it ended: nothing is undone, and nobody waits for what is under way.
-    fn stop(&mut self, now: Timestamp) {
-        self.turn = Turn { history: self.steps.close_lost(now), ..Turn::default() };
+    fn stop(&mut self, now: Timestamp, audit: Option<NewAuditRow>) {
+        self.turn = Turn { history: self.steps.close_lost(now), audit, ..Turn::default() };
         let (end, event) = self.steps.end(&EngineEnd::Terminated, now);
         self.turn.history.push(event);
         self.turn.end = Some(end);
@@ -562,7 +565,7 @@ impl Driven {
                 reported: self.turn.has_reported.then(|| self.steps.reported.clone()),
                 gate: self.turn.gate(),
                 end: self.turn.end.clone(),
-                audit: None,
+                audit: self.turn.audit.clone(),
             };
             match shared.journal.commit(commit).await? {
                 outcome @ (CommitOutcome::Committed | CommitOutcome::Passed) => {

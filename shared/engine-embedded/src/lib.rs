@@ -26,7 +26,7 @@ use clock::SharedClock;
 use contracts::EngineKind;
 use engine::{ActivityRunner, DefinitionOf, Engine, EngineError, Standing, StartOutcome};
 use futures::FutureExt as _;
-use store::{Blobs, ExecutionRecord, Journal, NewExecution};
+use store::{Blobs, ExecutionRecord, Journal, NewAuditRow, NewExecution};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -185,11 +185,16 @@ impl Engine for EmbeddedEngine {
         }
     }
 
-    async fn terminate(&self, record: &ExecutionRecord, reason: &str) -> Result<(), EngineError> {
+    async fn terminate(
+        &self,
+        record: &ExecutionRecord,
+        reason: &str,
+        audit: Option<NewAuditRow>,
+    ) -> Result<(), EngineError> {
         if let Some(driver) = lock(&self.0.driven).remove(&record.id) {
             driver.task.abort();
         }
-        let terminated = drive::terminate(&self.0, &record.tenant_id, &record.id, reason).await;
+        let terminated = drive::terminate(&self.0, &record.tenant_id, &record.id, reason, audit).await;
         match &terminated {
             Ok(()) => drop(lock(&self.0.stalled).remove(&record.id)),
             // It goes on as before.

@@ -14,7 +14,7 @@ use aws_sdk_sfn::operation::stop_execution::StopExecutionError;
 use contracts::{EngineKind, Timestamp, WorkflowKind};
 use engine::{Engine, EngineError, Standing, StartOutcome};
 use serde_json::Value;
-use store::{EngineEnd, ExecutionRecord, NewExecution};
+use store::{EngineEnd, ExecutionRecord, NewAuditRow, NewExecution};
 
 pub use aws_sdk_sfn::types::ExecutionStatus;
 
@@ -90,7 +90,12 @@ impl Engine for StepFunctions {
         })
     }
 
-    async fn terminate(&self, record: &ExecutionRecord, reason: &str) -> Result<(), EngineError> {
+    async fn terminate(
+        &self,
+        record: &ExecutionRecord,
+        reason: &str,
+        _audit: Option<NewAuditRow>,
+    ) -> Result<(), EngineError> {
         let stop = self.client.stop_execution().execution_arn(self.execution_arn(record.kind, &record.id)?);
         match stop.error("Terminated").cause(reason).send().await {
             Ok(_) => Ok(()),

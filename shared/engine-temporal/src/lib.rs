@@ -11,7 +11,7 @@ use contracts::{EngineKind, Timestamp, WorkflowKind};
 use engine::{DefinitionOf, Engine, EngineError, Standing, StartOutcome};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use store::{EngineEnd, ExecutionRecord, NewExecution};
+use store::{EngineEnd, ExecutionRecord, NewAuditRow, NewExecution};
 use temporalio_client::errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError};
 use temporalio_client::{
     Client, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowGetResultOptions, WorkflowHandle,
@@ -162,7 +162,12 @@ impl Engine for Temporal {
         Ok(Standing::Ended { end, at })
     }
 
-    async fn terminate(&self, record: &ExecutionRecord, reason: &str) -> Result<(), EngineError> {
+    async fn terminate(
+        &self,
+        record: &ExecutionRecord,
+        reason: &str,
+        _audit: Option<NewAuditRow>,
+    ) -> Result<(), EngineError> {
         let handle = self.handle(record).await?;
         let options = WorkflowTerminateOptions::builder().reason(reason).build();
         match handle.terminate(options).await {

@@ -473,7 +473,7 @@ async fn a_terminated_execution_stops(make: &impl AsyncFn(Arc<dyn ActivityRunner
     assert_eq!(standing, Standing::Running);
     // Twice is once.
     for _ in 0..2 {
-        subject.engine.terminate(&record, "by a test").await.unwrap_or_else(|error| failed(error));
+        subject.engine.terminate(&record, "by a test", None).await.unwrap_or_else(|error| failed(error));
     }
     let standing = subject.engine.describe(&record).await.unwrap_or_else(|error| failed(error));
     assert!(matches!(standing, Standing::Ended { end: EngineEnd::Terminated, .. }), "{standing:?}");

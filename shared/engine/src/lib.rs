@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use contracts::{EngineKind, Timestamp, WorkflowKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use store::{EngineEnd, ExecutionRecord, NewExecution, StepOutcome, StepRecorder, StoreError};
+use store::{EngineEnd, ExecutionRecord, NewAuditRow, NewExecution, StepOutcome, StepRecorder, StoreError};
 
 pub use reconcile::{Reconciled, SETTLING_TIME, reconcile};
 
@@ -57,8 +57,15 @@ pub trait Engine: Send + Sync {
     /// this.
     async fn describe(&self, record: &ExecutionRecord) -> Result<Standing, EngineError>;
 
-    /// Stops an execution without undoing anything; one that has ended stays as it is.
-    async fn terminate(&self, record: &ExecutionRecord, reason: &str) -> Result<(), EngineError>;
+    /// Stops an execution without undoing anything; one that has ended stays as it is. An engine whose journal is the
+    /// record writes the row of the audit log with the end; of others the end is recorded by
+    /// [`EndRecorder`](store::EndRecorder).
+    async fn terminate(
+        &self,
+        record: &ExecutionRecord,
+        reason: &str,
+        audit: Option<NewAuditRow>,
+    ) -> Result<(), EngineError>;
 
     /// Something was asked of an execution by its record: one that is held looks at it at once, where the engine can make
     /// it. Elsewhere it looks within five minutes by itself.

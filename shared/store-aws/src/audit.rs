@@ -17,7 +17,8 @@ use crate::keys;
 /// Rows that are read for a page at most: a filter that fits few rows ends the page before it is full.
 const MAX_ROWS_READ: usize = 1_000;
 
-/// Sorts after every row: keys are digits first.
+/// Sort before and after every row: keys are digits first.
+const BEFORE_ALL: &str = "0";
 const AFTER_ALL: &str = "~";
 
 #[async_trait]
@@ -37,7 +38,7 @@ impl Audit for DynamoStore {
         before: Option<&str>,
         limit: u32,
     ) -> Result<AuditPage, StoreError> {
-        let first = filter.from.map_or_else(String::new, keys::moment);
+        let first = filter.from.map_or_else(|| BEFORE_ALL.to_owned(), keys::moment);
         // Keys go on after their moment: none of this very moment comes before it.
         let last = filter.to.map_or_else(|| AFTER_ALL.to_owned(), keys::moment);
         if first >= last {

@@ -1,20 +1,42 @@
 //! What a journal promises.
 
+use contracts::Status;
+use contracts::audit::AuditAction;
 use serde_json::json;
 
+use super::audit::{log, row, told};
 use super::driver::turn;
-use super::{KIND, TENANT, create, new, ok, request};
+use super::{KIND, TENANT, at, create, new, ok, request};
 use crate::{
-    Commit, CommitOutcome, Executions, Gate, History, Journal, JournalRecord, MAX_RECORDS_READ, NewExecution,
-    OpenExecution, RecordSelection, Reported, StoreError,
+    Audit, Commit, CommitOutcome, Control, End, Executions, Gate, History, Journal, JournalRecord, MAX_RECORDS_READ,
+    NewExecution, OpenExecution, RecordSelection, Reported, StoreError,
 };
 
-pub(super) async fn run<S: Executions + History + Journal>(open: &impl AsyncFn() -> S) {
+pub(super) async fn run<S: Audit + Executions + History + Journal>(open: &impl AsyncFn() -> S) {
     it_is_loaded_as_it_was_written(&open().await).await;
     it_counts(&open().await).await;
     it_forgets(&open().await).await;
     it_is_read_in_parts(&open().await).await;
     what_steps_reported_stays_until_it_changes(&open().await).await;
+    an_end_that_somebody_asked_for_has_a_row(&open().await).await;
+}
+
+async fn an_end_that_somebody_asked_for_has_a_row<S: Audit + Executions + Journal>(store: &S) {
+    let ended = |records, second| {
+        let end = End { status: Status::Terminated, result: None, failure: None };
+        let audit = Some(row("e-1", AuditAction::TerminateWorkflow, second));
+        Commit { end: Some(end), audit, ..turn("e-1", records, Gate::Open) }
+    };
+    create(store, "e-1").await;
+    assert!(store.commit(ended(7, 1)).await.is_err(), "it does not know the journal");
+    ok(store.control(TENANT, "e-1", Control::Cancel, at(2), None).await);
+    let gate = Gate::Forward { is_pivot: false, passes: false };
+    let refused = ok(store.commit(Commit { gate, ..ended(1, 2) }).await);
+    assert!(matches!(refused, CommitOutcome::Refused(_)), "{refused:?}");
+    assert_eq!(log(store).await, [], "nothing was written");
+    assert_eq!(ok(store.commit(ended(1, 3)).await), CommitOutcome::Committed);
+    assert!(store.commit(ended(2, 4)).await.is_err(), "it has ended");
+    assert_eq!(log(store).await, told(&[(3, AuditAction::TerminateWorkflow)]));
 }
 
 async fn what_steps_reported_stays_until_it_changes<S: Executions + Journal>(store: &S) {

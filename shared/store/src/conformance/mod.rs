@@ -4,6 +4,7 @@
 //! ways: the embedded engine's by its journal ([`journal_store`]), those of other engines by the record of attempts and
 //! ends ([`step_store`]).
 
+mod audit;
 mod blobs;
 mod driver;
 mod journal;
@@ -16,7 +17,7 @@ use contracts::{EngineKind, EventType, Status, Timestamp, WorkflowKind};
 use serde_json::json;
 
 use crate::{
-    Control, Controlled, DueExecution, EndRecorder, Executions, History, IdempotencyKey, Inherited, Journal,
+    Audit, Control, Controlled, DueExecution, EndRecorder, Executions, History, IdempotencyKey, Inherited, Journal,
     JournalRecord, JournalStart, NewEvent, NewExecution, Progress, StepRecorder, StoreError, StoredRequest,
 };
 
@@ -27,7 +28,8 @@ const TENANT: &str = "tenant-a";
 const KIND: WorkflowKind = WorkflowKind::UserOnboarding;
 
 /// The suite of a store with a journal; `open` gives an empty store each time.
-pub async fn journal_store<S: Executions + History + Journal>(open: impl AsyncFn() -> S) {
+pub async fn journal_store<S: Audit + Executions + History + Journal>(open: impl AsyncFn() -> S) {
+    audit::run(&open, &ByJournal).await;
     records::run(&open, &ByJournal).await;
     journal::run(&open).await;
 }
@@ -36,9 +38,10 @@ pub async fn journal_store<S: Executions + History + Journal>(open: impl AsyncFn
 /// [`epoch`]; `wait` lets that clock reach a moment.
 pub async fn step_store<S, W>(open: impl AsyncFn() -> S, wait: impl Fn(Timestamp) -> W + Sync)
 where
-    S: Executions + History + StepRecorder + EndRecorder,
+    S: Audit + Executions + History + StepRecorder + EndRecorder,
     W: Future<Output = ()> + Send,
 {
+    audit::run(&open, &BySteps { wait: &wait }).await;
     records::run(&open, &BySteps { wait: &wait }).await;
     steps::run(&open, &wait).await;
 }

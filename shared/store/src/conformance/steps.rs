@@ -1,18 +1,20 @@
 //! What a record of attempts and ends promises.
 
+use contracts::audit::AuditAction;
 use contracts::{ActivityError, ErrorName, Status, Timestamp};
 use serde_json::{Value, json};
 
+use super::audit::{log, row, told};
 use super::driver::{details, step, types};
 use super::{TENANT, at, create, holds, new, ok, request};
 use crate::{
-    AttemptOutcome, Begin, BegunAttempt, Control, DueExecution, EndRecorder, EngineEnd, Executions, Finish, History,
-    HistoryRow, NewExecution, Progress, Refusal, StepOutcome, StepRecorder, StepRef,
+    AttemptOutcome, Audit, Begin, BegunAttempt, Control, DueExecution, EndRecorder, EngineEnd, Executions, Finish,
+    History, HistoryRow, NewExecution, Progress, Refusal, StepOutcome, StepRecorder, StepRef,
 };
 
 pub(super) async fn run<S, W: Future<Output = ()>>(open: &impl AsyncFn() -> S, wait: &impl Fn(Timestamp) -> W)
 where
-    S: Executions + History + StepRecorder + EndRecorder,
+    S: Audit + Executions + History + StepRecorder + EndRecorder,
 {
     an_attempt_is_recorded_whole(&open().await).await;
     what_is_done_is_not_done_again(&open().await).await;
@@ -347,7 +349,7 @@ async fn refusals_are_in_the_history_but_for_pauses<S: Executions + History + St
 
 async fn an_end_says_what_was_undone_and_closes_what_is_open<S>(store: &S)
 where
-    S: Executions + History + StepRecorder + EndRecorder,
+    S: Audit + Executions + History + StepRecorder + EndRecorder,
 {
     create(store, "e-1").await;
     let account = begin(store, "e-1", "CreateUserAccount").await;
@@ -371,7 +373,12 @@ where
 
     create(store, "e-2").await;
     let open = begin(store, "e-2", "CreateUserAccount").await;
-    assert!(ok(store.record_end(TENANT, "e-2", &EngineEnd::Terminated, at(60), None).await));
+    for (second, is_recorded) in [(60, true), (61, false)] {
+        let audit = Some(row("e-2", AuditAction::TerminateWorkflow, second));
+        let recorded = ok(store.record_end(TENANT, "e-2", &EngineEnd::Terminated, at(second), audit).await);
+        assert_eq!(recorded, is_recorded);
+    }
+    assert_eq!(log(store).await, told(&[(60, AuditAction::TerminateWorkflow)]), "of the end that was recorded");
     assert_eq!(
         types(&history(store, "e-2").await)[1..],
         ["ActivityTaskScheduled", "ActivityTaskStarted", "ActivityTaskTimedOut", "WorkflowExecutionTerminated"]

@@ -23,12 +23,14 @@ async fn main() -> Result<(), Error> {
     let engine = StepFunctions::new(|| sfn, [(WorkflowKind::UserOnboarding, machine)].into());
     let api = Api {
         executions: store.clone(),
-        history: store,
+        history: store.clone(),
+        audit: store,
         engines: Engines::new(vec![Arc::new(engine)]),
         clock: Arc::clone(&clock),
         access: Access::Open,
         request_timeout: Duration::from_secs(28),
     };
+    let audit = Arc::clone(&api.audit);
     let starting = Starting {
         api,
         engine: EngineKind::StepFunctions,
@@ -36,5 +38,5 @@ async fn main() -> Result<(), Error> {
         default_timeout: Duration::from_secs(300),
     };
     let routes = api::start_user_onboarding::route().with_state(starting);
-    lambda_http::run(api::complete(routes, clock, Duration::from_secs(28))).await
+    lambda_http::run(api::complete(routes, clock, Duration::from_secs(28), Some(audit))).await
 }

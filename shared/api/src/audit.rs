@@ -1,0 +1,159 @@
+//! The audit log: the rows of what callers change, and the only place where denials are recorded.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::Method;
+use clock::Clock;
+use contracts::audit::{AuditAction, AuditOutcome};
+use contracts::ids::is_plain_id;
+use contracts::{Timestamp, WorkflowKind};
+use serde_json::json;
+use store::{Audit, NewAuditRow};
+
+use crate::Problem;
+use crate::access::Caller;
+
+/// Who asked, for the log.
+#[derive(Debug, Clone)]
+pub(crate) struct KnownCaller {
+    /// Whose log tells of it: never that of a tenant that is not the caller's.
+    pub(crate) tenant_id: String,
+    pub(crate) actor: Option<String>,
+    pub(crate) is_admin: bool,
+}
+
+/// What the log tells of a request. Handlers find it among the request's extensions.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestFacts {
+    pub(crate) id: String,
+    method: Method,
+    /// The path with its parameters in braces: those may hold anything.
+    route: String,
+    /// The execution that the path names.
+    workflow_id: Option<String>,
+    /// Set as soon as it is known, also when the request is denied later.
+    caller: Arc<OnceLock<KnownCaller>>,
+}
+
+impl RequestFacts {
+    pub(crate) fn of(request: &Request, id: String) -> Self {
+        let matched = request.extensions().get::<MatchedPath>();
+        let route = matched.map(|path| path.as_str().to_owned()).unwrap_or_default();
+        let mut segments = route.split('/').zip(request.uri().path().split('/'));
+        let named = segments.find(|(name, _)| *name == "{workflow_id}").map(|(_, id)| id.to_owned());
+        Self { id, method: request.method().clone(), route, workflow_id: named, caller: Arc::default() }
+    }
+
+    /// Notes who calls.
+    pub(crate) fn know(&self, caller: KnownCaller) {
+        // A request has one caller, whoever asks for it again.
+        let _ = self.caller.set(caller);
+    }
+
+    fn row(&self, caller: &KnownCaller, action: AuditAction, at: Timestamp) -> NewAuditRow {
+        NewAuditRow {
+            tenant_id: caller.tenant_id.clone(),
+            at,
+            actor: caller.actor.clone(),
+            is_admin: caller.is_admin,
+            action,
+            outcome: AuditOutcome::Accepted,
+            workflow_id: None,
+            workflow_kind: None,
+            request_id: self.id.clone(),
+            reason: None,
+            details: json!({ "method": self.method.as_str(), "route": self.route }),
+        }
+    }
+
+    /// The row of a denial.
+    fn denial(&self, caller: &KnownCaller, problem: &Problem, at: Timestamp) -> NewAuditRow {
+        let mut row = self.row(caller, action(&self.method, &self.route), at);
+        row.outcome = AuditOutcome::Denied;
+        // What is no id may be anything, an e-mail address too.
+        let id = problem.workflow_id().or(self.workflow_id.as_deref()).filter(|id| is_plain_id(id));
+        row.workflow_id = id.map(str::to_owned);
+        row.workflow_kind = id.map_or_else(|| started(&self.route), WorkflowKind::of_execution);
+        row.details["status"] = problem.status().as_u16().into();
+        row.details["code"] = problem.code().as_str().into();
+        row.details["detail"] = problem.detail().into();
+        row
+    }
+}
+
+impl Caller {
+    /// The row of what this caller changes; it is written with the change.
+    pub(crate) fn audit_row(&self, action: AuditAction, workflow_id: &str, at: Timestamp) -> NewAuditRow {
+        let known = self.known();
+        let mut row = self.request.row(&known, action, at);
+        row.workflow_id = Some(workflow_id.to_owned());
+        row.workflow_kind = WorkflowKind::of_execution(workflow_id);
+        if self.user_id != known.actor {
+            row.details["acting_for"] = json!(self.user_id);
+        }
+        row
+    }
+}
+
+/// Records a denial if it is known who was denied. A denial stays a denial, whether or not it can be recorded.
+pub(crate) async fn record_denial(
+    audit: Option<&dyn Audit>,
+    facts: &RequestFacts,
+    problem: &Problem,
+    clock: &dyn Clock,
+) {
+    let (request_id, route, code) = (&facts.id, &facts.route, problem.code());
+    let (Some(audit), Some(caller)) = (audit, facts.caller.get()) else {
+        tracing::warn!(request_id, route, %code, "a caller who is not known was denied");
+        return;
+    };
+    let row = facts.denial(caller, problem, clock.now());
+    let (tenant_id, actor, workflow_id) = (row.tenant_id.clone(), row.actor.clone(), row.workflow_id.clone());
+    if let Err(error) = audit.record(row).await {
+        tracing::error!(request_id, route, %code, tenant_id, actor, workflow_id, %error, "a denial is not in the audit log");
+    }
+}
+
+/// What a request asks for, by its method and route. Not by the list of endpoints, with which every function would hold
+/// the handlers of all.
+fn action(method: &Method, route: &str) -> AuditAction {
+    if method != Method::POST {
+        return AuditAction::Read;
+    }
+    match route.strip_prefix(WORKFLOWS).unwrap_or_default() {
+        "{workflow_id}/cancel" => AuditAction::CancelWorkflow,
+        "{workflow_id}/pause" => AuditAction::PauseWorkflow,
+        "{workflow_id}/resume" => AuditAction::ResumeWorkflow,
+        "{workflow_id}/terminate" => AuditAction::TerminateWorkflow,
+        "{workflow_id}/retry" => AuditAction::RetryWorkflow,
+        "actions" => AuditAction::ActOnWorkflows,
+        _ if started(route).is_some() => AuditAction::StartWorkflow,
+        _ => AuditAction::Read,
+    }
+}
+
+const WORKFLOWS: &str = "/api/v1/workflows/";
+
+/// The workflow that a route starts.
+fn started(route: &str) -> Option<WorkflowKind> {
+    route.strip_prefix(WORKFLOWS)?.replace('-', "_").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ENDPOINTS, Port};
+
+    #[test]
+    fn what_changes_something_has_an_action_of_its_own() {
+        for endpoint in ENDPOINTS {
+            let changes = endpoint.ports.iter().any(|port| matches!(port, Port::Create | Port::Control));
+            let action = action(&endpoint.method, endpoint.path);
+            assert_eq!(action != AuditAction::Read, changes, "{}", endpoint.name);
+        }
+        assert_eq!(action(&Method::POST, "/api/v1/workflows/user-onboarding"), AuditAction::StartWorkflow);
+        assert_eq!(action(&Method::POST, "/api/v1/workflows/{workflow_id}/cancel"), AuditAction::CancelWorkflow);
+        assert_eq!(action(&Method::GET, "/api/v1/workflows"), AuditAction::Read);
+    }
+}
