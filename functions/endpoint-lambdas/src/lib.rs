@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Access, Api, Readiness, Starting};
+use api::{Access, Api, Readiness, Starting, Streaming};
 use aws_clients::Clients;
 use aws_clients::gateway::TemporalGateway;
 use axum::Router;
@@ -147,6 +147,7 @@ fn api(store: DynamoStore, access: Access) -> Api {
         clock: Arc::new(SystemClock),
         access,
         request_timeout: REQUEST_TIMEOUT,
+        streaming: Streaming::Unsupported,
     }
 }
 

@@ -7,6 +7,7 @@
 mod access;
 mod body;
 pub mod cancel_workflow;
+mod conditional;
 mod control;
 mod endpoints;
 pub mod get_workflow_history;
@@ -14,12 +15,14 @@ pub mod get_workflow_status;
 pub mod health;
 pub mod list_workflows;
 mod page;
+mod pauses;
 mod problem;
 pub mod ready;
 mod serve;
 mod start;
 pub mod start_tenant_switching;
 pub mod start_user_onboarding;
+mod streaming;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +40,7 @@ pub use contracts::access::Access;
 pub use endpoints::{ENDPOINTS, Endpoint, Port, Route};
 pub use problem::Problem;
 pub use serve::complete;
+pub use streaming::Streaming;
 
 /// Whether something works that the service stands on.
 #[async_trait]
@@ -58,8 +62,10 @@ pub struct Api {
     pub clock: SharedClock,
     /// Who may call.
     pub access: Access,
-    /// How long a request may take.
+    /// How long a request may take until its answer begins.
     pub request_timeout: Duration,
+    /// Whether answers can be streamed.
+    pub streaming: Streaming,
 }
 
 /// What the endpoints that start executions work with.

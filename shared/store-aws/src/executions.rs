@@ -380,6 +380,7 @@ fn execution_item(new: &NewExecution, record: &ExecutionRecord) -> Attributes {
     .into();
     let optional = [
         ("user_id", new.user_id.as_ref().map(text)),
+        ("user_pk", new.user_id.as_ref().map(|user_id| text(keys::of_user(&new.tenant_id, user_id)))),
         ("deadline_at", new.deadline_at.map(moment)),
         ("status_message", new.progress.status_message.as_ref().map(text)),
         ("idempotency_pk", new.idempotency.as_ref().map(|key| text(keys::idempotency(&new.tenant_id, key)))),

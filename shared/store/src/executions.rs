@@ -6,7 +6,7 @@ use contracts::{EngineKind, Status, Timestamp, WorkflowKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{JournalStart, NewEvent, Progress, StoreError, StoredRequest};
+use crate::{JournalStart, ListFilter, ListPage, NewEvent, Progress, StoreError, StoredRequest};
 
 /// One execution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,12 +45,12 @@ pub struct ExecutionRecord {
     pub version: u64,
 }
 
-/// An execution, and what its kind's past says about it.
+/// An execution, and what the past of its tenant and kind says about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Estimated {
     /// The execution.
     pub record: ExecutionRecord,
-    /// Mean duration of completed executions of this kind, in milliseconds; none before the first.
+    /// Mean duration of the tenant's completed executions of this kind, in milliseconds; none before the first.
     pub mean_duration_ms: Option<u64>,
 }
 
@@ -147,26 +147,6 @@ impl Control {
     }
 }
 
-/// Which executions to list.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListFilter {
-    /// Only these statuses; all if empty.
-    pub statuses: Vec<Status>,
-    /// Only this kind.
-    pub kind: Option<WorkflowKind>,
-}
-
-/// A part of a list, newest first.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ListPage {
-    /// The rows.
-    pub executions: Vec<ExecutionRecord>,
-    /// How many match the filter in all.
-    pub total: u64,
-    /// Where the next part begins, as only the store understands it; none at the end.
-    pub next: Option<String>,
-}
-
 /// An execution that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenExecution {
@@ -196,8 +176,9 @@ pub trait Executions: Send + Sync {
     /// The record, if this tenant has it.
     async fn get(&self, tenant_id: &str, id: &str) -> Result<Option<ExecutionRecord>, StoreError>;
 
-    /// The record with its kind's mean duration, in one request to the database.
+    /// The record with the mean duration of its tenant and kind, in one request to the database.
     async fn get_estimated(&self, tenant_id: &str, id: &str) -> Result<Option<Estimated>, StoreError>;
+
     /// The tenant's executions, newest first: `limit` of them after skipping `skip`, those older than `before` (a
     /// [`ListPage::next`]).
     async fn list(

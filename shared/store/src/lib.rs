@@ -12,6 +12,7 @@ mod executions;
 mod gate;
 mod history;
 mod journal;
+mod list;
 mod progress;
 mod recorder;
 mod reported;
@@ -19,8 +20,8 @@ mod request;
 
 pub use blobs::{BlobBody, BlobKey, BlobReader, Blobs};
 pub use executions::{
-    Control, Controlled, Created, DueExecution, Estimated, ExecutionRecord, Executions, IdempotencyKey, ListFilter,
-    ListPage, NewExecution, OpenExecution,
+    Control, Controlled, Created, DueExecution, Estimated, ExecutionRecord, Executions, IdempotencyKey, NewExecution,
+    OpenExecution,
 };
 pub use gate::{Admission, ExecutionFlags, Refusal, StepFlags, admit};
 pub use history::{History, HistoryPage, HistoryRow, NewEvent};
@@ -28,6 +29,7 @@ pub use journal::{
     Commit, CommitOutcome, End, Gate, Journal, JournalRecord, JournalStart, JournalledExecution, MAX_RECORDS_READ,
     RecordSelection,
 };
+pub use list::{Counts, ListFilter, ListPage};
 pub use progress::{Progress, StepMoments, completed_steps};
 pub use recorder::{
     ACCEPTED, AttemptOutcome, Begin, BegunAttempt, EndRecorder, EngineEnd, Finish, StepOutcome, StepRecorder, StepRef,
