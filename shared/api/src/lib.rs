@@ -22,6 +22,7 @@ mod serve;
 mod start;
 pub mod start_tenant_switching;
 pub mod start_user_onboarding;
+pub mod stream_workflow;
 mod streaming;
 
 use std::sync::Arc;

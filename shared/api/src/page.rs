@@ -124,11 +124,11 @@ mod tests {
     fn a_list_has_commas_or_comes_again() {
         let mut good = query(&[("n", "7,8"), ("n", "9"), ("n", "10, 11")]);
         assert_eq!(good.list("n", number, "a number"), [7, 8, 9, 10, 11]);
-        assert_eq!(good.list("m", number, "a number"), []);
+        assert!(good.list("m", number, "a number").is_empty());
         assert!(good.finish().is_ok());
         for bad in [&[("n", "")][..], &[("n", "7,")], &[("n", "7,x")], &[("n", "7"), ("n", "")]] {
             let mut query = query(bad);
-            assert_eq!(query.list("n", number, "a number"), []);
+            assert!(query.list("n", number, "a number").is_empty());
             assert!(query.finish().is_err(), "{bad:?}");
         }
     }
