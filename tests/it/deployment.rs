@@ -7,6 +7,7 @@ use std::process::Stdio;
 use api::{ENDPOINTS, Endpoint, Port};
 use contracts::{Status, WorkflowKind};
 use serde_json::Value;
+use store_aws::Holds;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
@@ -700,11 +701,17 @@ fn the_table_of_the_template_is_the_stores() {
     let mut indices = BTreeSet::new();
     for index in table["GlobalSecondaryIndexes"].as_array().unwrap() {
         let key = |number: usize| index["KeySchema"][number]["AttributeName"].as_str().unwrap().to_owned();
-        let whole = index["Projection"]["ProjectionType"] == "ALL";
-        indices.insert((index["IndexName"].as_str().unwrap().to_owned(), key(0), key(1), whole));
+        let holds = index["Projection"].clone();
+        indices.insert((index["IndexName"].as_str().unwrap().to_owned(), key(0), key(1), holds.to_string()));
     }
-    let expected = store_aws::INDICES
-        .map(|(name, hash, range, whole)| (name.to_owned(), hash.to_owned(), range.to_owned(), whole));
+    let projection = |holds| match holds {
+        Holds::Keys => serde_json::json!({ "ProjectionType": "KEYS_ONLY" }),
+        Holds::Attributes(names) => serde_json::json!({ "ProjectionType": "INCLUDE", "NonKeyAttributes": names }),
+        Holds::All => serde_json::json!({ "ProjectionType": "ALL" }),
+    };
+    let expected = store_aws::INDICES.map(|(name, hash, range, holds)| {
+        (name.to_owned(), hash.to_owned(), range.to_owned(), projection(holds).to_string())
+    });
     assert_eq!(indices, expected.into());
     assert_eq!(table["TimeToLiveSpecification"]["AttributeName"], store_aws::TIME_TO_LIVE);
     assert_eq!(table["TimeToLiveSpecification"]["Enabled"], true);

@@ -165,7 +165,7 @@ fn a_feed_asks_little_however_many_are_open() {
             let at = |number: i64| epoch + Duration::from_millis(number.unsigned_abs());
             create_all(&store, numbers.map(|number| new(&format!("e-{number}"), Status::Pending, at(number)))).await;
             proxy.take();
-            let page = store.tenant_events(TENANT, None, 20).await.unwrap();
+            let page = store.tenant_events(TENANT, &[], None, 20).await.unwrap();
             let requests: Vec<String> =
                 proxy.take().iter().map(|seen| seen.target.rsplit('.').next().unwrap().to_owned()).collect();
             let count = |operation: &str| requests.iter().filter(|request| *request == operation).count();

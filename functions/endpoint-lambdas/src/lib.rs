@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Access, Api, Operating, Readiness, Starting};
+use api::{Access, Api, Operating, Readiness, Starting, Streaming};
 use aws_clients::Clients;
 use aws_clients::gateway::TemporalGateway;
 use axum::Router;
@@ -102,6 +102,7 @@ pub async fn serve_operating(route: Router<Operating>) -> Result<(), Error> {
     let blobs = Arc::new(S3Blobs::new(clients.s3(), bucket));
     let store = store(&clients, table).with_blobs(blobs.clone());
     let ends = Arc::new(store.clone());
+    let audit: Arc<dyn Audit> = ends.clone();
     let mut api = api(store, access);
     let OperateSettings { engine, machines, gateway } = operate;
     let sfn = clients.sfn();
@@ -112,7 +113,7 @@ pub async fn serve_operating(route: Router<Operating>) -> Result<(), Error> {
     api.engines = Engines::new(engines);
     let clock = Arc::clone(&api.clock);
     let starting = Starting { api, engine, blobs, default_timeout };
-    run(route.with_state(Operating { starting, ends }), clock).await
+    run(route.with_state(Operating { starting, ends }), clock, Some(audit)).await
 }
 
 /// Serves `/ready`.
@@ -192,6 +193,7 @@ fn api(store: DynamoStore, access: Access) -> Api {
         clock: Arc::new(SystemClock),
         access,
         request_timeout: REQUEST_TIMEOUT,
+        streaming: Streaming::Unsupported,
     }
 }
 

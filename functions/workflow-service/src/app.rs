@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use activities::Activities;
 use anyhow::{Context as _, anyhow, bail};
-use api::{Api, Check, Operating, Readiness, Starting};
+use api::{Api, Check, Operating, Readiness, Starting, Streaming};
 use async_trait::async_trait;
 use aws_clients::InvokedActivities;
 use axum::Router;
@@ -22,7 +22,7 @@ use engine_temporal_worker::Ports;
 use settings::{ActivityPlace, Settings, StoreKind, Temporal, TemporalServer};
 use store_aws::{DynamoStore, S3Blobs};
 use store_sql::{Durability, FileBlobs, SqlStore};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::task::AbortHandle;
 use workflows::RetryPolicy;
 
@@ -74,6 +74,7 @@ pub struct App {
     pub recovered: usize,
     foundation: Foundation,
     reconciling: Option<AbortHandle>,
+    stop: watch::Sender<bool>,
     _lock: DirectoryLock,
 }
 
@@ -221,6 +222,7 @@ impl App {
             engines.push(Arc::new(temporal.clone()));
         }
         let engines = Engines::new(engines);
+        let (stop, stopping) = watch::channel(false);
         let api = Api {
             executions: Arc::new(store.clone()),
             history: Arc::new(store.clone()),
@@ -229,6 +231,7 @@ impl App {
             clock: Arc::clone(clock),
             access: settings.access.clone(),
             request_timeout: settings.request_timeout,
+            streaming: Streaming::Until(stopping),
         };
         let starting = Starting {
             api: api.clone(),
@@ -248,8 +251,14 @@ impl App {
             recovered,
             foundation,
             reconciling,
+            stop,
             _lock: lock,
         })
+    }
+
+    /// Ends answers that would stay open: streams, and requests that wait for news.
+    pub fn end_waiting(&self) {
+        self.stop.send_replace(true);
     }
 
     /// A worker of the Temporal engine beside the server, in the same process.

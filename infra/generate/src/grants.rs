@@ -112,7 +112,7 @@ impl Grants {
             api::Port::Read => self.table.extend(["BatchGetItem"]),
             api::Port::List => {
                 self.table.insert("BatchGetItem");
-                self.queried.extend(["", "by_kind", "by_status", "by_tenant"]);
+                self.queried.extend(["", "by_kind", "by_status", "by_tenant", "by_user"]);
             }
             api::Port::History => {
                 self.table.extend(["BatchGetItem", "GetItem"]);

@@ -107,6 +107,14 @@ pub static ENDPOINTS: &[Endpoint] = &[
         route: Route::Records(crate::get_workflow_history::route),
     },
     Endpoint {
+        name: "stream-workflow",
+        method: Method::GET,
+        path: "/api/v1/workflows/{workflow_id}/stream",
+        // What a server has anyway. Its function answers that it cannot stream, and reads nothing.
+        ports: &[],
+        route: Route::Records(crate::stream_workflow::route),
+    },
+    Endpoint {
         name: "cancel-workflow",
         method: Method::POST,
         path: "/api/v1/workflows/{workflow_id}/cancel",

@@ -1,17 +1,25 @@
 //! `GET /api/v1/workflows/{workflow_id}/status`
+//!
+//! With `?wait=25s` it is a long poll, which works behind API Gateway too: the answer comes once the execution has ended,
+//! or once the tag in `If-None-Match` is no longer the execution's, or when the time is up.
 
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query as QueryString, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use contracts::limits::MAX_WAIT_SECONDS;
 use contracts::responses::{Failure, ProgressResponse, StatusResponse};
 use contracts::{Status, Timestamp};
 use store::{Estimated, ExecutionRecord};
 
 use crate::access::Caller;
+use crate::conditional::IfNoneMatch;
+use crate::page::Query;
+use crate::pauses::Pauses;
+use crate::start::ANSWERING_TIME;
 use crate::{Api, Problem};
 
 /// The route.
@@ -23,25 +31,79 @@ async fn handle(
     State(api): State<Api>,
     caller: Caller,
     Path(id): Path<String>,
+    QueryString(parameters): QueryString<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let found = api.executions.get_estimated(&caller.tenant_id, &id).await?.ok_or_else(|| Problem::no_workflow(&id))?;
-    let Estimated { record, mean_duration_ms } = found;
-    let etag = format!("\"{}\"", record.version);
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let mut response = if known.is_some_and(|known| known.split(',').any(|tag| tag.trim() == etag)) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        let estimate = mean_duration_ms.filter(|_| record.status.is_open()).map(|mean| estimate(&api, &record, mean));
-        Json(body(record, estimate)).into_response()
+    let answer_by = clock::after(&*api.clock, api.request_timeout.saturating_sub(ANSWERING_TIME));
+    let mut query = Query::new(parameters);
+    let wait = query.get("wait", seconds, "seconds, like 25 or 25s").unwrap_or_default();
+    query.finish()?;
+
+    let known = IfNoneMatch::of(&headers);
+    let until = clock::after(&*api.clock, wait).min(answer_by);
+    let found = wait_for_news(&api, &caller.tenant_id, &id, &known, until).await?;
+    let tag = tag(&found);
+    let mut response = match known.matches(&tag) {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => Json(answer(&api, found)).into_response(),
     };
-    if let Ok(etag) = HeaderValue::from_str(&etag) {
-        response.headers_mut().insert(header::ETAG, etag);
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(header::ETAG, tag);
     }
     Ok(response)
 }
 
-/// When it should be done, going by the mean of this kind's completed executions; never in the past.
+/// A wait of so many seconds, at most [`MAX_WAIT_SECONDS`].
+fn seconds(text: &str) -> Option<Duration> {
+    let digits = text.strip_suffix('s').unwrap_or(text);
+    let seconds: u64 = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??;
+    Some(Duration::from_secs(seconds.min(MAX_WAIT_SECONDS)))
+}
+
+/// The execution: once it is not as the client knows it, or has ended where the client says nothing of what it knows, but
+/// at a moment at the latest.
+async fn wait_for_news(
+    api: &Api,
+    tenant_id: &str,
+    id: &str,
+    known: &IfNoneMatch,
+    until: Timestamp,
+) -> Result<Estimated, Problem> {
+    let mut pauses = Pauses::default();
+    loop {
+        let found = read(api, tenant_id, id).await?;
+        let is_news = *known != IfNoneMatch::Absent && !known.matches(&tag(&found));
+        // What has ended does not change any more.
+        if is_news || !found.record.status.is_open() || api.clock.now() >= until {
+            return Ok(found);
+        }
+        let next = clock::after(&*api.clock, pauses.next()).min(until);
+        if !api.streaming.sleep_until(&*api.clock, next).await {
+            return Ok(found);
+        }
+    }
+}
+
+/// The execution, if this tenant has it.
+pub(crate) async fn read(api: &Api, tenant_id: &str, id: &str) -> Result<Estimated, Problem> {
+    let found = api.executions.get_estimated(tenant_id, id).await?;
+    found.ok_or_else(|| Problem::no_workflow(id))
+}
+
+/// The entity tag. It is weak, as the version does not vouch for every byte: the estimate in the answer moves with the time
+/// of asking and with how long other executions take.
+pub(crate) fn tag(found: &Estimated) -> String {
+    format!("W/\"{}\"", found.record.version)
+}
+
+/// The answer about an execution.
+pub(crate) fn answer(api: &Api, found: Estimated) -> StatusResponse {
+    let Estimated { record, mean_duration_ms } = found;
+    let estimate = mean_duration_ms.filter(|_| record.status.is_open()).map(|mean| estimate(api, &record, mean));
+    body(record, estimate)
+}
+
+/// When it should be done, going by the mean of completed executions; never in the past.
 fn estimate(api: &Api, record: &ExecutionRecord, mean_duration_ms: u64) -> Timestamp {
     let end = record.started_at.checked_add(Duration::from_millis(mean_duration_ms)).unwrap_or(Timestamp::MAX);
     end.max(api.clock.now())
@@ -57,6 +119,7 @@ fn body(record: ExecutionRecord, estimated_completion: Option<Timestamp>) -> Sta
     let share = 100.0 * progress.completed_steps as f32 / progress.total_steps.max(1) as f32;
     let percentage = if record.status == Status::Completed { 100.0 } else { share.min(99.0) };
     StatusResponse {
+        operation_id: record.id.clone(),
         workflow_id: record.id,
         workflow_type: record.kind.to_string(),
         status: record.status.reported(),
@@ -69,6 +132,7 @@ fn body(record: ExecutionRecord, estimated_completion: Option<Timestamp>) -> Sta
             last_updated: record.updated_at,
             status_message,
         }),
+        estimated_completion,
         result: record.result,
         error: record.failure.as_ref().map(Failure::summary),
         failure: record.failure,
@@ -77,5 +141,20 @@ fn body(record: ExecutionRecord, estimated_completion: Option<Timestamp>) -> Sta
         cancelled_at: record.cancel_requested_at,
         retried_from: record.retry_of.map(|retry| retry.id),
         retried_as: record.retried_as,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_a_number_of_seconds() {
+        for (text, expected) in [("25", 25), ("25s", 25), ("0", 0), ("1s", 1), ("600", MAX_WAIT_SECONDS)] {
+            assert_eq!(seconds(text), Some(Duration::from_secs(expected)), "{text}");
+        }
+        for bad in ["", "s", "-1", "+1", "1.5", "1m", "25 s", "ss", "1ss", "99999999999999999999999"] {
+            assert_eq!(seconds(bad), None, "{bad}");
+        }
     }
 }

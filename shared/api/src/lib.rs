@@ -8,6 +8,7 @@ mod access;
 mod audit;
 mod body;
 pub mod cancel_workflow;
+mod conditional;
 mod endpoints;
 pub mod get_workflow_history;
 pub mod get_workflow_status;
@@ -17,6 +18,7 @@ pub mod list_workflows;
 mod operate;
 mod page;
 pub mod pause_workflow;
+mod pauses;
 mod problem;
 pub mod ready;
 pub mod resume_workflow;
@@ -25,6 +27,8 @@ mod serve;
 mod start;
 pub mod start_tenant_switching;
 pub mod start_user_onboarding;
+pub mod stream_workflow;
+mod streaming;
 pub mod terminate_workflow;
 
 use std::sync::Arc;
@@ -43,6 +47,7 @@ pub use contracts::access::Access;
 pub use endpoints::{ENDPOINTS, Endpoint, Port, Route};
 pub use problem::Problem;
 pub use serve::complete;
+pub use streaming::Streaming;
 
 /// Whether something works that the service stands on.
 #[async_trait]
@@ -66,8 +71,10 @@ pub struct Api {
     pub clock: SharedClock,
     /// Who may call.
     pub access: Access,
-    /// How long a request may take.
+    /// How long a request may take until its answer begins.
     pub request_timeout: Duration,
+    /// Whether answers can be streamed.
+    pub streaming: Streaming,
 }
 
 /// What the endpoints that start executions work with.

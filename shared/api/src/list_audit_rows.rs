@@ -1,7 +1,5 @@
 //! `GET /api/v1/audit`
 
-use std::collections::HashMap;
-
 use axum::extract::{Query as QueryString, State};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -22,7 +20,7 @@ pub fn route() -> Router<Api> {
 async fn handle(
     State(api): State<Api>,
     caller: Caller,
-    QueryString(parameters): QueryString<HashMap<String, String>>,
+    QueryString(parameters): QueryString<Vec<(String, String)>>,
 ) -> Result<Json<AuditResponse>, Problem> {
     let mut query = Query::new(parameters);
     let page_size = query.page_size();

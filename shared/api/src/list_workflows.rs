@@ -1,13 +1,12 @@
 //! `GET /api/v1/workflows`
 
-use std::collections::HashMap;
-
 use axum::extract::{Query as QueryString, State};
 use axum::routing::get;
 use axum::{Json, Router};
+use contracts::ids::{SUBJECT, is_subject};
 use contracts::limits::MAX_PAGED_ROWS;
 use contracts::responses::{ListResponse, WorkflowSummary};
-use contracts::{Status, WorkflowKind};
+use contracts::{Status, Timestamp, WorkflowKind};
 use store::{ExecutionRecord, ListFilter};
 
 use crate::access::Caller;
@@ -22,16 +21,13 @@ pub fn route() -> Router<Api> {
 async fn handle(
     State(api): State<Api>,
     caller: Caller,
-    QueryString(parameters): QueryString<HashMap<String, String>>,
+    QueryString(parameters): QueryString<Vec<(String, String)>>,
 ) -> Result<Json<ListResponse>, Problem> {
     let mut query = Query::new(parameters);
     let page_size = query.page_size();
     let page: u32 = query.get("page", |text| text.parse().ok().filter(|page| *page >= 1), "1 or more").unwrap_or(1);
-    let statuses = query.get("status", statuses, &format!("one of {}", names(Status::ALL.map(Status::as_str))));
-    let kinds = names(WorkflowKind::ALL.map(WorkflowKind::as_str));
-    let kind = query.get("workflow_type", |name| name.parse().ok(), &format!("one of {kinds}"));
-    let filter = ListFilter { statuses: statuses.unwrap_or_default(), kind };
-    let scope = format!("{} {filter:?}", caller.tenant_id);
+    let filter = filter(&mut query);
+    let scope = format!("{} list {filter:?}", caller.tenant_id);
     let before = query.cursor(&scope);
     let skip = u64::from(page - 1) * u64::from(page_size);
     if before.is_none() && skip >= MAX_PAGED_ROWS {
@@ -45,6 +41,8 @@ async fn handle(
     Ok(Json(ListResponse {
         workflows: found.executions.into_iter().map(summary).collect(),
         total_count: found.total,
+        total_is_exact: found.counts.is_exact,
+        counts: found.counts.by_status,
         page,
         page_size,
         has_more: found.next.is_some(),
@@ -52,14 +50,25 @@ async fn handle(
     }))
 }
 
-/// A pending execution is reported as running, so it is found as running too.
-fn statuses(name: &str) -> Option<Vec<Status>> {
-    let status: Status = name.parse().ok()?;
-    Some(if status == Status::Running { vec![Status::Pending, Status::Running] } else { vec![status] })
-}
-
-fn names<const N: usize>(names: [&str; N]) -> String {
-    names.join(", ")
+/// What narrows the list. Names come in the order of their lists, so that a page token fits however they were asked for.
+fn filter(query: &mut Query) -> ListFilter {
+    let one_of = |names: Vec<&str>| format!("one of {}", names.join(", "));
+    let reported = Status::ALL.into_iter().filter(|status| status.reported() == *status);
+    let statuses = one_of(reported.map(Status::as_str).collect());
+    let wanted = query.list("status", |name| name.parse::<Status>().ok(), &statuses);
+    // A pending execution is reported as running, so it is found as running too.
+    let is_wanted = |status: &Status| wanted.iter().any(|wanted| wanted.reported() == status.reported());
+    let statuses = Status::ALL.into_iter().filter(is_wanted).collect();
+    let kinds = one_of(WorkflowKind::ALL.map(WorkflowKind::as_str).to_vec());
+    let kind = query.get("workflow_type", |name| name.parse().ok(), &kinds);
+    let user_id = query.get("user_id", |id| is_subject(id).then(|| id.to_owned()), SUBJECT);
+    let moment = "a moment as in RFC 3339, like 2026-11-23T18:29:24Z, with + as %2B";
+    let started_after = query.get("started_after", |text| text.parse::<Timestamp>().ok(), moment);
+    let started_before = query.get("started_before", |text| text.parse::<Timestamp>().ok(), moment);
+    if started_after.zip(started_before).is_some_and(|(after, before)| after >= before) {
+        query.bad("started_before", "must be later than started_after");
+    }
+    ListFilter { statuses, kind, user_id, started_after, started_before }
 }
 
 fn summary(record: ExecutionRecord) -> WorkflowSummary {
@@ -71,5 +80,45 @@ fn summary(record: ExecutionRecord) -> WorkflowSummary {
         updated_at: record.updated_at,
         tenant_id: record.tenant_id,
         user_id: record.user_id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(parameters: &[(&str, &str)]) -> (ListFilter, bool) {
+        let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut query = Query::new(parameters);
+        let filter = filter(&mut query);
+        (filter, query.finish().is_ok())
+    }
+
+    #[test]
+    fn a_filter_is_the_same_in_whatever_order_it_is_asked_for() {
+        let (one, _) = of(&[("status", "Failed,Running"), ("status", "Failed")]);
+        let (other, _) = of(&[("status", "Pending"), ("status", "Failed")]);
+        assert_eq!(one, other);
+        assert_eq!(one.statuses, [Status::Pending, Status::Running, Status::Failed]);
+        assert_eq!(of(&[]), (ListFilter::default(), true));
+    }
+
+    #[test]
+    fn a_window_has_a_beginning_before_its_end() {
+        let moment = |text: &str| text.parse::<Timestamp>().expect("a moment");
+        let (window, is_good) =
+            of(&[("started_after", "2026-01-01T00:00:00+02:00"), ("started_before", "2026-01-01T00:00:00Z")]);
+        assert!(is_good);
+        assert_eq!(window.started_after, Some(moment("2025-12-31T22:00:00Z")));
+        assert_eq!(window.started_before, Some(moment("2026-01-01T00:00:00Z")));
+        for bad in [
+            [("started_after", "2026-01-01T00:00:00Z"), ("started_before", "2026-01-01T00:00:00Z")],
+            [("started_after", "yesterday"), ("started_before", "2026-01-01T00:00:00Z")],
+            [("started_after", "2026-01-01T00:00:00 02:00"), ("user_id", "u")],
+            [("started_before", "2026-01-01"), ("user_id", "u")],
+            [("user_id", "a b"), ("status", "Failed")],
+        ] {
+            assert!(!of(&bad).1, "{bad:?}");
+        }
     }
 }

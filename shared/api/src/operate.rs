@@ -238,7 +238,7 @@ async fn left_by(api: &Api, retried: &Retried) -> Result<Inherited, Problem> {
 async fn whole_history(api: &Api, record: &ExecutionRecord) -> Result<Vec<Event>, Problem> {
     let (mut events, mut after) = (Vec::new(), None);
     loop {
-        let page = api.history.events(&record.tenant_id, &record.id, after.as_deref(), EVENTS_READ).await?;
+        let page = api.history.events(&record.tenant_id, &record.id, &[], after.as_deref(), EVENTS_READ).await?;
         let page = page.ok_or_else(|| Problem::no_workflow(&record.id))?;
         events.extend(page.rows.into_iter().map(|row| row.event));
         after = page.next;

@@ -1,7 +1,5 @@
 //! Pages: sizes, and tokens that fit one tenant and one set of filters only.
 
-use std::collections::HashMap;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use contracts::effect::sha256_hex;
@@ -11,27 +9,53 @@ use contracts::fields::BadField;
 
 use crate::Problem;
 
-/// Query parameters, read one after the other; remembers what was wrong.
+/// Query parameters, read one after the other; remembers what was wrong. Those that nobody reads are ignored.
 pub(crate) struct Query {
-    parameters: HashMap<String, String>,
+    parameters: Vec<(String, String)>,
     bad: Vec<BadField>,
     /// Whether a page token may be another tenant's.
     has_other_token: bool,
 }
 
 impl Query {
-    pub(crate) fn new(parameters: HashMap<String, String>) -> Self {
-        Self { parameters, bad: Vec::new(), has_other_token: false }
+    pub(crate) fn new(parameters: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self { parameters: parameters.into_iter().collect(), bad: Vec::new(), has_other_token: false }
     }
 
-    /// A parameter, parsed; `expected` says what would be right. An empty one is as good as none.
+    /// A parameter that comes once at most, parsed; `expected` says what would be right.
     pub(crate) fn get<T>(&mut self, name: &str, parse: impl Fn(&str) -> Option<T>, expected: &str) -> Option<T> {
-        let value = self.parameters.get(name).filter(|value| !value.is_empty())?;
-        let parsed = parse(value);
+        let values = self.values(name);
+        let value = match values.as_slice() {
+            [] => return None,
+            [value] => value,
+            _ => {
+                self.bad(name, "must not come more than once");
+                return None;
+            }
+        };
+        let parsed = Some(value).filter(|value| !value.is_empty()).and_then(|value| parse(value));
         if parsed.is_none() {
             self.bad(name, format!("must be {expected}"));
         }
         parsed
+    }
+
+    /// A parameter that may come several times, each time with one value or several with commas between them; empty if it
+    /// does not come.
+    pub(crate) fn list<T>(&mut self, name: &str, parse: impl Fn(&str) -> Option<T>, expected: &str) -> Vec<T> {
+        let values = self.values(name);
+        let parts: Vec<&str> = values.iter().flat_map(|value| value.split(',')).map(str::trim).collect();
+        let parsed: Vec<T> = parts.iter().filter_map(|part| parse(part)).collect();
+        if parsed.len() == parts.len() {
+            return parsed;
+        }
+        self.bad(name, format!("must be {expected}, or several of these with commas between them"));
+        Vec::new()
+    }
+
+    fn values(&self, name: &str) -> Vec<String> {
+        let of_name = self.parameters.iter().filter(|(given, _)| given == name);
+        of_name.map(|(_, value)| value.clone()).collect()
     }
 
     /// The rows of a page: as many as asked for, at most [`MAX_PAGE_SIZE`]; the answer says how many that is.
@@ -43,8 +67,7 @@ impl Query {
     /// Where a page token says to go on; the token must have been made for the same `scope`.
     pub(crate) fn cursor(&mut self, scope: &str) -> Option<String> {
         let cursor = self.get("page_token", |token| open(token, scope), "a next_page_token of this very list");
-        let is_given = self.parameters.get("page_token").is_some_and(|token| !token.is_empty());
-        self.has_other_token = is_given && cursor.is_none();
+        self.has_other_token = !self.values("page_token").is_empty() && cursor.is_none();
         cursor
     }
 
@@ -79,7 +102,44 @@ fn seal(cursor: &str, scope: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use axum::response::IntoResponse as _;
+
     use super::*;
+
+    fn query(parameters: &[(&str, &str)]) -> Query {
+        Query::new(parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    fn number(text: &str) -> Option<u32> {
+        text.parse().ok()
+    }
+
+    #[test]
+    fn a_parameter_comes_once_and_is_not_empty() {
+        assert_eq!(query(&[("n", "7"), ("other", "8")]).get("n", number, "a number"), Some(7));
+        let mut absent = query(&[("m", "7")]);
+        assert_eq!(absent.get("n", number, "a number"), None);
+        assert!(absent.finish().is_ok(), "nobody has to send it");
+        for bad in [&[("n", "")][..], &[("n", "x")], &[("n", "7"), ("n", "7")], &[("n", "7"), ("n", "")]] {
+            let mut query = query(bad);
+            assert_eq!(query.get("n", number, "a number"), None);
+            let problem = query.finish().expect_err("it is refused");
+            assert_eq!(problem.into_response().status(), 422, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_commas_or_comes_again() {
+        let mut good = query(&[("n", "7,8"), ("n", "9"), ("n", "10, 11")]);
+        assert_eq!(good.list("n", number, "a number"), [7, 8, 9, 10, 11]);
+        assert!(good.list("m", number, "a number").is_empty());
+        assert!(good.finish().is_ok());
+        for bad in [&[("n", "")][..], &[("n", "7,")], &[("n", "7,x")], &[("n", "7"), ("n", "")]] {
+            let mut query = query(bad);
+            assert!(query.list("n", number, "a number").is_empty());
+            assert!(query.finish().is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn a_token_fits_its_own_list_only() {

@@ -109,6 +109,11 @@ impl Problem {
         Self::new(status, ErrorName::InvalidInput, "Validation", "Unsupported content type", detail)
     }
 
+    pub(crate) fn not_implemented(detail: impl Into<String>) -> Self {
+        let status = StatusCode::NOT_IMPLEMENTED;
+        Self::new(status, ErrorName::InvalidInput, "NotImplemented", "Not possible here", detail)
+    }
+
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         let problem = Self::new(status, ErrorName::ServiceUnavailable, "Unavailable", "Not available now", detail);

@@ -25,7 +25,7 @@ use crate::access::Caller;
 use crate::{Api, Problem, Starting, body};
 
 /// Kept free for answering when a client prefers to wait.
-const ANSWERING_TIME: Duration = Duration::from_secs(2);
+pub(crate) const ANSWERING_TIME: Duration = Duration::from_secs(2);
 
 /// The route of an endpoint that starts what this request asks for.
 pub(crate) fn route<R: Request + 'static>(path: &'static str) -> Router<Starting> {

@@ -1,8 +1,12 @@
 //! What users read as an execution's history: Temporal's vocabulary, whichever engine runs.
 
+use std::str::FromStr;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::ids::UnknownName;
 
 /// The kinds of history events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,6 +46,24 @@ pub enum EventType {
 }
 
 impl EventType {
+    /// Every kind.
+    pub const ALL: [Self; 14] = [
+        Self::WorkflowExecutionStarted,
+        Self::ActivityTaskScheduled,
+        Self::ActivityTaskStarted,
+        Self::ActivityTaskCompleted,
+        Self::ActivityTaskFailed,
+        Self::ActivityTaskTimedOut,
+        Self::CompensationScheduled,
+        Self::CompensationCompleted,
+        Self::CompensationFailed,
+        Self::WorkflowExecutionCompleted,
+        Self::WorkflowExecutionFailed,
+        Self::WorkflowExecutionCanceled,
+        Self::WorkflowExecutionTimedOut,
+        Self::WorkflowExecutionTerminated,
+    ];
+
     /// The name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -65,6 +87,14 @@ impl EventType {
     }
 }
 
+impl FromStr for EventType {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name).ok_or_else(|| UnknownName(name.to_owned()))
+    }
+}
+
 /// One event of an execution's history, as users read it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
@@ -76,4 +106,19 @@ pub struct Event {
     pub timestamp: Timestamp,
     /// What happened; its shape depends on the type.
     pub details: Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_listed_and_read_by_its_name() {
+        let named = include_str!("history.rs").matches(" => \"").count();
+        assert_eq!(EventType::ALL.len(), named, "a kind is missing in ALL");
+        for kind in EventType::ALL {
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+            assert_eq!(serde_json::to_value(kind).ok(), Some(kind.as_str().into()));
+        }
+    }
 }

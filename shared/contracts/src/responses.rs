@@ -1,5 +1,7 @@
 //! What the API answers. Null is written, never left out.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -92,7 +94,7 @@ pub struct ProgressResponse {
     pub completed_steps: u32,
     /// 0 to 100; 100 only when the execution has completed.
     pub percentage: f32,
-    /// From the mean of this kind's past executions; null before there are any.
+    /// From the mean of this tenant's past executions of this kind; null before there are any.
     pub estimated_completion: Option<Timestamp>,
     pub last_updated: Timestamp,
     pub status_message: Option<String>,
@@ -103,9 +105,13 @@ pub struct ProgressResponse {
 #[expect(missing_docs, reason = "the names are the wire's")]
 pub struct StatusResponse {
     pub workflow_id: String,
+    /// The same id, under the name that gateways know.
+    pub operation_id: String,
     pub workflow_type: String,
     pub status: Status,
     pub progress: Option<ProgressResponse>,
+    /// The one in `progress`, for clients that look for it here.
+    pub estimated_completion: Option<Timestamp>,
     pub result: Option<Value>,
     pub error: Option<String>,
     /// `error` taken apart.
@@ -140,7 +146,12 @@ pub struct WorkflowSummary {
 #[expect(missing_docs, reason = "the names are the wire's")]
 pub struct ListResponse {
     pub workflows: Vec<WorkflowSummary>,
+    /// How many match.
     pub total_count: u64,
+    /// Whether `total_count` and `counts` are exact. If not, there are at least so many.
+    pub total_is_exact: bool,
+    /// How many match the filters but `status`, by status as it is reported.
+    pub counts: BTreeMap<Status, u64>,
     pub page: u32,
     pub page_size: u32,
     pub has_more: bool,
@@ -154,7 +165,10 @@ pub struct HistoryResponse {
     /// `unknown` when the request named none.
     pub workflow_id: String,
     pub events: Vec<HistoryEvent>,
+    /// How many match.
     pub total_events: u64,
+    /// Whether `total_events` is exact. If not, there are at least so many.
+    pub total_is_exact: bool,
     pub next_page_token: Option<String>,
 }
 

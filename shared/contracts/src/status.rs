@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::UnknownName;
 
 /// Where an execution stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Status {
     /// Accepted, the engine has not begun.
     Pending,

@@ -255,7 +255,7 @@ async fn play_whole(
     }
     let record = record.unwrap_or_else(|| panic!("the record is there"));
     subject.engine.start(&started).await.unwrap_or_else(|error| panic!("an ended one stays as it is: {error}"));
-    let page = subject.history.events(TENANT, id, None, 200).await.unwrap_or_else(|error| panic!("{error}"));
+    let page = subject.history.events(TENANT, id, &[], None, 200).await.unwrap_or_else(|error| panic!("{error}"));
     let calls = lock(&script.calls).clone();
     (record, calls, page.map(|page| page.rows).unwrap_or_default())
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem};
 use bytes::{Bytes, BytesMut};
-use contracts::{Event, Timestamp};
+use contracts::{Event, EventType, Timestamp};
 use futures::future::try_join_all;
 use futures::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ use store::{BlobBody, BlobKey, Blobs, ExecutionRecord, HistoryPage, HistoryRow, 
 
 use crate::change::Change;
 use crate::executions::{Due, counter};
-use crate::history::event;
+use crate::history::{event, is_of};
 use crate::item::{Attributes, Item, moment, number, record, text};
 use crate::keys::{self, ALONE};
 use crate::table::TIME_TO_LIVE;
@@ -126,7 +126,7 @@ impl DynamoStore {
         let record = &head.record;
         let mut change = Change::default();
         change.set("archived_at", moment(self.clock.now()));
-        for listed_by in ["tenant_pk", "kind_pk", "status_pk", "list_sk"] {
+        for listed_by in ["tenant_pk", "kind_pk", "status_pk", "user_pk", "list_sk"] {
             change.remove(listed_by);
         }
         change.only_if_present("ended_at");
@@ -205,27 +205,34 @@ impl DynamoStore {
         Ok(Some(head(&mut lines).await?.record))
     }
 
-    /// A part of the history of an execution that is archived.
+    /// A part of the history of an execution that is archived. Events of some types are only counted by reading all.
     pub(crate) async fn archived_events(
         &self,
         tenant_id: &str,
         id: &str,
+        types: &[EventType],
         after: u64,
         limit: u32,
     ) -> Result<Option<HistoryPage>, StoreError> {
         let Some(mut lines) = self.archived(tenant_id, id).await? else { return Ok(None) };
-        let total = head(&mut lines).await?.events;
-        let mut rows = Vec::new();
-        while rows.len() < limit as usize
+        let events = head(&mut lines).await?.events;
+        let (mut of_types, mut rows, mut more) = (0, Vec::new(), false);
+        while !(more && types.is_empty())
             && let Some(line) = lines.next().await?
         {
             let event: Event = parse(&line)?;
-            if event.event_id > after {
+            if !is_of(types, &event.event_type) {
+                continue;
+            }
+            of_types += 1;
+            more |= rows.len() == limit as usize;
+            if event.event_id > after && !more {
                 rows.push(HistoryRow { execution_id: id.to_owned(), event });
             }
         }
-        let next = rows.last().map(|row| row.event.event_id).filter(|last| *last < total);
-        Ok(Some(HistoryPage { rows, total, next: next.map(|last| last.to_string()) }))
+        let next = rows.last().filter(|_| more).map(|row| row.event.event_id.to_string());
+        let total = if types.is_empty() { events } else { of_types };
+        Ok(Some(HistoryPage { rows, total, total_is_exact: true, next }))
     }
 
     async fn archived(&self, tenant_id: &str, id: &str) -> Result<Option<Lines>, StoreError> {

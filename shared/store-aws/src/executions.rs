@@ -418,6 +418,7 @@ fn execution_item(new: &NewExecution, record: &ExecutionRecord) -> Attributes {
     .into();
     let optional = [
         ("user_id", new.user_id.as_ref().map(text)),
+        ("user_pk", new.user_id.as_ref().map(|user_id| text(keys::of_user(&new.tenant_id, user_id)))),
         ("deadline_at", new.deadline_at.map(moment)),
         ("cancel_requested_at", new.cancel_requested_at.map(moment)),
         ("retried_from", new.retry_of.as_ref().map(|retry| text(&retry.id))),

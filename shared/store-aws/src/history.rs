@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::types::Select;
 use contracts::{Event, EventType};
 use futures::future::try_join;
 use store::{History, HistoryPage, HistoryRow, StoreError};
@@ -11,32 +13,38 @@ use crate::item::{Item, all_under_way, request, text};
 use crate::keys::{self, ALONE};
 use crate::{DynamoStore, batch, fault, list};
 
+/// Events that are looked at with one request where those of some types are wanted, and requests for one page: a page may
+/// be shorter than asked for, and the count goes no further than one request.
+const LOOKED_AT: i32 = 1_000;
+const MAX_LOOKS: u32 = 5;
+
 #[async_trait]
 impl History for DynamoStore {
     async fn events(
         &self,
         tenant_id: &str,
         id: &str,
+        types: &[EventType],
         after: Option<&str>,
         limit: u32,
     ) -> Result<Option<HistoryPage>, StoreError> {
         let after: u64 = after.and_then(|after| after.parse().ok()).unwrap_or_default();
-        let (execution, rows) = match after {
-            0 => {
+        let (execution, rows) = match (after, types) {
+            // Only what is read can be counted.
+            (_, [_, ..]) => self.whole(tenant_id, id).await?,
+            (0, []) => {
                 // The execution sorts before its events, so one query brings both.
-                let mut found = self.partition(tenant_id, id, ALONE, limit.saturating_add(1)).await?;
-                // What is archived goes in any order: events may be left without it.
-                let is_there = found.first().is_some_and(|first| first.optional_text("sk") == Some(ALONE));
-                (if is_there { Some(found.remove(0)) } else { None }, found)
+                let found = self.partition(tenant_id, id, ALONE, limit.saturating_add(1)).await?;
+                split(found)
             }
-            after => {
+            (after, []) => {
                 let from = keys::event(after + 1);
                 try_join(self.execution(tenant_id, id), self.partition(tenant_id, id, &from, limit)).await?
             }
         };
         let execution = match execution {
             Some(execution) if !execution.has("archived_at") => execution,
-            Some(_) | None => return self.archived_events(tenant_id, id, after, limit).await,
+            Some(_) | None => return self.archived_events(tenant_id, id, types, after, limit).await,
         };
         let mut events = BTreeMap::new();
         for attempt in all_under_way(&execution)? {
@@ -53,36 +61,44 @@ impl History for DynamoStore {
             events.insert(event.event_id, event);
         }
         // Whatever was written between reading the one and the other is left to the next read.
-        let shown = (after + 1..).map_while(|event_id| events.remove(&event_id)).take(limit as usize);
-        let rows: Vec<_> = shown.map(|event| HistoryRow { execution_id: id.to_owned(), event }).collect();
-        let total = execution.number("history_len")?;
-        let next = rows.last().map(|row| row.event.event_id).filter(|last| *last < total);
-        Ok(Some(HistoryPage { rows, total, next: next.map(|last| last.to_string()) }))
+        let row = |event| HistoryRow { execution_id: id.to_owned(), event };
+        if types.is_empty() {
+            let shown = (after + 1..).map_while(|event_id| events.remove(&event_id)).take(limit as usize);
+            let rows: Vec<_> = shown.map(row).collect();
+            let total = execution.number("history_len")?;
+            let next = rows.last().map(|row| row.event.event_id).filter(|last| *last < total);
+            return Ok(Some(HistoryPage {
+                rows,
+                total,
+                total_is_exact: true,
+                next: next.map(|last| last.to_string()),
+            }));
+        }
+        let all = (1..).map_while(|event_id| events.remove(&event_id));
+        let of_types: Vec<Event> = all.filter(|event| is_of(types, &event.event_type)).collect();
+        let total = of_types.len() as u64;
+        let mut rows: Vec<_> = of_types.into_iter().filter(|event| event.event_id > after).map(row).collect();
+        let more = rows.len() > limit as usize;
+        rows.truncate(limit as usize);
+        let next = rows.last().filter(|_| more).map(|row| row.event.event_id.to_string());
+        Ok(Some(HistoryPage { rows, total, total_is_exact: true, next }))
     }
 
     async fn tenant_events(
         &self,
         tenant_id: &str,
+        types: &[EventType],
         before: Option<&str>,
         limit: u32,
     ) -> Result<HistoryPage, StoreError> {
-        let query = self.client().query().table_name(&self.table).index_name("feed").scan_index_forward(false);
-        let query = match before {
-            Some(before) => query
-                .key_condition_expression("feed_pk = :tenant AND feed_sk < :before")
-                .expression_attribute_values(":before", text(before)),
-            None => query.key_condition_expression("feed_pk = :tenant"),
+        let total = async {
+            match types {
+                [] => self.total_events(tenant_id).await,
+                types => self.count_newest(tenant_id, types).await,
+            }
         };
-        let query = query.expression_attribute_values(":tenant", text(tenant_id));
-        let found = async {
-            let limit = i32::try_from(limit).unwrap_or(i32::MAX).saturating_add(1);
-            query.limit(limit).send().await.map_err(fault::read)
-        };
-        let (found, total) = try_join(found, self.total_events(tenant_id)).await?;
-        let mut rows: Vec<Item> = found.items.unwrap_or_default().into_iter().map(Item).collect();
-        let more = rows.len() > limit as usize || found.last_evaluated_key.is_some();
-        rows.truncate(limit as usize);
-        let next = rows.last().filter(|_| more).and_then(|row| row.optional_text("feed_sk")).map(str::to_owned);
+        let found = self.feed_page(tenant_id, types, before, limit);
+        let ((rows, next), (total, total_is_exact)) = try_join(found, total).await?;
         let started = rows.iter().filter(|row| row.optional_text("event_type") == Some("WorkflowExecutionStarted"));
         let partitions = started.map(|row| row.text("pk").map(str::to_owned)).collect::<Result<_, _>>()?;
         let executions: HashMap<String, Item> = self
@@ -101,8 +117,20 @@ impl History for DynamoStore {
             }
             Ok(HistoryRow { execution_id: id.to_owned(), event })
         };
-        Ok(HistoryPage { rows: rows.iter().map(row).collect::<Result<_, _>>()?, total, next })
+        Ok(HistoryPage { rows: rows.iter().map(row).collect::<Result<_, _>>()?, total, total_is_exact, next })
     }
+}
+
+/// Takes the execution from the beginning of its partition. What is archived goes in any order: events may be left without
+/// it.
+fn split(mut found: Vec<Item>) -> (Option<Item>, Vec<Item>) {
+    let is_there = found.first().is_some_and(|first| first.optional_text("sk") == Some(ALONE));
+    (if is_there { Some(found.remove(0)) } else { None }, found)
+}
+
+/// Whether an event is of one of these types; all are if there are none of them.
+pub(crate) fn is_of(types: &[EventType], event_type: &str) -> bool {
+    types.is_empty() || types.iter().any(|wanted| wanted.as_str() == event_type)
 }
 
 impl DynamoStore {
@@ -114,24 +142,93 @@ impl DynamoStore {
         from: &str,
         limit: u32,
     ) -> Result<Vec<Item>, StoreError> {
-        let found = self
-            .client()
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .key_condition_expression("pk = :execution AND sk >= :from")
-            .expression_attribute_values(":execution", text(keys::execution(tenant_id, id)))
-            .expression_attribute_values(":from", text(from))
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .send()
-            .await
-            .map_err(fault::read)?;
+        let query = self.partition_query(tenant_id, id, from).limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        let found = query.send().await.map_err(fault::read)?;
         Ok(found.items.unwrap_or_default().into_iter().map(Item).collect())
     }
 
-    /// The tenant's events that are rows: those of ended executions are counted, those of open ones are asked for. Where
-    /// that would be more than one batch, each open one counts as its first event.
-    async fn total_events(&self, tenant_id: &str) -> Result<u64, StoreError> {
+    fn partition_query(&self, tenant_id: &str, id: &str, from: &str) -> QueryFluentBuilder {
+        let query = self.client().query().table_name(&self.table).consistent_read(true);
+        query
+            .key_condition_expression("pk = :execution AND sk >= :from")
+            .expression_attribute_values(":execution", text(keys::execution(tenant_id, id)))
+            .expression_attribute_values(":from", text(from))
+    }
+
+    /// The execution and all of its events.
+    async fn whole(&self, tenant_id: &str, id: &str) -> Result<(Option<Item>, Vec<Item>), StoreError> {
+        let (mut found, mut from) = (Vec::new(), None);
+        loop {
+            let query = self.partition_query(tenant_id, id, ALONE).set_exclusive_start_key(from);
+            let page = query.send().await.map_err(fault::read)?;
+            found.extend(page.items.unwrap_or_default().into_iter().map(Item));
+            from = page.last_evaluated_key;
+            if from.is_none() {
+                return Ok(split(found));
+            }
+        }
+    }
+
+    /// A part of the tenant's feed, and where the next part begins.
+    async fn feed_page(
+        &self,
+        tenant_id: &str,
+        types: &[EventType],
+        before: Option<&str>,
+        limit: u32,
+    ) -> Result<(Vec<Item>, Option<String>), StoreError> {
+        let wanted = i32::try_from(limit).unwrap_or(i32::MAX).saturating_add(1);
+        let looked_at = if types.is_empty() { wanted } else { LOOKED_AT };
+        let looks = if types.is_empty() { 1 } else { MAX_LOOKS };
+        let (mut rows, mut before) = (Vec::new(), before.map(str::to_owned));
+        for _ in 0..looks {
+            let query = self.feed(tenant_id, types, before.as_deref()).limit(looked_at);
+            let found = query.send().await.map_err(fault::read)?;
+            rows.extend(found.items.unwrap_or_default().into_iter().map(Item));
+            let last = found.last_evaluated_key.map(Item);
+            before = last.and_then(|last| last.optional_text("feed_sk").map(str::to_owned));
+            if before.is_none() || rows.len() > limit as usize {
+                break;
+            }
+        }
+        if rows.len() > limit as usize {
+            rows.truncate(limit as usize);
+            before = rows.last().and_then(|row| row.optional_text("feed_sk")).map(str::to_owned);
+        }
+        Ok((rows, before))
+    }
+
+    /// Asks for the tenant's newest events.
+    fn feed(&self, tenant_id: &str, types: &[EventType], before: Option<&str>) -> QueryFluentBuilder {
+        let query = self.client().query().table_name(&self.table).index_name("feed").scan_index_forward(false);
+        let query = query.expression_attribute_values(":tenant", text(tenant_id));
+        let query = match before {
+            Some(before) => query
+                .key_condition_expression("feed_pk = :tenant AND feed_sk < :before")
+                .expression_attribute_values(":before", text(before)),
+            None => query.key_condition_expression("feed_pk = :tenant"),
+        };
+        if types.is_empty() {
+            return query;
+        }
+        let places: Vec<String> = (0..types.len()).map(|number| format!(":type{number}")).collect();
+        let query = query.filter_expression(format!("event_type IN ({})", places.join(", ")));
+        places
+            .iter()
+            .zip(types)
+            .fold(query, |query, (place, kind)| query.expression_attribute_values(place, text(kind.as_str())))
+    }
+
+    /// Events of these types among the tenant's newest, and whether that is all of them.
+    async fn count_newest(&self, tenant_id: &str, types: &[EventType]) -> Result<(u64, bool), StoreError> {
+        let query = self.feed(tenant_id, types, None).select(Select::Count).limit(LOOKED_AT);
+        let counted = query.send().await.map_err(fault::read)?;
+        Ok((u64::try_from(counted.count).unwrap_or(0), counted.last_evaluated_key.is_none()))
+    }
+
+    /// The tenant's events that are rows, and whether these are all: those of ended executions are counted, those of open
+    /// ones are asked for. Where that would be more than one batch, each open one counts as its first event.
+    async fn total_events(&self, tenant_id: &str) -> Result<(u64, bool), StoreError> {
         let shards = self.total_shards(tenant_id).await?;
         let counted = |name: &str| shards.iter().filter_map(|shard| shard.optional_number::<i64>(name)).sum::<i64>();
         let count = |name: &str| u64::try_from(counted(name)).unwrap_or(0);
@@ -139,7 +236,7 @@ impl DynamoStore {
         let open = list::open_parts(tenant_id, count);
         let executions: u64 = open.iter().map(|(_, executions)| executions).sum();
         if executions > batch::READS as u64 {
-            return Ok(ended + executions);
+            return Ok((ended + executions, false));
         }
         let mut total = ended;
         for execution in self.batch(self.partitions(&open).await?).await? {
@@ -148,7 +245,7 @@ impl DynamoStore {
                 total += execution.number::<u64>("history_len")?.saturating_sub(reserved as u64);
             }
         }
-        Ok(total)
+        Ok((total, true))
     }
 }
 

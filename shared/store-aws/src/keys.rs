@@ -71,6 +71,10 @@ pub(crate) fn of_kind(tenant_id: &str, kind: WorkflowKind) -> String {
     format!("{tenant_id}#{kind}")
 }
 
+pub(crate) fn of_user(tenant_id: &str, user_id: &str) -> String {
+    format!("{tenant_id}#{user_id}")
+}
+
 pub(crate) fn of_status(tenant_id: &str, status: Status, kind: WorkflowKind) -> String {
     format!("{tenant_id}#{}#{kind}", status.reported())
 }

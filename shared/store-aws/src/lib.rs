@@ -15,14 +15,16 @@
 //!
 //! | index | of | partition | sorted by |
 //! |---|---|---|---|
-//! | `by_tenant`, `by_kind`, `by_status` | executions | tenant (and kind or status) | start, id |
+//! | `by_tenant`, `by_kind`, `by_status` | executions | tenant (and kind, or status and kind) | start, id |
+//! | `by_user` | executions that a user asked for | tenant and user | start, id |
 //! | `due` | executions | `pending#<shard>` until they begin, `open#<shard>` until they end, `ended#<shard>` until they are archived | start or when they were put off to, then end |
 //! | `feed` | events | tenant | time |
 //!
 //! # Requests
 //! A start is one transaction; reading a status one batch read of two items; an attempt one conditional update to begin
 //! and one transaction to finish; an end one read, one transaction and the addition of its duration. A refused condition
-//! comes back with the item, so that the reason needs no further read.
+//! comes back with the item, so that the reason needs no further read. A list is three requests: keys, totals (or what is
+//! counted of a user's), records. Statuses without a kind, and windows of time, ask several parts of `by_status` at once.
 //!
 //! An attempt under way lives in the execution's item, where its event ids are reserved; its events become rows when it
 //! ends. Readers put both together, so an earlier read of a history is a prefix of every later one.
@@ -61,7 +63,7 @@ use store::BlobReader;
 
 pub use archive::Archived;
 pub use blobs::S3Blobs;
-pub use table::{INDICES, TIME_TO_LIVE, create_table};
+pub use table::{Holds, INDICES, TIME_TO_LIVE, create_table};
 
 /// The store.
 #[derive(Clone)]

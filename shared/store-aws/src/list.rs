@@ -1,13 +1,22 @@
 //! Lists of executions, and the totals that go with them.
+//!
+//! The keys of a page come from an index, its records by a batch, how many there are from the tenant's totals. Totals are
+//! by kind and status: where a list is narrowed by user or by time, entries of an index are counted, [`MAX_COUNTED`] of
+//! them at most.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::types::Select;
 use contracts::{Status, WorkflowKind};
 use futures::future::{try_join, try_join_all};
-use store::{ListFilter, ListPage, StoreError};
+use store::{Counts, ListFilter, ListPage, StoreError};
 
 use crate::item::{Item, record, text};
 use crate::{DynamoStore, batch, fault, keys};
+
+/// Entries of an index that are counted at most, of one user or of one kind and status: about 30 read units.
+const MAX_COUNTED: i32 = 1_000;
 
 impl DynamoStore {
     pub(crate) async fn list_page(
@@ -22,8 +31,9 @@ impl DynamoStore {
         // One more than is shown tells whether there is a next page.
         let wanted = skip.saturating_add(limit as usize + 1);
         let parts = parts(tenant_id, filter);
-        let found = try_join_all(parts.iter().map(|part| self.list_keys(part, before, wanted)));
-        let (found, total) = try_join(found, self.total(tenant_id, filter)).await?;
+        let range = Range::of(filter, before);
+        let found = try_join_all(parts.iter().map(|part| self.list_keys(part, &range, wanted)));
+        let (found, counts) = try_join(found, self.counts(tenant_id, filter)).await?;
         let mut found: Vec<Item> = found.into_iter().flatten().collect();
         found.sort_by(|left, right| right.optional_text("list_sk").cmp(&left.optional_text("list_sk")));
         let shown: Vec<&Item> = found.iter().skip(skip).take(limit as usize).collect();
@@ -32,53 +42,119 @@ impl DynamoStore {
         let partitions = shown.iter().map(|item| item.text("pk").map(str::to_owned)).collect::<Result<_, _>>()?;
         let mut executions = self.batch(partitions).await?.iter().map(record).collect::<Result<Vec<_>, _>>()?;
         executions.sort_by_cached_key(|record| std::cmp::Reverse(keys::list(record.started_at, &record.id)));
-        Ok(ListPage { executions, total, next })
+        Ok(ListPage { executions, total: counts.total(filter), counts, next })
     }
 
     /// The newest `wanted` keys of a part.
-    async fn list_keys(&self, part: &Part, before: Option<&str>, wanted: usize) -> Result<Vec<Item>, StoreError> {
+    async fn list_keys(&self, part: &Part, range: &Range, wanted: usize) -> Result<Vec<Item>, StoreError> {
         let mut found: Vec<Item> = Vec::new();
+        if range.is_empty() {
+            return Ok(found);
+        }
         let mut from = None;
         loop {
-            let mut query = self
-                .client()
-                .query()
-                .table_name(&self.table)
-                .index_name(part.index)
-                .scan_index_forward(false)
-                .set_exclusive_start_key(from)
-                .expression_attribute_values(":partition", text(&part.partition));
-            let condition = format!("{} = :partition", part.attribute);
-            query = match before {
-                Some(before) => query
-                    .key_condition_expression(format!("{condition} AND list_sk < :before"))
-                    .expression_attribute_values(":before", text(before)),
-                None => query.key_condition_expression(condition),
-            };
-            query = query.limit(i32::try_from(wanted - found.len()).unwrap_or(i32::MAX));
-            let page = query.send().await.map_err(fault::read)?;
-            found.extend(page.items.unwrap_or_default().into_iter().map(Item));
+            let query = self.query_part(part, range).scan_index_forward(false).set_exclusive_start_key(from);
+            // What is filtered out counts for the limit too.
+            let limit = i32::try_from(wanted - found.len()).unwrap_or(i32::MAX).saturating_add(1);
+            let page = query.set_limit(part.filter.is_none().then_some(limit)).send().await.map_err(fault::read)?;
+            found.extend(page.items.unwrap_or_default().into_iter().map(Item).filter(|item| !range.ends_at(item)));
             from = page.last_evaluated_key;
             if from.is_none() || found.len() >= wanted {
+                found.truncate(wanted);
                 return Ok(found);
             }
         }
     }
 
-    /// How many executions match.
-    async fn total(&self, tenant_id: &str, filter: &ListFilter) -> Result<u64, StoreError> {
-        let shards = self.total_shards(tenant_id).await?;
-        let matches = |counter: &str| {
-            let Some((kind, status)) = counter.split_once('#') else { return false };
-            filter.kind.is_none_or(|wanted| wanted.as_str() == kind)
-                && (filter.statuses.is_empty() || filter.statuses.iter().any(|s| s.reported().as_str() == status))
+    fn query_part(&self, part: &Part, range: &Range) -> QueryFluentBuilder {
+        let query = self.client().query().table_name(&self.table).index_name(part.index);
+        let query = query.expression_attribute_values(":partition", text(&part.partition));
+        let condition = format!("{} = :partition", part.attribute);
+        let query = match (&range.from, &range.to) {
+            (None, None) => query.key_condition_expression(condition),
+            (Some(_), None) => query.key_condition_expression(format!("{condition} AND list_sk >= :from")),
+            (None, Some(_)) => query.key_condition_expression(format!("{condition} AND list_sk < :to")),
+            (Some(_), Some(_)) => {
+                query.key_condition_expression(format!("{condition} AND list_sk BETWEEN :from AND :to"))
+            }
         };
-        let counters = shards.iter().flat_map(|shard| shard.0.keys().map(move |name| (shard, name)));
-        let total: i64 = counters
-            .filter(|(_, name)| matches(name))
-            .filter_map(|(shard, name)| shard.optional_number::<i64>(name))
-            .sum();
-        Ok(total.try_into().unwrap_or(0))
+        let bounds = [(":from", &range.from), (":to", &range.to)];
+        let query = bounds.into_iter().fold(query, |query, (name, bound)| match bound {
+            Some(bound) => query.expression_attribute_values(name, text(bound)),
+            None => query,
+        });
+        match &part.filter {
+            Some(filter) => filter.apply(query),
+            None => query,
+        }
+    }
+
+    /// How many executions match, whatever their status.
+    async fn counts(&self, tenant_id: &str, filter: &ListFilter) -> Result<Counts, StoreError> {
+        if let Some(user_id) = &filter.user_id {
+            return self.counts_of_user(tenant_id, user_id, filter).await;
+        }
+        let totals = self.totals(tenant_id).await?;
+        let of_kind = totals.into_iter().filter(|((kind, _), _)| filter.kind.is_none_or(|wanted| wanted == *kind));
+        let mut counts = Counts::default();
+        if filter.is_by_totals() {
+            of_kind.for_each(|((_, status), executions)| counts.add(status, executions));
+            return Ok(counts);
+        }
+        let range = Range::of(filter, None);
+        let counted = of_kind.map(|((kind, status), _)| {
+            let part = by_status(tenant_id, status, kind);
+            let range = &range;
+            async move { Ok::<_, StoreError>((status, self.count(&part, range).await?)) }
+        });
+        for (status, (executions, is_exact)) in try_join_all(counted).await? {
+            counts.add(status, executions);
+            counts.is_exact &= is_exact;
+        }
+        Ok(counts)
+    }
+
+    /// How many entries of an index there are in a range, and whether that is all of them.
+    async fn count(&self, part: &Part, range: &Range) -> Result<(u64, bool), StoreError> {
+        if range.is_empty() {
+            return Ok((0, true));
+        }
+        let query = self.query_part(part, range).select(Select::Count).limit(MAX_COUNTED);
+        let counted = query.send().await.map_err(fault::read)?;
+        Ok((u64::try_from(counted.count).unwrap_or(0), counted.last_evaluated_key.is_none()))
+    }
+
+    /// Counts the entries of a user's part of the index, which say of which status they are.
+    async fn counts_of_user(&self, tenant_id: &str, user_id: &str, filter: &ListFilter) -> Result<Counts, StoreError> {
+        let mut counts = Counts::default();
+        let range = Range::of(filter, None);
+        if range.is_empty() {
+            return Ok(counts);
+        }
+        let of_any_status = ListFilter { statuses: Vec::new(), ..filter.clone() };
+        let part = by_user(tenant_id, user_id, &of_any_status);
+        let found = self.query_part(&part, &range).limit(MAX_COUNTED).send().await.map_err(fault::read)?;
+        counts.is_exact = found.last_evaluated_key.is_none();
+        for entry in found.items.unwrap_or_default().into_iter().map(Item) {
+            counts.add(crate::item::status(&entry)?, 1);
+        }
+        Ok(counts)
+    }
+
+    /// The tenant's totals by kind and status; those that are not zero.
+    async fn totals(&self, tenant_id: &str) -> Result<BTreeMap<(WorkflowKind, Status), u64>, StoreError> {
+        let mut sums = BTreeMap::<_, i64>::new();
+        for shard in self.total_shards(tenant_id).await? {
+            for name in shard.0.keys() {
+                let Some((kind, status)) = name.split_once('#') else { continue };
+                if let (Ok(kind), Ok(status)) = (kind.parse(), status.parse()) {
+                    *sums.entry((kind, status)).or_default() += shard.optional_number::<i64>(name).unwrap_or_default();
+                }
+            }
+        }
+        let counted =
+            sums.into_iter().filter_map(|(of, sum)| Some((of, u64::try_from(sum).ok().filter(|sum| *sum > 0)?)));
+        Ok(counted.collect())
     }
 
     pub(crate) async fn total_shards(&self, tenant_id: &str) -> Result<Vec<Item>, StoreError> {
@@ -97,7 +173,8 @@ impl DynamoStore {
 
     /// The partitions of the executions in these parts of an index.
     pub(crate) async fn partitions(&self, parts: &[(Part, u64)]) -> Result<Vec<String>, StoreError> {
-        let keys = parts.iter().map(|(part, count)| self.list_keys(part, None, *count as usize));
+        let all = Range::default();
+        let keys = parts.iter().map(|(part, count)| self.list_keys(part, &all, *count as usize));
         let found = try_join_all(keys).await?;
         // What began meanwhile would make more than one batch of them.
         let found = found.iter().flatten().take(batch::READS);
@@ -114,29 +191,122 @@ pub(crate) fn open_parts(tenant_id: &str, count: impl Fn(&str) -> u64) -> Vec<(P
 }
 
 fn by_status(tenant_id: &str, status: Status, kind: WorkflowKind) -> Part {
-    Part { index: "by_status", attribute: "status_pk", partition: keys::of_status(tenant_id, status, kind) }
+    let partition = keys::of_status(tenant_id, status, kind);
+    Part { index: "by_status", attribute: "status_pk", partition, filter: None }
 }
 
-/// One partition of an index.
+/// The entries of a user say of which kind and status they are, so that these need no partitions of their own.
+fn by_user(tenant_id: &str, user_id: &str, filter: &ListFilter) -> Part {
+    let entries = EntryFilter { kind: filter.kind, statuses: filter.statuses.clone() };
+    let is_needed = entries.kind.is_some() || !entries.statuses.is_empty();
+    Part {
+        index: "by_user",
+        attribute: "user_pk",
+        partition: keys::of_user(tenant_id, user_id),
+        filter: is_needed.then_some(entries),
+    }
+}
+
+/// One partition of an index, or some of its entries.
 pub(crate) struct Part {
     index: &'static str,
     attribute: &'static str,
     partition: String,
+    filter: Option<EntryFilter>,
 }
 
-/// The partitions that a filter needs: one by tenant or kind, or one for each status, as clients see it, and kind.
+/// Which entries of the index by user.
+struct EntryFilter {
+    kind: Option<WorkflowKind>,
+    statuses: Vec<Status>,
+}
+
+impl EntryFilter {
+    fn apply(&self, mut query: QueryFluentBuilder) -> QueryFluentBuilder {
+        let mut conditions = Vec::new();
+        if let Some(kind) = self.kind {
+            conditions.push("#kind = :kind".to_owned());
+            query = query
+                .expression_attribute_names("#kind", "kind")
+                .expression_attribute_values(":kind", text(kind.as_str()));
+        }
+        if !self.statuses.is_empty() {
+            let mut places = Vec::new();
+            query = query.expression_attribute_names("#status", "status");
+            for (number, status) in self.statuses.iter().enumerate() {
+                let place = format!(":status{number}");
+                query = query.expression_attribute_values(&place, text(status.as_str()));
+                places.push(place);
+            }
+            conditions.push(format!("#status IN ({})", places.join(", ")));
+        }
+        query.filter_expression(conditions.join(" AND "))
+    }
+}
+
+/// A range of an index's sort keys.
+#[derive(Default)]
+struct Range {
+    from: Option<String>,
+    /// Where it ends; not in it itself.
+    to: Option<String>,
+}
+
+impl Range {
+    fn of(filter: &ListFilter, before: Option<&str>) -> Self {
+        // A key is longer than its moment, and so behind it.
+        let to = filter.started_before.map(keys::moment).into_iter().chain(before.map(str::to_owned)).min();
+        Self { from: filter.started_after.map(keys::moment), to }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.from.as_ref().zip(self.to.as_ref()).is_some_and(|(from, to)| from >= to)
+    }
+
+    /// Whether this is the key where it ends: DynamoDB has no range between two keys without the second.
+    fn ends_at(&self, item: &Item) -> bool {
+        self.to.as_deref().is_some_and(|to| item.optional_text("list_sk") == Some(to))
+    }
+}
+
+/// The partitions that a filter needs: one by user, tenant or kind, or one for each status, as clients see it, and kind.
 fn parts(tenant_id: &str, filter: &ListFilter) -> Vec<Part> {
+    if let Some(user_id) = &filter.user_id {
+        return vec![by_user(tenant_id, user_id, filter)];
+    }
     if filter.statuses.is_empty() {
-        return vec![match filter.kind {
-            Some(kind) => Part { index: "by_kind", attribute: "kind_pk", partition: keys::of_kind(tenant_id, kind) },
-            None => Part { index: "by_tenant", attribute: "tenant_pk", partition: tenant_id.to_owned() },
-        }];
+        let (index, attribute, partition) = match filter.kind {
+            Some(kind) => ("by_kind", "kind_pk", keys::of_kind(tenant_id, kind)),
+            None => ("by_tenant", "tenant_pk", tenant_id.to_owned()),
+        };
+        return vec![Part { index, attribute, partition, filter: None }];
     }
     let kinds = filter.kind.map_or(WorkflowKind::ALL.to_vec(), |kind| vec![kind]);
-    let partitions: BTreeSet<String> = filter
-        .statuses
-        .iter()
-        .flat_map(|status| kinds.iter().map(|kind| keys::of_status(tenant_id, *status, *kind)))
-        .collect();
-    partitions.into_iter().map(|partition| Part { index: "by_status", attribute: "status_pk", partition }).collect()
+    let statuses: BTreeSet<Status> = filter.statuses.iter().map(|status| status.reported()).collect();
+    let all = statuses.into_iter().flat_map(|status| kinds.iter().map(move |kind| (status, *kind)));
+    all.map(|(status, kind)| by_status(tenant_id, status, kind)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_range_is_that_of_its_window_and_its_page() {
+        let at = |second| Timestamp::from_second(second).unwrap_or_default();
+        let filter = ListFilter { started_after: Some(at(10)), started_before: Some(at(20)), ..ListFilter::default() };
+        let window = Range::of(&filter, None);
+        let is_in = |second| {
+            let key = keys::list(at(second), "e-1");
+            window.from.as_ref().is_some_and(|from| *from <= key) && window.to.as_ref().is_some_and(|to| key < *to)
+        };
+        assert_eq!([9, 10, 19, 20].map(is_in), [false, true, true, false]);
+        let cursor = keys::list(at(15), "e-1");
+        let page = Range::of(&filter, Some(&cursor));
+        assert_eq!(page.to.as_ref(), Some(&cursor));
+        assert!(!page.is_empty() && Range::of(&filter, Some(&keys::list(at(9), "e-1"))).is_empty());
+        assert!(!Range::default().is_empty());
+    }
 }

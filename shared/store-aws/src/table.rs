@@ -9,13 +9,25 @@ use store::StoreError;
 
 use crate::fault;
 
-/// Name, partition, sort key, and whether the index holds whole items.
-pub const INDICES: [(&str, &str, &str, bool); 5] = [
-    ("by_tenant", "tenant_pk", "list_sk", false),
-    ("by_kind", "kind_pk", "list_sk", false),
-    ("by_status", "status_pk", "list_sk", false),
-    ("due", "due_pk", "due_sk", false),
-    ("feed", "feed_pk", "feed_sk", true),
+/// What an index holds of its items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holds {
+    /// Their keys.
+    Keys,
+    /// These attributes besides.
+    Attributes(&'static [&'static str]),
+    /// All of them.
+    All,
+}
+
+/// Name, partition, sort key, and what the index holds.
+pub const INDICES: [(&str, &str, &str, Holds); 6] = [
+    ("by_tenant", "tenant_pk", "list_sk", Holds::Keys),
+    ("by_kind", "kind_pk", "list_sk", Holds::Keys),
+    ("by_status", "status_pk", "list_sk", Holds::Keys),
+    ("by_user", "user_pk", "list_sk", Holds::Attributes(&["kind", "status"])),
+    ("due", "due_pk", "due_sk", Holds::Keys),
+    ("feed", "feed_pk", "feed_sk", Holds::All),
 ];
 
 /// The attribute that says when an item goes.
@@ -29,13 +41,12 @@ pub async fn create_table(client: &Client, table: &str) -> Result<(), StoreError
         .table_name(table)
         .billing_mode(BillingMode::PayPerRequest)
         .set_key_schema(Some(key_schema("pk", "sk")));
-    for (name, partition, sort, is_whole) in INDICES {
+    for (name, partition, sort, holds) in INDICES {
         attributes.extend([partition, sort]);
-        let projection = if is_whole { ProjectionType::All } else { ProjectionType::KeysOnly };
         let index = GlobalSecondaryIndex::builder()
             .index_name(name)
             .set_key_schema(Some(key_schema(partition, sort)))
-            .projection(Projection::builder().projection_type(projection).build());
+            .projection(projection(holds));
         request = request.global_secondary_indexes(index.build().map_err(malformed)?);
     }
     for attribute in attributes {
@@ -48,6 +59,18 @@ pub async fn create_table(client: &Client, table: &str) -> Result<(), StoreError
     let update = client.update_time_to_live().table_name(table);
     let update = update.time_to_live_specification(time_to_live.map_err(malformed)?);
     update.send().await.map(drop).map_err(fault::write)
+}
+
+fn projection(holds: Holds) -> Projection {
+    let projection = Projection::builder();
+    match holds {
+        Holds::Keys => projection.projection_type(ProjectionType::KeysOnly).build(),
+        Holds::All => projection.projection_type(ProjectionType::All).build(),
+        Holds::Attributes(names) => {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            projection.projection_type(ProjectionType::Include).set_non_key_attributes(Some(names)).build()
+        }
+    }
 }
 
 fn key_schema(partition: &str, sort: &str) -> Vec<KeySchemaElement> {

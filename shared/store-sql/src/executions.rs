@@ -1,7 +1,7 @@
 //! Execution records.
 
 use async_trait::async_trait;
-use contracts::{Timestamp, WorkflowKind};
+use contracts::Timestamp;
 use serde_json::json;
 use sqlx::{AnyConnection, AssertSqlSafe, Executor, Row};
 use store::{
@@ -44,7 +44,8 @@ impl Executions for SqlStore {
 
     async fn get_estimated(&self, tenant_id: &str, id: &str) -> Result<Option<Estimated>, StoreError> {
         let select = format!(
-            "SELECT {EXECUTION_COLUMNS}, (SELECT total_ms / completed FROM durations d WHERE d.kind = executions.kind) \
+            "SELECT {EXECUTION_COLUMNS}, (SELECT d.total_ms / d.completed FROM tenant_durations d \
+             WHERE d.tenant_id = executions.tenant_id AND d.kind = executions.kind) \
              AS mean FROM executions WHERE id = $1 AND tenant_id = $2"
         );
         let row = sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(&self.readers).await;
@@ -61,38 +62,7 @@ impl Executions for SqlStore {
         skip: u64,
         limit: u32,
     ) -> Result<ListPage, StoreError> {
-        let condition = condition(filter);
-        let count = format!("SELECT COUNT(*) AS total FROM executions WHERE {condition}");
-        let mut query = sqlx::query(AssertSqlSafe(count)).bind(tenant_id);
-        for value in filter_values(filter) {
-            query = query.bind(value);
-        }
-        let total = rows::count(&query.fetch_one(&self.readers).await.map_err(unavailable)?, "total")?;
-
-        let next = 2 + filter_values(filter).count();
-        let select = format!(
-            "SELECT {EXECUTION_COLUMNS} FROM executions WHERE {condition} AND seq < ${next} \
-             ORDER BY seq DESC LIMIT ${} OFFSET ${}",
-            next + 1,
-            next + 2
-        );
-        let mut query = sqlx::query(AssertSqlSafe(select)).bind(tenant_id);
-        for value in filter_values(filter) {
-            query = query.bind(value);
-        }
-        let before = before.and_then(|seq| seq.parse().ok()).unwrap_or(i64::MAX);
-        // One row more than asked for tells whether there is a next page.
-        let query = query.bind(before).bind(i64::from(limit) + 1).bind(i64::try_from(skip).unwrap_or(i64::MAX));
-        let mut found = query.fetch_all(&self.readers).await.map_err(unavailable)?;
-        let more = found.len() > limit as usize;
-        found.truncate(limit as usize);
-        let next = if more {
-            found.last().map(|row| rows::count(row, "seq").map(|seq| seq.to_string())).transpose()?
-        } else {
-            None
-        };
-        let executions = found.iter().map(rows::execution).collect::<Result<_, _>>()?;
-        Ok(ListPage { executions, total, next })
+        self.list_page(tenant_id, filter, before, skip, limit).await
     }
 
     async fn control(
@@ -139,25 +109,6 @@ impl Executions for SqlStore {
         sqlx::query("SELECT 1").execute(&self.readers).await.map_err(unavailable)?;
         Ok(())
     }
-}
-
-/// The WHERE clause of a list; `$1` is the tenant, then [`filter_values`].
-fn condition(filter: &ListFilter) -> String {
-    let mut condition = "tenant_id = $1".to_owned();
-    let mut next = 2..;
-    let mut placeholder = || next.next().map(|number| format!("${number}")).unwrap_or_default();
-    if !filter.statuses.is_empty() {
-        let list: Vec<String> = filter.statuses.iter().map(|_| placeholder()).collect();
-        condition.push_str(&format!(" AND status IN ({})", list.join(", ")));
-    }
-    if filter.kind.is_some() {
-        condition.push_str(&format!(" AND kind = {}", placeholder()));
-    }
-    condition
-}
-
-fn filter_values(filter: &ListFilter) -> impl Iterator<Item = &'static str> {
-    filter.statuses.iter().map(|status| status.as_str()).chain(filter.kind.map(WorkflowKind::as_str))
 }
 
 async fn load<'e>(

@@ -224,10 +224,10 @@ impl CommitTurn {
 
 pub(crate) async fn count_duration(connection: &mut AnyConnection, execution_id: &str) -> Result<(), Fault> {
     sqlx::query(
-        "INSERT INTO durations (kind, completed, total_ms) \
-         SELECT kind, 1, (ended_at - started_at) / 1000 FROM executions WHERE id = $1 \
-         ON CONFLICT (kind) DO UPDATE SET completed = durations.completed + 1, \
-         total_ms = durations.total_ms + excluded.total_ms",
+        "INSERT INTO tenant_durations (tenant_id, kind, completed, total_ms) \
+         SELECT tenant_id, kind, 1, (ended_at - started_at) / 1000 FROM executions WHERE id = $1 \
+         ON CONFLICT (tenant_id, kind) DO UPDATE SET completed = tenant_durations.completed + 1, \
+         total_ms = tenant_durations.total_ms + excluded.total_ms",
     )
     .bind(execution_id)
     .execute(connection)

@@ -14,6 +14,7 @@ mod ends;
 mod executions;
 mod history;
 mod journal;
+mod list;
 mod rows;
 mod steps;
 mod writer;
@@ -153,14 +154,15 @@ fn locked(file: &Path) -> std::io::Result<File> {
 /// The schema's history; a file once released never changes.
 fn sqlite_migrations() -> Migrator {
     let files = [
-        ("executions", include_str!("../migrations/sqlite/0001_executions.sql")),
-        ("retries", include_str!("../migrations/sqlite/0002_retries.sql")),
-        ("audit", include_str!("../migrations/sqlite/0004_audit.sql")),
+        (1, "executions", include_str!("../migrations/sqlite/0001_executions.sql")),
+        (2, "retries", include_str!("../migrations/sqlite/0002_retries.sql")),
+        (3, "durations", include_str!("../migrations/sqlite/0003_durations.sql")),
+        (4, "audit", include_str!("../migrations/sqlite/0004_audit.sql")),
     ];
-    let migration = |((name, text), version): ((&'static str, &'static str), i64)| {
+    let migration = |(version, name, text): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(text), false)
     };
-    Migrator::with_migrations(files.into_iter().zip(1..).map(migration).collect())
+    Migrator::with_migrations(files.into_iter().map(migration).collect())
 }
 
 /// Watches for the writer's failure.

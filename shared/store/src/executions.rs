@@ -6,7 +6,10 @@ use contracts::{EngineKind, Status, Timestamp, WorkflowKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Control, Controlled, Inherited, JournalStart, NewAuditRow, NewEvent, Progress, StoreError, StoredRequest};
+use crate::{
+    Control, Controlled, Inherited, JournalStart, ListFilter, ListPage, NewAuditRow, NewEvent, Progress, StoreError,
+    StoredRequest,
+};
 
 /// One execution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,12 +79,12 @@ pub struct Retried {
     pub inherited: Inherited,
 }
 
-/// An execution, and what its kind's past says about it.
+/// An execution, and what the past of its tenant and kind says about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Estimated {
     /// The execution.
     pub record: ExecutionRecord,
-    /// Mean duration of completed executions of this kind, in milliseconds; none before the first.
+    /// Mean duration of the tenant's completed executions of this kind, in milliseconds; none before the first.
     pub mean_duration_ms: Option<u64>,
 }
 
@@ -153,26 +156,6 @@ pub enum Created {
     KeyReused,
 }
 
-/// Which executions to list.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListFilter {
-    /// Only these statuses; all if empty.
-    pub statuses: Vec<Status>,
-    /// Only this kind.
-    pub kind: Option<WorkflowKind>,
-}
-
-/// A part of a list, newest first.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ListPage {
-    /// The rows.
-    pub executions: Vec<ExecutionRecord>,
-    /// How many match the filter in all.
-    pub total: u64,
-    /// Where the next part begins, as only the store understands it; none at the end.
-    pub next: Option<String>,
-}
-
 /// An execution that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenExecution {
@@ -205,8 +188,9 @@ pub trait Executions: Send + Sync {
     /// What a retry needs of an execution; none if this tenant has none of this id, or its request is kept no more.
     async fn retried(&self, tenant_id: &str, id: &str) -> Result<Option<Retried>, StoreError>;
 
-    /// The record with its kind's mean duration, in one request to the database.
+    /// The record with the mean duration of its tenant and kind, in one request to the database.
     async fn get_estimated(&self, tenant_id: &str, id: &str) -> Result<Option<Estimated>, StoreError>;
+
     /// The tenant's executions, newest first: `limit` of them after skipping `skip`, those older than `before` (a
     /// [`ListPage::next`]).
     async fn list(

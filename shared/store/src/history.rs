@@ -31,27 +31,36 @@ pub struct HistoryRow {
 pub struct HistoryPage {
     /// The events.
     pub rows: Vec<HistoryRow>,
-    /// How many there are in all.
+    /// How many match in all; at least so many if that is not exact.
     pub total: u64,
+    /// Whether the total is exact.
+    pub total_is_exact: bool,
     /// Where the next part begins, as only the store understands it; none at the end.
     pub next: Option<String>,
 }
 
-/// Histories.
+/// Histories. Of what is asked for by types, only events of these are read; all if there are none of them.
 #[async_trait]
 pub trait History: Send + Sync {
-    /// Events of one execution in order, from where `after` says; none if the tenant has no such execution.
-    /// The `input` of `WorkflowExecutionStarted` is the request as it is stored now.
+    /// Events of one execution in order, from where `after` says (a [`HistoryPage::next`], or the number of an event);
+    /// none if the tenant has no such execution. The total is exact. The `input` of `WorkflowExecutionStarted` is the
+    /// request as it is stored now.
     async fn events(
         &self,
         tenant_id: &str,
         id: &str,
+        types: &[EventType],
         after: Option<&str>,
         limit: u32,
     ) -> Result<Option<HistoryPage>, StoreError>;
 
-    /// The tenant's events over all its executions, newest first; those older than `before`. Where a store cannot count
-    /// the events of open executions, as there are too many of these, `total` counts one event of each.
-    async fn tenant_events(&self, tenant_id: &str, before: Option<&str>, limit: u32)
-    -> Result<HistoryPage, StoreError>;
+    /// The tenant's events over all its executions, newest first; those older than `before`. A page may be shorter than
+    /// asked for where few events are of these types; the next part goes on behind what was looked at.
+    async fn tenant_events(
+        &self,
+        tenant_id: &str,
+        types: &[EventType],
+        before: Option<&str>,
+        limit: u32,
+    ) -> Result<HistoryPage, StoreError>;
 }

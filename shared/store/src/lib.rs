@@ -15,6 +15,7 @@ mod gate;
 mod history;
 mod inherited;
 mod journal;
+mod list;
 mod progress;
 mod recorder;
 mod reported;
@@ -24,8 +25,8 @@ pub use audit::{Audit, AuditFilter, AuditPage, AuditRow, NewAuditRow};
 pub use blobs::{BlobBody, BlobKey, BlobReader, Blobs};
 pub use control::{Control, Controlled, Decision};
 pub use executions::{
-    Created, DueExecution, Estimated, ExecutionRecord, Executions, IdempotencyKey, ListFilter, ListPage, NewExecution,
-    OpenExecution, Retried, RetryOf,
+    Created, DueExecution, Estimated, ExecutionRecord, Executions, IdempotencyKey, NewExecution, OpenExecution,
+    Retried, RetryOf,
 };
 pub use gate::{Admission, ExecutionFlags, Refusal, StepFlags, admit};
 pub use history::{History, HistoryPage, HistoryRow, NewEvent};
@@ -34,6 +35,7 @@ pub use journal::{
     Commit, CommitOutcome, End, Gate, Journal, JournalRecord, JournalStart, JournalledExecution, MAX_RECORDS_READ,
     RecordSelection,
 };
+pub use list::{Counts, ListFilter, ListPage};
 pub use progress::{Progress, StepMoments, completed_steps};
 pub use recorder::{
     ACCEPTED, AttemptOutcome, Begin, BegunAttempt, EndRecorder, EngineEnd, Finish, StepOutcome, StepRecorder, StepRef,

@@ -40,6 +40,7 @@ pub(crate) async fn until_stopped(app: App, servers: Vec<(TcpListener, Router)>)
         heard = stop_signal() => heard.map(|()| ExitCode::SUCCESS)?,
     };
     stop.send_replace(true);
+    app.end_waiting();
     clock::timeout(&SystemClock, GRACE, futures::future::join_all(tasks)).await;
     Ok(code)
 }

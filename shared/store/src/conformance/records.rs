@@ -1,7 +1,7 @@
 //! What every store promises of records and histories.
 
 use contracts::responses::Failure;
-use contracts::{EngineKind, Status, WorkflowKind};
+use contracts::{EngineKind, EventType, Status, WorkflowKind};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
@@ -13,12 +13,14 @@ pub(super) async fn run<S: Executions + History>(open: &impl AsyncFn() -> S, dri
     a_start_is_whole(&open().await).await;
     a_key_starts_one_execution(&open().await).await;
     lists_are_ordered_filtered_and_paged(&open().await, driver).await;
+    lists_are_narrowed_by_user_and_time(&open().await, driver).await;
     gates_let_through_and_refuse(&open().await, driver).await;
     a_tolerated_failure_interrupts_nothing_but_new_cancels(&open().await, driver).await;
     a_pause_stops_the_deadline(&open().await, driver).await;
     a_cancel_has_one_answer(&open().await, driver).await;
     an_end_is_final(&open().await, driver).await;
     histories_grow_and_are_the_tenants_own(&open().await, driver).await;
+    histories_are_narrowed_by_type(&open().await, driver).await;
 }
 
 async fn a_start_is_whole<S: Executions>(store: &S) {
@@ -69,18 +71,93 @@ async fn lists_are_ordered_filtered_and_paged<S: Executions>(store: &S, driver: 
     assert_eq!(ids(&ok(store.list(TENANT, &all, None, 2, 2).await)), ids(&second), "skipping is the same");
     let last = ok(store.list(TENANT, &all, second.next.as_deref(), 0, 2).await);
     assert_eq!((ids(&last), last.next), (vec!["e-0".to_owned()], None));
-    let of = |status, kind| ListFilter { statuses: vec![status], kind };
+    let of = |status, kind| ListFilter { statuses: vec![status], kind, ..ListFilter::default() };
     let completed = ok(store.list(TENANT, &of(Status::Completed, Some(KIND)), None, 0, 9).await);
     assert_eq!((ids(&completed), completed.total), (vec!["e-1".to_owned()], 1));
     let running = ok(store.list(TENANT, &of(Status::Running, None), None, 0, 2).await);
     assert_eq!((ids(&running), running.total), (vec!["e-4".to_owned(), "e-3".to_owned()], 4));
     let rest = ok(store.list(TENANT, &of(Status::Running, None), running.next.as_deref(), 0, 2).await);
     assert_eq!((ids(&rest), rest.next), (vec!["e-2".to_owned(), "e-0".to_owned()], None));
-    let of_kind = ListFilter { statuses: vec![], kind: Some(KIND) };
+    let of_kind = ListFilter { kind: Some(KIND), ..ListFilter::default() };
     assert_eq!(ok(store.list(TENANT, &of_kind, None, 0, 9).await).executions.len(), 5);
     let compliance = ListFilter { kind: Some(WorkflowKind::Compliance), ..ListFilter::default() };
     assert_eq!(ok(store.list(TENANT, &compliance, None, 0, 9).await).total, 0);
     assert_eq!(ok(store.list("tenant-b", &all, None, 0, 9).await).total, 0, "another tenant sees nothing");
+}
+
+async fn lists_are_narrowed_by_user_and_time<S: Executions>(store: &S, driver: &impl Driver<S>) {
+    let (ann, bob) = (Some("ann"), Some("bob"));
+    for (id, second, user_id, kind) in [
+        ("e-1", 0, ann, KIND),
+        ("e-2", 10, bob, KIND),
+        ("e-3", 20, ann, WorkflowKind::Compliance),
+        ("e-4", 30, ann, KIND),
+        ("e-5", 40, None, KIND),
+    ] {
+        let user_id = user_id.map(str::to_owned);
+        ok(store.create(NewExecution { started_at: at(second), user_id, kind, ..new(id) }).await);
+    }
+    let foreign = NewExecution { tenant_id: "tenant-b".to_owned(), user_id: Some("ann".to_owned()), ..new("foreign") };
+    ok(store.create(foreign).await);
+    assert!(driver.end(store, "e-1", Ends::Well, at(50)).await);
+    assert!(holds(store, "e-4", Control::Pause, 51).await);
+
+    let listed = async |filter: &ListFilter| {
+        let page = ok(store.list(TENANT, filter, None, 0, 9).await);
+        let ids = page.executions.iter().map(|record| record.id.clone()).collect::<Vec<_>>();
+        assert_eq!((page.total, page.counts.is_exact), (ids.len() as u64, true), "{filter:?}");
+        let counts = [Status::Running, Status::Paused, Status::Completed].map(|status| page.counts.by_status[&status]);
+        (ids, counts)
+    };
+    let all = ListFilter::default();
+    assert_eq!(listed(&all).await.1, [3, 1, 1]);
+    let of_ann = ListFilter { user_id: Some("ann".to_owned()), ..all.clone() };
+    assert_eq!(listed(&of_ann).await, (vec!["e-4".to_owned(), "e-3".to_owned(), "e-1".to_owned()], [1, 1, 1]));
+    let window = ListFilter { started_after: Some(at(10)), started_before: Some(at(40)), ..all.clone() };
+    let in_window = listed(&window).await;
+    assert_eq!(
+        in_window,
+        (vec!["e-4".to_owned(), "e-3".to_owned(), "e-2".to_owned()], [2, 1, 0]),
+        "its end is not in it"
+    );
+    let since = ListFilter { started_after: Some(at(30)), ..all.clone() };
+    assert_eq!(listed(&since).await, (vec!["e-5".to_owned(), "e-4".to_owned()], [1, 1, 0]));
+    let until = ListFilter { started_before: Some(at(1)), ..all.clone() };
+    assert_eq!(listed(&until).await, (vec!["e-1".to_owned()], [0, 0, 1]));
+    let nothing = ListFilter { started_after: Some(at(40)), started_before: Some(at(40)), ..all.clone() };
+    assert_eq!(listed(&nothing).await, (vec![], [0, 0, 0]));
+
+    // All together; the counts are those without the status.
+    let kind = Some(KIND);
+    let running = vec![Status::Pending, Status::Running];
+    assert_eq!(
+        listed(&ListFilter { kind, ..of_ann.clone() }).await,
+        (vec!["e-4".to_owned(), "e-1".to_owned()], [0, 1, 1])
+    );
+    let open = ListFilter { statuses: running.clone(), ..of_ann.clone() };
+    assert_eq!(listed(&open).await, (vec!["e-3".to_owned()], [1, 1, 1]));
+    let open = ListFilter { statuses: running, kind, ..window.clone() };
+    assert_eq!(listed(&open).await, (vec!["e-2".to_owned()], [1, 1, 0]));
+    let paused = ListFilter { statuses: vec![Status::Paused, Status::Completed], kind, ..of_ann.clone() };
+    let paused = ListFilter { started_after: Some(at(5)), ..paused };
+    assert_eq!(listed(&paused).await, (vec!["e-4".to_owned()], [0, 1, 0]));
+
+    // Page by page it is the same.
+    for filter in [of_ann, window] {
+        let (mut seen, mut before) = (Vec::new(), None);
+        loop {
+            let page = ok(store.list(TENANT, &filter, before.as_deref(), 0, 1).await);
+            assert_eq!(page.total, 3, "whatever the page");
+            seen.extend(page.executions.into_iter().map(|record| record.id));
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, listed(&filter).await.0);
+        let third = ok(store.list(TENANT, &filter, None, 2, 1).await);
+        assert_eq!((third.executions[0].id.as_str(), third.next), (seen[2].as_str(), None), "skipping is the same");
+    }
 }
 
 async fn gates_let_through_and_refuse<S: Executions>(store: &S, driver: &impl Driver<S>) {
@@ -193,14 +270,19 @@ async fn an_end_is_final<S: Executions>(store: &S, driver: &impl Driver<S>) {
     let failure = Failure { error: "Conflict".to_owned(), ..Failure::default() };
     assert_eq!((record.status, record.failure), (Status::Failed, Some(failure)));
     assert_eq!(mean("bad").await, Some(10_000), "only what completed counts");
+
+    let foreign = NewExecution { tenant_id: "tenant-b".to_owned(), ..new("foreign") };
+    ok(store.create(foreign).await);
+    let foreign = ok(store.get_estimated("tenant-b", "foreign").await).expect("it is there");
+    assert_eq!(foreign.mean_duration_ms, None, "another tenant's past says nothing");
 }
 
 async fn histories_grow_and_are_the_tenants_own<S: Executions + History>(store: &S, driver: &impl Driver<S>) {
     create(store, "e-1").await;
     create(store, "e-2").await;
     assert_eq!(driver.step(store, "e-1", Begins::Forward, at(10)).await, None);
-    assert_eq!(ok(store.events("tenant-b", "e-1", None, 9).await), None);
-    let page = ok(store.events(TENANT, "e-1", None, 9).await).expect("it is there");
+    assert_eq!(ok(store.events("tenant-b", "e-1", &[], None, 9).await), None);
+    let page = ok(store.events(TENANT, "e-1", &[], None, 9).await).expect("it is there");
     let ids: Vec<u64> = page.rows.iter().map(|row| row.event.event_id).collect();
     assert_eq!((ids, page.next), ((1..=page.total).collect(), None), "from 1 without gaps");
     assert!(page.total >= 2, "what happened is there");
@@ -209,7 +291,7 @@ async fn histories_grow_and_are_the_tenants_own<S: Executions + History>(store: 
     let mut parts = Vec::new();
     let mut after = None;
     loop {
-        let part = ok(store.events(TENANT, "e-1", after.as_deref(), 1).await).expect("it is there");
+        let part = ok(store.events(TENANT, "e-1", &[], after.as_deref(), 1).await).expect("it is there");
         assert!(part.rows.len() <= 1 && part.total == page.total);
         parts.extend(part.rows);
         after = part.next;
@@ -219,15 +301,63 @@ async fn histories_grow_and_are_the_tenants_own<S: Executions + History>(store: 
     }
     assert_eq!(parts, page.rows, "in parts it is the same");
 
-    let newest = ok(store.tenant_events(TENANT, None, 2).await);
+    let newest = ok(store.tenant_events(TENANT, &[], None, 2).await);
     assert_eq!((newest.rows[0].execution_id.as_str(), newest.total), ("e-1", page.total + 1), "newest first");
     assert_eq!(newest.rows[0].event, page.rows[page.rows.len() - 1].event);
     let (mut seen, mut before) = (newest.rows.len(), newest.next);
     while let Some(from) = before {
-        let part = ok(store.tenant_events(TENANT, Some(&from), 2).await);
+        let part = ok(store.tenant_events(TENANT, &[], Some(&from), 2).await);
         seen += part.rows.len();
         before = part.next;
     }
     assert_eq!(seen as u64, newest.total, "over all executions, each once");
-    assert_eq!(ok(store.tenant_events("tenant-b", None, 2).await).total, 0);
+    assert_eq!(ok(store.tenant_events("tenant-b", &[], None, 2).await).total, 0);
+}
+
+async fn histories_are_narrowed_by_type<S: Executions + History>(store: &S, driver: &impl Driver<S>) {
+    create(store, "e-1").await;
+    create(store, "e-2").await;
+    for second in [10, 11, 12] {
+        assert_eq!(driver.step(store, "e-1", Begins::Forward, at(second)).await, None);
+    }
+    let all = ok(store.events(TENANT, "e-1", &[], None, 99).await).expect("it is there");
+    let scheduled = EventType::ActivityTaskScheduled;
+    let wanted: Vec<_> = all.rows.iter().filter(|row| row.event.event_type == scheduled.as_str()).cloned().collect();
+    assert_eq!(wanted.len(), 3);
+    let page = ok(store.events(TENANT, "e-1", &[scheduled], None, 99).await).expect("it is there");
+    assert_eq!((&page.rows, page.total, page.total_is_exact, page.next), (&wanted, 3, true, None));
+    let (mut parts, mut after) = (Vec::new(), None);
+    loop {
+        let part = ok(store.events(TENANT, "e-1", &[scheduled], after.as_deref(), 2).await).expect("it is there");
+        assert_eq!(part.total, 3);
+        parts.extend(part.rows);
+        after = part.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(parts, wanted, "in parts it is the same");
+    let two = [EventType::WorkflowExecutionStarted, scheduled];
+    let page = ok(store.events(TENANT, "e-1", &two, None, 99).await).expect("it is there");
+    assert_eq!((page.total, &page.rows[0]), (4, &all.rows[0]), "with the request in it");
+    let none = ok(store.events(TENANT, "e-1", &[EventType::CompensationFailed], None, 99).await).expect("it is there");
+    assert_eq!((none.rows, none.total, none.next), (vec![], 0, None));
+    assert_eq!(ok(store.events("tenant-b", "e-1", &[scheduled], None, 9).await), None);
+
+    // Over all executions, newest first.
+    let (mut parts, mut before) = (Vec::new(), None);
+    loop {
+        let part = ok(store.tenant_events(TENANT, &two, before.as_deref(), 2).await);
+        assert_eq!((part.total, part.total_is_exact), (5, true));
+        parts.extend(part.rows);
+        before = part.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert!(parts.iter().all(|row| two.iter().any(|kind| kind.as_str() == row.event.event_type)));
+    let started = parts.iter().filter(|row| row.event.details.get("input").is_some()).count();
+    assert_eq!((parts.len(), started), (5, 2), "each once");
+    assert_eq!(parts[0].event, wanted[2].event);
+    assert_eq!(ok(store.tenant_events("tenant-b", &two, None, 9).await).rows, []);
 }

@@ -176,7 +176,7 @@ fn unavailable() -> StepOutcome {
 }
 
 async fn history<S: History>(store: &S, id: &str) -> Vec<HistoryRow> {
-    ok(store.events(TENANT, id, None, 200).await).expect("it is there").rows
+    ok(store.events(TENANT, id, &[], None, 200).await).expect("it is there").rows
 }
 
 async fn what_never_began_is_told_from_what_did<S: Executions + StepRecorder>(store: &S) {

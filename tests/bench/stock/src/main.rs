@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Access, Api, Starting};
+use api::{Access, Api, Starting, Streaming};
 use clock::{SharedClock, SystemClock};
 use contracts::{EngineKind, WorkflowKind};
 use engine::Engines;
@@ -29,6 +29,7 @@ async fn main() -> Result<(), Error> {
         clock: Arc::clone(&clock),
         access: Access::Open,
         request_timeout: Duration::from_secs(28),
+        streaming: Streaming::Unsupported,
     };
     let audit = Arc::clone(&api.audit);
     let starting = Starting {

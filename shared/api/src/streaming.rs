@@ -1,0 +1,31 @@
+//! Answers that stay open: whether there are any, and when they have to end.
+
+use clock::{Clock, Timestamp};
+use futures::future::{Either, select};
+use tokio::sync::watch;
+
+/// Whether answers can be streamed from here.
+#[derive(Debug, Clone)]
+pub enum Streaming {
+    /// They cannot: what stands in front, such as API Gateway, hands on whole answers only.
+    Unsupported,
+    /// They can, until this says that the process stops, or nobody is left to say it.
+    Until(watch::Receiver<bool>),
+}
+
+impl Streaming {
+    /// Sleeps until a moment; false if the process stops meanwhile.
+    pub(crate) async fn sleep_until(&self, clock: &dyn Clock, at: Timestamp) -> bool {
+        let stopping = std::pin::pin!(self.stopping());
+        matches!(clock::park(clock, select(clock.alarm(at), stopping)).await, Either::Left(_))
+    }
+
+    async fn stopping(&self) {
+        match self {
+            Self::Unsupported => std::future::pending().await,
+            Self::Until(stop) => {
+                let _ = stop.clone().wait_for(|stop| *stop).await;
+            }
+        }
+    }
+}
