@@ -1,13 +1,13 @@
 //! What surrounds an endpoint in a Lambda function: its settings, its ports, and what API Gateway knows of the caller.
 
 mod event;
-mod readiness;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Access, Api, Readiness, Starting};
+use api::{Access, Api, Check, Readiness, ServiceChecks, Starting};
+use async_trait::async_trait;
 use aws_clients::Clients;
 use aws_clients::gateway::TemporalGateway;
 use axum::Router;
@@ -24,7 +24,6 @@ use settings::{Aws, FunctionSettings};
 use store_aws::{DynamoStore, S3Blobs};
 
 use crate::event::{Event, from_gateway};
-use crate::readiness::{Managed, Services};
 
 pub use aws_clients::Error;
 
@@ -87,10 +86,11 @@ pub async fn serve_starting(route: Router<Starting>) -> Result<(), Error> {
     let kind = engine.kind();
     api.engines = Engines::new(vec![engine]);
     let clock = Arc::clone(&api.clock);
-    run(route.with_state(Starting { api, engine: kind, blobs, default_timeout }), clock).await
+    let durations = Arc::default();
+    run(route.with_state(Starting { api, engine: kind, blobs, default_timeout, durations }), clock).await
 }
 
-/// Serves `/ready`.
+/// Serves an endpoint that tells whether everything works.
 pub async fn serve_readiness(route: Router<Readiness>) -> Result<(), Error> {
     aws_clients::log();
     let (common, endpoints) = settings::of_function(|settings| (Common::read(settings), settings.endpoints()))?;
@@ -99,8 +99,18 @@ pub async fn serve_readiness(route: Router<Readiness>) -> Result<(), Error> {
     let clock = Arc::clone(&api.clock);
     let transport = Arc::new(HttpTransport::default());
     let downstream = Downstream::new(transport, endpoints, Arc::clone(&clock), CALL_TIMEOUT);
-    let services = Arc::new(Services::new(downstream, Arc::clone(&clock)));
+    let services = ServiceChecks::new(downstream, Arc::clone(&clock));
     run(route.with_state(Readiness { api, engine: Arc::new(Managed), services }), clock).await
+}
+
+/// Step Functions has nothing to ask: its control plane is called when something is started.
+struct Managed;
+
+#[async_trait]
+impl Check for Managed {
+    async fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// What every endpoint with records is told.

@@ -1,6 +1,6 @@
 //! Reads a tenant, so that nothing is begun for one that does not exist.
 
-use downstream::tenant;
+use downstream::{Service, tenant};
 use serde::Deserialize;
 use serde_json::{Map, json};
 use store::StepOutcome;
@@ -9,8 +9,12 @@ use crate::{Activity, Context};
 
 /// `get_tenant_context`: takes `{tenant_id?, report?}`, the execution's own tenant if none is given; answers
 /// `{tenant_id}`. With `report` the whole context becomes `tenant_context` in the execution's result, past the engine.
-pub static GET_TENANT_CONTEXT: Activity =
-    Activity { name: "get_tenant_context", forward: |context| Box::pin(get(context)), undone_at: None };
+pub static GET_TENANT_CONTEXT: Activity = Activity {
+    name: "get_tenant_context",
+    forward: |context| Box::pin(get(context)),
+    calls: &[Service::Tenant],
+    undone_at: None,
+};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]

@@ -220,6 +220,7 @@ mod tests {
                 Ok(json!({ "echo": input, "key": context.effect().idempotency_key() }))
             })
         },
+        calls: &[],
         undone_at: None,
     };
 

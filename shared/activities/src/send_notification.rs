@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use downstream::Service;
 use downstream::notifications::{self, Notification};
 use downstream::tenant;
 use serde::Deserialize;
@@ -12,8 +13,12 @@ use crate::{Activity, Context};
 
 /// `send_notification`: takes `{notification_type, recipient, message, metadata, with_tenant_name?}`, answers
 /// `{notification_id}`. A notice that is out cannot be undone.
-pub static SEND_NOTIFICATION: Activity =
-    Activity { name: "send_notification", forward: |context| Box::pin(send(context)), undone_at: None };
+pub static SEND_NOTIFICATION: Activity = Activity {
+    name: "send_notification",
+    forward: |context| Box::pin(send(context)),
+    calls: &[Service::Tenant, Service::Notifications],
+    undone_at: None,
+};
 
 #[derive(Deserialize)]
 struct Input {

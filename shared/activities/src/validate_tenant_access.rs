@@ -1,6 +1,7 @@
 //! Asks whether a user may work in a tenant.
 
 use contracts::{ActivityError, ErrorName};
+use downstream::Service;
 use downstream::tenant::{self, NoAccess};
 use serde::Deserialize;
 use serde_json::json;
@@ -10,8 +11,12 @@ use crate::{Activity, Context};
 
 /// `validate_tenant_access`: takes `{user_id, tenant_id}`, answers `{role, permissions}`; `AccessDenied` with the reason when
 /// the user may not work there, `NotFound` when there is no such tenant.
-pub static VALIDATE_TENANT_ACCESS: Activity =
-    Activity { name: "validate_tenant_access", forward: |context| Box::pin(validate(context)), undone_at: None };
+pub static VALIDATE_TENANT_ACCESS: Activity = Activity {
+    name: "validate_tenant_access",
+    forward: |context| Box::pin(validate(context)),
+    calls: &[Service::Tenant],
+    undone_at: None,
+};
 
 #[derive(Deserialize)]
 struct Input {

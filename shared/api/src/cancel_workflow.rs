@@ -1,13 +1,15 @@
 //! `POST /api/v1/workflows/{workflow_id}/cancel`
 
+use axum::body::Body;
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::routing::post;
 use axum::{Json, Router};
 use contracts::responses::CancelResponse;
 use store::{Control, Controlled};
 
 use crate::access::Caller;
-use crate::{Api, Problem, control};
+use crate::{Api, Problem, body, control};
 
 /// The route.
 pub fn route() -> Router<Api> {
@@ -18,7 +20,10 @@ async fn handle(
     State(api): State<Api>,
     caller: Caller,
     Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Json<CancelResponse>, Problem> {
+    body::reason(&headers, body).await?;
     let now = api.clock.now();
     let record = match control::control(&api, &caller.tenant_id, &id, Control::Cancel, now).await? {
         Controlled::Accepted(record) => record,

@@ -104,6 +104,13 @@ pub static ENDPOINTS: &[Endpoint] = &[
         route: Route::Records(crate::cancel_workflow::route),
     },
     Endpoint {
+        name: "check-services-health",
+        method: Method::POST,
+        path: "/api/v1/coordination/health-check",
+        ports: &[Port::Check],
+        route: Route::Readiness(crate::check_services_health::route),
+    },
+    Endpoint {
         name: "health",
         method: Method::GET,
         path: "/health",

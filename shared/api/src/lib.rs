@@ -7,7 +7,9 @@
 mod access;
 mod body;
 pub mod cancel_workflow;
+pub mod check_services_health;
 mod control;
+mod durations;
 mod endpoints;
 pub mod get_workflow_history;
 pub mod get_workflow_status;
@@ -17,6 +19,7 @@ mod page;
 mod problem;
 pub mod ready;
 mod serve;
+mod service_checks;
 mod start;
 pub mod start_tenant_switching;
 pub mod start_user_onboarding;
@@ -34,9 +37,11 @@ use store::{Blobs, Executions, History};
 
 pub use access::GatewayClaims;
 pub use contracts::access::Access;
+pub use durations::Durations;
 pub use endpoints::{ENDPOINTS, Endpoint, Port, Route};
 pub use problem::Problem;
 pub use serve::complete;
+pub use service_checks::ServiceChecks;
 
 /// Whether something works that the service stands on.
 #[async_trait]
@@ -73,6 +78,8 @@ pub struct Starting {
     pub blobs: Arc<dyn Blobs>,
     /// How long an execution may take, pauses excluded.
     pub default_timeout: Duration,
+    /// How long executions take.
+    pub durations: Arc<Durations>,
 }
 
 impl FromRef<Starting> for Api {
@@ -81,7 +88,7 @@ impl FromRef<Starting> for Api {
     }
 }
 
-/// What `/ready` asks.
+/// What the endpoints that tell whether everything works ask.
 #[derive(Clone)]
 pub struct Readiness {
     /// What all endpoints work with.
@@ -89,7 +96,13 @@ pub struct Readiness {
     /// The engine.
     pub engine: Arc<dyn Check>,
     /// The four services and the notification endpoint.
-    pub services: Arc<dyn Check>,
+    pub services: ServiceChecks,
+}
+
+impl FromRef<Readiness> for Api {
+    fn from_ref(readiness: &Readiness) -> Self {
+        readiness.api.clone()
+    }
 }
 
 /// The whole API, for a server.

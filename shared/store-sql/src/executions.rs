@@ -35,6 +35,12 @@ impl Executions for SqlStore {
         Ok(Some(Estimated { record: rows::execution(&row)?, mean_duration_ms: mean.and_then(|ms| ms.try_into().ok()) }))
     }
 
+    async fn mean_duration_ms(&self, _: &str, kind: WorkflowKind) -> Result<Option<u64>, StoreError> {
+        let select = "SELECT total_ms / completed AS mean FROM durations WHERE kind = $1";
+        let row = sqlx::query(select).bind(kind.as_str()).fetch_optional(&self.readers).await.map_err(unavailable)?;
+        row.map(|row| rows::count(&row, "mean")).transpose()
+    }
+
     async fn list(
         &self,
         tenant_id: &str,
