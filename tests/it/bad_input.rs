@@ -133,6 +133,13 @@ pub(crate) fn wrong_starts() -> Vec<Wrong> {
             &[],
         ),
         invalid("an array", start("[]"), &[""]),
+        invalid("synchronous in words", with("synchronous", json!("yes")), &["/synchronous"]),
+        invalid("synchronous as null", with("synchronous", Value::Null), &["/synchronous"]),
+        invalid(
+            "nothing, synchronously in words",
+            start(json!({ "synchronous": "yes" }).to_string()),
+            &["/user_email", "/user_name", "/tenant_id", "/role", "/synchronous"],
+        ),
         invalid("nothing", start("{}"), &["/user_email", "/user_name", "/tenant_id", "/role"]),
         invalid(
             "wrong types",
@@ -220,6 +227,62 @@ fn wrong_switches() -> Vec<Wrong> {
     ]
 }
 
+/// Cancels with a body; what they would cancel does not matter.
+fn wrong_cancels() -> Vec<Wrong> {
+    let path = "/api/v1/workflows/user_onboarding_x/cancel";
+    let wrong = |why, headers: &[(&str, &str)], body: String, status, pointers| {
+        let request = request(Method::POST, path, headers, body);
+        Wrong { why, request, status, error_type: "Validation", pointers }
+    };
+    const JSON_FROM: [(&str, &str); 2] = [TENANT_HEADER, JSON];
+    let invalid = |why, body: Value, pointers| wrong(why, &JSON_FROM, body.to_string(), 422, pointers);
+    let deep = "[".repeat(40) + &"]".repeat(40);
+    let text = [TENANT_HEADER, ("content-type", "text/plain")];
+    vec![
+        wrong("a reason that is no JSON", &JSON_FROM, "a mistake".to_owned(), 400, &[]),
+        wrong("a deep reason", &JSON_FROM, format!("{{\"reason\":{deep}}}"), 400, &[]),
+        wrong("a reason over 1 MiB", &JSON_FROM, "x".repeat(1024 * 1024 + 1), 413, &[]),
+        wrong("a reason as text", &text, "a mistake".to_owned(), 415, &[]),
+        wrong("a reason without a content type", &[TENANT_HEADER], "{}".to_owned(), 415, &[]),
+        invalid("an array for a cancel", json!([]), &[""]),
+        invalid("a text for a cancel", json!("a mistake"), &[""]),
+        invalid("a reason that is a number", json!({ "reason": 1 }), &["/reason"]),
+        invalid("a reason that is an object", json!({ "reason": {} }), &["/reason"]),
+        invalid("a reason that is too long", json!({ "reason": "r".repeat(501) }), &["/reason"]),
+        invalid("a reason with a control character", json!({ "reason": "a\u{0}b" }), &["/reason"]),
+        Wrong {
+            status: 400,
+            error_type: "TenantContext",
+            ..wrong("a cancel for nobody", &[JSON], "{}".to_owned(), 0, &[])
+        },
+    ]
+}
+
+fn wrong_health_checks() -> Vec<Wrong> {
+    let path = "/api/v1/coordination/health-check";
+    let post = |body: &str| request(Method::POST, path, &[TENANT_HEADER, JSON], body.to_owned());
+    let wrong = |why, request, status, error_type, pointers| Wrong { why, request, status, error_type, pointers };
+    let invalid = |why, services: Value, pointers| {
+        wrong(why, post(&json!({ "services": services }).to_string()), 422, "Validation", pointers)
+    };
+    vec![
+        wrong("a health check for nobody", request(Method::POST, path, &[JSON], "{}"), 400, "TenantContext", &[]),
+        wrong("a health check that is no JSON", post("auth"), 400, "Validation", &[]),
+        wrong("a health check as text", request(Method::POST, path, &[TENANT_HEADER], "auth"), 415, "Validation", &[]),
+        wrong("an array for a health check", post(r#"["auth"]"#), 422, "Validation", &[""]),
+        wrong("a health check that is read", get(path), 405, "Validation", &[]),
+        invalid("no services", json!([]), &["/services"]),
+        invalid("one service, not in a list", json!("auth"), &["/services"]),
+        invalid("services by number", json!({ "0": "auth" }), &["/services"]),
+        invalid("too many services", json!(vec!["auth"; 17]), &["/services"]),
+        invalid("unknown services", json!(["auth", "billing", "user", ""]), &["/services/1", "/services/3"]),
+        invalid("wrong types of services", json!([1, null, ["auth"]]), &["/services/0", "/services/1", "/services/2"]),
+        invalid("a service twice", json!(["auth", "auth"]), &["/services/1"]),
+        invalid("a service by two names", json!(["file-service", "user", "file_service"]), &["/services/2"]),
+        invalid("a service's address", json!(["http://127.0.0.1:8081"]), &["/services/0"]),
+    ]
+}
+
 fn wrong_reads() -> Vec<Wrong> {
     let wrong =
         |why, path, status, error_type, pointers| Wrong { why, request: get(path), status, error_type, pointers };
@@ -250,6 +313,7 @@ fn a_wrong_request_is_named_and_does_nothing() {
         let world = World::new().await;
         let before = world.snapshot().await;
         let wrong = wrong_starts().into_iter().chain(wrong_switches()).chain(wrong_reads());
+        let wrong = wrong.chain(wrong_cancels()).chain(wrong_health_checks());
         for Wrong { why, request, status, error_type, pointers } in wrong {
             let (answered, headers, problem) = world.call(request).await;
             assert_eq!(answered.as_u16(), status, "{why}: {problem}");
@@ -257,6 +321,7 @@ fn a_wrong_request_is_named_and_does_nothing() {
             assert_eq!(problem["status"], status, "{why}");
             assert_eq!(problem["error"]["type"], error_type, "{why}: {problem}");
             assert_eq!(problem["error"]["message"], problem["detail"], "{why}");
+            assert_eq!(problem["message"], problem["detail"], "{why}");
             assert_eq!(headers["x-request-id"], problem["request_id"].as_str().unwrap(), "{why}");
             let named: Vec<_> =
                 problem["errors"].as_array().into_iter().flatten().map(|e| e["pointer"].as_str().unwrap()).collect();

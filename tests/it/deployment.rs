@@ -386,6 +386,8 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         for path in ["/ready", "/health", "/api/v1/workflows/history"] {
             assert!(site.get(path).await.0.is_success(), "{path}");
         }
+        let (_, health) = site.post("/api/v1/coordination/health-check", &serde_json::json!({}), &[]).await;
+        assert_eq!(health["overall_healthy"], true, "{health}");
         let first = site.get(&format!("/api/v1/workflows/history?workflow_id={id}&page_size=3")).await.1;
         let token = first["next_page_token"].as_str().unwrap();
         site.get(&format!("/api/v1/workflows/history?workflow_id={id}&page_size=3&page_token={token}")).await;

@@ -27,7 +27,7 @@ impl InProcess {
 impl Transport for InProcess {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, TransportFault> {
         let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
-        let router = self.0.get(&authority).cloned().ok_or(TransportFault::Broken)?;
+        let router = self.0.get(&authority).cloned().ok_or(TransportFault::Unreachable)?;
         let answer = router.oneshot(request.map(Body::from)).await.map_err(|never| match never {})?;
         let (parts, mut stream) = answer.into_parts();
         let mut body = BytesMut::new();

@@ -21,8 +21,10 @@ mod differential;
 mod disk;
 mod embedded;
 mod engines;
+mod existing_clients;
 mod fault_matrix;
 mod generated;
+mod health_check;
 mod idempotency;
 mod in_process;
 #[path = "../../shared/asl/tests/support/mod.rs"]

@@ -1,13 +1,13 @@
 //! What surrounds an endpoint in a Lambda function: its settings, its ports, and what API Gateway knows of the caller.
 
 mod event;
-mod readiness;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Access, Api, Operating, Readiness, Starting, Streaming};
+use api::{Access, Api, Check, Operating, Readiness, ServiceChecks, Starting, Streaming};
+use async_trait::async_trait;
 use aws_clients::Clients;
 use aws_clients::gateway::TemporalGateway;
 use axum::Router;
@@ -25,7 +25,6 @@ use store::Audit;
 use store_aws::{DynamoStore, S3Blobs};
 
 use crate::event::{Event, from_gateway};
-use crate::readiness::{Managed, Services};
 
 pub use aws_clients::Error;
 
@@ -88,7 +87,12 @@ pub async fn serve_starting(route: Router<Starting>) -> Result<(), Error> {
     let kind = engine.kind();
     api.engines = Engines::new(vec![engine]);
     let (clock, audit) = (Arc::clone(&api.clock), Arc::clone(&api.audit));
-    run(route.with_state(Starting { api, engine: kind, blobs, default_timeout }), clock, Some(audit)).await
+    run(
+        route.with_state(Starting { api, engine: kind, blobs, default_timeout, durations: Arc::default() }),
+        clock,
+        Some(audit),
+    )
+    .await
 }
 
 /// Serves an endpoint that stops executions, or does anything to many of them, on whatever engine they run.
@@ -112,11 +116,11 @@ pub async fn serve_operating(route: Router<Operating>) -> Result<(), Error> {
     }
     api.engines = Engines::new(engines);
     let clock = Arc::clone(&api.clock);
-    let starting = Starting { api, engine, blobs, default_timeout };
+    let starting = Starting { api, engine, blobs, default_timeout, durations: Arc::default() };
     run(route.with_state(Operating { starting, ends }), clock, Some(audit)).await
 }
 
-/// Serves `/ready`.
+/// Serves an endpoint that tells whether everything works.
 pub async fn serve_readiness(route: Router<Readiness>) -> Result<(), Error> {
     aws_clients::log();
     let (common, endpoints) = settings::of_function(|settings| (Common::read(settings), settings.endpoints()))?;
@@ -125,8 +129,18 @@ pub async fn serve_readiness(route: Router<Readiness>) -> Result<(), Error> {
     let clock = Arc::clone(&api.clock);
     let transport = Arc::new(HttpTransport::default());
     let downstream = Downstream::new(transport, endpoints, Arc::clone(&clock), CALL_TIMEOUT);
-    let services = Arc::new(Services::new(downstream, Arc::clone(&clock)));
+    let services = ServiceChecks::new(downstream, Arc::clone(&clock));
     run(route.with_state(Readiness { api, engine: Arc::new(Managed), services }), clock, None).await
+}
+
+/// Step Functions has nothing to ask: its control plane is called when something is started.
+struct Managed;
+
+#[async_trait]
+impl Check for Managed {
+    async fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// What every endpoint with records is told.

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use activities::Activities;
 use anyhow::{Context as _, anyhow, bail};
-use api::{Api, Check, Operating, Readiness, Starting, Streaming};
+use api::{Api, Check, Operating, Readiness, ServiceChecks, Starting, Streaming};
 use async_trait::async_trait;
 use aws_clients::InvokedActivities;
 use axum::Router;
-use clock::{SharedClock, SystemClock, Timestamp};
+use clock::{SharedClock, SystemClock};
 use contracts::EngineKind;
 use downstream::{Downstream, HttpTransport, Transport};
 use engine::{ActivityRunner, DefinitionOf, Engine, Engines, Reconciled};
@@ -22,7 +22,7 @@ use engine_temporal_worker::Ports;
 use settings::{ActivityPlace, Settings, StoreKind, Temporal, TemporalServer};
 use store_aws::{DynamoStore, S3Blobs};
 use store_sql::{Durability, FileBlobs, SqlStore};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use workflows::RetryPolicy;
 
@@ -216,7 +216,7 @@ impl App {
             }
             EngineKind::Embedded | EngineKind::StepFunctions => None,
         };
-        let services = Health { downstream: downstream.clone(), clock: Arc::clone(clock), last: Mutex::default() };
+        let services = ServiceChecks::new(downstream.clone(), Arc::clone(clock));
         let mut engines: Vec<Arc<dyn Engine>> = vec![Arc::new(engine.clone())];
         if let Some(temporal) = &temporal {
             engines.push(Arc::new(temporal.clone()));
@@ -238,8 +238,9 @@ impl App {
             engine: settings.engine,
             blobs: blobs.clone(),
             default_timeout: settings.default_timeout,
+            durations: Arc::default(),
         };
-        let readiness = Readiness { api, engine: Arc::new(AllEngines(engines.clone())), services: Arc::new(services) };
+        let readiness = Readiness { api, engine: Arc::new(AllEngines(engines.clone())), services };
         let recovered = engine.recover().await?;
         let reconciling = temporal.map(|_| reconcile(store.clone(), engines, Arc::clone(clock)));
         let store = store.clone();
@@ -306,32 +307,6 @@ fn check_definitions(policy: &RetryPolicy) -> anyhow::Result<()> {
         loaded.with_context(|| format!("workflows.retry_policy makes {} invalid", workflow.name))?;
     }
     Ok(())
-}
-
-/// How long an answer about the services counts: asking is five calls, and `/ready` is open to anybody.
-const HEALTH_COUNTS: Duration = Duration::from_secs(2);
-
-/// Asks every service how it is.
-struct Health {
-    downstream: Downstream,
-    clock: SharedClock,
-    /// Until when the last answer counts, and what it was.
-    last: Mutex<Option<(Timestamp, Result<(), String>)>>,
-}
-
-#[async_trait]
-impl Check for Health {
-    async fn check(&self) -> Result<(), String> {
-        let mut last = clock::park(&*self.clock, self.last.lock()).await;
-        match &*last {
-            Some((until, answer)) if self.clock.now() < *until => answer.clone(),
-            _ => {
-                let answer = self.downstream.check().await;
-                *last = Some((clock::after(&*self.clock, HEALTH_COUNTS), answer.clone()));
-                answer
-            }
-        }
-    }
 }
 
 /// Whether executions make progress, and new ones are taken.

@@ -12,6 +12,7 @@ use crate::{Activity, Context};
 pub static CREATE_SAMPLE_DATA: Activity = Activity {
     name: "create_sample_data",
     forward: |context| Box::pin(create(context)),
+    calls: &[Service::File],
     undone_at: Some(Service::File),
     tenant_field: None,
 };

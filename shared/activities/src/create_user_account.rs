@@ -12,6 +12,7 @@ use crate::{Activity, Context};
 pub static CREATE_USER_ACCOUNT: Activity = Activity {
     name: "create_user_account",
     forward: |context| Box::pin(create(context)),
+    calls: &[Service::Auth],
     undone_at: Some(Service::Auth),
     tenant_field: None,
 };

@@ -13,6 +13,7 @@ use crate::{Activity, Context};
 pub static CREATE_USER_PROFILE: Activity = Activity {
     name: "create_user_profile",
     forward: |context| Box::pin(create(context)),
+    calls: &[Service::User],
     undone_at: Some(Service::User),
     tenant_field: None,
 };

@@ -1,6 +1,6 @@
 //! Reads a tenant, so that nothing is begun for one that does not exist.
 
-use downstream::tenant;
+use downstream::{Service, tenant};
 use serde::Deserialize;
 use serde_json::{Map, json};
 use store::StepOutcome;
@@ -12,6 +12,7 @@ use crate::{Activity, Context};
 pub static GET_TENANT_CONTEXT: Activity = Activity {
     name: "get_tenant_context",
     forward: |context| Box::pin(get(context)),
+    calls: &[Service::Tenant],
     undone_at: None,
     tenant_field: None,
 };

@@ -292,6 +292,7 @@ mod tests {
                 Ok(json!({ "echo": input, "key": context.effect().idempotency_key() }))
             })
         },
+        calls: &[],
         undone_at: None,
         tenant_field: None,
     };

@@ -47,6 +47,8 @@ pub struct Activity {
     pub name: &'static str,
     /// Does it.
     pub forward: for<'a> fn(&'a Context<'a>) -> AttemptFuture<'a>,
+    /// The services that it calls, doing or undoing.
+    pub calls: &'static [Service],
     /// Where to undo it, by the key of the doing; none if there is nothing to undo, or no way.
     pub undone_at: Option<Service>,
     /// The field of its input that names the tenant on whose behalf it acts; none if that is the execution's own.
@@ -77,6 +79,13 @@ mod tests {
         let mut names = BTreeSet::new();
         for activity in super::ALL {
             assert!(names.insert(activity.name), "{} is in the list twice", activity.name);
+        }
+    }
+
+    #[test]
+    fn undoing_is_a_call_too() {
+        for activity in super::ALL {
+            assert!(activity.undone_at.is_none_or(|service| activity.calls.contains(&service)), "{}", activity.name);
         }
     }
 }

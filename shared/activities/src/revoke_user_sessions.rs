@@ -12,6 +12,7 @@ use crate::{Activity, Context};
 pub static REVOKE_USER_SESSIONS: Activity = Activity {
     name: "revoke_user_sessions",
     forward: |context| Box::pin(revoke(context)),
+    calls: &[Service::Auth],
     undone_at: Some(Service::Auth),
     tenant_field: Some("tenant_id"),
 };

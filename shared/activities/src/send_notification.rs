@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use downstream::Service;
 use downstream::notifications::{self, Notification};
 use downstream::tenant;
 use serde::Deserialize;
@@ -15,6 +16,7 @@ use crate::{Activity, Context};
 pub static SEND_NOTIFICATION: Activity = Activity {
     name: "send_notification",
     forward: |context| Box::pin(send(context)),
+    calls: &[Service::Tenant, Service::Notifications],
     undone_at: None,
     tenant_field: None,
 };

@@ -11,6 +11,7 @@ use crate::{Activity, Context};
 pub static SETUP_USER_FILE_WORKSPACE: Activity = Activity {
     name: "setup_user_file_workspace",
     forward: |context| Box::pin(set_up(context)),
+    calls: &[Service::File],
     undone_at: Some(Service::File),
     tenant_field: None,
 };

@@ -13,6 +13,7 @@ use crate::{Activity, Context};
 pub static UPDATE_TENANT_USER_MEMBERSHIP: Activity = Activity {
     name: "update_tenant_user_membership",
     forward: |context| Box::pin(update(context)),
+    calls: &[Service::Tenant],
     undone_at: Some(Service::Tenant),
     tenant_field: Some("tenant_id"),
 };

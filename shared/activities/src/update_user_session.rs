@@ -12,6 +12,7 @@ use crate::{Activity, Context};
 pub static UPDATE_USER_SESSION: Activity = Activity {
     name: "update_user_session",
     forward: |context| Box::pin(update(context)),
+    calls: &[Service::Auth],
     undone_at: Some(Service::Auth),
     tenant_field: Some("tenant_id"),
 };

@@ -13,6 +13,7 @@ use crate::{Activity, Context};
 pub static UPDATE_USER_TENANT_CONTEXT: Activity = Activity {
     name: "update_user_tenant_context",
     forward: |context| Box::pin(update(context)),
+    calls: &[Service::User],
     undone_at: Some(Service::User),
     tenant_field: Some("new_tenant_id"),
 };

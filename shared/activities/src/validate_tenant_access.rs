@@ -1,6 +1,7 @@
 //! Asks whether a user may work in a tenant.
 
 use contracts::{ActivityError, ErrorName};
+use downstream::Service;
 use downstream::tenant::{self, NoAccess};
 use serde::Deserialize;
 use serde_json::json;
@@ -13,6 +14,7 @@ use crate::{Activity, Context};
 pub static VALIDATE_TENANT_ACCESS: Activity = Activity {
     name: "validate_tenant_access",
     forward: |context| Box::pin(validate(context)),
+    calls: &[Service::Tenant],
     undone_at: None,
     tenant_field: None,
 };

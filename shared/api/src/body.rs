@@ -1,40 +1,68 @@
 //! Reads a JSON body within its limits.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, header};
-use contracts::limits::{MAX_BODY_BYTES, MAX_JSON_DEPTH};
+use contracts::fields::Fields;
+use contracts::limits::{MAX_BODY_BYTES, MAX_JSON_DEPTH, MAX_REASON_CHARS};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::Value;
 
 use crate::Problem;
 
-/// The body as JSON, if there is one: whatever the content type is, no bytes are none.
-pub(crate) async fn optional_json(headers: &HeaderMap, body: Body) -> Result<Option<Value>, Problem> {
-    use axum::body::HttpBody as _;
-    if body.is_end_stream() {
-        return Ok(None);
-    }
-    json(headers, body).await.map(Some)
-}
-
 /// The body as JSON.
 pub(crate) async fn json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
+    expect_json(headers)?;
+    parse(&collect(body).await?)
+}
+
+/// The body as a JSON object, none if there is no body, whatever the content type says. `null` is none as well: clients
+/// send it that have nothing to say and write it as JSON.
+pub(crate) async fn optional_json(headers: &HeaderMap, body: Body) -> Result<Option<Value>, Problem> {
+    let bytes = collect(body).await?;
+    if bytes.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    expect_json(headers)?;
+    let value = parse(&bytes)?;
+    if value.is_null() {
+        return Ok(None);
+    }
+    Fields::new(&value).finish().map_err(Problem::invalid)?;
+    Ok(Some(value))
+}
+
+/// What an operator gives as the `reason` of what they ask for, in a body that may be left out.
+pub(crate) async fn reason(headers: &HeaderMap, body: Body) -> Result<Option<String>, Problem> {
+    let Some(body) = optional_json(headers, body).await? else { return Ok(None) };
+    let mut fields = Fields::new(&body);
+    let reason = fields.optional_remark("reason", MAX_REASON_CHARS).map(str::to_owned);
+    fields.finish().map(|()| reason).map_err(Problem::invalid)
+}
+
+fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if media_type != "application/json" && !(media_type.starts_with("application/") && media_type.ends_with("+json")) {
         return Err(Problem::unsupported_media_type());
     }
-    let bytes = match Limited::new(body, MAX_BODY_BYTES).collect().await {
-        Ok(collected) => collected.to_bytes(),
+    Ok(())
+}
+
+async fn collect(body: Body) -> Result<Bytes, Problem> {
+    match Limited::new(body, MAX_BODY_BYTES).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
-            return Err(Problem::too_large(format!("The body is larger than {MAX_BODY_BYTES} bytes.")));
+            Err(Problem::too_large(format!("The body is larger than {MAX_BODY_BYTES} bytes.")))
         }
-        Err(_) => return Err(Problem::malformed("The body did not arrive whole.")),
-    };
-    if depth(&bytes) > MAX_JSON_DEPTH {
+        Err(_) => Err(Problem::malformed("The body did not arrive whole.")),
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+    if depth(bytes) > MAX_JSON_DEPTH {
         return Err(Problem::malformed(format!("The body is nested deeper than {MAX_JSON_DEPTH} levels.")));
     }
-    serde_json::from_slice(&bytes).map_err(|error| Problem::malformed(format!("The body is not JSON: {error}.")))
+    serde_json::from_slice(bytes).map_err(|error| Problem::malformed(format!("The body is not JSON: {error}.")))
 }
 
 /// How deep the brackets outside of strings are nested.
@@ -58,7 +86,51 @@ fn depth(json: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::{HeaderValue, StatusCode};
+    use axum::response::IntoResponse as _;
+
     use super::*;
+
+    async fn reason_of(content_type: Option<&'static str>, body: &str) -> Result<Option<String>, StatusCode> {
+        let content_type =
+            content_type.map(|content_type| (header::CONTENT_TYPE, HeaderValue::from_static(content_type)));
+        let headers = content_type.into_iter().collect();
+        reason(&headers, Body::from(body.to_owned())).await.map_err(|problem| problem.into_response().status())
+    }
+
+    #[tokio::test]
+    async fn a_reason_may_come_in_a_body_that_may_be_left_out() {
+        let json = Some("application/json");
+        for content_type in [None, json, Some("text/plain")] {
+            assert_eq!(reason_of(content_type, "").await, Ok(None), "{content_type:?}");
+        }
+        for (body, expected) in [
+            ("null", None),
+            ("{}", None),
+            (r#"{"reason":null}"#, None),
+            (r#"{"reason":" "}"#, None),
+            (r#"{"reason":"a mistake","by":7}"#, Some("a mistake")),
+        ] {
+            assert_eq!(reason_of(json, body).await, Ok(expected.map(str::to_owned)), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_there_is_a_json_object() {
+        let json = Some("application/json");
+        let long = format!(r#"{{"reason":"{}"}}"#, "x".repeat(MAX_REASON_CHARS + 1));
+        for (content_type, body, status) in [
+            (None, "{}", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            (Some("text/plain"), "a mistake", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            (json, "{", StatusCode::BAD_REQUEST),
+            (json, "[]", StatusCode::UNPROCESSABLE_ENTITY),
+            (json, r#""a mistake""#, StatusCode::UNPROCESSABLE_ENTITY),
+            (json, r#"{"reason":1}"#, StatusCode::UNPROCESSABLE_ENTITY),
+            (json, &long, StatusCode::UNPROCESSABLE_ENTITY),
+        ] {
+            assert_eq!(reason_of(content_type, body).await, Err(status), "{body}");
+        }
+    }
 
     #[test]
     fn depth_counts_brackets_but_not_those_in_strings() {

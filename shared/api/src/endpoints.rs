@@ -157,6 +157,13 @@ pub static ENDPOINTS: &[Endpoint] = &[
         route: Route::Records(crate::list_audit_rows::route),
     },
     Endpoint {
+        name: "check-services-health",
+        method: Method::POST,
+        path: "/api/v1/coordination/health-check",
+        ports: &[Port::Check],
+        route: Route::Readiness(crate::check_services_health::route),
+    },
+    Endpoint {
         name: "health",
         method: Method::GET,
         path: "/health",

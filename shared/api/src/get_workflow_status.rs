@@ -20,7 +20,7 @@ use crate::conditional::IfNoneMatch;
 use crate::page::Query;
 use crate::pauses::Pauses;
 use crate::start::ANSWERING_TIME;
-use crate::{Api, Problem};
+use crate::{Api, Problem, durations};
 
 /// The route.
 pub fn route() -> Router<Api> {
@@ -99,14 +99,9 @@ pub(crate) fn tag(found: &Estimated) -> String {
 /// The answer about an execution.
 pub(crate) fn answer(api: &Api, found: Estimated) -> StatusResponse {
     let Estimated { record, mean_duration_ms } = found;
-    let estimate = mean_duration_ms.filter(|_| record.status.is_open()).map(|mean| estimate(api, &record, mean));
+    let estimate =
+        mean_duration_ms.filter(|_| record.status.is_open()).map(|mean| durations::estimate(api, &record, mean));
     body(record, estimate)
-}
-
-/// When it should be done, going by the mean of completed executions; never in the past.
-fn estimate(api: &Api, record: &ExecutionRecord, mean_duration_ms: u64) -> Timestamp {
-    let end = record.started_at.checked_add(Duration::from_millis(mean_duration_ms)).unwrap_or(Timestamp::MAX);
-    end.max(api.clock.now())
 }
 
 fn body(record: ExecutionRecord, estimated_completion: Option<Timestamp>) -> StatusResponse {

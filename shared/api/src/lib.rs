@@ -8,7 +8,9 @@ mod access;
 mod audit;
 mod body;
 pub mod cancel_workflow;
+pub mod check_services_health;
 mod conditional;
+mod durations;
 mod endpoints;
 pub mod get_workflow_history;
 pub mod get_workflow_status;
@@ -24,6 +26,7 @@ pub mod ready;
 pub mod resume_workflow;
 pub mod retry_workflow;
 mod serve;
+mod service_checks;
 mod start;
 pub mod start_tenant_switching;
 pub mod start_user_onboarding;
@@ -44,9 +47,11 @@ use store::{Audit, Blobs, EndRecorder, Executions, History};
 
 pub use access::GatewayClaims;
 pub use contracts::access::Access;
+pub use durations::Durations;
 pub use endpoints::{ENDPOINTS, Endpoint, Port, Route};
 pub use problem::Problem;
 pub use serve::complete;
+pub use service_checks::ServiceChecks;
 pub use streaming::Streaming;
 
 /// Whether something works that the service stands on.
@@ -88,6 +93,8 @@ pub struct Starting {
     pub blobs: Arc<dyn Blobs>,
     /// How long an execution may take, pauses excluded.
     pub default_timeout: Duration,
+    /// How long executions take.
+    pub durations: Arc<Durations>,
 }
 
 /// What the endpoints that stop executions, or do anything to many of them, work with.
@@ -111,7 +118,7 @@ impl FromRef<Starting> for Api {
     }
 }
 
-/// What `/ready` asks.
+/// What the endpoints that tell whether everything works ask.
 #[derive(Clone)]
 pub struct Readiness {
     /// What all endpoints work with.
@@ -119,7 +126,13 @@ pub struct Readiness {
     /// The engine.
     pub engine: Arc<dyn Check>,
     /// The four services and the notification endpoint.
-    pub services: Arc<dyn Check>,
+    pub services: ServiceChecks,
+}
+
+impl FromRef<Readiness> for Api {
+    fn from_ref(readiness: &Readiness) -> Self {
+        readiness.api.clone()
+    }
 }
 
 /// The whole API, for a server.

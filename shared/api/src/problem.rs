@@ -1,4 +1,4 @@
-//! RFC 9457 problem documents, which at the same time hold the `error` object that existing clients read.
+//! RFC 9457 problem documents, which at the same time hold `message` and the `error` object that existing clients read.
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -162,6 +162,7 @@ impl Problem {
             "code": self.code,
             "retryable": matches!(self.status.as_u16(), 429 | 503),
             "request_id": request_id,
+            "message": self.detail,
             "error": { "message": self.detail, "type": self.error_type },
         });
         if !self.errors.is_empty() {

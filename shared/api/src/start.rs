@@ -11,6 +11,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use contracts::audit::AuditAction;
 use contracts::effect::sha256_hex;
+use contracts::fields::Fields;
 use contracts::limits::{MAX_IDEMPOTENCY_KEY_CHARS, MAX_WAIT_SECONDS};
 use contracts::request::Request;
 use contracts::responses::StartResponse;
@@ -47,8 +48,8 @@ async fn start<R: Request>(
     // The answer must be out before the request's own time is up, however much of it storing and starting takes.
     let time = starting.api.request_timeout.saturating_sub(ANSWERING_TIME);
     let answer_by = clock::after(&*starting.api.clock, time);
-    let body = body::json(headers, body).await?;
-    let request: R = contracts::request::read(&body).map_err(Problem::invalid)?;
+    let mut body = body::json(headers, body).await?;
+    let (request, is_synchronous) = read::<R>(&mut body)?;
     check_caller(&request, &caller)?;
     let idempotency = idempotency_key(headers, path, &body)?;
     let tenant_id = caller.tenant_id.clone();
@@ -58,19 +59,40 @@ async fn start<R: Request>(
     // Durable before the record that needs it.
     let kept = json!(request);
     new.request = StoredRequest::keep(&tenant_id, kept, &*starting.blobs).await?;
-    let record = match create(starting, Arc::clone(engine), new).await? {
+    let mean = starting.durations.mean(&starting.api, &tenant_id, R::KIND);
+    let (created, mean) = futures::join!(create(starting, Arc::clone(engine), new), mean);
+    let record = match created? {
         Created::New(record) | Created::Existing(record) => record,
         Created::KeyReused => return Err(Problem::key_reused()),
     };
-    let Some(seconds) = preferred_wait(headers) else {
-        return Ok(answer(&record));
+    let preferred = preferred_wait(headers);
+    let Some(seconds) = preferred.or(is_synchronous.then_some(MAX_WAIT_SECONDS)) else {
+        return Ok(answer(&record, mean));
     };
     let deadline = clock::after(&*starting.api.clock, Duration::from_secs(seconds)).min(answer_by);
     let record = wait_for_end(&starting.api, &tenant_id, record, deadline).await;
-    let mut answer = answer(&record);
-    let applied = HeaderValue::from_str(&format!("wait={seconds}")).unwrap_or(HeaderValue::from_static("wait"));
-    answer.headers_mut().insert(HeaderName::from_static("preference-applied"), applied);
+    let mut answer = answer(&record, mean);
+    if preferred.is_some() {
+        let applied = HeaderValue::from_str(&format!("wait={seconds}")).unwrap_or(HeaderValue::from_static("wait"));
+        answer.headers_mut().insert(HeaderName::from_static("preference-applied"), applied);
+    }
     Ok(answer)
+}
+
+/// What is asked for, and whether the answer is to wait for the end as with `Prefer: wait=25`. `synchronous` is taken out of
+/// the body: it says how to answer, so it is neither kept nor part of what an `Idempotency-Key` stands for.
+fn read<R: Request>(body: &mut Value) -> Result<(R, bool), Problem> {
+    let synchronous = body.as_object_mut().and_then(|body| body.remove_entry("synchronous"));
+    let synchronous = Value::Object(synchronous.into_iter().collect());
+    let mut fields = Fields::new(&synchronous);
+    let is_synchronous = fields.flag("synchronous");
+    match (contracts::request::read(body), fields.finish()) {
+        (Ok(request), Ok(())) => Ok((request, is_synchronous)),
+        (request, synchronous) => {
+            let bad = request.err().into_iter().chain(synchronous.err());
+            Err(Problem::invalid(bad.flatten().collect()))
+        }
+    }
 }
 
 /// Whether the caller may ask for this: the tenants that it is about are the caller's, one of them is the header's, and
@@ -188,16 +210,19 @@ async fn wait_for_end(api: &Api, tenant_id: &str, mut record: ExecutionRecord, d
     record
 }
 
-/// 202 while it runs, 200 once it has ended.
-fn answer(record: &ExecutionRecord) -> Response {
+/// 202 while it runs, 200 once it has ended; with how long executions of its kind take.
+fn answer(record: &ExecutionRecord, mean: Option<Duration>) -> Response {
     let status_url = format!("/api/v1/workflows/{}/status", record.id);
     let body = StartResponse {
         workflow_id: record.id.clone(),
+        operation_id: record.id.clone(),
         status: record.status.reported().as_snake_case().to_owned(),
         result: record.result.clone(),
         error: record.failure.as_ref().map(contracts::responses::Failure::summary),
         started_at: record.started_at,
         status_url: status_url.clone(),
+        stream_url: format!("/api/v1/workflows/{}/stream", record.id),
+        estimated_duration_seconds: mean.map(|mean| mean.as_millis().div_ceil(1_000) as u64),
     };
     let status = if record.status.is_open() { StatusCode::ACCEPTED } else { StatusCode::OK };
     let mut response = (status, Json(body)).into_response();

@@ -1,12 +1,14 @@
 //! `POST /api/v1/workflows/{workflow_id}/terminate`
 
+use axum::body::Body;
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::routing::post;
 use axum::{Json, Router};
 use contracts::responses::TerminateResponse;
 
 use crate::access::Caller;
-use crate::{Operating, Problem, operate};
+use crate::{Operating, Problem, body, operate};
 
 /// The route.
 pub fn route() -> Router<Operating> {
@@ -17,8 +19,11 @@ async fn handle(
     State(operating): State<Operating>,
     caller: Caller,
     Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Json<TerminateResponse>, Problem> {
-    let operate::Terminated { record, standing } = operate::terminate(&operating, &caller, &id, None).await?;
+    let reason = body::reason(&headers, body).await?;
+    let operate::Terminated { record, standing } = operate::terminate(&operating, &caller, &id, reason).await?;
     let message = match standing.is_empty() {
         true => "Stopped: nothing begins any more, and nothing of it is known to stand.".to_owned(),
         false => {

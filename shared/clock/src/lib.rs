@@ -19,11 +19,12 @@ mod virtual_clock;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, Either, select};
 pub use jiff::Timestamp;
+use tokio::sync::oneshot;
 
 pub use system::SystemClock;
 pub use virtual_clock::VirtualClock;
@@ -102,6 +103,49 @@ where
 {
     let guarded = Guarded { busy: clock.busy(), future: Box::pin(future) };
     tokio::spawn(guarded)
+}
+
+/// Runs all of these at once, each in a task of its own, and waits for their outputs, counting as idle. They go on if nobody
+/// waits any more. The output of one that panics is missing.
+pub async fn spawn_all<F>(clock: &SharedClock, futures: impl IntoIterator<Item = F>) -> Vec<Option<F::Output>>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let futures: Vec<F> = futures.into_iter().collect();
+    let (done, outputs) = oneshot::channel();
+    let none = futures.iter().map(|_| None).collect();
+    let gathered = Arc::new(Gathered { clock: Arc::clone(clock), outputs: Mutex::new(none), done: Some(done) });
+    for (index, future) in futures.into_iter().enumerate() {
+        let gathered = Arc::clone(&gathered);
+        spawn(clock, async move {
+            let output = future.await;
+            gathered.lock()[index] = Some(output);
+        });
+    }
+    drop(gathered);
+    park(&**clock, outputs).await.map(|(outputs, _busy)| outputs).unwrap_or_default()
+}
+
+/// The outputs of tasks, sent by the last of them to end.
+struct Gathered<T> {
+    clock: SharedClock,
+    outputs: Mutex<Vec<Option<T>>>,
+    done: Option<oneshot::Sender<(Vec<Option<T>>, Busy)>>,
+}
+
+impl<T> Gathered<T> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Option<T>>> {
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Drop for Gathered<T> {
+    fn drop(&mut self) {
+        let outputs = std::mem::take(&mut *self.lock());
+        if let Some(done) = self.done.take() {
+            let _ = done.send((outputs, self.clock.busy()));
+        }
+    }
 }
 
 /// A task's future together with the guard it holds; the future (which may be parked) goes first.

@@ -156,7 +156,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{SharedClock, park, sleep, spawn, timeout};
+    use crate::{SharedClock, park, sleep, spawn, spawn_all, timeout};
 
     fn clock() -> (VirtualClock, SharedClock) {
         let clock = VirtualClock::new(Timestamp::UNIX_EPOCH);
@@ -178,6 +178,24 @@ mod tests {
             let (seconds, at, _busy) = park(&*clock, rx.recv()).await.expect("three tasks send");
             assert_eq!((seconds, at), (expected, expected as i64));
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_done_at_once_takes_as_long_as_the_longest() {
+        let (_, clock) = clock();
+        let sleeps = [30_u64, 0, 20].map(|seconds| {
+            let clock = Arc::clone(&clock);
+            async move {
+                assert_ne!(seconds, 0, "the second one panics");
+                sleep(&*clock, Duration::from_secs(seconds)).await;
+                clock.now().as_second()
+            }
+        });
+        assert_eq!(spawn_all(&clock, sleeps).await, [Some(30), None, Some(20)]);
+        assert_eq!(clock.now().as_second(), 30);
+        // The guards are back: a further sleep works the same way.
+        sleep(&*clock, Duration::from_secs(5)).await;
+        assert_eq!(clock.now().as_second(), 35);
     }
 
     #[tokio::test]

@@ -146,23 +146,7 @@ impl<'a> Fields<'a> {
         length: RangeInclusive<usize>,
         mut read: impl FnMut(&mut Fields<'a>) -> T,
     ) -> Vec<T> {
-        let Some(object) = self.object else { return Vec::new() };
-        let items = match object.get(name) {
-            Some(Value::Array(items)) if length.contains(&items.len()) => items,
-            Some(Value::Array(items)) => {
-                let (least, most) = (length.start(), length.end());
-                self.bad(name, format!("must have {least} to {most} items, has {}", items.len()));
-                return Vec::new();
-            }
-            Some(other) => {
-                self.bad(name, format!("must be an array, is {}", kind(other)));
-                return Vec::new();
-            }
-            None => {
-                self.bad(name, "is missing");
-                return Vec::new();
-            }
-        };
+        let items = self.items(name, length);
         let mut found = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             let mut fields = Fields::at(item, format!("{}/{index}", self.pointer_of(name)));
@@ -170,6 +154,68 @@ impl<'a> Fields<'a> {
             self.bad.append(&mut fields.bad);
         }
         found
+    }
+
+    /// An array of names that all mean something, and each something else.
+    pub fn distinct<T: PartialEq>(
+        &mut self,
+        name: &str,
+        length: RangeInclusive<usize>,
+        parse: impl Fn(&str) -> Option<T>,
+        expected: &str,
+    ) -> Vec<(&'a str, T)> {
+        let mut found: Vec<(&str, T)> = Vec::new();
+        for (index, item) in self.items(name, length).iter().enumerate() {
+            let problem = match (item, item.as_str().and_then(&parse)) {
+                (_, Some(meaning)) => match found.iter().find(|(_, other)| *other == meaning) {
+                    Some((other, _)) => format!("means the same as '{other}' before it"),
+                    None => {
+                        found.extend(item.as_str().map(|text| (text, meaning)));
+                        continue;
+                    }
+                },
+                (Value::String(_), None) => format!("must be {expected}"),
+                (other, None) => format!("must be {expected}, is {}", kind(other)),
+            };
+            self.bad.push(BadField { pointer: format!("{}/{index}", self.pointer_of(name)), detail: problem });
+        }
+        found
+    }
+
+    /// The items of an array of this length; none if it is another length, or no array.
+    fn items(&mut self, name: &str, length: RangeInclusive<usize>) -> &'a [Value] {
+        let Some(object) = self.object else { return &[] };
+        let problem = match object.get(name) {
+            Some(Value::Array(items)) if length.contains(&items.len()) => return items,
+            Some(Value::Array(items)) => {
+                format!("must have {} to {} items, has {}", length.start(), length.end(), items.len())
+            }
+            Some(other) => format!("must be an array, is {}", kind(other)),
+            None => "is missing".to_owned(),
+        };
+        self.bad(name, problem);
+        &[]
+    }
+
+    /// What a person has to say, of at most this many characters, on as many lines as they like. It may be left out, null
+    /// or blank.
+    pub fn optional_remark(&mut self, name: &str, max_chars: usize) -> Option<&'a str> {
+        let problem = match self.object?.get(name)? {
+            Value::Null => return None,
+            Value::String(text) => {
+                let count = text.chars().count();
+                if count > max_chars {
+                    format!("must have at most {max_chars} characters, has {count}")
+                } else if text.chars().any(|letter| letter.is_control() && !matches!(letter, '\n' | '\r' | '\t')) {
+                    "must not contain control characters but tabs and line breaks".to_owned()
+                } else {
+                    return Some(text.trim()).filter(|text| !text.is_empty());
+                }
+            }
+            other => format!("must be a string, is {}", kind(other)),
+        };
+        self.bad(name, problem);
+        None
     }
 
     /// Whether a field is there and not null.
@@ -228,6 +274,28 @@ mod tests {
             ["user", "user@", "@example.com", "user@localhost", "a b@example.com", "A <a@example.com>", "a@b@c.de"]
         {
             assert!(!is_email(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn remarks_are_what_people_write() {
+        for (value, expected) in [
+            (json!(" two\nlines "), Some("two\nlines")),
+            (json!("1234567890"), Some("1234567890")),
+            (json!("  "), None),
+            (json!(null), None),
+        ] {
+            let body = json!({ "reason": value });
+            let mut fields = Fields::new(&body);
+            assert_eq!(fields.optional_remark("reason", 11), expected);
+            assert_eq!(fields.optional_remark("other", 11), None);
+            assert_eq!(fields.finish(), Ok(()));
+        }
+        for bad in [json!("123456789012"), json!("a\u{0}"), json!(1), json!({}), json!(["a"])] {
+            let body = json!({ "reason": bad });
+            let mut fields = Fields::new(&body);
+            assert_eq!(fields.optional_remark("reason", 11), None);
+            assert_eq!(fields.finish().expect_err("bad")[0].pointer, "/reason");
         }
     }
 

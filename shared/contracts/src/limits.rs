@@ -35,3 +35,5 @@ pub const MAX_IDEMPOTENCY_KEY_CHARS: usize = 255;
 pub const MAX_SERVICE_REPLY_BYTES: usize = 1024 * 1024;
 /// Longest sleep for a service's `Retry-After` within an attempt; the Lambda's own timeout leaves room for it.
 pub const MAX_RETRY_AFTER_SECONDS: u64 = 20;
+/// Most services that one health check names; there are fewer, so that a longer list is a mistake.
+pub const MAX_CHECKED_SERVICES: usize = 16;

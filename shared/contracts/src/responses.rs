@@ -76,6 +76,8 @@ impl Failure {
 #[expect(missing_docs, reason = "the names are the wire's")]
 pub struct StartResponse {
     pub workflow_id: String,
+    /// The same as `workflow_id`; existing clients look for either.
+    pub operation_id: String,
     /// In snake_case: `running`, `completed`, ...
     pub status: String,
     pub result: Option<Value>,
@@ -83,6 +85,10 @@ pub struct StartResponse {
     pub started_at: Timestamp,
     /// Where to ask for the status.
     pub status_url: String,
+    /// Where to follow it.
+    pub stream_url: String,
+    /// The mean of this kind's completed executions, in whole seconds, rounded up; null before there are any.
+    pub estimated_duration_seconds: Option<u64>,
 }
 
 /// How far an execution is.
@@ -304,4 +310,37 @@ pub struct AuditEntry {
     pub request_id: String,
     pub reason: Option<String>,
     pub details: Value,
+}
+
+/// Answer to a health check.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HealthCheckResponse {
+    /// Whether everything that was asked about is healthy.
+    pub overall_healthy: bool,
+    /// By the names of the request.
+    pub service_results: BTreeMap<String, bool>,
+    /// When the oldest of the answers came.
+    pub checked_at: Timestamp,
+    /// The workflows that call what is not healthy, or what depends on it.
+    pub affected_workflows: Vec<WorkflowKind>,
+    /// In the order of dependency: what others depend on comes first.
+    pub details: Vec<ServiceHealth>,
+}
+
+/// What is known of one service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct ServiceHealth {
+    /// The name in the request.
+    pub service: String,
+    pub healthy: bool,
+    pub latency_ms: u64,
+    /// Why it is not healthy; null if it is.
+    pub reason: Option<String>,
+    /// The services that it calls itself.
+    pub depends_on: Vec<String>,
+    /// Of what was asked about and is not healthy, what it depends on, also through others.
+    pub affected_by: Vec<String>,
+    /// The workflows that call it.
+    pub workflows: Vec<WorkflowKind>,
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use clock::SharedClock;
 use contracts::{ActivityError, Cause, ErrorName};
-use futures::future::join_all;
 use http::{StatusCode, Uri};
 use serde::de::DeserializeOwned;
 
@@ -30,7 +29,7 @@ pub enum Service {
 }
 
 impl Service {
-    /// Every service.
+    /// Every service, those that others depend on first.
     pub const ALL: [Self; 5] = [Self::Auth, Self::User, Self::Tenant, Self::File, Self::Notifications];
 
     /// The name in causes and checks.
@@ -71,7 +70,7 @@ impl Endpoints {
         if bad.is_empty() { Ok(Self(urls.map(|url| url.trim_end_matches('/').to_owned()))) } else { Err(bad) }
     }
 
-    fn base(&self, service: Service) -> &str {
+    pub(crate) fn base(&self, service: Service) -> &str {
         &self.0[service as usize]
     }
 }
@@ -95,9 +94,9 @@ fn check(url: &str) -> Result<(), &'static str> {
 /// The client of all services.
 #[derive(Clone)]
 pub struct Downstream {
-    transport: Arc<dyn Transport>,
-    endpoints: Endpoints,
-    clock: SharedClock,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) endpoints: Endpoints,
+    pub(crate) clock: SharedClock,
     deadline: Duration,
     traceparent: Option<String>,
 }
@@ -127,23 +126,6 @@ impl Downstream {
             // The effect has most likely happened: repeating with the same key answers it properly, or is undone.
             failure(service, ErrorName::ServiceUnavailable, "answered with something else than the contract says")
         })
-    }
-
-    /// Whether every service answers its health check; if not, which do not.
-    pub async fn check(&self) -> Result<(), String> {
-        let answers = join_all(Service::ALL.map(|service| self.is_healthy(service))).await;
-        let silent = Service::ALL.into_iter().zip(answers).filter(|(_, healthy)| !healthy);
-        let silent: Vec<&str> = silent.map(|(service, _)| service.as_str()).collect();
-        if silent.is_empty() { Ok(()) } else { Err(format!("no answer from {}", silent.join(", "))) }
-    }
-
-    async fn is_healthy(&self, service: Service) -> bool {
-        let uri = format!("{}/health", self.endpoints.base(service));
-        let Ok(request) = http::Request::get(uri).body(Bytes::new()) else {
-            return false;
-        };
-        let answer = clock::timeout(&*self.clock, Duration::from_secs(2), self.transport.send(request)).await;
-        matches!(answer, Some(Ok(answer)) if answer.status().is_success())
     }
 
     async fn send(&self, call: Call<'_>) -> Result<Bytes, ActivityError> {

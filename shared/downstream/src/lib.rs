@@ -9,6 +9,7 @@ mod call;
 mod client;
 pub mod effects;
 pub mod file;
+mod health;
 pub mod notifications;
 pub mod tenant;
 mod transport;
@@ -16,6 +17,7 @@ pub mod user;
 
 pub use call::Call;
 pub use client::{Downstream, Endpoints, InvalidEndpoint, Service};
+pub use health::{HEALTH_TIME, Health, HealthFault};
 pub use transport::{HttpTransport, Transport, TransportFault};
 
 #[cfg(test)]

@@ -9,7 +9,10 @@ use contracts::limits::MAX_SERVICE_REPLY_BYTES;
 /// Why there is no usable answer. Whether the effect happened is unknown in every case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TransportFault {
-    /// No connection, or it broke before the answer was complete.
+    /// No connection: it was refused, or there is no such host.
+    #[error("could not be reached")]
+    Unreachable,
+    /// The connection broke before the answer was complete.
     #[error("could not be reached, or the connection broke")]
     Broken,
     /// The answer is larger than anything we would read.
@@ -45,7 +48,7 @@ impl HttpTransport {
 impl Transport for HttpTransport {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, TransportFault> {
         let request = reqwest::Request::try_from(request).map_err(|_| TransportFault::Broken)?;
-        let mut answer = self.client()?.execute(request).await.map_err(|_| TransportFault::Broken)?;
+        let mut answer = self.client()?.execute(request).await.map_err(fault)?;
         let mut reply = http::Response::new(Bytes::new());
         *reply.status_mut() = answer.status();
         *reply.headers_mut() = std::mem::take(answer.headers_mut());
@@ -56,6 +59,10 @@ impl Transport for HttpTransport {
         *reply.body_mut() = body.freeze();
         Ok(reply)
     }
+}
+
+fn fault(error: reqwest::Error) -> TransportFault {
+    if error.is_connect() { TransportFault::Unreachable } else { TransportFault::Broken }
 }
 
 fn append(body: &mut BytesMut, chunk: &[u8]) -> Result<(), TransportFault> {

@@ -1,7 +1,7 @@
 //! Execution records.
 
 use async_trait::async_trait;
-use contracts::Timestamp;
+use contracts::{Timestamp, WorkflowKind};
 use serde_json::json;
 use sqlx::{AnyConnection, AssertSqlSafe, Executor, Row};
 use store::{
@@ -52,6 +52,13 @@ impl Executions for SqlStore {
         let Some(row) = row.map_err(unavailable)? else { return Ok(None) };
         let mean: Option<i64> = rows::get(&row, "mean")?;
         Ok(Some(Estimated { record: rows::execution(&row)?, mean_duration_ms: mean.and_then(|ms| ms.try_into().ok()) }))
+    }
+
+    async fn mean_duration_ms(&self, tenant_id: &str, kind: WorkflowKind) -> Result<Option<u64>, StoreError> {
+        let select = "SELECT total_ms / completed AS mean FROM tenant_durations WHERE tenant_id = $1 AND kind = $2";
+        let row = sqlx::query(select).bind(tenant_id).bind(kind.as_str()).fetch_optional(&self.readers).await;
+        let Some(row) = row.map_err(unavailable)? else { return Ok(None) };
+        Ok(rows::get::<i64>(&row, "mean")?.try_into().ok())
     }
 
     async fn list(

@@ -191,6 +191,9 @@ pub trait Executions: Send + Sync {
     /// The record with the mean duration of its tenant and kind, in one request to the database.
     async fn get_estimated(&self, tenant_id: &str, id: &str) -> Result<Option<Estimated>, StoreError>;
 
+    /// The mean duration that [`Executions::get_estimated`] tells of a kind, in milliseconds.
+    async fn mean_duration_ms(&self, tenant_id: &str, kind: WorkflowKind) -> Result<Option<u64>, StoreError>;
+
     /// The tenant's executions, newest first: `limit` of them after skipping `skip`, those older than `before` (a
     /// [`ListPage::next`]).
     async fn list(

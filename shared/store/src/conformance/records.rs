@@ -248,7 +248,12 @@ async fn a_cancel_has_one_answer<S: Executions>(store: &S, driver: &impl Driver<
 }
 
 async fn an_end_is_final<S: Executions>(store: &S, driver: &impl Driver<S>) {
-    let mean = async |id| ok(store.get_estimated(TENANT, id).await).expect("it is there").mean_duration_ms;
+    let mean = async |id| {
+        let estimated = ok(store.get_estimated(TENANT, id).await).expect("it is there");
+        let mean = ok(store.mean_duration_ms(TENANT, estimated.record.kind).await);
+        assert_eq!(mean, estimated.mean_duration_ms);
+        mean
+    };
     create(store, "good").await;
     assert_eq!(mean("good").await, None);
     assert!(driver.end(store, "good", Ends::Well, at(10)).await);
