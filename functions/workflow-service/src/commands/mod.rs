@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
 use contracts::EngineKind;
+use settings::Sources;
 use workflow_service::Settings;
 
 /// Coordinates work across the Auth, User, Tenant and File services.
@@ -86,22 +87,21 @@ struct DevArgs {
 
 impl DevArgs {
     fn settings(&self) -> anyhow::Result<Settings> {
-        let mut settings = self.server.settings()?;
-        settings.engine = self.engine.unwrap_or(settings.engine);
-        if settings.engine == EngineKind::StepFunctions {
+        if self.engine == Some(EngineKind::StepFunctions) {
             bail!("`dev` runs on embedded or temporal; `cargo xtask local` is the trial of the deployment on AWS");
         }
-        Ok(settings)
+        let engine = self.engine.map(EngineKind::as_str);
+        Ok(Settings::of(&self.server.sources().with_option("--engine", "engine.kind", engine))?)
     }
 }
 
 impl ServerArgs {
+    fn sources(&self) -> Sources {
+        Sources::of_process(self.config.as_deref()).with_option("--data-dir", "store.data_dir", self.data_dir.as_ref())
+    }
+
     fn settings(&self) -> anyhow::Result<Settings> {
-        let mut settings = Settings::of_process(self.config.as_deref())?;
-        if let Some(data_dir) = &self.data_dir {
-            settings.data_dir.clone_from(data_dir);
-        }
-        Ok(settings)
+        Ok(Settings::of(&self.sources())?)
     }
 }
 
