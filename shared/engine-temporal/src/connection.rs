@@ -10,10 +10,14 @@ use clock::{SharedClock, Timestamp};
 use contracts::redacted;
 
 use temporalio_client::errors::ClientConnectError;
-use temporalio_client::tonic::{Code, IntoRequest as _, Status};
+use temporalio_client::tonic::{Code, IntoRequest as _, Response, Status};
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions, RetryOptions, Url};
 use temporalio_common::envconfig::{LoadClientConfigProfileOptions, load_client_config_profile};
-use temporalio_common::protos::temporal::api::workflowservice::v1::{DescribeNamespaceRequest, GetSystemInfoRequest};
+use temporalio_common::protos::temporal::api::enums::v1::TaskQueueType;
+use temporalio_common::protos::temporal::api::taskqueue::v1::TaskQueue;
+use temporalio_common::protos::temporal::api::workflowservice::v1::{
+    DescribeNamespaceRequest, DescribeTaskQueueRequest, GetSystemInfoRequest,
+};
 use tokio::sync::{Mutex, OnceCell};
 
 /// To a server that does not answer, nobody waits longer than this.
@@ -118,8 +122,29 @@ impl Connector {
     pub async fn version(&self) -> Result<String, String> {
         let mut service = self.client().await?.connection().workflow_service();
         let asking = service.get_system_info(GetSystemInfoRequest::default().into_request());
+        Ok(self.in_time(asking).await?.server_version)
+    }
+
+    /// The identities of the workers that ask for work of a task queue.
+    ///
+    /// # Errors
+    /// Why the server does not say.
+    pub async fn workers(&self, task_queue: &str) -> Result<Vec<String>, String> {
+        let request = DescribeTaskQueueRequest {
+            namespace: self.namespace().to_owned(),
+            task_queue: Some(TaskQueue { name: task_queue.to_owned(), ..Default::default() }),
+            task_queue_type: TaskQueueType::Workflow.into(),
+            ..Default::default()
+        };
+        let mut service = self.client().await?.connection().workflow_service();
+        let described = self.in_time(service.describe_task_queue(request.into_request())).await?;
+        Ok(described.pollers.into_iter().map(|poller| poller.identity).collect())
+    }
+
+    /// The answer, or why there is none.
+    async fn in_time<T>(&self, asking: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, String> {
         match clock::timeout(&*self.clock, CONNECT_TIMEOUT, asking).await {
-            Some(Ok(answer)) => Ok(answer.into_inner().server_version),
+            Some(Ok(answer)) => Ok(answer.into_inner()),
             Some(Err(status)) => Err(self.explain(&status)),
             None => Err(format!("nothing answers at {} within {CONNECT_TIMEOUT:?}", self.address())),
         }
@@ -167,12 +192,7 @@ impl Connector {
         let client = self.client().await?;
         let request = DescribeNamespaceRequest { namespace: self.namespace().to_owned(), ..Default::default() };
         let mut service = client.connection().workflow_service();
-        let asking = service.describe_namespace(request.into_request());
-        match clock::timeout(&*self.clock, CONNECT_TIMEOUT, asking).await {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(status)) => Err(self.explain(&status)),
-            None => Err(format!("nothing answers at {} within {CONNECT_TIMEOUT:?}", self.address())),
-        }
+        self.in_time(service.describe_namespace(request.into_request())).await.map(drop)
     }
 
     /// The last answer counts no longer: something has gone wrong since.

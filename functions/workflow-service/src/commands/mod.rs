@@ -1,9 +1,12 @@
 //! The commands, one file each.
 
+mod config;
 mod describe;
 mod dev;
+mod doctor;
 mod health;
 mod lint;
+mod output;
 mod remote;
 mod render;
 mod run;
@@ -50,6 +53,10 @@ enum Command {
         #[arg(long, default_value = "http://localhost:8084")]
         url: reqwest::Url,
     },
+    /// Shows every setting, its value and where that comes from.
+    Config(config::ConfigArgs),
+    /// Says what is wrong with this installation and what to do.
+    Doctor(doctor::DoctorArgs),
     /// Checks a state machine and names everything that is wrong with it.
     Lint {
         /// An Amazon States Language file.
@@ -114,6 +121,8 @@ impl Cli {
             Command::Start(args) => start::run(args).await,
             Command::Describe(args) => describe::run(args).await,
             Command::Health { url } => health::run(url).await,
+            Command::Config(args) => config::run(&args),
+            Command::Doctor(args) => doctor::run(&args).await,
             Command::Lint { file } => lint::run(&file),
             Command::Run(args) => run::run(&args),
             Command::Render { file } => render::run(&file),
