@@ -301,7 +301,7 @@ pub fn create_private(directory: &Path) -> anyhow::Result<()> {
 }
 
 /// A retry policy that no state machine can hold would otherwise fail every start.
-fn check_definitions(policy: &RetryPolicy) -> anyhow::Result<()> {
+pub(crate) fn check_definitions(policy: &RetryPolicy) -> anyhow::Result<()> {
     for workflow in &workflows::ALL {
         let loaded = asl::Definition::load(&workflow.definition(policy));
         loaded.with_context(|| format!("workflows.retry_policy makes {} invalid", workflow.name))?;

@@ -3,6 +3,7 @@
 
 pub mod app;
 mod aws;
+pub mod doctor;
 
 pub use ::settings::Settings;
 pub use app::{App, Surroundings, Worker};

@@ -1,16 +1,15 @@
 //! Who may call.
 
-use std::net::IpAddr;
-
 use contracts::access::Access;
 
 use crate::declarations::{ALLOW_OPEN, AUTH_MODE, ROLES_CLAIM, TENANTS_CLAIM};
+use crate::host::Host;
 use crate::keys::Keys;
 
 /// Of a server. Without `[auth]`, an address that only this machine reaches is open, and any other answers 401.
-pub(crate) fn of_server(keys: &mut Keys, host: IpAddr) -> Access {
+pub(crate) fn of_server(keys: &mut Keys, host: &Host) -> Access {
     let mode = keys.take(&AUTH_MODE);
-    let allow_open = keys.take(&ALLOW_OPEN).unwrap_or(false);
+    let allow_open = keys.value(&ALLOW_OPEN);
     let is_open = host.is_loopback() || allow_open;
     let problem = match mode.as_deref() {
         None | Some("off") if is_open => return Access::Open,

@@ -1,102 +1,225 @@
-//! Every setting there is: its path, how it is read, and what is expected of it.
+//! Every setting there is: its path, its default, how it is read, and what is expected of it.
 
-use std::net::IpAddr;
-
-use contracts::EngineKind;
+use contracts::{EngineKind, redacted};
 use toml::Value;
 
-use crate::values::{boolean, choice, coefficient, days, integer, parsed, seconds, state_machine_prefix, text, url};
+use crate::host::Host;
+use crate::values::{address, boolean, choice, coefficient, days, integer, seconds, state_machine_prefix, text, url};
 
 /// A setting.
 pub(crate) struct Setting<T> {
     pub(crate) path: &'static str,
+    /// As a variable has it. A server's settings have one if they always have a value; a function has no defaults.
+    default: Option<&'static str>,
+    shape: Shape,
     pub(crate) read: fn(&Value) -> Option<T>,
     /// In words, for who set something else.
     pub(crate) expected: &'static str,
 }
 
-const fn setting<T>(path: &'static str, read: fn(&Value) -> Option<T>, expected: &'static str) -> Setting<T> {
-    Setting { path, read, expected }
+/// What a value is in a file; in a variable everything is text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Text,
+    Url,
+    /// A number, or text that means one.
+    Number,
+    Boolean,
 }
 
-const NAME: &str = "a name";
+impl<T> Setting<T> {
+    const fn new(path: &'static str, shape: Shape, read: fn(&Value) -> Option<T>, expected: &'static str) -> Self {
+        Self { path, default: None, shape, read, expected }
+    }
+
+    const fn or(self, default: &'static str) -> Self {
+        Self { default: Some(default), ..self }
+    }
+}
+
+/// A setting of whatever type.
+pub(crate) trait Declared {
+    fn path(&self) -> &'static str;
+    /// The default, as a file has it.
+    fn default(&self) -> Option<Value>;
+    /// A value as a file has it, without what is secret in a URL.
+    fn shown(&self, value: &Value) -> Value;
+}
+
+impl<T> Declared for Setting<T> {
+    fn path(&self) -> &'static str {
+        self.path
+    }
+
+    fn default(&self) -> Option<Value> {
+        self.default.map(|default| self.shown(&default.into()))
+    }
+
+    fn shown(&self, value: &Value) -> Value {
+        let Some(text) = value.as_str() else { return value.clone() };
+        let number = || text.parse().map(Value::Integer).or_else(|_| text.parse().map(Value::Float)).ok();
+        let meant = match self.shape {
+            Shape::Number => number(),
+            Shape::Boolean => text.parse().map(Value::Boolean).ok(),
+            Shape::Url => return redacted(text).into(),
+            Shape::Text => None,
+        };
+        // A URL may be here by mistake.
+        meant.unwrap_or_else(|| if text.contains("://") { redacted(text).into() } else { value.clone() })
+    }
+}
+
 const POSITIVE: &str = "1 or more";
-const DURATION: &str = "seconds (300) or a duration (\"5m\")";
+const DURATION: &str = "whole seconds (300) or a duration of whole seconds (\"5m\")";
 
-pub(crate) const HOST: Setting<IpAddr> = setting("server.host", parsed, "an IP address");
-pub(crate) const PORT: Setting<u16> = setting("server.port", integer, "1 to 65535");
-pub(crate) const REQUEST_TIMEOUT: Setting<u64> = setting("server.timeout_seconds", seconds, "seconds");
+const fn name(path: &'static str) -> Setting<String> {
+    Setting::new(path, Shape::Text, text, "a name")
+}
 
-/// The five base URLs, in the order of [`downstream::Service::ALL`].
+const fn count(path: &'static str) -> Setting<u32> {
+    Setting::new(path, Shape::Number, integer, POSITIVE)
+}
+
+const fn duration(path: &'static str) -> Setting<u64> {
+    Setting::new(path, Shape::Number, seconds, DURATION)
+}
+
+const fn service(path: &'static str, default: &'static str) -> Setting<String> {
+    Setting::new(path, Shape::Url, text, "a URL").or(default)
+}
+
+pub(crate) const HOST: Setting<Host> =
+    Setting::new("server.host", Shape::Text, |value| Host::parse(value.as_str()?), "an IP address or a host name")
+        .or("127.0.0.1");
+pub(crate) const PORT: Setting<u16> = Setting::new("server.port", Shape::Number, integer, "1 to 65535").or("8084");
+pub(crate) const REQUEST_TIMEOUT: Setting<u64> = duration("server.timeout_seconds").or("30");
+
+/// The five base URLs, in the order of [`downstream::Service::ALL`]; `dev` serves the services at the defaults.
 pub(crate) const SERVICES: [Setting<String>; 5] = [
-    setting("services.auth_service", text, "a URL"),
-    setting("services.user_service", text, "a URL"),
-    setting("services.tenant_service", text, "a URL"),
-    setting("services.file_service", text, "a URL"),
-    setting("services.api_gateway", text, "a URL"),
+    service("services.auth_service", "http://127.0.0.1:8081"),
+    service("services.user_service", "http://127.0.0.1:8082"),
+    service("services.tenant_service", "http://127.0.0.1:8085"),
+    service("services.file_service", "http://127.0.0.1:8083"),
+    service("services.api_gateway", "http://127.0.0.1:8080"),
 ];
 
-pub(crate) const DEFAULT_TIMEOUT: Setting<u64> = setting("workflows.default_timeout", seconds, DURATION);
-pub(crate) const INITIAL_INTERVAL: Setting<u64> = setting("workflows.retry_policy.initial_interval", seconds, DURATION);
+pub(crate) const DEFAULT_TIMEOUT: Setting<u64> = duration("workflows.default_timeout").or("300");
+pub(crate) const BATCH_SIZE: Setting<u32> = count("workflows.batch_size").or("100");
+pub(crate) const INITIAL_INTERVAL: Setting<u64> = duration("workflows.retry_policy.initial_interval").or("1");
 pub(crate) const BACKOFF_COEFFICIENT: Setting<f64> =
-    setting("workflows.retry_policy.backoff_coefficient", coefficient, "1.0 or more");
-pub(crate) const MAXIMUM_INTERVAL: Setting<u64> = setting("workflows.retry_policy.maximum_interval", seconds, DURATION);
-pub(crate) const MAXIMUM_ATTEMPTS: Setting<u32> = setting("workflows.retry_policy.maximum_attempts", integer, POSITIVE);
+    Setting::new("workflows.retry_policy.backoff_coefficient", Shape::Number, coefficient, "1.0 or more").or("2.0");
+pub(crate) const MAXIMUM_INTERVAL: Setting<u64> = duration("workflows.retry_policy.maximum_interval").or("60");
+pub(crate) const MAXIMUM_ATTEMPTS: Setting<u32> = count("workflows.retry_policy.maximum_attempts").or("3");
 
 /// Step Functions calls functions, so a server has no use for it.
-pub(crate) const SERVER_ENGINE: Setting<EngineKind> = setting(
+pub(crate) const SERVER_ENGINE: Setting<EngineKind> = Setting::new(
     ENGINE,
+    Shape::Text,
     |value| choice(value, &[("embedded", EngineKind::Embedded), ("temporal", EngineKind::Temporal)]),
     "'embedded' or 'temporal'",
-);
+)
+.or("embedded");
 /// A function has no disk to keep a journal on.
-pub(crate) const FUNCTION_ENGINE: Setting<EngineKind> = setting(
+pub(crate) const FUNCTION_ENGINE: Setting<EngineKind> = Setting::new(
     ENGINE,
+    Shape::Text,
     |value| choice(value, &[("stepfunctions", EngineKind::StepFunctions), ("temporal", EngineKind::Temporal)]),
     "'stepfunctions' or 'temporal'",
 );
 const ENGINE: &str = "engine.kind";
-pub(crate) const MAX_CONCURRENT_ACTIVITIES: Setting<u32> =
-    setting("engine.max_concurrent_activities", integer, POSITIVE);
-pub(crate) const STATE_MACHINE_PREFIX: Setting<String> = setting(
+pub(crate) const MAX_CONCURRENT_ACTIVITIES: Setting<u32> = count("engine.max_concurrent_activities").or("100");
+pub(crate) const STATE_MACHINE_PREFIX: Setting<String> = Setting::new(
     "engine.state_machine_prefix",
+    Shape::Text,
     state_machine_prefix,
     "what the ARNs of the state machines begin with (arn:...:stateMachine:...)",
 );
 pub(crate) const FUNCTION_PREFIX: Setting<String> =
-    setting("engine.function_prefix", text, "what the functions' names begin with");
+    Setting::new("engine.function_prefix", Shape::Text, text, "what the functions' names begin with");
 
-pub(crate) const TEMPORAL_ADDRESS: Setting<String> = setting(TEMPORAL_SERVER, text, "an address");
+pub(crate) const TEMPORAL_ADDRESS: Setting<String> = Setting::new(
+    TEMPORAL_SERVER,
+    Shape::Url,
+    address,
+    "the address of a server (host:port, http://host:port or https://host:port), without user information, query and \
+     fragment",
+);
 /// Temporal's own variables do not reach a function, so it is told in full.
-pub(crate) const TEMPORAL_URL: Setting<String> = setting(TEMPORAL_SERVER, url, "the URL of a server");
+pub(crate) const TEMPORAL_URL: Setting<String> =
+    Setting::new(TEMPORAL_SERVER, Shape::Url, url, "the URL of a server, without user information, query and fragment");
 const TEMPORAL_SERVER: &str = "temporal.server_url";
-pub(crate) const NAMESPACE: Setting<String> = setting("temporal.namespace", text, NAME);
-pub(crate) const TASK_QUEUE: Setting<String> = setting("temporal.task_queue", text, NAME);
-pub(crate) const WORKER_IDENTITY: Setting<String> = setting("temporal.worker_identity", text, NAME);
-pub(crate) const API_KEY_SECRET: Setting<String> = setting("temporal.api_key_secret", text, "the ARN of a secret");
-pub(crate) const WORKER_ACTIVITIES: Setting<u32> = setting("temporal.max_concurrent_activities", integer, POSITIVE);
-pub(crate) const WORKER_WORKFLOWS: Setting<u32> = setting("temporal.max_concurrent_workflows", integer, POSITIVE);
-pub(crate) const HAS_ACTIVITIES_IN_FUNCTIONS: Setting<bool> = setting(
+pub(crate) const NAMESPACE: Setting<String> = name("temporal.namespace");
+pub(crate) const TASK_QUEUE: Setting<String> = name("temporal.task_queue").or("workflow-service-queue");
+pub(crate) const WORKER_IDENTITY: Setting<String> = name("temporal.worker_identity");
+pub(crate) const API_KEY_SECRET: Setting<String> =
+    Setting::new("temporal.api_key_secret", Shape::Text, text, "the ARN of a secret");
+pub(crate) const WORKER_ACTIVITIES: Setting<u32> = count("temporal.max_concurrent_activities").or("100");
+pub(crate) const WORKER_WORKFLOWS: Setting<u32> = count("temporal.max_concurrent_workflows").or("50");
+pub(crate) const HAS_ACTIVITIES_IN_FUNCTIONS: Setting<bool> = Setting::new(
     "temporal.activities",
+    Shape::Text,
     |value| choice(value, &[("process", false), ("lambda", true)]),
     "'process' or 'lambda'",
-);
+)
+.or("process");
 
-pub(crate) const IS_DYNAMODB: Setting<bool> =
-    setting(STORE, |value| choice(value, &[("sqlite", false), ("dynamodb", true)]), "'sqlite' or 'dynamodb'");
+pub(crate) const IS_DYNAMODB: Setting<bool> = Setting::new(
+    STORE,
+    Shape::Text,
+    |value| choice(value, &[("sqlite", false), ("dynamodb", true)]),
+    "'sqlite' or 'dynamodb'",
+)
+.or("sqlite");
 /// What a function writes to its disk is lost with it.
 pub(crate) const FUNCTION_STORE: Setting<bool> =
-    setting(STORE, |value| choice(value, &[("dynamodb", true)]), "'dynamodb'");
+    Setting::new(STORE, Shape::Text, |value| choice(value, &[("dynamodb", true)]), "'dynamodb'");
 const STORE: &str = "store.kind";
-pub(crate) const DATA_DIR: Setting<String> = setting("store.data_dir", text, "a path");
-pub(crate) const TABLE: Setting<String> = setting("store.table", text, "a table's name");
-pub(crate) const BUCKET: Setting<String> = setting("store.bucket", text, "a bucket's name");
-pub(crate) const RETENTION_DAYS: Setting<u32> = setting("store.retention_days", days, "days");
+pub(crate) const DATA_DIR: Setting<String> =
+    Setting::new("store.data_dir", Shape::Text, text, "a path").or(".workflow-service");
+pub(crate) const TABLE: Setting<String> = Setting::new("store.table", Shape::Text, text, "a table's name");
+pub(crate) const BUCKET: Setting<String> = Setting::new("store.bucket", Shape::Text, text, "a bucket's name");
+pub(crate) const RETENTION_DAYS: Setting<u32> = Setting::new("store.retention_days", Shape::Number, days, "days");
 
-pub(crate) const AUTH_MODE: Setting<String> = setting("auth.mode", text, "a mode");
-pub(crate) const ALLOW_OPEN: Setting<bool> = setting("auth.allow_open", boolean, "true or false");
-pub(crate) const TENANTS_CLAIM: Setting<String> = setting("auth.tenants_claim", text, "a claim's name");
-pub(crate) const ROLES_CLAIM: Setting<String> = setting("auth.roles_claim", text, "a claim's name");
+pub(crate) const AUTH_MODE: Setting<String> = Setting::new("auth.mode", Shape::Text, text, "a mode");
+pub(crate) const ALLOW_OPEN: Setting<bool> =
+    Setting::new("auth.allow_open", Shape::Boolean, boolean, "true or false").or("false");
+pub(crate) const TENANTS_CLAIM: Setting<String> =
+    Setting::new("auth.tenants_claim", Shape::Text, text, "a claim's name");
+pub(crate) const ROLES_CLAIM: Setting<String> = Setting::new("auth.roles_claim", Shape::Text, text, "a claim's name");
+
+/// The settings of a server or a worker, in the order in which they are shown: section by section.
+pub(crate) const OF_SERVER: [&dyn Declared; 30] = [
+    &HOST,
+    &PORT,
+    &REQUEST_TIMEOUT,
+    &SERVICES[0],
+    &SERVICES[1],
+    &SERVICES[2],
+    &SERVICES[3],
+    &SERVICES[4],
+    &DEFAULT_TIMEOUT,
+    &BATCH_SIZE,
+    &INITIAL_INTERVAL,
+    &BACKOFF_COEFFICIENT,
+    &MAXIMUM_INTERVAL,
+    &MAXIMUM_ATTEMPTS,
+    &SERVER_ENGINE,
+    &MAX_CONCURRENT_ACTIVITIES,
+    &FUNCTION_PREFIX,
+    &TEMPORAL_ADDRESS,
+    &NAMESPACE,
+    &TASK_QUEUE,
+    &WORKER_IDENTITY,
+    &WORKER_ACTIVITIES,
+    &WORKER_WORKFLOWS,
+    &HAS_ACTIVITIES_IN_FUNCTIONS,
+    &IS_DYNAMODB,
+    &DATA_DIR,
+    &TABLE,
+    &BUCKET,
+    &AUTH_MODE,
+    &ALLOW_OPEN,
+];
 
 /// Settings that only functions read.
 pub(crate) const OF_FUNCTIONS: [&str; 5] =

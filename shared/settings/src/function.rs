@@ -2,6 +2,7 @@
 //! function must have what it asks for.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::time::Duration;
 
 use contracts::access::Access;
@@ -29,7 +30,7 @@ const TEMPORAL_GATEWAY: &str = "temporal-gateway";
 /// whether it asks for it or not.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn of_function<T>(read: impl FnOnce(&mut FunctionSettings) -> T) -> Result<T, InvalidSettings> {
-    FunctionSettings::new(std::env::vars()).read(read)
+    FunctionSettings::new(std::env::vars_os()).read(read)
 }
 
 /// The settings of a function, each of which is read once. What is missing or malformed reads as something empty, and is
@@ -42,10 +43,10 @@ pub struct FunctionSettings {
 
 impl FunctionSettings {
     /// From these variables; an empty one is not set.
-    pub fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+    pub fn new<Text: Into<OsString>>(variables: impl IntoIterator<Item = (Text, Text)>) -> Self {
         let mut keys = Keys::new(Naming::Variable);
-        let given = variables.into_iter().filter(|(_, value)| !value.is_empty());
-        let others = given.filter(|(name, value)| !keys.add_variable(name, value)).collect();
+        let given = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        let others = keys.add_environment(given.filter(|(_, value)| !value.is_empty()));
         Self { keys, others }
     }
 
@@ -214,7 +215,7 @@ mod tests {
             "AWS_SECRET_ACCESS_KEY: is missing",
             "WORKFLOW__STORE__KIND: is missing, expected 'dynamodb'",
             "WORKFLOW__STORE__TABLE: is missing",
-            "WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT: expected seconds",
+            "WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT: expected whole seconds",
             "WORKFLOW__STORE__BUCKET: is missing",
             "WORKFLOW__STORE__RETENTION_DAYS: expected days",
             "WORKFLOW__SERVICES__AUTH_SERVICE: 'http://auth.example.com'",

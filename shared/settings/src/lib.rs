@@ -8,18 +8,26 @@ mod access;
 mod aws;
 mod declarations;
 mod function;
+mod host;
 mod keys;
+mod origin;
 mod server;
 mod services;
+mod sources;
 mod store;
 mod temporal;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::fmt;
 
 pub use aws::Aws;
 pub use function::{FunctionSettings, of_function};
-pub use server::Settings;
+pub use host::Host;
+pub use origin::{Effective, Origin};
+pub use server::{Settings, Survey};
+pub use sources::Sources;
 pub use store::StoreKind;
 pub use temporal::{ActivityPlace, Temporal, TemporalServer};
 

@@ -1,6 +1,6 @@
 //! The settings of a server or a worker: defaults, then a TOML file, then the environment.
 
-use std::net::IpAddr;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,29 +10,23 @@ use downstream::{Endpoints, Service};
 use workflows::RetryPolicy;
 
 use crate::declarations::{
-    BACKOFF_COEFFICIENT, DATA_DIR, DEFAULT_TIMEOUT, HAS_ACTIVITIES_IN_FUNCTIONS, HOST, INITIAL_INTERVAL,
-    MAX_CONCURRENT_ACTIVITIES, MAXIMUM_ATTEMPTS, MAXIMUM_INTERVAL, OF_FUNCTIONS, PORT, REQUEST_TIMEOUT, SERVER_ENGINE,
-    SERVICES,
+    BACKOFF_COEFFICIENT, BATCH_SIZE, DATA_DIR, DEFAULT_TIMEOUT, HAS_ACTIVITIES_IN_FUNCTIONS, HOST, INITIAL_INTERVAL,
+    MAX_CONCURRENT_ACTIVITIES, MAXIMUM_ATTEMPTS, MAXIMUM_INTERVAL, OF_FUNCTIONS, OF_SERVER, PORT, REQUEST_TIMEOUT,
+    SERVER_ENGINE, SERVICES,
 };
-use crate::keys::{Keys, Naming};
+use crate::host::Host;
+use crate::keys::Keys;
+use crate::origin::Effective;
+use crate::sources::Sources;
 use crate::store::{StoreKind, store};
 use crate::temporal::{ActivityPlace, Temporal, temporal};
 use crate::{InvalidSettings, access, aws, services};
-
-/// Where `dev` serves the services, in the order of [`Service::ALL`].
-const SERVICE_URLS: [&str; 5] = [
-    "http://127.0.0.1:8081",
-    "http://127.0.0.1:8082",
-    "http://127.0.0.1:8085",
-    "http://127.0.0.1:8083",
-    "http://127.0.0.1:8080",
-];
 
 /// The settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `server.host`
-    pub host: IpAddr,
+    pub host: Host,
     /// `server.port`
     pub port: u16,
     /// `server.timeout_seconds`: the longest that a request may take.
@@ -43,6 +37,8 @@ pub struct Settings {
     pub service_urls: [String; 5],
     /// `workflows.default_timeout`
     pub default_timeout: Duration,
+    /// `workflows.batch_size`: how many items are worked on at once where a request has that option and leaves it out.
+    pub batch_size: u32,
     /// `workflows.retry_policy.*`
     pub retry_policy: RetryPolicy,
     /// `engine.kind`: what new executions run on.
@@ -59,57 +55,69 @@ pub struct Settings {
     pub access: Access,
     /// Whether AWS's endpoints are trusted by the roots of `SSL_CERT_FILE`, not by Amazon's.
     pub has_own_roots: bool,
+    /// Whether nobody has chosen the engine.
+    is_engine_default: bool,
+}
+
+/// All settings and where they come from, whether they can be used or not.
+#[derive(Debug, Clone)]
+pub struct Survey {
+    /// Each setting as it is in effect.
+    pub effective: Vec<Effective>,
+    /// The settings, or everything that is wrong with them, by the settings' paths.
+    pub settings: Result<Settings, InvalidSettings>,
+}
+
+impl Survey {
+    /// Reads these sources.
+    pub fn new(sources: &Sources) -> Self {
+        let (mut keys, others, gathered) = sources.gather();
+        let settings = Settings::read(&mut keys, aws::has_own_roots(&others));
+        let effective = keys.effective(&OF_SERVER);
+        // Without the file nobody knows what else is wrong.
+        Self { effective, settings: gathered.and(settings) }
+    }
 }
 
 impl Settings {
-    /// Reads the file, if there is one, and the process's environment.
+    /// Reads these sources.
     ///
     /// # Errors
     /// Everything that is wrong, by the settings' paths.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-    pub fn of_process(file: Option<&Path>) -> Result<Self, InvalidSettings> {
-        Self::load(file, std::env::vars())
+    pub fn of(sources: &Sources) -> Result<Self, InvalidSettings> {
+        Survey::new(sources).settings
     }
 
     /// Reads the file, if there is one, and these variables.
     ///
     /// # Errors
     /// Everything that is wrong, by the settings' paths.
-    pub fn load(
+    pub fn load<Text: Into<OsString>>(
         file: Option<&Path>,
-        environment: impl Iterator<Item = (String, String)>,
+        environment: impl Iterator<Item = (Text, Text)>,
     ) -> Result<Self, InvalidSettings> {
-        let mut keys = Keys::new(Naming::Path);
-        if let Some(file) = file {
-            let unreadable =
-                |error: &dyn std::fmt::Display| InvalidSettings(vec![format!("{}: {error}", file.display())]);
-            let text = std::fs::read_to_string(file).map_err(|error| unreadable(&error))?;
-            keys.add_table("", text.parse().map_err(|error: toml::de::Error| unreadable(&error))?);
-        }
-        let others = environment.filter(|(name, value)| !keys.add_variable(name, value)).collect();
-        Self::read(keys, aws::has_own_roots(&others))
+        Self::of(&Sources::new(file, environment))
     }
 
-    fn read(mut keys: Keys, has_own_roots: bool) -> Result<Self, InvalidSettings> {
-        let host = keys.take(&HOST).unwrap_or(IpAddr::from([127, 0, 0, 1]));
-        let mut urls = SERVICE_URLS.map(str::to_owned);
-        for (url, setting) in urls.iter_mut().zip(&SERVICES) {
-            *url = keys.take(setting).unwrap_or_else(|| std::mem::take(url));
-        }
+    fn read(keys: &mut Keys, has_own_roots: bool) -> Result<Self, InvalidSettings> {
+        let host = keys.value(&HOST);
+        let urls = SERVICES.each_ref().map(|setting| keys.value(setting));
         let settings = Self {
+            access: access::of_server(keys, &host),
             host,
-            port: keys.take(&PORT).unwrap_or(8084),
-            request_timeout: Duration::from_secs(keys.take(&REQUEST_TIMEOUT).unwrap_or(30)),
-            endpoints: services::endpoints(&mut keys, &urls),
+            port: keys.value(&PORT),
+            request_timeout: Duration::from_secs(keys.value(&REQUEST_TIMEOUT)),
+            endpoints: services::endpoints(keys, &urls),
             service_urls: urls,
-            default_timeout: Duration::from_secs(keys.take(&DEFAULT_TIMEOUT).unwrap_or(300)),
-            retry_policy: retry_policy(&mut keys),
-            engine: keys.take(&SERVER_ENGINE).unwrap_or(EngineKind::Embedded),
-            max_concurrent_activities: keys.take(&MAX_CONCURRENT_ACTIVITIES).unwrap_or(100) as usize,
-            temporal: temporal(&mut keys),
-            store: store(&mut keys),
-            data_dir: keys.take(&DATA_DIR).unwrap_or_else(|| ".workflow-service".to_owned()).into(),
-            access: access::of_server(&mut keys, host),
+            default_timeout: Duration::from_secs(keys.value(&DEFAULT_TIMEOUT)),
+            batch_size: keys.value(&BATCH_SIZE),
+            retry_policy: retry_policy(keys),
+            is_engine_default: !keys.has(&SERVER_ENGINE),
+            engine: keys.value(&SERVER_ENGINE),
+            max_concurrent_activities: keys.value(&MAX_CONCURRENT_ACTIVITIES) as usize,
+            temporal: temporal(keys),
+            store: store(keys),
+            data_dir: keys.value(&DATA_DIR).into(),
             has_own_roots,
         };
         if let (ActivityPlace::InFunctions { .. }, StoreKind::Sqlite) = (&settings.temporal.activities, &settings.store)
@@ -125,120 +133,25 @@ impl Settings {
     pub fn service_url(&self, service: Service) -> &str {
         &self.service_urls[service as usize]
     }
+
+    /// The Temporal server that the settings name, if nothing says whether it is to be used: executions run on the
+    /// embedded engine then.
+    pub fn unused_temporal(&self) -> Option<&str> {
+        let is_unused = self.is_engine_default && self.engine == EngineKind::Embedded;
+        self.temporal.server.url.as_deref().filter(|_| is_unused)
+    }
 }
 
 fn retry_policy(keys: &mut Keys) -> RetryPolicy {
-    let default = RetryPolicy::default();
     let policy = RetryPolicy {
-        initial_interval_seconds: keys.take(&INITIAL_INTERVAL).unwrap_or(default.initial_interval_seconds),
-        backoff_coefficient: keys.take(&BACKOFF_COEFFICIENT).unwrap_or(default.backoff_coefficient),
-        maximum_interval_seconds: keys.take(&MAXIMUM_INTERVAL).unwrap_or(default.maximum_interval_seconds),
-        maximum_attempts: keys.take(&MAXIMUM_ATTEMPTS).unwrap_or(default.maximum_attempts),
+        initial_interval_seconds: keys.value(&INITIAL_INTERVAL),
+        backoff_coefficient: keys.value(&BACKOFF_COEFFICIENT),
+        maximum_interval_seconds: keys.value(&MAXIMUM_INTERVAL),
+        maximum_attempts: keys.value(&MAXIMUM_ATTEMPTS),
     };
-    if policy.maximum_interval_seconds <= policy.initial_interval_seconds {
+    let are_known = !keys.is_refused(&INITIAL_INTERVAL) && !keys.is_refused(&MAXIMUM_INTERVAL);
+    if are_known && policy.maximum_interval_seconds <= policy.initial_interval_seconds {
         keys.refuse(MAXIMUM_INTERVAL.path, "must be longer than initial_interval");
     }
     policy
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(environment: &[(&str, &str)]) -> Result<Settings, InvalidSettings> {
-        let pairs = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Settings::load(None, pairs)
-    }
-
-    fn load_toml(text: &str) -> Result<Settings, InvalidSettings> {
-        let mut keys = Keys::new(Naming::Path);
-        keys.add_table("", text.parse().expect("TOML"));
-        Settings::read(keys, false)
-    }
-
-    #[test]
-    fn without_any_setting_it_is_open_on_loopback() {
-        let settings = load(&[("PATH", "/bin")]).expect("the defaults are good");
-        assert!(settings.host.is_loopback());
-        assert_eq!((settings.port, settings.access), (8084, Access::Open));
-        let Temporal { task_queue, max_concurrent_activities, max_concurrent_workflows, .. } = settings.temporal;
-        assert_eq!(
-            (task_queue.as_str(), max_concurrent_activities, max_concurrent_workflows),
-            ("workflow-service-queue", 100, 50)
-        );
-    }
-
-    #[test]
-    fn every_problem_is_listed_by_its_path() {
-        let problems = load_toml(
-            "[server]\nport = 0\nhost = \"nowhere\"\ncolour = 1\n[services]\nauth_service = \"http://auth.example\"\n\
-             [auth]\nmode = \"jwt\"\nroles_claim = \"roles\"\n[workflows.retry_policy]\nmaximum_attempts = \"many\"\n\
-             [engine]\nkind = \"stepfunctions\"",
-        )
-        .expect_err("eight problems")
-        .to_string();
-        for problem in [
-            "server.port: expected 1 to 65535, got 0",
-            "server.host: expected an IP address, got \"nowhere\"",
-            "server.colour: there is no such setting",
-            "services.auth_service: 'http://auth.example' must use https",
-            "auth.mode: 'jwt' is not available yet",
-            "auth.roles_claim: is read by functions only",
-            "workflows.retry_policy.maximum_attempts: expected 1 or more, got \"many\"",
-            "engine.kind: expected 'embedded' or 'temporal', got \"stepfunctions\"",
-        ] {
-            assert!(problems.contains(problem), "{problem} is missing in:\n{problems}");
-        }
-    }
-
-    #[test]
-    fn a_worker_beside_the_deployment_needs_its_names() {
-        let problems = |text: &str| load_toml(text).expect_err("much is missing").to_string();
-        let missing = problems("[store]\nkind = \"dynamodb\"\n[temporal]\nactivities = \"lambda\"");
-        for path in ["store.table: is missing", "store.bucket: is missing", "engine.function_prefix: is missing"] {
-            assert!(missing.contains(path), "{path} is missing in:\n{missing}");
-        }
-        let alone = problems("[temporal]\nactivities = \"lambda\"");
-        assert!(alone.contains("temporal.activities: 'lambda' needs store.kind = 'dynamodb'"), "{alone}");
-        let useless = problems("[store]\ntable = \"t\"\n[engine]\nfunction_prefix = \"stack-\"");
-        for path in ["store.table: is of no use without", "engine.function_prefix: is of no use without"] {
-            assert!(useless.contains(path), "{path} is missing in:\n{useless}");
-        }
-        let whole = load_toml(
-            "[store]\nkind = \"dynamodb\"\ntable = \"t\"\nbucket = \"b\"\n[engine]\nfunction_prefix = \"stack-\"\n\
-             [temporal]\nactivities = \"lambda\"",
-        )
-        .expect("nothing is missing");
-        assert_eq!(whole.store, StoreKind::Dynamodb { table: "t".to_owned(), bucket: "b".to_owned() });
-        assert_eq!(whole.temporal.activities, ActivityPlace::InFunctions { prefix: "stack-".to_owned() });
-    }
-
-    #[test]
-    fn the_environment_overrides_and_durations_have_two_forms() {
-        let settings = load(&[
-            ("WORKFLOW__SERVER__PORT", "9999"),
-            ("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT", "5m"),
-            ("WORKFLOW__WORKFLOWS__RETRY_POLICY__MAXIMUM_ATTEMPTS", "5"),
-            ("SSL_CERT_FILE", "/roots.pem"),
-        ])
-        .expect("good");
-        assert_eq!((settings.port, settings.default_timeout.as_secs()), (9999, 300));
-        assert_eq!((settings.retry_policy.maximum_attempts, settings.has_own_roots), (5, true));
-    }
-
-    #[test]
-    fn a_longest_wait_is_longer_than_the_first() {
-        let problems = load(&[("WORKFLOW__WORKFLOWS__RETRY_POLICY__INITIAL_INTERVAL", "2m")]).expect_err("it is not");
-        let expected = "workflows.retry_policy.maximum_interval: must be longer than initial_interval";
-        assert_eq!(problems.problems(), [expected]);
-    }
-
-    #[test]
-    fn another_address_needs_a_word_to_be_open() {
-        let everywhere = ("WORKFLOW__SERVER__HOST", "0.0.0.0");
-        assert!(matches!(load(&[everywhere]).expect("it starts").access, Access::Closed(_)));
-        let open = load(&[everywhere, ("WORKFLOW__AUTH__ALLOW_OPEN", "true")]).expect("it starts");
-        assert_eq!(open.access, Access::Open);
-        assert!(load(&[everywhere, ("WORKFLOW__AUTH__MODE", "off")]).is_err());
-    }
 }

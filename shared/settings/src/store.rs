@@ -18,7 +18,7 @@ pub enum StoreKind {
 }
 
 pub(crate) fn store(keys: &mut Keys) -> StoreKind {
-    if keys.take(&IS_DYNAMODB).unwrap_or(false) {
+    if keys.value(&IS_DYNAMODB) {
         return StoreKind::Dynamodb { table: keys.required(&TABLE), bucket: keys.required(&BUCKET) };
     }
     for setting in [&TABLE, &BUCKET] {

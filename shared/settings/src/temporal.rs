@@ -6,11 +6,6 @@ use crate::declarations::{
 };
 use crate::keys::Keys;
 
-/// Where workers look for work unless another queue is set.
-const DEFAULT_TASK_QUEUE: &str = "workflow-service-queue";
-const DEFAULT_ACTIVITIES: u32 = 100;
-const DEFAULT_WORKFLOWS: u32 = 50;
-
 /// What Temporal is to this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Temporal {
@@ -60,15 +55,15 @@ pub(crate) fn temporal(keys: &mut Keys) -> Temporal {
     };
     Temporal {
         server,
-        task_queue: keys.take(&TASK_QUEUE).unwrap_or_else(|| DEFAULT_TASK_QUEUE.to_owned()),
-        max_concurrent_activities: keys.take(&WORKER_ACTIVITIES).unwrap_or(DEFAULT_ACTIVITIES) as usize,
-        max_concurrent_workflows: keys.take(&WORKER_WORKFLOWS).unwrap_or(DEFAULT_WORKFLOWS) as usize,
+        task_queue: keys.value(&TASK_QUEUE),
+        max_concurrent_activities: keys.value(&WORKER_ACTIVITIES) as usize,
+        max_concurrent_workflows: keys.value(&WORKER_WORKFLOWS) as usize,
         activities: activities(keys),
     }
 }
 
 fn activities(keys: &mut Keys) -> ActivityPlace {
-    if keys.take(&HAS_ACTIVITIES_IN_FUNCTIONS).unwrap_or(false) {
+    if keys.value(&HAS_ACTIVITIES_IN_FUNCTIONS) {
         return ActivityPlace::InFunctions { prefix: keys.required(&FUNCTION_PREFIX) };
     }
     keys.refuse_without(&FUNCTION_PREFIX, "temporal.activities = 'lambda'");

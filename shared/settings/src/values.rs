@@ -35,16 +35,31 @@ pub(crate) fn boolean(value: &Value) -> Option<bool> {
     value.as_bool().or_else(|| parsed(value))
 }
 
-/// Whole seconds, at least one.
+/// Whole seconds, at least one. A part of a second is refused, as it would be dropped.
 pub(crate) fn seconds(value: &Value) -> Option<u64> {
-    let duration = || parsed::<jiff::SignedDuration>(value).map(|duration| duration.as_secs());
+    let whole = |duration: &jiff::SignedDuration| duration.subsec_nanos() == 0;
+    let duration = || parsed(value).filter(whole).map(|duration| duration.as_secs());
     number(value).or_else(duration).filter(|seconds| *seconds >= 1).and_then(|seconds| seconds.try_into().ok())
 }
 
 /// The URL of a server.
 pub(crate) fn url(value: &Value) -> Option<String> {
-    let is_url = |url: &http::Uri| url.scheme().is_some() && url.authority().is_some();
-    text(value).filter(|text| text.parse().as_ref().is_ok_and(is_url))
+    let is_url = |url: &http::Uri| matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some();
+    text(value).filter(|text| !has_more_than_a_place(text) && text.parse().as_ref().is_ok_and(is_url))
+}
+
+/// The address of a server: its URL, or its host and port.
+pub(crate) fn address(value: &Value) -> Option<String> {
+    let is_host_and_port = |text: &String| {
+        let authority = text.parse::<http::uri::Authority>();
+        !has_more_than_a_place(text) && authority.is_ok_and(|authority| authority.port().is_some())
+    };
+    url(value).or_else(|| text(value).filter(is_host_and_port))
+}
+
+/// Whether there is user information, a query or a fragment in a URL.
+fn has_more_than_a_place(url: &str) -> bool {
+    url.contains(['@', '?', '#'])
 }
 
 /// What the ARNs of the deployment's state machines begin with.

@@ -12,6 +12,7 @@ mod audit;
 mod blobs;
 mod ends;
 mod executions;
+mod format;
 mod history;
 mod journal;
 mod list;
@@ -31,6 +32,7 @@ use store::{BlobReader, StoreError};
 use tokio::sync::watch;
 
 pub use blobs::FileBlobs;
+pub use format::{FORMAT, format_of};
 use writer::Writer;
 
 /// How hard a commit tries to reach the disk.
@@ -121,9 +123,6 @@ impl SqlStore {
     }
 }
 
-/// The format of the files: what this number stands for changes with what earlier programs could not have written.
-const FORMAT: i64 = 2;
-
 /// A database of another format is refused by name, before anything of it is changed.
 async fn refuse_other_formats(connection: &mut AnyConnection, file: &str) -> Result<(), StoreError> {
     let number = async |connection: &mut AnyConnection, query: &'static str| {
@@ -132,7 +131,7 @@ async fn refuse_other_formats(connection: &mut AnyConnection, file: &str) -> Res
     let tables = number(connection, "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table'").await?;
     let format = number(connection, "PRAGMA user_version").await?;
     match (tables, format) {
-        (_, FORMAT) => Ok(()),
+        (_, format) if format == i64::from(FORMAT) => Ok(()),
         (0, 0) => {
             let set = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {FORMAT}"));
             sqlx::query(set).execute(connection).await.map(drop).map_err(unavailable)

@@ -12,10 +12,10 @@ use reference_services::{ServiceKind, Services};
 use workflow_service::app::{create_private, temporal_connector};
 use workflow_service::{App, Settings, Surroundings, Worker};
 
-use super::serve::{api_address, listen, until_stopped};
+use super::serve::{listen, listen_to_api, temporal_hint, until_stopped};
 
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
-    let api_listener = listen(api_address(&settings)).await?;
+    let api_listener = listen_to_api(&settings).await?;
     create_private(&settings.data_dir)?;
     let services = Services::open(&settings.data_dir.join("services"), Arc::new(SystemClock)).await?;
     let seeded = services.seed_demo().await?;
@@ -94,6 +94,9 @@ fn announce(settings: &Settings, app: &App, seeded: bool, temporal: Option<&str>
     }
     if let Some(temporal) = temporal {
         println!("  {:<14} {temporal}", "temporal");
+    }
+    if let Some(hint) = temporal_hint(settings, "use `dev --engine temporal`") {
+        println!("\n  {hint}");
     }
     println!();
     println!(

@@ -1,9 +1,12 @@
 //! The commands, one file each.
 
+mod config;
 mod describe;
 mod dev;
+mod doctor;
 mod health;
 mod lint;
+mod output;
 mod remote;
 mod render;
 mod run;
@@ -18,6 +21,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
 use contracts::EngineKind;
+use settings::Sources;
 use workflow_service::Settings;
 
 /// Coordinates work across the Auth, User, Tenant and File services.
@@ -49,6 +53,10 @@ enum Command {
         #[arg(long, default_value = "http://localhost:8084")]
         url: reqwest::Url,
     },
+    /// Shows every setting, its value and where that comes from.
+    Config(config::ConfigArgs),
+    /// Says what is wrong with this installation and what to do.
+    Doctor(doctor::DoctorArgs),
     /// Checks a state machine and names everything that is wrong with it.
     Lint {
         /// An Amazon States Language file.
@@ -86,22 +94,21 @@ struct DevArgs {
 
 impl DevArgs {
     fn settings(&self) -> anyhow::Result<Settings> {
-        let mut settings = self.server.settings()?;
-        settings.engine = self.engine.unwrap_or(settings.engine);
-        if settings.engine == EngineKind::StepFunctions {
+        if self.engine == Some(EngineKind::StepFunctions) {
             bail!("`dev` runs on embedded or temporal; `cargo xtask local` is the trial of the deployment on AWS");
         }
-        Ok(settings)
+        let engine = self.engine.map(EngineKind::as_str);
+        Ok(Settings::of(&self.server.sources().with_option("--engine", "engine.kind", engine))?)
     }
 }
 
 impl ServerArgs {
+    fn sources(&self) -> Sources {
+        Sources::of_process(self.config.as_deref()).with_option("--data-dir", "store.data_dir", self.data_dir.as_ref())
+    }
+
     fn settings(&self) -> anyhow::Result<Settings> {
-        let mut settings = Settings::of_process(self.config.as_deref())?;
-        if let Some(data_dir) = &self.data_dir {
-            settings.data_dir.clone_from(data_dir);
-        }
-        Ok(settings)
+        Ok(Settings::of(&self.sources())?)
     }
 }
 
@@ -114,6 +121,8 @@ impl Cli {
             Command::Start(args) => start::run(args).await,
             Command::Describe(args) => describe::run(args).await,
             Command::Health { url } => health::run(url).await,
+            Command::Config(args) => config::run(&args),
+            Command::Doctor(args) => doctor::run(&args).await,
             Command::Lint { file } => lint::run(&file),
             Command::Run(args) => run::run(&args),
             Command::Render { file } => render::run(&file),

@@ -55,7 +55,18 @@ pub(crate) async fn stop_signal() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The address of the API.
-pub(crate) fn api_address(settings: &Settings) -> SocketAddr {
-    SocketAddr::new(settings.host, settings.port)
+/// Takes the address of the API.
+pub(crate) async fn listen_to_api(settings: &Settings) -> anyhow::Result<TcpListener> {
+    let (host, port) = (settings.host.to_string(), settings.port);
+    let listening = TcpListener::bind((host.as_str(), port)).await;
+    listening.with_context(|| format!("cannot listen on {host}, port {port}"))
+}
+
+/// How to use the Temporal server that the settings name, if nothing says that it is to be used.
+pub(crate) fn temporal_hint(settings: &Settings, how: &str) -> Option<String> {
+    let server = settings.unused_temporal()?;
+    Some(format!(
+        "new executions run on the embedded engine. To run them on the Temporal server {server}, which the settings \
+         name, {how}"
+    ))
 }
