@@ -16,6 +16,8 @@ use contracts::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::output::{Output, say};
+
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -40,7 +42,7 @@ pub(crate) struct RunArgs {
     seed: u64,
 }
 
-pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &RunArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     let definition = Definition::load(&super::read(&args.file)?).with_context(|| args.file.display().to_string())?;
     let input = match &args.input {
         Some(file) => serde_json::from_str(&super::read(file)?).with_context(|| file.display().to_string())?,
@@ -61,17 +63,26 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         seed: args.seed,
     };
     let began_at = Timestamp::UNIX_EPOCH;
-    let mut timeline =
-        Timeline { mock, args, calls: BTreeMap::new(), events: 0, tasks: BTreeMap::new(), unmocked: None };
+    let mut timeline = Timeline {
+        mock,
+        args,
+        output,
+        written: Ok(()),
+        calls: BTreeMap::new(),
+        events: 0,
+        tasks: BTreeMap::new(),
+        unmocked: None,
+    };
     let root = ChildPath::default();
     timeline.show(began_at, &root, "ExecutionStarted", "", &json!({ "input": input }));
     let tree = ExecutionTree::start(Arc::new(definition), start, began_at);
     let outcome = asl::simulate(tree, began_at, &mut timeline);
+    timeline.written?;
     if let Some(unmocked) = timeline.unmocked {
         bail!(unmocked);
     }
     for name in timeline.mock.tasks.keys().filter(|name| !timeline.calls.contains_key(*name)) {
-        eprintln!("never called: {name}");
+        say(format!("never called: {name}"));
     }
     match outcome {
         None => bail!("the execution waits for nothing"),
@@ -154,6 +165,9 @@ impl Mock {
 struct Timeline<'a> {
     mock: Mock,
     args: &'a RunArgs,
+    output: &'a mut Output,
+    /// Whether everything so far could be written.
+    written: anyhow::Result<()>,
     /// By the name that the mock has for what is called.
     calls: BTreeMap<String, usize>,
     events: u64,
@@ -204,7 +218,7 @@ impl World for Timeline<'_> {
     }
 
     fn hear(&mut self, at: Timestamp, happening: Happening<'_>) -> bool {
-        if self.unmocked.is_some() {
+        if self.unmocked.is_some() || self.written.is_err() {
             return false;
         }
         match happening {
@@ -295,7 +309,7 @@ impl Timeline<'_> {
             for (name, value) in details.as_object().into_iter().flatten() {
                 line[name] = value.clone();
             }
-            println!("{line}");
+            self.write(line.to_string());
             return;
         }
         let place = if path.is_root() { state.to_owned() } else { format!("{path} {state}") };
@@ -303,7 +317,14 @@ impl Timeline<'_> {
         let details =
             details.map(|(name, value)| format!("{name} {}", shortened(value))).collect::<Vec<_>>().join("  ");
         let line = format!("{:>4} {seconds:>9.3} s  {event:<21} {place:<20} {details}", self.events);
-        println!("{}", line.trim_end());
+        self.write(line.trim_end());
+    }
+
+    /// The first line that cannot be written ends the execution.
+    fn write(&mut self, line: impl AsRef<str>) {
+        if self.written.is_ok() {
+            self.written = self.output.line(line);
+        }
     }
 }
 
