@@ -1,7 +1,6 @@
 //! `workflow-service describe`
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
@@ -26,7 +25,7 @@ pub(crate) struct DescribeArgs {
 
 pub(crate) async fn run(args: DescribeArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     let server = args.remote.open()?;
-    let answer = server.status(&args.id, Duration::ZERO).await?;
+    let answer = server.status(&args.id).await?;
     let events = Reader::new(&args.id, Vec::new()).read(&server).await?;
     if args.output.is_json() {
         output.json(&json!({ "workflow": answer, "events": events }))?;

@@ -10,16 +10,13 @@ use serde_json::{Value, json};
 use workflow_service::Settings;
 
 use super::answers::text;
-use super::exit::Exit;
+use super::exit::{CommandError, Exit};
 use super::output::{Output, OutputArgs};
 use super::remote::{RemoteArgs, Server};
 use super::table::Table;
 
 /// A health check of a container gives up after 3 s.
 const TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The services that are asked for, unless others are named.
-const SERVICES: [&str; 4] = ["auth", "user", "tenant", "file"];
 
 /// Options of `health`.
 #[derive(Debug, Args)]
@@ -30,7 +27,7 @@ pub(crate) struct HealthArgs {
     /// Fails if the server is not ready, too: if store, engine or services do not work.
     #[arg(long)]
     ready: bool,
-    /// With --tenant: these services (several, or separated by commas); auth, user, tenant and file unless given.
+    /// With --tenant: only these services (several, or separated by commas), e.g. auth.
     #[arg(long, value_delimiter = ',')]
     service: Vec<String>,
     #[command(flatten)]
@@ -40,9 +37,13 @@ pub(crate) struct HealthArgs {
 }
 
 pub(crate) async fn run(args: HealthArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
+    let has_tenant = args.remote.has_tenant()?;
+    if !has_tenant && !args.service.is_empty() {
+        return Err(CommandError::usage("--service is of no use without --tenant, for whom the services are asked"));
+    }
     let server = args.remote.open_at(&default_url(&args)?)?;
     let (health, ready) = futures::join!(check(&server, "health"), check(&server, "ready"));
-    let services = match args.remote.has_tenant()? {
+    let services = match has_tenant {
         true => Some(services(&server, &args.service).await),
         false => None,
     };
@@ -115,7 +116,7 @@ async fn check(server: &Server, path: &str) -> Part {
 /// How the services are, as the server finds them.
 async fn services(server: &Server, named: &[String]) -> Part {
     let call = server.request(Method::POST, &["api", "v1", "coordination", "health-check"]);
-    let body = if named.is_empty() { json!({ "services": SERVICES }) } else { json!({ "services": named }) };
+    let body = if named.is_empty() { json!({}) } else { json!({ "services": named }) };
     Part::of(server.ask(call.json(&body)).await, |answer| answer["overall_healthy"] == true)
 }
 
@@ -132,7 +133,7 @@ fn show(
     let detail = if version.is_empty() { String::new() } else { format!("version {version}") };
     let detail = [server.address().as_str(), &detail, health.problem()].join(" ");
     table.add(["server".to_owned(), word(health, "healthy", "not healthy"), detail]);
-    let detail = [text(&ready.answer, "reason"), ready.problem()].join(" ");
+    let detail = [text(&ready.answer, "reason"), text(&ready.answer, "detail"), ready.problem()].join(" ");
     table.add(["work".to_owned(), word(ready, "ready", "not ready"), detail.trim().to_owned()]);
     for (part, is_fine) in ready.answer["checks"].as_object().into_iter().flatten() {
         let state = if is_fine == true { "ok" } else { "does not work" };
@@ -147,20 +148,30 @@ fn show(
     service_lines(&services.answer).iter().try_for_each(|line| output.line(line))
 }
 
+/// In the server's order, which is that of dependency.
 fn service_lines(answer: &Value) -> Vec<String> {
     let mut table = Table::new(["SERVICE", "STATE", "LATENCY", "DEPENDS ON", "AFFECTED BY", "REASON"]);
-    let names = |value: &Value| {
-        let names = value.as_array().into_iter().flatten().filter_map(Value::as_str);
-        names.collect::<Vec<_>>().join(", ")
-    };
-    for (service, is_healthy) in answer["service_results"].as_object().into_iter().flatten() {
-        let details = answer["details"].as_array().into_iter().flatten();
-        let details = details.filter(|details| text(details, "service") == service).next().unwrap_or(&Value::Null);
+    for details in answer["details"].as_array().into_iter().flatten() {
+        let state = if details["healthy"] == true { "healthy" } else { "not healthy" };
         let latency = details["latency_ms"].as_f64().map(|latency| format!("{latency:.0} ms")).unwrap_or_default();
-        let state = if is_healthy == true { "healthy" } else { "not healthy" };
-        let (depends_on, affected_by) = (names(&details["depends_on"]), names(&details["affected_by"]));
-        let reason = text(details, "reason").to_owned();
-        table.add([service.clone(), state.to_owned(), latency, depends_on, affected_by, reason]);
+        table.add([
+            text(details, "service").to_owned(),
+            state.to_owned(),
+            latency,
+            names(&details["depends_on"]),
+            names(&details["affected_by"]),
+            text(details, "reason").to_owned(),
+        ]);
     }
-    table.take_lines()
+    let mut lines = table.take_lines();
+    let affected = names(&answer["affected_workflows"]);
+    if !affected.is_empty() {
+        lines.push(format!("affected workflows: {affected}"));
+    }
+    lines
+}
+
+fn names(value: &Value) -> String {
+    let names = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+    names.collect::<Vec<_>>().join(", ")
 }

@@ -1,7 +1,6 @@
 //! `workflow-service history`
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 use contracts::{Event, Status};
@@ -60,7 +59,7 @@ async fn follow(
     let (mut patience, mut news, no_bar) = (Patience::default(), News::default(), Progress::hidden());
     loop {
         // In this order: what has ended has all its events.
-        let status = patience.ask(&no_bar, async || server.status(&reader.id, Duration::ZERO).await).await?;
+        let status = patience.ask(&no_bar, async || server.status(&reader.id).await).await?;
         let status: WorkflowStatus = answers::read(&status)?;
         let events = patience.ask(&no_bar, async || reader.read(server).await).await?;
         if args.is_json() {

@@ -53,7 +53,9 @@ pub(crate) async fn run(args: ListArgs, output: &mut Output) -> anyhow::Result<E
     };
     if args.output.is_json() {
         let counts = last["counts"].take();
-        output.json(&json!({ "workflows": rows, "total_count": last["total_count"].take(), "counts": counts }))?;
+        let (total, is_exact) = (last["total_count"].take(), last["total_is_exact"] != false);
+        let list = json!({ "workflows": rows, "total_count": total, "total_is_exact": is_exact, "counts": counts });
+        output.json(&list)?;
     } else if let Some(summary) = summary(&last, token.is_some()) {
         output.line(format!("\n{summary}"))?;
     }
@@ -82,16 +84,17 @@ fn row(workflow: &Value) -> [String; 5] {
     ]
 }
 
-/// `1234 in all: 3 Running, 1231 Completed`, where there is more to say than the rows do.
+/// How many there are, where there is more to say than the rows do.
 fn summary(page: &Value, is_cut_off: bool) -> Option<String> {
     let total = page["total_count"].as_u64()?;
+    let at_least = if page["total_is_exact"] == false { "at least " } else { "" };
     let counts = page["counts"].as_object().into_iter().flatten();
     let counts =
         counts.filter(|(_, count)| count.as_u64() != Some(0)).map(|(status, count)| format!("{count} {status}"));
     let counts: Vec<String> = counts.collect();
     match (counts.is_empty(), is_cut_off) {
         (true, false) if total > 0 => None,
-        (true, _) => Some(format!("{total} in all")),
-        (false, _) => Some(format!("{total} in all; of every status: {}", counts.join(", "))),
+        (true, _) => Some(format!("{at_least}{total} in all")),
+        (false, _) => Some(format!("{at_least}{total} in all; of every status: {}", counts.join(", "))),
     }
 }

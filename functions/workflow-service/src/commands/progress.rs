@@ -34,11 +34,6 @@ impl Progress {
         Self { bar: ProgressBar::hidden() }
     }
 
-    /// Whether somebody sees it.
-    pub(crate) fn is_shown(&self) -> bool {
-        !self.bar.is_hidden()
-    }
-
     /// So many of so many are done. The end is the estimated one, if there is one, or follows from the rate.
     pub(crate) fn set(&self, done: u64, total: u64, estimated_end: Option<Timestamp>, message: &str) {
         self.bar.set_length(total);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::{Value, json};
 
@@ -19,7 +19,13 @@ const DEFAULT_URL: &str = "http://localhost:8084";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A request takes at most so long: API Gateway ends it after 30 s.
-pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
+
+/// How long the server may wait for something new.
+const LONG_POLL: &str = "20s";
+
+/// The entity tag of an answer, if it has one.
+pub(crate) type Tag = Option<String>;
 
 /// Which server, and for whom.
 #[derive(Debug, Args)]
@@ -194,6 +200,10 @@ impl Server {
     /// There is no answer, or it is not a success: then with everything that the server says is wrong.
     pub(crate) async fn ask(&self, request: RequestBuilder) -> anyhow::Result<Value> {
         let answer = self.checked(self.send(request).await?).await?;
+        self.json(answer).await
+    }
+
+    async fn json(&self, answer: Response) -> anyhow::Result<Value> {
         let body = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
         serde_json::from_slice(&body).map_err(|_| {
             let text = format!("{} is no workflow service: its answer is not JSON", self.address());
@@ -247,13 +257,25 @@ impl Server {
         self.ask(call.header("idempotency-key", key)).await
     }
 
-    /// The status of a workflow; the server may wait so long for news.
-    pub(crate) async fn status(&self, id: &str, wait: Duration) -> anyhow::Result<Value> {
+    /// The status of a workflow.
+    pub(crate) async fn status(&self, id: &str) -> anyhow::Result<Value> {
+        self.ask(self.about(Method::GET, id, "status")?).await
+    }
+
+    /// The status of a workflow, once it is another one than that of this tag; the server may wait for that as long as it
+    /// likes, or not at all. None if nothing has changed.
+    pub(crate) async fn changed_status(&self, id: &str, tag: Option<&str>) -> anyhow::Result<Option<(Value, Tag)>> {
         let mut call = self.about(Method::GET, id, "status")?;
-        if !wait.is_zero() {
-            call = call.query(&[("wait", format!("{}s", wait.as_secs()))]);
+        if let Some(tag) = tag {
+            call = call.query(&[("wait", LONG_POLL)]).header(IF_NONE_MATCH, tag);
         }
-        self.ask(call).await
+        let answer = self.send(call).await?;
+        if answer.status() == StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        let answer = self.checked(answer).await?;
+        let tag = answer.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        Ok(Some((self.json(answer).await?, tag)))
     }
 
     /// A page of a workflow's history, oldest first.

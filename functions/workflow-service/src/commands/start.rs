@@ -11,15 +11,11 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::answers::{self, WorkflowStatus, text};
-use super::exit::{CommandError, Exit};
+use super::exit::{self, CommandError, Exit};
 use super::output::{Output, OutputArgs, say};
 use super::patience::Patience;
 use super::progress::Progress;
 use super::remote::{RemoteArgs, Server};
-
-/// How long the server may wait for the end before it answers: shortly where somebody looks at the progress.
-const LONG_WAIT: Duration = Duration::from_secs(20);
-const SHORT_WAIT: Duration = Duration::from_secs(1);
 
 /// How long it takes until a server is asked again that answers at once: at first, and after a while.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -51,7 +47,13 @@ pub(crate) async fn run(args: StartArgs, output: &mut Output) -> anyhow::Result<
     let request = request(&args.input)?;
     let key = args.idempotency_key.unwrap_or_else(|| Uuid::now_v7().to_string());
     let workflow = args.workflow.replace('_', "-");
-    let started = server.start(&workflow, &request, &key).await?;
+    let started = server.start(&workflow, &request, &key).await;
+    let started = started.map_err(|error| match exit::of(&error) {
+        Exit::Unavailable => {
+            error.context(format!("not known to be started; --idempotency-key {key} makes it safe to repeat"))
+        }
+        _ => error,
+    })?;
     let id = text(&started, "workflow_id");
     match (args.output.is_json(), args.wait) {
         (true, false) => output.json(&started)?,
@@ -96,18 +98,20 @@ fn request(input: &str) -> anyhow::Result<Value> {
 /// Waits for the end, however often the server is away meanwhile; the last status.
 async fn ended(server: &Server, id: &str) -> anyhow::Result<Value> {
     let (mut patience, progress) = (Patience::default(), Progress::begin());
-    let wait = if progress.is_shown() { SHORT_WAIT } else { LONG_WAIT };
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut tag) = (FIRST_PAUSE, None);
     loop {
         let asked_at = SystemClock.now();
-        let answer = patience.ask(&progress, async || server.status(id, wait).await).await?;
-        let status: WorkflowStatus = answers::read(&answer)?;
-        if !status.status.is_open() {
-            return Ok(answer);
+        let asked = patience.ask(&progress, async || server.changed_status(id, tag.as_deref()).await).await?;
+        if let Some((answer, new_tag)) = asked {
+            let status: WorkflowStatus = answers::read(&answer)?;
+            if !status.status.is_open() {
+                return Ok(answer);
+            }
+            show(&progress, &status);
+            tag = new_tag;
         }
-        show(&progress, &status);
-        // A server that does not wait is asked now and then.
-        if SystemClock.now().duration_since(asked_at).unsigned_abs() < SHORT_WAIT {
+        // Not every server waits, and one that does may have much to tell.
+        if SystemClock.now().duration_since(asked_at).unsigned_abs() < LONGEST_PAUSE {
             clock::sleep(&SystemClock, pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
