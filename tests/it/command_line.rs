@@ -2,9 +2,11 @@
 
 mod actions;
 mod against_server;
+mod health;
 mod outputs;
 mod scripted;
 mod waiting;
+mod worker;
 
 use std::path::PathBuf;
 use std::process::Output;
@@ -28,7 +30,9 @@ const VARIABLES: [&str; 6] = [
 /// A command that knows nothing of where these tests run.
 async fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary().await);
-    VARIABLES.iter().for_each(|name| drop(command.env_remove(name)));
+    for name in VARIABLES {
+        command.env_remove(name);
+    }
     command.args(arguments).kill_on_drop(true);
     command
 }
@@ -170,6 +174,14 @@ async fn programs_read_it_as_json_lines_and_children_are_there_for_the_asking() 
     let child =
         json!({ "id": 19, "seconds": 3_607.0, "type": "PassStateExited", "state": "Row", "child": "1:1", "output": 4 });
     assert!(lines.contains(&child), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn programs_may_have_it_as_one_document() {
+    let output = run(Some(&mock()), &["-o", "json"]).await;
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["events"].as_array().unwrap().len(), 18);
+    assert_eq!(document["events"][17]["type"], "ExecutionSucceeded");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Cancel, pause, resume, terminate and retry: what they ask the API for, and what they make of its answers.
 
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::scripted::{Scripted, Seen, ok, refused};
@@ -7,7 +8,7 @@ use super::scripted::{Scripted, Seen, ok, refused};
 const ACTIONS: &str = "POST /api/v1/workflows/actions";
 
 /// Does what it is asked for, but to workflows whose ids say otherwise.
-fn obedient(request: &Seen) -> axum::response::Response {
+fn obedient(request: &Seen) -> Response {
     if request.line == ACTIONS {
         let ids = request.body["ids"].as_array().cloned().unwrap_or_default();
         let results = ids.iter().map(|id| {

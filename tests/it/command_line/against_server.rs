@@ -103,28 +103,3 @@ async fn a_wait_survives_a_server_that_is_killed() {
     assert!(stdout.contains("\nCompleted\n"), "{stdout}");
     assert_eq!(stderr.matches("trying again until there is an answer").count(), 1, "{stderr}");
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn health_asks_the_port_of_the_settings() {
-    let site = Site::new().await;
-    let mut server = site.spawn(None);
-    site.until_up(&mut server).await;
-    let port = site.url("").rsplit(':').next().unwrap().to_owned();
-    let health = async |variables: &[(&str, &str)], arguments: &[&str]| {
-        let mut command = command(arguments).await;
-        command.envs(variables.iter().copied());
-        Ended::of(command).await
-    };
-    let healthy = format!("http://127.0.0.1:{port} version");
-    health(&[("WORKFLOW__SERVER__PORT", &port)], &["health"]).await.assert(0, &healthy, "");
-    // `0.0.0.0` is where a server listens, not where it is.
-    let anywhere = [("WORKFLOW__SERVER__PORT", port.as_str()), ("WORKFLOW__SERVER__HOST", "0.0.0.0")];
-    health(&anywhere, &["health"]).await.assert(0, &healthy, "");
-    let file = site.data_dir().join("settings.toml");
-    std::fs::write(&file, format!("[server]\nport = {port}\n")).unwrap();
-    let file = file.to_str().unwrap();
-    health(&[], &["health", "--config", file]).await.assert(0, &healthy, "");
-    health(&[], &["health", "--config", file, "--url", "http://127.0.0.1:1"]).await.assert(1, "not healthy", "");
-    server.kill().await.unwrap();
-    health(&[("WORKFLOW__SERVER__PORT", &port)], &["health"]).await.assert(1, "cannot be reached", "");
-}

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::Stdio;
 
+use axum::response::{IntoResponse as _, Redirect};
 use serde_json::json;
 use tokio::process::Command;
 
@@ -142,10 +143,8 @@ async fn the_path_of_an_address_is_kept() {
 async fn exit_codes_tell_what_kind_of_error_it_was() {
     let server = Scripted::new(|request| match request.line.as_str() {
         line if line.contains("/broken/") => refused(500, "broken"),
-        line if line.contains("/moved/") => {
-            axum::response::IntoResponse::into_response(axum::response::Redirect::permanent("https://elsewhere/"))
-        }
-        line if line.contains("/page/") => axum::response::IntoResponse::into_response("<html>"),
+        line if line.contains("/moved/") => Redirect::permanent("https://elsewhere/").into_response(),
+        line if line.contains("/page/") => "<html>".into_response(),
         _ => refused(404, "There is no such workflow."),
     })
     .await;

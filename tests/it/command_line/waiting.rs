@@ -1,5 +1,10 @@
 //! Commands that wait: `start --wait` and `history --follow`, while the server goes away and comes back.
 
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
 use super::Ended;
@@ -20,7 +25,7 @@ fn status(status: &str) -> Value {
 }
 
 /// A server that takes every start, and whose polls are answered so, one after the other.
-async fn polled(polls: impl Fn(usize) -> axum::response::Response + Send + Sync + 'static) -> Scripted {
+async fn polled(polls: impl Fn(usize) -> Response + Send + Sync + 'static) -> Scripted {
     Scripted::new(move |request: &Seen| match request.line.strip_prefix(STATUS) {
         Some(query) => polls(request.repetition + usize::from(!query.is_empty())),
         None => ok(json!({ "workflow_id": "w", "status": "running" })),
@@ -63,12 +68,8 @@ async fn a_long_poll_says_what_is_known_already() {
         let known = request.headers.get("if-none-match").map(|tag| tag.to_str().unwrap().to_owned());
         match (request.line.starts_with(STATUS), is_first, known.as_deref()) {
             (false, _, _) => ok(json!({ "workflow_id": "w" })),
-            (true, true, None) => {
-                axum::response::IntoResponse::into_response(([("etag", "W/\"1\"")], axum::Json(status("Running"))))
-            }
-            (true, false, Some("W/\"1\"")) if request.repetition == 0 => {
-                axum::response::IntoResponse::into_response(axum::http::StatusCode::NOT_MODIFIED)
-            }
+            (true, true, None) => ([("etag", "W/\"1\"")], Json(status("Running"))).into_response(),
+            (true, false, Some("W/\"1\"")) if request.repetition == 0 => StatusCode::NOT_MODIFIED.into_response(),
             (true, false, Some("W/\"1\"")) => ok(status("Completed")),
             asked => panic!("{asked:?}"),
         }
@@ -82,13 +83,12 @@ async fn a_long_poll_says_what_is_known_already() {
 async fn growing(
     events: usize,
     end: &'static str,
-    streams: impl Fn(usize) -> axum::response::Response + Send + Sync + 'static,
+    streams: impl Fn(usize) -> Response + Send + Sync + 'static,
 ) -> Scripted {
-    let looks = std::sync::atomic::AtomicUsize::new(0);
+    let looks = AtomicUsize::new(0);
     Scripted::new(move |request| {
-        let order = std::sync::atomic::Ordering::SeqCst;
         if request.line == STATUS {
-            let look = looks.fetch_add(1, order) + 1;
+            let look = looks.fetch_add(1, SeqCst) + 1;
             return ok(status(if look >= events { end } else { "Running" }));
         }
         if request.line.ends_with("/stream") {
@@ -96,7 +96,7 @@ async fn growing(
         }
         // Two events a page.
         let begin = if request.line.contains("page_token") { 2 } else { 0 };
-        let known = looks.load(order).min(events);
+        let known = looks.load(SeqCst).min(events);
         let event = |number: usize| {
             let kind = if number + 1 == events { format!("WorkflowExecution{end}") } else { "Other".to_owned() };
             json!({ "event_id": number + 1, "event_type": kind, "timestamp": "2026-01-02T03:04:05Z", "details": {} })
@@ -149,46 +149,4 @@ async fn only_the_types_asked_for_are_asked_for() {
     let expected =
         "GET /api/v1/workflows/history?workflow_id=w&page_size=200&event_type=ActivityTaskFailed%2COther%2CMore";
     assert_eq!(server.lines(), [expected]);
-}
-
-#[tokio::test]
-async fn health_shows_the_services_of_a_tenant() {
-    let server = Scripted::new(|request| match request.line.as_str() {
-        "GET /health" => ok(json!({ "status": "healthy", "version": "1.2.3" })),
-        "GET /ready" => axum::response::IntoResponse::into_response((
-            axum::http::StatusCode::SERVICE_UNAVAILABLE,
-            axum::Json(json!({ "status": "not_ready", "checks": { "engine": true, "services": false } })),
-        )),
-        _ => {
-            let detail = |service: &str, healthy: bool, affected_by: &[&str]| {
-                json!({
-                    "service": service, "healthy": healthy, "latency_ms": 12, "depends_on": ["auth"],
-                    "reason": (!healthy).then_some("answered 503"), "affected_by": affected_by,
-                })
-            };
-            let details = [detail("auth", false, &[]), detail("file", true, &["auth"])];
-            ok(json!({ "overall_healthy": false, "details": details, "affected_workflows": ["user_onboarding"] }))
-        }
-    })
-    .await;
-    let services = server.run(&["health"]).await;
-    services.assert(1, "SERVICE  STATE        LATENCY  DEPENDS ON  AFFECTED BY  REASON", "");
-    services.assert(1, "auth     not healthy  12 ms    auth                     answered 503", "");
-    services.assert(1, "file     healthy      12 ms    auth        auth", "");
-    services.assert(1, "affected workflows: user_onboarding", "");
-    services.assert(1, "  services  does not work", "");
-    assert_eq!(server.seen().pop().unwrap().body, json!({}));
-    server.run(&["health", "--service", "auth,file"]).await;
-    assert_eq!(server.seen().pop().unwrap().body, json!({ "services": ["auth", "file"] }));
-    // For a container that lives, however its surroundings are.
-    let plain = async |arguments: &[&str]| {
-        let mut command = server.command(arguments).await;
-        command.env_remove("WORKFLOW_SERVICE_TENANT");
-        Ended::of(command).await
-    };
-    plain(&["health"]).await.assert(0, "version 1.2.3", "");
-    plain(&["health", "--ready"]).await.assert(1, "not ready", "");
-    let json = plain(&["health", "-o", "json"]).await.json();
-    assert_eq!((&json["healthy"], &json["ready"]["checks"]["services"]), (&json!(true), &json!(false)));
-    plain(&["health", "--url", "http://127.0.0.1:1"]).await.assert(1, "cannot be reached", "");
 }

@@ -11,7 +11,7 @@ pub(crate) const HELP: &str = "Exit codes:
   3  the workflow ended otherwise than completed (start --wait, history --follow)
   4  refused by the server (HTTP 4xx), or for some of several workflows
   5  the server cannot be reached, or cannot serve now (HTTP 5xx)
-`health` exits with 0 or 1 alone, as health checks of containers want it.";
+`health` exits with 1 where others exit with 4 or 5, as health checks of containers want it.";
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

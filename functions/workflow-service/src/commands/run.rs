@@ -16,7 +16,7 @@ use contracts::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::output::{Output, say};
+use super::output::{Output, OutputArgs, say};
 
 /// Options of `run`.
 #[derive(Debug, Args)]
@@ -35,8 +35,10 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     children: bool,
     /// Prints JSON lines.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "output")]
     json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
     /// Where random numbers come from: jitter of retries, $random, $uuid.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -68,6 +70,7 @@ pub(crate) fn run(args: &RunArgs, output: &mut Output) -> anyhow::Result<ExitCod
         args,
         output,
         written: Ok(()),
+        document: Vec::new(),
         calls: BTreeMap::new(),
         events: 0,
         tasks: BTreeMap::new(),
@@ -78,6 +81,9 @@ pub(crate) fn run(args: &RunArgs, output: &mut Output) -> anyhow::Result<ExitCod
     let tree = ExecutionTree::start(Arc::new(definition), start, began_at);
     let outcome = asl::simulate(tree, began_at, &mut timeline);
     timeline.written?;
+    if args.output.is_json() {
+        timeline.output.json(&json!({ "events": timeline.document }))?;
+    }
     if let Some(unmocked) = timeline.unmocked {
         bail!(unmocked);
     }
@@ -168,6 +174,8 @@ struct Timeline<'a> {
     output: &'a mut Output,
     /// Whether everything so far could be written.
     written: anyhow::Result<()>,
+    /// The events, where one document is to have them all.
+    document: Vec<Value>,
     /// By the name that the mock has for what is called.
     calls: BTreeMap<String, usize>,
     events: u64,
@@ -298,7 +306,7 @@ impl Timeline<'_> {
         }
         self.events += 1;
         let seconds = at.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64();
-        if self.args.json {
+        if self.args.json || self.args.output.is_json() {
             let mut line = json!({ "id": self.events, "seconds": seconds, "type": event });
             if !path.is_root() {
                 line["child"] = json!(path.to_string());
@@ -309,7 +317,10 @@ impl Timeline<'_> {
             for (name, value) in details.as_object().into_iter().flatten() {
                 line[name] = value.clone();
             }
-            self.write(line.to_string());
+            match self.args.json {
+                true => self.write(line.to_string()),
+                false => self.document.push(line),
+            }
             return;
         }
         let place = if path.is_root() { state.to_owned() } else { format!("{path} {state}") };

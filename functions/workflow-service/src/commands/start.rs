@@ -4,13 +4,14 @@ use std::io::Read as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
 use clock::{Clock as _, SystemClock};
 use contracts::Status;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::answers::{self, WorkflowStatus, text};
+use super::answers::{self, WorkflowStatus};
 use super::exit::{self, CommandError, Exit};
 use super::output::{Output, OutputArgs, say};
 use super::patience::Patience;
@@ -54,7 +55,7 @@ pub(crate) async fn run(args: StartArgs, output: &mut Output) -> anyhow::Result<
         }
         _ => error,
     })?;
-    let id = text(&started, "workflow_id");
+    let id = started["workflow_id"].as_str().context("the server named no workflow")?;
     match (args.output.is_json(), args.wait) {
         (true, false) => output.json(&started)?,
         // The one document comes at the end.
