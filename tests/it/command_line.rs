@@ -1,11 +1,73 @@
-//! `workflow-service run`: what people see of a state machine that runs against mocks.
+//! The command line: here `workflow-service run`, what people see of a state machine that runs against mocks.
 
+mod actions;
+mod against_server;
+mod health;
+mod outputs;
+mod scripted;
+mod waiting;
+mod worker;
+
+use std::path::PathBuf;
 use std::process::Output;
 
 use serde_json::{Value, json};
 use tokio::process::Command;
+use tokio::sync::OnceCell;
 
-use crate::process::binary;
+use crate::process;
+
+/// The variables that commands read besides settings.
+const VARIABLES: [&str; 6] = [
+    "WORKFLOW_SERVICE_URL",
+    "WORKFLOW_SERVICE_TENANT",
+    "WORKFLOW_SERVICE_USER",
+    "WORKFLOW_SERVICE_TOKEN",
+    "RUST_LOG",
+    "NO_COLOR",
+];
+
+/// A command that knows nothing of where these tests run.
+async fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary().await);
+    for name in VARIABLES {
+        command.env_remove(name);
+    }
+    command.args(arguments).kill_on_drop(true);
+    command
+}
+
+/// The binary, built once for all of these tests.
+async fn binary() -> PathBuf {
+    static BINARY: OnceCell<PathBuf> = OnceCell::const_new();
+    BINARY.get_or_init(process::binary).await.clone()
+}
+
+/// What a command said, and its exit code.
+struct Ended {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ended {
+    async fn of(mut command: Command) -> Self {
+        let output = command.output().await.unwrap();
+        let (stdout, stderr) = (text(&output.stdout).to_owned(), text(&output.stderr).to_owned());
+        assert!(!stderr.contains("panicked"), "{stderr}");
+        Self { code: output.status.code().unwrap(), stdout, stderr }
+    }
+
+    /// The one document on standard output.
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr))
+    }
+
+    fn assert(&self, code: i32, stdout: &str, stderr: &str) {
+        let said = format!("exit code {}\n{}\n{}", self.code, self.stdout, self.stderr);
+        assert!(self.code == code && self.stdout.contains(stdout) && self.stderr.contains(stderr), "{said}");
+    }
+}
 
 fn machine() -> Value {
     let reader = json!({
@@ -112,6 +174,14 @@ async fn programs_read_it_as_json_lines_and_children_are_there_for_the_asking() 
     let child =
         json!({ "id": 19, "seconds": 3_607.0, "type": "PassStateExited", "state": "Row", "child": "1:1", "output": 4 });
     assert!(lines.contains(&child), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn programs_may_have_it_as_one_document() {
+    let output = run(Some(&mock()), &["-o", "json"]).await;
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["events"].as_array().unwrap().len(), 18);
+    assert_eq!(document["events"][17]["type"], "ExecutionSucceeded");
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ impl Working {
         let Worker { connector, options, ports } = worker;
         let (stop, stopped) = oneshot::channel();
         let until = async move { drop(stopped.await) };
-        Self { stop, ended: tokio::spawn(engine_temporal_worker::run(connector, options, ports, until)) }
+        Self { stop, ended: tokio::spawn(engine_temporal_worker::run(connector, options, ports, || {}, until)) }
     }
 
     /// Waits until it gives up by itself.

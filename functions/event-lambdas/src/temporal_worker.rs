@@ -69,7 +69,8 @@ pub async fn serve() -> Result<(), Error> {
         let until = deadline.checked_sub(GRACE_PERIOD + MARGIN).unwrap_or(deadline);
         let time = Arc::clone(&clock);
         let stop = async move { clock::sleep_until(&*time, until).await };
-        run(connector(&server, &secrets, &clock).await?, options.clone(), ports.clone(), stop).await?;
+        let connector = connector(&server, &secrets, &clock).await?;
+        run(connector, options.clone(), ports.clone(), || {}, stop).await?;
         Ok::<_, Error>(json!({ "worked_until": clock.now() }))
     };
     crate::run(handle).await

@@ -1,11 +1,14 @@
 //! `workflow-service`: the server, the trial, and an operator's commands.
 
 mod commands;
+mod logging;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
+use commands::exit::{self, Exit};
+use commands::output::{Output, say};
 
 /// Executions are many small values, made and dropped all the time: a transition costs half of what it costs with the
 /// C library's.
@@ -14,19 +17,34 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = commands::Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,sqlx=error"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if cli.json_logs {
-        subscriber.json().init()
-    } else {
-        subscriber.init()
+    let cli = match commands::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(shown) => return show(&shown),
+    };
+    if let Err(error) = logging::start(cli.json_logs) {
+        say(format!("error: {error:#}"));
+        return Exit::WrongUsage.into();
     }
-    match cli.run().await {
+    let mut output = Output::of_process();
+    let ended = cli.run(&mut output).await;
+    let written = output.flush();
+    match ended.and_then(|code| written.map(|()| code)) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            say(format!("error: {error:#}"));
+            exit::of(&error).into()
         }
+    }
+}
+
+/// Help and version go to standard output, what is wrong with the arguments to standard error.
+fn show(shown: &clap::Error) -> ExitCode {
+    match shown.print() {
+        Err(error) if !shown.use_stderr() && error.kind() != ErrorKind::BrokenPipe => {
+            say(format!("error: cannot write to standard output: {error}"));
+            Exit::Failed.into()
+        }
+        _ if shown.use_stderr() => Exit::WrongUsage.into(),
+        _ => Exit::Done.into(),
     }
 }

@@ -150,6 +150,22 @@ pub static ENDPOINTS: &[Endpoint] = &[
         route: Route::Starting(crate::retry_workflow::route),
     },
     Endpoint {
+        name: "act-on-workflows",
+        method: Method::POST,
+        path: "/api/v1/workflows/actions",
+        ports: &[
+            Port::List,
+            Port::Control,
+            Port::Retried,
+            Port::Request,
+            Port::Create,
+            Port::Start(&WorkflowKind::ALL),
+            Port::Terminate,
+            Port::Archive,
+        ],
+        route: Route::Operating(crate::act_on_workflows::route),
+    },
+    Endpoint {
         name: "list-audit-rows",
         method: Method::GET,
         path: "/api/v1/audit",

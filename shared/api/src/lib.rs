@@ -5,6 +5,7 @@
 //! before the whole request has been checked.
 
 mod access;
+pub mod act_on_workflows;
 mod audit;
 mod body;
 pub mod cancel_workflow;

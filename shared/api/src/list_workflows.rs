@@ -50,21 +50,29 @@ async fn handle(
     }))
 }
 
+/// The statuses that clients see, for people.
+pub(crate) const STATUSES: &str = "one of Running, Paused, Completed, Failed, Cancelled, TimedOut, Terminated";
+
+/// What a moment looks like, for people.
+pub(crate) const MOMENT: &str = "a moment as in RFC 3339, like 2026-11-23T18:29:24Z";
+
+/// The statuses of records that clients see as these, in their order. One that is pending is reported as running.
+pub(crate) fn found_as(wanted: &[Status]) -> Vec<Status> {
+    let is_wanted = |status: &Status| wanted.iter().any(|wanted| wanted.reported() == status.reported());
+    Status::ALL.into_iter().filter(is_wanted).collect()
+}
+
 /// What narrows the list. Names come in the order of their lists, so that a page token fits however they were asked for.
 fn filter(query: &mut Query) -> ListFilter {
     let one_of = |names: Vec<&str>| format!("one of {}", names.join(", "));
-    let reported = Status::ALL.into_iter().filter(|status| status.reported() == *status);
-    let statuses = one_of(reported.map(Status::as_str).collect());
-    let wanted = query.list("status", |name| name.parse::<Status>().ok(), &statuses);
-    // A pending execution is reported as running, so it is found as running too.
-    let is_wanted = |status: &Status| wanted.iter().any(|wanted| wanted.reported() == status.reported());
-    let statuses = Status::ALL.into_iter().filter(is_wanted).collect();
+    let wanted = query.list("status", |name| name.parse::<Status>().ok(), STATUSES);
+    let statuses = found_as(&wanted);
     let kinds = one_of(WorkflowKind::ALL.map(WorkflowKind::as_str).to_vec());
     let kind = query.get("workflow_type", |name| name.parse().ok(), &kinds);
     let user_id = query.get("user_id", |id| is_subject(id).then(|| id.to_owned()), SUBJECT);
-    let moment = "a moment as in RFC 3339, like 2026-11-23T18:29:24Z, with + as %2B";
-    let started_after = query.get("started_after", |text| text.parse::<Timestamp>().ok(), moment);
-    let started_before = query.get("started_before", |text| text.parse::<Timestamp>().ok(), moment);
+    let moment = format!("{MOMENT}, with + as %2B");
+    let started_after = query.get("started_after", |text| text.parse::<Timestamp>().ok(), &moment);
+    let started_before = query.get("started_before", |text| text.parse::<Timestamp>().ok(), &moment);
     if started_after.zip(started_before).is_some_and(|(after, before)| after >= before) {
         query.bad("started_before", "must be later than started_after");
     }

@@ -68,7 +68,7 @@ pub(crate) fn refusal(control: Control, record: &ExecutionRecord) -> String {
     }
 }
 
-fn has_ended(record: &ExecutionRecord) -> String {
+pub(crate) fn has_ended(record: &ExecutionRecord) -> String {
     format!("It has ended: {}.", record.status)
 }
 
@@ -141,6 +141,7 @@ pub(crate) async fn retry(
     caller: &Caller,
     id: &str,
     undoes: bool,
+    reason: Option<String>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<ExecutionRecord, Problem> {
     let api = &starting.api;
@@ -167,6 +168,7 @@ pub(crate) async fn retry(
     let engine = api.engines.of(starting.engine).ok_or_else(Problem::internal)?;
     let mut new = new_retry(starting, caller, &retried, inherited, undoes)?;
     new.idempotency = idempotency;
+    new.audit = new.audit.map(|row| NewAuditRow { reason, ..row });
     engine.admit(&mut new).await?;
     match create(starting, Arc::clone(engine), new).await? {
         Created::New(retry) => Ok(retry),

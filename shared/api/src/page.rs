@@ -89,7 +89,7 @@ pub(crate) fn token(cursor: &str, scope: &str) -> String {
     URL_SAFE_NO_PAD.encode(format!("{}:{cursor}", seal(cursor, scope)))
 }
 
-fn open(token: &str, scope: &str) -> Option<String> {
+pub(crate) fn open(token: &str, scope: &str) -> Option<String> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
     let (sealed, cursor) = text.split_once(':')?;
     (seal(cursor, scope) == sealed).then(|| cursor.to_owned())

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use contracts::fields::Fields;
+use contracts::limits::MAX_REASON_CHARS;
 use contracts::responses::RetryResponse;
 use serde_json::{Value, json};
 
@@ -27,10 +28,10 @@ async fn handle(
     body: Body,
 ) -> Result<Response, Problem> {
     let body = body::optional_json(&headers, body).await?.unwrap_or_else(|| json!({}));
-    let undoes = read(&body)?;
+    let (undoes, reason) = read(&body)?;
     let path = format!("/api/v1/workflows/{id}/retry");
     let idempotency = idempotency_key(&headers, &path, &body)?;
-    let retry = operate::retry(&starting, &caller, &id, undoes, idempotency).await?;
+    let retry = operate::retry(&starting, &caller, &id, undoes, reason, idempotency).await?;
     let status_url = format!("/api/v1/workflows/{}/status", retry.id);
     let message = match undoes {
         true => "Accepted: what of it may still stand is undone by a new execution.",
@@ -52,10 +53,10 @@ async fn handle(
     Ok(response)
 }
 
-/// Whether the retry is only to undo.
-fn read(body: &Value) -> Result<bool, Problem> {
+/// Whether the retry is only to undo, and why it is asked for.
+fn read(body: &Value) -> Result<(bool, Option<String>), Problem> {
     let mut fields = Fields::new(body);
-    let undoes = fields.flag("undo");
+    let asked = (fields.flag("undo"), fields.optional_remark("reason", MAX_REASON_CHARS).map(str::to_owned));
     fields.finish().map_err(Problem::invalid)?;
-    Ok(undoes)
+    Ok(asked)
 }

@@ -25,6 +25,8 @@ pub const MAX_INLINE_REQUEST_BYTES: usize = 32 * 1024;
 pub const MAX_REPORT_BYTES: usize = 64 * 1024;
 /// Longest display name.
 pub const MAX_NAME_CHARS: usize = 200;
+/// Most executions that one request acts on.
+pub const MAX_ACTIONS: usize = 100;
 /// Longest reason that a caller gives for what it asks.
 pub const MAX_REASON_CHARS: usize = 500;
 /// Longest role name.

@@ -104,7 +104,8 @@ pub enum WorkerError {
     Failed(String),
 }
 
-/// Works until `stop`, then finishes what is under way, within its grace period.
+/// Works until `stop`, then finishes what is under way, within its grace period. `working` is called as soon as the server
+/// has let it in.
 ///
 /// # Errors
 /// Why it does not work, or not any more.
@@ -112,6 +113,7 @@ pub async fn run(
     connector: Connector,
     options: Options,
     ports: Ports,
+    working: impl FnOnce() + Send + 'static,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), WorkerError> {
     let (report, ended) = oneshot::channel();
@@ -119,7 +121,7 @@ pub async fn run(
     let thread = std::thread::Builder::new().name("temporal-worker".to_owned()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let outcome = match runtime {
-            Ok(runtime) => runtime.block_on(work(connector, options, ports, stop)),
+            Ok(runtime) => runtime.block_on(work(connector, options, ports, working, stop)),
             Err(error) => Err(WorkerError::Failed(error.to_string())),
         };
         let _ = report.send(outcome);
@@ -132,6 +134,7 @@ async fn work(
     connector: Connector,
     options: Options,
     ports: Ports,
+    working: impl FnOnce() + Send + 'static,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), WorkerError> {
     connector.check().await.map_err(WorkerError::Unavailable)?;
@@ -147,6 +150,7 @@ async fn work(
         stop.await;
         shut_down();
     });
+    working();
     let strays = tokio::spawn(stray::end_strays(client, options, clock));
     let outcome = worker.run().await.map_err(|error| failed(&error));
     strays.abort();

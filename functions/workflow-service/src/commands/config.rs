@@ -12,35 +12,31 @@ use settings::{Effective, Origin, Settings, Survey};
 use workflow_service::app::temporal_connector;
 
 use super::ServerArgs;
-use super::output::Output;
+use super::exit::Exit;
+use super::output::{Output, OutputArgs};
 
 /// Options of `config`.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
     #[command(flatten)]
     server: ServerArgs,
-    /// What is printed: the settings as a file with a comment on each line, or JSON.
-    #[arg(long, short, default_value = "text")]
-    output: Output,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Prints every setting, its value and where that comes from; fails if the settings cannot be used.
-pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &ConfigArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     let Survey { effective, settings } = Survey::new(&args.server.sources());
-    match args.output {
-        Output::Text => {
-            print!("{}", text(&effective));
-            print!("{}", temporal_text(&settings?));
-            Ok(ExitCode::SUCCESS)
-        }
-        Output::Json => {
-            let problems = settings.as_ref().err().map(|invalid| invalid.problems()).unwrap_or_default();
-            let settings: Vec<Value> =
-                effective.iter().map(|setting| document(setting, args.server.config.as_deref())).collect();
-            println!("{:#}", json!({ "settings": settings, "problems": problems }));
-            Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-        }
+    if !args.output.is_json() {
+        output.bytes(text(&effective).as_bytes())?;
+        output.bytes(temporal_text(&settings?).as_bytes())?;
+        return Ok(Exit::Done.into());
     }
+    let problems = settings.as_ref().err().map(|invalid| invalid.problems()).unwrap_or_default();
+    let settings: Vec<Value> =
+        effective.iter().map(|setting| document(setting, args.server.config.as_deref())).collect();
+    output.json(&json!({ "settings": settings, "problems": problems }))?;
+    Ok(if problems.is_empty() { Exit::Done } else { Exit::Failed }.into())
 }
 
 /// The column at which comments begin.

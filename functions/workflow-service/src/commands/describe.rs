@@ -3,10 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use contracts::Event;
-use contracts::responses::StatusResponse;
+use serde_json::json;
 
-use super::remote::Remote;
+use super::answers::{self, WorkflowStatus, whole_seconds};
+use super::exit::Exit;
+use super::history::Reader;
+use super::output::{Output, OutputArgs};
+use super::remote::RemoteArgs;
+use super::timeline;
 
 /// Options of `describe`.
 #[derive(Debug, Args)]
@@ -14,40 +18,55 @@ pub(crate) struct DescribeArgs {
     /// The workflow's id.
     id: String,
     #[command(flatten)]
-    remote: Remote,
+    output: OutputArgs,
+    #[command(flatten)]
+    remote: RemoteArgs,
 }
 
-pub(crate) async fn run(args: DescribeArgs) -> anyhow::Result<ExitCode> {
-    let status = args.remote.status(&args.id).await?;
-    let events = args.remote.history(&args.id).await?;
-    print!("{}", text(&status, &events));
-    Ok(ExitCode::SUCCESS)
+pub(crate) async fn run(args: DescribeArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
+    let server = args.remote.open()?;
+    let answer = server.status(&args.id).await?;
+    let events = Reader::new(&args.id, Vec::new()).read(&server).await?;
+    if args.output.is_json() {
+        output.json(&json!({ "workflow": answer, "events": events }))?;
+        return Ok(Exit::Done.into());
+    }
+    let status: WorkflowStatus = answers::read(&answer)?;
+    for (name, value) in facts(&status) {
+        output.line(format!("{name:<13} {value}"))?;
+    }
+    output.line("")?;
+    timeline::lines(&events, status.started_at).iter().try_for_each(|line| output.line(line))?;
+    Ok(Exit::Done.into())
 }
 
-fn text(status: &StatusResponse, events: &[Event]) -> String {
-    let mut text = format!("{}  {}  {}\n", status.workflow_id, status.workflow_type, status.status);
+/// What there is to say beside the timeline.
+fn facts(status: &WorkflowStatus) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        ("workflow", status.workflow_id.clone()),
+        ("type", status.workflow_type.clone()),
+        ("status", status.status.to_string()),
+        ("started", whole_seconds(status.started_at)),
+    ];
+    let took = status.updated_at.duration_since(status.started_at).as_secs_f64();
+    let updated = if status.status.is_open() { "updated" } else { "ended" };
+    facts.push((updated, format!("{}, after {took:.3} s", whole_seconds(status.updated_at))));
     if let Some(progress) = &status.progress {
-        let message = progress.status_message.as_deref().unwrap_or_default();
         let (done, total) = (progress.completed_steps, progress.total_steps);
-        text.push_str(&format!("{done} of {total} steps, {:.0} %  {message}\n", progress.percentage));
+        let message = progress.status_message.as_deref().filter(|_| status.status.is_open()).unwrap_or_default();
+        let text = format!("{done} of {total} steps, {:.0} %  {message}", progress.percentage);
+        facts.push(("progress", text.trim_end().to_owned()));
     }
-    if let Some(result) = &status.result {
-        text.push_str(&format!("{result:#}\n"));
+    if let Some(items) = &status.items {
+        facts.push(("items", format!("{} of {}, {} failed", items.completed, items.total, items.failed)));
     }
-    text.push('\n');
-    for event in events {
-        let seconds = event.timestamp.duration_since(status.started_at).as_secs_f64();
-        let step = event.details["activity_id"].as_str().unwrap_or_default();
-        let mut line = format!("{:>4} {seconds:>9.3} s  {:<27} {step}", event.event_id, event.event_type);
-        if let Some(attempt) = event.details["attempt"].as_u64().filter(|attempt| *attempt > 1) {
-            line.push_str(&format!(" (attempt {attempt})"));
-        }
-        if let Some(error) = event.details["error"].as_str() {
-            let message = event.details["cause"]["message"].as_str().unwrap_or_default();
-            line.push_str(&format!("  {error} {message}"));
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
+    if let Some(end) = status.estimated_end().filter(|_| status.status.is_open()) {
+        facts.push(("should end", whole_seconds(end)));
     }
-    text
+    facts.extend(status.cancelled_at.map(|time| ("cancelled", whole_seconds(time))));
+    facts.extend(status.retried_from.iter().map(|id| ("retried from", id.clone())));
+    facts.extend(status.retried_as.iter().map(|id| ("retried as", id.clone())));
+    facts.extend(status.error.iter().map(|error| ("error", error.clone())));
+    facts.extend(status.result.iter().map(|result| ("result", format!("{result:#}"))));
+    facts
 }

@@ -12,6 +12,7 @@ use reference_services::{ServiceKind, Services};
 use workflow_service::app::{create_private, temporal_connector};
 use workflow_service::{App, Settings, Surroundings, Worker};
 
+use super::output::announce;
 use super::serve::{listen, listen_to_api, temporal_hint, until_stopped};
 
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
@@ -31,7 +32,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     // Last, as it goes on with what was under way: the services must be there by then.
     let app = App::open(&settings, Surroundings::real()?).await?;
     servers.push((api_listener, app.router.clone()));
-    announce(&settings, &app, seeded, worker.as_deref());
+    announce(greeting(&settings, &app, seeded, worker.as_deref()));
     if worker.is_some() {
         tokio::spawn(keep_working(app.worker(&settings)?));
     }
@@ -55,7 +56,7 @@ async fn check_temporal(settings: &Settings) -> anyhow::Result<String> {
 /// Works beside the server until the process ends.
 async fn keep_working(worker: Worker) {
     let Worker { connector, options, ports } = worker;
-    let outcome = engine_temporal_worker::run(connector, options, ports, std::future::pending()).await;
+    let outcome = engine_temporal_worker::run(connector, options, ports, || {}, std::future::pending()).await;
     if let Err(error) = outcome {
         tracing::error!(%error, "no worker works any more; restart to go on");
     }
@@ -84,33 +85,34 @@ async fn address(url: &str) -> anyhow::Result<SocketAddr> {
     }
 }
 
-fn announce(settings: &Settings, app: &App, seeded: bool, temporal: Option<&str>) {
+/// What there is and what to try, for people.
+fn greeting(settings: &Settings, app: &App, seeded: bool, temporal: Option<&str>) -> String {
     let port = settings.port;
-    println!("workflow-service dev: everything on this machine, data in {}", settings.data_dir.display());
-    println!();
-    println!("  API            http://localhost:{port}   (/health, /ready, /api/v1/workflows)");
+    let mut lines = vec![
+        format!("workflow-service dev: everything on this machine, data in {}", settings.data_dir.display()),
+        String::new(),
+        format!("  API            http://localhost:{port}   (/health, /ready, /api/v1/workflows)"),
+    ];
     for service in Service::ALL {
-        println!("  {:<14} {}", service.as_str(), settings.service_url(service).replace("127.0.0.1", "localhost"));
+        let url = settings.service_url(service).replace("127.0.0.1", "localhost");
+        lines.push(format!("  {:<14} {url}", service.as_str()));
     }
-    if let Some(temporal) = temporal {
-        println!("  {:<14} {temporal}", "temporal");
-    }
-    if let Some(hint) = temporal_hint(settings, "use `dev --engine temporal`") {
-        println!("\n  {hint}");
-    }
-    println!();
-    println!(
+    lines.extend(temporal.map(|temporal| format!("  {:<14} {temporal}", "temporal")));
+    lines.extend(temporal_hint(settings, "use `dev --engine temporal`").map(|hint| format!("\n  {hint}")));
+    lines.push(String::new());
+    lines.push(format!(
         "  {} tenants tenant-123, tenant-456 and tenant-789 (suspended), users user-123 and user-124; {} workflows \
          resumed",
         if seeded { "created demo data:" } else { "demo data:" },
         app.recovered
-    );
-    println!();
-    println!("try:");
-    println!(
+    ));
+    lines.push(String::new());
+    lines.push("try:".to_owned());
+    lines.push(format!(
         "  curl -X POST http://localhost:{port}/api/v1/workflows/user-onboarding -H \"Content-Type: application/json\" \
          -H \"X-Tenant-ID: tenant-123\" -d '{{\"user_email\":\"user@example.com\",\"user_name\":\"John Doe\",\
          \"tenant_id\":\"tenant-123\",\"role\":\"user\",\"send_welcome_email\":true,\"setup_default_workspace\":true,\
          \"assign_default_permissions\":true,\"create_sample_data\":false}}'"
-    );
+    ));
+    lines.join("\n")
 }

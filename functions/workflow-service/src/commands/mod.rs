@@ -1,18 +1,35 @@
 //! The commands, one file each.
 
+mod actions;
+mod answers;
+mod cancel;
+mod completions;
 mod config;
 mod describe;
 mod dev;
 mod doctor;
+pub(crate) mod exit;
+mod filters;
 mod health;
+mod history;
 mod lint;
-mod output;
+mod list;
+mod news;
+pub(crate) mod output;
+mod patience;
+mod pause;
+mod progress;
 mod remote;
 mod render;
+mod resume;
+mod retry;
 mod run;
 mod serve;
 mod server;
 mod start;
+mod table;
+mod terminate;
+mod timeline;
 mod worker;
 
 use std::path::{Path, PathBuf};
@@ -24,9 +41,11 @@ use contracts::EngineKind;
 use settings::Sources;
 use workflow_service::Settings;
 
+use output::Output;
+
 /// Coordinates work across the Auth, User, Tenant and File services.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_help = exit::HELP)]
 pub(crate) struct Cli {
     /// Log JSON lines instead of text; `RUST_LOG` says how much.
     #[arg(long, global = true)]
@@ -45,29 +64,41 @@ enum Command {
     Worker(ServerArgs),
     /// Starts a workflow on a running server.
     Start(start::StartArgs),
-    /// Shows a workflow and its steps.
+    /// Lists workflows, newest first.
+    List(list::ListArgs),
+    /// Shows a workflow, and when which attempt of which step was done or undone.
     Describe(describe::DescribeArgs),
-    /// Asks a running server how it is; for health checks.
-    Health {
-        /// The server.
-        #[arg(long, default_value = "http://localhost:8084")]
-        url: reqwest::Url,
-    },
+    /// Shows the events of a workflow.
+    History(history::HistoryArgs),
+    /// Stops workflows before their next step, and undoes what was done.
+    Cancel(cancel::CancelArgs),
+    /// Runs workflows that ended again, or undoes what they left behind.
+    Retry(retry::RetryArgs),
+    /// Holds workflows before their next step.
+    Pause(pause::PauseArgs),
+    /// Goes on with paused workflows.
+    Resume(actions::ActionArgs),
+    /// Ends workflows at once, without undoing anything.
+    Terminate(terminate::TerminateArgs),
+    /// Asks a running server how it is, and with --tenant how the services are; for health checks.
+    Health(health::HealthArgs),
     /// Shows every setting, its value and where that comes from.
     Config(config::ConfigArgs),
     /// Says what is wrong with this installation and what to do.
     Doctor(doctor::DoctorArgs),
     /// Checks a state machine and names everything that is wrong with it.
-    Lint {
-        /// An Amazon States Language file.
-        file: PathBuf,
-    },
+    Lint(lint::LintArgs),
     /// Runs a state machine with mocked functions, without waiting, and prints what happens when.
     Run(run::RunArgs),
     /// Draws a state machine as a Mermaid diagram.
     Render {
         /// An Amazon States Language file.
         file: PathBuf,
+    },
+    /// Prints a script that completes this command line in a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
     },
 }
 
@@ -113,19 +144,27 @@ impl ServerArgs {
 }
 
 impl Cli {
-    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) async fn run(self, output: &mut Output) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Dev(args) => dev::run(args.settings()?).await,
             Command::Server(args) => server::run(args.settings()?).await,
             Command::Worker(args) => worker::run(args.settings()?).await,
-            Command::Start(args) => start::run(args).await,
-            Command::Describe(args) => describe::run(args).await,
-            Command::Health { url } => health::run(url).await,
-            Command::Config(args) => config::run(&args),
-            Command::Doctor(args) => doctor::run(&args).await,
-            Command::Lint { file } => lint::run(&file),
-            Command::Run(args) => run::run(&args),
-            Command::Render { file } => render::run(&file),
+            Command::Start(args) => start::run(args, output).await,
+            Command::List(args) => list::run(args, output).await,
+            Command::Describe(args) => describe::run(args, output).await,
+            Command::History(args) => history::run(args, output).await,
+            Command::Cancel(args) => cancel::run(args, output).await,
+            Command::Retry(args) => retry::run(args, output).await,
+            Command::Pause(args) => pause::run(args, output).await,
+            Command::Resume(args) => resume::run(args, output).await,
+            Command::Terminate(args) => terminate::run(args, output).await,
+            Command::Health(args) => health::run(args, output).await,
+            Command::Config(args) => config::run(&args, output),
+            Command::Doctor(args) => doctor::run(&args, output).await,
+            Command::Lint(args) => lint::run(&args, output),
+            Command::Run(args) => run::run(&args, output),
+            Command::Render { file } => render::run(&file, output),
+            Command::Completions { shell } => completions::run(shell, output),
         }
     }
 }

@@ -5,8 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-pub(crate) fn run(file: &Path) -> anyhow::Result<ExitCode> {
+use super::exit::Exit;
+use super::output::Output;
+
+pub(crate) fn run(file: &Path, output: &mut Output) -> anyhow::Result<ExitCode> {
     let definition = asl::Definition::load(&super::read(file)?).with_context(|| file.display().to_string())?;
-    print!("{}", definition.to_mermaid());
-    Ok(ExitCode::SUCCESS)
+    output.bytes(definition.to_mermaid().as_bytes())?;
+    Ok(Exit::Done.into())
 }

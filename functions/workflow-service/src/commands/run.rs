@@ -16,6 +16,8 @@ use contracts::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::output::{Output, OutputArgs, say};
+
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -33,14 +35,16 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     children: bool,
     /// Prints JSON lines.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "output")]
     json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
     /// Where random numbers come from: jitter of retries, $random, $uuid.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
-pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &RunArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     let definition = Definition::load(&super::read(&args.file)?).with_context(|| args.file.display().to_string())?;
     let input = match &args.input {
         Some(file) => serde_json::from_str(&super::read(file)?).with_context(|| file.display().to_string())?,
@@ -61,17 +65,30 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         seed: args.seed,
     };
     let began_at = Timestamp::UNIX_EPOCH;
-    let mut timeline =
-        Timeline { mock, args, calls: BTreeMap::new(), events: 0, tasks: BTreeMap::new(), unmocked: None };
+    let mut timeline = Timeline {
+        mock,
+        args,
+        output,
+        written: Ok(()),
+        document: Vec::new(),
+        calls: BTreeMap::new(),
+        events: 0,
+        tasks: BTreeMap::new(),
+        unmocked: None,
+    };
     let root = ChildPath::default();
     timeline.show(began_at, &root, "ExecutionStarted", "", &json!({ "input": input }));
     let tree = ExecutionTree::start(Arc::new(definition), start, began_at);
     let outcome = asl::simulate(tree, began_at, &mut timeline);
+    timeline.written?;
+    if args.output.is_json() {
+        timeline.output.json(&json!({ "events": timeline.document }))?;
+    }
     if let Some(unmocked) = timeline.unmocked {
         bail!(unmocked);
     }
     for name in timeline.mock.tasks.keys().filter(|name| !timeline.calls.contains_key(*name)) {
-        eprintln!("never called: {name}");
+        say(format!("never called: {name}"));
     }
     match outcome {
         None => bail!("the execution waits for nothing"),
@@ -154,6 +171,11 @@ impl Mock {
 struct Timeline<'a> {
     mock: Mock,
     args: &'a RunArgs,
+    output: &'a mut Output,
+    /// Whether everything so far could be written.
+    written: anyhow::Result<()>,
+    /// The events, where one document is to have them all.
+    document: Vec<Value>,
     /// By the name that the mock has for what is called.
     calls: BTreeMap<String, usize>,
     events: u64,
@@ -204,7 +226,7 @@ impl World for Timeline<'_> {
     }
 
     fn hear(&mut self, at: Timestamp, happening: Happening<'_>) -> bool {
-        if self.unmocked.is_some() {
+        if self.unmocked.is_some() || self.written.is_err() {
             return false;
         }
         match happening {
@@ -284,7 +306,7 @@ impl Timeline<'_> {
         }
         self.events += 1;
         let seconds = at.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64();
-        if self.args.json {
+        if self.args.json || self.args.output.is_json() {
             let mut line = json!({ "id": self.events, "seconds": seconds, "type": event });
             if !path.is_root() {
                 line["child"] = json!(path.to_string());
@@ -295,7 +317,10 @@ impl Timeline<'_> {
             for (name, value) in details.as_object().into_iter().flatten() {
                 line[name] = value.clone();
             }
-            println!("{line}");
+            match self.args.json {
+                true => self.write(line.to_string()),
+                false => self.document.push(line),
+            }
             return;
         }
         let place = if path.is_root() { state.to_owned() } else { format!("{path} {state}") };
@@ -303,7 +328,14 @@ impl Timeline<'_> {
         let details =
             details.map(|(name, value)| format!("{name} {}", shortened(value))).collect::<Vec<_>>().join("  ");
         let line = format!("{:>4} {seconds:>9.3} s  {event:<21} {place:<20} {details}", self.events);
-        println!("{}", line.trim_end());
+        self.write(line.trim_end());
+    }
+
+    /// The first line that cannot be written ends the execution.
+    fn write(&mut self, line: impl AsRef<str>) {
+        if self.written.is_ok() {
+            self.written = self.output.line(line);
+        }
     }
 }
 

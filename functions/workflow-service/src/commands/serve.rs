@@ -12,6 +12,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use workflow_service::{App, Settings};
 
+use super::output::say;
+
 /// How long requests under way may take to end once the process is told to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -34,7 +36,7 @@ pub(crate) async fn until_stopped(app: App, servers: Vec<(TcpListener, Router)>)
     let code = tokio::select! {
         reason = app.store.failed() => {
             // Nothing that was acknowledged is lost: it is in the files, and a restart goes on from there.
-            eprintln!("error: {reason}");
+            say(format!("error: {reason}"));
             ExitCode::FAILURE
         }
         heard = stop_signal() => heard.map(|()| ExitCode::SUCCESS)?,

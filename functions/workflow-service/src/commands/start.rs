@@ -1,69 +1,130 @@
 //! `workflow-service start`
 
+use std::io::Read as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use clock::SystemClock;
+use clock::{Clock as _, SystemClock};
 use contracts::Status;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
+use uuid::Uuid;
 
-use super::remote::Remote;
+use super::answers::{self, WorkflowStatus};
+use super::exit::{self, CommandError, Exit};
+use super::output::{Output, OutputArgs, say};
+use super::patience::Patience;
+use super::progress::Progress;
+use super::remote::{RemoteArgs, Server};
+
+/// How long it takes until a server is asked again that answers at once: at first, and after a while.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Options of `start`.
 #[derive(Debug, Args)]
 pub(crate) struct StartArgs {
-    /// The workflow, e.g. `user-onboarding`.
+    /// The workflow, e.g. user-onboarding.
+    #[arg(value_name = "TYPE")]
     workflow: String,
-    /// The request: JSON, or `@FILE`.
-    #[arg(long)]
+    /// The request: a file, - for standard input, or the JSON itself (@FILE is a file, too).
+    #[arg(long, value_name = "FILE|-|JSON")]
     input: String,
     /// Waits for the end and shows the progress.
     #[arg(long)]
     wait: bool,
-    /// Makes a repetition of this command safe.
+    /// Makes a repetition of this command safe. Within one command each repetition is.
     #[arg(long)]
     idempotency_key: Option<String>,
     #[command(flatten)]
-    remote: Remote,
+    output: OutputArgs,
+    #[command(flatten)]
+    remote: RemoteArgs,
 }
 
-pub(crate) async fn run(args: StartArgs) -> anyhow::Result<ExitCode> {
-    let text = match args.input.strip_prefix('@') {
-        Some(file) => super::read(file.as_ref())?,
-        None => args.input.clone(),
-    };
-    let request: Value = serde_json::from_str(&text).context("--input is not JSON")?;
-    let started = args.remote.start(&args.workflow, &request, args.idempotency_key.as_deref()).await?;
+pub(crate) async fn run(args: StartArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
+    let server = args.remote.open()?;
+    let request = request(&args.input)?;
+    let key = args.idempotency_key.unwrap_or_else(|| Uuid::now_v7().to_string());
+    let workflow = args.workflow.replace('_', "-");
+    let started = server.start(&workflow, &request, &key).await;
+    let started = started.map_err(|error| match exit::of(&error) {
+        Exit::Unavailable => {
+            error.context(format!("not known to be started; --idempotency-key {key} makes it safe to repeat"))
+        }
+        _ => error,
+    })?;
     let id = started["workflow_id"].as_str().context("the server named no workflow")?;
-    println!("{id}");
-    if args.wait { wait(&args.remote, id).await } else { Ok(ExitCode::SUCCESS) }
+    match (args.output.is_json(), args.wait) {
+        (true, false) => output.json(&started)?,
+        // The one document comes at the end.
+        (true, true) => say(format!("started {id}")),
+        (false, _) => output.line(id)?,
+    }
+    output.flush()?;
+    if !args.wait {
+        return Ok(Exit::Done.into());
+    }
+    let answer = ended(&server, id).await?;
+    let status: WorkflowStatus = answers::read(&answer)?;
+    if args.output.is_json() {
+        output.json(&answer)?;
+    } else {
+        output.line(status.status.as_str())?;
+        status.error.iter().try_for_each(|error| output.line(error))?;
+        status.result.iter().try_for_each(|result| output.line(format!("{result:#}")))?;
+    }
+    let has_completed = status.status == Status::Completed;
+    Ok(if has_completed { Exit::Done } else { Exit::EndedOtherwise }.into())
 }
 
-async fn wait(remote: &Remote, id: &str) -> anyhow::Result<ExitCode> {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")?;
-    let bar = ProgressBar::new(1).with_style(style);
+/// The request that `--input` means.
+fn request(input: &str) -> anyhow::Result<Value> {
+    let unreadable = |error: std::io::Error| {
+        CommandError::usage(format!("--input: {input} cannot be read: {error} (JSON itself begins with a brace)"))
+    };
+    let text = if input.trim_start().starts_with('{') {
+        input.to_owned()
+    } else if input == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map_err(unreadable)?;
+        text
+    } else {
+        std::fs::read_to_string(input.strip_prefix('@').unwrap_or(input)).map_err(unreadable)?
+    };
+    serde_json::from_str(&text).map_err(|error| CommandError::usage(format!("--input is not JSON: {error}")))
+}
+
+/// Waits for the end, however often the server is away meanwhile; the last status.
+async fn ended(server: &Server, id: &str) -> anyhow::Result<Value> {
+    let (mut patience, progress) = (Patience::default(), Progress::begin());
+    let (mut pause, mut tag) = (FIRST_PAUSE, None);
     loop {
-        let status = remote.status(id).await?;
-        if let Some(progress) = &status.progress {
-            bar.set_length(progress.total_steps.into());
-            bar.set_position(progress.completed_steps.into());
-            bar.set_message(progress.status_message.clone().unwrap_or_default());
-        }
-        if !status.status.is_open() {
-            bar.finish_and_clear();
-            println!("{}", status.status);
-            if let Some(error) = &status.error {
-                println!("{error}");
+        let asked_at = SystemClock.now();
+        let asked = patience.ask(&progress, async || server.changed_status(id, tag.as_deref()).await).await?;
+        if let Some((answer, new_tag)) = asked {
+            let status: WorkflowStatus = answers::read(&answer)?;
+            if !status.status.is_open() {
+                return Ok(answer);
             }
-            if let Some(result) = &status.result {
-                println!("{result:#}");
-            }
-            let ended_well = status.status == Status::Completed;
-            return Ok(if ended_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            show(&progress, &status);
+            tag = new_tag;
         }
-        clock::sleep(&SystemClock, Duration::from_millis(200)).await;
+        // Not every server waits, and one that does may have much to tell.
+        if SystemClock.now().duration_since(asked_at).unsigned_abs() < LONGEST_PAUSE {
+            clock::sleep(&SystemClock, pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
+}
+
+fn show(progress: &Progress, status: &WorkflowStatus) {
+    let message = status.progress.as_ref().and_then(|progress| progress.status_message.as_deref()).unwrap_or_default();
+    let (done, total) = match (&status.items, &status.progress) {
+        (Some(items), _) if items.total > 0 => (items.completed + items.failed, items.total),
+        (_, Some(steps)) => (steps.completed_steps.into(), steps.total_steps.into()),
+        (_, None) => (0, 1),
+    };
+    progress.set(done, total, status.estimated_end(), message);
 }

@@ -8,6 +8,7 @@ use engine_temporal_worker::{WorkerError, run as work};
 use tokio::sync::watch;
 use workflow_service::{Settings, Surroundings, Worker};
 
+use super::output::{announce, say};
 use super::serve::stop_signal;
 
 /// How long it waits before it looks again for a server that is away.
@@ -28,7 +29,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
             Ok(worker) => worker,
             // What was there when it began comes back.
             Err(error) if has_worked => {
-                eprintln!("{error:#}; trying again in {RETRY_INTERVAL:?}");
+                say(format!("{error:#}; trying again in {RETRY_INTERVAL:?}"));
                 if is_stopped(&stopping).await {
                     break;
                 }
@@ -37,25 +38,21 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
             Err(error) => return Err(error),
         };
         has_worked = true;
-        println!(
-            "works for {} in the namespace {}, task queue {}",
-            connector.address(),
-            connector.namespace(),
-            options.task_queue
-        );
+        let (address, namespace, task_queue) = (connector.address(), connector.namespace(), &options.task_queue);
+        let text = format!("works for {address} in the namespace {namespace}, task queue {task_queue}");
         let mut stopped = stopping.clone();
         let until_stopped = async move { drop(stopped.wait_for(|stop| *stop).await) };
-        match work(connector, options, ports, until_stopped).await {
+        match work(connector, options, ports, || announce(text), until_stopped).await {
             Ok(()) => break,
             // A server that is away comes back, and a key is exchanged: nothing is lost meanwhile.
-            Err(WorkerError::Unavailable(reason)) => eprintln!("{reason}; trying again in {RETRY_INTERVAL:?}"),
-            Err(error) => eprintln!("{error}; beginning again in {RETRY_INTERVAL:?}"),
+            Err(WorkerError::Unavailable(reason)) => say(format!("{reason}; trying again in {RETRY_INTERVAL:?}")),
+            Err(error) => say(format!("{error}; beginning again in {RETRY_INTERVAL:?}")),
         }
         if is_stopped(&stopping).await {
             break;
         }
     }
-    println!("stopped; what was under way is done or given back");
+    announce("stopped; what was under way is done or given back");
     Ok(ExitCode::SUCCESS)
 }
 

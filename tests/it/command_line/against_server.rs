@@ -1,0 +1,105 @@
+//! The commands against the real server.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use reference_services::{Fault, FaultRule, ServiceKind};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use super::{Ended, command};
+use crate::process::{Site, pause};
+
+/// What a start needs.
+fn request(email: &str) -> Value {
+    json!({ "user_email": email, "user_name": "Jane Roe", "tenant_id": "tenant-123", "role": "user",
+        "setup_default_workspace": true })
+}
+
+async fn at(site: &Site, arguments: &[&str]) -> Command {
+    let mut command = command(arguments).await;
+    command.env("WORKFLOW_SERVICE_URL", site.url("")).env("WORKFLOW_SERVICE_TENANT", "tenant-123");
+    command
+}
+
+async fn run(site: &Site, arguments: &[&str]) -> Ended {
+    Ended::of(at(site, arguments).await).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_start_list_describe_and_follow() {
+    let site = Site::new().await;
+    let mut server = site.spawn(None);
+    site.until_up(&mut server).await;
+
+    let file = site.data_dir().join("request.json");
+    std::fs::write(&file, request("file@example.com").to_string()).unwrap();
+    let file = file.to_str().unwrap();
+    let started = run(&site, &["start", "user-onboarding", "--input", file, "--wait"]).await;
+    started.assert(0, "\nCompleted\n", "");
+    let completed = started.stdout.lines().next().unwrap();
+    let refused = Fault::Status { status: 400, retry_after_seconds: None };
+    site.services.set_faults(ServiceKind::File, vec![FaultRule::on("POST", "/api/v1/workspaces", refused)]);
+    let inline = request("inline@example.com").to_string();
+    let started = run(&site, &["start", "user_onboarding", "--input", &inline, "--wait", "-o", "json"]).await;
+    started.assert(3, "", "started user_onboarding_");
+    let failed = started.json()["workflow_id"].as_str().unwrap().to_owned();
+    assert_eq!(started.json()["status"], "Failed");
+
+    let list = run(&site, &["list"]).await;
+    let lines: Vec<Vec<&str>> = list.stdout.lines().map(|line| line.split_whitespace().take(2).collect()).collect();
+    assert_eq!(lines[..3], [vec!["WORKFLOW", "STATUS"], vec![&failed, "Failed"], vec![completed, "Completed"]]);
+    let json = run(&site, &["list", "--limit", "1", "--type", "user-onboarding", "-o", "json"]).await.json();
+    assert_eq!((&json["workflows"][0]["workflow_id"], &json["total_count"]), (&json!(failed), &json!(2)));
+    assert_eq!(json["workflows"].as_array().unwrap().len(), 1);
+    run(&site, &["list", "--status", "completed"]).await.assert(0, completed, "");
+
+    let described = run(&site, &["describe", &failed]).await;
+    for wanted in ["status        Failed", "SetupUserFileWorkspace", "undo CreateUserAccount", "undone", "after "] {
+        described.assert(0, wanted, "");
+    }
+    assert!(!described.stdout.contains("inline@example.com"), "no personal data in a timeline");
+    let json = run(&site, &["describe", &failed, "-o", "json"]).await.json();
+    assert_eq!(json["workflow"]["failure"]["step"], "SetupUserFileWorkspace");
+    let events = json["events"].as_array().unwrap().len();
+    let followed = run(&site, &["history", &failed, "--follow"]).await;
+    followed.assert(3, "WorkflowExecutionFailed", "");
+    assert_eq!(followed.stdout.lines().count(), events + 1, "a header and every event");
+    run(&site, &["history", completed, "--follow"]).await.assert(0, "WorkflowExecutionCompleted", "");
+
+    run(&site, &["cancel", &failed]).await.assert(4, "", "409 Conflict: It has ended: Failed.");
+    run(&site, &["describe", "nothing"]).await.assert(4, "", "404 Not Found: There is no such workflow.");
+    let wrong = run(&site, &["start", "user-onboarding", "--input", "{}"]).await;
+    wrong.assert(4, "", "\n  /user_email is missing");
+    run(&site, &["start", "user-onboarding", "--input", "{\"a\""]).await.assert(2, "", "--input is not JSON: EOF");
+    run(&site, &["start", "user-onboarding", "--input", "nowhere"]).await.assert(2, "", "nowhere cannot be read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_survives_a_server_that_is_killed() {
+    let site = Site::new().await;
+    let mut server = site.spawn(None);
+    site.until_up(&mut server).await;
+    let slowly = Fault::Delay { delay_ms: 1_500 };
+    site.services.set_faults(ServiceKind::File, vec![FaultRule::on("POST", "/api/v1/workspaces", slowly)]);
+    let mut waiting = at(&site, &["start", "user-onboarding", "--input", "-", "--wait"]).await;
+    waiting.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut waiting = waiting.spawn().unwrap();
+    let mut stdin = waiting.stdin.take().unwrap();
+    let input = request("killed@example.com").to_string();
+    tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes()).await.unwrap();
+    drop(stdin);
+    let workspaces = || site.services.faults_fired(ServiceKind::File)[0];
+    while workspaces() == 0 {
+        pause(Duration::from_millis(20)).await;
+    }
+    server.kill().await.unwrap();
+    pause(Duration::from_millis(1_500)).await;
+    let mut server = site.spawn(None);
+    site.until_up(&mut server).await;
+    let ended = waiting.wait_with_output().await.unwrap();
+    let (stdout, stderr) = (super::text(&ended.stdout), super::text(&ended.stderr));
+    assert_eq!(ended.status.code(), Some(0), "{stdout}{stderr}");
+    assert!(stdout.contains("\nCompleted\n"), "{stdout}");
+    assert_eq!(stderr.matches("trying again until there is an answer").count(), 1, "{stderr}");
+}
