@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clock::{Clock as _, SystemClock};
 use contracts::{Event, Status};
 use serde_json::json;
 
@@ -57,10 +58,16 @@ async fn follow(
     output: &mut Output,
 ) -> anyhow::Result<Exit> {
     let (mut patience, mut news, no_bar) = (Patience::default(), News::default(), Progress::hidden());
+    let (mut tag, mut status) = (None, Status::Running);
     loop {
-        // In this order: what has ended has all its events.
-        let status = patience.ask(&no_bar, async || server.status(&reader.id).await).await?;
-        let status: WorkflowStatus = answers::read(&status)?;
+        let asked_at = SystemClock.now();
+        // A long poll is for servers without a stream.
+        let known = tag.as_deref().filter(|_| news.is_none());
+        let changed = patience.ask(&no_bar, async || server.changed_status(&reader.id, known).await).await?;
+        if let Some((answer, new_tag)) = changed {
+            (tag, status) = (new_tag, answers::read::<WorkflowStatus>(&answer)?.status);
+        }
+        // After the status: what has ended has all its events.
         let events = patience.ask(&no_bar, async || reader.read(server).await).await?;
         if args.is_json() {
             events.iter().try_for_each(|event| output.json_line(event))?;
@@ -68,11 +75,11 @@ async fn follow(
             show(&mut table, &events, output)?;
             output.flush()?;
         }
-        match status.status {
+        match status {
             _ if output.is_closed() => return Ok(Exit::Done),
             Status::Completed => return Ok(Exit::Done),
             status if !status.is_open() => return Ok(Exit::EndedOtherwise),
-            _ => news.wait(server, &reader.id).await?,
+            _ => news.wait(server, &reader.id, reader.last_event_id, asked_at).await?,
         }
     }
 }
