@@ -17,6 +17,9 @@ use super::remote::{RemoteArgs, Server};
 use super::table::Table;
 use super::timeline::outcome;
 
+/// The longest types and most steps fit in, so that columns stay where they are.
+const FOLLOWED_WIDTHS: [usize; 5] = [4, 20, 27, 32, 0];
+
 /// Options of `history`.
 #[derive(Debug, Args)]
 pub(crate) struct HistoryArgs {
@@ -39,6 +42,7 @@ pub(crate) async fn run(args: HistoryArgs, output: &mut Output) -> anyhow::Resul
     let mut reader = Reader::new(&args.id, args.event_type);
     let mut table = Table::new(["#", "TIME", "EVENT", "STEP", "OUTCOME"]);
     if args.follow {
+        table = table.at_least(FOLLOWED_WIDTHS);
         return Ok(follow(&server, reader, table, args.output, output).await?.into());
     }
     let events = reader.read(&server).await?;
