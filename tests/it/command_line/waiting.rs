@@ -87,9 +87,10 @@ async fn growing(
 ) -> Scripted {
     let looks = AtomicUsize::new(0);
     Scripted::new(move |request| {
-        if request.line == STATUS {
+        if request.line.starts_with(STATUS) {
             let look = looks.fetch_add(1, SeqCst) + 1;
-            return ok(status(if look >= events { end } else { "Running" }));
+            let status = status(if look >= events { end } else { "Running" });
+            return ([("etag", format!("W/\"{look}\""))], Json(status)).into_response();
         }
         if request.line.ends_with("/stream") {
             return streams(request.repetition);
@@ -128,17 +129,27 @@ async fn a_stream_that_breaks_off_loses_and_doubles_no_event() {
     let ended = follow(&server).await;
     ended.assert(0, "", "");
     assert_eq!(ids(&ended), [1, 2, 3, 4, 5]);
-    let opened = server.lines().iter().filter(|line| line.ends_with("/stream")).count();
-    assert!(opened >= 2, "{:?}", server.lines());
+    let opened: Vec<_> = server.seen().into_iter().filter(|seen| seen.line.ends_with("/stream")).collect();
+    assert!(opened.len() >= 2, "{:?}", server.lines());
+    // It goes on behind what was read.
+    let positions: Vec<&str> = opened.iter().map(|seen| seen.headers["last-event-id"].to_str().unwrap()).collect();
+    assert!(positions[0] == "1" && positions.is_sorted(), "{positions:?}");
 }
 
 #[tokio::test]
-async fn a_server_without_a_stream_is_polled() {
-    let server = growing(3, "Failed", |_| refused(404, "There is nothing at this path.")).await;
-    let ended = follow(&server).await;
-    ended.assert(3, "WorkflowExecutionFailed", "");
-    assert_eq!(ids(&ended), [1, 2, 3]);
-    assert_eq!(server.lines().iter().filter(|line| line.ends_with("/stream")).count(), 1, "it is asked for once");
+async fn a_server_without_a_stream_is_asked_to_wait_for_something_new() {
+    for status in [404, 501] {
+        let server = growing(3, "Failed", move |_| refused(status, "No stream here.")).await;
+        let ended = follow(&server).await;
+        ended.assert(3, "WorkflowExecutionFailed", "");
+        assert_eq!(ids(&ended), [1, 2, 3]);
+        let streams = server.lines().iter().filter(|line| line.ends_with("/stream")).count();
+        assert_eq!(streams, 1, "it is asked for once");
+        let polls: Vec<_> =
+            server.seen().into_iter().filter(|seen| seen.line == format!("{STATUS}?wait=20s")).collect();
+        let tags: Vec<_> = polls.iter().map(|poll| poll.headers["if-none-match"].to_str().unwrap()).collect();
+        assert_eq!(tags, ["W/\"1\"", "W/\"2\""]);
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clock::{Clock as _, SystemClock};
 use contracts::{Event, Status};
 use serde_json::json;
 
@@ -15,6 +16,9 @@ use super::progress::Progress;
 use super::remote::{RemoteArgs, Server};
 use super::table::Table;
 use super::timeline::outcome;
+
+/// The longest types and most steps fit in, so that columns stay where they are.
+const FOLLOWED_WIDTHS: [usize; 5] = [4, 20, 27, 32, 0];
 
 /// Options of `history`.
 #[derive(Debug, Args)]
@@ -38,6 +42,7 @@ pub(crate) async fn run(args: HistoryArgs, output: &mut Output) -> anyhow::Resul
     let mut reader = Reader::new(&args.id, args.event_type);
     let mut table = Table::new(["#", "TIME", "EVENT", "STEP", "OUTCOME"]);
     if args.follow {
+        table = table.at_least(FOLLOWED_WIDTHS);
         return Ok(follow(&server, reader, table, args.output, output).await?.into());
     }
     let events = reader.read(&server).await?;
@@ -57,10 +62,16 @@ async fn follow(
     output: &mut Output,
 ) -> anyhow::Result<Exit> {
     let (mut patience, mut news, no_bar) = (Patience::default(), News::default(), Progress::hidden());
+    let (mut tag, mut status) = (None, Status::Running);
     loop {
-        // In this order: what has ended has all its events.
-        let status = patience.ask(&no_bar, async || server.status(&reader.id).await).await?;
-        let status: WorkflowStatus = answers::read(&status)?;
+        let asked_at = SystemClock.now();
+        // A long poll is for servers without a stream.
+        let known = tag.as_deref().filter(|_| news.is_none());
+        let changed = patience.ask(&no_bar, async || server.changed_status(&reader.id, known).await).await?;
+        if let Some((answer, new_tag)) = changed {
+            (tag, status) = (new_tag, answers::read::<WorkflowStatus>(&answer)?.status);
+        }
+        // After the status: what has ended has all its events.
         let events = patience.ask(&no_bar, async || reader.read(server).await).await?;
         if args.is_json() {
             events.iter().try_for_each(|event| output.json_line(event))?;
@@ -68,11 +79,11 @@ async fn follow(
             show(&mut table, &events, output)?;
             output.flush()?;
         }
-        match status.status {
+        match status {
             _ if output.is_closed() => return Ok(Exit::Done),
             Status::Completed => return Ok(Exit::Done),
             status if !status.is_open() => return Ok(Exit::EndedOtherwise),
-            _ => news.wait(server, &reader.id).await?,
+            _ => news.wait(server, &reader.id, reader.last_event_id, asked_at).await?,
         }
     }
 }

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use clock::SystemClock;
+use clock::{SystemClock, Timestamp};
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use reqwest::header::ACCEPT;
-use reqwest::{Method, Response};
+use reqwest::{Method, Response, StatusCode};
 
 use super::remote::Server;
 
-/// How often a server without a stream is asked.
+/// How long it takes until a server is asked again, unless it made us wait for its last answer.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// However long a stream says nothing: a connection may be lost without a word.
@@ -32,34 +32,49 @@ pub(crate) enum News {
 }
 
 impl News {
-    /// Returns when something may have happened. It is not told what: whoever waits reads the history, in which nothing is
-    /// missing and nothing comes twice, whatever happens to the stream.
+    /// Whether only asking again helps.
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// Returns when something may have happened since the event of this number was read, at `asked_at`. It is not told what:
+    /// whoever waits reads the history, in which nothing is missing and nothing comes twice, whatever happens to the stream.
     ///
     /// # Errors
     /// The id is none.
-    pub(crate) async fn wait(&mut self, server: &Server, id: &str) -> anyhow::Result<()> {
+    pub(crate) async fn wait(
+        &mut self,
+        server: &Server,
+        id: &str,
+        last_event_id: u64,
+        asked_at: Timestamp,
+    ) -> anyhow::Result<()> {
         if let Self::Unknown = self {
-            let call = server.about(Method::GET, id, "stream")?.header(ACCEPT, "text/event-stream");
-            *self = match server.send(call.timeout(STREAM_TIMEOUT)).await {
-                Ok(answer) if is_stream(&answer) => Self::Stream(Messages::of(answer)),
-                Ok(answer) if answer.status().is_server_error() => Self::Unknown,
-                Ok(_) => Self::None,
-                Err(_) => Self::Unknown,
-            };
-            if let Self::Stream(_) = self {
-                // What happened since the last look may have come before the stream did.
-                return Ok(());
-            }
+            *self = Self::open(server, id, last_event_id).await?;
         }
         if let Self::Stream(messages) = self {
             match clock::timeout(&SystemClock, LONGEST_SILENCE, messages.next()).await {
-                Some(true) => return Ok(()),
                 Some(false) => *self = Self::Unknown,
-                None => return Ok(()),
+                Some(true) | None => return Ok(()),
             }
         }
-        clock::sleep(&SystemClock, INTERVAL).await;
+        clock::sleep_until(&SystemClock, asked_at.checked_add(INTERVAL).unwrap_or(asked_at)).await;
         Ok(())
+    }
+
+    /// Asks for a stream, which begins behind this event.
+    async fn open(server: &Server, id: &str, last_event_id: u64) -> anyhow::Result<Self> {
+        let mut call = server.about(Method::GET, id, "stream")?.header(ACCEPT, "text/event-stream");
+        if last_event_id > 0 {
+            call = call.header("last-event-id", last_event_id);
+        }
+        Ok(match server.send(call.timeout(STREAM_TIMEOUT)).await {
+            Ok(answer) if is_stream(&answer) => Self::Stream(Messages::of(answer)),
+            // Such a server has no stream, and will have none.
+            Ok(answer) if answer.status() == StatusCode::NOT_IMPLEMENTED => Self::None,
+            Ok(answer) if answer.status().is_client_error() => Self::None,
+            Ok(_) | Err(_) => Self::Unknown,
+        })
     }
 }
 

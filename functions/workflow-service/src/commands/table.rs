@@ -15,6 +15,12 @@ impl Table {
         table
     }
 
+    /// The same with columns of at least these widths, for rows that come one by one.
+    pub(crate) fn at_least<const N: usize>(mut self, widths: [usize; N]) -> Self {
+        self.widths.iter_mut().zip(widths).for_each(|(width, least)| *width = (*width).max(least));
+        self
+    }
+
     /// Adds a row. What has line breaks is put on one line.
     pub(crate) fn add<const N: usize>(&mut self, cells: [String; N]) {
         let cells = cells.map(|cell| cell.split('\n').map(str::trim_end).collect::<Vec<_>>().join(" "));
@@ -45,5 +51,7 @@ mod tests {
         assert_eq!(table.take_lines(), ["ID      STATUS   USER", "größer  Running"]);
         table.add(["b".into(), "two\nlines".into(), "u".into()]);
         assert_eq!(table.take_lines(), ["b       two lines  u"]);
+        let mut table = Table::new(["ID", "STATUS"]).at_least([4, 0]);
+        assert_eq!(table.take_lines(), ["ID    STATUS"]);
     }
 }
