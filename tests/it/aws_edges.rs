@@ -248,7 +248,7 @@ fn a_function_without_its_configuration_names_all_of_it() {
             "WORKFLOW__STORE__TABLE",
             "WORKFLOW__ENGINE__KIND",
             "WORKFLOW__ENGINE__STATE_MACHINE_PREFIX",
-            "WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT: expected seconds",
+            "WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT: expected whole seconds",
             "WORKFLOW__STORE__ARCHIVE_BUCKET: there is no such setting",
             "WORKFLOW__AUTH__MODE: 'off' is for STAGE=local only",
         ] {

@@ -56,6 +56,11 @@ impl Site {
         self.directory.path()
     }
 
+    /// The variables that its processes get.
+    pub(crate) fn environment(&self) -> &[(&'static str, String)] {
+        &self.environment
+    }
+
     fn log(&self) -> PathBuf {
         self.directory.path().join("stderr.log")
     }

@@ -135,8 +135,10 @@ fn examine_database(file: &Path) -> Option<Finding> {
 mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::Arc;
 
     use engine_embedded::DirectoryLock;
+    use store_sql::{Durability, SqlStore};
 
     use super::super::Outcome;
     use super::*;
@@ -198,5 +200,27 @@ mod tests {
             "{}",
             found.detail
         );
+    }
+
+    #[tokio::test]
+    async fn the_format_is_read_without_opening_the_database() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("workflow-service.db");
+        let clock = Arc::new(clock::SystemClock);
+        let store = SqlStore::open(&file, Durability::Process, clock).await.expect("a new database");
+        let files = || fs::read_dir(directory.path()).expect("a directory").count();
+        let before = files();
+        // What has been written is still in the log.
+        assert_eq!(examine_database(&file).map(|finding| finding.outcome), Some(Outcome::Ok));
+        assert_eq!(files(), before);
+        drop(store);
+
+        let mut header = b"SQLite format 3\0".to_vec();
+        header.resize(100, 0);
+        header[63] = 1;
+        let old = directory.path().join("old.db");
+        fs::write(&old, header).expect("a file");
+        let found = examine_database(&old).expect("a database");
+        assert!(found.outcome == Outcome::Problem && found.detail.contains("is of format 1, and"), "{}", found.detail);
     }
 }
