@@ -35,6 +35,7 @@ mod panics;
 mod peers;
 mod process;
 mod proxy;
+mod read_side;
 mod reconciler;
 mod simulation;
 mod stores;
