@@ -380,7 +380,7 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         let brief = serde_json::json!({ "detail": { "name": id, "status": "SUCCEEDED" } });
         let recorded = stack.invoke("project-execution-status", brief).await.unwrap();
         assert_eq!(recorded, serde_json::json!({ "recorded": false }), "the reconciler was there before");
-        for filter in ["", "?status=Completed", "?workflow_type=user_onboarding"] {
+        for filter in ["", "?status=Completed", "?workflow_type=user_onboarding", "?user_id=user-123"] {
             assert!(site.get(&format!("/api/v1/workflows{filter}")).await.0.is_success(), "{filter}");
         }
         for path in ["/ready", "/health", "/api/v1/workflows/history"] {
@@ -388,6 +388,9 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         }
         let (_, health) = site.post("/api/v1/coordination/health-check", &serde_json::json!({}), &[]).await;
         assert_eq!(health["overall_healthy"], true, "{health}");
+        let (refused, problem) = site.get(&format!("/api/v1/workflows/{id}/stream")).await;
+        assert_eq!(refused, 501, "what is in front waits for whole answers: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("/status?wait=25s"), "{problem}");
         let first = site.get(&format!("/api/v1/workflows/history?workflow_id={id}&page_size=3")).await.1;
         let token = first["next_page_token"].as_str().unwrap();
         site.get(&format!("/api/v1/workflows/history?workflow_id={id}&page_size=3&page_token={token}")).await;

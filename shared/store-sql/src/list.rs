@@ -140,3 +140,59 @@ impl Condition {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use clock::SystemClock;
+    use contracts::Status;
+    use sqlx::migrate::Migrator;
+    use sqlx::{AnyConnection, Connection as _};
+    use store::Executions as _;
+
+    use super::*;
+    use crate::{Durability, FORMAT, sqlite_migrations};
+
+    /// Totals and durations are kept with each change; those from before come from the rows.
+    #[tokio::test]
+    async fn what_an_earlier_program_wrote_is_counted() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("earlier.db");
+        sqlx::any::install_default_drivers();
+        let url = format!("sqlite://{}?mode=rwc", file.display());
+        let mut connection = AnyConnection::connect(&url).await.expect("it opens");
+        let first = sqlite_migrations().iter().filter(|migration| migration.version == 1).cloned().collect();
+        Migrator::with_migrations(first).run(&mut connection).await.expect("the first schema");
+        let mut run = async |statement: String| {
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.expect("it is written");
+        };
+        run(format!("PRAGMA user_version = {FORMAT}")).await;
+        let rows = [
+            ("e-1", "a", "user_onboarding", "Completed", "7000000"),
+            ("e-2", "a", "user_onboarding", "Completed", "9000000"),
+            ("e-3", "a", "user_onboarding", "Pending", "NULL"),
+            ("e-4", "b", "user_onboarding", "Running", "NULL"),
+        ];
+        for (id, tenant, kind, status, ended_at) in rows {
+            run(format!(
+                "INSERT INTO executions (id, tenant_id, kind, engine, status, started_at, updated_at, ended_at, \
+                 cancel_window_open, pivot_begun, effect_scope, input, request, progress, version, journal_len, \
+                 history_len) VALUES ('{id}', '{tenant}', '{kind}', 'temporal', '{status}', 5000000, 5000000, \
+                 {ended_at}, 0, 0, '{id}', 'null', 'null', \
+                 '{{\"current_step\":\"\",\"total_steps\":1,\"completed_steps\":0,\"status_message\":null}}', 1, 0, 1)"
+            ))
+            .await;
+        }
+        connection.close().await.expect("it closes");
+
+        let store = SqlStore::open(&file, Durability::Process, Arc::new(SystemClock)).await.expect("it opens");
+        let page = store.list("a", &ListFilter::default(), None, 0, 9).await.expect("it is read");
+        assert_eq!((page.total, page.executions.len(), page.counts.is_exact), (3, 3, true));
+        assert_eq!((page.counts.by_status[&Status::Completed], page.counts.by_status[&Status::Running]), (2, 1));
+        let mean = async |tenant, id| {
+            store.get_estimated(tenant, id).await.expect("it is read").expect("it is there").mean_duration_ms
+        };
+        assert_eq!((mean("a", "e-3").await, mean("b", "e-4").await), (Some(3_000), None));
+    }
+}
