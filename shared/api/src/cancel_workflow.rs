@@ -23,6 +23,7 @@ async fn handle(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<CancelResponse>, Problem> {
+    // Nothing changes if it cannot be used.
     body::reason(&headers, body).await?;
     let now = api.clock.now();
     let record = match control::control(&api, &caller.tenant_id, &id, Control::Cancel, now).await? {
