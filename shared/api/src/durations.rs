@@ -13,7 +13,7 @@ use crate::Api;
 /// How long a mean is used before it is read again: it changes little, and reading it is a request to the store.
 const MEAN_COUNTS: Duration = Duration::from_secs(600);
 
-/// How long a start waits for it. It is read while the start is stored, which takes as long as a rule.
+/// How long a start waits for it. It is read while the start is stored, and as a rule takes no longer.
 const READING_TIME: Duration = Duration::from_millis(500);
 
 /// How many means are remembered.
