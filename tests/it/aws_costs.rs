@@ -58,6 +58,8 @@ fn a_success_enters_each_state_once_and_asks_little() {
         let started = proxies.dynamodb.take();
         // The first step may have begun already.
         assert_eq!(started[0].target, "DynamoDB_20120810.TransactWriteItems", "a start is one transaction");
+        let writes = ["Put", "Put", "Update", "Put"];
+        assert_eq!(started[0].writes, writes, "the record, its first event, a total, who started it");
         while stack.site.status(&id).await.status == Status::Running {}
         // Its mean duration is added after the end.
         crate::process::pause(std::time::Duration::from_secs(1)).await;
