@@ -59,6 +59,9 @@ fn a_success_enters_each_state_once_and_asks_little() {
         // The first step may have begun already. The mean is read at the same time, as it is not known in this function yet.
         let of_start = counted(&started[..2]);
         assert_eq!(of_start, [("GetItem", 1), ("TransactWriteItems", 1)].into(), "a start is one transaction");
+        let start = started.iter().find(|request| request.target.ends_with("TransactWriteItems")).unwrap();
+        let writes = ["Put", "Put", "Update", "Put"];
+        assert_eq!(start.writes, writes, "the record, its first event, a total, who started it");
         while stack.site.status(&id).await.status == Status::Running {}
         // Its mean duration is added after the end.
         crate::process::pause(std::time::Duration::from_secs(1)).await;

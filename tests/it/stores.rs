@@ -1,15 +1,19 @@
 //! Every store passes the suite of its ports.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clock::{SharedClock, VirtualClock};
-use store::conformance;
+use contracts::audit::{AuditAction, AuditOutcome};
+use futures::future::join_all;
+use serde_json::json;
+use store::{Audit as _, AuditFilter, NewAuditRow, conformance};
 use store_aws::{DynamoStore, S3Blobs};
 
 use crate::aws;
 use crate::peers;
 use crate::proxy::Proxy;
-use crate::world::run;
+use crate::world::{TENANT, run};
 
 #[test]
 fn the_dynamodb_store() {
@@ -32,6 +36,42 @@ fn the_dynamodb_store() {
             async move { clock::sleep_until(&*clock, at).await }
         })
         .await;
+    });
+}
+
+/// A filter that fits little does not read a whole log for one page.
+#[test]
+fn a_page_of_a_long_audit_log_reads_a_part_of_it() {
+    let Some(endpoint) = peers::dynamodb() else { return };
+    run(async {
+        let client = peers::dynamodb_client(endpoint);
+        store_aws::create_table(&client, "long-audit-log").await.unwrap();
+        let store = DynamoStore::new(|| client, "long-audit-log", Arc::new(VirtualClock::new(conformance::epoch())));
+        let row = |number: i64| NewAuditRow {
+            tenant_id: TENANT.to_owned(),
+            at: conformance::epoch() + Duration::from_secs(number as u64),
+            actor: Some(if number == 3 { "user-1" } else { "user-2" }.to_owned()),
+            is_admin: false,
+            action: AuditAction::Read,
+            outcome: AuditOutcome::Denied,
+            workflow_id: None,
+            workflow_kind: None,
+            request_id: format!("request-{number}"),
+            reason: None,
+            details: json!({}),
+        };
+        let rows: Vec<NewAuditRow> = (0..1_100).map(row).collect();
+        for rows in rows.chunks(50) {
+            for recorded in join_all(rows.iter().map(|row| store.record(row.clone()))).await {
+                recorded.unwrap();
+            }
+        }
+        let filter = AuditFilter { actor: Some("user-1".to_owned()), ..AuditFilter::default() };
+        let first = store.rows(TENANT, &filter, None, 9).await.unwrap();
+        assert_eq!(first.rows, [], "it is among the oldest");
+        let second = store.rows(TENANT, &filter, first.next.as_deref(), 9).await.unwrap();
+        let found: Vec<_> = second.rows.into_iter().map(|found| found.row).collect();
+        assert_eq!((first.next.is_some(), found, second.next), (true, vec![row(3)], None));
     });
 }
 

@@ -2,7 +2,9 @@
 //! known.
 //!
 //! Rows are only ever added. The row of a change is written in the transaction of the change: there is never one without
-//! the other. Rows hold ids only, no bodies of requests and no e-mail addresses.
+//! the other. A row's moment is that of the request, so a row may come to stand behind younger ones for as long as a request
+//! takes: whoever goes through a log in order stays that far behind. Rows hold ids only, no bodies of requests and no e-mail
+//! addresses.
 
 use async_trait::async_trait;
 use contracts::audit::{AuditAction, AuditOutcome};
