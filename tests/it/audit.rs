@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Access, Api, Check, GatewayClaims, Readiness, Starting};
+use api::{Access, Api, Check, GatewayClaims, Operating, Readiness, ServiceChecks, Starting, Streaming};
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::{Extension, Router};
 use contracts::EngineKind;
 use contracts::responses::AuditResponse;
+use downstream::{Downstream, Endpoints};
 use engine::Engines;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -17,6 +18,7 @@ use store::{Audit, AuditFilter, AuditPage, NewAuditRow, StoreError};
 use store_sql::FileBlobs;
 use tower::ServiceExt as _;
 
+use crate::in_process::InProcess;
 use crate::world::{Control, ControlAction, Script, Site, TENANT, World, full_request, run};
 
 const START: &str = "/api/v1/workflows/user-onboarding";
@@ -216,20 +218,30 @@ async fn behind_a_gateway(world: &World, folder: &std::path::Path, audit: Arc<dy
     let access = Access::Gateway { tenants_claim: "tenants".to_owned(), roles_claim: "roles".to_owned() };
     let api = Api {
         executions: store.clone(),
-        history: store,
+        history: store.clone(),
         audit,
         engines: Engines::new(vec![Arc::new(world.app.engine.clone())]),
         clock: Arc::clone(&world.clock),
         access,
         request_timeout: Duration::from_secs(30),
+        streaming: Streaming::Unsupported,
     };
     let starting = Starting {
         api: api.clone(),
         engine: EngineKind::Embedded,
         blobs: Arc::new(FileBlobs::open(folder).await.unwrap()),
         default_timeout: Duration::from_secs(3_600),
+        durations: Arc::default(),
     };
-    api::router(starting, Readiness { api, engine: Arc::new(Well), services: Arc::new(Well) })
+    let nobody = Downstream::new(
+        Arc::new(InProcess::default()),
+        Endpoints::default(),
+        Arc::clone(&world.clock),
+        Duration::from_secs(1),
+    );
+    let services = ServiceChecks::new(nobody, Arc::clone(&world.clock));
+    let readiness = Readiness { api, engine: Arc::new(Well), services };
+    api::router(Operating { starting, ends: store }, readiness)
 }
 
 /// Calls with these claims, for these tenants and this user.

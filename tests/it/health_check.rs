@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Access, Api, Check, Readiness, ServiceChecks};
+use api::{Access, Api, Check, Readiness, ServiceChecks, Streaming};
 use async_trait::async_trait;
 use axum::body::Body;
 use clock::SharedClock;
@@ -169,11 +169,13 @@ fn nothing_of_an_address_is_told() {
         let store = Arc::new(world.app.store.clone());
         let api = Api {
             executions: store.clone(),
-            history: store,
+            history: store.clone(),
+            audit: store,
             engines: Engines::default(),
             clock: Arc::clone(&clock),
             access: Access::Open,
             request_timeout: Duration::from_secs(28),
+            streaming: Streaming::Unsupported,
         };
         let urls = ["https://user:secret@service.example.com"; 5];
         let nobody = Arc::new(InProcess::default());
@@ -182,7 +184,7 @@ fn nothing_of_an_address_is_told() {
         let services = ServiceChecks::new(downstream, Arc::clone(&clock));
         let readiness = Readiness { api, engine: Arc::new(Broken), services };
         let routes = api::check_services_health::route().with_state(readiness);
-        let routes = api::complete(routes, clock, Duration::from_secs(28));
+        let routes = api::complete(routes, clock, Duration::from_secs(28), None);
         let request = Request::post(PATH).header("x-tenant-id", TENANT).body(Body::empty()).unwrap();
         let body = routes.oneshot(request).await.unwrap().into_body().collect().await.unwrap().to_bytes();
         let text = String::from_utf8(body.to_vec()).unwrap();

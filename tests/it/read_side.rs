@@ -71,7 +71,7 @@ fn later(world: &World, id: &str, after: Duration, control: StoreControl) {
     let (store, clock, id) = (world.app.store.clone(), Arc::clone(&world.clock), id.to_owned());
     clock::spawn(&world.clock, async move {
         clock::sleep(&*clock, after).await;
-        store.control(TENANT, &id, control, clock.now()).await.unwrap();
+        store.control(TENANT, &id, control, clock.now(), None).await.unwrap();
     });
 }
 

@@ -11,7 +11,8 @@ use engine::{Engine, EngineError, Engines, Reconciled, Standing, StartOutcome};
 use futures::{StreamExt as _, stream};
 use serde_json::Value;
 use store::{
-    Control, Controlled, EngineEnd, ExecutionRecord, Executions as _, History as _, NewExecution, conformance,
+    Control, Controlled, EngineEnd, ExecutionRecord, Executions as _, History as _, NewAuditRow, NewExecution,
+    conformance,
 };
 use store_aws::DynamoStore;
 
@@ -67,7 +68,7 @@ impl Engine for StandIn {
         Ok(self.standings.lock().unwrap().get(&record.id).cloned().unwrap_or(Standing::Unknown))
     }
 
-    async fn terminate(&self, _: &ExecutionRecord, _: &str) -> Result<(), EngineError> {
+    async fn terminate(&self, _: &ExecutionRecord, _: &str, _: Option<NewAuditRow>) -> Result<(), EngineError> {
         Ok(())
     }
 

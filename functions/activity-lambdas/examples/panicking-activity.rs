@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use activities::{Activity, AttemptFuture, Context};
 use serde_json::json;
 
-static PANICKING: Activity = Activity { name: "panicking_activity", forward: act, calls: &[], undone_at: None };
+static PANICKING: Activity =
+    Activity { name: "panicking_activity", forward: act, calls: &[], undone_at: None, tenant_field: None };
 
 static HAS_PANICKED: AtomicBool = AtomicBool::new(false);
 
