@@ -177,7 +177,7 @@ fn nothing_of_an_address_is_told() {
             request_timeout: Duration::from_secs(28),
             streaming: Streaming::Unsupported,
         };
-        let urls = ["https://user:secret@service.example.com"; 5];
+        let urls = ["https://secret.service.example.com"; 5];
         let nobody = Arc::new(InProcess::default());
         let downstream =
             Downstream::new(nobody, Endpoints::new(urls).unwrap(), Arc::clone(&clock), Duration::from_secs(10));
