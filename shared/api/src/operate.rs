@@ -105,10 +105,14 @@ pub(crate) async fn terminate(
     let now = api.clock.now();
     let audit = NewAuditRow { reason, ..caller.audit_row(AuditAction::TerminateWorkflow, id, now) };
     // The reason stays in the audit log: what an engine is told it keeps for months.
-    engine.terminate(&record, "terminated by an operator", Some(audit.clone())).await?;
-    if record.engine != EngineKind::Embedded {
-        // Its engine may tell of the end much later, or never.
-        operating.ends.record_end(tenant_id, id, &EngineEnd::Terminated, now, Some(audit)).await?;
+    let told = "terminated by an operator";
+    if record.engine == EngineKind::Embedded {
+        engine.terminate(&record, told, Some(audit)).await?;
+    } else if operating.ends.record_end(tenant_id, id, &EngineEnd::Terminated, now, Some(audit)).await?
+        && let Err(error) = engine.terminate(&record, told, None).await
+    {
+        // From the record on nothing begins any more, so it only ends later there.
+        tracing::error!(workflow_id = id, tenant_id, %error, "the engine was not told of the termination");
     }
     let record = api.executions.get(tenant_id, id).await?.ok_or_else(|| Problem::no_workflow(id))?;
     if record.status != Status::Terminated {

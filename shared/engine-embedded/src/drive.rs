@@ -8,7 +8,7 @@ use clock::SharedClock;
 use contracts::step::StepKind;
 use contracts::{ActivityError, ErrorName, Status, Timestamp};
 use engine::{ActivityCall, EngineError};
-use futures::future::{Either, select};
+use futures::future::{Either, OptionFuture, select};
 use serde_json::{Map, Value};
 use store::{
     Commit, CommitOutcome, End, EngineEnd, Gate, Journal, JournalStart, JournalledExecution, NewAuditRow, NewEvent,
@@ -346,9 +346,11 @@ impl Driven {
         if due_at.is_none() && running.is_empty() {
             return Err(StoreError::Inconsistent("the execution waits for nothing".to_owned()).into());
         }
+        // Set before this counts as idle: a clock that jumps must know of it.
+        let alarm = OptionFuture::from(due_at.map(|at| shared.clock.alarm(at)));
         let alarm = async {
-            match due_at {
-                Some(at) => shared.clock.alarm(at).await,
+            match alarm.await {
+                Some(()) => {}
                 None => std::future::pending().await,
             }
         };
