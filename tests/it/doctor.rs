@@ -1,7 +1,8 @@
 //! `workflow-service doctor`: what it says beside a server, without one, and of what is broken.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use serde_json::Value;
@@ -40,6 +41,7 @@ fn files(directory: &Path) -> BTreeMap<String, (u64, i64, i64)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_finds_nothing_wrong_beside_a_server_and_writes_nothing() {
     let site = Site::new().await;
+    std::fs::set_permissions(site.data_dir(), Permissions::from_mode(0o700)).unwrap();
     let mut server = site.spawn(None);
     site.until_up(&mut server).await;
     let before = files(site.data_dir());

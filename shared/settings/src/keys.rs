@@ -5,7 +5,8 @@ use std::ffi::OsString;
 
 use toml::Value;
 
-use crate::declarations::{Declared, Setting};
+use crate::declarations::{Declared, OF_SERVER, Setting};
+use crate::nearest::nearest;
 use crate::origin::{Effective, Origin};
 use crate::{InvalidSettings, VARIABLE_PREFIX};
 
@@ -159,18 +160,32 @@ impl Keys {
         let unread: Vec<String> =
             self.given.iter().filter(|(_, given)| !given.is_read).map(|(path, _)| path.clone()).collect();
         for path in unread {
-            let problem = if is_of_others(&path) { "is read by functions only" } else { "there is no such setting" };
-            self.refuse(&path, problem);
+            let problem =
+                if is_of_others(&path) { "is read by functions only".to_owned() } else { self.unknown(&path) };
+            self.refuse(&path, &problem);
         }
         let problems: Vec<String> = self.problems.iter().map(|problem| self.named(problem)).collect();
         if problems.is_empty() { Ok(()) } else { Err(InvalidSettings(problems)) }
     }
 
+    fn unknown(&self, path: &str) -> String {
+        match nearest(path, OF_SERVER.iter().map(|setting| setting.path())) {
+            Some(meant) => format!("there is no such setting; {} may be meant", self.name(meant)),
+            None => "there is no such setting".to_owned(),
+        }
+    }
+
+    fn name(&self, path: &str) -> String {
+        match self.naming {
+            Naming::Path => path.to_owned(),
+            Naming::Variable => variable(path),
+        }
+    }
+
     fn named(&self, Problem { path, text }: &Problem) -> String {
-        match (path, self.naming) {
-            (None, _) => text.clone(),
-            (Some(path), Naming::Path) => format!("{path}: {text}"),
-            (Some(path), Naming::Variable) => format!("{}: {text}", variable(path)),
+        match path {
+            None => text.clone(),
+            Some(path) => format!("{}: {text}", self.name(path)),
         }
     }
 

@@ -10,6 +10,7 @@ mod declarations;
 mod function;
 mod host;
 mod keys;
+mod nearest;
 mod origin;
 mod server;
 mod services;

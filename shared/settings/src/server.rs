@@ -37,7 +37,7 @@ pub struct Settings {
     pub service_urls: [String; 5],
     /// `workflows.default_timeout`
     pub default_timeout: Duration,
-    /// `workflows.batch_size`: how many items are worked on at once where a request has that option and leaves it out.
+    /// `workflows.batch_size`: the default of requests that have such an option; no workflow works in batches yet.
     pub batch_size: u32,
     /// `workflows.retry_policy.*`
     pub retry_policy: RetryPolicy,

@@ -103,4 +103,11 @@ mod tests {
             (Outcome::Problem, "203.0.113.1 is no address of this machine")
         );
     }
+
+    #[tokio::test]
+    async fn a_name_that_nobody_knows_is_a_problem() {
+        let (found, _) = at("no-such-host.invalid", 8084).await;
+        assert_eq!(found.outcome, Outcome::Problem);
+        assert!(found.detail.starts_with("cannot listen on no-such-host.invalid: "), "{}", found.detail);
+    }
 }

@@ -71,3 +71,25 @@ fn what_is_declared_is_what_is_read() {
         assert!(!problems.contains("there is no such setting"), "{path}: {problems}");
     }
 }
+
+/// The settings of the README, those that are commented out included.
+fn documented() -> toml::Table {
+    let readme = include_str!("../../../../functions/workflow-service/README.md");
+    let block = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of TOML");
+    let line = |line: &str| line.strip_prefix("# ").unwrap_or(line).to_owned() + "\n";
+    block.lines().map(line).collect::<String>().parse().expect("TOML")
+}
+
+#[test]
+fn the_readme_has_every_setting_with_its_default() {
+    let mut keys = crate::keys::Keys::new(crate::keys::Naming::Path);
+    keys.add_table("", documented());
+    let documented = by_path(keys.effective(&OF_SERVER));
+    let defaults = by_path(Survey::new(&Sources::new(None, std::iter::empty::<(&str, &str)>())).effective);
+    for (path, documented) in documented {
+        assert_eq!(documented.origin, Origin::File, "{path} is missing");
+        if let Some(default) = &defaults[path].value {
+            assert_eq!(documented.value.as_ref(), Some(default), "{path}");
+        }
+    }
+}

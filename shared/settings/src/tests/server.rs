@@ -76,6 +76,16 @@ fn the_environment_overrides_and_durations_have_two_forms() {
 }
 
 #[test]
+fn who_mistypes_a_setting_is_told_what_may_be_meant() {
+    let problems = load_toml("[workflow]\nbatch_size = 5\n[server]\nprot = 1").expect_err("two are unknown");
+    let expected = [
+        "server.prot: there is no such setting; server.port may be meant",
+        "workflow.batch_size: there is no such setting; workflows.batch_size may be meant",
+    ];
+    assert_eq!(problems.problems(), expected);
+}
+
+#[test]
 fn a_longest_wait_is_longer_than_the_first() {
     let problems = load(&[("WORKFLOW__WORKFLOWS__RETRY_POLICY__INITIAL_INTERVAL", "2m")]).expect_err("it is not");
     let expected = "workflows.retry_policy.maximum_interval: must be longer than initial_interval";
