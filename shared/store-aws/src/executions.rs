@@ -78,11 +78,12 @@ impl Executions for DynamoStore {
         let execution = keys::execution(tenant_id, id);
         let items = self.batch(vec![execution.clone(), keys::durations(tenant_id)]).await?;
         let find = |pk: &str| items.iter().find(|item| item.optional_text("pk") == Some(pk));
-        let record = match find(&execution) {
-            Some(item) => Some(record(item)?),
-            None => self.archived_record(tenant_id, id).await?,
+        let state = match find(&execution) {
+            Some(item) if item.flag("has_batches") => Some((record(item)?, self.items(tenant_id, id).await?)),
+            Some(item) => Some((record(item)?, None)),
+            None => self.archived_state(tenant_id, id).await?,
         };
-        let Some(record) = record else { return Ok(None) };
+        let Some((record, items)) = state else { return Ok(None) };
         let durations = find(&keys::durations(tenant_id));
         let of_kind =
             |attribute| durations.and_then(|item| item.optional_number(&format!("{attribute}#{}", record.kind)));
@@ -90,7 +91,7 @@ impl Executions for DynamoStore {
             (Some(total), Some(completed @ 1..)) => Some(total / completed),
             (None | Some::<u64>(_), _) => None,
         };
-        Ok(Some(Estimated { record, mean_duration_ms }))
+        Ok(Some(Estimated { record, mean_duration_ms, items }))
     }
 
     async fn list(

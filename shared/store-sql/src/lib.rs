@@ -8,6 +8,7 @@
 //! The store is fail-stop. After a write error nobody can know what reached the disk, so it refuses every further
 //! write and [`SqlStore::failed`] says why; a restart reads the truth from the files.
 
+mod batches;
 mod blobs;
 mod ends;
 mod executions;
