@@ -448,7 +448,7 @@ async fn batches_are_recorded_each_by_itself(make: &impl AsyncFn(Arc<dyn Activit
 
     // What is over of them is counted.
     map["ItemProcessor"]["States"]["Batch"]["Arguments"]["FunctionName"] = json!("odd");
-    map["ToleratedFailurePercentage"] = json!(100);
+    map["ToleratedFailurePercentage"] = json!(100.0);
     map["Output"] = json!("{% $count($states.result) %}");
     let (subject, _, record) = play_to_its_end(make, &caught("Each", map)).await;
     assert_eq!(record.status, Status::Completed, "{:?}", record.failure);
