@@ -56,10 +56,19 @@ async fn held_with(settings: &[(&str, String)]) -> (World, String) {
     let world = World::with(Script { control: vec![pause], ..Script::default() }, settings).await;
     let id = world.start(&full_request()).await;
     clock::sleep(&*world.clock, Duration::from_secs(1_000)).await;
-    // By now its engine looks every five minutes, and each look is a change: behind one of them it is quiet.
-    let before = tag(&world, &id).await;
-    while tag(&world, &id).await == before {
-        clock::sleep(&*world.clock, Duration::from_secs(1)).await;
+    // Its engine looks whether it may go on, at last every five minutes, and each look is a change: behind one of these it
+    // is quiet.
+    let (mut seen, mut quiet_seconds) = (tag(&world, &id).await, 0);
+    for _ in 0..1_000 {
+        clock::sleep(&*world.clock, Duration::from_secs(5)).await;
+        quiet_seconds += 5;
+        let now = tag(&world, &id).await;
+        if now != seen && quiet_seconds > 250 {
+            break;
+        }
+        if now != seen {
+            (seen, quiet_seconds) = (now, 0);
+        }
     }
     clock::sleep(&*world.clock, Duration::from_secs(5)).await;
     assert_eq!(world.status(&id).await.status, Status::Paused);

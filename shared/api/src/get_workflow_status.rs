@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use contracts::limits::MAX_WAIT_SECONDS;
-use contracts::responses::{Failure, ProgressResponse, StatusResponse};
+use contracts::responses::{Failure, Items, ProgressResponse, StatusResponse};
 use contracts::{Status, Timestamp};
 use store::{Estimated, ExecutionRecord};
 
@@ -93,18 +93,23 @@ pub(crate) async fn read(api: &Api, tenant_id: &str, id: &str) -> Result<Estimat
 /// The entity tag. It is weak, as the version does not vouch for every byte: the estimate in the answer moves with the time
 /// of asking and with how long other executions take.
 pub(crate) fn tag(found: &Estimated) -> String {
-    format!("W/\"{}\"", found.record.version)
+    let version = found.record.version;
+    // Batches do not touch the record.
+    match found.items {
+        None => format!("W/\"{version}\""),
+        Some(Items { total, completed, failed }) => format!("W/\"{version}-{total}-{completed}-{failed}\""),
+    }
 }
 
 /// The answer about an execution.
 pub(crate) fn answer(api: &Api, found: Estimated) -> StatusResponse {
-    let Estimated { record, mean_duration_ms } = found;
+    let Estimated { record, mean_duration_ms, items } = found;
     let estimate =
         mean_duration_ms.filter(|_| record.status.is_open()).map(|mean| durations::estimate(api, &record, mean));
-    body(record, estimate)
+    body(record, items, estimate)
 }
 
-fn body(record: ExecutionRecord, estimated_completion: Option<Timestamp>) -> StatusResponse {
+fn body(record: ExecutionRecord, items: Option<Items>, estimated_completion: Option<Timestamp>) -> StatusResponse {
     let progress = &record.progress;
     let status_message = match record.cancel_requested_at {
         Some(_) if record.status.is_open() => Some("Cancelling: what was done is being undone".to_owned()),
@@ -127,6 +132,7 @@ fn body(record: ExecutionRecord, estimated_completion: Option<Timestamp>) -> Sta
             last_updated: record.updated_at,
             status_message,
         }),
+        items,
         estimated_completion,
         result: record.result,
         error: record.failure.as_ref().map(Failure::summary),

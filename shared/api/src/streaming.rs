@@ -16,8 +16,19 @@ pub enum Streaming {
 impl Streaming {
     /// Sleeps until a moment; false if the process stops meanwhile.
     pub(crate) async fn sleep_until(&self, clock: &dyn Clock, at: Timestamp) -> bool {
+        // Before it parks: virtual time would move first.
+        if self.is_stopping() {
+            return false;
+        }
         let stopping = std::pin::pin!(self.stopping());
         matches!(clock::park(clock, select(clock.alarm(at), stopping)).await, Either::Left(_))
+    }
+
+    fn is_stopping(&self) -> bool {
+        match self {
+            Self::Unsupported => false,
+            Self::Until(stop) => *stop.borrow() || stop.has_changed().is_err(),
+        }
     }
 
     async fn stopping(&self) {

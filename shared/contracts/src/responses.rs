@@ -106,6 +106,17 @@ pub struct ProgressResponse {
     pub status_message: Option<String>,
 }
 
+/// How far the batches of an execution's distributed Map are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Items {
+    /// How many there are, as the Map says; as long as it says nothing, those that are over.
+    pub total: u64,
+    /// How many are done. One that is undone later stays among them.
+    pub completed: u64,
+    /// How many have failed, and were not done by a later attempt.
+    pub failed: u64,
+}
+
 /// Answer to a status request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the wire's")]
@@ -116,6 +127,8 @@ pub struct StatusResponse {
     pub workflow_type: String,
     pub status: Status,
     pub progress: Option<ProgressResponse>,
+    /// Null for an execution none of whose batches is over.
+    pub items: Option<Items>,
     /// The one in `progress`, for clients that look for it here.
     pub estimated_completion: Option<Timestamp>,
     pub result: Option<Value>,

@@ -170,6 +170,9 @@ pub struct Step {
     /// and does not count as one: there may be ten thousand of them.
     #[serde(default, skip_serializing_if = "is_false")]
     pub batch: bool,
+    /// Of a batch: how many batches there are in all, for the execution's progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batches: Option<u64>,
     /// Whether it is the last step: nothing interrupts it either, and what it reports is the result, however the
     /// execution ends.
     #[serde(default, skip_serializing_if = "is_false")]

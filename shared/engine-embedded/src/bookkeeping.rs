@@ -2,9 +2,10 @@
 //!
 //! Derived from nothing but the interpreter's commands and what it was told, so a replay rebuilds it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use asl::ChildPath;
+use contracts::responses::Items;
 use contracts::step::{Step, StepCall, StepKind, StepPath};
 use contracts::{ErrorName, Timestamp};
 use serde_json::{Map, Value};
@@ -18,10 +19,20 @@ use crate::attempt::AttemptId;
 struct OpenAttempt {
     /// None of a batch: the batches of a Map are no events.
     events: Option<AttemptEvents>,
+    /// Of a batch that does something.
+    batch: Option<Batch>,
     undoes: Option<StepPath>,
     closes: bool,
     /// Where the execution stood before: a pause brings it back. None of a batch.
     before: Option<Position>,
+}
+
+/// A batch of a distributed Map.
+#[derive(Debug, Clone)]
+struct Batch {
+    path: StepPath,
+    /// How many there are, if its Task says so.
+    batches: Option<u64>,
 }
 
 /// Where an execution stands.
@@ -73,6 +84,12 @@ pub(crate) struct Bookkeeping {
     pub(crate) reported: Reported,
     /// What the execution took over from the one that it retries.
     inherited: Inherited,
+    /// How far batches are, once one of them is over. A replay does not count: of children that have ended it knows no
+    /// attempts.
+    pub(crate) items: Option<Items>,
+    /// Batches of which an attempt has failed, and none has done them since; of children that have ended only those of this
+    /// life.
+    failed_batches: BTreeSet<StepPath>,
 }
 
 /// The step of a Task that is called without one: a machine that is none of ours.
@@ -85,6 +102,7 @@ fn unnamed_step(state: &str) -> Step {
         title: None,
         pivot: false,
         batch: false,
+        batches: None,
         closes: false,
     }
 }
@@ -100,6 +118,8 @@ impl Bookkeeping {
             total_steps,
             reported,
             inherited,
+            items: None,
+            failed_batches: BTreeSet::new(),
         }
     }
 
@@ -141,7 +161,9 @@ impl Bookkeeping {
         };
         if !is_step {
             let undoes = scheduled.undoes.clone();
-            self.open.insert(id.clone(), OpenAttempt { events: None, undoes, closes, before: None });
+            let path = scheduled.path.clone();
+            let batch = (step.batch && kind == StepKind::Forward).then_some(Batch { path, batches: step.batches });
+            self.open.insert(id.clone(), OpenAttempt { events: None, batch, undoes, closes, before: None });
             return scheduled;
         }
         let before = Some(self.position.clone());
@@ -165,7 +187,7 @@ impl Bookkeeping {
         let events = AttemptEvents { activity, path, kind, undoes: undoes.clone(), number };
         scheduled.number = events.number;
         scheduled.event = Some(events.scheduled(at));
-        self.open.insert(id.clone(), OpenAttempt { events: Some(events), undoes, closes, before });
+        self.open.insert(id.clone(), OpenAttempt { events: Some(events), batch: None, undoes, closes, before });
         scheduled
     }
 
@@ -191,11 +213,14 @@ impl Bookkeeping {
         let (asl::Event::TaskSucceeded { id, .. } | asl::Event::TaskFailed { id, .. }) = event else {
             return Vec::new();
         };
-        let Some(OpenAttempt { events, undoes, closes, before }) = self.open.remove(&(path.clone(), *id)) else {
+        let Some(OpenAttempt { events, batch, undoes, closes, before }) = self.open.remove(&(path.clone(), *id)) else {
             return Vec::new();
         };
         if let Some(report) = report {
             self.reported.add(report, closes);
+        }
+        if let Some(batch) = batch {
+            self.count_batch(batch, event);
         }
         let Some(events) = events else { return Vec::new() };
         if is_paused(event) {
@@ -225,6 +250,22 @@ impl Bookkeeping {
             _ => {}
         }
         happened
+    }
+
+    /// An attempt of a batch ended. One that was refused was never one.
+    fn count_batch(&mut self, Batch { path, batches }: Batch, event: &asl::Event) {
+        if is_refused(event) {
+            return;
+        }
+        let items = self.items.get_or_insert_default();
+        match event {
+            asl::Event::TaskSucceeded { .. } => {
+                items.completed += 1;
+                items.failed = items.failed.saturating_sub(u64::from(self.failed_batches.remove(&path)));
+            }
+            _ => items.failed += u64::from(self.failed_batches.insert(path)),
+        }
+        items.total = batches.unwrap_or(items.total).max(items.completed + items.failed);
     }
 
     /// Attempts that never say how they ended, as the execution is stopped.
@@ -266,6 +307,12 @@ pub(crate) fn engine_end(outcome: &asl::Outcome) -> EngineEnd {
         asl::Outcome::Succeeded { output } => EngineEnd::Succeeded(output.clone()),
         asl::Outcome::Failed { error, cause } => EngineEnd::Failed { error: error.clone(), cause: cause.clone() },
     }
+}
+
+/// Whether the attempt may not begin.
+fn is_refused(event: &asl::Event) -> bool {
+    let refusals = [ErrorName::WorkflowPaused, ErrorName::WorkflowCancelled, ErrorName::WorkflowTimedOut];
+    matches!(event, asl::Event::TaskFailed { error, .. } if refusals.iter().any(|refusal| error == refusal.as_str()))
 }
 
 /// Whether the attempt was held back by a pause.

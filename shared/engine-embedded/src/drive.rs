@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use asl::{ChildPath, Command, ExecutionTree, MapRunId, Told};
 use clock::SharedClock;
+use contracts::responses::Items;
 use contracts::step::StepKind;
 use contracts::{ActivityError, ErrorName, Status, Timestamp};
 use engine::{ActivityCall, EngineError};
@@ -52,6 +53,8 @@ pub(crate) struct Driven {
     given_up: Vec<(ChildPath, MapRunId)>,
     /// How many records the journal has had.
     records: u64,
+    /// How far batches were at the last commit.
+    items_kept: Option<Items>,
     /// The numbers of the records that are only about a child.
     of_children: BTreeMap<ChildPath, Vec<u64>>,
 }
@@ -247,6 +250,7 @@ impl Driven {
             wanted: BTreeMap::new(),
             given_up: Vec::new(),
             records: 0,
+            items_kept: None,
             of_children: BTreeMap::new(),
         })
     }
@@ -291,6 +295,8 @@ impl Driven {
         }
         driven.check_time()?;
         driven.records = stored.journal_len;
+        driven.steps.items = stored.items;
+        driven.items_kept = stored.items;
         let begins = std::mem::take(&mut driven.turn).begins;
         let under_way = begins.into_iter().filter(|begin| driven.steps.is_open(&begin.id)).collect();
         Ok((driven, under_way))
@@ -565,6 +571,7 @@ impl Driven {
                 history: self.turn.history.clone(),
                 progress: self.progress(),
                 reported: self.turn.has_reported.then(|| self.steps.reported.clone()),
+                items: self.steps.items.filter(|items| self.items_kept != Some(*items)),
                 gate: self.turn.gate(),
                 end: self.turn.end.clone(),
                 audit: self.turn.audit.clone(),
@@ -572,6 +579,7 @@ impl Driven {
             match shared.journal.commit(commit).await? {
                 outcome @ (CommitOutcome::Committed | CommitOutcome::Passed) => {
                     let turn = std::mem::take(&mut self.turn);
+                    self.items_kept = self.steps.items;
                     for record in &turn.records {
                         self.records += 1;
                         self.keep_number(record, self.records);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clock::SharedClock;
+use contracts::responses::Items;
 use contracts::step::{StepCall, WorkflowRef};
 use contracts::{ActivityError, Cause, EventType, Status, WorkflowKind};
 use serde_json::{Value, json};
@@ -103,7 +104,8 @@ impl Script {
                 failed("ServiceUnavailable")
             }
             "even" if payload["item"].as_u64().is_some_and(|item| item % 2 == 1) => failed("ServiceRejected"),
-            "square" => Ok(json!({ "squared": payload["input"]["n"].as_u64().map(|n| n * n) })),
+            "odd" if payload["input"]["n"].as_u64().is_some_and(|n| n % 2 == 0) => failed("ServiceRejected"),
+            "odd" | "square" => Ok(json!({ "squared": payload["input"]["n"].as_u64().map(|n| n * n) })),
             "double" => Ok(json!(payload["item"].as_u64().unwrap_or_default() * 2)),
             activity => Ok(json!({ "done": activity })),
         }
@@ -243,6 +245,17 @@ async fn play_whole(
     make: &impl AsyncFn(Arc<dyn ActivityRunner>, String) -> Subject,
     definition: &Value,
 ) -> (ExecutionRecord, Vec<String>, Vec<HistoryRow>) {
+    let (subject, script, record) = play_to_its_end(make, definition).await;
+    let page = subject.history.events(TENANT, &record.id, &[], None, 200).await;
+    let page = page.unwrap_or_else(|error| panic!("{error}"));
+    let calls = lock(&script.calls).clone();
+    (record, calls, page.map(|page| page.rows).unwrap_or_default())
+}
+
+async fn play_to_its_end(
+    make: &impl AsyncFn(Arc<dyn ActivityRunner>, String) -> Subject,
+    definition: &Value,
+) -> (Subject, Arc<Script>, ExecutionRecord) {
     let (subject, script, started) = begin(make, definition).await;
     let id = &started.id;
     let mut record = None;
@@ -255,9 +268,7 @@ async fn play_whole(
     }
     let record = record.unwrap_or_else(|| panic!("the record is there"));
     subject.engine.start(&started).await.unwrap_or_else(|error| panic!("an ended one stays as it is: {error}"));
-    let page = subject.history.events(TENANT, id, &[], None, 200).await.unwrap_or_else(|error| panic!("{error}"));
-    let calls = lock(&script.calls).clone();
-    (record, calls, page.map(|page| page.rows).unwrap_or_default())
+    (subject, script, record)
 }
 
 /// Starts an execution of a machine.
@@ -434,9 +445,19 @@ async fn batches_are_recorded_each_by_itself(make: &impl AsyncFn(Arc<dyn Activit
     map["ItemSelector"]["workflow"] = json!("{% $states.context.Execution.Input.workflow %}");
     map["ItemProcessor"]["StartAt"] = json!("Batch");
     map["ItemProcessor"]["States"] = json!({ "Batch": state });
-    let (record, calls, rows) = play_whole(make, &caught("Each", map)).await;
+    map["ItemProcessor"]["States"]["Batch"]["Arguments"]["Payload"]["step"]["batches"] = json!(5);
+    let (record, calls, rows) = play_whole(make, &caught("Each", map.clone())).await;
     assert_eq!((record.status, record.result), (Status::Completed, Some(json!([1, 4, 9, 16, 25]))));
     assert_eq!((calls.len(), rows.len()), (5, 2), "the start and the end");
+
+    // What is over of them is counted.
+    map["ItemProcessor"]["States"]["Batch"]["Arguments"]["FunctionName"] = json!("odd");
+    map["ToleratedFailurePercentage"] = json!(100.0);
+    map["Output"] = json!("{% $count($states.result) %}");
+    let (subject, _, record) = play_to_its_end(make, &caught("Each", map)).await;
+    assert_eq!(record.status, Status::Completed, "{:?}", record.failure);
+    let found = subject.executions.get_estimated(TENANT, &record.id).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(found.and_then(|found| found.items), Some(Items { total: 5, completed: 3, failed: 2 }));
 }
 
 async fn what_steps_report_is_part_of_the_result(make: &impl AsyncFn(Arc<dyn ActivityRunner>, String) -> Subject) {

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem};
 use bytes::{Bytes, BytesMut};
+use contracts::responses::Items;
 use contracts::{Event, EventType, Timestamp};
 use futures::future::try_join_all;
 use futures::{StreamExt as _, stream};
@@ -45,6 +46,9 @@ struct Head {
     /// Lines that follow.
     events: u64,
     record: ExecutionRecord,
+    /// How far its batches were; none of archives from before they were counted.
+    #[serde(default)]
+    items: Option<Items>,
 }
 
 /// What became of the executions that were due.
@@ -87,7 +91,8 @@ impl DynamoStore {
         let Some(item) = self.execution(tenant_id, id).await? else { return Ok(()) };
         if !item.has("archived_at") {
             let record = record(&item)?;
-            let head = Head { format: 1, events: item.number("history_len")?, record };
+            let items = if item.flag("has_batches") { self.items(tenant_id, id).await? } else { None };
+            let head = Head { format: 1, events: item.number("history_len")?, record, items };
             let key = key(tenant_id, id)
                 .ok_or_else(|| StoreError::Inconsistent(format!("'{tenant_id}', '{id}' are no names of blobs")))?;
             blobs.put(&key, self.clone().lines(&head)?).await?;
@@ -201,8 +206,18 @@ impl DynamoStore {
         tenant_id: &str,
         id: &str,
     ) -> Result<Option<ExecutionRecord>, StoreError> {
+        Ok(self.archived_state(tenant_id, id).await?.map(|(record, _)| record))
+    }
+
+    /// The same, and how far its batches were.
+    pub(crate) async fn archived_state(
+        &self,
+        tenant_id: &str,
+        id: &str,
+    ) -> Result<Option<(ExecutionRecord, Option<Items>)>, StoreError> {
         let Some(mut lines) = self.archived(tenant_id, id).await? else { return Ok(None) };
-        Ok(Some(head(&mut lines).await?.record))
+        let Head { record, items, .. } = head(&mut lines).await?;
+        Ok(Some((record, items)))
     }
 
     /// A part of the history of an execution that is archived. Events of some types are only counted by reading all.

@@ -18,8 +18,14 @@ pub(crate) const WRITES: usize = 25;
 impl DynamoStore {
     /// The items that are alone in these partitions, as far as there are any, in any order.
     pub(crate) async fn batch(&self, partitions: Vec<String>) -> Result<Vec<Item>, StoreError> {
-        let key = |pk| HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(ALONE))]);
-        let mut wanted: Vec<Attributes> = partitions.into_iter().map(key).collect();
+        self.batch_of(partitions.into_iter().map(|pk| (pk, ALONE.to_owned())).collect()).await
+    }
+
+    /// The items with these keys, as far as there are any, in any order.
+    pub(crate) async fn batch_of(&self, keys: Vec<(String, String)>) -> Result<Vec<Item>, StoreError> {
+        let key =
+            |(pk, sk): (String, String)| HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))]);
+        let mut wanted: Vec<Attributes> = keys.into_iter().map(key).collect();
         let (mut found, mut patience) = (Vec::new(), Patience::with_parts());
         while !wanted.is_empty() {
             let rest = wanted.split_off(wanted.len().min(READS));

@@ -1,8 +1,11 @@
 //! The record of batches. A distributed Map may have ten thousand of them, so each is an item of its own, and what it
-//! writes does not touch the execution's.
+//! writes does not touch the execution's. How far they are is counted beside them, in shards, in the transaction that ends an
+//! attempt.
 
 use std::sync::Arc;
 
+use aws_sdk_dynamodb::types::AttributeValue;
+use contracts::responses::Items;
 use contracts::step::{StepKind, StepPath};
 use serde_json::Value;
 use store::{Admission, Begin, BegunAttempt, Effects, Finish, StepFlags, StepOutcome, StepRef, StoreError, admit};
@@ -13,6 +16,7 @@ use crate::executions::Updated;
 use crate::fault;
 use crate::item::{Item, execution_flags, json, number, request, text};
 use crate::keys;
+use crate::transaction::Transacted;
 
 impl DynamoStore {
     /// Begins an attempt of a batch. One that never said how it ended is superseded.
@@ -41,6 +45,7 @@ impl DynamoStore {
         }
         match self.update_batch(step, &step.path, change).await? {
             Updated::Done(batch) => {
+                self.mark_batches(step, &execution).await?;
                 let attempt = BegunAttempt {
                     number: batch.number("attempts")?,
                     began_at: now,
@@ -55,6 +60,20 @@ impl DynamoStore {
             }
             Updated::Refused(batch) => is_over(&batch.unwrap_or_default()),
         }
+    }
+
+    /// Notes with the execution that it has batches, so that only such an execution is asked how far they are. Once for
+    /// all of them, or for each of those that begin together at the very beginning.
+    async fn mark_batches(&self, step: &StepRef, execution: &Item) -> Result<(), StoreError> {
+        if execution.has("has_batches") {
+            return Ok(());
+        }
+        let mut change = Change::default();
+        change.set("has_batches", AttributeValue::Bool(true));
+        change.only_if_present("pk");
+        change.only_if_absent("has_batches");
+        // Refused: another one was faster.
+        self.update(&keys::execution(&step.tenant_id, &step.execution_id), change).await.map(drop)
     }
 
     /// What is done stays done, whatever was asked of the execution since.
@@ -73,19 +92,50 @@ impl DynamoStore {
         attempt: &BegunAttempt,
         outcome: &StepOutcome,
     ) -> Result<Finish, StoreError> {
-        let mut change = Change::default();
-        change.only_if_present("open");
-        change.only_if_absent("closed");
-        change.only_if_equal("attempts", number(attempt.number));
-        change.remove("open");
-        if let (Ok(result), StepKind::Forward) = (outcome, step.kind) {
-            change.set("done", json(result));
+        let pk = keys::batches(&step.tenant_id, &step.execution_id);
+        let path = step.path.to_string();
+        // Whether it has failed before is known when the first try is refused.
+        let mut has_failed = false;
+        loop {
+            let (change, counted) = finish(step, attempt, outcome, has_failed);
+            let refused = match counted {
+                Some(counted) => {
+                    let counted = counted.into_write(&self.table, &pk, &keys::batches_shard_of(&path));
+                    match self.transact(vec![change.into_write(&self.table, &pk, &path), counted]).await? {
+                        Transacted::Done => return Ok(Finish::Recorded),
+                        Transacted::Refused(reasons) => reasons.into_iter().next().flatten(),
+                    }
+                }
+                None => match self.update_batch(step, &step.path, change).await? {
+                    Updated::Done(_) => return Ok(Finish::Recorded),
+                    Updated::Refused(batch) => batch,
+                },
+            };
+            let batch = refused.unwrap_or_default();
+            if batch.has("closed") || !batch.has("attempts") {
+                return Ok(Finish::Closed);
+            }
+            let is_current = batch.has("open") && batch.optional_number("attempts") == Some(attempt.number);
+            if !is_current || batch.has("has_failed") == has_failed {
+                return Ok(Finish::Superseded);
+            }
+            has_failed = !has_failed;
         }
-        match self.update_batch(step, &step.path, change).await? {
-            Updated::Done(_) => Ok(Finish::Recorded),
-            Updated::Refused(Some(batch)) if !batch.has("closed") => Ok(Finish::Superseded),
-            Updated::Refused(_) => Ok(Finish::Closed),
+    }
+
+    /// How far the batches of an execution are, asked of executions only that have any.
+    pub(crate) async fn items(&self, tenant_id: &str, id: &str) -> Result<Option<Items>, StoreError> {
+        let pk = keys::batches(tenant_id, id);
+        let shards = (0..keys::TOTAL_SHARDS).map(|shard| (pk.clone(), keys::batches_shard(shard)));
+        let shards = self.batch_of(shards.collect()).await?;
+        if shards.is_empty() {
+            return Ok(None);
         }
+        let of = |name: &'static str| shards.iter().filter_map(move |shard| shard.optional_number::<i64>(name));
+        let count = |count: i64| u64::try_from(count).unwrap_or(0);
+        let (completed, failed) = (count(of("completed").sum()), count(of("failed").sum()));
+        let total = count(of("total").max().unwrap_or_default());
+        Ok(Some(Items { total: total.max(completed + failed), completed, failed }))
     }
 
     /// Batches of an execution in the order of their paths, after one that is known by its path.
@@ -108,6 +158,42 @@ impl DynamoStore {
         let pk = keys::batches(&step.tenant_id, &step.execution_id);
         self.update_item(&pk, &path.to_string(), change).await
     }
+}
+
+/// The change that ends an attempt of a batch which has failed before or has not, and what it changes in the count of
+/// batches. Only what does something is counted, and a failure once.
+fn finish(step: &StepRef, attempt: &BegunAttempt, outcome: &StepOutcome, has_failed: bool) -> (Change, Option<Change>) {
+    let (mut change, mut counted) = (Change::default(), Change::default());
+    change.only_if_present("open");
+    change.only_if_absent("closed");
+    change.only_if_equal("attempts", number(attempt.number));
+    change.remove("open");
+    if step.kind == StepKind::Compensation {
+        return (change, None);
+    }
+    match has_failed {
+        true => change.only_if_present("has_failed"),
+        false => change.only_if_absent("has_failed"),
+    }
+    match outcome {
+        Ok(result) => {
+            change.set("done", json(result));
+            counted.add("completed", 1);
+            if has_failed {
+                change.remove("has_failed");
+                counted.add("failed", -1);
+            }
+        }
+        Err(_) if has_failed => return (change, None),
+        Err(_) => {
+            change.set("has_failed", AttributeValue::Bool(true));
+            counted.add("failed", 1);
+        }
+    }
+    if let Some(batches) = step.batches {
+        counted.set("total", number(batches));
+    }
+    (change, Some(counted))
 }
 
 fn is_over(batch: &Item) -> Result<Begin, StoreError> {

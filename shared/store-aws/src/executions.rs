@@ -101,13 +101,14 @@ impl Executions for DynamoStore {
         let execution = keys::execution(tenant_id, id);
         let items = self.batch(vec![execution.clone(), keys::durations(tenant_id)]).await?;
         let find = |pk: &str| items.iter().find(|item| item.optional_text("pk") == Some(pk));
-        let record = match find(&execution) {
-            Some(item) => Some(record(item)?),
-            None => self.archived_record(tenant_id, id).await?,
+        let state = match find(&execution) {
+            Some(item) if item.flag("has_batches") => Some((record(item)?, self.items(tenant_id, id).await?)),
+            Some(item) => Some((record(item)?, None)),
+            None => self.archived_state(tenant_id, id).await?,
         };
-        let Some(record) = record else { return Ok(None) };
+        let Some((record, items)) = state else { return Ok(None) };
         let mean_duration_ms = find(&keys::durations(tenant_id)).and_then(|item| mean_duration_ms(item, record.kind));
-        Ok(Some(Estimated { record, mean_duration_ms }))
+        Ok(Some(Estimated { record, mean_duration_ms, items }))
     }
 
     async fn mean_duration_ms(&self, tenant_id: &str, kind: WorkflowKind) -> Result<Option<u64>, StoreError> {

@@ -32,6 +32,15 @@ pub(crate) fn batches(tenant_id: &str, id: &str) -> String {
     format!("{tenant_id}#B#{id}")
 }
 
+/// The sort key of a shard of what is counted of batches. No path begins like that.
+pub(crate) fn batches_shard(shard: u64) -> String {
+    format!("#{shard:02}")
+}
+
+pub(crate) fn batches_shard_of(path: &str) -> String {
+    batches_shard(hash(path) % TOTAL_SHARDS)
+}
+
 pub(crate) fn idempotency(tenant_id: &str, key: &IdempotencyKey) -> String {
     format!("{tenant_id}#I#{}#{}", key.route, key.key)
 }

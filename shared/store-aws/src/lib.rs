@@ -8,6 +8,7 @@
 //! | the execution: record, request, control flags, attempts under way | `E` | `A` |
 //! | an event of its history | `E` | `EV#<event id, 10 digits>` |
 //! | a batch of a distributed Map | `<tenant>#B#<id>` | its path |
+//! | how far batches are, in 16 shards | `<tenant>#B#<id>` | `#<shard>` |
 //! | an `Idempotency-Key` | `<tenant>#I#<route>#<key>` | `A` |
 //! | totals, in 16 shards so that starts and ends do not wait for each other | `<tenant>#C` | `<shard>` |
 //! | durations of completed executions by kind | `<tenant>#D` | `A` |

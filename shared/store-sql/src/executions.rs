@@ -10,6 +10,7 @@ use store::{
 };
 
 use crate::audit::append_audit;
+use crate::batches::{self, ITEMS_COLUMNS, ITEMS_JOIN};
 use crate::history::append_history;
 use crate::journal::append_journal;
 use crate::rows::{self, EXECUTION_COLUMNS, json_text, micros};
@@ -44,14 +45,18 @@ impl Executions for SqlStore {
 
     async fn get_estimated(&self, tenant_id: &str, id: &str) -> Result<Option<Estimated>, StoreError> {
         let select = format!(
-            "SELECT {EXECUTION_COLUMNS}, (SELECT d.total_ms / d.completed FROM tenant_durations d \
+            "SELECT {EXECUTION_COLUMNS}, {ITEMS_COLUMNS}, (SELECT d.total_ms / d.completed FROM tenant_durations d \
              WHERE d.tenant_id = executions.tenant_id AND d.kind = executions.kind) \
-             AS mean FROM executions WHERE id = $1 AND tenant_id = $2"
+             AS mean FROM executions {ITEMS_JOIN} WHERE id = $1 AND tenant_id = $2"
         );
         let row = sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(&self.readers).await;
         let Some(row) = row.map_err(unavailable)? else { return Ok(None) };
         let mean: Option<i64> = rows::get(&row, "mean")?;
-        Ok(Some(Estimated { record: rows::execution(&row)?, mean_duration_ms: mean.and_then(|ms| ms.try_into().ok()) }))
+        Ok(Some(Estimated {
+            record: rows::execution(&row)?,
+            mean_duration_ms: mean.and_then(|ms| ms.try_into().ok()),
+            items: batches::items(&row)?,
+        }))
     }
 
     async fn mean_duration_ms(&self, tenant_id: &str, kind: WorkflowKind) -> Result<Option<u64>, StoreError> {

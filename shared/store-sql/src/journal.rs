@@ -12,6 +12,7 @@ use store::{
 };
 
 use crate::audit::append_audit;
+use crate::batches::{self, ITEMS_COLUMNS};
 use crate::history::append_history;
 use crate::rows::{self, MAX_ROWS, insert, json_text, list, micros, parts};
 use crate::writer::{Fault, Operation};
@@ -33,20 +34,17 @@ impl Journal for SqlStore {
     }
 
     async fn load(&self, tenant_id: &str, id: &str) -> Result<Option<JournalledExecution>, StoreError> {
-        let row = sqlx::query(
+        let select = format!(
             "SELECT e.kind AS kind, d.text AS definition, e.input AS input, \
              e.request AS request, e.effect_scope AS effect_scope, e.inherited AS inherited, \
              e.cancel_requested_at AS cancel_requested_at, e.deadline_at AS deadline_at, \
              e.pivot_begun AS pivot_begun, e.progress AS progress, \
-             e.reported AS reported, e.journal_len AS journal_len, e.journal_forgotten AS journal_forgotten, e.ended_at AS ended_at \
-             FROM executions e JOIN definitions d ON d.hash = e.definition_hash WHERE e.id = $1 AND e.tenant_id = $2",
-        )
-        .bind(id)
-        .bind(tenant_id)
-        .fetch_optional(&self.readers)
-        .await
-        .map_err(unavailable)?;
-        let Some(row) = row else { return Ok(None) };
+             e.reported AS reported, e.journal_len AS journal_len, e.journal_forgotten AS journal_forgotten, e.ended_at AS ended_at, {ITEMS_COLUMNS} \
+             FROM executions e JOIN definitions d ON d.hash = e.definition_hash \
+             LEFT JOIN batches b ON b.execution_id = e.id WHERE e.id = $1 AND e.tenant_id = $2"
+        );
+        let query = sqlx::query(sqlx::AssertSqlSafe(select)).bind(id).bind(tenant_id);
+        let Some(row) = query.fetch_optional(&self.readers).await.map_err(unavailable)? else { return Ok(None) };
         let journal_len = rows::count(&row, "journal_len")?;
         Ok(Some(JournalledExecution {
             tenant_id: tenant_id.to_owned(),
@@ -60,6 +58,7 @@ impl Journal for SqlStore {
             is_interrupted: self.is_interrupted(&row)?,
             progress: rows::json(&row, "progress")?,
             reported: rows::optional_json(&row, "reported")?.unwrap_or_default(),
+            items: batches::items(&row)?,
             ended_at: rows::optional_timestamp(&row, "ended_at")?,
             journal_len,
             journal_kept: journal_len.saturating_sub(rows::count(&row, "journal_forgotten")?),
@@ -215,6 +214,9 @@ impl CommitTurn {
         .bind(commit.reported.as_ref().map(json_text))
         .execute(&mut *connection)
         .await?;
+        if let Some(items) = commit.items {
+            batches::replace(connection, &commit.execution_id, items).await?;
+        }
         if let Some(End { status: Status::Completed, .. }) = end {
             count_duration(connection, &commit.execution_id).await?;
         }

@@ -9,6 +9,7 @@
 //! write and [`SqlStore::failed`] says why; a restart reads the truth from the files.
 
 mod audit;
+mod batches;
 mod blobs;
 mod ends;
 mod executions;

@@ -16,6 +16,7 @@ use store::{
 };
 
 use crate::SqlStore;
+use crate::batches;
 use crate::history::append_history;
 use crate::journal::execution_flags;
 use crate::rows::{self, json_text, micros};
@@ -64,6 +65,8 @@ pub(crate) struct StepRow {
     done: Option<Value>,
     closed_at: Option<u64>,
     pub(crate) undone_at: Option<u64>,
+    /// Of a batch: whether an attempt has failed, and none has done it since.
+    has_failed: bool,
 }
 
 /// The attempt under way.
@@ -107,7 +110,7 @@ impl OpenRecord {
         .fetch_optional(&mut *connection)
         .await?;
         let Some(row) = row else { return Ok(None) };
-        let select = "SELECT path, is_batch, attempts, open_activity, open_kind, open_after, done, closed_at, undone_at FROM steps WHERE execution_id = $1";
+        let select = "SELECT path, is_batch, attempts, open_activity, open_kind, open_after, done, closed_at, undone_at, has_failed FROM steps WHERE execution_id = $1";
         let found = match scope {
             Scope::Steps => {
                 let select = sqlx::AssertSqlSafe(format!("{select} AND is_batch = 0"));
@@ -205,15 +208,25 @@ impl StepRow {
         Self { is_batch: step.is_batch, ..Self::default() }
     }
 
+    /// What the end of an attempt changes in the count of batches.
+    fn count_batch(&mut self, step: &StepRef, is_done: bool) -> Option<batches::Change> {
+        if !step.is_batch || step.kind != StepKind::Forward {
+            return None;
+        }
+        let failed = i64::from(!is_done) - i64::from(self.has_failed);
+        self.has_failed = !is_done;
+        Some(batches::Change { total: step.batches, completed: i64::from(is_done), failed })
+    }
+
     async fn write(&self, connection: &mut AnyConnection, execution_id: &str, path: &StepPath) -> Result<(), Fault> {
         let open = self.open.as_ref();
         sqlx::query(
             "INSERT INTO steps (execution_id, path, is_batch, attempts, open_activity, open_kind, open_after, done, \
-             closed_at, undone_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+             closed_at, undone_at, has_failed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
              ON CONFLICT (execution_id, path) DO UPDATE SET attempts = excluded.attempts, \
              open_activity = excluded.open_activity, open_kind = excluded.open_kind, open_after = excluded.open_after, \
              done = excluded.done, closed_at = excluded.closed_at, \
-             undone_at = excluded.undone_at",
+             undone_at = excluded.undone_at, has_failed = excluded.has_failed",
         )
         .bind(execution_id)
         .bind(path.to_string())
@@ -225,6 +238,7 @@ impl StepRow {
         .bind(self.done.as_ref().map(ToString::to_string))
         .bind(self.closed_at.map(|at| at as i64))
         .bind(self.undone_at.map(|at| at as i64))
+        .bind(i64::from(self.has_failed))
         .execute(connection)
         .await?;
         Ok(())
@@ -246,6 +260,7 @@ fn step_row(row: &AnyRow) -> Result<(StepPath, StepRow), StoreError> {
         done: rows::optional_json(row, "done")?,
         closed_at: rows::optional_count(row, "closed_at")?,
         undone_at: rows::optional_count(row, "undone_at")?,
+        has_failed: rows::get::<i64>(row, "has_failed")? == 1,
     };
     Ok((rows::get::<String>(row, "path")?.parse().map_err(rows::inconsistent)?, step))
 }
@@ -387,6 +402,7 @@ impl Operation for FinishStep {
         if row.attempts != *attempt || row.open.take().is_none() {
             return Ok(Finish::Superseded);
         }
+        let batch = row.count_batch(step, outcome.is_ok());
         let mut changed = vec![&step.path];
         match (outcome, step.kind) {
             (Ok(result), StepKind::Forward) => row.done = Some(result.clone()),
@@ -402,6 +418,9 @@ impl Operation for FinishStep {
         }
         if step.is_batch {
             record.write_steps(connection, &changed).await?;
+            if let Some(batch) = batch {
+                batches::count(connection, &step.execution_id, batch).await?;
+            }
             return Ok(Finish::Recorded);
         }
         let events = AttemptEvents::of(step, *attempt);

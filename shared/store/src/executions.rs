@@ -1,7 +1,7 @@
 //! Execution records: what was asked for, where it stands, how it ended.
 
 use async_trait::async_trait;
-use contracts::responses::Failure;
+use contracts::responses::{Failure, Items};
 use contracts::{EngineKind, Status, Timestamp, WorkflowKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -86,6 +86,8 @@ pub struct Estimated {
     pub record: ExecutionRecord,
     /// Mean duration of the tenant's completed executions of this kind, in milliseconds; none before the first.
     pub mean_duration_ms: Option<u64>,
+    /// How far its batches are; none before the first is over.
+    pub items: Option<Items>,
 }
 
 /// The key under which a client may repeat a start.
@@ -188,7 +190,8 @@ pub trait Executions: Send + Sync {
     /// What a retry needs of an execution; none if this tenant has none of this id, or its request is kept no more.
     async fn retried(&self, tenant_id: &str, id: &str) -> Result<Option<Retried>, StoreError>;
 
-    /// The record with the mean duration of its tenant and kind, in one request to the database.
+    /// The record with the mean duration of its tenant and kind, in one request to the database; how far its batches are may
+    /// take another one, if it has any.
     async fn get_estimated(&self, tenant_id: &str, id: &str) -> Result<Option<Estimated>, StoreError>;
 
     /// The mean duration that [`Executions::get_estimated`] tells of a kind, in milliseconds.

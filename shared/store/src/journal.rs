@@ -1,7 +1,7 @@
 //! The embedded engine's durable record.
 
 use async_trait::async_trait;
-use contracts::responses::Failure;
+use contracts::responses::{Failure, Items};
 use contracts::{Status, Timestamp, WorkflowKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -71,6 +71,8 @@ pub struct Commit {
     pub progress: Progress,
     /// What its steps have reported of its result so far, if that has changed.
     pub reported: Option<Reported>,
+    /// How far its batches are, if that has changed.
+    pub items: Option<Items>,
     /// The condition.
     pub gate: Gate,
     /// Set on the last commit.
@@ -115,6 +117,8 @@ pub struct JournalledExecution {
     pub progress: Progress,
     /// What its steps have reported of its result.
     pub reported: Reported,
+    /// How far its batches are.
+    pub items: Option<Items>,
     /// When it ended, if its end is stored.
     pub ended_at: Option<Timestamp>,
     /// How many records the journal has had.

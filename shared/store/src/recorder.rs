@@ -33,6 +33,8 @@ pub struct StepRef {
     pub closes: bool,
     /// Whether it is a batch of a distributed Map, which is no event.
     pub is_batch: bool,
+    /// How many batches there are, if it is one and says so.
+    pub batches: Option<u64>,
     /// The activity.
     pub activity: String,
     /// When the execution was accepted.
@@ -56,6 +58,7 @@ impl StepRef {
             is_final: step.is_final(),
             closes: step.closes,
             is_batch: step.batch,
+            batches: step.batches.filter(|_| step.batch),
             activity: activity.to_owned(),
             accepted_at: workflow.started_at,
         }

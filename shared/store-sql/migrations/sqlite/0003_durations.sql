@@ -1,4 +1,4 @@
--- What is counted: how long executions took, and how many there are in each status.
+-- What is counted: how long executions took, how many there are in each status, how far batches are.
 
 -- Completed executions by tenant and kind, for estimates: the past of one tenant says nothing about another's.
 CREATE TABLE tenant_durations (
@@ -46,3 +46,20 @@ END;
 CREATE INDEX executions_of_tenant_by_start ON executions (tenant_id, started_at, seq);
 CREATE INDEX executions_of_user ON executions (tenant_id, user_id, started_at, seq) WHERE user_id IS NOT NULL;
 DROP INDEX executions_of_tenant;
+
+-- How far the batches of an execution's distributed Map are; a row once one of them is over.
+CREATE TABLE batches (
+    execution_id TEXT PRIMARY KEY REFERENCES executions (id),
+    -- How many there are, if their Tasks say so.
+    total BIGINT,
+    completed BIGINT NOT NULL,
+    failed BIGINT NOT NULL
+);
+-- Whether an attempt of a batch has failed, and none has done it since.
+ALTER TABLE steps ADD COLUMN has_failed BIGINT NOT NULL DEFAULT 0;
+-- Only what was begun to do something has an effect scope; what undoes has none.
+UPDATE steps SET has_failed = 1
+WHERE is_batch = 1 AND effect_scope IS NOT NULL AND done IS NULL AND open_activity IS NULL;
+INSERT INTO batches (execution_id, completed, failed)
+SELECT execution_id, COUNT(done), SUM(has_failed) FROM steps WHERE is_batch = 1 AND effect_scope IS NOT NULL
+GROUP BY execution_id;

@@ -58,6 +58,7 @@ pub(super) fn turn(id: &str, expected_records: u64, gate: Gate) -> Commit {
         history: vec![event(EventType::ActivityTaskScheduled, 10)],
         progress: progress("CreateUserAccount"),
         reported: None,
+        items: None,
         gate,
         end: None,
         audit: None,
@@ -117,6 +118,7 @@ pub(super) fn step(id: &str, path: &str) -> StepRef {
         is_final: path == "SendNotification",
         closes: path == "SendNotification",
         is_batch: false,
+        batches: None,
         activity: "an_activity".to_owned(),
         accepted_at: super::at(0),
     }

@@ -85,7 +85,11 @@ where
     S: Executions + History + StepRecorder + EndRecorder,
 {
     create(store, "e-1").await;
-    let batch = |path: &str| StepRef { is_batch: true, ..step("e-1", path) };
+    let batch = |path: &str| StepRef { is_batch: true, batches: Some(9), ..step("e-1", path) };
+    let items = async || {
+        let items = ok(store.get_estimated(TENANT, "e-1").await).expect("it is there").items;
+        items.map(|items| (items.total, items.completed, items.failed))
+    };
     let begun = async |path: &str| match ok(store.begin_step(&batch(path)).await) {
         Begin::Proceed { attempt, request: found, effect_scope, .. } => {
             assert_eq!((&*found, &*effect_scope), (&request(), "e-1"));
@@ -97,14 +101,21 @@ where
         ok(store.finish_step(&batch(path), attempt, &outcome.into()).await)
     };
     let (first, second) = (begun("Batch[1]").await, begun("Batch[2]").await);
+    assert_eq!(items().await, None, "none is over");
     assert_eq!(ended("Batch[1]", &first, Ok(json!({ "n": 1 }))).await, Finish::Recorded);
     assert_eq!(ended("Batch[2]", &second, unavailable()).await, Finish::Recorded);
+    assert_eq!(items().await, Some((9, 1, 1)));
     let again = begun("Batch[2]").await;
     assert_eq!(again.number, 2);
     assert_eq!(ended("Batch[2]", &second, Ok(json!({}))).await, Finish::Superseded, "a newer attempt has begun");
+    assert_eq!(ended("Batch[2]", &again, unavailable()).await, Finish::Recorded);
+    assert_eq!(items().await, Some((9, 1, 1)), "it has failed once, however often it is tried");
+    let again = begun("Batch[2]").await;
+    assert_eq!(again.number, 3);
     let lost = begun("Batch[2]").await;
-    assert_eq!(lost.number, 3, "one that says nothing is repeated");
+    assert_eq!(lost.number, 4, "one that says nothing is repeated");
     assert_eq!(ended("Batch[2]", &lost, Ok(json!({ "n": 2 }))).await, Finish::Recorded);
+    assert_eq!(items().await, Some((9, 2, 0)), "a later attempt has done it");
     let done = ok(store.begin_step(&batch("Batch[1]")).await);
     assert!(matches!(&done, Begin::AlreadyDone(result) if result["n"] == 1), "{done:?}");
     assert!(holds(store, "e-1", Control::Cancel, 5).await, "a batch closes no window");
@@ -113,6 +124,7 @@ where
     let undo = begun("UndoBatch[1]").await;
     assert_eq!(ended("UndoBatch[1]", &undo, Ok(json!({ "undone": true }))).await, Finish::Recorded);
     assert!(matches!(ok(store.begin_step(&batch("Batch[1]")).await), Begin::Closed), "it is undone");
+    assert_eq!(items().await, Some((9, 2, 0)), "progress does not go back");
     assert_eq!(types(&history(store, "e-1").await), ["WorkflowExecutionStarted"]);
     let record = ok(store.get(TENANT, "e-1").await).expect("it is there");
     assert_eq!(record.progress.completed_steps, 0);
