@@ -9,6 +9,7 @@ use crate::aws::{self, Aws, Options};
 use crate::cases::{self, Case};
 use crate::fault_matrix::{all, in_real_time};
 use crate::generated::{self, Generated};
+use crate::retries::{self, Story};
 use crate::subjects::{self, Subject};
 
 async fn play(aws: &'static Aws, subject: &'static Subject, mut case: Case) -> Result<Value, String> {
@@ -86,6 +87,28 @@ fn generated_cases_end_as_on_the_embedded_engine() {
             .map(|(subject, of)| (format!("{}/{}", subject.name(), of.name), generated(aws, subject, of)))
             .collect();
         println!("{} generated cases", tasks.len());
+        let wrong = all(tasks.into_iter()).await;
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+/// One story of retries of each kind and workflow; all of them with `AWS_MATRIX=full`.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test's own switch")]
+fn whatever_did_not_complete_can_be_retried_or_undone() {
+    async fn play(aws: &'static Aws, story: Story, completed: Value) -> Result<(), String> {
+        let stack = aws.stack(Options::default()).await;
+        retries::play(&stack.site, story, &completed, retries::REAL_PACE).await
+    }
+    let is_full = std::env::var("AWS_MATRIX").is_ok_and(|matrix| matrix == "full");
+    let completed = retries::completed();
+    aws::run(|aws| async move {
+        let stories = retries::selected(is_full);
+        let tasks: Vec<_> = stories
+            .into_iter()
+            .map(|story| (story.to_string(), play(aws, story, completed[&story.subject.name()].clone())))
+            .collect();
+        println!("{} stories of retries", tasks.len());
         let wrong = all(tasks.into_iter()).await;
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     });

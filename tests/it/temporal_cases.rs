@@ -21,6 +21,7 @@ use crate::fault_matrix::{all, in_real_time, real_time_matrix};
 use crate::generated::{self, Generated};
 use crate::invariants;
 use crate::process::pause;
+use crate::retries::{self, Story};
 use crate::subjects::{self, CallSite, Subject};
 use crate::temporal::{self, Options, Stack, connector};
 use crate::world::{Control, ControlAction, Script, full_request, record_of};
@@ -178,6 +179,31 @@ async fn kept_histories_replay() {
     for name in KEPT {
         assert!(replayed.contains(name), "{name} has no history (UPDATE_HISTORIES=1 keeps one)");
     }
+}
+
+/// One story of retries of each kind and workflow; all of them with `TEMPORAL_MATRIX=full`.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test's own switch")]
+fn whatever_did_not_complete_can_be_retried_or_undone() {
+    async fn play(server: &'static str, story: Story, completed: Value) -> Result<(), String> {
+        let stack = Stack::start(server, Options::default()).await;
+        let worker = stack.work();
+        retries::play(&stack.site, story, &completed, retries::REAL_PACE).await?;
+        worker.stop().await;
+        Ok(())
+    }
+    let is_full = std::env::var("TEMPORAL_MATRIX").is_ok_and(|matrix| matrix == "full");
+    let completed = retries::completed();
+    temporal::run(|server| async move {
+        let stories = retries::selected(is_full);
+        let tasks: Vec<_> = stories
+            .into_iter()
+            .map(|story| (story.to_string(), play(server, story, completed[&story.subject.name()].clone())))
+            .collect();
+        println!("{} stories of retries", tasks.len());
+        let wrong = all(tasks.into_iter()).await;
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
 }
 
 async fn cell(

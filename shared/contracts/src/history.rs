@@ -47,7 +47,7 @@ pub enum EventType {
 
 impl EventType {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::WorkflowExecutionStarted,
         Self::ActivityTaskScheduled,
         Self::ActivityTaskStarted,
@@ -62,6 +62,8 @@ impl EventType {
         Self::WorkflowExecutionCanceled,
         Self::WorkflowExecutionTimedOut,
         Self::WorkflowExecutionTerminated,
+        Self::WorkflowExecutionPaused,
+        Self::WorkflowExecutionResumed,
     ];
 
     /// The name on the wire.
