@@ -29,7 +29,7 @@ pub(super) async fn sequences<S: Executions + History>(
     rounds: u64,
 ) {
     for seed in 0..rounds {
-        let mut round = Round { seed, random: Random(seed), second: 0, models: Vec::new(), trail: Vec::new() };
+        let round = Round { seed, random: Random(seed), second: 0, models: Vec::new(), trail: Vec::new() };
         round.run(&open().await, driver).await;
     }
 }
@@ -62,7 +62,6 @@ enum Answer {
 #[derive(Debug, Clone)]
 struct Model {
     id: String,
-    engine: EngineKind,
     ended: Option<(Ends, i64)>,
     cancelled_at: Option<i64>,
     paused_at: Option<i64>,
@@ -82,7 +81,6 @@ impl Model {
         let second = |at: contracts::Timestamp| at.as_second() - super::epoch().as_second();
         Self {
             id: new.id.clone(),
-            engine: new.engine,
             ended: None,
             cancelled_at: new.cancel_requested_at.map(second),
             paused_at: None,

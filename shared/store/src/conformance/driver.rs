@@ -228,38 +228,50 @@ where
 
     fn events(&self, open: &mut Vec<Begins>, told: Told) -> Vec<EventType> {
         // An attempt that never said how it ended is closed by the next one, or by the end.
-        let lost = |begins: Begins| match begins {
-            Begins::Forward | Begins::Pivot => EventType::ActivityTaskTimedOut,
-            Begins::Undo => EventType::CompensationFailed,
+        let is_closed = |begun: &Begins| match told {
+            Told::Begun { begins, .. } | Told::Refused(begins, _) => *begun == begins,
+            Told::Ended(_) => true,
         };
-        let closed = |begins: Begins| open.iter().copied().filter(move |open| *open == begins).map(lost);
-        let mut events: Vec<EventType> = match told {
-            Told::Begun { begins, .. } | Told::Refused(begins, _) => closed(begins).collect(),
-            Told::Ended(_) => open.iter().copied().map(lost).collect(),
-        };
+        let mut events: Vec<EventType> =
+            open.iter().filter(|begun| is_closed(begun)).map(|begun| lost(*begun)).collect();
+        open.retain(|begun| !is_closed(begun));
         match told {
-            Told::Begun { begins, .. } | Told::Refused(begins, _) => open.retain(|open| *open != begins),
-            Told::Ended(_) => open.clear(),
-        }
-        let (begun, ended): (&[_], _) = match told {
-            Told::Begun { begins: Begins::Undo, .. } => {
-                (&[EventType::CompensationScheduled], EventType::CompensationCompleted)
+            Told::Begun { begins, is_finished } => {
+                events.extend(begun(begins));
+                if is_finished {
+                    events.push(finished(begins));
+                } else {
+                    open.push(begins);
+                }
             }
-            Told::Begun { .. } => {
-                (&[EventType::ActivityTaskScheduled, EventType::ActivityTaskStarted], EventType::ActivityTaskFailed)
-            }
-            Told::Refused(_, Refusal::Paused) => return events,
-            Told::Refused(..) => (&[EventType::ActivityTaskScheduled], EventType::ActivityTaskFailed),
-            Told::Ended(Ends::Well) => (&[], EventType::WorkflowExecutionCompleted),
-            Told::Ended(Ends::Badly) => (&[], EventType::WorkflowExecutionFailed),
-            Told::Ended(Ends::Terminated) => (&[], EventType::WorkflowExecutionTerminated),
-        };
-        events.extend(begun);
-        match told {
-            Told::Begun { begins, is_finished: false } => open.push(begins),
-            _ => events.push(ended),
+            Told::Refused(_, Refusal::Paused) => {}
+            Told::Refused(..) => events.extend([EventType::ActivityTaskScheduled, EventType::ActivityTaskFailed]),
+            Told::Ended(Ends::Well) => events.push(EventType::WorkflowExecutionCompleted),
+            Told::Ended(Ends::Badly) => events.push(EventType::WorkflowExecutionFailed),
+            Told::Ended(Ends::Terminated) => events.push(EventType::WorkflowExecutionTerminated),
         }
         events
+    }
+}
+
+fn begun(begins: Begins) -> &'static [EventType] {
+    match begins {
+        Begins::Forward | Begins::Pivot => &[EventType::ActivityTaskScheduled, EventType::ActivityTaskStarted],
+        Begins::Undo => &[EventType::CompensationScheduled],
+    }
+}
+
+fn finished(begins: Begins) -> EventType {
+    match begins {
+        Begins::Forward | Begins::Pivot => EventType::ActivityTaskFailed,
+        Begins::Undo => EventType::CompensationCompleted,
+    }
+}
+
+fn lost(begins: Begins) -> EventType {
+    match begins {
+        Begins::Forward | Begins::Pivot => EventType::ActivityTaskTimedOut,
+        Begins::Undo => EventType::CompensationFailed,
     }
 }
 
