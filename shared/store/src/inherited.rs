@@ -47,6 +47,13 @@ pub enum Standing {
     Gone,
 }
 
+impl Standing {
+    /// As the next retry takes it over. Whether it is outdated is decided by what that one does anew.
+    fn carried_over(self) -> Self {
+        if self == Self::Outdated { Self::Unsure } else { self }
+    }
+}
+
 /// What is known of all steps, in the order in which they began first.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -211,13 +218,12 @@ fn one(
             is_tolerated: false,
         };
         let mut step = before.cloned().unwrap_or_else(nothing);
-        if step.standing == Standing::Outdated {
-            step.standing = Standing::Unsure;
-        }
+        step.standing = step.standing.carried_over();
         return step;
     };
     let mut scopes = before.map(|before| before.scopes.clone()).unwrap_or_default();
-    if story.has_begun && !story.result.as_ref().is_some_and(is_answered) {
+    let was_answered = story.result.as_ref().is_some_and(is_answered);
+    if story.has_begun && !was_answered {
         scopes.push(own_scope.to_owned());
     }
     let is_skipped = story.result.as_ref().is_some_and(was_skipped);
@@ -225,10 +231,12 @@ fn one(
         scopes.clear();
     }
     let is_done = story.result.is_some();
-    let standing = match scopes.is_empty() {
-        true => Standing::Gone,
-        false if is_done && story.closed_at.is_none() => Standing::Sure,
-        false => Standing::Unsure,
+    let standing = match (scopes.is_empty(), before) {
+        (true, _) => Standing::Gone,
+        (false, _) if !is_done || story.closed_at.is_some() => Standing::Unsure,
+        // Nobody asked the service, so that nothing new is known.
+        (false, Some(before)) if was_answered => before.standing.carried_over(),
+        (false, _) => Standing::Sure,
     };
     let is_tolerated = !is_done && story.closed_at.is_some_and(|closed_at| closed_at < story.followed_at);
     let result = story.result.or_else(|| before?.result.clone());
@@ -276,3 +284,6 @@ fn stories(history: &[Event]) -> (Vec<StepPath>, BTreeMap<StepPath, Story>) {
 fn is_refusal(error: &Value) -> bool {
     [ErrorName::WorkflowCancelled, ErrorName::WorkflowTimedOut].iter().any(|name| error == name.as_str())
 }
+
+#[cfg(test)]
+mod tests;

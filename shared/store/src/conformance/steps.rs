@@ -345,16 +345,16 @@ async fn refusals_are_in_the_history_but_for_pauses<S: Executions + History + St
     create(store, "e-1").await;
     assert!(holds(store, "e-1", Control::Pause, 1).await);
     assert!(matches!(ok(store.begin_step(&step("e-1", "CreateUserAccount")).await), Begin::Refused(Refusal::Paused)));
-    assert_eq!(history(store, "e-1").await.len(), 1);
+    assert_eq!(types(&history(store, "e-1").await)[1..], ["WorkflowExecutionPaused"]);
     assert!(holds(store, "e-1", Control::Cancel, 2).await);
     assert!(matches!(
         ok(store.begin_step(&step("e-1", "CreateUserAccount")).await),
         Begin::Refused(Refusal::Cancelled)
     ));
     let rows = history(store, "e-1").await;
-    assert_eq!(types(&rows)[1..], ["ActivityTaskScheduled", "ActivityTaskFailed"]);
+    assert_eq!(types(&rows)[2..], ["WorkflowExecutionResumed", "ActivityTaskScheduled", "ActivityTaskFailed"]);
     assert_eq!(
-        (&rows[2].event.details["error"], &rows[2].event.details["attempt"]),
+        (&rows[4].event.details["error"], &rows[4].event.details["attempt"]),
         (&json!("WorkflowCancelled"), &json!(1))
     );
 }
