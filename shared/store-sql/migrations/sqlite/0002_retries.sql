@@ -5,5 +5,3 @@ ALTER TABLE executions ADD COLUMN retried_as TEXT;
 ALTER TABLE executions ADD COLUMN only_undoes BIGINT NOT NULL DEFAULT 0;
 -- What a retry takes over.
 ALTER TABLE executions ADD COLUMN inherited TEXT;
--- A step's effects are made under the execution's own scope, or under those that a retry takes over.
-ALTER TABLE steps DROP COLUMN effect_scope;
