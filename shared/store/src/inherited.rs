@@ -80,13 +80,15 @@ impl Inherited {
     /// Whether a step that a cancel or the deadline would hold back may pass, as it is answered from the record. So undoing
     /// reaches whatever may stand behind it. The last step is never passed: what follows is the end.
     pub fn passes(&self, path: &StepPath, closes: bool) -> bool {
-        !closes && self.step(path).is_some_and(|step| step.answer().is_some())
+        !closes && self.step(path).is_some_and(|step| step.answer(true).is_some())
     }
 
-    /// How an attempt of a forward step goes about it; `is_interrupted` if only an answer lets it pass.
-    pub fn effects(&self, path: &StepPath, is_interrupted: bool) -> Effects {
+    /// How an attempt of a forward step goes about it; `is_interrupted` if only an answer lets it pass, `is_first` if no
+    /// attempt before it can have begun.
+    pub fn effects(&self, path: &StepPath, is_interrupted: bool, is_first: bool) -> Effects {
         let Some(step) = self.step(path) else { return Effects::Own };
-        if let Some(answer) = step.answer().filter(|_| is_interrupted || step.standing == Standing::Sure) {
+        let is_sure = step.standing == Standing::Sure;
+        if let Some(answer) = step.answer(is_first || is_sure).filter(|_| is_interrupted || is_sure) {
             return Effects::Answered(answer);
         }
         match step.standing {
@@ -125,12 +127,17 @@ impl InheritedStep {
         self.result.as_ref().is_some_and(was_skipped)
     }
 
-    /// What it is answered with where nothing is to be done.
-    fn answer(&self) -> Option<StepOutcome> {
+    /// What it is answered with where nothing is to be done. Only where no attempt before has done anything does the answer
+    /// say that nothing is there under the execution's own scope: what an attempt did whose answer was lost is to be undone.
+    fn answer(&self, is_untouched: bool) -> Option<StepOutcome> {
         match &self.result {
             Some(result) => {
                 let mut result = result.clone();
-                result[ALREADY_DONE] = true.into();
+                if is_untouched {
+                    result[ALREADY_DONE] = true.into();
+                } else if let Some(fields) = result.as_object_mut() {
+                    fields.remove(ALREADY_DONE);
+                }
                 Some(Ok(result))
             }
             None if self.is_tolerated => {
@@ -142,14 +149,14 @@ impl InheritedStep {
     }
 }
 
-/// In the result of a step that was answered from the record of an earlier execution.
+/// In the result of a step that was answered from the record of an earlier execution before anything was done.
 const ALREADY_DONE: &str = "already_done";
 
 fn was_skipped(result: &Value) -> bool {
     result["skipped"] == true
 }
 
-/// Whether a step's result comes from the record of an earlier execution.
+/// Whether a step's result comes from the record of an earlier execution, and none of its attempts has done anything.
 pub fn is_answered(result: &Value) -> bool {
     result[ALREADY_DONE] == true
 }
@@ -275,4 +282,45 @@ fn stories(history: &[Event]) -> (Vec<StepPath>, BTreeMap<StepPath, Story>) {
 
 fn is_refusal(error: &Value) -> bool {
     [ErrorName::WorkflowCancelled, ErrorName::WorkflowTimedOut].iter().any(|name| error == name.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn inherited(standing: Standing, scopes: &[&str]) -> Inherited {
+        let result = Some(json!({ "user_id": "u", ALREADY_DONE: true }));
+        let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        let path = StepPath::of_state("CreateUserAccount");
+        Inherited(vec![InheritedStep { path, result, scopes, standing, is_tolerated: false }])
+    }
+
+    fn answer(effects: Effects) -> Value {
+        match effects {
+            Effects::Answered(Ok(result)) => result,
+            other => panic!("it is not answered: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_answer_after_an_attempt_does_not_say_that_nothing_was_done() {
+        let path = StepPath::of_state("CreateUserAccount");
+        for (standing, scopes) in
+            [(Standing::Gone, &[][..]), (Standing::Unsure, &["old"]), (Standing::Outdated, &["old"])]
+        {
+            let inherited = inherited(standing, scopes);
+            let first = answer(inherited.effects(&path, true, true));
+            assert!(is_answered(&first), "{standing:?}");
+            let later = answer(inherited.effects(&path, true, false));
+            assert_eq!((is_answered(&later), &later["user_id"]), (false, &json!("u")), "{standing:?}");
+            let undoing = inherited.undoing(&path, "own", is_answered(&later));
+            let Effects::Undone(undone) = undoing else { panic!("{undoing:?}") };
+            assert_eq!(undone.first().map(String::as_str), Some("own"), "{standing:?}");
+        }
+        // What surely stands is answered each time, so that no attempt has done anything.
+        let sure = inherited(Standing::Sure, &["old"]);
+        assert!(is_answered(&answer(sure.effects(&path, false, false))));
+    }
 }
