@@ -18,6 +18,7 @@ use serde_json::Value;
 use store::{Control, Decision, ExecutionRecord, ListFilter};
 
 use crate::access::Caller;
+use crate::audit::record_denial;
 use crate::start::ANSWERING_TIME;
 use crate::{Operating, Problem, body, list_workflows, operate, page};
 
@@ -102,7 +103,13 @@ impl Asked {
         if matches!(selection, Selection::Ids(_)) && fields.is_given("page_token") {
             fields.bad("page_token", "belongs to a filter");
         }
-        fields.finish().map_err(Problem::invalid)?;
+        // As in lists: the token may be another tenant's.
+        let has_other_token =
+            fields.is_given("page_token") && matches!(selection, Selection::Filter { before: None, .. });
+        if let Err(bad) = fields.finish() {
+            let problem = Problem::invalid(bad);
+            return Err(if has_other_token { problem.denying() } else { problem });
+        }
         let action = action.ok_or_else(Problem::internal)?;
         Ok(Self { action, selection, is_dry_run, reason })
     }
@@ -209,6 +216,9 @@ impl Acting<'_> {
         match acted {
             Ok(done) => ActionResult { workflow_id: id, ..done },
             Err(problem) => {
+                if problem.is_denial() {
+                    record_denial(Some(&*api.audit), &self.caller.request, &problem, &*api.clock).await;
+                }
                 let outcome = match problem.status().as_u16() {
                     404 => ActionOutcome::NotFound,
                     500.. => ActionOutcome::Failed,

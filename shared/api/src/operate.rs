@@ -15,7 +15,7 @@ use store::{
 };
 
 use crate::access::Caller;
-use crate::start::{check_caller, create};
+use crate::start::{check_caller, create, to_the_end};
 use crate::{Api, Operating, Problem, Starting};
 
 /// Events of a history that are read at once.
@@ -37,18 +37,22 @@ pub(crate) async fn control(
         Control::Resume => AuditAction::ResumeWorkflow,
     };
     let audit = NewAuditRow { reason, ..caller.audit_row(action, id, now) };
-    match api.executions.control(&caller.tenant_id, id, control, now, Some(audit)).await? {
-        Controlled::Accepted(record) => {
-            if let Some(engine) = api.engines.of(record.engine)
-                && let Err(error) = engine.wake(&record).await
-            {
-                tracing::warn!(workflow_id = id, %error, "the engine was not told; it looks by itself");
+    let (task, tenant_id, id) = (api.clone(), caller.tenant_id.clone(), id.to_owned());
+    let work = async move {
+        match task.executions.control(&tenant_id, &id, control, now, Some(audit)).await? {
+            Controlled::Accepted(record) => {
+                if let Some(engine) = task.engines.of(record.engine)
+                    && let Err(error) = engine.wake(&record).await
+                {
+                    tracing::warn!(workflow_id = id, %error, "the engine was not told; it looks by itself");
+                }
+                Ok(record)
             }
-            Ok(record)
+            Controlled::NotFound => Err(Problem::no_workflow(&id)),
+            Controlled::Refused(record) => Err(Problem::conflict(&id, refusal(control, &record))),
         }
-        Controlled::NotFound => Err(Problem::no_workflow(id)),
-        Controlled::Refused(record) => Err(Problem::conflict(id, refusal(control, &record))),
-    }
+    };
+    to_the_end(api, work).await
 }
 
 /// Why an execution is in no state for a control.
@@ -99,21 +103,9 @@ pub(crate) async fn terminate(
     if !record.status.is_open() {
         return Err(Problem::conflict(id, has_ended(&record)));
     }
-    let engine = api.engines.of(record.engine).ok_or_else(|| {
-        Problem::unavailable(format!("It runs on {}, which is not reached from here.", record.engine))
-    })?;
-    let now = api.clock.now();
-    let audit = NewAuditRow { reason, ..caller.audit_row(AuditAction::TerminateWorkflow, id, now) };
-    // The reason stays in the audit log: what an engine is told it keeps for months.
-    let told = "terminated by an operator";
-    if record.engine == EngineKind::Embedded {
-        engine.terminate(&record, told, Some(audit)).await?;
-    } else if operating.ends.record_end(tenant_id, id, &EngineEnd::Terminated, now, Some(audit)).await?
-        && let Err(error) = engine.terminate(&record, told, None).await
-    {
-        // From the record on nothing begins any more, so it only ends later there.
-        tracing::error!(workflow_id = id, tenant_id, %error, "the engine was not told of the termination");
-    }
+    let audit = NewAuditRow { reason, ..caller.audit_row(AuditAction::TerminateWorkflow, id, api.clock.now()) };
+    let (task, running) = (operating.clone(), record);
+    to_the_end(api, async move { stop(&task, &running, audit).await }).await?;
     let record = api.executions.get(tenant_id, id).await?.ok_or_else(|| Problem::no_workflow(id))?;
     if record.status != Status::Terminated {
         return Err(Problem::conflict(id, has_ended(&record)));
@@ -123,6 +115,27 @@ pub(crate) async fn terminate(
         None => Vec::new(),
     };
     Ok(Terminated { record, standing })
+}
+
+/// Ends an execution in the record and at its engine.
+async fn stop(operating: &Operating, record: &ExecutionRecord, audit: NewAuditRow) -> Result<(), Problem> {
+    let engine = operating.starting.api.engines.of(record.engine).ok_or_else(|| {
+        Problem::unavailable(format!("It runs on {}, which is not reached from here.", record.engine))
+    })?;
+    // The reason stays in the audit log: what an engine is told it keeps for months.
+    let told = "terminated by an operator";
+    if record.engine == EngineKind::Embedded {
+        engine.terminate(record, told, Some(audit)).await?;
+        return Ok(());
+    }
+    let (tenant_id, id, now) = (&record.tenant_id, &record.id, audit.at);
+    if operating.ends.record_end(tenant_id, id, &EngineEnd::Terminated, now, Some(audit)).await?
+        && let Err(error) = engine.terminate(record, told, None).await
+    {
+        // From the record on nothing begins any more, so it only ends later there.
+        tracing::error!(workflow_id = id, tenant_id, %error, "the engine was not told of the termination");
+    }
+    Ok(())
 }
 
 /// Why an execution cannot be retried, if it cannot.

@@ -187,7 +187,7 @@ fn proceed(step: &StepRef, item: &Item, way: Way) -> Result<Begin, StoreError> {
             let done = item.optional_json::<Value>(&of_step("done", undoes))?;
             inherited.undoing(undoes, effect_scope, done.as_ref().is_some_and(store::is_answered))
         }
-        None => inherited.effects(&step.path, way == Way::Passing),
+        None => inherited.effects(&step.path, way == Way::Passing, attempt.number == 1),
     };
     Ok(Begin::Proceed { attempt, request: Arc::new(request(item)?), effect_scope: effect_scope.into(), effects })
 }

@@ -354,7 +354,10 @@ impl OpenRecord {
                 let is_answered = row.done.as_ref().is_some_and(store::is_answered);
                 self.inherited.undoing(undoes, own_scope, is_answered)
             }
-            None => self.inherited.effects(&step.path, passed),
+            None => {
+                let is_first = self.steps.get(&step.path).is_some_and(|row| row.attempts == 1);
+                self.inherited.effects(&step.path, passed, is_first)
+            }
         };
         let row = self.steps.entry(step.path.clone()).or_default();
         row.open = Some(OpenAttempt { activity: step.activity.clone(), kind: step.kind, after });

@@ -87,13 +87,15 @@ impl Inherited {
     /// Whether a step that a cancel or the deadline would hold back may pass, as it is answered from the record. So undoing
     /// reaches whatever may stand behind it. The last step is never passed: what follows is the end.
     pub fn passes(&self, path: &StepPath, closes: bool) -> bool {
-        !closes && self.step(path).is_some_and(|step| step.answer().is_some())
+        !closes && self.step(path).is_some_and(|step| step.answer(true).is_some())
     }
 
-    /// How an attempt of a forward step goes about it; `is_interrupted` if only an answer lets it pass.
-    pub fn effects(&self, path: &StepPath, is_interrupted: bool) -> Effects {
+    /// How an attempt of a forward step goes about it; `is_interrupted` if only an answer lets it pass, `is_first` if no
+    /// attempt before it can have begun.
+    pub fn effects(&self, path: &StepPath, is_interrupted: bool, is_first: bool) -> Effects {
         let Some(step) = self.step(path) else { return Effects::Own };
-        if let Some(answer) = step.answer().filter(|_| is_interrupted || step.standing == Standing::Sure) {
+        let is_sure = step.standing == Standing::Sure;
+        if let Some(answer) = step.answer(is_first || is_sure).filter(|_| is_interrupted || is_sure) {
             return Effects::Answered(answer);
         }
         match step.standing {
@@ -132,12 +134,17 @@ impl InheritedStep {
         self.result.as_ref().is_some_and(was_skipped)
     }
 
-    /// What it is answered with where nothing is to be done.
-    fn answer(&self) -> Option<StepOutcome> {
+    /// What it is answered with where nothing is to be done. Only where no attempt before has done anything does the answer
+    /// say that nothing is there under the execution's own scope: what an attempt did whose answer was lost is to be undone.
+    fn answer(&self, is_untouched: bool) -> Option<StepOutcome> {
         match &self.result {
             Some(result) => {
                 let mut result = result.clone();
-                result[ALREADY_DONE] = true.into();
+                if is_untouched {
+                    result[ALREADY_DONE] = true.into();
+                } else if let Some(fields) = result.as_object_mut() {
+                    fields.remove(ALREADY_DONE);
+                }
                 Some(Ok(result))
             }
             None if self.is_tolerated => {
@@ -149,14 +156,14 @@ impl InheritedStep {
     }
 }
 
-/// In the result of a step that was answered from the record of an earlier execution.
+/// In the result of a step that was answered from the record of an earlier execution before anything was done.
 const ALREADY_DONE: &str = "already_done";
 
 fn was_skipped(result: &Value) -> bool {
     result["skipped"] == true
 }
 
-/// Whether a step's result comes from the record of an earlier execution.
+/// Whether a step's result comes from the record of an earlier execution, and none of its attempts has done anything.
 pub fn is_answered(result: &Value) -> bool {
     result[ALREADY_DONE] == true
 }

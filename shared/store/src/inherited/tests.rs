@@ -273,3 +273,36 @@ fn what_may_stand_is_left_unless_it_was_met() {
     assert_eq!(names(inherited.left(|_| true)), [""; 0]);
     assert_eq!(names(inherited.standing()), ["A", "B"]);
 }
+
+fn with(standing: Standing, scopes: &[&str]) -> Inherited {
+    let result = Some(json!({ "user_id": "u", ALREADY_DONE: true }));
+    let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+    let path = StepPath::of_state("CreateUserAccount");
+    Inherited(vec![InheritedStep { path, result, scopes, standing, is_tolerated: false }])
+}
+
+fn answer_of(effects: Effects) -> Value {
+    match effects {
+        Effects::Answered(Ok(result)) => result,
+        other => panic!("it is not answered: {other:?}"),
+    }
+}
+
+#[test]
+fn an_answer_after_an_attempt_does_not_say_that_nothing_was_done() {
+    let path = StepPath::of_state("CreateUserAccount");
+    for (standing, scopes) in [(Standing::Gone, &[][..]), (Standing::Unsure, &["old"]), (Standing::Outdated, &["old"])]
+    {
+        let inherited = with(standing, scopes);
+        let first = answer_of(inherited.effects(&path, true, true));
+        assert!(is_answered(&first), "{standing:?}");
+        let later = answer_of(inherited.effects(&path, true, false));
+        assert_eq!((is_answered(&later), &later["user_id"]), (false, &json!("u")), "{standing:?}");
+        let undoing = inherited.undoing(&path, "own", is_answered(&later));
+        let Effects::Undone(undone) = undoing else { panic!("{undoing:?}") };
+        assert_eq!(undone.first().map(String::as_str), Some("own"), "{standing:?}");
+    }
+    // What surely stands is answered each time, so that no attempt has done anything.
+    let sure = with(Standing::Sure, &["old"]);
+    assert!(is_answered(&answer_of(sure.effects(&path, false, false))));
+}
