@@ -64,10 +64,10 @@ pub(crate) fn refusal(control: Control, record: &ExecutionRecord) -> String {
     match control {
         Control::Resume => format!("It is {status}, not Paused."),
         Control::Pause if record.cancel_requested_at.is_some() => {
-            format!("It is {status}, and being cancelled: what was done is undone.")
+            format!("It is {status}, and is being cancelled: what was done is undone.")
         }
         Control::Pause | Control::Cancel => {
-            format!("It is {status}, and in a step or an undoing that nothing may interrupt any more.")
+            format!("It is {status}, and its last step or its undoing has begun, which nothing may interrupt.")
         }
     }
 }
@@ -120,7 +120,7 @@ pub(crate) async fn terminate(
 /// Ends an execution in the record and at its engine.
 async fn stop(operating: &Operating, record: &ExecutionRecord, audit: NewAuditRow) -> Result<(), Problem> {
     let engine = operating.starting.api.engines.of(record.engine).ok_or_else(|| {
-        Problem::unavailable(format!("It runs on {}, which is not reached from here.", record.engine))
+        Problem::unavailable(format!("It runs on {}, and this server is not connected to that engine.", record.engine))
     })?;
     // The reason stays in the audit log: what an engine is told it keeps for months.
     let told = "terminated by an operator";
@@ -179,7 +179,7 @@ pub(crate) async fn retry(
     if undoes && inherited.standing().is_empty() {
         return Err(Problem::conflict(
             id,
-            format!("{} Nothing of it stands any more, so there is nothing to undo.", has_ended(record)),
+            format!("{} Nothing that it did still stands, so there is nothing to undo.", has_ended(record)),
         ));
     }
     let engine = api.engines.of(starting.engine).ok_or_else(Problem::internal)?;
@@ -197,7 +197,10 @@ pub(crate) async fn retry(
 /// The answer where what was asked for is kept no more.
 async fn not_kept(api: &Api, caller: &Caller, id: &str) -> Result<Problem, Problem> {
     Ok(match api.executions.get(&caller.tenant_id, id).await? {
-        Some(record) => Problem::conflict(id, format!("{} What it was asked for is kept no more.", has_ended(&record))),
+        Some(record) => Problem::conflict(
+            id,
+            format!("{} Its request is not kept any more, so it cannot be retried.", has_ended(&record)),
+        ),
         None => Problem::no_workflow(id),
     })
 }
@@ -206,7 +209,9 @@ async fn load_request(starting: &Starting, caller: &Caller, retried: &Retried) -
     let id = &retried.record.id;
     match retried.request.load(&caller.tenant_id, &*starting.blobs).await {
         Ok(request) => Ok(request),
-        Err(RequestError::Lost(_)) => Err(Problem::conflict(id, "What it was asked for is kept no more.")),
+        Err(RequestError::Lost(_)) => {
+            Err(Problem::conflict(id, "Its request is not kept any more, so it cannot be retried."))
+        }
         Err(RequestError::Store(error)) => Err(error.into()),
     }
 }

@@ -240,11 +240,11 @@ fn begin(step: &StepRef, now: Timestamp, nonce: &str, way: Way) -> Change {
 
 /// The conditions of a way; the deadline moves by what was waited. Nothing holds back what follows a pivot.
 fn only_if_let(change: &mut Change, now: Timestamp, way: Way) {
+    if way == Way::Passing {
+        return change.only_if_absent("paused_at");
+    }
     let [cancelled, paused, deadline] =
         ["cancel_requested_at", "paused_at", "deadline_at"].map(|name| change.name(name));
-    if way == Way::Passing {
-        return change.only_if(format!("attribute_not_exists({paused})"));
-    }
     if let Way::Waited(waited) = way {
         change.only_if_absent("forward_at");
         let by = change.value(number(waited.as_micros()));
