@@ -228,6 +228,9 @@ fn begin(step: &StepRef, now: Timestamp, nonce: &str, way: Way) -> Change {
         StepKind::Compensation => {
             change.increase("history_len", 1);
             change.set("cancel_window_open", AttributeValue::Bool(false));
+            // It has begun, even if this is the first that happens to it.
+            let (forward_at, zero) = (change.name("forward_at"), change.value(number(0)));
+            change.set_raw(format!("{forward_at} = if_not_exists({forward_at}, {zero})"));
             if let Some(undoes) = &step.undoes {
                 change.only_if_absent(&of_step("open", undoes));
                 let (closed, before) = (change.name(&of_step("closed", undoes)), change.name("history_len"));

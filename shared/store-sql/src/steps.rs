@@ -282,7 +282,9 @@ impl Operation for BeginStep {
         let Self { step, now } = self;
         let loaded = OpenRecord::load(connection, &step.tenant_id, &step.execution_id, Scope::of(step)).await?;
         let Some((mut record, row)) = loaded else { return Ok(Begin::Closed) };
-        if let (Some(waited), true) = (step.waited(*now), record.steps.is_empty()) {
+        // Of a batch, the other steps are not loaded, and it is not the first that happens to an execution.
+        let is_first = !step.is_batch && record.steps.is_empty();
+        if let (Some(waited), true) = (step.waited(*now), is_first) {
             record.flags.deadline_at =
                 record.flags.deadline_at.map(|at| at.checked_add(waited).unwrap_or(Timestamp::MAX));
         }
