@@ -256,9 +256,15 @@ impl Acting<'_> {
 
     /// What acting would come to, as far as the record tells.
     async fn would(&self, id: &str) -> Result<ActionResult, Problem> {
-        let executions = &self.operating.starting.api.executions;
-        let found = executions.get(&self.caller.tenant_id, id).await?;
+        let api = &self.operating.starting.api;
+        let found = api.executions.get(&self.caller.tenant_id, id).await?;
         let record = found.ok_or_else(|| Problem::no_workflow(id))?;
+        if let (Action::Retry { undoes }, Some(existing)) = (self.asked.action, &record.retried_as) {
+            // Acting would answer with the same retry.
+            let retry = operate::earlier_retry(api, self.caller, &record, existing, undoes).await?;
+            let would = result(&record, ActionOutcome::Would, None);
+            return Ok(ActionResult { new_workflow_id: Some(retry.id), ..would });
+        }
         let why_not = match self.asked.action {
             Action::Control(control) => {
                 (control.decide(&record) == Decision::Refused).then(|| operate::refusal(control, &record))

@@ -88,6 +88,8 @@ fn summary(record: ExecutionRecord) -> WorkflowSummary {
         updated_at: record.updated_at,
         tenant_id: record.tenant_id,
         user_id: record.user_id,
+        retried_from: record.retry_of.map(|retry| retry.id),
+        retried_as: record.retried_as,
     }
 }
 

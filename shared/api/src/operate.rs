@@ -231,7 +231,8 @@ fn check_request(kind: WorkflowKind, request: &Value, caller: &Caller) -> Result
     }
 }
 
-async fn earlier_retry(
+/// The retry that an execution has, if it is what is asked for.
+pub(crate) async fn earlier_retry(
     api: &Api,
     caller: &Caller,
     record: &ExecutionRecord,

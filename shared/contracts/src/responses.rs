@@ -158,6 +158,10 @@ pub struct WorkflowSummary {
     pub updated_at: Timestamp,
     pub tenant_id: String,
     pub user_id: Option<String>,
+    #[serde(default)]
+    pub retried_from: Option<String>,
+    #[serde(default)]
+    pub retried_as: Option<String>,
 }
 
 /// A page of executions.

@@ -70,11 +70,6 @@ impl Action {
         }
     }
 
-    /// Whether doing it twice is the same as doing it once, so that a call whose answer was lost can be repeated.
-    fn is_repeatable(self) -> bool {
-        !matches!(self, Self::Retry | Self::Undo)
-    }
-
     /// What people are asked.
     fn question(self, count: u64) -> String {
         let workflows = if count == 1 { "1 workflow".to_owned() } else { format!("{count} workflows") };
@@ -103,6 +98,9 @@ pub(crate) struct ActionArgs {
     /// Shows what would be done, and does nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Why, for the audit log.
+    #[arg(long)]
+    reason: Option<String>,
     /// Asks nothing.
     #[arg(long)]
     yes: bool,
@@ -113,12 +111,7 @@ pub(crate) struct ActionArgs {
 }
 
 /// Does it.
-pub(crate) async fn run(
-    action: Action,
-    mut args: ActionArgs,
-    reason: Option<&str>,
-    output: &mut Output,
-) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(action: Action, mut args: ActionArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     let server = args.remote.open()?;
     if !args.all && !args.filters.is_empty() {
         return Err(CommandError::usage("filters are for --all; workflows that are named need none"));
@@ -135,8 +128,8 @@ pub(crate) async fn run(
         anyhow::bail!("nothing was done");
     }
     match args.ids.as_slice() {
-        [id] if !args.dry_run => one(&server, action, id, reason, args.output, output).await,
-        _ => many(&server, action, &args, count, reason, output).await,
+        [id] if !args.dry_run => one(&server, action, id, args.reason.as_deref(), args.output, output).await,
+        _ => many(&server, action, &args, count, output).await,
     }
 }
 
@@ -187,11 +180,10 @@ async fn many(
     action: Action,
     args: &ActionArgs,
     count: u64,
-    reason: Option<&str>,
     output: &mut Output,
 ) -> anyhow::Result<ExitCode> {
     let mut body = json!({ "action": action.name(), "dry_run": args.dry_run });
-    if let Some(reason) = reason {
+    if let Some(reason) = &args.reason {
         body["reason"] = json!(reason);
     }
     let selections: Vec<(&str, Value)> = match args.all {
@@ -203,7 +195,7 @@ async fn many(
     for (name, selection) in selections {
         let mut body = body.clone();
         body[name] = selection;
-        if let Err(error) = all_pages(server, action, body, &mut report, output).await {
+        if let Err(error) = all_pages(server, body, &mut report, output).await {
             failed = Some(error);
             break;
         }
@@ -216,13 +208,7 @@ async fn many(
     }
 }
 
-async fn all_pages(
-    server: &Server,
-    action: Action,
-    mut body: Value,
-    report: &mut Report,
-    output: &mut Output,
-) -> anyhow::Result<()> {
+async fn all_pages(server: &Server, mut body: Value, report: &mut Report, output: &mut Output) -> anyhow::Result<()> {
     let mut patience = Patience::default();
     loop {
         let key = new_key();
@@ -230,10 +216,8 @@ async fn all_pages(
             let call = server.request(Method::POST, &["api", "v1", "workflows", "actions"]);
             server.ask(call.header("idempotency-key", &key).json(&body)).await
         };
-        let mut answer = match action.is_repeatable() {
-            true => patience.ask(&report.progress, call).await?,
-            false => call().await?,
-        };
+        // Doing it twice is doing it once, so that a call whose answer was lost can be repeated.
+        let mut answer = patience.ask(&report.progress, call).await?;
         report.add(answer["results"].as_array_mut().map(std::mem::take).unwrap_or_default(), output)?;
         let token = answer["next_page_token"].take();
         if token.is_null() {

@@ -2,7 +2,6 @@
 
 mod actions;
 mod answers;
-mod cancel;
 mod completions;
 mod config;
 mod describe;
@@ -17,18 +16,15 @@ mod list;
 mod news;
 pub(crate) mod output;
 mod patience;
-mod pause;
 mod progress;
 mod remote;
 mod render;
-mod resume;
 mod retry;
 mod run;
 mod serve;
 mod server;
 mod start;
 mod table;
-mod terminate;
 mod timeline;
 mod worker;
 
@@ -41,6 +37,7 @@ use contracts::EngineKind;
 use settings::Sources;
 use workflow_service::Settings;
 
+use actions::Action;
 use output::Output;
 
 /// Coordinates work across the Auth, User, Tenant and File services.
@@ -71,15 +68,15 @@ enum Command {
     /// Shows the events of a workflow.
     History(history::HistoryArgs),
     /// Stops workflows before their next step, and undoes what was done.
-    Cancel(cancel::CancelArgs),
+    Cancel(actions::ActionArgs),
     /// Runs workflows again that did not complete, or undoes what they left.
     Retry(retry::RetryArgs),
     /// Holds workflows before their next step.
-    Pause(pause::PauseArgs),
+    Pause(actions::ActionArgs),
     /// Goes on with paused workflows.
     Resume(actions::ActionArgs),
     /// Ends workflows at once, without undoing anything.
-    Terminate(terminate::TerminateArgs),
+    Terminate(actions::ActionArgs),
     /// Asks a running server how it is, and with --tenant how the services are; for health checks.
     Health(health::HealthArgs),
     /// Shows every setting, its value and where that comes from.
@@ -153,11 +150,11 @@ impl Cli {
             Command::List(args) => list::run(args, output).await,
             Command::Describe(args) => describe::run(args, output).await,
             Command::History(args) => history::run(args, output).await,
-            Command::Cancel(args) => cancel::run(args, output).await,
+            Command::Cancel(args) => actions::run(Action::Cancel, args, output).await,
             Command::Retry(args) => retry::run(args, output).await,
-            Command::Pause(args) => pause::run(args, output).await,
-            Command::Resume(args) => resume::run(args, output).await,
-            Command::Terminate(args) => terminate::run(args, output).await,
+            Command::Pause(args) => actions::run(Action::Pause, args, output).await,
+            Command::Resume(args) => actions::run(Action::Resume, args, output).await,
+            Command::Terminate(args) => actions::run(Action::Terminate, args, output).await,
             Command::Health(args) => health::run(args, output).await,
             Command::Config(args) => config::run(&args, output),
             Command::Doctor(args) => doctor::run(&args, output).await,

@@ -19,5 +19,5 @@ pub(crate) struct RetryArgs {
 
 pub(crate) async fn run(args: RetryArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     let action = if args.undo { Action::Undo } else { Action::Retry };
-    actions::run(action, args.action, None, output).await
+    actions::run(action, args.action, output).await
 }
