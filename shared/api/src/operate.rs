@@ -176,10 +176,10 @@ pub(crate) async fn retry(
         return Err(Problem::conflict(id, why));
     }
     let inherited = left_by(api, &retried).await?;
-    if undoes && inherited.standing().is_empty() {
+    if undoes && inherited.undoable().is_empty() {
         return Err(Problem::conflict(
             id,
-            format!("{} Nothing of it stands any more, so there is nothing to undo.", has_ended(record)),
+            format!("{} Nothing stands of it any more that could be undone.", has_ended(record)),
         ));
     }
     let engine = api.engines.of(starting.engine).ok_or_else(Problem::internal)?;
@@ -251,7 +251,7 @@ async fn left_by(api: &Api, retried: &Retried) -> Result<Inherited, Problem> {
     let Retried { record, effect_scope, inherited, .. } = retried;
     let workflow = workflows::workflow(record.kind).ok_or_else(Problem::internal)?;
     let history = whole_history(api, record).await?;
-    Ok(inherit(&history, inherited, effect_scope, |step| workflow.has_effect(&step.name)))
+    Ok(inherit(&history, inherited, effect_scope, |step| workflow.effect_of(&step.name)))
 }
 
 async fn whole_history(api: &Api, record: &ExecutionRecord) -> Result<Vec<Event>, Problem> {

@@ -3,7 +3,9 @@
 //!
 //! A retry runs the same state machine from its start. A step whose effect surely stands is not done again: it is answered
 //! with what it came to. Where it is not known whether an effect stands, the service knows: the step is called with the old
-//! key first. An effect that no longer fits, as a step before it is done anew, is undone before its step is done anew.
+//! key first. An effect that no longer fits, as a step before it is done anew, is undone before its step is done anew. So is
+//! one whose undoing has begun: that call may arrive late, and would take away what a retry counts on. By then it finds
+//! nothing to undo.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +13,7 @@ use contracts::step::StepPath;
 use contracts::{ActivityError, ErrorName, Event, EventType};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use workflows::StepEffect;
 
 use crate::StepOutcome;
 
@@ -31,6 +34,9 @@ pub struct InheritedStep {
     /// It failed, and its execution went on without it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_tolerated: bool,
+    /// Nothing undoes it: it is neither undone nor left behind.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_lasting: bool,
 }
 
 /// Whether an effect stands.
@@ -39,8 +45,10 @@ pub struct InheritedStep {
 pub enum Standing {
     /// It does: it was done, and its undoing never began.
     Sure,
-    /// It may: nobody knows how the last attempt ended, or undoing it failed.
+    /// It may: nobody knows how the last attempt ended.
     Unsure,
+    /// It may, and a call that undoes it may still arrive: nobody can count on it any more.
+    Undoing,
     /// It may, and a step before it is done anew, so that it would not fit any more.
     Outdated,
     /// Nothing stands.
@@ -64,6 +72,8 @@ pub enum Effects {
     First(Vec<String>),
     /// What was done under these scopes is undone, the first one first. A forward step is then done under its own.
     Undone(Vec<String>),
+    /// The same, but what the service refuses to undo stands, and is what the step comes to.
+    Renewed(Vec<String>),
 }
 
 impl Inherited {
@@ -93,6 +103,7 @@ impl Inherited {
         }
         match step.standing {
             Standing::Unsure => Effects::First(step.scopes.clone()),
+            Standing::Undoing => Effects::Renewed(step.scopes.clone()),
             Standing::Outdated => Effects::Undone(step.scopes.clone()),
             Standing::Sure | Standing::Gone => Effects::Own,
         }
@@ -106,10 +117,15 @@ impl Inherited {
         Effects::Undone(own.into_iter().chain(earlier).collect())
     }
 
-    /// Steps of which something may stand, and to which the execution never came: `was_met` knows those to which it did.
+    /// Steps of which something may stand that could be undone, and to which the execution never came: `was_met` knows
+    /// those to which it did.
     pub fn left(&self, was_met: impl Fn(&StepPath) -> bool) -> Vec<&StepPath> {
-        let left = self.0.iter().filter(|step| step.may_stand() && !was_met(&step.path));
-        left.map(|step| &step.path).collect()
+        self.undoable().into_iter().filter(|path| !was_met(path)).collect()
+    }
+
+    /// Steps of which something may stand that could be undone.
+    pub fn undoable(&self) -> Vec<&StepPath> {
+        self.0.iter().filter(|step| step.may_stand() && !step.is_lasting).map(|step| &step.path).collect()
     }
 
     /// Steps of which something may stand.
@@ -176,19 +192,19 @@ struct Story {
 }
 
 /// Reads the history of an execution that has ended: what a retry of it takes over. `earlier` is what that execution itself
-/// took over, `own_scope` the scope of its effects, `has_effect` knows which steps change something in a service.
+/// took over, `own_scope` the scope of its effects, `effect_of` knows which steps change something in a service.
 pub fn inherit(
     history: &[Event],
     earlier: &Inherited,
     own_scope: &str,
-    has_effect: impl Fn(&StepPath) -> bool,
+    effect_of: impl Fn(&StepPath) -> StepEffect,
 ) -> Inherited {
     let (order, mut stories) = stories(history);
     let behind = earlier.0.iter().map(|step| &step.path).filter(|path| !order.contains(path));
     let mut inherited: Vec<InheritedStep> = Vec::new();
     for path in order.iter().chain(behind) {
         let (story, before) = (stories.remove(path), earlier.step(path));
-        inherited.push(one(path, story, before, own_scope, has_effect(path)));
+        inherited.push(one(path, story, before, own_scope, effect_of(path)));
     }
     // Once a step is done anew, what was done after it does not fit any more.
     let mut is_anew = false;
@@ -196,8 +212,8 @@ pub fn inherit(
         if is_anew && step.may_stand() {
             step.standing = Standing::Outdated;
         }
-        let changes_nothing = step.is_tolerated || step.is_skipped() || !has_effect(&step.path);
-        is_anew |= !step.may_stand() && !changes_nothing;
+        let changes_nothing = step.is_tolerated || step.is_skipped() || effect_of(&step.path) == StepEffect::Nothing;
+        is_anew |= (!step.may_stand() || step.standing == Standing::Undoing) && !changes_nothing;
     }
     Inherited(inherited)
 }
@@ -207,8 +223,9 @@ fn one(
     story: Option<Story>,
     before: Option<&InheritedStep>,
     own_scope: &str,
-    has_effect: bool,
+    effect: StepEffect,
 ) -> InheritedStep {
+    let is_lasting = effect == StepEffect::Lasting;
     let Some(story) = story.filter(|story| story.has_begun || story.closed_at.is_some()) else {
         let nothing = || InheritedStep {
             path: path.clone(),
@@ -216,30 +233,34 @@ fn one(
             scopes: vec![],
             standing: Standing::Gone,
             is_tolerated: false,
+            is_lasting,
         };
-        let mut step = before.cloned().unwrap_or_else(nothing);
+        let mut step = InheritedStep { is_lasting, ..before.cloned().unwrap_or_else(nothing) };
         if step.standing == Standing::Outdated {
-            step.standing = Standing::Unsure;
+            step.standing = if is_lasting { Standing::Unsure } else { Standing::Undoing };
         }
         return step;
     };
     let mut scopes = before.map(|before| before.scopes.clone()).unwrap_or_default();
+    // An attempt that is about an earlier effect may undo it.
+    let may_be_undone = !is_lasting && (story.closed_at.is_some() || !scopes.is_empty());
     if story.has_begun && !story.result.as_ref().is_some_and(is_answered) {
         scopes.push(own_scope.to_owned());
     }
     let is_skipped = story.result.as_ref().is_some_and(was_skipped);
-    if story.is_cleared || is_skipped || !has_effect {
+    if story.is_cleared || is_skipped || effect == StepEffect::Nothing {
         scopes.clear();
     }
     let is_done = story.result.is_some();
     let standing = match scopes.is_empty() {
         true => Standing::Gone,
         false if is_done && story.closed_at.is_none() => Standing::Sure,
+        false if may_be_undone => Standing::Undoing,
         false => Standing::Unsure,
     };
     let is_tolerated = !is_done && story.closed_at.is_some_and(|closed_at| closed_at < story.followed_at);
     let result = story.result.or_else(|| before?.result.clone());
-    InheritedStep { path: path.clone(), result, scopes, standing, is_tolerated }
+    InheritedStep { path: path.clone(), result, scopes, standing, is_tolerated, is_lasting }
 }
 
 /// The forward steps in the order of their first begin, and what happened to each.
@@ -294,7 +315,7 @@ mod tests {
         let result = Some(json!({ "user_id": "u", ALREADY_DONE: true }));
         let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
         let path = StepPath::of_state("CreateUserAccount");
-        Inherited(vec![InheritedStep { path, result, scopes, standing, is_tolerated: false }])
+        Inherited(vec![InheritedStep { path, result, scopes, standing, is_tolerated: false, is_lasting: false }])
     }
 
     fn answer(effects: Effects) -> Value {
@@ -304,11 +325,65 @@ mod tests {
         }
     }
 
+    fn history(events: &[(EventType, Value)]) -> Vec<Event> {
+        let event = |(event_id, (event_type, details)): (u64, &(EventType, Value))| Event {
+            event_id,
+            event_type: event_type.as_str().to_owned(),
+            timestamp: contracts::Timestamp::UNIX_EPOCH,
+            details: details.clone(),
+        };
+        (1..).zip(events).map(event).collect()
+    }
+
+    #[test]
+    fn what_nothing_undoes_is_neither_undone_nor_left_behind() {
+        let [account, mail] = ["CreateUserAccount", "SendNotification"].map(StepPath::of_state);
+        let effect_of = |path: &StepPath| if *path == mail { StepEffect::Lasting } else { StepEffect::Undone };
+        let terminated = history(&[
+            (EventType::ActivityTaskScheduled, json!({ "activity_id": account, "attempt": 1 })),
+            (EventType::ActivityTaskCompleted, json!({ "activity_id": account, "attempt": 1, "result": {} })),
+            (EventType::ActivityTaskScheduled, json!({ "activity_id": mail, "attempt": 1 })),
+        ]);
+        let first = inherit(&terminated, &Inherited::default(), "first", effect_of);
+        assert_eq!((first.standing(), first.undoable()), (vec![&account, &mail], vec![&account]));
+        let undone = history(&[
+            (EventType::ActivityTaskScheduled, json!({ "activity_id": account, "attempt": 1 })),
+            (EventType::ActivityTaskCompleted, json!({ "activity_id": account, "result": { ALREADY_DONE: true } })),
+            (EventType::CompensationScheduled, json!({ "activity_id": "UndoCreateUserAccount", "undoes": account })),
+            (EventType::CompensationCompleted, json!({ "activity_id": "UndoCreateUserAccount", "result": {} })),
+        ]);
+        let second = inherit(&undone, &first, "second", effect_of);
+        assert!(second.undoable().is_empty() && second.left(|_| false).is_empty(), "{second:?}");
+    }
+
+    #[test]
+    fn what_was_about_to_be_undone_is_not_counted_on() {
+        let account = StepPath::of_state("CreateUserAccount");
+        let of = |events: &[(EventType, Value)], earlier: &Inherited, scope: &str| {
+            inherit(&history(events), earlier, scope, |_| StepEffect::Undone)
+        };
+        let began = || (EventType::ActivityTaskScheduled, json!({ "activity_id": account, "attempt": 1 }));
+        let done = (EventType::ActivityTaskCompleted, json!({ "activity_id": account, "result": {} }));
+        let undoing =
+            (EventType::CompensationScheduled, json!({ "activity_id": "UndoCreateUserAccount", "undoes": account }));
+        let none = Inherited::default();
+        assert_eq!(
+            of(&[began()], &none, "first").effects(&account, false, true),
+            Effects::First(vec!["first".to_owned()])
+        );
+        let closed = of(&[began(), done, undoing], &none, "first");
+        assert_eq!(closed.effects(&account, false, true), Effects::Renewed(vec!["first".to_owned()]));
+        // The attempt of the retry may have been about to undo it.
+        let again = of(&[began()], &closed, "second");
+        let both = vec!["first".to_owned(), "second".to_owned()];
+        assert_eq!(again.effects(&account, false, true), Effects::Renewed(both));
+    }
+
     #[test]
     fn an_answer_after_an_attempt_does_not_say_that_nothing_was_done() {
         let path = StepPath::of_state("CreateUserAccount");
         for (standing, scopes) in
-            [(Standing::Gone, &[][..]), (Standing::Unsure, &["old"]), (Standing::Outdated, &["old"])]
+            [(Standing::Gone, &[][..]), (Standing::Unsure, &["old"]), (Standing::Undoing, &["old"])]
         {
             let inherited = inherited(standing, scopes);
             let first = answer(inherited.effects(&path, true, true));
