@@ -295,6 +295,7 @@ async fn undo(site: &Site, id: &str) -> Result<String, String> {
     let undone = retry(site, id, true).await?;
     let status = site.until_ended(&undone).await;
     match status.status {
+        Status::Cancelled if standing(site, &undone).await => Err("what was undone still stands".to_owned()),
         Status::Cancelled => Ok(undone),
         other => Err(format!("undoing it ended {other}: {:?}", status.error)),
     }
@@ -397,5 +398,70 @@ fn a_retry_that_is_cancelled_while_an_answer_is_lost_leaves_nothing() {
                 as_before(site, &retried, &before).await.unwrap();
             });
         }
+    }
+}
+
+/// Cancels an execution at its last step before the pivot while a fault holds up its undoing at one call, until that has
+/// failed once; its id.
+async fn undoing_fails(site: &Site, subject: &Subject, undo: &str, fault: Fault, pace: Pace) -> String {
+    let request = site.prepare(subject, 0).await;
+    let mut faults = subject.site(undo).faulty(fault, None);
+    for (service, rules) in subject.site(subject.last_before_pivot).faulty(slow(true, pace), None) {
+        faults.entry(service).or_default().extend(rules);
+    }
+    site.faults(&faults);
+    let id = site.start_of(subject, &request).await;
+    until_at(site, &id, subject.last_before_pivot, pace).await;
+    site.cancel(&id).await.unwrap();
+    loop {
+        let events = site.history(&id).await.events;
+        if events.iter().any(|row| row.event.event_type == "CompensationFailed") {
+            return id;
+        }
+        clock::sleep(&*site.clock, pace.poll).await;
+    }
+}
+
+/// The undoing of the first step, which is the last one.
+fn last_undo(subject: &'static Subject) -> &'static str {
+    subject.sites.iter().rev().find(|site| site.is_undo).map(|site| site.name).unwrap()
+}
+
+#[test]
+fn an_undoing_that_arrives_late_takes_nothing_away_from_a_retry() {
+    let pace = Pace { slow: Duration::from_secs(5), poll: Duration::from_millis(10) };
+    for subject in subjects::ALL {
+        let completed = run(async { completed_at_once(&*World::new().await, subject).await });
+        let undos = subject.sites.iter().filter(|site| site.is_undo && !is_of_pivot(subject, site));
+        for undo in undos.map(|site| site.name) {
+            run(async {
+                let world = World::new().await;
+                let late = Fault::LateDelivery { delay_ms: 5_000 };
+                let first = undoing_fails(&world, subject, undo, late, pace).await;
+                let (status, body) = world.post(&format!("/api/v1/workflows/{first}/terminate"), &json!({}), &[]).await;
+                assert_eq!(status, StatusCode::OK, "{body}");
+                world.faults(&BTreeMap::new());
+                completes(&world, &first, &completed).await.unwrap_or_else(|why| panic!("{undo}: {why}"));
+                clock::sleep(&*world.clock, Duration::from_secs(10)).await;
+                rows_are(&world, &completed).await.unwrap_or_else(|why| panic!("{undo}, later: {why}"));
+            });
+        }
+    }
+}
+
+#[test]
+fn what_a_service_refuses_to_undo_is_what_a_retry_goes_on_from() {
+    let pace = Pace { slow: Duration::from_secs(5), poll: Duration::from_millis(10) };
+    for subject in subjects::ALL {
+        let completed = run(async { completed_at_once(&*World::new().await, subject).await });
+        run(async {
+            let (world, undo) = (World::new().await, last_undo(subject));
+            let conflict = Fault::Status { status: 409, retry_after_seconds: None };
+            let first = undoing_fails(&world, subject, undo, conflict.clone(), pace).await;
+            let failure = world.until_ended(&first).await.failure.unwrap();
+            assert_eq!(failure.residue.len(), 1, "{failure:?}");
+            world.faults(&subject.site(undo).faulty(conflict, None));
+            completes(&world, &first, &completed).await.unwrap_or_else(|why| panic!("{undo}: {why}"));
+        });
     }
 }

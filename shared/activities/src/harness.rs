@@ -130,6 +130,7 @@ impl Attempt<'_> {
         let acted = match effects {
             Effects::First(scopes) => self.done_before(&scopes).await,
             Effects::Undone(scopes) => self.clear(&scopes).await.err().map(|error| (Err(error), None)),
+            Effects::Renewed(scopes) => self.cleared_or_done(&scopes).await,
             Effects::Own | Effects::Answered(_) => None,
         };
         match acted {
@@ -160,6 +161,21 @@ impl Attempt<'_> {
         None
     }
 
+    /// Undoes what an earlier execution did, whose own undoing may still arrive, before the step is done anew. What the
+    /// service refuses to undo stands, so the same call with the same key tells what it came to.
+    async fn cleared_or_done(&self, scopes: &[String]) -> Option<Acted> {
+        for scope in scopes {
+            let Err(error) = self.clear(std::slice::from_ref(scope)).await else { continue };
+            if error.is_retryable() {
+                return Some((Err(error), None));
+            }
+            let acted = self.run(scope).await;
+            let is_refused = acted.0.as_ref().is_err_and(|refused| !refused.is_retryable());
+            return Some(if is_refused { (Err(error), None) } else { acted });
+        }
+        None
+    }
+
     /// Undoes what an earlier execution did, before the step is done anew.
     async fn clear(&self, scopes: &[String]) -> Result<(), ActivityError> {
         let Some(service) = self.activity.undone_at else { return Ok(()) };
@@ -180,7 +196,7 @@ impl Attempt<'_> {
         let step = self.call.step.undone_path().ok_or_else(|| malformed("is not told which step to undo"))?;
         let scopes = match effects {
             Effects::Undone(scopes) => scopes,
-            Effects::Own | Effects::Answered(_) | Effects::First(_) => vec![own_scope.to_owned()],
+            Effects::Own | Effects::Answered(_) | Effects::First(_) | Effects::Renewed(_) => vec![own_scope.to_owned()],
         };
         let mut undone = false;
         for scope in scopes {

@@ -176,7 +176,7 @@ pub(crate) async fn retry(
         return Err(Problem::conflict(id, why));
     }
     let inherited = left_by(api, &retried).await?;
-    if undoes && inherited.standing().is_empty() {
+    if undoes && inherited.undoable().is_empty() {
         return Err(Problem::conflict(
             id,
             format!("{} Nothing that it did still stands, so there is nothing to undo.", has_ended(record)),
@@ -257,7 +257,7 @@ async fn left_by(api: &Api, retried: &Retried) -> Result<Inherited, Problem> {
     let Retried { record, effect_scope, inherited, .. } = retried;
     let workflow = workflows::workflow(record.kind).ok_or_else(Problem::internal)?;
     let history = whole_history(api, record).await?;
-    Ok(inherit(&history, inherited, effect_scope, |step| workflow.has_effect(&step.name)))
+    Ok(inherit(&history, inherited, effect_scope, |step| workflow.effect_of(&step.name)))
 }
 
 async fn whole_history(api: &Api, record: &ExecutionRecord) -> Result<Vec<Event>, Problem> {

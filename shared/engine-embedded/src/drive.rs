@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use asl::{ChildPath, Command, ExecutionTree, MapRunId, Told};
-use clock::SharedClock;
+use clock::{Busy, SharedClock};
 use contracts::responses::Items;
 use contracts::step::StepKind;
 use contracts::{ActivityError, ErrorName, Status, Timestamp};
@@ -116,7 +116,7 @@ pub(crate) async fn run(
     shared: &Arc<Shared>,
     tenant_id: &str,
     id: &str,
-    mut wakes: mpsc::UnboundedReceiver<()>,
+    mut wakes: mpsc::UnboundedReceiver<Busy>,
 ) -> Result<(), EngineError> {
     let mut stored = shared.reading.load(tenant_id, id).await?;
     let request = Arc::new(std::mem::replace(&mut stored.request, StoredRequest::Inline(Value::Null)));
@@ -321,7 +321,7 @@ impl Driven {
         &mut self,
         shared: &Shared,
         reports: &mut mpsc::UnboundedReceiver<AttemptEnd>,
-        wakes: &mut mpsc::UnboundedReceiver<()>,
+        wakes: &mut mpsc::UnboundedReceiver<Busy>,
         running: &mut Running,
         may_wait: bool,
     ) -> Result<(), EngineError> {
@@ -347,7 +347,7 @@ impl Driven {
         &mut self,
         shared: &Shared,
         reports: &mut mpsc::UnboundedReceiver<AttemptEnd>,
-        wakes: &mut mpsc::UnboundedReceiver<()>,
+        wakes: &mut mpsc::UnboundedReceiver<Busy>,
         running: &Running,
     ) -> Result<Option<AttemptEnd>, EngineError> {
         let due_at = self.tree.poll_timeout();

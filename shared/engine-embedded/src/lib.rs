@@ -22,7 +22,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use clock::SharedClock;
+use clock::{Busy, SharedClock};
 use contracts::EngineKind;
 use engine::{ActivityRunner, DefinitionOf, Engine, EngineError, Standing, StartOutcome};
 use futures::FutureExt as _;
@@ -59,7 +59,8 @@ pub struct EmbeddedEngine(Arc<Shared>);
 struct Driver {
     task: AbortHandle,
     /// Lets it look at what was asked of its execution.
-    wake: mpsc::UnboundedSender<()>,
+    /// Each word keeps virtual time still until it has been heard.
+    wake: mpsc::UnboundedSender<Busy>,
 }
 
 /// What all executions share.
@@ -206,7 +207,7 @@ impl Engine for EmbeddedEngine {
     async fn wake(&self, record: &ExecutionRecord) -> Result<(), EngineError> {
         if let Some(driver) = lock(&self.0.driven).get(&record.id) {
             // One that has just ended does not listen any more.
-            let _ = driver.wake.send(());
+            let _ = driver.wake.send(self.0.clock.busy());
         }
         Ok(())
     }

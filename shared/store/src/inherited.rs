@@ -3,7 +3,9 @@
 //!
 //! A retry runs the same state machine from its start. A step whose effect surely stands is not done again: it is answered
 //! with what it came to. Where it is not known whether an effect stands, the service knows: the step is called with the old
-//! key first. An effect that no longer fits, as a step before it is done anew, is undone before its step is done anew.
+//! key first. An effect that no longer fits, as a step before it is done anew, is undone before its step is done anew. So is
+//! one whose undoing has begun: that call may arrive late, and would take away what a retry counts on. By then it finds
+//! nothing to undo.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +13,7 @@ use contracts::step::StepPath;
 use contracts::{ActivityError, ErrorName, Event, EventType};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use workflows::StepEffect;
 
 use crate::StepOutcome;
 
@@ -31,6 +34,9 @@ pub struct InheritedStep {
     /// It failed, and its execution went on without it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_tolerated: bool,
+    /// Nothing undoes it: it is neither undone nor left behind.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_lasting: bool,
 }
 
 /// Whether an effect stands.
@@ -39,8 +45,10 @@ pub struct InheritedStep {
 pub enum Standing {
     /// It does: it was done, and its undoing never began.
     Sure,
-    /// It may: nobody knows how the last attempt ended, or undoing it failed.
+    /// It may: nobody knows how the last attempt ended.
     Unsure,
+    /// It may, and a call that undoes it may still arrive: nobody can count on it any more.
+    Undoing,
     /// It may, and a step before it is done anew, so that it would not fit any more.
     Outdated,
     /// Nothing stands.
@@ -49,8 +57,13 @@ pub enum Standing {
 
 impl Standing {
     /// As the next retry takes it over. Whether it is outdated is decided by what that one does anew.
-    fn carried_over(self) -> Self {
-        if self == Self::Outdated { Self::Unsure } else { self }
+    fn carried_over(self, is_lasting: bool) -> Self {
+        match self {
+            // What was outdated was about to be undone.
+            Self::Outdated if is_lasting => Self::Unsure,
+            Self::Outdated => Self::Undoing,
+            other => other,
+        }
     }
 }
 
@@ -71,6 +84,8 @@ pub enum Effects {
     First(Vec<String>),
     /// What was done under these scopes is undone, the first one first. A forward step is then done under its own.
     Undone(Vec<String>),
+    /// The same, but what the service refuses to undo stands, and is what the step comes to.
+    Renewed(Vec<String>),
 }
 
 impl Inherited {
@@ -100,6 +115,7 @@ impl Inherited {
         }
         match step.standing {
             Standing::Unsure => Effects::First(step.scopes.clone()),
+            Standing::Undoing => Effects::Renewed(step.scopes.clone()),
             Standing::Outdated => Effects::Undone(step.scopes.clone()),
             Standing::Sure | Standing::Gone => Effects::Own,
         }
@@ -113,10 +129,15 @@ impl Inherited {
         Effects::Undone(own.into_iter().chain(earlier).collect())
     }
 
-    /// Steps of which something may stand, and to which the execution never came: `was_met` knows those to which it did.
+    /// Steps of which something may stand that could be undone, and to which the execution never came: `was_met` knows
+    /// those to which it did.
     pub fn left(&self, was_met: impl Fn(&StepPath) -> bool) -> Vec<&StepPath> {
-        let left = self.0.iter().filter(|step| step.may_stand() && !was_met(&step.path));
-        left.map(|step| &step.path).collect()
+        self.undoable().into_iter().filter(|path| !was_met(path)).collect()
+    }
+
+    /// Steps of which something may stand that could be undone.
+    pub fn undoable(&self) -> Vec<&StepPath> {
+        self.0.iter().filter(|step| step.may_stand() && !step.is_lasting).map(|step| &step.path).collect()
     }
 
     /// Steps of which something may stand.
@@ -183,19 +204,19 @@ struct Story {
 }
 
 /// Reads the history of an execution that has ended: what a retry of it takes over. `earlier` is what that execution itself
-/// took over, `own_scope` the scope of its effects, `has_effect` knows which steps change something in a service.
+/// took over, `own_scope` the scope of its effects, `effect_of` knows which steps change something in a service.
 pub fn inherit(
     history: &[Event],
     earlier: &Inherited,
     own_scope: &str,
-    has_effect: impl Fn(&StepPath) -> bool,
+    effect_of: impl Fn(&StepPath) -> StepEffect,
 ) -> Inherited {
     let (order, mut stories) = stories(history);
     let behind = earlier.0.iter().map(|step| &step.path).filter(|path| !order.contains(path));
     let mut inherited: Vec<InheritedStep> = Vec::new();
     for path in order.iter().chain(behind) {
         let (story, before) = (stories.remove(path), earlier.step(path));
-        inherited.push(one(path, story, before, own_scope, has_effect(path)));
+        inherited.push(one(path, story, before, own_scope, effect_of(path)));
     }
     // Once a step is done anew, what was done after it does not fit any more.
     let mut is_anew = false;
@@ -203,8 +224,8 @@ pub fn inherit(
         if is_anew && step.may_stand() {
             step.standing = Standing::Outdated;
         }
-        let changes_nothing = step.is_tolerated || step.is_skipped() || !has_effect(&step.path);
-        is_anew |= !step.may_stand() && !changes_nothing;
+        let changes_nothing = step.is_tolerated || step.is_skipped() || effect_of(&step.path) == StepEffect::Nothing;
+        is_anew |= (!step.may_stand() || step.standing == Standing::Undoing) && !changes_nothing;
     }
     Inherited(inherited)
 }
@@ -214,8 +235,9 @@ fn one(
     story: Option<Story>,
     before: Option<&InheritedStep>,
     own_scope: &str,
-    has_effect: bool,
+    effect: StepEffect,
 ) -> InheritedStep {
+    let is_lasting = effect == StepEffect::Lasting;
     let Some(story) = story.filter(|story| story.has_begun || story.closed_at.is_some()) else {
         let nothing = || InheritedStep {
             path: path.clone(),
@@ -223,31 +245,37 @@ fn one(
             scopes: vec![],
             standing: Standing::Gone,
             is_tolerated: false,
+            is_lasting,
         };
-        let mut step = before.cloned().unwrap_or_else(nothing);
-        step.standing = step.standing.carried_over();
+        let mut step = InheritedStep { is_lasting, ..before.cloned().unwrap_or_else(nothing) };
+        step.standing = step.standing.carried_over(is_lasting);
         return step;
     };
     let mut scopes = before.map(|before| before.scopes.clone()).unwrap_or_default();
+    // An attempt that is about an earlier effect may undo it.
+    let may_be_undone = !is_lasting && (story.closed_at.is_some() || !scopes.is_empty());
     let was_answered = story.result.as_ref().is_some_and(is_answered);
     if story.has_begun && !was_answered {
         scopes.push(own_scope.to_owned());
     }
     let is_skipped = story.result.as_ref().is_some_and(was_skipped);
-    if story.is_cleared || is_skipped || !has_effect {
+    if story.is_cleared || is_skipped || effect == StepEffect::Nothing {
         scopes.clear();
     }
     let is_done = story.result.is_some();
     let standing = match (scopes.is_empty(), before) {
         (true, _) => Standing::Gone,
-        (false, _) if !is_done || story.closed_at.is_some() => Standing::Unsure,
         // Nobody asked the service, so that nothing new is known.
-        (false, Some(before)) if was_answered => before.standing.carried_over(),
-        (false, _) => Standing::Sure,
+        (false, Some(before)) if is_done && story.closed_at.is_none() && was_answered => {
+            before.standing.carried_over(is_lasting)
+        }
+        (false, _) if is_done && story.closed_at.is_none() => Standing::Sure,
+        (false, _) if may_be_undone => Standing::Undoing,
+        (false, _) => Standing::Unsure,
     };
     let is_tolerated = !is_done && story.closed_at.is_some_and(|closed_at| closed_at < story.followed_at);
     let result = story.result.or_else(|| before?.result.clone());
-    InheritedStep { path: path.clone(), result, scopes, standing, is_tolerated }
+    InheritedStep { path: path.clone(), result, scopes, standing, is_tolerated, is_lasting }
 }
 
 /// The forward steps in the order of their first begin, and what happened to each.

@@ -30,8 +30,19 @@ pub struct Workflow {
     /// The state machine, as it is deployed to AWS.
     source: &'static str,
     steps: OnceLock<Vec<WorkflowStep>>,
-    /// The names of the steps that change something.
-    effects: OnceLock<BTreeSet<String>>,
+    /// The names of the steps that change something, and how.
+    effects: OnceLock<BTreeMap<String, StepEffect>>,
+}
+
+/// Whether a step changes something in a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StepEffect {
+    /// It changes nothing.
+    Nothing,
+    /// It changes something for good: a mail that is sent.
+    Lasting,
+    /// Another step undoes it.
+    Undone,
 }
 
 /// Every workflow.
@@ -95,13 +106,13 @@ impl Workflow {
     }
 
     /// Whether a step changes something in a service: it is undone by another, or it is one that cannot be undone.
-    pub fn has_effect(&self, step: &str) -> bool {
+    pub fn effect_of(&self, step: &str) -> StepEffect {
         let effects = self.effects.get_or_init(|| {
-            let (machine, mut effects) = (serde_json::from_str(self.source).unwrap_or_default(), BTreeSet::new());
+            let (machine, mut effects) = (serde_json::from_str(self.source).unwrap_or_default(), BTreeMap::new());
             collect_effects(&machine, &mut effects);
             effects
         });
-        effects.contains(step)
+        effects.get(step).copied().unwrap_or(StepEffect::Nothing)
     }
 
     /// The names of the activities that its state machine calls.
@@ -143,13 +154,15 @@ impl Workflow {
 }
 
 /// The steps that change something, those of branches and iterations too.
-fn collect_effects(machine: &Value, effects: &mut BTreeSet<String>) {
+fn collect_effects(machine: &Value, effects: &mut BTreeMap<String, StepEffect>) {
     let (states, own) = (machine["States"].as_object(), |state: &Value| state["Arguments"]["Payload"]["step"].clone());
     for (name, state) in states.into_iter().flatten() {
         let step = own(state);
-        effects.extend(step["undoes"].as_str().map(str::to_owned));
+        if let Some(undone) = step["undoes"].as_str() {
+            effects.insert(undone.to_owned(), StepEffect::Undone);
+        }
         if step["pivot"] == true || step["closes"] == true {
-            effects.insert(name.clone());
+            effects.entry(name.clone()).or_insert(StepEffect::Lasting);
         }
         for nested in state["Branches"].as_array().into_iter().flatten().chain([&state["ItemProcessor"]]) {
             collect_effects(nested, effects);
@@ -229,7 +242,11 @@ mod tests {
         );
         assert!(!onboarding.definition(&RetryPolicy::default()).contains("${"));
         assert_eq!(onboarding.activities().len(), 7);
-        let changing: Vec<&str> = states.into_iter().filter(|step| onboarding.has_effect(step)).collect();
-        assert_eq!((changing.len(), changing.contains(&"GetTenantContext")), (6, false));
+        let effects: Vec<StepEffect> = states.into_iter().map(|step| onboarding.effect_of(step)).collect();
+        let mut expected = [StepEffect::Undone; 7];
+        (expected[0], expected[6]) = (StepEffect::Nothing, StepEffect::Lasting);
+        assert_eq!(effects, expected);
+        let switching = workflow(WorkflowKind::TenantSwitching).expect("it is there");
+        assert_eq!(switching.effect_of("RevokeUserSessions"), StepEffect::Undone, "the last step is undone, too");
     }
 }

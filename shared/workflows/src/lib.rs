@@ -4,6 +4,6 @@ mod catalogue;
 mod end;
 mod retry_policy;
 
-pub use catalogue::{ALL, Workflow, WorkflowStep, activities, function_of, workflow};
+pub use catalogue::{ALL, StepEffect, Workflow, WorkflowStep, activities, function_of, workflow};
 pub use end::{UnsuccessfulEnd, unsuccessful_end};
 pub use retry_policy::RetryPolicy;

@@ -125,9 +125,12 @@ pub(crate) fn announce(text: impl AsRef<str>) {
     }
 }
 
-/// Text of others cannot move the cursor or colour a terminal.
+/// Text of others cannot move the cursor, colour a terminal, or change the direction in which a line is shown (Unicode
+/// Standard Annex 9, section 2).
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    let is_foreign = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
+    let is_direction = |character: char| matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_foreign =
+        |character: char| character.is_control() && !matches!(character, '\n' | '\t') || is_direction(character);
     if text.contains(is_foreign) { text.replace(is_foreign, "\u{fffd}").into() } else { text.into() }
 }
 
@@ -139,5 +142,6 @@ mod tests {
     fn control_characters_do_not_reach_a_terminal() {
         assert_eq!(printable("a\tb\nc"), "a\tb\nc");
         assert_eq!(printable("\u{1b}[31mred\u{7}\r"), "\u{fffd}[31mred\u{fffd}\u{fffd}");
+        assert_eq!(printable("a\u{202e}b\u{2066}\u{5d0}"), "a\u{fffd}b\u{fffd}\u{5d0}");
     }
 }

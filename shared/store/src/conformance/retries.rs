@@ -196,6 +196,7 @@ fn inherited() -> Inherited {
         scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
         standing,
         is_tolerated: false,
+        is_lasting: false,
     };
     Inherited(vec![
         one("Sure", true, &["s-1"], Standing::Sure),

@@ -89,6 +89,7 @@ fn earlier(steps: &[(&str, Standing, &[&str], bool)]) -> Inherited {
         scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
         standing: *standing,
         is_tolerated: false,
+        is_lasting: false,
     };
     Inherited(steps.iter().map(one).collect())
 }
@@ -96,7 +97,7 @@ fn earlier(steps: &[(&str, Standing, &[&str], bool)]) -> Inherited {
 /// Each line of `story` is an event or two; every step whose name begins with `Read` changes nothing.
 #[track_caller]
 fn takes_over(earlier: &Inherited, story: &[&str], expected: &[&str]) {
-    let inherited = inherit(&history(story), earlier, "own", |path| !path.name.starts_with("Read"));
+    let inherited = inherit(&history(story), earlier, "own", effect_of);
     assert_eq!(inherited.0.iter().map(text).collect::<Vec<_>>(), expected, "{story:?}");
 }
 
@@ -128,7 +129,7 @@ fn of_what_is_undone_nothing_stands() {
 fn what_could_not_be_undone_may_stand() {
     let story = ["A begins", "A is done", "B begins", "B fails", "B undoing begins", "B is undone"];
     for rest in [&["A undoing begins"][..], &["A undoing begins", "A undoing fails"]] {
-        takes_over(&nothing(), &[&story[..], rest].concat(), &["A Unsure own = done", "B Gone"]);
+        takes_over(&nothing(), &[&story[..], rest].concat(), &["A Undoing own = done", "B Gone"]);
     }
 }
 
@@ -159,7 +160,7 @@ fn a_failure_is_tolerated_if_a_step_begins_behind_its_undoing() {
     let expected = ["A Sure own = done", "B Gone tolerated", "C Sure own = done"];
     takes_over(&nothing(), &went_on, &expected);
     let stands = ["B begins", "B fails", "B undoing begins", "B undoing fails", "C begins", "C is done"];
-    takes_over(&nothing(), &stands, &["B Unsure own tolerated", "C Sure own = done"]);
+    takes_over(&nothing(), &stands, &["B Undoing own tolerated", "C Sure own = done"]);
     let done = ["B begins", "B is done", "B undoing begins", "B is undone", "C begins"];
     takes_over(&nothing(), &done, &["B Gone = done", "C Outdated own"]);
 }
@@ -191,12 +192,12 @@ fn what_was_refused_never_began() {
 #[test]
 fn a_retry_of_a_retry_adds_its_own_scope_to_what_was_there() {
     let before = earlier(&[("A", Standing::Unsure, &["s0"], false), ("B", Standing::Gone, &[], true)]);
-    takes_over(&before, &["A begins", "A fails"], &["A Unsure s0 own", "B Gone = done"]);
+    takes_over(&before, &["A begins", "A fails"], &["A Undoing s0 own", "B Gone = done"]);
     takes_over(&before, &["A begins", "A is done"], &["A Sure s0 own = done", "B Gone = done"]);
     let done = ["A begins", "A is done", "B begins", "B is done again"];
     takes_over(&before, &done, &["A Sure s0 own = done", "B Sure own = anew"]);
     let undone = [&done[..], &["B undoing begins", "B is undone", "A undoing begins", "A undoing fails"]].concat();
-    takes_over(&before, &undone, &["A Unsure s0 own = done", "B Gone = anew"]);
+    takes_over(&before, &undone, &["A Undoing s0 own = done", "B Gone = anew"]);
     let failed = ["A begins", "A is done", "B begins", "B fails"];
     takes_over(&before, &failed, &["A Sure s0 own = done", "B Unsure own = done"]);
 }
@@ -213,7 +214,7 @@ fn what_a_retry_never_came_to_stands_as_it_did() {
     takes_over(&before, &[], &all);
     takes_over(&before, &["A begins", "A is answered"], &all);
     let anew = ["A begins", "A is answered", "B begins", "B is done", "C begins", "C is done again"];
-    let expected = ["A Sure s0 = done", "B Sure s0 s1 own = done", "C Sure own = anew", "D Unsure s0 = done"];
+    let expected = ["A Sure s0 = done", "B Sure s0 s1 own = done", "C Sure own = anew", "D Undoing s0 = done"];
     takes_over(&before, &anew, &expected);
     let new_step = ["A begins", "A is answered", "New begins"];
     let expected = ["A Sure s0 = done", "New Unsure own", "B Unsure s0 s1", "C Gone = done", "D Outdated s0 = done"];
@@ -236,7 +237,7 @@ fn an_answer_says_nothing_new_of_an_effect() {
     let all = ["A Sure s0 = done", "B Unsure s0 = done", "C Gone = done", "D Outdated s0 = done"];
     takes_over(&before, &answered, &all);
     let undone = [&answered[..], &["D undoing begins", "D is undone", "B undoing begins", "B undoing fails"]].concat();
-    takes_over(&before, &undone, &["A Sure s0 = done", "B Unsure s0 = done", "C Gone = done", "D Gone = done"]);
+    takes_over(&before, &undone, &["A Sure s0 = done", "B Undoing s0 = done", "C Gone = done", "D Gone = done"]);
     let begun = [&answered[..], &["A undoing begins"]].concat();
     let expected = ["A Unsure s0 = done", "B Unsure s0 = done", "C Gone = done", "D Outdated s0 = done"];
     takes_over(&before, &begun, &expected);
@@ -256,7 +257,7 @@ fn other_events_say_nothing() {
         let (event_id, event_type) = (history.len() as u64 + 1, event_type.as_str().to_owned());
         history.push(Event { event_id, event_type, timestamp: Timestamp::UNIX_EPOCH, details });
     }
-    let inherited = inherit(&history, &nothing(), "own", |_| true);
+    let inherited = inherit(&history, &nothing(), "own", |_| StepEffect::Undone);
     assert_eq!(inherited.0.iter().map(text).collect::<Vec<_>>(), ["A Sure own = done"]);
 }
 
@@ -278,7 +279,7 @@ fn with(standing: Standing, scopes: &[&str]) -> Inherited {
     let result = Some(json!({ "user_id": "u", ALREADY_DONE: true }));
     let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
     let path = StepPath::of_state("CreateUserAccount");
-    Inherited(vec![InheritedStep { path, result, scopes, standing, is_tolerated: false }])
+    Inherited(vec![InheritedStep { path, result, scopes, standing, is_tolerated: false, is_lasting: false }])
 }
 
 fn answer_of(effects: Effects) -> Value {
@@ -305,4 +306,60 @@ fn an_answer_after_an_attempt_does_not_say_that_nothing_was_done() {
     // What surely stands is answered each time, so that no attempt has done anything.
     let sure = with(Standing::Sure, &["old"]);
     assert!(is_answered(&answer_of(sure.effects(&path, false, false))));
+}
+
+/// Steps whose names begin with Read change nothing.
+fn effect_of(path: &StepPath) -> StepEffect {
+    if path.name.starts_with("Read") { StepEffect::Nothing } else { StepEffect::Undone }
+}
+
+fn events_of(events: &[(EventType, Value)]) -> Vec<Event> {
+    let event = |(event_id, (event_type, details)): (u64, &(EventType, Value))| Event {
+        event_id,
+        event_type: event_type.as_str().to_owned(),
+        timestamp: contracts::Timestamp::UNIX_EPOCH,
+        details: details.clone(),
+    };
+    (1..).zip(events).map(event).collect()
+}
+
+#[test]
+fn what_nothing_undoes_is_neither_undone_nor_left_behind() {
+    let [account, mail] = ["CreateUserAccount", "SendNotification"].map(StepPath::of_state);
+    let effect_of = |path: &StepPath| if *path == mail { StepEffect::Lasting } else { StepEffect::Undone };
+    let terminated = events_of(&[
+        (EventType::ActivityTaskScheduled, json!({ "activity_id": account, "attempt": 1 })),
+        (EventType::ActivityTaskCompleted, json!({ "activity_id": account, "attempt": 1, "result": {} })),
+        (EventType::ActivityTaskScheduled, json!({ "activity_id": mail, "attempt": 1 })),
+    ]);
+    let first = inherit(&terminated, &Inherited::default(), "first", effect_of);
+    assert_eq!((first.standing(), first.undoable()), (vec![&account, &mail], vec![&account]));
+    let undone = events_of(&[
+        (EventType::ActivityTaskScheduled, json!({ "activity_id": account, "attempt": 1 })),
+        (EventType::ActivityTaskCompleted, json!({ "activity_id": account, "result": { ALREADY_DONE: true } })),
+        (EventType::CompensationScheduled, json!({ "activity_id": "UndoCreateUserAccount", "undoes": account })),
+        (EventType::CompensationCompleted, json!({ "activity_id": "UndoCreateUserAccount", "result": {} })),
+    ]);
+    let second = inherit(&undone, &first, "second", effect_of);
+    assert!(second.undoable().is_empty() && second.left(|_| false).is_empty(), "{second:?}");
+}
+
+#[test]
+fn what_was_about_to_be_undone_is_not_counted_on() {
+    let account = StepPath::of_state("CreateUserAccount");
+    let of = |events: &[(EventType, Value)], earlier: &Inherited, scope: &str| {
+        inherit(&events_of(events), earlier, scope, |_| StepEffect::Undone)
+    };
+    let began = || (EventType::ActivityTaskScheduled, json!({ "activity_id": account, "attempt": 1 }));
+    let done = (EventType::ActivityTaskCompleted, json!({ "activity_id": account, "result": {} }));
+    let undoing =
+        (EventType::CompensationScheduled, json!({ "activity_id": "UndoCreateUserAccount", "undoes": account }));
+    let none = Inherited::default();
+    assert_eq!(of(&[began()], &none, "first").effects(&account, false, true), Effects::First(vec!["first".to_owned()]));
+    let closed = of(&[began(), done, undoing], &none, "first");
+    assert_eq!(closed.effects(&account, false, true), Effects::Renewed(vec!["first".to_owned()]));
+    // The attempt of the retry may have been about to undo it.
+    let again = of(&[began()], &closed, "second");
+    let both = vec!["first".to_owned(), "second".to_owned()];
+    assert_eq!(again.effects(&account, false, true), Effects::Renewed(both));
 }
