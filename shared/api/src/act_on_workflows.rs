@@ -18,6 +18,7 @@ use serde_json::Value;
 use store::{Control, Decision, ExecutionRecord, ListFilter};
 
 use crate::access::Caller;
+use crate::audit::record_denial;
 use crate::start::ANSWERING_TIME;
 use crate::{Operating, Problem, body, list_workflows, operate, page};
 
@@ -102,7 +103,13 @@ impl Asked {
         if matches!(selection, Selection::Ids(_)) && fields.is_given("page_token") {
             fields.bad("page_token", "belongs to a filter");
         }
-        fields.finish().map_err(Problem::invalid)?;
+        // It may be another tenant's.
+        let has_other_token =
+            fields.is_given("page_token") && matches!(selection, Selection::Filter { before: None, .. });
+        fields.finish().map_err(|bad| {
+            let problem = Problem::invalid(bad);
+            if has_other_token { problem.denying() } else { problem }
+        })?;
         let action = action.ok_or_else(Problem::internal)?;
         Ok(Self { action, selection, is_dry_run, reason })
     }
@@ -119,7 +126,7 @@ fn filtered(fields: &mut Fields<'_>, tenant_id: &str) -> Selection {
     let scope = format!("{tenant_id} actions {filter:?}");
     let token = fields.optional_text("page_token", 1..=1024).map(str::to_owned);
     let before = token.as_deref().and_then(|token| page::open(token, &scope));
-    if token.is_some() && before.is_none() {
+    if token.is_some_and(|token| !token.is_empty()) && before.is_none() {
         fields.bad("page_token", "must be a next_page_token of this very filter");
     }
     Selection::Filter { filter, scope, before }
@@ -209,6 +216,10 @@ impl Acting<'_> {
         match acted {
             Ok(done) => ActionResult { workflow_id: id, ..done },
             Err(problem) => {
+                let problem = problem.about(&id);
+                if problem.is_denial() {
+                    record_denial(Some(&*api.audit), &self.caller.request, &problem, &*api.clock).await;
+                }
                 let outcome = match problem.status().as_u16() {
                     404 => ActionOutcome::NotFound,
                     500.. => ActionOutcome::Failed,
