@@ -136,6 +136,32 @@ fn a_denial_has_one_row_and_a_mistake_none() {
     });
 }
 
+/// As an action on each of them by itself has.
+#[test]
+fn an_action_on_many_has_one_row_for_each_denial() {
+    run(async {
+        let (world, id) = held().await;
+        for (dry_run, request_id) in [(false, "acted"), (true, "looked")] {
+            let body = json!({ "action": "terminate", "ids": [id, "nowhere"], "dry_run": dry_run });
+            let as_other = Request::post("/api/v1/workflows/actions").header("x-tenant-id", FOREIGN);
+            let as_other = as_other.header("content-type", "application/json").header("x-request-id", request_id);
+            let (status, _, answer) = world.call(as_other.body(Body::from(body.to_string())).unwrap()).await;
+            assert_eq!(status, StatusCode::OK, "{answer}");
+            let outcomes = answer["results"].as_array().unwrap().iter().map(|result| &result["outcome"]);
+            assert!(outcomes.eq(["not_found", "not_found"]), "{answer}");
+            let theirs = Request::get("/api/v1/audit?outcome=denied").header("x-tenant-id", FOREIGN);
+            let theirs = world.call(theirs.body(Body::empty()).unwrap()).await.2;
+            let theirs: AuditResponse = serde_json::from_value(theirs).unwrap();
+            let mut rows = told(&theirs);
+            rows.retain(|[_, _, _, request]| request == request_id);
+            rows.sort();
+            let denied = |id: &str| row("act_on_workflows", "denied", id, request_id);
+            assert_eq!(rows, [denied("nowhere"), denied(&id)]);
+        }
+        assert_eq!(log(&world, "?outcome=denied").await.entries, [], "no other tenant's log tells of it");
+    });
+}
+
 #[test]
 fn a_log_is_filtered_and_paged() {
     run(async {

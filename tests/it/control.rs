@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use contracts::{EngineKind, ErrorName, Status};
 use engine::{Engine as _, Standing};
+use reference_services::Fault;
+use serde_json::json;
 use store::{Control as StoreControl, Controlled, EngineEnd, Executions as _};
 
+use crate::subjects;
 use crate::world::{Control, ControlAction, Script, TENANT, World, full_request, run};
 
 /// A world whose executions are paused while the account is created.
@@ -67,5 +70,32 @@ fn a_termination_stops_the_embedded_engine_where_it_is() {
         assert_eq!(events.last().unwrap().event.event_type, "WorkflowExecutionTerminated");
         let refused = |event: &contracts::Event| event.details["error"] == ErrorName::WorkflowCancelled.as_str();
         assert!(!events.iter().any(|event| refused(&event.event)));
+    });
+}
+
+#[test]
+fn a_termination_goes_to_its_end_though_the_client_hangs_up() {
+    run(async {
+        let world = World::new().await;
+        let subject = subjects::ALL[0];
+        world.faults(&subject.site("CreateUserAccount").faulty(Fault::Delay { delay_ms: 5_000 }, None));
+        for steps in 1..=40 {
+            let request = world.prepare(subject, steps).await;
+            let id = world.start_of(subject, &request).await;
+            clock::sleep(&*world.clock, Duration::from_secs(1)).await;
+            let (path, body) = (format!("/api/v1/workflows/{id}/terminate"), json!({}));
+            let mut request = Box::pin(world.post(&path, &body, &[]));
+            for _ in 0..steps {
+                if futures::poll!(request.as_mut()).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            // As the server drops it when the connection is gone.
+            drop(request);
+            clock::sleep(&*world.clock, Duration::from_secs(600)).await;
+            let status = world.status(&id).await.status;
+            assert!(!status.is_open(), "after {steps} steps it is {status}, and nobody drives it");
+        }
     });
 }

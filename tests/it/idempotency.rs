@@ -277,7 +277,8 @@ fn fifty_at_once_act_on_each_execution_once() {
             let world = World::new().await;
             let ids = match action {
                 "retry" | "undo" => terminated(&world, 3).await,
-                // Only a task of its own may wait for its turn to read a journal in virtual time.
+                // In virtual time only a task of its own may wait for its turn to read a journal, and those of one request
+                // share a task.
                 "terminate" => running(&world, 1).await,
                 _ => running(&world, 3).await,
             };

@@ -368,3 +368,34 @@ fn whatever_did_not_complete_can_be_retried_or_undone() {
     println!("{} of {} stories of retries end well", stories.len() - wrong.len(), stories.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// Longer than anybody waits for an answer.
+const NEVER: Fault = Fault::Delay { delay_ms: 60_000 };
+
+#[test]
+fn a_retry_that_is_cancelled_while_an_answer_is_lost_leaves_nothing() {
+    let pace = Pace { slow: Duration::from_secs(5), poll: Duration::from_millis(100) };
+    for subject in subjects::ALL {
+        let failing = subject.sites.iter().filter(|site| !site.is_undo && !subject.is_tolerated(step_of(site.name)));
+        let sites: Vec<&str> = failing.map(|site| site.name).collect();
+        let last = sites[sites.len() - 1];
+        for at in sites.iter().filter(|at| !subject.final_steps.contains(&step_of(at))) {
+            run(async {
+                let world = World::new().await;
+                let site: &Site = &world;
+                let request = site.prepare(subject, 0).await;
+                let before = site.snapshot().await;
+                let story = Story { subject, ends: Ends::Refused { at: last }, then: Then::Retry };
+                let first = end(site, story, &request, pace).await.unwrap();
+                set(site, subject, at, NEVER, None);
+                let retried = retry(site, &first, false).await.unwrap();
+                until_at(site, &retried, step_of(at), pace).await;
+                site.cancel(&retried).await.unwrap();
+                let status = site.until_ended(&retried).await;
+                site.faults(&BTreeMap::new());
+                assert_eq!(status.status, Status::Cancelled, "{at}: {:?}", status.error);
+                as_before(site, &retried, &before).await.unwrap();
+            });
+        }
+    }
+}

@@ -31,11 +31,12 @@ fn the_dynamodb_store() {
             let client = client.clone();
             DynamoStore::new(|| client, table, clock)
         };
-        conformance::step_store(open, |at| {
+        let wait = |at| {
             let clock = time.lock().unwrap().clone().unwrap();
             async move { clock::sleep_until(&*clock, at).await }
-        })
-        .await;
+        };
+        conformance::step_store(open, wait).await;
+        conformance::step_store_control(open, wait, 4).await;
     });
 }
 

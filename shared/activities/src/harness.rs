@@ -215,6 +215,9 @@ impl ActivityRunner for Activities {
 }
 
 #[cfg(test)]
+mod effects_tests;
+
+#[cfg(test)]
 mod tests {
     use std::sync::Mutex;
 

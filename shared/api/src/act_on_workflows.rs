@@ -92,24 +92,24 @@ impl Asked {
             (true, false) => Selection::Ids(ids(&mut fields)),
             (false, true) => filtered(&mut fields, tenant_id),
             (true, true) => {
-                fields.bad("filter", "must not come beside ids: name the executions, or say which by a filter");
+                fields.bad("filter", "must not be given together with ids: give one of them");
                 Selection::Ids(Vec::new())
             }
             (false, false) => {
-                fields.bad("ids", "is missing: name the executions, or say which by a filter");
+                fields.bad("ids", "is missing: give ids, or a filter");
                 Selection::Ids(Vec::new())
             }
         };
         if matches!(selection, Selection::Ids(_)) && fields.is_given("page_token") {
-            fields.bad("page_token", "belongs to a filter");
+            fields.bad("page_token", "is for a filter only");
         }
-        // It may be another tenant's.
+        // As in lists: the token may be another tenant's.
         let has_other_token =
             fields.is_given("page_token") && matches!(selection, Selection::Filter { before: None, .. });
-        fields.finish().map_err(|bad| {
+        if let Err(bad) = fields.finish() {
             let problem = Problem::invalid(bad);
-            if has_other_token { problem.denying() } else { problem }
-        })?;
+            return Err(if has_other_token { problem.denying() } else { problem });
+        }
         let action = action.ok_or_else(Problem::internal)?;
         Ok(Self { action, selection, is_dry_run, reason })
     }
@@ -127,7 +127,7 @@ fn filtered(fields: &mut Fields<'_>, tenant_id: &str) -> Selection {
     let token = fields.optional_text("page_token", 1..=1024).map(str::to_owned);
     let before = token.as_deref().and_then(|token| page::open(token, &scope));
     if token.is_some_and(|token| !token.is_empty()) && before.is_none() {
-        fields.bad("page_token", "must be a next_page_token of this very filter");
+        fields.bad("page_token", "must be the next_page_token of a request with the same filter");
     }
     Selection::Filter { filter, scope, before }
 }

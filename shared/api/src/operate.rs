@@ -15,7 +15,7 @@ use store::{
 };
 
 use crate::access::Caller;
-use crate::start::{check_caller, create};
+use crate::start::{check_caller, create, to_the_end};
 use crate::{Api, Operating, Problem, Starting};
 
 /// Events of a history that are read at once.
@@ -37,18 +37,22 @@ pub(crate) async fn control(
         Control::Resume => AuditAction::ResumeWorkflow,
     };
     let audit = NewAuditRow { reason, ..caller.audit_row(action, id, now) };
-    match api.executions.control(&caller.tenant_id, id, control, now, Some(audit)).await? {
-        Controlled::Accepted(record) => {
-            if let Some(engine) = api.engines.of(record.engine)
-                && let Err(error) = engine.wake(&record).await
-            {
-                tracing::warn!(workflow_id = id, %error, "the engine was not told; it looks by itself");
+    let (task, tenant_id, id) = (api.clone(), caller.tenant_id.clone(), id.to_owned());
+    let work = async move {
+        match task.executions.control(&tenant_id, &id, control, now, Some(audit)).await? {
+            Controlled::Accepted(record) => {
+                if let Some(engine) = task.engines.of(record.engine)
+                    && let Err(error) = engine.wake(&record).await
+                {
+                    tracing::warn!(workflow_id = id, %error, "the engine was not told; it looks by itself");
+                }
+                Ok(record)
             }
-            Ok(record)
+            Controlled::NotFound => Err(Problem::no_workflow(&id)),
+            Controlled::Refused(record) => Err(Problem::conflict(&id, refusal(control, &record))),
         }
-        Controlled::NotFound => Err(Problem::no_workflow(id)),
-        Controlled::Refused(record) => Err(Problem::conflict(id, refusal(control, &record))),
-    }
+    };
+    to_the_end(api, work).await
 }
 
 /// Why an execution is in no state for a control.
@@ -60,10 +64,10 @@ pub(crate) fn refusal(control: Control, record: &ExecutionRecord) -> String {
     match control {
         Control::Resume => format!("It is {status}, not Paused."),
         Control::Pause if record.cancel_requested_at.is_some() => {
-            format!("It is {status}, and being cancelled: what was done is undone.")
+            format!("It is {status}, and is being cancelled: what was done is undone.")
         }
         Control::Pause | Control::Cancel => {
-            format!("It is {status}, and in a step or an undoing that nothing may interrupt any more.")
+            format!("It is {status}, and its last step or its undoing has begun, which nothing may interrupt.")
         }
     }
 }
@@ -99,21 +103,9 @@ pub(crate) async fn terminate(
     if !record.status.is_open() {
         return Err(Problem::conflict(id, has_ended(&record)));
     }
-    let engine = api.engines.of(record.engine).ok_or_else(|| {
-        Problem::unavailable(format!("It runs on {}, which is not reached from here.", record.engine))
-    })?;
-    let now = api.clock.now();
-    let audit = NewAuditRow { reason, ..caller.audit_row(AuditAction::TerminateWorkflow, id, now) };
-    // The reason stays in the audit log: what an engine is told it keeps for months.
-    let told = "terminated by an operator";
-    if record.engine == EngineKind::Embedded {
-        engine.terminate(&record, told, Some(audit)).await?;
-    } else if operating.ends.record_end(tenant_id, id, &EngineEnd::Terminated, now, Some(audit)).await?
-        && let Err(error) = engine.terminate(&record, told, None).await
-    {
-        // From the record on nothing begins any more, so it only ends later there.
-        tracing::error!(workflow_id = id, tenant_id, %error, "the engine was not told of the termination");
-    }
+    let audit = NewAuditRow { reason, ..caller.audit_row(AuditAction::TerminateWorkflow, id, api.clock.now()) };
+    let (task, running) = (operating.clone(), record);
+    to_the_end(api, async move { stop(&task, &running, audit).await }).await?;
     let record = api.executions.get(tenant_id, id).await?.ok_or_else(|| Problem::no_workflow(id))?;
     if record.status != Status::Terminated {
         return Err(Problem::conflict(id, has_ended(&record)));
@@ -123,6 +115,27 @@ pub(crate) async fn terminate(
         None => Vec::new(),
     };
     Ok(Terminated { record, standing })
+}
+
+/// Ends an execution in the record and at its engine.
+async fn stop(operating: &Operating, record: &ExecutionRecord, audit: NewAuditRow) -> Result<(), Problem> {
+    let engine = operating.starting.api.engines.of(record.engine).ok_or_else(|| {
+        Problem::unavailable(format!("It runs on {}, and this server is not connected to that engine.", record.engine))
+    })?;
+    // The reason stays in the audit log: what an engine is told it keeps for months.
+    let told = "terminated by an operator";
+    if record.engine == EngineKind::Embedded {
+        engine.terminate(record, told, Some(audit)).await?;
+        return Ok(());
+    }
+    let (tenant_id, id, now) = (&record.tenant_id, &record.id, audit.at);
+    if operating.ends.record_end(tenant_id, id, &EngineEnd::Terminated, now, Some(audit)).await?
+        && let Err(error) = engine.terminate(record, told, None).await
+    {
+        // From the record on nothing begins any more, so it only ends later there.
+        tracing::error!(workflow_id = id, tenant_id, %error, "the engine was not told of the termination");
+    }
+    Ok(())
 }
 
 /// Why an execution cannot be retried, if it cannot.
@@ -169,7 +182,7 @@ pub(crate) async fn retry(
     if undoes && !is_repeated && inherited.standing().is_empty() {
         return Err(Problem::conflict(
             id,
-            format!("{} Nothing of it stands any more, so there is nothing to undo.", has_ended(record)),
+            format!("{} Nothing that it did still stands, so there is nothing to undo.", has_ended(record)),
         ));
     }
     let engine = api.engines.of(starting.engine).ok_or_else(Problem::internal)?;
@@ -187,7 +200,10 @@ pub(crate) async fn retry(
 /// The answer where what was asked for is kept no more.
 async fn not_kept(api: &Api, caller: &Caller, id: &str) -> Result<Problem, Problem> {
     Ok(match api.executions.get(&caller.tenant_id, id).await? {
-        Some(record) => Problem::conflict(id, format!("{} What it was asked for is kept no more.", has_ended(&record))),
+        Some(record) => Problem::conflict(
+            id,
+            format!("{} Its request is not kept any more, so it cannot be retried.", has_ended(&record)),
+        ),
         None => Problem::no_workflow(id),
     })
 }
@@ -196,7 +212,9 @@ async fn load_request(starting: &Starting, caller: &Caller, retried: &Retried) -
     let id = &retried.record.id;
     match retried.request.load(&caller.tenant_id, &*starting.blobs).await {
         Ok(request) => Ok(request),
-        Err(RequestError::Lost(_)) => Err(Problem::conflict(id, "What it was asked for is kept no more.")),
+        Err(RequestError::Lost(_)) => {
+            Err(Problem::conflict(id, "Its request is not kept any more, so it cannot be retried."))
+        }
         Err(RequestError::Store(error)) => Err(error.into()),
     }
 }

@@ -66,7 +66,11 @@ impl Query {
 
     /// Where a page token says to go on; the token must have been made for the same `scope`.
     pub(crate) fn cursor(&mut self, scope: &str) -> Option<String> {
-        let cursor = self.get("page_token", |token| open(token, scope), "a next_page_token of this very list");
+        let cursor = self.get(
+            "page_token",
+            |token| open(token, scope),
+            "the next_page_token of a page of the same list, with the same filters",
+        );
         self.has_other_token = !self.values("page_token").is_empty() && cursor.is_none();
         cursor
     }

@@ -34,7 +34,7 @@ async fn handle(
     let retry = operate::retry(&starting, &caller, &id, undoes, reason, idempotency).await?;
     let status_url = format!("/api/v1/workflows/{}/status", retry.id);
     let message = match undoes {
-        true => "Accepted: what of it may still stand is undone by a new execution.",
+        true => "Accepted: a new execution undoes what may still stand.",
         false => "Accepted: a new execution does again what was undone, and goes on from what still stands.",
     };
     let answer = RetryResponse {

@@ -115,35 +115,44 @@ pub(crate) fn check_caller(request: &impl Request, caller: &Caller) -> Result<()
     }
 }
 
+/// Does what must not stop half way: it goes on when the client hangs up meanwhile.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    api: &Api,
+    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    let (reply, answer) = oneshot::channel();
+    let clock = Arc::clone(&api.clock);
+    clock::spawn(&api.clock, async move {
+        let _ = reply.send((work.await, clock.busy()));
+    });
+    match clock::park(&*api.clock, answer).await {
+        Ok((done, _busy)) => done,
+        Err(_) => Err(Problem::internal()),
+    }
+}
+
 /// Stores the start and begins it, also when the client hangs up meanwhile.
 pub(crate) async fn create(
     starting: &Starting,
     engine: Arc<dyn Engine>,
     new: NewExecution,
 ) -> Result<Created, Problem> {
-    let (reply, answer) = oneshot::channel();
-    let task = starting.clone();
-    clock::spawn(&starting.api.clock, async move {
-        let created = async {
-            let created = task.api.executions.create(new).await?;
-            // The record is the outbox: it is accepted, whether or not the engine hears of it now. Starting one twice
-            // is starting it once.
-            let (Created::New(record) | Created::Existing(record)) = &created else { return Ok(created) };
-            // One that another engine is to run, from before a switch, is the reconciler's.
-            let is_ours = record.engine == engine.kind();
-            if (matches!(created, Created::New(_)) || record.status == Status::Pending && is_ours)
-                && let Err(error) = engine.start(record).await
-            {
-                tracing::error!(workflow_id = record.id, %error, "not started yet; reconciling will start it");
-            }
-            Ok::<_, Problem>(created)
-        };
-        let _ = reply.send((created.await, task.api.clock.busy()));
-    });
-    match clock::park(&*starting.api.clock, answer).await {
-        Ok((created, _busy)) => created,
-        Err(_) => Err(Problem::internal()),
-    }
+    let executions = Arc::clone(&starting.api.executions);
+    let work = async move {
+        let created = executions.create(new).await?;
+        // The record is the outbox: it is accepted, whether or not the engine hears of it now. Starting one twice is
+        // starting it once.
+        let (Created::New(record) | Created::Existing(record)) = &created else { return Ok(created) };
+        // One that another engine is to run, from before a switch, is the reconciler's.
+        let is_ours = record.engine == engine.kind();
+        if (matches!(created, Created::New(_)) || record.status == Status::Pending && is_ours)
+            && let Err(error) = engine.start(record).await
+        {
+            tracing::error!(workflow_id = record.id, %error, "not started yet; reconciling will start it");
+        }
+        Ok(created)
+    };
+    to_the_end(&starting.api, work).await
 }
 
 fn new_execution<R: Request>(

@@ -123,14 +123,21 @@ impl Bookkeeping {
         }
     }
 
-    /// How an attempt goes about what an earlier execution left; `passed` if only an answer lets it pass.
-    pub(crate) fn effects(&self, attempt: &ScheduledAttempt, own_scope: &str, passed: bool) -> Effects {
+    /// How an attempt goes about what an earlier execution left; `passed` if only an answer lets it pass, `is_repeated` if
+    /// it may have begun in an earlier life of the process.
+    pub(crate) fn effects(
+        &self,
+        attempt: &ScheduledAttempt,
+        own_scope: &str,
+        passed: bool,
+        is_repeated: bool,
+    ) -> Effects {
         match &attempt.undoes {
             Some(undoes) => {
                 let is_answered = self.steps.get(undoes).is_some_and(|step| step.is_answered);
                 self.inherited.undoing(undoes, own_scope, is_answered)
             }
-            None => self.inherited.effects(&attempt.path, passed),
+            None => self.inherited.effects(&attempt.path, passed, attempt.number == 1 && !is_repeated),
         }
     }
 

@@ -94,6 +94,8 @@ struct Begins {
     attempts: Vec<Scheduled>,
     /// Whether only an answer from the record of an earlier execution lets forward steps pass.
     passed: bool,
+    /// Whether they may have begun before the process was started.
+    are_repeated: bool,
 }
 
 /// The edges of its state machine that a journalled execution took, in order; of children that have ended, none.
@@ -121,7 +123,7 @@ pub(crate) async fn run(
     let effect_scope: Arc<str> = stored.effect_scope.as_str().into();
     let (has_ended, is_interrupted) = (stored.ended_at.is_some(), stored.is_interrupted);
     let (mut driven, attempts) = Driven::replay(&shared.reading, stored, &shared.compiled).await?;
-    let mut begins = Begins { attempts, passed: is_interrupted };
+    let mut begins = Begins { attempts, passed: is_interrupted, are_repeated: true };
     if has_ended || driven.tree.outcome().is_some() {
         if !has_ended {
             // A machine without a single step is over before its first turn.
@@ -136,7 +138,7 @@ pub(crate) async fn run(
     loop {
         for begin in begins.attempts.drain(..) {
             let (clock, request, scope) = (Arc::clone(&shared.clock), Arc::clone(&request), Arc::clone(&effect_scope));
-            let effects = driven.steps.effects(&begin.step, &effect_scope, begins.passed);
+            let effects = driven.steps.effects(&begin.step, &effect_scope, begins.passed, begins.are_repeated);
             let recorder = JournalRecorder::new(begin.step.number, clock, request, scope, effects);
             let attempt = AttemptTask {
                 id: begin.id.clone(),
@@ -587,7 +589,7 @@ impl Driven {
                     self.edges.clear();
                     self.turn.cancels = turn.cancels;
                     let passed = is_interrupted || outcome == CommitOutcome::Passed;
-                    return Ok(Begins { attempts: turn.begins, passed });
+                    return Ok(Begins { attempts: turn.begins, passed, are_repeated: false });
                 }
                 CommitOutcome::Refused(refusal) => {
                     is_interrupted |= refusal != Refusal::Paused;

@@ -1,6 +1,7 @@
 //! The record of ends.
 
 use async_trait::async_trait;
+use aws_sdk_dynamodb::types::AttributeValue;
 use contracts::step::StepPath;
 use contracts::{Status, Timestamp};
 use store::events::{Ended, TIMEOUT, ending};
@@ -96,6 +97,7 @@ fn conclude(change: &mut Change, record: &ExecutionRecord, end: &End, at: Timest
     change.set("status", text(end.status.as_str()));
     change.set("status_pk", text(keys::of_status(&record.tenant_id, end.status, record.kind)));
     change.set("ended_at", moment(at));
+    change.set("cancel_window_open", AttributeValue::Bool(false));
     change.set("due_pk", text(keys::ended_shard(&record.id)));
     change.set("due_sk", text(keys::list(at, &record.id)));
     change.set("history_len", number(events));

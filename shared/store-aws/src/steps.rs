@@ -187,7 +187,7 @@ fn proceed(step: &StepRef, item: &Item, way: Way) -> Result<Begin, StoreError> {
             let done = item.optional_json::<Value>(&of_step("done", undoes))?;
             inherited.undoing(undoes, effect_scope, done.as_ref().is_some_and(store::is_answered))
         }
-        None => inherited.effects(&step.path, way == Way::Passing),
+        None => inherited.effects(&step.path, way == Way::Passing, attempt.number == 1),
     };
     Ok(Begin::Proceed { attempt, request: Arc::new(request(item)?), effect_scope: effect_scope.into(), effects })
 }
@@ -228,6 +228,9 @@ fn begin(step: &StepRef, now: Timestamp, nonce: &str, way: Way) -> Change {
         StepKind::Compensation => {
             change.increase("history_len", 1);
             change.set("cancel_window_open", AttributeValue::Bool(false));
+            // It has begun, even if this is the first that happens to it.
+            let (forward_at, zero) = (change.name("forward_at"), change.value(number(0)));
+            change.set_raw(format!("{forward_at} = if_not_exists({forward_at}, {zero})"));
             if let Some(undoes) = &step.undoes {
                 change.only_if_absent(&of_step("open", undoes));
                 let (closed, before) = (change.name(&of_step("closed", undoes)), change.name("history_len"));
@@ -240,11 +243,11 @@ fn begin(step: &StepRef, now: Timestamp, nonce: &str, way: Way) -> Change {
 
 /// The conditions of a way; the deadline moves by what was waited. Nothing holds back what follows a pivot.
 fn only_if_let(change: &mut Change, now: Timestamp, way: Way) {
+    if way == Way::Passing {
+        return change.only_if_absent("paused_at");
+    }
     let [cancelled, paused, deadline] =
         ["cancel_requested_at", "paused_at", "deadline_at"].map(|name| change.name(name));
-    if way == Way::Passing {
-        return change.only_if(format!("attribute_not_exists({paused})"));
-    }
     if let Way::Waited(waited) = way {
         change.only_if_absent("forward_at");
         let by = change.value(number(waited.as_micros()));

@@ -210,7 +210,10 @@ impl Create {
     /// Links what is retried to its retry; the earlier retry if it has one.
     async fn retried_before(&self, connection: &mut AnyConnection) -> Result<Option<Created>, Fault> {
         let Some(retry) = &self.0.retry_of else { return Ok(None) };
-        let retried = reload(connection, &self.0.tenant_id, &retry.id).await?;
+        let Some(row) = load(&mut *connection, &self.0.tenant_id, &retry.id).await? else {
+            return Err(Fault::Inconsistent(format!("{} is not stored", retry.id)));
+        };
+        let retried = rows::execution(&row).map_err(inconsistent)?;
         if retried.status.is_open() {
             return Err(Fault::Inconsistent(format!("{} has not ended", retry.id)));
         }

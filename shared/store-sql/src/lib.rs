@@ -158,7 +158,6 @@ fn sqlite_migrations() -> Migrator {
         (2, "retries", include_str!("../migrations/sqlite/0002_retries.sql")),
         (3, "durations", include_str!("../migrations/sqlite/0003_durations.sql")),
         (4, "audit", include_str!("../migrations/sqlite/0004_audit.sql")),
-        (5, "effect scopes", include_str!("../migrations/sqlite/0005_effect_scopes.sql")),
     ];
     let migration = |(version, name, text): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(text), false)

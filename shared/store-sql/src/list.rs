@@ -1,6 +1,6 @@
 //! Lists of executions.
 
-use contracts::WorkflowKind;
+use contracts::{Status, WorkflowKind};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe};
@@ -115,8 +115,10 @@ impl Condition {
 
     fn and_statuses(&mut self, filter: &ListFilter) {
         if !filter.statuses.is_empty() {
-            let statuses = filter.statuses.iter().map(|status| Value::Text(status.as_str().to_owned()));
-            let places: Vec<String> = statuses.map(|status| self.place(status)).collect();
+            // As clients see them, so that the rows are those that the totals count.
+            let statuses = Status::ALL.into_iter().filter(|status| filter.includes(*status));
+            let places: Vec<String> =
+                statuses.map(|status| self.place(Value::Text(status.as_str().to_owned()))).collect();
             self.text.push_str(&format!(" AND status IN ({})", places.join(", ")));
         }
     }
@@ -146,7 +148,6 @@ mod tests {
     use std::sync::Arc;
 
     use clock::SystemClock;
-    use contracts::Status;
     use sqlx::migrate::Migrator;
     use sqlx::{AnyConnection, Connection as _};
     use store::Executions as _;

@@ -282,7 +282,9 @@ impl Operation for BeginStep {
         let Self { step, now } = self;
         let loaded = OpenRecord::load(connection, &step.tenant_id, &step.execution_id, Scope::of(step)).await?;
         let Some((mut record, row)) = loaded else { return Ok(Begin::Closed) };
-        if let (Some(waited), true) = (step.waited(*now), record.steps.is_empty()) {
+        // Of a batch, the other steps are not loaded, and it is not the first that happens to an execution.
+        let is_first = !step.is_batch && record.steps.is_empty();
+        if let (Some(waited), true) = (step.waited(*now), is_first) {
             record.flags.deadline_at =
                 record.flags.deadline_at.map(|at| at.checked_add(waited).unwrap_or(Timestamp::MAX));
         }
@@ -354,7 +356,10 @@ impl OpenRecord {
                 let is_answered = row.done.as_ref().is_some_and(store::is_answered);
                 self.inherited.undoing(undoes, own_scope, is_answered)
             }
-            None => self.inherited.effects(&step.path, passed),
+            None => {
+                let is_first = self.steps.get(&step.path).is_some_and(|row| row.attempts == 1);
+                self.inherited.effects(&step.path, passed, is_first)
+            }
         };
         let row = self.steps.entry(step.path.clone()).or_default();
         row.open = Some(OpenAttempt { activity: step.activity.clone(), kind: step.kind, after });

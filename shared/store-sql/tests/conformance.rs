@@ -6,6 +6,9 @@ use clock::{SharedClock, SystemClock, VirtualClock};
 use store::conformance;
 use store_sql::{Durability, FileBlobs, SqlStore};
 
+/// Stores whose executions go through random states.
+const ROUNDS: u64 = 25;
+
 #[tokio::test]
 async fn sqlite() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -35,6 +38,37 @@ async fn sqlite_without_a_journal() {
         async move { clock::sleep_until(&*clock, at).await }
     })
     .await;
+}
+
+#[tokio::test]
+async fn states_of_executions() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let opened = std::cell::Cell::new(0);
+    let open = async || {
+        opened.set(opened.get() + 1);
+        let file = directory.path().join(format!("{}.db", opened.get()));
+        SqlStore::open(&file, Durability::Process, Arc::new(SystemClock)).await.expect("a fresh file opens")
+    };
+    conformance::journal_store_control(open, ROUNDS).await;
+}
+
+#[tokio::test]
+async fn states_of_executions_without_a_journal() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let opened = std::cell::Cell::new(0);
+    let time = Mutex::new(None::<SharedClock>);
+    let open = async || {
+        opened.set(opened.get() + 1);
+        let clock: SharedClock = Arc::new(VirtualClock::new(conformance::epoch()));
+        *time.lock().expect("nobody panicked") = Some(Arc::clone(&clock));
+        let file = directory.path().join(format!("{}.db", opened.get()));
+        SqlStore::open(&file, Durability::Process, clock).await.expect("a fresh file opens")
+    };
+    let wait = |at| {
+        let clock = time.lock().expect("nobody panicked").clone().expect("a store is open");
+        async move { clock::sleep_until(&*clock, at).await }
+    };
+    conformance::step_store_control(open, wait, ROUNDS).await;
 }
 
 /// What an earlier program wrote is not touched.

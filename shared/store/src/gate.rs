@@ -88,9 +88,11 @@ pub fn admit<'a>(execution: &ExecutionFlags, step: StepFlags<'a>, kind: StepKind
             _ if step.is_closed => Admission::Closed,
             Some(result) => Admission::AlreadyDone(result),
             None if execution.pivot_begun => Admission::Proceed,
-            None if step.passes && (execution.is_cancelled || is_late) => Admission::Pass,
+            None if execution.is_cancelled && step.passes => Admission::Pass,
             None if execution.is_cancelled => Admission::Refused(Refusal::Cancelled),
+            // Before the deadline, which stands still meanwhile.
             None if execution.is_paused => Admission::Refused(Refusal::Paused),
+            None if is_late && step.passes => Admission::Pass,
             None if is_late => Admission::Refused(Refusal::TimedOut),
             None => Admission::Proceed,
         },
@@ -123,8 +125,9 @@ mod tests {
         let passing = StepFlags { passes: true, ..open };
         assert_eq!(forward(all, passing), Admission::Pass);
         assert_eq!(forward(released, passing), Admission::Pass, "past the deadline too");
+        assert_eq!(forward(held, passing), Admission::Refused(Refusal::Paused), "it waits, as all others do");
         let only_held = ExecutionFlags { deadline_at: None, ..held };
-        assert_eq!(forward(only_held, passing), Admission::Refused(Refusal::Paused), "it waits, as all others do");
+        assert_eq!(forward(only_held, passing), Admission::Refused(Refusal::Paused), "without a deadline too");
         assert_eq!(forward(on_time, passing), Admission::Proceed);
         let done = StepFlags { done: Some(&result), ..open };
         assert_eq!(forward(all, done), Admission::AlreadyDone(&result), "whatever was asked for since");

@@ -47,6 +47,13 @@ pub enum Standing {
     Gone,
 }
 
+impl Standing {
+    /// As the next retry takes it over. Whether it is outdated is decided by what that one does anew.
+    fn carried_over(self) -> Self {
+        if self == Self::Outdated { Self::Unsure } else { self }
+    }
+}
+
 /// What is known of all steps, in the order in which they began first.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -80,13 +87,15 @@ impl Inherited {
     /// Whether a step that a cancel or the deadline would hold back may pass, as it is answered from the record. So undoing
     /// reaches whatever may stand behind it. The last step is never passed: what follows is the end.
     pub fn passes(&self, path: &StepPath, closes: bool) -> bool {
-        !closes && self.step(path).is_some_and(|step| step.answer().is_some())
+        !closes && self.step(path).is_some_and(|step| step.answer(true).is_some())
     }
 
-    /// How an attempt of a forward step goes about it; `is_interrupted` if only an answer lets it pass.
-    pub fn effects(&self, path: &StepPath, is_interrupted: bool) -> Effects {
+    /// How an attempt of a forward step goes about it; `is_interrupted` if only an answer lets it pass, `is_first` if no
+    /// attempt before it can have begun.
+    pub fn effects(&self, path: &StepPath, is_interrupted: bool, is_first: bool) -> Effects {
         let Some(step) = self.step(path) else { return Effects::Own };
-        if let Some(answer) = step.answer().filter(|_| is_interrupted || step.standing == Standing::Sure) {
+        let is_sure = step.standing == Standing::Sure;
+        if let Some(answer) = step.answer(is_first || is_sure).filter(|_| is_interrupted || is_sure) {
             return Effects::Answered(answer);
         }
         match step.standing {
@@ -125,12 +134,17 @@ impl InheritedStep {
         self.result.as_ref().is_some_and(was_skipped)
     }
 
-    /// What it is answered with where nothing is to be done.
-    fn answer(&self) -> Option<StepOutcome> {
+    /// What it is answered with where nothing is to be done. Only where no attempt before has done anything does the answer
+    /// say that nothing is there under the execution's own scope: what an attempt did whose answer was lost is to be undone.
+    fn answer(&self, is_untouched: bool) -> Option<StepOutcome> {
         match &self.result {
             Some(result) => {
                 let mut result = result.clone();
-                result[ALREADY_DONE] = true.into();
+                if is_untouched {
+                    result[ALREADY_DONE] = true.into();
+                } else if let Some(fields) = result.as_object_mut() {
+                    fields.remove(ALREADY_DONE);
+                }
                 Some(Ok(result))
             }
             None if self.is_tolerated => {
@@ -142,14 +156,14 @@ impl InheritedStep {
     }
 }
 
-/// In the result of a step that was answered from the record of an earlier execution.
+/// In the result of a step that was answered from the record of an earlier execution before anything was done.
 const ALREADY_DONE: &str = "already_done";
 
 fn was_skipped(result: &Value) -> bool {
     result["skipped"] == true
 }
 
-/// Whether a step's result comes from the record of an earlier execution.
+/// Whether a step's result comes from the record of an earlier execution, and none of its attempts has done anything.
 pub fn is_answered(result: &Value) -> bool {
     result[ALREADY_DONE] == true
 }
@@ -211,13 +225,12 @@ fn one(
             is_tolerated: false,
         };
         let mut step = before.cloned().unwrap_or_else(nothing);
-        if step.standing == Standing::Outdated {
-            step.standing = Standing::Unsure;
-        }
+        step.standing = step.standing.carried_over();
         return step;
     };
     let mut scopes = before.map(|before| before.scopes.clone()).unwrap_or_default();
-    if story.has_begun && !story.result.as_ref().is_some_and(is_answered) {
+    let was_answered = story.result.as_ref().is_some_and(is_answered);
+    if story.has_begun && !was_answered {
         scopes.push(own_scope.to_owned());
     }
     let is_skipped = story.result.as_ref().is_some_and(was_skipped);
@@ -225,10 +238,12 @@ fn one(
         scopes.clear();
     }
     let is_done = story.result.is_some();
-    let standing = match scopes.is_empty() {
-        true => Standing::Gone,
-        false if is_done && story.closed_at.is_none() => Standing::Sure,
-        false => Standing::Unsure,
+    let standing = match (scopes.is_empty(), before) {
+        (true, _) => Standing::Gone,
+        (false, _) if !is_done || story.closed_at.is_some() => Standing::Unsure,
+        // Nobody asked the service, so that nothing new is known.
+        (false, Some(before)) if was_answered => before.standing.carried_over(),
+        (false, _) => Standing::Sure,
     };
     let is_tolerated = !is_done && story.closed_at.is_some_and(|closed_at| closed_at < story.followed_at);
     let result = story.result.or_else(|| before?.result.clone());
@@ -276,3 +291,6 @@ fn stories(history: &[Event]) -> (Vec<StepPath>, BTreeMap<StepPath, Story>) {
 fn is_refusal(error: &Value) -> bool {
     [ErrorName::WorkflowCancelled, ErrorName::WorkflowTimedOut].iter().any(|name| error == name.as_str())
 }
+
+#[cfg(test)]
+mod tests;

@@ -240,7 +240,7 @@ async fn all_pages(
             return Ok(());
         }
         if body["page_token"] == token {
-            anyhow::bail!("the server does not get on: it answers with the same page again");
+            anyhow::bail!("the server answers with the same page again and again");
         }
         body["page_token"] = token;
     }

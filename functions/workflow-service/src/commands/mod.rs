@@ -72,7 +72,7 @@ enum Command {
     History(history::HistoryArgs),
     /// Stops workflows before their next step, and undoes what was done.
     Cancel(cancel::CancelArgs),
-    /// Runs workflows that ended again, or undoes what they left behind.
+    /// Runs workflows again that did not complete, or undoes what they left.
     Retry(retry::RetryArgs),
     /// Holds workflows before their next step.
     Pause(pause::PauseArgs),

@@ -134,7 +134,7 @@ fn base(text: &str) -> anyhow::Result<Url> {
         return Err(refuse("does not begin with http:// or https://"));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(refuse("has something behind its path"));
+        return Err(refuse("has something after its path"));
     }
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop_if_empty();
@@ -227,7 +227,7 @@ impl Server {
         let problem = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let mut text = explain(status, &problem);
         if let Some(location) = location {
-            text.push_str(&format!("{} redirects to {location}: give --url what it is to be", self.address()));
+            text.push_str(&format!("{} redirects to {location}: give the address to use with --url", self.address()));
         }
         Err(match status.is_server_error() {
             true => CommandError::Unavailable { text, retry_after },

@@ -63,3 +63,5 @@ WHERE is_batch = 1 AND effect_scope IS NOT NULL AND done IS NULL AND open_activi
 INSERT INTO batches (execution_id, completed, failed)
 SELECT execution_id, COUNT(done), SUM(has_failed) FROM steps WHERE is_batch = 1 AND effect_scope IS NOT NULL
 GROUP BY execution_id;
+-- It has no other use: a step's effects are made under the execution's own scope, or under those that a retry takes over.
+ALTER TABLE steps DROP COLUMN effect_scope;

@@ -6,9 +6,11 @@
 
 mod audit;
 mod blobs;
+mod control;
 mod driver;
 mod journal;
 mod records;
+mod retries;
 mod steps;
 
 use std::future::Future;
@@ -32,6 +34,14 @@ pub async fn journal_store<S: Audit + Executions + History + Journal>(open: impl
     audit::run(&open, &ByJournal).await;
     records::run(&open, &ByJournal).await;
     journal::run(&open).await;
+    control::table(&open().await, &ByJournal).await;
+    retries::run(&open, &ByJournal).await;
+    retries::by_journal(&open).await;
+}
+
+/// The states of executions in a store with a journal, as random sequences: so many `rounds`, each in a store of its own.
+pub async fn journal_store_control<S: Executions + History + Journal>(open: impl AsyncFn() -> S, rounds: u64) {
+    control::sequences(&open, &ByJournal, rounds).await;
 }
 
 /// The suite of a store with a record of attempts and ends. `open` gives an empty store each time, whose clock stands at
@@ -44,6 +54,18 @@ where
     audit::run(&open, &BySteps { wait: &wait }).await;
     records::run(&open, &BySteps { wait: &wait }).await;
     steps::run(&open, &wait).await;
+    control::table(&open().await, &BySteps { wait: &wait }).await;
+    retries::run(&open, &BySteps { wait: &wait }).await;
+    retries::by_steps(&open, &wait).await;
+}
+
+/// The same as [`journal_store_control`], of a store with a record of attempts and ends.
+pub async fn step_store_control<S, W>(open: impl AsyncFn() -> S, wait: impl Fn(Timestamp) -> W + Sync, rounds: u64)
+where
+    S: Executions + History + StepRecorder + EndRecorder,
+    W: Future<Output = ()> + Send,
+{
+    control::sequences(&open, &BySteps { wait: &wait }, rounds).await;
 }
 
 /// The moment at which everything begins.

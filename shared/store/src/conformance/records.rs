@@ -15,7 +15,7 @@ pub(super) async fn run<S: Executions + History>(open: &impl AsyncFn() -> S, dri
     lists_are_ordered_filtered_and_paged(&open().await, driver).await;
     lists_are_narrowed_by_user_and_time(&open().await, driver).await;
     gates_let_through_and_refuse(&open().await, driver).await;
-    a_tolerated_failure_interrupts_nothing_but_new_cancels(&open().await, driver).await;
+    a_tolerated_failure_interrupts_nothing_but_new_controls(&open().await, driver).await;
     a_pause_stops_the_deadline(&open().await, driver).await;
     a_cancel_has_one_answer(&open().await, driver).await;
     an_end_is_final(&open().await, driver).await;
@@ -185,18 +185,21 @@ async fn gates_let_through_and_refuse<S: Executions>(store: &S, driver: &impl Dr
 }
 
 /// A forward step may follow an undoing. What was asked before the undoing began still holds it.
-async fn a_tolerated_failure_interrupts_nothing_but_new_cancels<S: Executions>(store: &S, driver: &impl Driver<S>) {
+async fn a_tolerated_failure_interrupts_nothing_but_new_controls<S: Executions>(store: &S, driver: &impl Driver<S>) {
     create(store, "cancelled").await;
     ok(store.control(TENANT, "cancelled", Control::Cancel, at(1), None).await);
     assert_eq!(driver.step(store, "cancelled", Begins::Undo, at(2)).await, None);
     assert_eq!(driver.step(store, "cancelled", Begins::Pivot, at(3)).await, Some(Refusal::Cancelled));
 
     create(store, "paused").await;
-    assert_eq!(driver.step(store, "paused", Begins::Undo, at(4)).await, None);
-    assert!(holds(store, "paused", Control::Pause, 5).await);
+    assert!(holds(store, "paused", Control::Pause, 4).await);
+    assert_eq!(driver.step(store, "paused", Begins::Undo, at(5)).await, None);
     assert_eq!(driver.step(store, "paused", Begins::Pivot, at(6)).await, Some(Refusal::Paused));
     assert!(holds(store, "paused", Control::Resume, 7).await);
-    assert!(matches!(ok(store.control(TENANT, "paused", Control::Cancel, at(8), None).await), Controlled::Refused(_)));
+    for control in [Control::Cancel, Control::Pause] {
+        let refused = ok(store.control(TENANT, "paused", control, at(8), None).await);
+        assert!(matches!(refused, Controlled::Refused(_)), "{control:?}");
+    }
     assert_eq!(driver.step(store, "paused", Begins::Pivot, at(9)).await, None);
 
     create(store, "late").await;
@@ -205,7 +208,7 @@ async fn a_tolerated_failure_interrupts_nothing_but_new_cancels<S: Executions>(s
 }
 
 async fn a_pause_stops_the_deadline<S: Executions>(store: &S, driver: &impl Driver<S>) {
-    create(store, "e-1").await;
+    ok(store.create(NewExecution { engine: driver.engine(), ..new("e-1") }).await);
     let status = async || ok(store.get(TENANT, "e-1").await).expect("it is there").status;
     assert!(holds(store, "e-1", Control::Pause, 900).await);
     assert_eq!(status().await, Status::Paused);

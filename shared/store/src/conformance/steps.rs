@@ -27,6 +27,7 @@ where
     items_of_a_state_are_steps_of_their_own(&open().await).await;
     a_failure_that_is_tolerated_counts_as_a_step(&open().await).await;
     batches_are_recorded_and_are_no_events(&open().await).await;
+    the_deadline_holds_back_batches(&open().await, wait).await;
     what_steps_report_is_the_result(&open().await).await;
 }
 
@@ -130,6 +131,23 @@ where
     assert_eq!(record.progress.completed_steps, 0);
     assert!(ok(store.record_end(TENANT, "e-1", &EngineEnd::Terminated, at(60), None).await));
     assert!(matches!(ok(store.begin_step(&batch("Batch[9]")).await), Begin::Closed));
+}
+
+/// The limit is 1,000 s.
+async fn the_deadline_holds_back_batches<S: Executions + StepRecorder, W: Future<Output = ()>>(
+    store: &S,
+    wait: &impl Fn(Timestamp) -> W,
+) {
+    create(store, "e-1").await;
+    let plan = begin(store, "e-1", "Plan").await;
+    finish(store, "e-1", "Plan", &plan, Ok(json!({}))).await;
+    let begun = async |path: &str| ok(store.begin_step(&StepRef { is_batch: true, ..step("e-1", path) }).await);
+    assert!(matches!(begun("Batch[1]").await, Begin::Proceed { .. }));
+    wait(at(2_000)).await;
+    for path in ["Batch[1]", "Batch[2]"] {
+        let late = begun(path).await;
+        assert!(matches!(late, Begin::Refused(Refusal::TimedOut)), "{path}: {late:?}");
+    }
 }
 
 async fn what_steps_report_is_the_result<S: Executions + History + StepRecorder + EndRecorder>(store: &S) {
@@ -345,16 +363,16 @@ async fn refusals_are_in_the_history_but_for_pauses<S: Executions + History + St
     create(store, "e-1").await;
     assert!(holds(store, "e-1", Control::Pause, 1).await);
     assert!(matches!(ok(store.begin_step(&step("e-1", "CreateUserAccount")).await), Begin::Refused(Refusal::Paused)));
-    assert_eq!(history(store, "e-1").await.len(), 1);
+    assert_eq!(types(&history(store, "e-1").await)[1..], ["WorkflowExecutionPaused"]);
     assert!(holds(store, "e-1", Control::Cancel, 2).await);
     assert!(matches!(
         ok(store.begin_step(&step("e-1", "CreateUserAccount")).await),
         Begin::Refused(Refusal::Cancelled)
     ));
     let rows = history(store, "e-1").await;
-    assert_eq!(types(&rows)[1..], ["ActivityTaskScheduled", "ActivityTaskFailed"]);
+    assert_eq!(types(&rows)[2..], ["WorkflowExecutionResumed", "ActivityTaskScheduled", "ActivityTaskFailed"]);
     assert_eq!(
-        (&rows[2].event.details["error"], &rows[2].event.details["attempt"]),
+        (&rows[4].event.details["error"], &rows[4].event.details["attempt"]),
         (&json!("WorkflowCancelled"), &json!(1))
     );
 }
