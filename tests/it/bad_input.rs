@@ -227,34 +227,135 @@ fn wrong_switches() -> Vec<Wrong> {
     ]
 }
 
-/// Cancels with a body; what they would cancel does not matter.
-fn wrong_cancels() -> Vec<Wrong> {
-    let path = "/api/v1/workflows/user_onboarding_x/cancel";
+/// What may be asked of one execution with a reason.
+const CONTROLS: [&str; 4] = ["cancel", "pause", "resume", "terminate"];
+
+/// Requests with a body that may be left out; what they would do something to does not matter.
+fn wrong_controls(asked: &str) -> Vec<Wrong> {
+    let path = format!("/api/v1/workflows/user_onboarding_x/{asked}");
     let wrong = |why, headers: &[(&str, &str)], body: String, status, pointers| {
-        let request = request(Method::POST, path, headers, body);
+        let request = request(Method::POST, &path, headers, body);
         Wrong { why, request, status, error_type: "Validation", pointers }
     };
     const JSON_FROM: [(&str, &str); 2] = [TENANT_HEADER, JSON];
     let invalid = |why, body: Value, pointers| wrong(why, &JSON_FROM, body.to_string(), 422, pointers);
     let deep = "[".repeat(40) + &"]".repeat(40);
     let text = [TENANT_HEADER, ("content-type", "text/plain")];
+    let missing =
+        |why, body: &str| Wrong { error_type: "NotFound", ..wrong(why, &JSON_FROM, body.to_owned(), 404, &[]) };
     vec![
         wrong("a reason that is no JSON", &JSON_FROM, "a mistake".to_owned(), 400, &[]),
         wrong("a deep reason", &JSON_FROM, format!("{{\"reason\":{deep}}}"), 400, &[]),
         wrong("a reason over 1 MiB", &JSON_FROM, "x".repeat(1024 * 1024 + 1), 413, &[]),
         wrong("a reason as text", &text, "a mistake".to_owned(), 415, &[]),
         wrong("a reason without a content type", &[TENANT_HEADER], "{}".to_owned(), 415, &[]),
-        invalid("an array for a cancel", json!([]), &[""]),
-        invalid("a text for a cancel", json!("a mistake"), &[""]),
+        invalid("an array for a body", json!([]), &[""]),
+        invalid("a text for a body", json!("a mistake"), &[""]),
         invalid("a reason that is a number", json!({ "reason": 1 }), &["/reason"]),
         invalid("a reason that is an object", json!({ "reason": {} }), &["/reason"]),
         invalid("a reason that is too long", json!({ "reason": "r".repeat(501) }), &["/reason"]),
         invalid("a reason with a control character", json!({ "reason": "a\u{0}b" }), &["/reason"]),
+        missing("an unknown id without a body", ""),
+        missing("an unknown id and null", "null"),
+        missing("an unknown id and a reason", "{\"reason\":\"a mistake\"}"),
         Wrong {
             status: 400,
             error_type: "TenantContext",
-            ..wrong("a cancel for nobody", &[JSON], "{}".to_owned(), 0, &[])
+            ..wrong("a request for nobody", &[JSON], "{}".to_owned(), 0, &[])
         },
+        Wrong { request: get(&path), ..wrong("a method that is not taken", &[], String::new(), 405, &[]) },
+        Wrong {
+            request: request(Method::POST, &path.replace("user_onboarding_x", "%FF"), &[TENANT_HEADER], ""),
+            ..wrong("a path that is no text", &[], String::new(), 400, &[])
+        },
+    ]
+}
+
+/// What only a retry has beside what the other controls have.
+fn wrong_retries() -> Vec<Wrong> {
+    let path = "/api/v1/workflows/user_onboarding_x/retry";
+    let post = |headers: &[(&str, &str)], body: Value| request(Method::POST, path, headers, body.to_string());
+    let wrong = |why, request, status, pointers| Wrong { why, request, status, error_type: "Validation", pointers };
+    let invalid = |why, body, pointers| wrong(why, post(&[TENANT_HEADER, JSON], body), 422, pointers);
+    let keyed = |keys: &[&str]| {
+        let keys = keys.iter().map(|key| ("idempotency-key", *key));
+        post(&[TENANT_HEADER, JSON].into_iter().chain(keys).collect::<Vec<_>>(), json!({}))
+    };
+    vec![
+        invalid("an undo in words", json!({ "undo": "yes" }), &["/undo"]),
+        invalid("an undo by number", json!({ "undo": 1 }), &["/undo"]),
+        invalid("an undo that is null", json!({ "undo": null }), &["/undo"]),
+        invalid("all of a retry wrong", json!({ "undo": [], "reason": [] }), &["/undo", "/reason"]),
+        wrong("a key that is empty", keyed(&[""]), 400, &[]),
+        wrong("a key that is too long", keyed(&[&"k".repeat(256)]), 400, &[]),
+        wrong("two keys", keyed(&["a", "b"]), 400, &[]),
+    ]
+}
+
+fn wrong_actions() -> Vec<Wrong> {
+    const PATH: &str = "/api/v1/workflows/actions";
+    const JSON_FROM: [(&str, &str); 2] = [TENANT_HEADER, JSON];
+    let wrong = |why, headers: &[(&str, &str)], body: String, status, pointers| {
+        let request = request(Method::POST, PATH, headers, body);
+        Wrong { why, request, status, error_type: "Validation", pointers }
+    };
+    let invalid = |why, body: Value, pointers| wrong(why, &JSON_FROM, body.to_string(), 422, pointers);
+    let ids = |ids: Value, pointers| invalid("ids", json!({ "action": "cancel", "ids": ids }), pointers);
+    let filter = |filter: Value, pointers| invalid("a filter", json!({ "action": "undo", "filter": filter }), pointers);
+    let good = || json!({ "action": "cancel", "ids": ["a"] }).to_string();
+    let deep = "[".repeat(40) + &"]".repeat(40);
+    let many: Vec<String> = (0..=100).map(|number| format!("id-{number}")).collect();
+    vec![
+        wrong("no JSON", &JSON_FROM, "cancel".to_owned(), 400, &[]),
+        wrong("no body", &JSON_FROM, String::new(), 400, &[]),
+        wrong("deep nesting", &JSON_FROM, format!("{{\"filter\":{deep}}}"), 400, &[]),
+        wrong("over 1 MiB", &JSON_FROM, "x".repeat(1024 * 1024 + 1), 413, &[]),
+        wrong("no content type", &[TENANT_HEADER], good(), 415, &[]),
+        wrong("text", &[TENANT_HEADER, ("content-type", "text/plain")], good(), 415, &[]),
+        Wrong { status: 400, error_type: "TenantContext", ..wrong("actions for nobody", &[JSON], good(), 0, &[]) },
+        Wrong { request: get(PATH), ..wrong("a method that is not taken", &[], String::new(), 405, &[]) },
+        invalid("an array of actions", json!([]), &["", "/ids"]),
+        invalid("no action", json!({}), &["/action", "/ids"]),
+        invalid("an unknown action", json!({ "action": "delete", "ids": ["a"] }), &["/action"]),
+        invalid("an action in capitals", json!({ "action": "Cancel", "ids": ["a"] }), &["/action"]),
+        invalid(
+            "wrong types of an action",
+            json!({ "action": 1, "dry_run": "yes", "reason": 1, "ids": "a" }),
+            &["/action", "/dry_run", "/reason", "/ids"],
+        ),
+        invalid(
+            "a reason that is too long",
+            json!({ "action": "pause", "ids": ["a"], "reason": "r".repeat(501) }),
+            &["/reason"],
+        ),
+        invalid("neither ids nor filter", json!({ "action": "cancel", "ids": null, "filter": null }), &["/ids"]),
+        invalid("both ids and filter", json!({ "action": "cancel", "ids": ["a"], "filter": {} }), &["/filter"]),
+        invalid("ids and a token", json!({ "action": "cancel", "ids": ["a"], "page_token": "AAAA" }), &["/page_token"]),
+        ids(json!([]), &["/ids"]),
+        ids(json!(many), &["/ids"]),
+        ids(json!({ "0": "a" }), &["/ids"]),
+        ids(
+            json!(["a", 1, null, "", "../b", "a", "a b", ["a"]]),
+            &["/ids/1", "/ids/2", "/ids/3", "/ids/4", "/ids/5", "/ids/6", "/ids/7"],
+        ),
+        filter(json!([]), &["/filter"]),
+        filter(json!("all"), &["/filter"]),
+        filter(json!({ "status": "Running" }), &["/filter/status"]),
+        filter(json!({ "status": [] }), &["/filter/status"]),
+        filter(
+            json!({ "status": ["Running", "Happy", 1, "Running"] }),
+            &["/filter/status/1", "/filter/status/2", "/filter/status/3"],
+        ),
+        filter(
+            json!({ "workflow_type": "party", "user_id": "a b", "started_after": "soon", "started_before": "" }),
+            &["/filter/workflow_type", "/filter/user_id", "/filter/started_after", "/filter/started_before"],
+        ),
+        filter(
+            json!({ "started_after": "2026-01-02T00:00:00Z", "started_before": "2026-01-01T00:00:00Z" }),
+            &["/filter/started_before"],
+        ),
+        invalid("a forged token", json!({ "action": "undo", "filter": {}, "page_token": "AAAA" }), &["/page_token"]),
+        invalid("a token by number", json!({ "action": "undo", "filter": {}, "page_token": 1 }), &["/page_token"]),
     ]
 }
 
@@ -365,6 +466,63 @@ fn wrong_reads() -> Vec<Wrong> {
             "Validation",
             &["/query/last_event_id"],
         ),
+        wrong("two waits", "/api/v1/workflows/x/status?wait=1&wait=2", 422, "Validation", &["/query/wait"]),
+        wrong(
+            "two events' ids",
+            "/api/v1/workflows/x/stream?last_event_id=1&last_event_id=2",
+            422,
+            "Validation",
+            &["/query/last_event_id"],
+        ),
+        Wrong {
+            request: request(
+                Method::GET,
+                "/api/v1/workflows/x/stream",
+                &[TENANT_HEADER, ("last-event-id", "x")],
+                Body::empty(),
+            ),
+            ..wrong("an odd event's id in a header", "/", 400, "Validation", &[])
+        },
+        wrong(
+            "a log with everything empty",
+            "/api/v1/audit?page_size=&action=&outcome=&user_id=&workflow_id=&from=&to=&page_token=",
+            422,
+            "Validation",
+            &[
+                "/query/page_size",
+                "/query/action",
+                "/query/outcome",
+                "/query/user_id",
+                "/query/workflow_id",
+                "/query/from",
+                "/query/to",
+                "/query/page_token",
+            ],
+        ),
+        wrong(
+            "a log of something unknown",
+            "/api/v1/audit?action=lunch&outcome=happy&user_id=a%20b&workflow_id=..%2Fx&from=soon&to=later&page_size=0",
+            422,
+            "Validation",
+            &[
+                "/query/page_size",
+                "/query/action",
+                "/query/outcome",
+                "/query/user_id",
+                "/query/workflow_id",
+                "/query/from",
+                "/query/to",
+            ],
+        ),
+        wrong(
+            "a log that ends before it begins",
+            "/api/v1/audit?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
+            422,
+            "Validation",
+            &["/query/to"],
+        ),
+        wrong("a log's forged token", "/api/v1/audit?page_token=AAAA", 422, "Validation", &["/query/page_token"]),
+        wrong("two actions", "/api/v1/audit?action=read&action=read", 422, "Validation", &["/query/action"]),
         wrong("an unknown path", "/api/v1/nothing", 404, "NotFound", &[]),
         wrong("a method that is not taken", START, 405, "Validation", &[]),
     ]
@@ -376,8 +534,10 @@ fn a_wrong_request_is_named_and_does_nothing() {
         let world = World::new().await;
         let before = world.snapshot().await;
         let wrong = wrong_starts().into_iter().chain(wrong_switches()).chain(wrong_reads());
-        let wrong = wrong.chain(wrong_cancels()).chain(wrong_health_checks());
+        let controls = CONTROLS.into_iter().chain(["retry"]).flat_map(wrong_controls);
+        let wrong = wrong.chain(controls).chain(wrong_retries()).chain(wrong_actions()).chain(wrong_health_checks());
         for Wrong { why, request, status, error_type, pointers } in wrong {
+            let why = format!("{why}: {} {}", request.method(), request.uri());
             let (answered, headers, problem) = world.call(request).await;
             assert_eq!(answered.as_u16(), status, "{why}: {problem}");
             assert_eq!(headers["content-type"], "application/problem+json", "{why}");
@@ -408,6 +568,10 @@ fn a_foreign_workflow_answers_like_a_missing_one() {
             (Method::GET, "/api/v1/workflows/{id}/status?wait=25s"),
             (Method::GET, "/api/v1/workflows/{id}/stream"),
             (Method::POST, "/api/v1/workflows/{id}/cancel"),
+            (Method::POST, "/api/v1/workflows/{id}/pause"),
+            (Method::POST, "/api/v1/workflows/{id}/resume"),
+            (Method::POST, "/api/v1/workflows/{id}/terminate"),
+            (Method::POST, "/api/v1/workflows/{id}/retry"),
             (Method::GET, "/api/v1/workflows/history?workflow_id={id}"),
         ] {
             let mut answers = Vec::new();

@@ -3,17 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use api::{ENDPOINTS, Endpoint, Port};
 use contracts::{Status, WorkflowKind};
+use reference_services::{Fault, FaultRule, ServiceKind};
 use serde_json::Value;
 use store_aws::Holds;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
 use crate::aws::{self, Options, StatusEvents, root};
+use crate::process::pause;
 use crate::proxy::{Answer, Rule, Seen};
-use crate::world::full_request;
+use crate::world::{Site, full_request, full_request_of};
 
 /// The template, with CloudFormation's functions as plain objects: `!GetAtt A.B` is `{"!GetAtt": "A.B"}`.
 fn template() -> Value {
@@ -234,6 +237,7 @@ pub(crate) fn actions(seen: &Seen) -> BTreeSet<&'static str> {
         "Query" => "dynamodb:Query",
         "StartExecution" => "states:StartExecution",
         "DescribeExecution" => "states:DescribeExecution",
+        "StopExecution" => "states:StopExecution",
         "GetObject" => "s3:GetObject",
         "PutObject" => "s3:PutObject",
         other => panic!("{other} has no rule: add one"),
@@ -342,7 +346,7 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         let overrides = binaries().into_iter().map(|binary| (&*binary.leak(), "AWS_ACCESS_KEY_ID"));
         // DynamoDB Local takes letters and digits only.
         // Those that deny nothing but what a token does not allow.
-        let lists = ["list-workflows", "list-audit-rows"];
+        let lists = ["list-workflows", "list-audit-rows", "stream-workflow", "check-services-health"];
         let gateway = [("MODE", "gateway"), ("TENANTS_CLAIM", "tenants"), ("ROLES_CLAIM", "roles")];
         let gateway = gateway.map(|(name, value)| (&*format!("WORKFLOW__AUTH__{name}").leak(), value.to_owned()));
         let gateway = lists.into_iter().flat_map(|list| gateway.clone().map(|(name, value)| (list, name, value)));
@@ -370,6 +374,7 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         for id in [id, &late] {
             site.until_ended(id).await;
         }
+        let operated = operate(site).await;
         let switch = serde_json::json!({
             "user_id": "user-123", "current_tenant_id": "tenant-123", "target_tenant_id": "tenant-456",
         });
@@ -398,18 +403,28 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         assert!(site.cancel(id).await.is_err());
         // What is archived, and what is nowhere.
         let archived = stack.invoke("archive-executions", Value::Null).await.unwrap();
-        assert_eq!(archived, serde_json::json!({ "executions": 3, "failed": 0 }));
+        assert_eq!(archived, serde_json::json!({ "executions": 3 + operated, "failed": 0 }));
         site.get(&format!("/api/v1/workflows/history?workflow_id={id}")).await;
         site.get("/api/v1/workflows/nowhere/status").await;
         site.get("/api/v1/workflows/history?workflow_id=nowhere").await;
-        site.post("/api/v1/workflows/nowhere/cancel", &Value::Null, &[]).await;
+        for asked in ["cancel", "pause", "resume", "terminate", "retry"] {
+            let (missing, problem) = site.post(&format!("/api/v1/workflows/nowhere/{asked}"), &Value::Null, &[]).await;
+            assert_eq!(missing, 404, "{asked}: {problem}");
+        }
+        assert_eq!(act(site, "cancel", &["nowhere"]).await[0]["outcome"], "not_found");
         // What is denied, and what tells of it.
-        for path in ["/api/v1/workflows", "/api/v1/audit"] {
-            let request = http::Request::get(path).header("x-tenant-id", "tenant-456").body(axum::body::Body::empty());
-            assert_eq!(site.call(request.unwrap()).await.0.as_u16(), 403, "{path}");
+        for (method, path) in [
+            ("GET", "/api/v1/workflows"),
+            ("GET", "/api/v1/audit"),
+            ("GET", "/api/v1/workflows/nowhere/stream"),
+            ("POST", "/api/v1/coordination/health-check"),
+        ] {
+            let request = http::Request::builder().method(method).uri(path).header("x-tenant-id", "tenant-456");
+            let request = request.body(axum::body::Body::empty()).unwrap();
+            assert_eq!(site.call(request).await.0.as_u16(), 403, "{path}");
         }
         let denied = site.get("/api/v1/audit?outcome=denied").await.1;
-        assert_eq!(denied["entries"].as_array().map(Vec::len), Some(5), "{denied}");
+        assert_eq!(denied["entries"].as_array().map(Vec::len), Some(12), "{denied}");
 
         let mut used = BTreeMap::<String, BTreeSet<&str>>::new();
         let mut queried = BTreeMap::<String, BTreeSet<String>>::new();
@@ -432,6 +447,58 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
             assert_eq!(queried.remove(&id).unwrap_or_default(), allowed, "{binary}: what it queries");
         }
     });
+}
+
+/// Does to executions all that operators can do, to one and to many; how many executions there are from it.
+async fn operate(site: &Site) -> u64 {
+    let slow = FaultRule::on("POST", "/api/v1/profiles", Fault::Delay { delay_ms: 4_000 });
+    site.services.set_faults(ServiceKind::User, vec![slow]);
+    let [one, another, cancelled] = [1, 2, 3].map(full_request_of);
+    let [one, another, cancelled] = [site.start(&one).await, site.start(&another).await, site.start(&cancelled).await];
+    for id in [&one, &another, &cancelled] {
+        while site.status(id).await.progress.unwrap().current_step != "CreateUserProfile" {
+            pause(Duration::from_millis(100)).await;
+        }
+    }
+    for asked in ["pause", "resume", "terminate"] {
+        let (status, answer) = site.post(&format!("/api/v1/workflows/{one}/{asked}"), &Value::Null, &[]).await;
+        assert_eq!(status, 200, "{asked}: {answer}");
+        assert_eq!(act(site, asked, &[&another]).await[0]["outcome"], "done", "{asked}");
+    }
+    assert_eq!(act(site, "cancel", &[&cancelled]).await[0]["outcome"], "done");
+    // What was on its way arrives.
+    pause(Duration::from_secs(5)).await;
+    site.services.set_faults(ServiceKind::User, Vec::new());
+    assert_eq!(site.until_ended(&cancelled).await.status, Status::Cancelled);
+    let (status, retried) = site.post(&format!("/api/v1/workflows/{one}/retry"), &Value::Null, &[]).await;
+    assert_eq!(status, 202, "{retried}");
+    let undone = act(site, "undo", &[&another]).await.remove(0);
+    let again = act(site, "retry", &[&cancelled]).await.remove(0);
+    for (retry, expected) in [(retried, Status::Completed), (undone, Status::Cancelled), (again, Status::Completed)] {
+        let id = retry["new_workflow_id"].as_str().unwrap_or_else(|| panic!("{retry}"));
+        let ended = site.until_ended(id).await;
+        assert_eq!(ended.status, expected, "{retry}: {:?}", ended.failure);
+    }
+    // By every index, and without doing anything.
+    for filter in [
+        serde_json::json!({}),
+        serde_json::json!({ "status": ["Completed"] }),
+        serde_json::json!({ "workflow_type": "user_onboarding" }),
+        serde_json::json!({ "user_id": "user-123" }),
+    ] {
+        let body = serde_json::json!({ "action": "cancel", "filter": filter, "dry_run": true });
+        let (status, answer) = site.post("/api/v1/workflows/actions", &body, &[]).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    6
+}
+
+/// Acts on these executions; what became of each.
+async fn act(site: &Site, action: &str, ids: &[&str]) -> Vec<Value> {
+    let body = serde_json::json!({ "action": action, "ids": ids });
+    let (status, answer) = site.post("/api/v1/workflows/actions", &body, &[]).await;
+    assert_eq!(status, 200, "{answer}");
+    answer["results"].as_array().unwrap().clone()
 }
 
 /// What each function asks AWS for, by the ports of its handler; logs, traces and the key of what is encrypted apart.
@@ -471,7 +538,8 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
 
 fn needed_for(port: Port) -> &'static [&'static str] {
     match port {
-        Port::Create => &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "s3:PutObject"],
+        Port::Create => &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
+        Port::Keep => &["s3:PutObject"],
         Port::Start(_) => &["states:StartExecution"],
         Port::Read => &["dynamodb:BatchGetItem"],
         Port::List => &["dynamodb:BatchGetItem", "dynamodb:Query"],
@@ -495,7 +563,7 @@ fn has_port(binary: &str, is_it: impl Fn(&Port) -> bool) -> bool {
 
 /// Of that what only a request needs that is too large for the table.
 fn needed_for_large_requests(binary: &str) -> BTreeSet<&'static str> {
-    let puts = has_port(binary, |port| *port == Port::Create).then_some("s3:PutObject");
+    let puts = has_port(binary, |port| *port == Port::Keep).then_some("s3:PutObject");
     puts.into_iter().chain(is_activity(binary).then_some("s3:GetObject")).collect()
 }
 
@@ -528,7 +596,7 @@ fn resources_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
         ("s3", "GetObject") if has_port(binary, |port| *port == Port::Request) => {
             Some(["executions", "requests"].map(|folder| format!("${{Bucket.Arn}}/*/{folder}/*")).into())
         }
-        ("s3", "PutObject") if has_port(binary, |port| *port == Port::Create) => one("${Bucket.Arn}/*/requests/*"),
+        ("s3", "PutObject") if has_port(binary, |port| *port == Port::Keep) => one("${Bucket.Arn}/*/requests/*"),
         ("s3", _) => one("${Bucket.Arn}/*/executions/*"),
         ("states", "StartExecution") => {
             let started = ENDPOINTS.iter().find(|endpoint| endpoint.name == binary).map(|endpoint| {
@@ -585,7 +653,7 @@ fn a_function_may_do_what_its_ports_ask_for_and_nothing_else() {
             }
         }
         let only_denies = ENDPOINTS.iter().any(|endpoint| endpoint.name == binary && endpoint.needs_token())
-            && !has_port(&binary, |port| *port == Port::Create);
+            && !has_port(&binary, |port| matches!(port, Port::Create | Port::Control | Port::Terminate));
         assert_eq!(puts_audit_rows_only(&template, &role), only_denies, "{binary}");
         let wide: Vec<_> = allowed.iter().filter(|(_, resources)| resources.iter().any(|name| name == "*")).collect();
         assert!(wide.iter().all(|(action, _)| action.starts_with("xray:")), "{binary}: {wide:?}");

@@ -126,11 +126,11 @@ pub async fn serve_readiness(route: Router<Readiness>) -> Result<(), Error> {
     let (common, endpoints) = settings::of_function(|settings| (Common::read(settings), settings.endpoints()))?;
     let Common { aws, table, access } = common;
     let api = api(store(&Clients::of_function(aws), table), access);
-    let clock = Arc::clone(&api.clock);
+    let (clock, audit) = (Arc::clone(&api.clock), Arc::clone(&api.audit));
     let transport = Arc::new(HttpTransport::default());
     let downstream = Downstream::new(transport, endpoints, Arc::clone(&clock), CALL_TIMEOUT);
     let services = ServiceChecks::new(downstream, Arc::clone(&clock));
-    run(route.with_state(Readiness { api, engine: Arc::new(Managed), services }), clock, None).await
+    run(route.with_state(Readiness { api, engine: Arc::new(Managed), services }), clock, Some(audit)).await
 }
 
 /// Step Functions has nothing to ask: its control plane is called when something is started.

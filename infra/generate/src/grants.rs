@@ -104,10 +104,8 @@ impl Grants {
 
     fn add_endpoints(&mut self, port: api::Port) {
         match port {
-            api::Port::Create => {
-                self.table.extend(["GetItem", "PutItem", "UpdateItem"]);
-                self.written.insert(REQUESTS);
-            }
+            api::Port::Create => self.table.extend(["GetItem", "PutItem", "UpdateItem"]),
+            api::Port::Keep => drop(self.written.insert(REQUESTS)),
             api::Port::Start(kinds) => self.start(kinds, "StartsOnTemporal"),
             api::Port::Read => self.table.extend(["BatchGetItem"]),
             api::Port::List => {

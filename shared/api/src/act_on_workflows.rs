@@ -126,7 +126,7 @@ fn filtered(fields: &mut Fields<'_>, tenant_id: &str) -> Selection {
     let scope = format!("{tenant_id} actions {filter:?}");
     let token = fields.optional_text("page_token", 1..=1024).map(str::to_owned);
     let before = token.as_deref().and_then(|token| page::open(token, &scope));
-    if token.is_some() && before.is_none() {
+    if token.is_some_and(|token| !token.is_empty()) && before.is_none() {
         fields.bad("page_token", "must be the next_page_token of a request with the same filter");
     }
     Selection::Filter { filter, scope, before }
@@ -216,6 +216,7 @@ impl Acting<'_> {
         match acted {
             Ok(done) => ActionResult { workflow_id: id, ..done },
             Err(problem) => {
+                let problem = problem.about(&id);
                 if problem.is_denial() {
                     record_denial(Some(&*api.audit), &self.caller.request, &problem, &*api.clock).await;
                 }

@@ -28,21 +28,25 @@ pub struct Endpoint {
 /// A group of operations that a handler asks for; the role of its function allows what they need and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Port {
-    /// Creates records: `Executions::create`, with a large request as a blob of its own.
+    /// Creates records: `Executions::create`.
     Create,
+    /// Keeps a request that is too large for a record as a blob of its own: `StoredRequest::keep`. A retry shares the one
+    /// of what it retries.
+    Keep,
     /// Starts executions of these workflows on the engine.
     Start(&'static [WorkflowKind]),
     /// Reads one record: `Executions::get_estimated`.
     Read,
     /// Lists records: `Executions::list`.
     List,
-    /// Reads events: all of `History`.
+    /// Reads events: all of `History`. The first one shows the request: see [`Port::Request`].
     History,
     /// Sets the control flags of a record: `Executions::control`.
     Control,
-    /// Reads an execution with its request and its history: `Executions::retried`, `History::events`.
+    /// Reads an execution with its history: `Executions::retried`, `History::events`. The first event shows the request: see
+    /// [`Port::Request`].
     Retried,
-    /// Reads a request that is too large for a record: `StoredRequest::load`.
+    /// Reads a request that is too large for a record: `StoredRequest::load`, `StoredRequest::shown`.
     Request,
     /// Stops executions on the engine, and records their ends: `EndRecorder`.
     Terminate,
@@ -75,14 +79,14 @@ pub static ENDPOINTS: &[Endpoint] = &[
         name: "start-user-onboarding",
         method: Method::POST,
         path: "/api/v1/workflows/user-onboarding",
-        ports: &[Port::Create, Port::Start(&[WorkflowKind::UserOnboarding])],
+        ports: &[Port::Create, Port::Keep, Port::Start(&[WorkflowKind::UserOnboarding])],
         route: Route::Starting(crate::start_user_onboarding::route),
     },
     Endpoint {
         name: "start-tenant-switching",
         method: Method::POST,
         path: "/api/v1/workflows/tenant-switching",
-        ports: &[Port::Create, Port::Start(&[WorkflowKind::TenantSwitching])],
+        ports: &[Port::Create, Port::Keep, Port::Start(&[WorkflowKind::TenantSwitching])],
         route: Route::Starting(crate::start_tenant_switching::route),
     },
     Endpoint {
@@ -103,7 +107,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         name: "get-workflow-history",
         method: Method::GET,
         path: "/api/v1/workflows/history",
-        ports: &[Port::History, Port::Archive],
+        ports: &[Port::History, Port::Request, Port::Archive],
         route: Route::Records(crate::get_workflow_history::route),
     },
     Endpoint {
@@ -139,7 +143,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         name: "terminate-workflow",
         method: Method::POST,
         path: "/api/v1/workflows/{workflow_id}/terminate",
-        ports: &[Port::Retried, Port::Terminate, Port::Archive],
+        ports: &[Port::Retried, Port::Request, Port::Terminate, Port::Archive],
         route: Route::Operating(crate::terminate_workflow::route),
     },
     Endpoint {

@@ -169,14 +169,17 @@ pub(crate) async fn retry(
     let record = &retried.record;
     let request = load_request(starting, caller, &retried).await?;
     check_request(record.kind, &request, caller)?;
-    if let (Some(existing), false) = (&record.retried_as, record.status.is_open()) {
+    let earlier = record.retried_as.as_ref().filter(|_| !record.status.is_open());
+    if let (Some(existing), None) = (earlier, &idempotency) {
         return earlier_retry(api, caller, record, existing, undoes).await;
     }
-    if let Some(why) = not_retriable(record, undoes) {
+    // With a key the store tells, which compares the body with the one that the key came with before.
+    let is_repeated = earlier.is_some();
+    if let Some(why) = not_retriable(record, undoes).filter(|_| !is_repeated) {
         return Err(Problem::conflict(id, why));
     }
     let inherited = left_by(api, &retried).await?;
-    if undoes && inherited.undoable().is_empty() {
+    if undoes && !is_repeated && inherited.undoable().is_empty() {
         return Err(Problem::conflict(
             id,
             format!("{} Nothing that it did still stands, so there is nothing to undo.", has_ended(record)),

@@ -84,12 +84,16 @@ impl Problem {
     /// A missing execution and one of another tenant answer the same, and nobody here can tell which it is: so it may be
     /// a denial, and is recorded as one.
     pub(crate) fn no_workflow(id: &str) -> Self {
-        Self { workflow_id: Some(id.to_owned()), ..Self::not_found("There is no such workflow.").denying() }
+        Self::not_found("There is no such workflow.").denying().about(id)
     }
 
     pub(crate) fn conflict(id: &str, detail: impl Into<String>) -> Self {
-        let problem = Self::new(StatusCode::CONFLICT, ErrorName::Conflict, "Conflict", "Not possible now", detail);
-        Self { workflow_id: Some(id.to_owned()), ..problem }
+        Self::new(StatusCode::CONFLICT, ErrorName::Conflict, "Conflict", "Not possible now", detail).about(id)
+    }
+
+    /// The same, about this execution.
+    pub(crate) fn about(self, id: &str) -> Self {
+        Self { workflow_id: Some(id.to_owned()), ..self }
     }
 
     pub(crate) fn method_not_allowed() -> Self {

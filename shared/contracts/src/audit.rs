@@ -25,8 +25,8 @@ pub enum AuditAction {
     RetryWorkflow,
     /// The undoing of what an execution left.
     UndoWorkflow,
-    /// One of these for several executions. Each execution that it changes has a row with its own action; this one is
-    /// for a request that was denied as a whole.
+    /// One of these for several executions. Each execution that it changes has a row with its own action; this one is for
+    /// each that was denied, and for a request that was denied as a whole.
     ActOnWorkflows,
     /// Anything that changes nothing; only its denials are in the log.
     Read,

@@ -1,0 +1,458 @@
+//! The tenant matrix, as far as it needs no token: every endpoint, and every way to reach for what another tenant has.
+//! It is denied, or nothing is found; nothing happens, and the log of who asked tells of the denial.
+
+use std::time::Duration;
+
+use api::{ENDPOINTS, Endpoint};
+use axum::body::Body;
+use contracts::{Status, Timestamp};
+use http::{HeaderMap, Method, Request, StatusCode};
+use serde_json::{Value, json};
+use store::Executions as _;
+
+use crate::world::{Control, ControlAction, Script, TENANT, World, full_request, full_request_of, run};
+
+/// Who asks. What there is belongs to [`TENANT`].
+const ASKING: &str = "tenant-456";
+
+/// The key with which [`TENANT`] has started an execution.
+const KEY: (&str, &str) = ("idempotency-key", "key-1");
+
+/// A request.
+#[derive(Debug, Clone)]
+struct Asked {
+    method: Method,
+    path: String,
+    body: Value,
+    headers: Vec<(&'static str, String)>,
+}
+
+impl Asked {
+    /// A request of an endpoint that [`TENANT`] may send; it names this execution if it names any. There may be several.
+    fn of(endpoint: &Endpoint, id: &str) -> Vec<Self> {
+        let path = endpoint.path.replace("{workflow_id}", id);
+        let one = |path: String, body| vec![Self { method: endpoint.method.clone(), path, body, headers: Vec::new() }];
+        match endpoint.name {
+            "start-user-onboarding" => one(path, full_request_of(7)),
+            "start-tenant-switching" => one(
+                path,
+                json!({ "user_id": "user-123", "current_tenant_id": TENANT, "target_tenant_id": "tenant-789" }),
+            ),
+            "get-workflow-status" | "stream-workflow" | "list-workflows" => one(path, Value::Null),
+            "cancel-workflow" | "pause-workflow" | "resume-workflow" | "terminate-workflow" => {
+                one(path, json!({ "reason": "a mistake" }))
+            }
+            "retry-workflow" => [json!({}), json!({ "undo": true })].map(|body| one(path.clone(), body)).concat(),
+            "get-workflow-history" | "list-audit-rows" => one(format!("{path}?workflow_id={id}"), Value::Null),
+            "act-on-workflows" => {
+                let actions = ["cancel", "pause", "resume", "terminate", "retry", "undo"];
+                let asked = actions.into_iter().flat_map(|action| [(action, false), (action, true)]);
+                let bodies =
+                    asked.map(|(action, dry_run)| json!({ "action": action, "ids": [id], "dry_run": dry_run }));
+                bodies.flat_map(|body| one(path.clone(), body)).collect()
+            }
+            "check-services-health" => one(path, json!({ "services": ["auth"] })),
+            other => panic!("{other} has no rule: add one"),
+        }
+    }
+
+    fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    fn for_tenant(self, tenant_id: &str) -> Self {
+        self.with("x-tenant-id", tenant_id)
+    }
+
+    /// With the same request id each time, so that answers can be compared.
+    async fn send(&self, world: &World) -> (StatusCode, HeaderMap, Value) {
+        let mut request = Request::builder().method(self.method.clone()).uri(&self.path);
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
+        let body = if self.body.is_null() { Body::empty() } else { Body::from(self.body.to_string()) };
+        let request = request.header("content-type", "application/json").header("x-request-id", "the-same");
+        world.call(request.body(body).unwrap()).await
+    }
+}
+
+/// The endpoints that tenants ask.
+fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
+    ENDPOINTS.iter().filter(|endpoint| endpoint.path.starts_with("/api/v1/"))
+}
+
+/// What [`TENANT`] has: an execution that is held, one that can be retried, and one that has completed.
+struct Theirs {
+    world: World,
+    ids: [String; 3],
+}
+
+impl Theirs {
+    async fn new() -> Self {
+        let pause = Control { during: "CreateUserAccount".to_owned(), what: ControlAction::Pause, after_seconds: 0 };
+        let world = World::with(Script { control: vec![pause], ..Script::default() }, &[]).await;
+        let start = async |number: usize| {
+            let headers = [KEY, ("x-user-id", "user-1")];
+            let headers = if number == 0 { &headers[..] } else { &headers[1..] };
+            let (status, started) =
+                world.post("/api/v1/workflows/user-onboarding", &full_request_of(number), headers).await;
+            assert_eq!(status, StatusCode::ACCEPTED, "{started}");
+            // Long enough to become what it is to be.
+            clock::sleep(&*world.clock, Duration::from_secs(10)).await;
+            started["workflow_id"].as_str().unwrap().to_owned()
+        };
+        let held = start(0).await;
+        world.script.lock().unwrap().control.push(Control {
+            during: "CreateUserAccount".to_owned(),
+            what: ControlAction::Pause,
+            after_seconds: 0,
+        });
+        let terminated = start(1).await;
+        let path = format!("/api/v1/workflows/{terminated}/terminate");
+        assert_eq!(world.post(&path, &Value::Null, &[]).await.0, StatusCode::OK);
+        let completed = start(2).await;
+        let theirs = Self { world, ids: [held, terminated, completed] };
+        for (id, expected) in theirs.ids.iter().zip([Status::Paused, Status::Terminated, Status::Completed]) {
+            assert_eq!(theirs.world.status(id).await.status, expected);
+        }
+        theirs.until_quiet().await;
+        theirs
+    }
+
+    /// What holds an execution looks whether it may go on, at last every five minutes, and each look is a change: behind
+    /// one of these it is quiet.
+    async fn until_quiet(&self) {
+        clock::sleep(&*self.world.clock, Duration::from_secs(1_000)).await;
+        let version = async || self.world.app.store.get(TENANT, &self.ids[0]).await.unwrap().unwrap().version;
+        let seen = version().await;
+        while version().await == seen {
+            clock::sleep(&*self.world.clock, Duration::from_secs(1)).await;
+        }
+        clock::sleep(&*self.world.clock, Duration::from_secs(1)).await;
+    }
+
+    /// All that there is of it: services, records, histories, log.
+    async fn all(&self) -> Vec<Value> {
+        let mut all = vec![self.world.snapshot().await, json!(self.world.calls.lock().unwrap().clone())];
+        let lists = ["/api/v1/workflows", "/api/v1/workflows/history?page_size=200", "/api/v1/audit"];
+        for path in lists {
+            let (status, answer) = self.world.get(path).await;
+            assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+            all.push(answer);
+        }
+        for id in &self.ids {
+            all.push(json!(format!("{:?}", self.world.app.store.get(TENANT, id).await.unwrap())));
+        }
+        all
+    }
+
+    /// What [`ASKING`] sees here.
+    async fn of_asking(&self, path: &str) -> Value {
+        let asked = Asked { method: Method::GET, path: path.to_owned(), body: Value::Null, headers: Vec::new() };
+        let (status, _, answer) = asked.for_tenant(ASKING).send(&self.world).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        answer
+    }
+
+    /// A moment of which no row tells yet: rows of one and the same moment have no order.
+    async fn now(&self) -> Timestamp {
+        clock::sleep(&*self.world.clock, Duration::from_millis(1)).await;
+        self.world.clock.now()
+    }
+
+    /// The denials in the log of [`ASKING`] since then: action and execution.
+    async fn denials(&self, since: Timestamp) -> Vec<(String, Value)> {
+        let log = self.of_asking(&format!("/api/v1/audit?page_size=200&from={since}")).await;
+        let rows = log["entries"].as_array().unwrap().iter();
+        rows.map(|row| {
+            assert_eq!((&row["outcome"], &row["tenant_id"]), (&json!("denied"), &json!(ASKING)), "{row}");
+            (row["action"].as_str().unwrap().to_owned(), row["workflow_id"].clone())
+        })
+        .collect()
+    }
+
+    /// Whether an answer tells anything of what is not the caller's.
+    fn is_told_in(&self, answer: &Value) -> bool {
+        let text = answer.to_string();
+        self.ids.iter().any(|id| text.contains(id.as_str())) || text.contains(TENANT)
+    }
+}
+
+/// What the log calls a request of an endpoint.
+fn action(endpoint: &Endpoint) -> &'static str {
+    match endpoint.name {
+        "start-user-onboarding" | "start-tenant-switching" => "start_workflow",
+        "cancel-workflow" => "cancel_workflow",
+        "pause-workflow" => "pause_workflow",
+        "resume-workflow" => "resume_workflow",
+        "terminate-workflow" => "terminate_workflow",
+        "retry-workflow" => "retry_workflow",
+        "act-on-workflows" => "act_on_workflows",
+        _ => "read",
+    }
+}
+
+#[test]
+fn who_names_no_tenant_is_denied_everywhere() {
+    run(async {
+        let theirs = Theirs::new().await;
+        let before = theirs.all().await;
+        let long = "t".repeat(65);
+        let malformed = ["../etc", "a b", "tenant-123,tenant-456", "tenant-123/", "*", "tenant\u{e4}", &long];
+        let mut headers: Vec<Vec<&str>> = vec![vec![], vec![""], vec![TENANT, TENANT], vec![TENANT, ASKING]];
+        headers.extend(malformed.map(|tenant| vec![tenant]));
+        let mut requests = 0;
+        for endpoint in endpoints() {
+            for asked in Asked::of(endpoint, &theirs.ids[0]) {
+                for tenants in &headers {
+                    let asked = tenants.iter().fold(asked.clone(), |asked, tenant| asked.for_tenant(tenant));
+                    let (status, _, problem) = asked.send(&theirs.world).await;
+                    let told = (status, &problem["error"]["type"]);
+                    assert_eq!(told, (StatusCode::BAD_REQUEST, &json!("TenantContext")), "{asked:?}: {problem}");
+                    requests += 1;
+                }
+            }
+        }
+        println!("{requests} requests that name no tenant are denied");
+        assert_eq!(theirs.all().await, before, "nothing happened, and who is not known has no log");
+        assert!(theirs.denials(Timestamp::UNIX_EPOCH).await.is_empty(), "nor has anybody else");
+    });
+}
+
+/// Whether the answer to a request that names an execution is about that execution. Those that list find nothing.
+fn is_about_an_execution(endpoint: &Endpoint) -> bool {
+    endpoint.path.contains("{workflow_id}") || ["get-workflow-history", "act-on-workflows"].contains(&endpoint.name)
+}
+
+#[test]
+fn a_foreign_execution_is_a_missing_one() {
+    run(async {
+        let theirs = Theirs::new().await;
+        let before = theirs.all().await;
+        let missing = "user_onboarding_01900000-0000-7000-8000-000000000000";
+        let forged = theirs.ids.iter().flat_map(|id| {
+            let uuid = id.strip_prefix("user_onboarding_").unwrap();
+            [id.to_uppercase(), id[..id.len() - 1].to_owned(), format!("{id}0"), format!("tenant_switching_{uuid}")]
+        });
+        let ids: Vec<String> = theirs.ids.iter().cloned().chain(forged).collect();
+        for endpoint in endpoints().filter(|endpoint| is_about_an_execution(endpoint)) {
+            let expected = Asked::of(endpoint, missing);
+            for id in &ids {
+                for (asked, missed) in Asked::of(endpoint, id).into_iter().zip(&expected) {
+                    let since = theirs.now().await;
+                    let mut answers = Vec::new();
+                    // A key that another tenant has used changes nothing either.
+                    for (asked, id) in
+                        [(asked.clone(), id.as_str()), (asked.with(KEY.0, KEY.1), id), (missed.clone(), missing)]
+                    {
+                        let (status, headers, answer) = asked.for_tenant(ASKING).send(&theirs.world).await;
+                        let is_one_of_many = endpoint.name == "act-on-workflows" && status == StatusCode::OK;
+                        let is_missing = match is_one_of_many {
+                            true => answer["results"][0]["outcome"] == "not_found",
+                            false => status == StatusCode::NOT_FOUND,
+                        };
+                        assert!(is_missing, "{} {id}: {answer}", endpoint.name);
+                        let headers: Vec<_> = headers.iter().filter(|(name, _)| *name != "content-length").collect();
+                        answers.push(format!("{status} {headers:?} {answer}").replace(id, "ID"));
+                    }
+                    assert_eq!(answers[0], answers[2], "{}", endpoint.name);
+                    assert_eq!(answers[1], answers[2], "{}", endpoint.name);
+                    let denials = theirs.denials(since).await;
+                    assert_eq!(denials.len(), 3, "{} {id}: one row each", endpoint.name);
+                    let row = |id: &str| (action(endpoint).to_owned(), json!(id));
+                    for expected in [row(id), row(missing)] {
+                        assert!(denials.contains(&expected), "{}: {denials:?}", endpoint.name);
+                    }
+                }
+            }
+        }
+        assert_eq!(theirs.all().await, before, "nothing happened");
+        assert_eq!(theirs.of_asking("/api/v1/workflows").await["total_count"], 0);
+    });
+}
+
+/// Ids that are none, in paths: whatever stands behind a tenant's id in a key must not be reached by an id.
+#[test]
+fn an_id_that_is_none_reaches_nothing() {
+    run(async {
+        let theirs = Theirs::new().await;
+        let before = theirs.all().await;
+        let id = &theirs.ids[0];
+        let odd = [
+            format!("..%2F{id}"),
+            format!("{TENANT}%2F{id}"),
+            format!("{TENANT}%23{id}"),
+            format!("{id}%00"),
+            format!("{id}%20"),
+            format!("%20{id}"),
+            format!("{id}%27%20OR%20%271%27=%271"),
+            "%25".to_owned(),
+            "*".to_owned(),
+        ];
+        for endpoint in endpoints().filter(|endpoint| endpoint.path.contains("{workflow_id}")) {
+            for asked in odd.iter().flat_map(|id| Asked::of(endpoint, id)) {
+                let since = theirs.now().await;
+                let (status, _, problem) = asked.clone().for_tenant(ASKING).send(&theirs.world).await;
+                assert_eq!(status, StatusCode::NOT_FOUND, "{asked:?}: {problem}");
+                let denials = theirs.denials(since).await;
+                assert_eq!(denials.len(), 1, "{asked:?}");
+                assert_eq!(denials[0], (action(endpoint).to_owned(), Value::Null), "what is no id is not kept");
+            }
+        }
+        assert_eq!(theirs.all().await, before, "nothing happened");
+    });
+}
+
+#[test]
+fn a_start_is_for_the_tenant_of_its_header() {
+    run(async {
+        let theirs = Theirs::new().await;
+        let before = theirs.all().await;
+        let mut starts = 0;
+        for endpoint in endpoints().filter(|endpoint| endpoint.name.starts_with("start-")) {
+            for asked in Asked::of(endpoint, "") {
+                for headers in [&[][..], &[KEY], &[("prefer", "wait=1")], &[("x-user-id", "user-1")]] {
+                    let asked = headers.iter().fold(asked.clone(), |asked, (name, value)| asked.with(name, *value));
+                    let since = theirs.now().await;
+                    let (status, _, problem) = asked.clone().for_tenant(ASKING).send(&theirs.world).await;
+                    assert_eq!(status, StatusCode::FORBIDDEN, "{asked:?}: {problem}");
+                    assert!(!theirs.is_told_in(&problem), "{problem}");
+                    let denials = theirs.denials(since).await;
+                    assert_eq!(denials.len(), 1, "{asked:?}");
+                    assert_eq!(denials[0].0, "start_workflow");
+                    starts += 1;
+                }
+            }
+        }
+        assert!(starts >= 8);
+        assert_eq!(theirs.all().await, before, "nothing happened");
+        assert_eq!(theirs.of_asking("/api/v1/workflows").await["total_count"], 0);
+    });
+}
+
+/// The same key begins an execution of each tenant, and tells neither of the other's.
+#[test]
+fn a_foreign_key_is_a_new_one() {
+    run(async {
+        let theirs = Theirs::new().await;
+        let mut own = full_request();
+        own["tenant_id"] = json!(ASKING);
+        let switch = json!({ "user_id": "user-123", "current_tenant_id": ASKING, "target_tenant_id": "tenant-789" });
+        for endpoint in endpoints().filter(|endpoint| endpoint.name.starts_with("start-")) {
+            for mut asked in Asked::of(endpoint, "") {
+                asked.body = match endpoint.name {
+                    "start-user-onboarding" => own.clone(),
+                    "start-tenant-switching" => switch.clone(),
+                    other => panic!("{other} has no rule: add one"),
+                };
+                let (status, _, started) = asked.with(KEY.0, KEY.1).for_tenant(ASKING).send(&theirs.world).await;
+                assert_eq!(status, StatusCode::ACCEPTED, "{started}");
+                assert!(!theirs.is_told_in(&started), "{started}");
+            }
+        }
+        let (status, again) = theirs.world.post("/api/v1/workflows/user-onboarding", &full_request_of(0), &[KEY]).await;
+        assert_eq!((status, again["workflow_id"].as_str()), (StatusCode::ACCEPTED, Some(&*theirs.ids[0])), "{again}");
+    });
+}
+
+#[test]
+fn a_foreign_page_token_is_denied() {
+    run(async {
+        let theirs = Theirs::new().await;
+        // So many that an action has pages.
+        for number in 10..110 {
+            theirs.world.start(&full_request_of(number)).await;
+        }
+        theirs.until_quiet().await;
+        let act = json!({ "action": "cancel", "filter": {}, "dry_run": true });
+        let get = |path: &str| (Method::GET, path.to_owned(), Value::Null);
+        let paged = [
+            ("list-workflows", get("/api/v1/workflows?page_size=1")),
+            ("get-workflow-history", get("/api/v1/workflows/history?page_size=1")),
+            ("list-audit-rows", get("/api/v1/audit?page_size=1")),
+            ("act-on-workflows", (Method::POST, "/api/v1/workflows/actions".to_owned(), act)),
+        ];
+        for endpoint in endpoints() {
+            let is_listed = paged.iter().any(|(name, _)| *name == endpoint.name);
+            let has_pages = endpoint
+                .ports
+                .iter()
+                .any(|port| matches!(port, api::Port::List | api::Port::History | api::Port::Audit));
+            assert_eq!(is_listed, has_pages, "{} has pages", endpoint.name);
+        }
+        let before = theirs.all().await;
+        for (name, (method, path, body)) in paged {
+            let asked = Asked { method, path, body, headers: Vec::new() };
+            let (status, _, page) = asked.clone().for_tenant(TENANT).send(&theirs.world).await;
+            let token = page["next_page_token"].as_str().unwrap_or_else(|| panic!("{name}: {status} {page}"));
+            let mut forged = asked.clone();
+            match &mut forged.body {
+                Value::Null => forged.path = format!("{}&page_token={token}", forged.path),
+                body => body["page_token"] = json!(token),
+            }
+            let (status, _, own) = forged.clone().for_tenant(TENANT).send(&theirs.world).await;
+            assert_eq!(status, StatusCode::OK, "{name}: it is good for whom it was made: {own}");
+            let since = theirs.now().await;
+            let (status, _, problem) = forged.for_tenant(ASKING).send(&theirs.world).await;
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{name}: {problem}");
+            assert!(!theirs.is_told_in(&problem), "{problem}");
+            let denials = theirs.denials(since).await;
+            assert_eq!(denials.len(), 1, "{name}");
+            let endpoint = endpoints().find(|endpoint| endpoint.name == name).unwrap();
+            assert_eq!(denials[0], (action(endpoint).to_owned(), Value::Null), "{name}");
+        }
+        assert_eq!(theirs.all().await, before, "nothing happened");
+    });
+}
+
+/// Nothing in a query or a body makes more visible, or lets more be done, than the header's tenant has.
+#[test]
+fn no_filter_widens_what_is_seen() {
+    run(async {
+        let theirs = Theirs::new().await;
+        let before = theirs.all().await;
+        let narrowing = ["", "status=Paused,Terminated,Completed", "user_id=user-1", "workflow_type=user_onboarding"];
+        let widening = [
+            "",
+            "tenant_id=tenant-123",
+            "tenant_id=*",
+            "x-tenant-id=tenant-123",
+            "tenant=tenant-123&tenant_id[]=tenant-123",
+            "page_size=200&page=1",
+        ];
+        for path in ["/api/v1/workflows", "/api/v1/workflows/history", "/api/v1/audit"] {
+            for query in narrowing.iter().flat_map(|narrow| widening.map(|wide| format!("{narrow}&{wide}"))) {
+                let answer = theirs.of_asking(&format!("{path}?{query}")).await;
+                assert!(!theirs.is_told_in(&answer), "{path}?{query}: {answer}");
+                for list in ["workflows", "events", "entries"] {
+                    assert!(answer[list].as_array().is_none_or(Vec::is_empty), "{path}?{query}: {answer}");
+                }
+                for count in ["total_count", "total_events"] {
+                    assert!(answer[count].is_null() || answer[count] == 0, "{path}?{query}: {answer}");
+                }
+                let counts = answer["counts"].as_object().into_iter().flat_map(|counts| counts.values());
+                assert!(counts.into_iter().all(|count| *count == 0), "{path}?{query}: {answer}");
+            }
+        }
+        let log = theirs.of_asking(&format!("/api/v1/audit?workflow_id={}", theirs.ids[0])).await;
+        assert_eq!(log["entries"], json!([]), "{log}");
+        for action in ["cancel", "pause", "resume", "terminate", "retry", "undo"] {
+            for filter in [
+                json!({}),
+                json!({ "tenant_id": TENANT }),
+                json!({ "user_id": "user-1", "tenant_id": "*" }),
+                json!({ "status": ["Paused", "Terminated"], "workflow_type": "user_onboarding" }),
+            ] {
+                let body = json!({ "action": action, "filter": filter, "tenant_id": TENANT });
+                let (method, path) = (Method::POST, "/api/v1/workflows/actions".to_owned());
+                let asked = Asked { method, path, body, headers: Vec::new() }.for_tenant(ASKING);
+                let (status, _, answer) = asked.send(&theirs.world).await;
+                assert_eq!((status, &answer["results"]), (StatusCode::OK, &json!([])), "{asked:?}: {answer}");
+                assert_eq!(answer["next_page_token"], Value::Null, "{answer}");
+            }
+        }
+        assert_eq!(theirs.all().await, before, "nothing happened");
+        assert!(theirs.denials(Timestamp::UNIX_EPOCH).await.is_empty(), "to find nothing is no denial");
+    });
+}
