@@ -239,7 +239,7 @@ fn an_answer_says_nothing_new_of_an_effect() {
     let undone = [&answered[..], &["D undoing begins", "D is undone", "B undoing begins", "B undoing fails"]].concat();
     takes_over(&before, &undone, &["A Sure s0 = done", "B Undoing s0 = done", "C Gone = done", "D Gone = done"]);
     let begun = [&answered[..], &["A undoing begins"]].concat();
-    let expected = ["A Unsure s0 = done", "B Unsure s0 = done", "C Gone = done", "D Outdated s0 = done"];
+    let expected = ["A Undoing s0 = done", "B Outdated s0 = done", "C Gone = done", "D Outdated s0 = done"];
     takes_over(&before, &begun, &expected);
 }
 
