@@ -37,7 +37,7 @@ impl Journal for SqlStore {
         let select = format!(
             "SELECT e.kind AS kind, d.text AS definition, e.input AS input, \
              e.request AS request, e.effect_scope AS effect_scope, e.inherited AS inherited, \
-             e.cancel_requested_at AS cancel_requested_at, e.deadline_at AS deadline_at, \
+             e.cancel_requested_at AS cancel_requested_at, e.paused_at AS paused_at, e.deadline_at AS deadline_at, \
              e.pivot_begun AS pivot_begun, e.progress AS progress, \
              e.reported AS reported, e.journal_len AS journal_len, e.journal_forgotten AS journal_forgotten, e.ended_at AS ended_at, {ITEMS_COLUMNS} \
              FROM executions e JOIN definitions d ON d.hash = e.definition_hash \
@@ -92,7 +92,9 @@ impl Journal for SqlStore {
 impl SqlStore {
     fn is_interrupted(&self, row: &AnyRow) -> Result<bool, StoreError> {
         let deadline = rows::optional_timestamp(row, "deadline_at")?;
-        let is_late = deadline.is_some_and(|deadline| deadline < self.clock.now());
+        // While it is paused its deadline stands still.
+        let is_paused = rows::optional_timestamp(row, "paused_at")?.is_some();
+        let is_late = !is_paused && deadline.is_some_and(|deadline| deadline < self.clock.now());
         let is_cancelled = rows::optional_timestamp(row, "cancel_requested_at")?.is_some();
         Ok(rows::get::<i64>(row, "pivot_begun")? == 0 && (is_cancelled || is_late))
     }

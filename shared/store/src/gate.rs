@@ -88,7 +88,8 @@ pub fn admit<'a>(execution: &ExecutionFlags, step: StepFlags<'a>, kind: StepKind
             _ if step.is_closed => Admission::Closed,
             Some(result) => Admission::AlreadyDone(result),
             None if execution.pivot_begun => Admission::Proceed,
-            None if step.passes && (execution.is_cancelled || is_late) => Admission::Pass,
+            // While it is paused its deadline stands still: a resume moves it, and what passed would be missing.
+            None if step.passes && (execution.is_cancelled || is_late && !execution.is_paused) => Admission::Pass,
             None if execution.is_cancelled => Admission::Refused(Refusal::Cancelled),
             None if execution.is_paused => Admission::Refused(Refusal::Paused),
             None if is_late => Admission::Refused(Refusal::TimedOut),
@@ -123,6 +124,7 @@ mod tests {
         let passing = StepFlags { passes: true, ..open };
         assert_eq!(forward(all, passing), Admission::Pass);
         assert_eq!(forward(released, passing), Admission::Pass, "past the deadline too");
+        assert_eq!(forward(held, passing), Admission::Refused(Refusal::Paused), "its deadline stands still");
         let only_held = ExecutionFlags { deadline_at: None, ..held };
         assert_eq!(forward(only_held, passing), Admission::Refused(Refusal::Paused), "it waits, as all others do");
         assert_eq!(forward(on_time, passing), Admission::Proceed);
