@@ -101,7 +101,7 @@ fn of_subject(subject: &'static Subject) -> Vec<Story> {
     let residue = undos().flat_map(|undo| both.map(|after_effect| Ends::Residue { undo, after_effect }));
     let ends: Vec<Ends> = terminated.chain(refused).chain(residue).collect();
     let failing = forward().filter(|at| !subject.is_tolerated(step_of(at)));
-    let last = failing.clone().last().unwrap();
+    let last = failing.clone().next_back().unwrap();
     let mut stories = Vec::new();
     for ends in ends {
         let mut thens = vec![Then::Retry];
@@ -463,5 +463,35 @@ fn what_a_service_refuses_to_undo_is_what_a_retry_goes_on_from() {
             world.faults(&subject.site(undo).faulty(conflict, None));
             completes(&world, &first, &completed).await.unwrap_or_else(|why| panic!("{undo}: {why}"));
         });
+    }
+}
+
+#[test]
+fn a_retry_that_is_paused_past_its_deadline_still_does_every_step() {
+    let pace = Pace { slow: Duration::from_secs(5), poll: Duration::from_millis(100) };
+    for subject in subjects::ALL {
+        let completed = run(async { completed_at_once(&*World::new().await, subject).await });
+        let sites = subject.sites.iter().filter(|site| !site.is_undo && !subject.is_tolerated(step_of(site.name)));
+        let sites: Vec<&str> = sites.map(|site| site.name).collect();
+        let last = sites[sites.len() - 1];
+        for at in sites.iter().filter(|at| !subject.final_steps.contains(&step_of(at))) {
+            run(async {
+                let world = World::new().await;
+                let request = world.prepare(subject, 0).await;
+                let story = Story { subject, ends: Ends::Refused { at: last }, then: Then::Retry };
+                let first = end(&world, story, &request, pace).await.unwrap();
+                set(&world, subject, at, slow(true, pace), Some(1));
+                let retried = retry(&world, &first, false).await.unwrap();
+                until_at(&world, &retried, step_of(at), pace).await;
+                for (action, wait) in [("pause", 3_600), ("resume", 0)] {
+                    let path = format!("/api/v1/workflows/{retried}/{action}");
+                    let (status, body) = world.post(&path, &json!({}), &[]).await;
+                    assert_eq!(status, StatusCode::OK, "{at}: {body}");
+                    clock::sleep(&*world.clock, Duration::from_secs(wait)).await;
+                }
+                assert_eq!(world.until_ended(&retried).await.status, Status::Completed, "{at}");
+                rows_are(&world, &completed).await.unwrap_or_else(|why| panic!("{at}: {why}"));
+            });
+        }
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! Acting twice is acting once: what holds already is done, and what was retried is answered with its retry. So a client
 //! that lost an answer repeats its request.
+//!
+//! Fields that are not known are refused, unlike elsewhere: without a condition or a `dry_run` that is misspelt, the request
+//! would act on more than was meant.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -85,6 +88,7 @@ impl Asked {
     /// Reads it; all that is wrong is named.
     fn read(body: &Value, tenant_id: &str) -> Result<Self, Problem> {
         let mut fields = Fields::new(body);
+        fields.only(&["action", "ids", "filter", "page_token", "dry_run", "reason"]);
         let action = fields.one_of("action", &Action::ALL, Action::as_str);
         let is_dry_run = fields.flag("dry_run");
         let reason = fields.optional_remark("reason", MAX_REASON_CHARS).map(str::to_owned);
@@ -134,6 +138,7 @@ fn filtered(fields: &mut Fields<'_>, tenant_id: &str) -> Selection {
 
 /// The conditions of the list's query, as an object.
 fn conditions(fields: &mut Fields<'_>) -> ListFilter {
+    fields.only(&["status", "workflow_type", "user_id", "started_after", "started_before"]);
     let wanted = match fields.is_given("status") {
         true => fields.distinct("status", 1..=Status::ALL.len(), |name| name.parse().ok(), list_workflows::STATUSES),
         false => Vec::new(),
@@ -313,6 +318,8 @@ mod tests {
         let expected = ["status/1", "workflow_type", "user_id", "started_after", "started_before"];
         let expected: Vec<String> = expected.iter().map(|field| format!("/filter/{field}")).collect();
         assert_eq!(pointers(&json!({ "action": "retry", "filter": filter })), expected);
+        let misspelt = json!({ "action": "cancel", "filter": { "statuses": ["Failed"] }, "dryRun": true });
+        assert_eq!(pointers(&misspelt), ["/dryRun", "/filter/statuses"]);
         let foreign = page::token("5", "another tenant actions ListFilter");
         assert_eq!(pointers(&json!({ "action": "retry", "filter": {}, "page_token": foreign })), ["/page_token"]);
     }

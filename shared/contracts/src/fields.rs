@@ -15,6 +15,9 @@ pub struct BadField {
     pub detail: String,
 }
 
+/// Characters of a field's name that an answer repeats, where the name is not one of ours.
+const MAX_NAME_SHOWN: usize = 64;
+
 /// Reads fields one after the other and remembers what was wrong. A field that cannot be used reads as an empty value, so
 /// that the fields after it are looked at too.
 pub struct Fields<'a> {
@@ -223,6 +226,15 @@ impl<'a> Fields<'a> {
         self.object.and_then(|object| object.get(name)).is_some_and(|value| !value.is_null())
     }
 
+    /// Refuses fields of any other name, where ignoring one that is misspelt would do more than was asked for.
+    pub fn only(&mut self, names: &[&str]) {
+        let others = self.object.into_iter().flat_map(Map::keys).filter(|name| !names.contains(&name.as_str()));
+        for name in others {
+            let shown: String = name.chars().take(MAX_NAME_SHOWN).collect();
+            self.bad(&shown, format!("is not known here; there are {}", names.join(", ")));
+        }
+    }
+
     /// Something is wrong with a field.
     pub fn bad(&mut self, name: &str, detail: impl Into<String>) {
         self.bad.push(BadField { pointer: self.pointer_of(name), detail: detail.into() });
@@ -297,6 +309,19 @@ mod tests {
             assert_eq!(fields.optional_remark("reason", 11), None);
             assert_eq!(fields.finish().expect_err("bad")[0].pointer, "/reason");
         }
+    }
+
+    #[test]
+    fn other_names_are_refused_where_that_matters() {
+        let long = "x".repeat(100);
+        let body = json!({ "known": 1, "knwon": 1, long.clone(): 1 });
+        let mut fields = Fields::new(&body);
+        fields.only(&["known", "absent"]);
+        let bad = fields.finish().expect_err("two are not known");
+        let mut pointers: Vec<&str> = bad.iter().map(|bad| bad.pointer.as_str()).collect();
+        pointers.sort_unstable();
+        assert_eq!(pointers, ["/knwon", &format!("/{}", &long[..MAX_NAME_SHOWN])]);
+        assert_eq!(bad[0].detail, "is not known here; there are known, absent");
     }
 
     #[test]

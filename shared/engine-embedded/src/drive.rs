@@ -171,24 +171,34 @@ pub(crate) async fn terminate(
     reason: &str,
     audit: Option<NewAuditRow>,
 ) -> Result<(), EngineError> {
+    let mut between = None;
     for _ in 0..MAX_TERMINATIONS {
         let stored = shared.reading.load(tenant_id, id).await?;
         if stored.ended_at.is_some() {
             return Ok(());
         }
-        let (mut driven, _) = Driven::replay(&shared.reading, stored, &shared.compiled).await?;
-        driven.stop(shared.clock.now(), audit.clone());
-        match driven.commit(shared, tenant_id, id).await {
-            Ok(_) => {
+        match stop(shared, stored, audit.clone()).await {
+            Ok(()) => {
                 tracing::warn!(tenant_id, workflow_id = id, reason, "terminated");
                 return Ok(());
             }
-            // A turn came between.
-            Err(EngineError::Store(StoreError::Inconsistent(_))) => {}
+            // A turn came between, while the journal was read or after it.
+            Err(error @ EngineError::Store(StoreError::Inconsistent(_))) => between = Some(error),
             Err(error) => return Err(error),
         }
     }
-    Err(EngineError::Unavailable(format!("{id} kept going on")))
+    Err(between.unwrap_or_else(|| EngineError::Unavailable(format!("{id} kept going on"))))
+}
+
+async fn stop(
+    shared: &Arc<Shared>,
+    stored: JournalledExecution,
+    audit: Option<NewAuditRow>,
+) -> Result<(), EngineError> {
+    let (tenant_id, id) = (stored.tenant_id.clone(), stored.id.clone());
+    let (mut driven, _) = Driven::replay(&shared.reading, stored, &shared.compiled).await?;
+    driven.stop(shared.clock.now(), audit);
+    driven.commit(shared, &tenant_id, &id).await.map(drop)
 }
 
 /// How an execution that has ended did so.
