@@ -117,7 +117,8 @@ fn what_is_archived_reads_as_before() {
         }
         let left: Vec<_> = items(&stack).await.into_iter().map(|item| item["pk"].as_s().unwrap().clone()).collect();
         let is_counter = |pk: &String| [format!("{TENANT}#C"), format!("{TENANT}#D")].contains(pk);
-        assert!(left.iter().all(is_counter), "{left:?}");
+        // The audit rows stay: who did what is asked for long after the executions are gone.
+        assert!(left.iter().all(|pk| is_counter(pk) || pk.ends_with("#A")), "{left:?}");
         assert_ne!(onboarding(&stack, "one@example.com").await, ids[0], "its key is as old as it");
         blobs_are_private(aws, &stack, &ids).await;
     });

@@ -56,7 +56,7 @@ async fn kills_lose_nothing_and_double_nothing() {
             }
             let requests = join_all(starts.iter().map(|(tenant, email)| site.start(tenant, email)));
             let kill_after = Duration::from_millis(dice.below(120) as u64);
-            let answers = clock::timeout(&clock::SystemClock, kill_after, requests).await;
+            let answers = clock::timeout(&SystemClock, kill_after, requests).await;
             let answers = answers.unwrap_or_else(|| vec![None; starts.len()]);
             for ((tenant, email), answer) in starts.into_iter().zip(answers) {
                 match answer {
@@ -94,6 +94,114 @@ async fn kills_lose_nothing_and_double_nothing() {
     assert_eq!(site.services.snapshot(Some(REFUSED_TENANT)).await.unwrap(), before, "something was left behind");
     assert_eq!(members(&site).await, members_before + good.len(), "a member for each completed onboarding");
     println!("{kills} kills, {} executions, 0 lost, 0 doubled", stored.len());
+}
+
+/// Executions that are retried and whose retries are retried, over and over.
+const CHAINS: usize = 6;
+
+/// Executions that retry each other, the last one last.
+struct Chain {
+    links: Vec<String>,
+    /// What was asked of the last one without an answer yet, and whether that only undoes.
+    asked: Option<bool>,
+}
+
+impl Chain {
+    fn last(&self) -> &str {
+        self.links.last().expect("a chain begins with an execution")
+    }
+}
+
+/// Retries an execution: the new one, or none if there is nothing to retry now. No answer if the server went away.
+async fn retry(site: &Site, id: &str, undoes: bool) -> Option<Option<String>> {
+    let body = serde_json::json!({ "undo": undoes });
+    match site.post(REFUSED_TENANT, &format!("/api/v1/workflows/{id}/retry"), &body).await? {
+        (202, answer) => Some(Some(answer["new_workflow_id"].as_str().unwrap().to_owned())),
+        (409, _) => Some(None),
+        (503, _) => None,
+        other => panic!("retry answers {other:?}"),
+    }
+}
+
+/// Executions fail and are undone, or are terminated in between. They are retried, which fails again, or are undone.
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_while_executions_are_retried_lose_nothing_and_double_nothing() {
+    let seed = 20_260_103;
+    let kills = kills() / 5;
+    println!("seed {seed}, {kills} kills");
+    let mut dice = Dice(seed);
+    let site = Site::new().await;
+    let refused = Fault::Status { status: 400, retry_after_seconds: None };
+    site.services.set_faults(ServiceKind::File, vec![FaultRule::on("POST", "/api/v1/workspaces", refused)]);
+    let before = site.services.snapshot(Some(REFUSED_TENANT)).await.unwrap();
+    let mut server = site.spawn(None);
+    site.until_up(&mut server).await;
+    let mut chains = Vec::new();
+    for number in 0..CHAINS {
+        let first = site.start(REFUSED_TENANT, &format!("chain-{number}@example.com")).await.unwrap();
+        chains.push(Chain { links: vec![first], asked: None });
+    }
+    for _ in 0..kills {
+        let kill_after = Duration::from_millis(dice.below(150) as u64);
+        let calls = chains.iter_mut().map(|chain| {
+            let undoes = *chain.asked.get_or_insert_with(|| dice.below(3) == 0);
+            let is_terminated = dice.below(4) == 0;
+            let (site, last) = (&site, chain.last().to_owned());
+            clock::timeout(&SystemClock, kill_after, async move {
+                if is_terminated {
+                    let path = format!("/api/v1/workflows/{last}/terminate");
+                    site.post(REFUSED_TENANT, &path, &serde_json::json!({})).await?;
+                }
+                retry(site, &last, undoes).await
+            })
+        });
+        let answers = join_all(calls.collect::<Vec<_>>()).await;
+        for (chain, answer) in chains.iter_mut().zip(answers) {
+            if let Some(answer) = answer.flatten() {
+                chain.asked = None;
+                chain.links.extend(answer);
+            }
+        }
+        pause(Duration::from_millis(dice.below(60) as u64)).await;
+        server.kill().await.unwrap();
+        server = site.spawn(None);
+        site.until_up(&mut server).await;
+    }
+
+    // What was asked is asked until it is answered, then everything that stands is undone.
+    for undoes in [None, Some(true)] {
+        site.until_all_ended(REFUSED_TENANT).await;
+        for chain in &mut chains {
+            if let Some(undoes) = undoes.or(chain.asked.take()) {
+                let link = retry(&site, chain.last(), undoes).await.expect("the server is up");
+                chain.links.extend(link);
+            }
+        }
+    }
+    let stored = site.until_all_ended(REFUSED_TENANT).await;
+    let links: BTreeSet<&String> = chains.iter().flat_map(|chain| &chain.links).collect();
+    assert_eq!(
+        stored.iter().map(|(id, _)| id).collect::<BTreeSet<_>>(),
+        links,
+        "one retry for each that was asked for"
+    );
+    assert_eq!(site.services.snapshot(Some(REFUSED_TENANT)).await.unwrap(), before, "something was left behind");
+
+    site.services.set_faults(ServiceKind::File, Vec::new());
+    for chain in &mut chains {
+        let link = retry(&site, chain.last(), false).await.flatten().expect("it did not complete");
+        chain.links.push(link);
+    }
+    let ended: BTreeMap<String, String> = site.until_all_ended(REFUSED_TENANT).await.into_iter().collect();
+    for chain in &chains {
+        assert_eq!(ended[chain.last()], "Completed", "{:?}", chain.links);
+    }
+    one_effect(&site.services.ledger().await.unwrap()).unwrap();
+    let mut kinds = BTreeMap::<&String, usize>::new();
+    ended.values().for_each(|status| *kinds.entry(status).or_default() += 1);
+    let longest = chains.iter().map(|chain| chain.links.len()).max().unwrap();
+    println!("{kills} kills, {CHAINS} chains of at most {longest}, {kinds:?}, 0 lost, 0 doubled");
+    assert!(kinds.len() == 4 && ended.len() > kills / 2, "hardly anything was retried");
 }
 
 /// Batches of the Map below, under way at once, and how often its process is killed.

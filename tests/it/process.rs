@@ -127,6 +127,13 @@ impl Site {
         answer["workflow_id"].as_str().filter(|_| answer["started_at"].is_string()).map(str::to_owned)
     }
 
+    /// Posts a body; none if the server went away.
+    pub(crate) async fn post(&self, tenant: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
+        let call = self.http.post(self.url(path)).header("x-tenant-id", tenant).json(body);
+        let answer = call.send().await.ok()?;
+        Some((answer.status().as_u16(), answer.json().await.ok()?))
+    }
+
     /// All executions of a tenant, by id with status.
     pub(crate) async fn list(&self, tenant: &str) -> Vec<(String, String)> {
         let (mut all, mut token) = (Vec::new(), None::<String>);
