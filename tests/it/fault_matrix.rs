@@ -94,12 +94,12 @@ pub(crate) fn faults() -> Vec<(&'static str, Fault)> {
 
 /// A fault at a call site of a workflow, so often.
 #[derive(Clone)]
-struct Faulty {
-    subject: &'static Subject,
-    site: CallSite,
+pub(crate) struct Faulty {
+    pub(crate) subject: &'static Subject,
+    pub(crate) site: CallSite,
     name: &'static str,
-    fault: Fault,
-    times: Option<u64>,
+    pub(crate) fault: Fault,
+    pub(crate) times: Option<u64>,
 }
 
 impl std::fmt::Display for Faulty {
@@ -119,7 +119,7 @@ fn faulty(subject: &'static Subject, times: Option<u64>) -> impl Iterator<Item =
 }
 
 /// Every fault at every call site of every workflow.
-fn every_fault(times: Option<u64>) -> impl Iterator<Item = Faulty> {
+pub(crate) fn every_fault(times: Option<u64>) -> impl Iterator<Item = Faulty> {
     subjects::ALL.into_iter().flat_map(move |subject| faulty(subject, times))
 }
 

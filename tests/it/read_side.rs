@@ -397,12 +397,12 @@ fn a_stream_outlives_the_time_of_a_request_and_ends_with_the_process() {
         .await;
         assert_eq!((took, beats), (60.0, vec![":".to_owned(); 4]), "a comment every 15 s");
         later(&world, &id, Duration::from_secs(5), StoreControl::Cancel);
-        let (took, status) = seconds(&world, stream.next()).await;
+        let (took, resumed) = seconds(&world, stream.next()).await;
         assert!((5.0..6.0).contains(&took), "{took} s");
-        assert!(
-            status.unwrap().data["cancelled_at"].is_string(),
-            "what changes is told though nothing is in the history"
-        );
+        assert_eq!(resumed.unwrap().event, "WorkflowExecutionResumed", "a cancel releases the pause");
+        let status = stream.next().await.unwrap();
+        assert_eq!(status.event, "status");
+        assert!(status.data["cancelled_at"].is_string(), "{}", status.data);
 
         let (world, id) = held().await;
         let mut stream = open(&world, &format!("/api/v1/workflows/{id}/stream"), &[]).await.unwrap();

@@ -13,9 +13,10 @@ use http::StatusCode;
 use reference_services::Fault;
 use serde_json::{Value, json};
 
+use crate::fault_matrix::{self, Faulty};
 use crate::invariants;
 use crate::subjects::{self, CallSite, Subject};
-use crate::world::{Site, World, in_parallel, run};
+use crate::world::{Script, Site, World, in_parallel, run};
 
 /// How the first execution ends.
 #[derive(Debug, Clone, Copy)]
@@ -97,11 +98,10 @@ fn of_subject(subject: &'static Subject) -> Vec<Story> {
         || subject.sites.iter().filter(|site| site.is_undo && !is_of_pivot(subject, site)).map(|site| site.name);
     let both = [false, true];
     let terminated = forward().flat_map(|at| both.map(|after_effect| Ends::Terminated { at, after_effect }));
-    let refused = forward().filter(|at| !subject.is_tolerated(step_of(at))).map(|at| Ends::Refused { at });
+    let refused = failing_calls(subject).map(|at| Ends::Refused { at });
     let residue = undos().flat_map(|undo| both.map(|after_effect| Ends::Residue { undo, after_effect }));
     let ends: Vec<Ends> = terminated.chain(refused).chain(residue).collect();
-    let failing = forward().filter(|at| !subject.is_tolerated(step_of(at)));
-    let last = failing.clone().next_back().unwrap();
+    let last = failing_calls(subject).next_back().unwrap();
     let mut stories = Vec::new();
     for ends in ends {
         let mut thens = vec![Then::Retry];
@@ -112,6 +112,12 @@ fn of_subject(subject: &'static Subject) -> Vec<Story> {
         stories.extend(thens.into_iter().map(|then| Story { subject, ends, then }));
     }
     stories
+}
+
+/// The calls whose failure fails the execution.
+fn failing_calls(subject: &'static Subject) -> impl DoubleEndedIterator<Item = &'static str> {
+    let failing = |site: &&CallSite| !site.is_undo && !subject.is_tolerated(step_of(site.name));
+    subject.sites.iter().filter(failing).map(|site| site.name)
 }
 
 /// The step that makes a call.
@@ -370,6 +376,59 @@ fn whatever_did_not_complete_can_be_retried_or_undone() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// An execution is undone, its retry meets a fault, and however that ended, the retry of the retry completes.
+async fn meets(site: &Site, faulty: &Faulty, completed: &Value, pace: Pace) -> Result<(), String> {
+    let subject = faulty.subject;
+    let request = site.prepare(subject, 0).await;
+    let last = failing_calls(subject).next_back().unwrap();
+    let story = Story { subject, ends: Ends::Refused { at: last }, then: Then::Retry };
+    let first = end(site, story, &request, pace).await?;
+    let mut faults = faulty.site.faulty(faulty.fault.clone(), faulty.times);
+    if faulty.site.is_undo {
+        for (service, rules) in subject.site(last).faulty(REFUSED, None) {
+            faults.entry(service).or_default().extend(rules);
+        }
+    }
+    site.faults(&faults);
+    let retried = retry(site, &first, false).await?;
+    let status = site.until_ended(&retried).await;
+    site.faults(&BTreeMap::new());
+    match status.status {
+        Status::Completed => rows_are(site, completed).await,
+        Status::Failed => completes(site, &retried, completed).await,
+        other => Err(format!("the retry is {other}: {:?}", status.error)),
+    }
+}
+
+/// A sample of the faults at the call sites, which has each fault and each site; all of them with `RETRY_FAULTS=all`.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test's own switch")]
+fn every_fault_that_a_retry_meets_is_got_over_by_the_next_one() {
+    let pace = Pace { slow: Duration::from_secs(5), poll: Duration::from_millis(100) };
+    let completed = completed();
+    let all = std::env::var("RETRY_FAULTS").is_ok_and(|faults| faults == "all");
+    // A step whose failure is tolerated may be missing at the end.
+    let is_tolerated = |cell: &Faulty| cell.subject.is_tolerated(step_of(cell.site.name));
+    let cells = [Some(1), None].into_iter().flat_map(fault_matrix::every_fault).filter(|cell| !is_tolerated(cell));
+    let cells: Vec<Faulty> = cells.step_by(if all { 1 } else { 7 }).collect();
+    let wrong = Mutex::new(Vec::new());
+    in_parallel(cells.len(), |number| {
+        let cell = &cells[number];
+        let met = run(async {
+            // Long enough that the deadline is not what ends them.
+            let settings = [("WORKFLOWS__DEFAULT_TIMEOUT", "1h".to_owned())];
+            let world = World::with(Script::default(), &settings).await;
+            meets(&world, cell, &completed[&cell.subject.name()], pace).await
+        });
+        if let Err(why) = met {
+            wrong.lock().unwrap().push(format!("{}: {cell}: {why}", cell.subject.name()));
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    println!("{} of {} retries of retries complete", cells.len() - wrong.len(), cells.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// Longer than anybody waits for an answer.
 const NEVER: Fault = Fault::Delay { delay_ms: 60_000 };
 
@@ -377,8 +436,7 @@ const NEVER: Fault = Fault::Delay { delay_ms: 60_000 };
 fn a_retry_that_is_cancelled_while_an_answer_is_lost_leaves_nothing() {
     let pace = Pace { slow: Duration::from_secs(5), poll: Duration::from_millis(100) };
     for subject in subjects::ALL {
-        let failing = subject.sites.iter().filter(|site| !site.is_undo && !subject.is_tolerated(step_of(site.name)));
-        let sites: Vec<&str> = failing.map(|site| site.name).collect();
+        let sites: Vec<&str> = failing_calls(subject).collect();
         let last = sites[sites.len() - 1];
         for at in sites.iter().filter(|at| !subject.final_steps.contains(&step_of(at))) {
             run(async {
@@ -471,8 +529,7 @@ fn a_retry_that_is_paused_past_its_deadline_still_does_every_step() {
     let pace = Pace { slow: Duration::from_secs(5), poll: Duration::from_millis(100) };
     for subject in subjects::ALL {
         let completed = run(async { completed_at_once(&*World::new().await, subject).await });
-        let sites = subject.sites.iter().filter(|site| !site.is_undo && !subject.is_tolerated(step_of(site.name)));
-        let sites: Vec<&str> = sites.map(|site| site.name).collect();
+        let sites: Vec<&str> = failing_calls(subject).collect();
         let last = sites[sites.len() - 1];
         for at in sites.iter().filter(|at| !subject.final_steps.contains(&step_of(at))) {
             run(async {

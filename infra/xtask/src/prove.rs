@@ -20,7 +20,7 @@ enum Part {
     Kills,
     /// Every fault at every call site, on Step Functions and on Temporal.
     Faults,
-    /// Every pair of faults on the embedded engine.
+    /// Every pair of faults on the embedded engine, and every fault that a retry meets.
     Pairs,
     /// A thousand random machines on moto.
     Machines,
@@ -52,7 +52,8 @@ impl Prove {
             Part::Pairs => {
                 // Optimised: these are tens of thousands of executions, and ten minutes are the limit.
                 let mut pairs = cargo(&["test", "--profile", "bench", "--package", "e2e", "--", "--nocapture"]);
-                run(pairs.arg("every_pair_of_faults").env("FAULT_PAIRS", "all"))
+                pairs.args(["every_pair_of_faults", "every_fault_that_a_retry_meets"]);
+                run(pairs.env("FAULT_PAIRS", "all").env("RETRY_FAULTS", "all"))
             }
             Part::Machines => run(proof("random_machines_end_alike").env("MACHINES", "1000")),
             Part::Fuzz => fuzz(),
