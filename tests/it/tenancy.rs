@@ -440,16 +440,28 @@ fn no_filter_widens_what_is_seen() {
         for action in ["cancel", "pause", "resume", "terminate", "retry", "undo"] {
             for filter in [
                 json!({}),
-                json!({ "tenant_id": TENANT }),
-                json!({ "user_id": "user-1", "tenant_id": "*" }),
+                json!({ "user_id": "user-1" }),
                 json!({ "status": ["Paused", "Terminated"], "workflow_type": "user_onboarding" }),
             ] {
-                let body = json!({ "action": action, "filter": filter, "tenant_id": TENANT });
-                let (method, path) = (Method::POST, "/api/v1/workflows/actions".to_owned());
-                let asked = Asked { method, path, body, headers: Vec::new() }.for_tenant(ASKING);
-                let (status, _, answer) = asked.send(&theirs.world).await;
-                assert_eq!((status, &answer["results"]), (StatusCode::OK, &json!([])), "{asked:?}: {answer}");
-                assert_eq!(answer["next_page_token"], Value::Null, "{answer}");
+                let narrow = json!({ "action": action, "filter": filter });
+                let (mut beside, mut within) = (narrow.clone(), narrow.clone());
+                beside["tenant_id"] = json!(TENANT);
+                within["filter"]["tenant_id"] = json!("*");
+                for (body, refused) in
+                    [(narrow, None), (beside, Some("/tenant_id")), (within, Some("/filter/tenant_id"))]
+                {
+                    let (method, path) = (Method::POST, "/api/v1/workflows/actions".to_owned());
+                    let asked = Asked { method, path, body, headers: Vec::new() }.for_tenant(ASKING);
+                    let (status, _, answer) = asked.send(&theirs.world).await;
+                    match refused {
+                        None => assert_eq!((status, &answer["results"]), (StatusCode::OK, &json!([])), "{answer}"),
+                        Some(field) => {
+                            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{asked:?}: {answer}");
+                            assert_eq!(answer["errors"][0]["pointer"], field, "{answer}");
+                        }
+                    }
+                    assert_eq!(answer["next_page_token"], Value::Null, "{answer}");
+                }
             }
         }
         assert_eq!(theirs.all().await, before, "nothing happened");
