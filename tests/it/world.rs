@@ -83,6 +83,7 @@ pub(crate) fn record_of(id: &str, engine: EngineKind) -> ExecutionRecord {
         retry_of: None,
         retried_as: None,
         version: 1,
+        damage: None,
     }
 }
 

@@ -26,7 +26,7 @@ use store::{BlobBody, BlobKey, Blobs, ExecutionRecord, HistoryPage, HistoryRow, 
 use crate::change::Change;
 use crate::executions::{Due, counter};
 use crate::history::{event, is_of};
-use crate::item::{Attributes, Item, moment, number, record, text};
+use crate::item::{Attributes, Item, moment, number, sound_record, text};
 use crate::keys::{self, ALONE};
 use crate::table::TIME_TO_LIVE;
 use crate::transaction::Transacted;
@@ -90,7 +90,7 @@ impl DynamoStore {
         // It may be gone: an index is behind its table.
         let Some(item) = self.execution(tenant_id, id).await? else { return Ok(()) };
         if !item.has("archived_at") {
-            let record = record(&item)?;
+            let record = sound_record(&item)?;
             let items = if item.flag("has_batches") { self.items(tenant_id, id).await? } else { None };
             let head = Head { format: 1, events: item.number("history_len")?, record, items };
             let key = key(tenant_id, id)
@@ -242,7 +242,7 @@ impl DynamoStore {
             of_types += 1;
             more |= rows.len() == limit as usize;
             if event.event_id > after && !more {
-                rows.push(HistoryRow { execution_id: id.to_owned(), event });
+                rows.push(HistoryRow { execution_id: id.to_owned(), event, damage: None });
             }
         }
         let next = rows.last().filter(|_| more).map(|row| row.event.event_id.to_string());

@@ -11,6 +11,7 @@
 mod audit;
 mod batches;
 mod blobs;
+mod damaged;
 mod ends;
 mod executions;
 mod format;
@@ -33,6 +34,7 @@ use store::{BlobReader, StoreError};
 use tokio::sync::watch;
 
 pub use blobs::FileBlobs;
+use damaged::Damaged;
 pub use format::{FORMAT, format_of};
 use writer::Writer;
 
@@ -58,6 +60,8 @@ pub struct SqlStore {
     clock: SharedClock,
     /// Where large requests are.
     blobs: Option<Arc<dyn BlobReader>>,
+    /// Records that were found damaged.
+    damaged: Damaged,
 }
 
 impl SqlStore {
@@ -98,7 +102,7 @@ impl SqlStore {
                 })
             })
             .connect_lazy_with(options);
-        Ok(Self { readers, writer: Writer::spawn(connection), clock, blobs: None })
+        Ok(Self { readers, writer: Writer::spawn(connection), clock, blobs: None, damaged: Damaged::default() })
     }
 
     /// The same store, which reads large requests here when it shows a history.
