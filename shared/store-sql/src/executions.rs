@@ -1,6 +1,7 @@
 //! Execution records.
 
 use async_trait::async_trait;
+use contracts::responses::Items;
 use contracts::{Timestamp, WorkflowKind};
 use serde_json::json;
 use sqlx::any::AnyRow;
@@ -29,7 +30,10 @@ impl Executions for SqlStore {
             let select = format!("SELECT {columns} FROM executions WHERE id = $1 AND tenant_id = $2");
             sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(&self.readers)
         });
-        Ok(row.await?.map(|row| self.found(&row)))
+        match row.await? {
+            Some(row) => Ok(Some(self.found(&row))),
+            None => Ok(self.archived(tenant_id, id).await?.map(|(record, _)| record)),
+        }
     }
 
     async fn retried(&self, tenant_id: &str, id: &str) -> Result<Option<Retried>, StoreError> {
@@ -57,7 +61,11 @@ impl Executions for SqlStore {
             );
             sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(&self.readers)
         });
-        let Some(row) = row.await? else { return Ok(None) };
+        let Some(row) = row.await? else {
+            let Some((record, items)) = self.archived(tenant_id, id).await? else { return Ok(None) };
+            let mean_duration_ms = self.mean_duration_ms(tenant_id, record.kind).await?;
+            return Ok(Some(Estimated { record, mean_duration_ms, items }));
+        };
         // Estimates: without them a status is still one.
         let mean: Option<i64> = rows::get(&row, "mean").unwrap_or_default();
         Ok(Some(Estimated {
@@ -93,8 +101,14 @@ impl Executions for SqlStore {
         now: Timestamp,
         audit: Option<NewAuditRow>,
     ) -> Result<Controlled, StoreError> {
-        let (tenant_id, id) = (tenant_id.to_owned(), id.to_owned());
-        self.writer.write_first(ControlExecution { tenant_id, id, control, now, audit }).await
+        let execution = ControlExecution { tenant_id: tenant_id.to_owned(), id: id.to_owned(), control, now, audit };
+        match self.writer.write_first(execution).await? {
+            Controlled::NotFound => {
+                let archived = self.archived(tenant_id, id).await?;
+                Ok(archived.map_or(Controlled::NotFound, |(record, _)| Controlled::Refused(record)))
+            }
+            controlled => Ok(controlled),
+        }
     }
 
     async fn open_executions(
@@ -137,6 +151,15 @@ impl Executions for SqlStore {
 }
 
 impl SqlStore {
+    /// An execution that the database no longer has, and how far its batches were.
+    async fn archived(
+        &self,
+        tenant_id: &str,
+        id: &str,
+    ) -> Result<Option<(ExecutionRecord, Option<Items>)>, StoreError> {
+        store::archived_state(self.blobs.as_deref(), tenant_id, id).await
+    }
+
     /// An execution that was read, whatever of it could be.
     pub(crate) fn found(&self, row: &AnyRow) -> ExecutionRecord {
         let record = rows::execution(row);

@@ -49,8 +49,11 @@ impl History for SqlStore {
             .fetch_optional(&self.readers)
             .await
             .map_err(rows::read_error)?;
-        let Some(total) = total else { return Ok(None) };
         let after = after.and_then(|after| after.parse().ok()).unwrap_or(0_i64);
+        let Some(total) = total else {
+            let after = u64::try_from(after).unwrap_or_default();
+            return store::archived_events(self.blobs.as_deref(), tenant_id, id, types, after, limit).await;
+        };
         let found = rows::readable(COLUMNS, |columns| {
             let select = format!(
                 "SELECT {columns} {FROM} WHERE h.execution_id = $1 AND h.event_id > $2 AND {of_types} \

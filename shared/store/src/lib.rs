@@ -5,6 +5,7 @@
 //!
 //! Every write is atomic and durable when it returns `Ok`: nothing is acknowledged before.
 
+mod archive;
 mod audit;
 mod blobs;
 pub mod conformance;
@@ -21,6 +22,7 @@ mod recorder;
 mod reported;
 mod request;
 
+pub use archive::{ArchiveHead, archived_events, archived_state};
 pub use audit::{Audit, AuditFilter, AuditPage, AuditRow, NewAuditRow};
 pub use blobs::{BlobBody, BlobKey, BlobReader, Blobs};
 pub use control::{Control, Controlled, Decision};
