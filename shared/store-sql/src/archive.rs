@@ -11,18 +11,22 @@
 
 use async_trait::async_trait;
 use contracts::{Event, Timestamp};
+use futures::future::join_all;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
 use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 use store::{ArchiveHead, Blobs as _, Estimated, Executions as _, History as _, StoreError, StoredRequest};
 
-use crate::housekeeping::{PAUSE, ROWS_PER_TURN, RemoveJournal};
+use crate::housekeeping::{PAUSE, ROWS_PER_TURN};
 use crate::rows::{self, micros, read_error};
 use crate::writer::{Fault, Operation};
 use crate::{FileBlobs, SqlStore};
 
 /// Executions that are looked for at once.
 const EXECUTIONS_AT_ONCE: usize = 100;
+
+/// Executions that are archived at the same time.
+const CONCURRENCY: usize = 8;
 
 /// Events that are read at once.
 const EVENTS_READ: u32 = 200;
@@ -44,19 +48,17 @@ struct Due {
 }
 
 impl SqlStore {
-    /// Moves executions that ended before `ended_before` to the archive, the oldest first, one after another.
+    /// Moves executions that ended before `ended_before` to the archive, the oldest first. What fails holds nothing up that
+    /// is due after it.
     pub async fn archive(&self, blobs: &FileBlobs, ended_before: Timestamp) -> Result<Archived, StoreError> {
         let (mut archived, mut last) = (Archived::default(), (i64::MIN, i64::MIN));
         loop {
             let due = self.due(ended_before, last).await?;
-            for Due { tenant_id, id, at } in &due {
-                last = *at;
-                match self.archive_one(blobs, tenant_id, id).await {
-                    Ok(()) => archived.executions += 1,
-                    Err(error) => {
-                        tracing::error!(tenant_id, workflow_id = id, %error, "an execution is not archived");
-                        archived.failed += 1;
-                    }
+            last = due.last().map_or(last, |due| due.at);
+            for turn in due.chunks(CONCURRENCY) {
+                for moved in join_all(turn.iter().map(|due| self.archive_one(blobs, due))).await {
+                    archived.executions += usize::from(moved);
+                    archived.failed += usize::from(!moved);
                 }
                 clock::sleep(&*self.clock, PAUSE).await;
             }
@@ -80,7 +82,16 @@ impl SqlStore {
         }))
     }
 
-    async fn archive_one(&self, blobs: &FileBlobs, tenant_id: &str, id: &str) -> Result<(), StoreError> {
+    /// Moves one: whether that is done.
+    async fn archive_one(&self, blobs: &FileBlobs, Due { tenant_id, id, .. }: &Due) -> bool {
+        let moved = self.move_one(blobs, tenant_id, id).await;
+        if let Err(error) = &moved {
+            tracing::error!(tenant_id, workflow_id = id, %error, "an execution is not archived");
+        }
+        moved.is_ok()
+    }
+
+    async fn move_one(&self, blobs: &FileBlobs, tenant_id: &str, id: &str) -> Result<(), StoreError> {
         let (Some(found), Some(page)) =
             (self.get_estimated(tenant_id, id).await?, self.events(tenant_id, id, &[], None, 1).await?)
         else {
@@ -90,9 +101,7 @@ impl SqlStore {
         let version = record.version;
         let head = ArchiveHead::new(record, items, page.total)?;
         blobs.put(&head.key()?, head.blob(self.clone().parts(tenant_id, id))?).await?;
-        while !self.writer.write(RemoveJournal { id: id.to_owned() }).await? {
-            clock::sleep(&*self.clock, PAUSE).await;
-        }
+        self.remove_journals_of(vec![id.to_owned()]).await?;
         while !self.writer.write(RemoveSteps { id: id.to_owned() }).await? {
             clock::sleep(&*self.clock, PAUSE).await;
         }

@@ -62,6 +62,11 @@ impl History for SqlStore {
             sqlx::query(AssertSqlSafe(select)).bind(id).bind(after).bind(i64::from(limit) + 1).fetch_all(&self.readers)
         });
         let mut found = found.await?;
+        if found.is_empty()
+            && let Some(archived) = self.archived_meanwhile(tenant_id, id, types, after, limit).await?
+        {
+            return Ok(Some(archived));
+        }
         let next = next(&mut found, limit, "event_id")?;
         let mut rows: Vec<HistoryRow> = found.iter().map(history_row).collect();
         if let (Some(first), Some(row)) = (rows.first_mut(), found.first())
@@ -106,6 +111,26 @@ impl History for SqlStore {
             total_is_exact: types.is_empty() || rows::count(&total, "seen")? <= MAX_COUNTED,
             next,
         })
+    }
+}
+
+impl SqlStore {
+    /// The history of an execution, if it has been archived since its record was read.
+    async fn archived_meanwhile(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        types: &[EventType],
+        after: i64,
+        limit: u32,
+    ) -> Result<Option<HistoryPage>, StoreError> {
+        let select = "SELECT 1 FROM executions WHERE id = $1 AND tenant_id = $2";
+        let found = sqlx::query(select).bind(id).bind(tenant_id).fetch_optional(&self.readers).await;
+        if found.map_err(rows::read_error)?.is_some() {
+            return Ok(None);
+        }
+        let after = u64::try_from(after).unwrap_or_default();
+        store::archived_events(self.blobs.as_deref(), tenant_id, id, types, after, limit).await
     }
 }
 

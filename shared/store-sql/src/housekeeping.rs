@@ -34,17 +34,26 @@ impl SqlStore {
         let mut removed = 0;
         loop {
             let due = self.with_journal(ended_before).await?;
-            for id in &due {
-                while !self.writer.write(RemoveJournal { id: id.clone() }).await? {
-                    clock::sleep(&*self.clock, PAUSE).await;
-                }
-                removed += 1;
-            }
-            if due.len() < EXECUTIONS_AT_ONCE as usize {
+            let is_last = due.len() < EXECUTIONS_AT_ONCE as usize;
+            removed += due.len() as u64;
+            self.remove_journals_of(due).await?;
+            if is_last {
                 return Ok(removed);
             }
             clock::sleep(&*self.clock, PAUSE).await;
         }
+    }
+
+    /// Removes the journals of executions that have ended, turn by turn.
+    pub(crate) async fn remove_journals_of(&self, mut ids: Vec<String>) -> Result<(), StoreError> {
+        while !ids.is_empty() {
+            let done = self.writer.write(RemoveJournals { ids: ids.clone() }).await?;
+            ids.drain(..done);
+            if !ids.is_empty() {
+                clock::sleep(&*self.clock, PAUSE).await;
+            }
+        }
+        Ok(())
     }
 
     async fn with_journal(&self, ended_before: Timestamp) -> Result<Vec<String>, StoreError> {
@@ -73,28 +82,30 @@ impl SqlStore {
     }
 }
 
-/// Removes a part of the journal of an execution that has ended: whether that was the rest of it.
-pub(crate) struct RemoveJournal {
-    pub(crate) id: String,
+/// Removes journals of executions that have ended, so many rows of them at most: how many are gone, the first ones.
+struct RemoveJournals {
+    ids: Vec<String>,
 }
 
 #[async_trait]
-impl Operation for RemoveJournal {
-    type Output = bool;
+impl Operation for RemoveJournals {
+    type Output = usize;
 
-    async fn apply(&self, connection: &mut AnyConnection) -> Result<bool, Fault> {
-        let delete = format!(
-            "DELETE FROM journal WHERE execution_id = $1 AND number IN \
-             (SELECT number FROM journal WHERE execution_id = $1 ORDER BY number LIMIT {ROWS_PER_TURN})"
-        );
-        let deleted = sqlx::query(AssertSqlSafe(delete)).bind(&self.id).execute(&mut *connection).await?;
-        if deleted.rows_affected() == u64::from(ROWS_PER_TURN) {
-            return Ok(false);
+    async fn apply(&self, connection: &mut AnyConnection) -> Result<usize, Fault> {
+        let mut left = i64::from(ROWS_PER_TURN);
+        for (done, id) in self.ids.iter().enumerate() {
+            let delete = "DELETE FROM journal WHERE execution_id = $1 AND number IN \
+                          (SELECT number FROM journal WHERE execution_id = $1 ORDER BY number LIMIT $2)";
+            let deleted = sqlx::query(delete).bind(id).bind(left).execute(&mut *connection).await?;
+            left -= deleted.rows_affected() as i64;
+            if left <= 0 {
+                return Ok(done);
+            }
+            let empty = "UPDATE executions SET journal_len = 0, journal_forgotten = 0 \
+                         WHERE id = $1 AND ended_at IS NOT NULL";
+            sqlx::query(empty).bind(id).execute(&mut *connection).await?;
         }
-        let empty =
-            "UPDATE executions SET journal_len = 0, journal_forgotten = 0 WHERE id = $1 AND ended_at IS NOT NULL";
-        sqlx::query(empty).bind(&self.id).execute(connection).await?;
-        Ok(true)
+        Ok(self.ids.len())
     }
 
     fn rows(&self) -> usize {
