@@ -25,7 +25,7 @@ pub(crate) struct Subject {
     pub(crate) store: Arc<SqlStore>,
     pub(crate) blobs: Arc<FileBlobs>,
     activities: Arc<Named>,
-    clock: SharedClock,
+    pub(crate) clock: SharedClock,
     definitions: Arc<Mutex<String>>,
     /// One that goes with it.
     _directory: Option<tempfile::TempDir>,
@@ -154,11 +154,11 @@ impl Subject {
     }
 }
 
-fn machine(start_at: &str, states: Value) -> Value {
+pub(crate) fn machine(start_at: &str, states: Value) -> Value {
     json!({ "QueryLanguage": "JSONata", "StartAt": start_at, "States": states })
 }
 
-fn task(activity: &str, more: Value) -> Value {
+pub(crate) fn task(activity: &str, more: Value) -> Value {
     let mut task = json!({
         "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke",
         "Arguments": { "FunctionName": activity, "Payload": {} },

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clock::{SharedClock, VirtualClock};
-use contracts::{ActivityError, EngineKind, ErrorName, Status, WorkflowKind};
+use contracts::{ActivityError, EngineKind, ErrorName, Status, Timestamp, WorkflowKind};
 use engine::{ActivityCall, ActivityRunner, Engine as _};
 use engine_embedded::{EmbeddedEngine, Limits};
 use futures::future::{Either, select};
@@ -17,7 +17,7 @@ use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use store::{
     BlobKey, Blobs as _, Commit, CommitOutcome, Created, ExecutionRecord, Executions as _, Journal, JournalRecord,
-    JournalledExecution, OpenExecution, RecordSelection, StepOutcome, StepRecorder, StoreError,
+    JournalledExecution, NewAuditRow, OpenExecution, RecordSelection, StepOutcome, StepRecorder, StoreError,
 };
 use store_sql::{Durability, FileBlobs, SqlStore};
 use tokio::sync::Notify;
@@ -48,6 +48,16 @@ impl Journal for Stopping {
         }
         self.has_stopped.notify_one();
         clock::park(&*self.clock, std::future::pending()).await
+    }
+
+    async fn close_damaged(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        at: Timestamp,
+        audit: Option<NewAuditRow>,
+    ) -> Result<bool, StoreError> {
+        self.journal.close_damaged(tenant_id, id, at, audit).await
     }
 
     async fn journalled(&self) -> Result<Vec<OpenExecution>, StoreError> {

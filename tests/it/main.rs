@@ -40,6 +40,7 @@ mod panics;
 mod peers;
 mod process;
 mod proxy;
+mod quarantine;
 mod read_side;
 mod reconciler;
 mod retries;

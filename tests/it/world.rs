@@ -1,6 +1,7 @@
 //! A whole service in one process: API, engine, SQLite, reference services; on a virtual clock, without sockets.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -83,6 +84,7 @@ pub(crate) fn record_of(id: &str, engine: EngineKind) -> ExecutionRecord {
         retry_of: None,
         retried_as: None,
         version: 1,
+        damage: None,
     }
 }
 
@@ -94,7 +96,7 @@ pub(crate) struct World {
     /// The same clock as the site's, which can be set.
     pub(crate) virtual_clock: VirtualClock,
     site: Site,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl std::ops::Deref for World {
@@ -297,7 +299,12 @@ impl World {
         *store.lock().unwrap() = Some(app.store.clone());
         let door = Door::Router(app.router.clone());
         let site = Site { door, services, clock, calls, settling_time: Duration::from_secs(3_600) };
-        Self { app, script, virtual_clock, site, _directory: directory }
+        Self { app, script, virtual_clock, site, directory }
+    }
+
+    /// The file that its store is in.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.directory.path().join("workflow-service.db")
     }
 
     /// The edges of the state machine that an execution took.

@@ -13,15 +13,16 @@ use async_trait::async_trait;
 use aws_clients::InvokedActivities;
 use axum::Router;
 use clock::{SharedClock, SystemClock};
-use contracts::EngineKind;
+use contracts::{EngineKind, Timestamp};
 use downstream::{Downstream, HttpTransport, Transport};
 use engine::{ActivityRunner, DefinitionOf, Engine, Engines, Reconciled};
 use engine_embedded::{DirectoryLock, EmbeddedEngine, Limits};
 use engine_temporal::{Connector, Server, Temporal as TemporalEngine};
 use engine_temporal_worker::Ports;
 use settings::{ActivityPlace, Settings, StoreKind, Temporal, TemporalServer};
+use store::StoreError;
 use store_aws::{DynamoStore, S3Blobs};
-use store_sql::{Durability, FileBlobs, SqlStore};
+use store_sql::{Archived, Durability, FileBlobs, SqlStore};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use workflows::RetryPolicy;
@@ -74,6 +75,7 @@ pub struct App {
     pub recovered: usize,
     foundation: Foundation,
     reconciling: Option<AbortHandle>,
+    housekeeping: AbortHandle,
     stop: watch::Sender<bool>,
     _lock: DirectoryLock,
 }
@@ -242,6 +244,7 @@ impl App {
         };
         let readiness = Readiness { api, engine: Arc::new(AllEngines(engines.clone())), services };
         let recovered = engine.recover().await?;
+        let housekeeping = keep_house(store.clone(), blobs.clone(), settings.retention, Arc::clone(clock));
         let reconciling = temporal.map(|_| reconcile(store.clone(), engines, Arc::clone(clock)));
         let store = store.clone();
         let operating = Operating { starting, ends: Arc::new(store.clone()) };
@@ -252,6 +255,7 @@ impl App {
             recovered,
             foundation,
             reconciling,
+            housekeeping,
             stop,
             _lock: lock,
         })
@@ -273,6 +277,7 @@ impl Drop for App {
         if let Some(reconciling) = &self.reconciling {
             reconciling.abort();
         }
+        self.housekeeping.abort();
     }
 }
 
@@ -292,6 +297,36 @@ fn reconcile(store: SqlStore, engines: Engines, clock: SharedClock) -> AbortHand
         }
     };
     clock::spawn(&time, reconciling).abort_handle()
+}
+
+/// How often what nobody needs any more is removed, in turns that hold nobody up.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(600);
+
+/// How long the journal of an execution stays after its end, for who looks into what has just happened.
+const JOURNALS_STAY: Duration = Duration::from_secs(2 * 3_600);
+
+fn keep_house(store: SqlStore, blobs: Arc<FileBlobs>, retention: Duration, clock: SharedClock) -> AbortHandle {
+    let time = Arc::clone(&clock);
+    let keeping = async move {
+        loop {
+            clock::sleep(&*clock, HOUSEKEEPING_INTERVAL).await;
+            let before = |stay| clock.now().checked_sub(stay).unwrap_or(Timestamp::MIN);
+            let kept = async {
+                let journals = store.remove_journals(before(JOURNALS_STAY)).await?;
+                let Archived { executions, failed } = store.archive(&blobs, before(retention)).await?;
+                Ok::<_, StoreError>((journals, executions, failed, store.release_pages().await?))
+            };
+            match kept.await {
+                Ok((0, 0, 0, 0)) => {}
+                Ok((journals, archived, failed, pages)) => {
+                    tracing::info!(journals, archived, failed, pages, "what is old was removed or archived");
+                }
+                // What fails is due again.
+                Err(error) => tracing::error!(%error, "not everything is removed that nobody needs any more"),
+            }
+        }
+    };
+    clock::spawn(&time, keeping).abort_handle()
 }
 
 /// Creates a directory that only this user can look into: requests are kept in it. One that is there stays as it is.

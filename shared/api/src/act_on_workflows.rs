@@ -23,7 +23,7 @@ use store::{Control, Decision, ExecutionRecord, ListFilter};
 use crate::access::Caller;
 use crate::audit::record_denial;
 use crate::start::ANSWERING_TIME;
-use crate::{Operating, Problem, body, list_workflows, operate, page};
+use crate::{Operating, Problem, body, damage, list_workflows, operate, page};
 
 /// Executions that are acted on at the same time.
 const AT_ONCE: usize = 8;
@@ -249,7 +249,10 @@ impl Acting<'_> {
             Action::Terminate => {
                 let stopped = operate::terminate(operating, caller, id, asked.reason.clone()).await?;
                 let standing: Vec<String> = stopped.standing.iter().map(ToString::to_string).collect();
-                let detail = (!standing.is_empty()).then(|| format!("May still stand: {}.", standing.join(", ")));
+                let listed = (!standing.is_empty()).then(|| format!("May still stand: {}.", standing.join(", ")));
+                let more = stopped.unknown.map(|unknown| format!("More may stand than is known: {unknown}."));
+                let detail: Vec<String> = listed.into_iter().chain(more).collect();
+                let detail = (!detail.is_empty()).then(|| detail.join(" "));
                 Ok(result(&stopped.record, ActionOutcome::Done, detail))
             }
             Action::Retry { undoes } => {
@@ -271,7 +274,9 @@ impl Acting<'_> {
             let would = result(&record, ActionOutcome::Would, None);
             return Ok(ActionResult { new_workflow_id: Some(retry.id), ..would });
         }
+        let damaged = damage::of(api, &record).filter(|_| self.asked.action != Action::Terminate);
         let why_not = match self.asked.action {
+            _ if damaged.is_some() && record.status.is_open() => damaged,
             Action::Control(control) => {
                 (control.decide(&record) == Decision::Refused).then(|| operate::refusal(control, &record))
             }

@@ -20,7 +20,7 @@ use crate::conditional::IfNoneMatch;
 use crate::page::Query;
 use crate::pauses::Pauses;
 use crate::start::ANSWERING_TIME;
-use crate::{Api, Problem, durations};
+use crate::{Api, Problem, damage, durations};
 
 /// The route.
 pub fn route() -> Router<Api> {
@@ -42,7 +42,7 @@ async fn handle(
     let known = IfNoneMatch::of(&headers);
     let until = clock::after(&*api.clock, wait).min(answer_by);
     let found = wait_for_news(&api, &caller.tenant_id, &id, &known, until).await?;
-    let tag = tag(&found);
+    let tag = tag(&api, &found);
     let mut response = match known.matches(&tag) {
         true => StatusCode::NOT_MODIFIED.into_response(),
         false => Json(answer(&api, found)).into_response(),
@@ -72,7 +72,7 @@ async fn wait_for_news(
     let mut pauses = Pauses::default();
     loop {
         let found = read(api, tenant_id, id).await?;
-        let is_news = *known != IfNoneMatch::Absent && !known.matches(&tag(&found));
+        let is_news = *known != IfNoneMatch::Absent && !known.matches(&tag(api, &found));
         // What has ended does not change any more.
         if is_news || !found.record.status.is_open() || api.clock.now() >= until {
             return Ok(found);
@@ -92,8 +92,12 @@ pub(crate) async fn read(api: &Api, tenant_id: &str, id: &str) -> Result<Estimat
 
 /// The entity tag. It is weak, as the version does not vouch for every byte: the estimate in the answer moves with the time
 /// of asking and with how long other executions take.
-pub(crate) fn tag(found: &Estimated) -> String {
-    let version = found.record.version;
+pub(crate) fn tag(api: &Api, found: &Estimated) -> String {
+    let mut version = found.record.version.to_string();
+    // Damage is found without a write.
+    if damage::of(api, &found.record).is_some() {
+        version.push_str("-damaged");
+    }
     // Batches do not touch the record.
     match found.items {
         None => format!("W/\"{version}\""),
@@ -104,14 +108,22 @@ pub(crate) fn tag(found: &Estimated) -> String {
 /// The answer about an execution.
 pub(crate) fn answer(api: &Api, found: Estimated) -> StatusResponse {
     let Estimated { record, mean_duration_ms, items } = found;
-    let estimate =
-        mean_duration_ms.filter(|_| record.status.is_open()).map(|mean| durations::estimate(api, &record, mean));
-    body(record, items, estimate)
+    let damaged = damage::of(api, &record);
+    let estimate = mean_duration_ms
+        .filter(|_| record.status.is_open() && damaged.is_none())
+        .map(|mean| durations::estimate(api, &record, mean));
+    body(record, items, estimate, damaged)
 }
 
-fn body(record: ExecutionRecord, items: Option<Items>, estimated_completion: Option<Timestamp>) -> StatusResponse {
+fn body(
+    record: ExecutionRecord,
+    items: Option<Items>,
+    estimated_completion: Option<Timestamp>,
+    damaged: Option<String>,
+) -> StatusResponse {
     let progress = &record.progress;
     let status_message = match record.cancel_requested_at {
+        _ if damaged.is_some() => damaged.clone(),
         Some(_) if record.status.is_open() => Some("Cancelling: what was done is being undone".to_owned()),
         _ => progress.status_message.clone(),
     };
@@ -120,8 +132,8 @@ fn body(record: ExecutionRecord, items: Option<Items>, estimated_completion: Opt
     let percentage = if record.status == Status::Completed { 100.0 } else { share.min(99.0) };
     StatusResponse {
         operation_id: record.id.clone(),
+        workflow_type: record.workflow_type().to_owned(),
         workflow_id: record.id,
-        workflow_type: record.kind.to_string(),
         status: record.status.reported(),
         progress: Some(ProgressResponse {
             current_step: progress.current_step.clone(),
@@ -135,13 +147,14 @@ fn body(record: ExecutionRecord, items: Option<Items>, estimated_completion: Opt
         items,
         estimated_completion,
         result: record.result,
-        error: record.failure.as_ref().map(Failure::summary),
+        error: damaged.clone().or_else(|| record.failure.as_ref().map(Failure::summary)),
         failure: record.failure,
         started_at: record.started_at,
         updated_at: record.updated_at,
         cancelled_at: record.cancel_requested_at,
         retried_from: record.retry_of.map(|retry| retry.id),
         retried_as: record.retried_as,
+        damaged,
     }
 }
 

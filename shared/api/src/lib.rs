@@ -11,6 +11,7 @@ mod body;
 pub mod cancel_workflow;
 pub mod check_services_health;
 mod conditional;
+mod damage;
 mod durations;
 mod endpoints;
 pub mod get_workflow_history;

@@ -11,7 +11,7 @@ use store::{ExecutionRecord, ListFilter};
 
 use crate::access::Caller;
 use crate::page::{self, Query};
-use crate::{Api, Problem};
+use crate::{Api, Problem, damage};
 
 /// The route.
 pub fn route() -> Router<Api> {
@@ -39,7 +39,7 @@ async fn handle(
     let skip = if before.is_some() { 0 } else { skip };
     let found = api.executions.list(&caller.tenant_id, &filter, before.as_deref(), skip, page_size).await?;
     Ok(Json(ListResponse {
-        workflows: found.executions.into_iter().map(summary).collect(),
+        workflows: found.executions.into_iter().map(|record| summary(&api, record)).collect(),
         total_count: found.total,
         total_is_exact: found.counts.is_exact,
         counts: found.counts.by_status,
@@ -79,10 +79,11 @@ fn filter(query: &mut Query) -> ListFilter {
     ListFilter { statuses, kind, user_id, started_after, started_before }
 }
 
-fn summary(record: ExecutionRecord) -> WorkflowSummary {
+fn summary(api: &Api, record: ExecutionRecord) -> WorkflowSummary {
     WorkflowSummary {
+        damaged: damage::of(api, &record),
+        workflow_type: record.workflow_type().to_owned(),
         workflow_id: record.id,
-        workflow_type: record.kind.to_string(),
         status: record.status.reported(),
         started_at: record.started_at,
         updated_at: record.updated_at,

@@ -8,15 +8,16 @@ use contracts::step::{StepPath, WorkflowRef};
 use contracts::tenant_switching::TenantSwitchingRequest;
 use contracts::user_onboarding::UserOnboardingRequest;
 use contracts::{EngineKind, Event, EventType, Status, Timestamp, WorkflowKind};
+use engine::EngineError;
 use serde_json::{Value, json};
 use store::{
     Control, Controlled, Created, EngineEnd, ExecutionRecord, IdempotencyKey, Inherited, NewAuditRow, NewEvent,
-    NewExecution, Progress, RequestError, Retried, RetryOf, inherit,
+    NewExecution, Progress, RequestError, Retried, RetryOf, StoreError, inherit,
 };
 
 use crate::access::Caller;
 use crate::start::{check_caller, create, to_the_end};
-use crate::{Api, Operating, Problem, Starting};
+use crate::{Api, Operating, Problem, Starting, damage};
 
 /// Events of a history that are read at once.
 const EVENTS_READ: u32 = 200;
@@ -39,7 +40,14 @@ pub(crate) async fn control(
     let audit = NewAuditRow { reason, ..caller.audit_row(action, id, now) };
     let (task, tenant_id, id) = (api.clone(), caller.tenant_id.clone(), id.to_owned());
     let work = async move {
-        match task.executions.control(&tenant_id, &id, control, now, Some(audit)).await? {
+        if let Some(why) = damage::in_quarantine(&task, &id) {
+            let record = task.executions.get(&tenant_id, &id).await?.ok_or_else(|| Problem::no_workflow(&id))?;
+            if record.status.is_open() {
+                return Err(damage::refused(&id, &why));
+            }
+        }
+        let controlled = task.executions.control(&tenant_id, &id, control, now, Some(audit)).await;
+        match controlled.map_err(|error| damage::unreadable(&id, error))? {
             Controlled::Accepted(record) => {
                 if let Some(engine) = task.engines.of(record.engine)
                     && let Err(error) = engine.wake(&record).await
@@ -49,7 +57,10 @@ pub(crate) async fn control(
                 Ok(record)
             }
             Controlled::NotFound => Err(Problem::no_workflow(&id)),
-            Controlled::Refused(record) => Err(Problem::conflict(&id, refusal(control, &record))),
+            Controlled::Refused(record) => match damage::of(&task, &record).filter(|_| record.status.is_open()) {
+                Some(why) => Err(damage::refused(&id, &why)),
+                None => Err(Problem::conflict(&id, refusal(control, &record))),
+            },
         }
     };
     to_the_end(api, work).await
@@ -88,6 +99,8 @@ pub(crate) fn acts_within(engine: EngineKind) -> &'static str {
 pub(crate) struct Terminated {
     pub(crate) record: ExecutionRecord,
     pub(crate) standing: Vec<StepPath>,
+    /// Why more than that may stand, if what is stored does not tell all.
+    pub(crate) unknown: Option<String>,
 }
 
 /// Stops an execution where it is; nothing is undone.
@@ -110,11 +123,23 @@ pub(crate) async fn terminate(
     if record.status != Status::Terminated {
         return Err(Problem::conflict(id, has_ended(&record)));
     }
-    let standing = match api.executions.retried(tenant_id, id).await? {
-        Some(retried) => left_by(api, &retried).await?.standing().into_iter().cloned().collect(),
-        None => Vec::new(),
-    };
-    Ok(Terminated { record, standing })
+    let Left { inherited, unknown } = left_standing(api, &record).await?;
+    let standing = inherited.standing().into_iter().cloned().collect();
+    Ok(Terminated { record, standing, unknown })
+}
+
+/// What an execution left, as far as what is stored of it can be read.
+async fn left_standing(api: &Api, record: &ExecutionRecord) -> Result<Left, Problem> {
+    match api.executions.retried(&record.tenant_id, &record.id).await {
+        Ok(Some(retried)) => left_by(api, &retried).await,
+        Ok(None) => Ok(Left::default()),
+        Err(StoreError::Inconsistent(problem)) => {
+            let earlier = Inherited::default();
+            let left = left_in_history(api, record, &earlier, &record.id).await?;
+            Ok(Left { unknown: Some(problem), ..left })
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Ends an execution in the record and at its engine.
@@ -125,11 +150,14 @@ async fn stop(operating: &Operating, record: &ExecutionRecord, audit: NewAuditRo
     // The reason stays in the audit log: what an engine is told it keeps for months.
     let told = "terminated by an operator";
     if record.engine == EngineKind::Embedded {
-        engine.terminate(record, told, Some(audit)).await?;
-        return Ok(());
+        return match engine.terminate(record, told, Some(audit)).await {
+            Err(EngineError::Store(error)) => Err(damage::unreadable(&record.id, error)),
+            stopped => Ok(stopped?),
+        };
     }
     let (tenant_id, id, now) = (&record.tenant_id, &record.id, audit.at);
-    if operating.ends.record_end(tenant_id, id, &EngineEnd::Terminated, now, Some(audit)).await?
+    let ended = operating.ends.record_end(tenant_id, id, &EngineEnd::Terminated, now, Some(audit)).await;
+    if ended.map_err(|error| damage::unreadable(id, error))?
         && let Err(error) = engine.terminate(record, told, None).await
     {
         // From the record on nothing begins any more, so it only ends later there.
@@ -162,11 +190,16 @@ pub(crate) async fn retry(
     idempotency: Option<IdempotencyKey>,
 ) -> Result<ExecutionRecord, Problem> {
     let api = &starting.api;
-    let retried = match api.executions.retried(&caller.tenant_id, id).await? {
-        Some(retried) => retried,
-        None => return Err(not_kept(api, caller, id).await?),
+    let retried = match api.executions.retried(&caller.tenant_id, id).await {
+        Ok(Some(retried)) => retried,
+        Ok(None) => return Err(not_kept(api, caller, id).await?),
+        Err(StoreError::Inconsistent(problem)) => return Err(not_known(id, &problem)),
+        Err(error) => return Err(error.into()),
     };
     let record = &retried.record;
+    if let Some(damage) = &record.damage {
+        return Err(not_known(id, &damage.why));
+    }
     let request = load_request(starting, caller, &retried).await?;
     check_request(record.kind, &request, caller)?;
     let earlier = record.retried_as.as_ref().filter(|_| !record.status.is_open());
@@ -178,7 +211,10 @@ pub(crate) async fn retry(
     if let Some(why) = not_retriable(record, undoes).filter(|_| !is_repeated) {
         return Err(Problem::conflict(id, why));
     }
-    let inherited = left_by(api, &retried).await?;
+    let Left { inherited, unknown } = left_by(api, &retried).await?;
+    if let Some(problem) = unknown {
+        return Err(not_known(id, &problem));
+    }
     if undoes && !is_repeated && inherited.undoable().is_empty() {
         return Err(Problem::conflict(
             id,
@@ -195,6 +231,11 @@ pub(crate) async fn retry(
         Created::Existing(retry) => same_retry(record, retry, undoes),
         Created::KeyReused => Err(Problem::key_reused()),
     }
+}
+
+/// The answer where a retry would go on from what nobody knows.
+fn not_known(id: &str, problem: &str) -> Problem {
+    Problem::conflict(id, format!("What is stored of it is damaged, so it cannot be retried: {problem}."))
 }
 
 /// The answer where what was asked for is kept no more.
@@ -255,23 +296,53 @@ fn same_retry(record: &ExecutionRecord, retry: ExecutionRecord, undoes: bool) ->
     Err(Problem::conflict(&record.id, why))
 }
 
-/// What a retry of an execution takes over.
-async fn left_by(api: &Api, retried: &Retried) -> Result<Inherited, Problem> {
-    let Retried { record, effect_scope, inherited, .. } = retried;
-    let workflow = workflows::workflow(record.kind).ok_or_else(Problem::internal)?;
-    let history = whole_history(api, record).await?;
-    Ok(inherit(&history, inherited, effect_scope, |step| workflow.effect_of(&step.name)))
+/// What an execution left.
+#[derive(Default)]
+struct Left {
+    inherited: Inherited,
+    /// Why that may not be all, if what is stored is damaged.
+    unknown: Option<String>,
 }
 
-async fn whole_history(api: &Api, record: &ExecutionRecord) -> Result<Vec<Event>, Problem> {
-    let (mut events, mut after) = (Vec::new(), None);
+/// What a retry of an execution takes over.
+async fn left_by(api: &Api, retried: &Retried) -> Result<Left, Problem> {
+    left_in_history(api, &retried.record, &retried.inherited, &retried.effect_scope).await
+}
+
+async fn left_in_history(
+    api: &Api,
+    record: &ExecutionRecord,
+    earlier: &Inherited,
+    effect_scope: &str,
+) -> Result<Left, Problem> {
+    if let Some(unknown) = record.damage.as_ref().and_then(|damage| damage.unknown_kind.as_deref()) {
+        let unknown = format!("the workflow type '{unknown}' is not known here");
+        return Ok(Left { unknown: Some(unknown), ..Left::default() });
+    }
+    let workflow = workflows::workflow(record.kind).ok_or_else(Problem::internal)?;
+    let (history, unknown) = whole_history(api, record).await?;
+    let inherited = inherit(&history, earlier, effect_scope, |step| workflow.effect_of(&step.name));
+    Ok(Left { inherited, unknown })
+}
+
+/// The events of an execution that can be read, and what is wrong with the others, if there are any.
+async fn whole_history(api: &Api, record: &ExecutionRecord) -> Result<(Vec<Event>, Option<String>), Problem> {
+    let (mut events, mut after, mut damage) = (Vec::new(), None, None);
     loop {
         let page = api.history.events(&record.tenant_id, &record.id, &[], after.as_deref(), EVENTS_READ).await?;
         let page = page.ok_or_else(|| Problem::no_workflow(&record.id))?;
-        events.extend(page.rows.into_iter().map(|row| row.event));
+        for row in page.rows {
+            let number = row.event.event_id;
+            match row.damage {
+                None => events.push(row.event),
+                Some(why) => drop(damage.get_or_insert(format!("event {number} of its history: {why}"))),
+            }
+        }
         after = page.next;
         if after.is_none() {
-            return Ok(events);
+            let (found, total) = (events.len() as u64, page.total);
+            let missing = (found != total).then(|| format!("its history has {found} of {total} events"));
+            return Ok((events, damage.or(missing)));
         }
     }
 }

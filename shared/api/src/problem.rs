@@ -124,6 +124,12 @@ impl Problem {
         Self { retry_after_seconds: Some(5), ..problem }
     }
 
+    /// What is stored of an execution cannot be read or written, so that nothing was done.
+    pub(crate) fn damaged(id: &str, detail: impl Into<String>) -> Self {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Self::new(status, ErrorName::Internal, "Internal", "Damaged record", detail).about(id)
+    }
+
     pub(crate) fn internal() -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         Self::new(status, ErrorName::Internal, "Internal", "Internal error", "Something went wrong on our side.")

@@ -1,5 +1,7 @@
 //! `GET /ready`: work is accepted and done.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -26,11 +28,15 @@ async fn handle(State(ready): State<Readiness>) -> Response {
             tracing::warn!(part, reason, "not ready");
         }
     }
+    let mut quarantine: BTreeSet<String> = ready.api.engines.quarantine().into_iter().collect();
+    quarantine.extend(ready.api.executions.found_damaged());
     let is_ready = checks.iter().all(|(_, answer)| answer.is_ok());
     let mut body = json!({
         "status": if is_ready { "ready" } else { "not_ready" },
         "service": SERVICE,
         "timestamp": ready.api.clock.now(),
+        // Known to this process: they hold nothing else up.
+        "quarantined": quarantine.len(),
         "checks": checks.iter().map(|(part, answer)| ((*part).to_owned(), answer.is_ok().into())).collect::<Map<_, _>>(),
     });
     if let Some(reason) = reason {

@@ -145,7 +145,8 @@ pub(crate) async fn create(
         let (Created::New(record) | Created::Existing(record)) = &created else { return Ok(created) };
         // One that another engine is to run, from before a switch, is the reconciler's.
         let is_ours = record.engine == engine.kind();
-        if (matches!(created, Created::New(_)) || record.status == Status::Pending && is_ours)
+        if (matches!(created, Created::New(_))
+            || record.status == Status::Pending && record.damage.is_none() && is_ours)
             && let Err(error) = engine.start(record).await
         {
             tracing::error!(workflow_id = record.id, %error, "not started yet; reconciling will start it");

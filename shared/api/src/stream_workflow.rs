@@ -180,7 +180,7 @@ impl Reader {
             return None;
         }
         let found = read(&self.api, &self.tenant_id, &self.id).await.ok()?;
-        if self.told.as_ref() != Some(&tag(&found)) {
+        if self.told.as_ref() != Some(&tag(&self.api, &found)) {
             self.pauses = Pauses::default();
             self.next = Next::Tell(Box::new(found));
             return Some(None);
@@ -204,7 +204,7 @@ impl Reader {
             self.next = Next::Tell(Box::new(found));
             return Some(text);
         }
-        self.told = Some(tag(&found));
+        self.told = Some(tag(&self.api, &found));
         let has_ended = !found.record.status.is_open();
         let status = serde_json::to_string(&answer(&self.api, found)).ok()?;
         if has_ended {

@@ -23,10 +23,16 @@ async fn handle(
     body: Body,
 ) -> Result<Json<TerminateResponse>, Problem> {
     let reason = body::reason(&headers, body).await?;
-    let operate::Terminated { record, standing } = operate::terminate(&operating, &caller, &id, reason).await?;
-    let message = match standing.is_empty() {
-        true => "Stopped: nothing begins any more, and nothing of it is known to stand.".to_owned(),
-        false => {
+    let operate::Terminated { record, standing, unknown } =
+        operate::terminate(&operating, &caller, &id, reason).await?;
+    let message = match (standing.is_empty(), unknown) {
+        (_, Some(unknown)) => {
+            format!(
+                "Stopped: nothing begins any more, and nothing was undone. More may stand than is listed: {unknown}."
+            )
+        }
+        (true, None) => "Stopped: nothing begins any more, and nothing of it is known to stand.".to_owned(),
+        (false, None) => {
             "Stopped: nothing begins any more, and nothing was undone. Retry it with {\"undo\": true} to undo what may \
                   still stand."
                 .to_owned()

@@ -145,6 +145,9 @@ pub struct StatusResponse {
     /// The execution that retries this one.
     #[serde(default)]
     pub retried_as: Option<String>,
+    /// Why nothing of the execution goes on, if its record or its journal is damaged; `error` says it too.
+    #[serde(default)]
+    pub damaged: Option<String>,
 }
 
 /// One row of a list.
@@ -162,6 +165,9 @@ pub struct WorkflowSummary {
     pub retried_from: Option<String>,
     #[serde(default)]
     pub retried_as: Option<String>,
+    /// As in the answer to a status request.
+    #[serde(default)]
+    pub damaged: Option<String>,
 }
 
 /// A page of executions.

@@ -121,15 +121,17 @@ pub(crate) async fn run(
     let mut stored = shared.reading.load(tenant_id, id).await?;
     let request = Arc::new(std::mem::replace(&mut stored.request, StoredRequest::Inline(Value::Null)));
     let effect_scope: Arc<str> = stored.effect_scope.as_str().into();
-    let (has_ended, is_interrupted) = (stored.ended_at.is_some(), stored.is_interrupted);
+    // What it went on by may be gone.
+    if stored.ended_at.is_some() {
+        return Ok(());
+    }
+    let is_interrupted = stored.is_interrupted;
     let (mut driven, attempts) = Driven::replay(&shared.reading, stored, &shared.compiled).await?;
     let mut begins = Begins { attempts, passed: is_interrupted, are_repeated: true };
-    if has_ended || driven.tree.outcome().is_some() {
-        if !has_ended {
-            // A machine without a single step is over before its first turn.
-            driven.conclude(shared.clock.now());
-            driven.commit(shared, tenant_id, id).await?;
-        }
+    if driven.tree.outcome().is_some() {
+        // A machine without a single step is over before its first turn.
+        driven.conclude(shared.clock.now());
+        driven.commit(shared, tenant_id, id).await?;
         return Ok(());
     }
     let mut files = MapFiles::new(Arc::clone(&shared.blobs), shared.reading.clone(), tenant_id, id);
@@ -203,6 +205,9 @@ async fn stop(
 
 /// How an execution that has ended did so.
 pub(crate) async fn end_of(shared: &Shared, stored: JournalledExecution) -> Result<EngineEnd, EngineError> {
+    if stored.journal_len == 0 {
+        return Err(EngineError::Unavailable(format!("{}: the journal is not kept any more", stored.id)));
+    }
     let (driven, _) = Driven::replay(&shared.reading, stored, &shared.compiled).await?;
     Ok(driven.tree.outcome().map_or(EngineEnd::Terminated, engine_end))
 }

@@ -17,7 +17,7 @@ mod map_files;
 mod reading;
 mod records;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,7 +26,7 @@ use clock::{Busy, SharedClock};
 use contracts::EngineKind;
 use engine::{ActivityRunner, DefinitionOf, Engine, EngineError, Standing, StartOutcome};
 use futures::FutureExt as _;
-use store::{Blobs, ExecutionRecord, Journal, NewAuditRow, NewExecution};
+use store::{Blobs, ExecutionRecord, Journal, NewAuditRow, NewExecution, StoreError};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -74,8 +74,10 @@ struct Shared {
     reading: Reading,
     /// Executions with a task of their own.
     driven: Mutex<HashMap<String, Driver>>,
-    /// Executions that stand still because of an error.
+    /// Executions that stand still because the store failed.
     stalled: Mutex<HashSet<String>>,
+    /// Executions that stand still for a reason of their own, which is in words.
+    quarantine: Mutex<BTreeMap<String, String>>,
     definition_of: DefinitionOf,
     compiled: Compiled,
 }
@@ -101,6 +103,7 @@ impl EmbeddedEngine {
             reading,
             driven: Mutex::default(),
             stalled: Mutex::default(),
+            quarantine: Mutex::default(),
             definition_of,
             compiled: Compiled::default(),
         }))
@@ -132,19 +135,31 @@ impl EmbeddedEngine {
         let task = clock::spawn(&self.0.clock, async move {
             let failure = match AssertUnwindSafe(drive::run(&shared, &tenant_id, &id, wakes)).catch_unwind().await {
                 Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(_panic) => Some("its driver panicked".to_owned()),
+                Ok(Err(error)) => Some(error),
+                Err(_panic) => Some(EngineError::Unavailable("its driver panicked".to_owned())),
             };
-            let mut stalled = lock(&shared.stalled);
-            stalled.remove(&id);
-            if let Some(reason) = failure {
-                tracing::error!(workflow_id = id, tenant_id, reason, "the execution stands still until a restart");
-                stalled.insert(id.clone());
+            lock(&shared.stalled).remove(&id);
+            lock(&shared.quarantine).remove(&id);
+            if let Some(error) = failure {
+                tracing::error!(workflow_id = id, tenant_id, %error, "the execution stands still until a restart");
+                match standstill(&error) {
+                    Some(reason) => drop(lock(&shared.quarantine).insert(id.clone(), reason)),
+                    None => drop(lock(&shared.stalled).insert(id.clone())),
+                }
             }
-            drop(stalled);
             lock(&shared.driven).remove(&id);
         });
         driven.insert(driven_id, Driver { task: task.abort_handle(), wake });
+    }
+}
+
+/// Why an execution stands still, if that is its own affair.
+fn standstill(error: &EngineError) -> Option<String> {
+    match error {
+        EngineError::Store(StoreError::Unavailable(_) | StoreError::InDoubt(_)) => None,
+        EngineError::Store(StoreError::Inconsistent(problem)) => Some(problem.clone()),
+        EngineError::Unavailable(problem) => Some(problem.clone()),
+        EngineError::Definition(_) => Some(error.to_string()),
     }
 }
 
@@ -176,6 +191,14 @@ impl Engine for EmbeddedEngine {
         }
     }
 
+    fn quarantined(&self, id: &str) -> Option<String> {
+        lock(&self.0.quarantine).get(id).cloned()
+    }
+
+    fn quarantine(&self) -> Vec<String> {
+        lock(&self.0.quarantine).keys().cloned().collect()
+    }
+
     async fn describe(&self, record: &ExecutionRecord) -> Result<Standing, EngineError> {
         let Some(stored) = self.0.journal.load(&record.tenant_id, &record.id).await? else {
             return Ok(Standing::Unknown);
@@ -195,11 +218,21 @@ impl Engine for EmbeddedEngine {
         if let Some(driver) = lock(&self.0.driven).remove(&record.id) {
             driver.task.abort();
         }
-        let terminated = drive::terminate(&self.0, &record.tenant_id, &record.id, reason, audit).await;
+        let (tenant_id, id) = (&record.tenant_id, &record.id);
+        let mut terminated = drive::terminate(&self.0, tenant_id, id, reason, audit.clone()).await;
+        if let Err(EngineError::Store(StoreError::Inconsistent(_)) | EngineError::Definition(_)) = &terminated {
+            // Its journal does not tell how far it is, so it is closed without asking the journal.
+            let closed = self.0.journal.close_damaged(tenant_id, id, self.0.clock.now(), audit).await;
+            tracing::warn!(tenant_id, workflow_id = id, reason, ?closed, "a damaged execution is to be closed");
+            terminated = closed.map(drop).map_err(EngineError::from);
+        }
         match &terminated {
-            Ok(()) => drop(lock(&self.0.stalled).remove(&record.id)),
+            Ok(()) => {
+                lock(&self.0.stalled).remove(id);
+                lock(&self.0.quarantine).remove(id);
+            }
             // It goes on as before.
-            Err(_) => self.drive(record.tenant_id.clone(), record.id.clone()),
+            Err(_) => self.drive(tenant_id.clone(), id.clone()),
         }
         terminated
     }

@@ -50,8 +50,19 @@ pub trait Engine: Send + Sync {
     /// Begins an execution whose record is stored. Idempotent: one that runs or has ended stays as it is.
     async fn start(&self, record: &ExecutionRecord) -> Result<StartOutcome, EngineError>;
 
-    /// Whether it takes starts, and makes progress; why not.
+    /// Whether it takes starts, and makes progress; why not. Executions in quarantine do not count.
     async fn check(&self) -> Result<(), String>;
+
+    /// Why an execution is in quarantine, if it is: this process does not go on with it, for a reason of its own such as a
+    /// damaged record, and all others go on. An engine elsewhere knows of none.
+    fn quarantined(&self, _id: &str) -> Option<String> {
+        None
+    }
+
+    /// The executions in quarantine.
+    fn quarantine(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Asks where an execution stands. The quotas of engines elsewhere are small: nothing that users ask often may ask
     /// this.
@@ -91,6 +102,16 @@ impl Engines {
             engine.check().await?;
         }
         Ok(())
+    }
+
+    /// Why an execution is in quarantine, if it is.
+    pub fn quarantined(&self, id: &str) -> Option<String> {
+        self.0.iter().find_map(|engine| engine.quarantined(id))
+    }
+
+    /// The executions in quarantine.
+    pub fn quarantine(&self) -> Vec<String> {
+        self.0.iter().flat_map(|engine| engine.quarantine()).collect()
     }
 
     /// The engine of this kind, if it is reached from here.

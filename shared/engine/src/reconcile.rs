@@ -5,7 +5,7 @@ use std::time::Duration;
 use clock::{Busy, Clock};
 use contracts::{EngineKind, Timestamp};
 use futures::future::{join_all, try_join};
-use store::{DueExecution, EndRecorder, Executions};
+use store::{DueExecution, EndRecorder, Executions, StoreError};
 
 use crate::{EngineError, Engines, Standing, StartOutcome};
 
@@ -122,6 +122,9 @@ impl Reconciler<'_> {
         // It may have ended: an index is behind its table.
         let record = self.executions.get(&due.tenant_id, &due.id).await?.filter(|record| record.status.is_open());
         let Some(record) = record else { return Ok(Finding::AsRecorded) };
+        if let Some(damage) = &record.damage {
+            return Err(StoreError::Inconsistent(format!("its record is damaged: {}", damage.why)).into());
+        }
         let age = self.clock.now().duration_since(record.started_at).unsigned_abs();
         let next_look = (age / 10).clamp(NEXT_LOOK[0], NEXT_LOOK[1]);
         // The embedded engine's own journal is its record: there is nothing to reconcile.

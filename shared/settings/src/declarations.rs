@@ -178,7 +178,8 @@ pub(crate) const DATA_DIR: Setting<String> =
     Setting::new("store.data_dir", Shape::Text, text, "a path").or(".workflow-service");
 pub(crate) const TABLE: Setting<String> = Setting::new("store.table", Shape::Text, text, "a table's name");
 pub(crate) const BUCKET: Setting<String> = Setting::new("store.bucket", Shape::Text, text, "a bucket's name");
-pub(crate) const RETENTION_DAYS: Setting<u32> = Setting::new("store.retention_days", Shape::Number, days, "days");
+pub(crate) const RETENTION_DAYS: Setting<u32> =
+    Setting::new("store.retention_days", Shape::Number, days, "days").or("90");
 
 pub(crate) const AUTH_MODE: Setting<String> = Setting::new("auth.mode", Shape::Text, text, "a mode");
 pub(crate) const ALLOW_OPEN: Setting<bool> =
@@ -188,7 +189,7 @@ pub(crate) const TENANTS_CLAIM: Setting<String> =
 pub(crate) const ROLES_CLAIM: Setting<String> = Setting::new("auth.roles_claim", Shape::Text, text, "a claim's name");
 
 /// The settings of a server or a worker, in the order in which they are shown: section by section.
-pub(crate) const OF_SERVER: [&dyn Declared; 30] = [
+pub(crate) const OF_SERVER: [&dyn Declared; 31] = [
     &HOST,
     &PORT,
     &REQUEST_TIMEOUT,
@@ -217,10 +218,11 @@ pub(crate) const OF_SERVER: [&dyn Declared; 30] = [
     &DATA_DIR,
     &TABLE,
     &BUCKET,
+    &RETENTION_DAYS,
     &AUTH_MODE,
     &ALLOW_OPEN,
 ];
 
 /// Settings that only functions read.
-pub(crate) const OF_FUNCTIONS: [&str; 5] =
-    [STATE_MACHINE_PREFIX.path, API_KEY_SECRET.path, RETENTION_DAYS.path, TENANTS_CLAIM.path, ROLES_CLAIM.path];
+pub(crate) const OF_FUNCTIONS: [&str; 4] =
+    [STATE_MACHINE_PREFIX.path, API_KEY_SECRET.path, TENANTS_CLAIM.path, ROLES_CLAIM.path];

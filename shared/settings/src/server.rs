@@ -12,7 +12,7 @@ use workflows::RetryPolicy;
 use crate::declarations::{
     BACKOFF_COEFFICIENT, BATCH_SIZE, DATA_DIR, DEFAULT_TIMEOUT, HAS_ACTIVITIES_IN_FUNCTIONS, HOST, INITIAL_INTERVAL,
     MAX_CONCURRENT_ACTIVITIES, MAXIMUM_ATTEMPTS, MAXIMUM_INTERVAL, OF_FUNCTIONS, OF_SERVER, PORT, REQUEST_TIMEOUT,
-    SERVER_ENGINE, SERVICES,
+    RETENTION_DAYS, SERVER_ENGINE, SERVICES,
 };
 use crate::host::Host;
 use crate::keys::Keys;
@@ -51,6 +51,9 @@ pub struct Settings {
     pub store: StoreKind,
     /// `store.data_dir`
     pub data_dir: PathBuf,
+    /// `store.retention_days`: how long an execution stays in the database after its end, before it goes to the archive.
+    /// For `store.kind = 'sqlite'`; the deployment on AWS has its own.
+    pub retention: Duration,
     /// From `auth.*` and the address.
     pub access: Access,
     /// Whether AWS's endpoints are trusted by the roots of `SSL_CERT_FILE`, not by Amazon's.
@@ -58,6 +61,8 @@ pub struct Settings {
     /// Whether nobody has chosen the engine.
     is_engine_default: bool,
 }
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// All settings and where they come from, whether they can be used or not.
 #[derive(Debug, Clone)]
@@ -118,6 +123,7 @@ impl Settings {
             temporal: temporal(keys),
             store: store(keys),
             data_dir: keys.value(&DATA_DIR).into(),
+            retention: DAY * keys.value(&RETENTION_DAYS),
             has_own_roots,
         };
         if let (ActivityPlace::InFunctions { .. }, StoreKind::Sqlite) = (&settings.temporal.activities, &settings.store)

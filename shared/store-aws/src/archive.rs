@@ -1,7 +1,6 @@
 //! Executions that ended long ago: their records and histories move to S3, and out of the table.
 //!
-//! In S3 an execution is one blob of JSON lines, `<tenant>/executions/<id>.jsonl`: the record, then its events. The
-//! request, which is what holds personal data, is not among them.
+//! In S3 an execution is one blob, see [`store::ArchiveHead`]. The request, which is what holds personal data, is not in it.
 //!
 //! # Order
 //! 1. The blob is stored.
@@ -15,17 +14,16 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem};
-use bytes::{Bytes, BytesMut};
 use contracts::responses::Items;
 use contracts::{Event, EventType, Timestamp};
 use futures::future::try_join_all;
+use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
-use serde::{Deserialize, Serialize};
-use store::{BlobBody, BlobKey, Blobs, ExecutionRecord, HistoryPage, HistoryRow, StoreError};
+use store::{ArchiveHead, Blobs, ExecutionRecord, HistoryPage, StoreError, archived_events, archived_state};
 
 use crate::change::Change;
 use crate::executions::{Due, counter};
-use crate::history::{event, is_of};
+use crate::history::event;
 use crate::item::{Attributes, Item, moment, number, record, text};
 use crate::keys::{self, ALONE};
 use crate::table::TIME_TO_LIVE;
@@ -37,19 +35,6 @@ const STAY: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// Executions that are archived at the same time.
 const CONCURRENCY: usize = 16;
-
-/// The first line of a blob.
-#[derive(Debug, Serialize, Deserialize)]
-struct Head {
-    /// Of what follows: 1.
-    format: u32,
-    /// Lines that follow.
-    events: u64,
-    record: ExecutionRecord,
-    /// How far its batches were; none of archives from before they were counted.
-    #[serde(default)]
-    items: Option<Items>,
-}
 
 /// What became of the executions that were due.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,44 +75,31 @@ impl DynamoStore {
         // It may be gone: an index is behind its table.
         let Some(item) = self.execution(tenant_id, id).await? else { return Ok(()) };
         if !item.has("archived_at") {
-            let record = record(&item)?;
+            let record = record(&item);
             let items = if item.flag("has_batches") { self.items(tenant_id, id).await? } else { None };
-            let head = Head { format: 1, events: item.number("history_len")?, record, items };
-            let key = key(tenant_id, id)
-                .ok_or_else(|| StoreError::Inconsistent(format!("'{tenant_id}', '{id}' are no names of blobs")))?;
-            blobs.put(&key, self.clone().lines(&head)?).await?;
+            let head = ArchiveHead::new(record, items, item.number("history_len")?)?;
+            blobs.put(&head.key()?, head.blob(self.clone().parts(&head))?).await?;
             self.mark_archived(&item, &head).await?;
         }
         self.expire(tenant_id, id, &item).await
     }
 
-    /// The blob of an execution.
-    fn lines(self, head: &Head) -> Result<BlobBody, StoreError> {
+    /// The events of an execution, in parts.
+    fn parts(self, head: &ArchiveHead) -> BoxStream<'static, Result<Vec<Event>, StoreError>> {
         let (tenant_id, id) = (head.record.tenant_id.clone(), head.record.id.clone());
-        let (first, expected) = (line(head)?, head.events);
-        let events = stream::try_unfold(0, move |after: u64| {
+        let parts = stream::try_unfold(0, move |after: u64| {
             let (store, tenant_id, id) = (self.clone(), tenant_id.clone(), id.clone());
             async move {
                 let rows = store.partition(&tenant_id, &id, &keys::event(after + 1), u32::MAX).await?;
-                let mut lines = BytesMut::new();
-                for (event_id, row) in (after + 1..).zip(&rows) {
-                    let event = event(row)?;
-                    if event.event_id != event_id {
-                        return Err(incomplete(&id));
-                    }
-                    lines.extend_from_slice(&line(&event)?);
-                }
-                match rows.len() as u64 {
-                    0 if after != expected => Err(incomplete(&id)),
-                    0 => Ok(None),
-                    read => Ok(Some((lines.freeze(), after + read))),
-                }
+                let events = rows.iter().map(event).collect::<Result<Vec<_>, _>>()?;
+                let read = events.len() as u64;
+                Ok((read > 0).then_some((events, after + read)))
             }
         });
-        Ok(stream::iter([Ok(first)]).chain(events).boxed())
+        parts.boxed()
     }
 
-    async fn mark_archived(&self, item: &Item, head: &Head) -> Result<(), StoreError> {
+    async fn mark_archived(&self, item: &Item, head: &ArchiveHead) -> Result<(), StoreError> {
         let record = &head.record;
         let mut change = Change::default();
         change.set("archived_at", moment(self.clock.now()));
@@ -215,9 +187,7 @@ impl DynamoStore {
         tenant_id: &str,
         id: &str,
     ) -> Result<Option<(ExecutionRecord, Option<Items>)>, StoreError> {
-        let Some(mut lines) = self.archived(tenant_id, id).await? else { return Ok(None) };
-        let Head { record, items, .. } = head(&mut lines).await?;
-        Ok(Some((record, items)))
+        archived_state(self.blobs.as_deref(), tenant_id, id).await
     }
 
     /// A part of the history of an execution that is archived. Events of some types are only counted by reading all.
@@ -229,79 +199,6 @@ impl DynamoStore {
         after: u64,
         limit: u32,
     ) -> Result<Option<HistoryPage>, StoreError> {
-        let Some(mut lines) = self.archived(tenant_id, id).await? else { return Ok(None) };
-        let events = head(&mut lines).await?.events;
-        let (mut of_types, mut rows, mut more) = (0, Vec::new(), false);
-        while !(more && types.is_empty())
-            && let Some(line) = lines.next().await?
-        {
-            let event: Event = parse(&line)?;
-            if !is_of(types, &event.event_type) {
-                continue;
-            }
-            of_types += 1;
-            more |= rows.len() == limit as usize;
-            if event.event_id > after && !more {
-                rows.push(HistoryRow { execution_id: id.to_owned(), event });
-            }
-        }
-        let next = rows.last().filter(|_| more).map(|row| row.event.event_id.to_string());
-        let total = if types.is_empty() { events } else { of_types };
-        Ok(Some(HistoryPage { rows, total, total_is_exact: true, next }))
-    }
-
-    async fn archived(&self, tenant_id: &str, id: &str) -> Result<Option<Lines>, StoreError> {
-        let (Some(blobs), Some(key)) = (&self.blobs, key(tenant_id, id)) else { return Ok(None) };
-        Ok(blobs.get(&key).await?.map(|body| Lines { body, rest: BytesMut::new() }))
-    }
-}
-
-fn key(tenant_id: &str, id: &str) -> Option<BlobKey> {
-    BlobKey::new(tenant_id, &["executions", &format!("{id}.jsonl")])
-}
-
-fn incomplete(id: &str) -> StoreError {
-    StoreError::Inconsistent(format!("the history of {id} has gaps"))
-}
-
-fn line(value: &impl Serialize) -> Result<Bytes, StoreError> {
-    let mut line = serde_json::to_vec(value).map_err(|error| StoreError::Inconsistent(error.to_string()))?;
-    line.push(b'\n');
-    Ok(line.into())
-}
-
-fn parse<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(line).map_err(|error| StoreError::Inconsistent(format!("a line of the archive: {error}")))
-}
-
-async fn head(lines: &mut Lines) -> Result<Head, StoreError> {
-    let line = lines.next().await?.ok_or_else(|| StoreError::Inconsistent("an archive is empty".to_owned()))?;
-    let head: Head = parse(&line)?;
-    match head.format {
-        1 => Ok(head),
-        other => Err(StoreError::Inconsistent(format!("the archive is of format {other}, which is not known"))),
-    }
-}
-
-/// A blob line by line.
-struct Lines {
-    body: BlobBody,
-    rest: BytesMut,
-}
-
-impl Lines {
-    async fn next(&mut self) -> Result<Option<BytesMut>, StoreError> {
-        let mut searched = 0;
-        loop {
-            if let Some(end) = self.rest[searched..].iter().position(|byte| *byte == b'\n') {
-                return Ok(Some(self.rest.split_to(searched + end + 1)));
-            }
-            searched = self.rest.len();
-            match self.body.next().await {
-                Some(more) => self.rest.extend_from_slice(&more?),
-                None if self.rest.is_empty() => return Ok(None),
-                None => return Err(StoreError::Inconsistent("an archive breaks off".to_owned())),
-            }
-        }
+        archived_events(self.blobs.as_deref(), tenant_id, id, types, after, limit).await
     }
 }

@@ -12,7 +12,7 @@ use crate::audit::put_audit;
 use crate::change::{Change, put_new};
 use crate::executions::{counter, touched};
 use crate::item::{
-    Item, all_under_way, event_row, inherited, json, moment, number, of_step, record, reported, steps, text,
+    Item, all_under_way, event_row, inherited, json, moment, number, of_step, reported, sound_record, steps, text,
 };
 use crate::keys::{self, ALONE};
 use crate::transaction::Transacted;
@@ -36,7 +36,7 @@ impl EndRecorder for DynamoStore {
             if item.has("ended_at") {
                 return Ok(false);
             }
-            let record = record(&item)?;
+            let record = sound_record(&item)?;
             let attempts_of = |step: &str| item.optional_number(&format!("attempts#{step}")).unwrap_or_default();
             let inherited = inherited(&item)?;
             let was_met = |path: &StepPath| ["attempts", "closed"].iter().any(|name| item.has(&of_step(name, path)));

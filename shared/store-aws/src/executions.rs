@@ -80,7 +80,7 @@ impl Executions for DynamoStore {
 
     async fn get(&self, tenant_id: &str, id: &str) -> Result<Option<ExecutionRecord>, StoreError> {
         match self.execution(tenant_id, id).await? {
-            Some(item) => record(&item).map(Some),
+            Some(item) => Ok(Some(record(&item))),
             None => self.archived_record(tenant_id, id).await,
         }
     }
@@ -90,7 +90,7 @@ impl Executions for DynamoStore {
         let item = self.execution(tenant_id, id).await?.filter(|item| !item.has("archived_at"));
         let Some(item) = item else { return Ok(None) };
         Ok(Some(Retried {
-            record: record(&item)?,
+            record: record(&item),
             request: request(&item)?,
             effect_scope: item.text("effect_scope")?.to_owned(),
             inherited: inherited(&item)?,
@@ -102,8 +102,8 @@ impl Executions for DynamoStore {
         let items = self.batch(vec![execution.clone(), keys::durations(tenant_id)]).await?;
         let find = |pk: &str| items.iter().find(|item| item.optional_text("pk") == Some(pk));
         let state = match find(&execution) {
-            Some(item) if item.flag("has_batches") => Some((record(item)?, self.items(tenant_id, id).await?)),
-            Some(item) => Some((record(item)?, None)),
+            Some(item) if item.flag("has_batches") => Some((record(item), self.items(tenant_id, id).await?)),
+            Some(item) => Some((record(item), None)),
             None => self.archived_state(tenant_id, id).await?,
         };
         let Some((record, items)) = state else { return Ok(None) };
@@ -168,7 +168,7 @@ impl Executions for DynamoStore {
                 let archived = self.archived_record(tenant_id, id).await?;
                 return Ok(archived.map_or(Controlled::NotFound, Controlled::Refused));
             };
-            let before = record(&item)?;
+            let before = record(&item);
             match control.decide(&before) {
                 Decision::Holds => return Ok(Controlled::Accepted(before)),
                 Decision::Refused => return Ok(Controlled::Refused(before)),
@@ -384,6 +384,7 @@ fn new_record(new: &NewExecution) -> ExecutionRecord {
         retry_of: new.retry_of.clone(),
         retried_as: None,
         version: 1,
+        damage: None,
     }
 }
 

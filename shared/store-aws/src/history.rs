@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::Select;
-use contracts::{Event, EventType};
+use contracts::{Event, EventType, Timestamp};
 use futures::future::try_join;
+use serde_json::json;
 use store::{History, HistoryPage, HistoryRow, StoreError};
 
 use crate::item::{Item, all_under_way, request, text};
@@ -46,22 +47,30 @@ impl History for DynamoStore {
             Some(execution) if !execution.has("archived_at") => execution,
             Some(_) | None => return self.archived_events(tenant_id, id, types, after, limit).await,
         };
-        let mut events = BTreeMap::new();
-        for attempt in all_under_way(&execution)? {
+        let (mut events, mut damages) = (BTreeMap::new(), HashMap::new());
+        // What is under way of a record that is damaged is not shown; its status says why.
+        for attempt in all_under_way(&execution).unwrap_or_default() {
             events.extend(attempt.begun().into_iter().map(|(event_id, event)| {
                 let event_type = event.event_type.as_str().to_owned();
                 (event_id, Event { event_id, event_type, timestamp: event.at, details: event.details })
             }));
         }
         for row in &rows {
-            let mut event = event(row)?;
+            let (mut event, mut damage) = readable_event(row);
             if is_start(&event) {
-                event.details["input"] = request(&execution)?.shown(tenant_id, self.blobs.as_deref()).await?;
+                match request(&execution) {
+                    Ok(request) => event.details["input"] = request.shown(tenant_id, self.blobs.as_deref()).await?,
+                    Err(error) => damage = Some(damaged(&mut event, &error)),
+                }
             }
+            damages.extend(damage.map(|damage| (event.event_id, damage)));
             events.insert(event.event_id, event);
         }
         // Whatever was written between reading the one and the other is left to the next read.
-        let row = |event| HistoryRow { execution_id: id.to_owned(), event };
+        let row = |event: Event| {
+            let damage = damages.get(&event.event_id).cloned();
+            HistoryRow { execution_id: id.to_owned(), event, damage }
+        };
         if types.is_empty() {
             let shown = (after + 1..).map_while(|event_id| events.remove(&event_id)).take(limit as usize);
             let rows: Vec<_> = shown.map(row).collect();
@@ -111,11 +120,14 @@ impl History for DynamoStore {
             let pk = row.text("pk")?;
             let (_, id) = keys::parse_execution(pk)
                 .ok_or_else(|| StoreError::Inconsistent("an event is of no execution".to_owned()))?;
-            let mut event = event(row)?;
+            let (mut event, mut damage) = readable_event(row);
             if let Some(execution) = executions.get(pk).filter(|_| is_start(&event)) {
-                event.details["input"] = request(execution)?.shown_inline();
+                match request(execution) {
+                    Ok(request) => event.details["input"] = request.shown_inline(),
+                    Err(error) => damage = Some(damaged(&mut event, &error)),
+                }
             }
-            Ok(HistoryRow { execution_id: id.to_owned(), event })
+            Ok(HistoryRow { execution_id: id.to_owned(), event, damage })
         };
         Ok(HistoryPage { rows: rows.iter().map(row).collect::<Result<_, _>>()?, total, total_is_exact, next })
     }
@@ -257,6 +269,30 @@ pub(crate) fn event(row: &Item) -> Result<Event, StoreError> {
         timestamp: row.moment("at")?,
         details: row.json("details")?,
     })
+}
+
+/// An event, whatever of its row can be read, and what cannot. Its number is in its key, too.
+fn readable_event(row: &Item) -> (Event, Option<String>) {
+    let error = match event(row) {
+        Ok(event) if event.details.is_object() => return (event, None),
+        Ok(_) => StoreError::Inconsistent("'details' is no object".to_owned()),
+        Err(error) => error,
+    };
+    let of_key = row.optional_text("sk").and_then(keys::parse_event);
+    let mut event = Event {
+        event_id: row.optional_number("event_id").or(of_key).unwrap_or_default(),
+        event_type: row.optional_text("event_type").unwrap_or_default().to_owned(),
+        timestamp: row.moment("at").unwrap_or(Timestamp::UNIX_EPOCH),
+        details: json!({}),
+    };
+    let damage = damaged(&mut event, &error);
+    (event, Some(damage))
+}
+
+/// Lets an event say what of it cannot be read.
+fn damaged(event: &mut Event, error: &StoreError) -> String {
+    event.details["damaged"] = json!(error.problem());
+    error.problem().to_owned()
 }
 
 fn is_start(event: &Event) -> bool {

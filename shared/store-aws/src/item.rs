@@ -1,15 +1,18 @@
 //! Items and what they say.
 
 use std::collections::HashMap;
+use std::fmt::Display;
+use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use contracts::step::{StepKind, StepPath};
-use contracts::{Status, Timestamp};
+use contracts::{EngineKind, Status, Timestamp, WorkflowKind};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use store::events::AttemptEvents;
 use store::{
-    ExecutionFlags, ExecutionRecord, Inherited, NewEvent, Progress, Reported, RetryOf, StepMoments, StoreError,
+    Damage, ExecutionFlags, ExecutionRecord, Inherited, NewEvent, Progress, Reported, RetryOf, StepMoments, StoreError,
     StoredRequest, completed_steps,
 };
 
@@ -73,51 +76,96 @@ impl Item {
     }
 
     pub(crate) fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T, StoreError> {
-        serde_json::from_str(self.text(name)?).map_err(inconsistent)
+        serde_json::from_str(self.text(name)?).map_err(|error| not_understood(name, error))
     }
 
     pub(crate) fn optional_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
-        self.optional_text(name).map(|text| serde_json::from_str(text).map_err(inconsistent)).transpose()
+        self.optional_text(name)
+            .map(|text| serde_json::from_str(text).map_err(|error| not_understood(name, error)))
+            .transpose()
     }
 }
 
 fn missing(name: &str) -> StoreError {
-    StoreError::Inconsistent(format!("an item has no proper attribute '{name}'"))
+    StoreError::Inconsistent(format!("'{name}' is missing or not of its type"))
+}
+
+fn not_understood(name: &str, error: serde_json::Error) -> StoreError {
+    StoreError::Inconsistent(format!("'{name}' is no JSON that is understood ({error})"))
 }
 
 pub(crate) fn inconsistent(error: impl std::fmt::Display) -> StoreError {
     StoreError::Inconsistent(error.to_string())
 }
 
-/// The execution's item as its record.
-pub(crate) fn record(item: &Item) -> Result<ExecutionRecord, StoreError> {
-    Ok(ExecutionRecord {
-        tenant_id: item.text("tenant_id")?.to_owned(),
-        id: item.text("id")?.to_owned(),
-        kind: item.text("kind")?.parse().map_err(inconsistent)?,
-        engine: item.text("engine")?.parse().map_err(inconsistent)?,
+/// The execution's item as its record, whatever of it can be read.
+pub(crate) fn record(item: &Item) -> ExecutionRecord {
+    let mut parts = Parts { problems: Vec::new() };
+    let of_key = item.optional_text("pk").and_then(keys::parse_execution);
+    let (tenant_id, id) = of_key.map_or_else(Default::default, |(tenant, id)| (tenant.to_owned(), id.to_owned()));
+    let id = parts.or(item.text("id").map(str::to_owned), || id);
+    let of_id = WorkflowKind::of_execution(&id).unwrap_or(WorkflowKind::UserOnboarding);
+    let kind = name(item, "kind");
+    let unknown_kind = kind.is_err().then(|| item.optional_text("kind").unwrap_or_default().to_owned());
+    let mut record = ExecutionRecord {
+        tenant_id: parts.or(item.text("tenant_id").map(str::to_owned), || tenant_id),
+        kind: parts.or(kind, || of_id),
+        engine: parts.or(name(item, "engine"), || EngineKind::StepFunctions),
         user_id: item.optional_text("user_id").map(str::to_owned),
-        status: status(item)?,
-        started_at: item.moment("started_at")?,
-        updated_at: item.moment("updated_at")?,
-        ended_at: item.optional_moment("ended_at")?,
-        cancel_requested_at: item.optional_moment("cancel_requested_at")?,
-        paused_at: item.optional_moment("paused_at")?,
+        status: parts.or(status(item), || Damage::status(item.has("ended_at"))),
+        started_at: parts.or(item.moment("started_at"), || Timestamp::UNIX_EPOCH),
+        updated_at: parts.or(item.moment("updated_at"), || Timestamp::UNIX_EPOCH),
+        ended_at: parts.or(item.optional_moment("ended_at"), || None),
+        cancel_requested_at: parts.or(item.optional_moment("cancel_requested_at"), || None),
+        paused_at: parts.or(item.optional_moment("paused_at"), || None),
         window_open: item.flag("cancel_window_open"),
-        result: item.optional_json("result")?,
-        failure: item.optional_json("failure")?,
-        progress: progress(item)?,
-        input: item.json("input")?,
+        result: parts.or(item.optional_json("result"), || None),
+        failure: parts.or(item.optional_json("failure"), || None),
+        progress: parts.or(progress(item), Progress::default),
+        input: parts.or(item.json("input"), || Value::Null),
         retry_of: item
             .optional_text("retried_from")
             .map(|id| RetryOf { id: id.to_owned(), undoes: item.flag("only_undoes") }),
         retried_as: item.optional_text("retried_as").map(str::to_owned),
-        version: item.number("version")?,
-    })
+        version: parts.or(item.number("version"), || 0),
+        damage: None,
+        id,
+    };
+    record.damage = Damage::of(parts.problems, unknown_kind);
+    record
+}
+
+/// The same, where all of it must be readable.
+pub(crate) fn sound_record(item: &Item) -> Result<ExecutionRecord, StoreError> {
+    let record = record(item);
+    match &record.damage {
+        None => Ok(record),
+        Some(damage) => Err(StoreError::Inconsistent(format!("{} is damaged: {}", record.id, damage.why))),
+    }
+}
+
+/// The parts of a record, and what is wrong with some of them.
+struct Parts {
+    problems: Vec<String>,
+}
+
+impl Parts {
+    /// What was read, or else something neutral.
+    fn or<T>(&mut self, read: Result<T, StoreError>, neutral: impl FnOnce() -> T) -> T {
+        read.unwrap_or_else(|error| {
+            self.problems.push(error.problem().to_owned());
+            neutral()
+        })
+    }
+}
+
+/// A text that names one of an enum.
+fn name<T: FromStr<Err: Display>>(item: &Item, attribute: &str) -> Result<T, StoreError> {
+    item.text(attribute)?.parse().map_err(|error| inconsistent(format!("'{attribute}' is an {error}")))
 }
 
 pub(crate) fn status(item: &Item) -> Result<Status, StoreError> {
-    item.text("status")?.parse().map_err(inconsistent)
+    name(item, "status")
 }
 
 pub(crate) fn progress(item: &Item) -> Result<Progress, StoreError> {

@@ -27,6 +27,10 @@ pub(crate) fn event(event_id: u64) -> String {
     format!("EV#{event_id:010}")
 }
 
+pub(crate) fn parse_event(sk: &str) -> Option<u64> {
+    sk.strip_prefix("EV#")?.parse().ok()
+}
+
 /// The partition of an execution's batches, each of which is an item sorted by its path.
 pub(crate) fn batches(tenant_id: &str, id: &str) -> String {
     format!("{tenant_id}#B#{id}")

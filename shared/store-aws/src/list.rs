@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::Select;
 use contracts::{Status, WorkflowKind};
 use futures::future::{try_join, try_join_all};
-use store::{Counts, ListFilter, ListPage, StoreError};
+use store::{Counts, Damage, ListFilter, ListPage, StoreError};
 
 use crate::item::{Item, record, text};
 use crate::{DynamoStore, batch, fault, keys};
@@ -40,7 +40,7 @@ impl DynamoStore {
         let more = found.len() > skip.saturating_add(limit as usize);
         let next = shown.last().filter(|_| more).and_then(|item| item.optional_text("list_sk")).map(str::to_owned);
         let partitions = shown.iter().map(|item| item.text("pk").map(str::to_owned)).collect::<Result<_, _>>()?;
-        let mut executions = self.batch(partitions).await?.iter().map(record).collect::<Result<Vec<_>, _>>()?;
+        let mut executions: Vec<_> = self.batch(partitions).await?.iter().map(record).collect();
         executions.sort_by_cached_key(|record| std::cmp::Reverse(keys::list(record.started_at, &record.id)));
         Ok(ListPage { executions, total: counts.total(filter), counts, next })
     }
@@ -136,7 +136,7 @@ impl DynamoStore {
         let found = self.query_part(&part, &range).limit(MAX_COUNTED).send().await.map_err(fault::read)?;
         counts.is_exact = found.last_evaluated_key.is_none();
         for entry in found.items.unwrap_or_default().into_iter().map(Item) {
-            counts.add(crate::item::status(&entry)?, 1);
+            counts.add(crate::item::status(&entry).unwrap_or(Damage::status(entry.has("ended_at"))), 1);
         }
         Ok(counts)
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
@@ -10,6 +11,7 @@ use futures::{StreamExt as _, stream};
 use store::{BlobBody, BlobKey, BlobReader, Blobs, StoreError};
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Mutex;
 
 use crate::unavailable;
 
@@ -19,11 +21,16 @@ const PART_BYTES: usize = 256 * 1024;
 /// Where blobs are while they are written; no tenant begins with a dot.
 const UNFINISHED: &str = ".unfinished";
 
+/// Before it is as old, a blob is not removed.
+const MIN_AGE: Duration = Duration::from_secs(3_600);
+
 /// Blobs in a folder of their own. A server and its workers share it.
 #[derive(Debug, Clone)]
 pub struct FileBlobs {
     folder: PathBuf,
     written: Arc<AtomicU64>,
+    /// Nothing is removed while it is being stored anew.
+    naming: Arc<Mutex<()>>,
 }
 
 impl FileBlobs {
@@ -38,7 +45,23 @@ impl FileBlobs {
                 let _ = fs::remove_file(file.path()).await;
             }
         }
-        Ok(Self { folder: folder.to_owned(), written: Arc::default() })
+        Ok(Self { folder: folder.to_owned(), written: Arc::default(), naming: Arc::default() })
+    }
+
+    /// Removes a blob, unless it was stored less than an hour ago: whoever stored it may be about to write down where it
+    /// is.
+    pub async fn remove_old(&self, key: &BlobKey) -> Result<(), StoreError> {
+        let path = self.path(key);
+        let _naming = self.naming.lock().await;
+        let stored = match fs::metadata(&path).await.and_then(|file| file.modified()) {
+            Ok(stored) => stored,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(unavailable(error)),
+        };
+        match stored.elapsed() {
+            Ok(age) if age >= MIN_AGE => fs::remove_file(&path).await.map_err(unavailable),
+            _ => Ok(()),
+        }
     }
 
     fn path(&self, key: &BlobKey) -> PathBuf {
@@ -75,7 +98,9 @@ impl Blobs for FileBlobs {
         let path = self.path(key);
         let folder = path.parent().unwrap_or(&self.folder);
         fs::create_dir_all(folder).await.map_err(unavailable)?;
+        let naming = self.naming.lock().await;
         fs::rename(&unfinished, &path).await.map_err(unavailable)?;
+        drop(naming);
         // The names are durable with their folders, up to the one that was there before.
         for folder in folder.ancestors().take_while(|folder| folder.starts_with(&self.folder)) {
             File::open(folder).await.map_err(unavailable)?.sync_all().await.map_err(unavailable)?;

@@ -1,8 +1,10 @@
 //! Execution records.
 
 use async_trait::async_trait;
+use contracts::responses::Items;
 use contracts::{Timestamp, WorkflowKind};
 use serde_json::json;
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Executor, Row};
 use store::{
     Control, Controlled, Created, Decision, DueExecution, Estimated, ExecutionRecord, Executions, ListFilter, ListPage,
@@ -14,7 +16,6 @@ use crate::batches::{self, ITEMS_COLUMNS, ITEMS_JOIN};
 use crate::history::append_history;
 use crate::journal::append_journal;
 use crate::rows::{self, EXECUTION_COLUMNS, json_text, micros};
-use crate::steps::inconsistent;
 use crate::writer::{Fault, Operation};
 use crate::{SqlStore, unavailable};
 
@@ -25,18 +26,26 @@ impl Executions for SqlStore {
     }
 
     async fn get(&self, tenant_id: &str, id: &str) -> Result<Option<ExecutionRecord>, StoreError> {
-        load(&self.readers, tenant_id, id).await.map_err(unavailable)?.map(|row| rows::execution(&row)).transpose()
+        let row = rows::readable(EXECUTION_COLUMNS, |columns| {
+            let select = format!("SELECT {columns} FROM executions WHERE id = $1 AND tenant_id = $2");
+            sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(&self.readers)
+        });
+        match row.await? {
+            Some(row) => Ok(Some(self.found(&row))),
+            None => Ok(self.archived(tenant_id, id).await?.map(|(record, _)| record)),
+        }
     }
 
     async fn retried(&self, tenant_id: &str, id: &str) -> Result<Option<Retried>, StoreError> {
-        let select = format!(
-            "SELECT {EXECUTION_COLUMNS}, request, effect_scope, inherited FROM executions \
-             WHERE id = $1 AND tenant_id = $2"
-        );
-        let row = sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(&self.readers).await;
-        let Some(row) = row.map_err(unavailable)? else { return Ok(None) };
+        let row = rows::readable(EXECUTION_COLUMNS, |columns| {
+            let select = format!(
+                "SELECT {columns}, request, effect_scope, inherited FROM executions WHERE id = $1 AND tenant_id = $2"
+            );
+            sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(&self.readers)
+        });
+        let Some(row) = row.await? else { return Ok(None) };
         Ok(Some(Retried {
-            record: rows::execution(&row)?,
+            record: self.found(&row),
             request: rows::json(&row, "request")?,
             effect_scope: rows::get(&row, "effect_scope")?,
             inherited: rows::optional_json(&row, "inherited")?.unwrap_or_default(),
@@ -44,18 +53,25 @@ impl Executions for SqlStore {
     }
 
     async fn get_estimated(&self, tenant_id: &str, id: &str) -> Result<Option<Estimated>, StoreError> {
-        let select = format!(
-            "SELECT {EXECUTION_COLUMNS}, {ITEMS_COLUMNS}, (SELECT d.total_ms / d.completed FROM tenant_durations d \
-             WHERE d.tenant_id = executions.tenant_id AND d.kind = executions.kind) \
-             AS mean FROM executions {ITEMS_JOIN} WHERE id = $1 AND tenant_id = $2"
-        );
-        let row = sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(&self.readers).await;
-        let Some(row) = row.map_err(unavailable)? else { return Ok(None) };
-        let mean: Option<i64> = rows::get(&row, "mean")?;
+        let row = rows::readable(EXECUTION_COLUMNS, |columns| {
+            let select = format!(
+                "SELECT {columns}, {ITEMS_COLUMNS}, (SELECT d.total_ms / d.completed FROM tenant_durations d \
+                 WHERE d.tenant_id = executions.tenant_id AND d.kind = executions.kind) \
+                 AS mean FROM executions {ITEMS_JOIN} WHERE id = $1 AND tenant_id = $2"
+            );
+            sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(&self.readers)
+        });
+        let Some(row) = row.await? else {
+            let Some((record, items)) = self.archived(tenant_id, id).await? else { return Ok(None) };
+            let mean_duration_ms = self.mean_duration_ms(tenant_id, record.kind).await?;
+            return Ok(Some(Estimated { record, mean_duration_ms, items }));
+        };
+        // Estimates: without them a status is still one.
+        let mean: Option<i64> = rows::get(&row, "mean").unwrap_or_default();
         Ok(Some(Estimated {
-            record: rows::execution(&row)?,
+            record: self.found(&row),
             mean_duration_ms: mean.and_then(|ms| ms.try_into().ok()),
-            items: batches::items(&row)?,
+            items: batches::items(&row).unwrap_or_default(),
         }))
     }
 
@@ -85,8 +101,14 @@ impl Executions for SqlStore {
         now: Timestamp,
         audit: Option<NewAuditRow>,
     ) -> Result<Controlled, StoreError> {
-        let (tenant_id, id) = (tenant_id.to_owned(), id.to_owned());
-        self.writer.write_first(ControlExecution { tenant_id, id, control, now, audit }).await
+        let execution = ControlExecution { tenant_id: tenant_id.to_owned(), id: id.to_owned(), control, now, audit };
+        match self.writer.write_first(execution).await? {
+            Controlled::NotFound => {
+                let archived = self.archived(tenant_id, id).await?;
+                Ok(archived.map_or(Controlled::NotFound, |(record, _)| Controlled::Refused(record)))
+            }
+            controlled => Ok(controlled),
+        }
     }
 
     async fn open_executions(
@@ -96,24 +118,29 @@ impl Executions for SqlStore {
         limit: u32,
     ) -> Result<Vec<DueExecution>, StoreError> {
         // What runs here needs no looking after.
-        let found = sqlx::query(
-            "SELECT tenant_id, id, $3 AS begun FROM executions \
-             WHERE ended_at IS NULL AND engine <> 'embedded' AND COALESCE(due_at, started_at) < $1 \
-             AND CASE WHEN has_begun = 1 OR EXISTS (SELECT 1 FROM steps WHERE execution_id = executions.id) \
-             THEN 1 ELSE 0 END = $3 \
-             ORDER BY COALESCE(due_at, started_at), seq LIMIT $2",
-        )
-        .bind(micros(started_before))
-        .bind(i64::from(limit))
-        .bind(i64::from(has_begun))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(unavailable)?;
-        found.iter().map(rows::due_execution).collect()
+        let found = rows::readable(&[("tenant_id", "tenant_id"), ("id", "id")], |columns| {
+            let select = format!(
+                "SELECT {columns}, $3 AS begun FROM executions \
+                 WHERE ended_at IS NULL AND engine <> 'embedded' AND COALESCE(due_at, started_at) < $1 \
+                 AND CASE WHEN has_begun = 1 OR EXISTS (SELECT 1 FROM steps WHERE execution_id = executions.id) \
+                 THEN 1 ELSE 0 END = $3 \
+                 ORDER BY COALESCE(due_at, started_at), seq LIMIT $2"
+            );
+            sqlx::query(AssertSqlSafe(select))
+                .bind(micros(started_before))
+                .bind(i64::from(limit))
+                .bind(i64::from(has_begun))
+                .fetch_all(&self.readers)
+        });
+        Ok(rows::sound(&found.await?, rows::due_execution))
     }
 
     async fn put_off(&self, due: &DueExecution, at: Timestamp) -> Result<(), StoreError> {
         self.writer.write(PutOff { due: due.clone(), at }).await
+    }
+
+    fn found_damaged(&self) -> Vec<String> {
+        self.damaged.ids()
     }
 
     async fn check(&self) -> Result<(), StoreError> {
@@ -123,19 +150,38 @@ impl Executions for SqlStore {
     }
 }
 
+impl SqlStore {
+    /// An execution that the database no longer has, and how far its batches were.
+    async fn archived(
+        &self,
+        tenant_id: &str,
+        id: &str,
+    ) -> Result<Option<(ExecutionRecord, Option<Items>)>, StoreError> {
+        store::archived_state(self.blobs.as_deref(), tenant_id, id).await
+    }
+
+    /// An execution that was read, whatever of it could be.
+    pub(crate) fn found(&self, row: &AnyRow) -> ExecutionRecord {
+        let record = rows::execution(row);
+        self.damaged.note(&record);
+        record
+    }
+}
+
 async fn load<'e>(
     executor: impl Executor<'e, Database = sqlx::Any>,
     tenant_id: &str,
     id: &str,
-) -> Result<Option<sqlx::any::AnyRow>, sqlx::Error> {
-    let select = format!("SELECT {EXECUTION_COLUMNS}, history_len FROM executions WHERE id = $1 AND tenant_id = $2");
+) -> Result<Option<AnyRow>, sqlx::Error> {
+    let columns: Vec<&str> = EXECUTION_COLUMNS.iter().map(|(column, _)| *column).collect();
+    let columns = columns.join(", ");
+    let select = format!("SELECT {columns}, history_len FROM executions WHERE id = $1 AND tenant_id = $2");
     sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(executor).await
 }
 
 async fn reload(connection: &mut AnyConnection, tenant_id: &str, id: &str) -> Result<ExecutionRecord, Fault> {
     let row = load(connection, tenant_id, id).await?.ok_or(sqlx::Error::RowNotFound)?;
-    // Not `Inconsistent`: the operation may have written already.
-    rows::execution(&row).map_err(|error| Fault::Database(sqlx::Error::Decode(error.into())))
+    Ok(rows::execution(&row))
 }
 
 struct Create(NewExecution);
@@ -213,7 +259,10 @@ impl Create {
         let Some(row) = load(&mut *connection, &self.0.tenant_id, &retry.id).await? else {
             return Err(Fault::Inconsistent(format!("{} is not stored", retry.id)));
         };
-        let retried = rows::execution(&row).map_err(inconsistent)?;
+        let retried = rows::execution(&row);
+        if let Some(damage) = retried.damage {
+            return Err(Fault::Inconsistent(format!("{} is damaged: {}", retry.id, damage.why)));
+        }
         if retried.status.is_open() {
             return Err(Fault::Inconsistent(format!("{} has not ended", retry.id)));
         }
@@ -295,7 +344,7 @@ impl Operation for ControlExecution {
     async fn apply(&self, connection: &mut AnyConnection) -> Result<Controlled, Fault> {
         let Self { tenant_id, id, control, now, audit } = self;
         let Some(row) = load(&mut *connection, tenant_id, id).await? else { return Ok(Controlled::NotFound) };
-        let before = rows::execution(&row).map_err(inconsistent)?;
+        let before = rows::execution(&row);
         let is_paused = before.paused_at.is_some();
         match control.decide(&before) {
             Decision::Holds => return Ok(Controlled::Accepted(before)),

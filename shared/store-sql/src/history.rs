@@ -1,21 +1,27 @@
 //! Histories.
 
 use async_trait::async_trait;
-use contracts::{Event, EventType};
-use serde_json::Value;
+use contracts::{Event, EventType, Timestamp};
+use serde_json::{Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe};
 use store::{History, HistoryPage, HistoryRow, NewEvent, StoreError, StoredRequest};
 
-use crate::rows::{self, insert, micros, parts};
+use crate::rows::{self, Columns, insert, micros, parts};
 use crate::writer::Fault;
 use crate::{SqlStore, unavailable};
 
 /// The request is kept once, with its execution: the event that shows it borrows it when it is read.
-const SELECT: &str = "SELECT h.seq AS seq, h.execution_id AS execution_id, h.event_id AS event_id, \
-    h.event_type AS event_type, h.at AS at, h.details AS details, \
-    CASE WHEN h.event_type = 'WorkflowExecutionStarted' THEN e.request END AS request \
-    FROM history h JOIN executions e ON e.id = h.execution_id";
+const COLUMNS: &Columns = &[
+    ("h.seq", "seq"),
+    ("h.execution_id", "execution_id"),
+    ("h.event_id", "event_id"),
+    ("h.event_type", "event_type"),
+    ("h.at", "at"),
+    ("h.details", "details"),
+    ("CASE WHEN h.event_type = 'WorkflowExecutionStarted' THEN e.request END", "request"),
+];
+const FROM: &str = "FROM history h JOIN executions e ON e.id = h.execution_id";
 
 /// Events that are looked at when those of some types are counted: it bounds how long counting takes.
 const MAX_COUNTED: u64 = 10_000;
@@ -32,7 +38,8 @@ impl History for SqlStore {
     ) -> Result<Option<HistoryPage>, StoreError> {
         let of_types = of_types(types);
         let count = match types {
-            [] => "history_len".to_owned(),
+            // Whatever stands there.
+            [] => "CAST(history_len AS BIGINT)".to_owned(),
             _ => format!("(SELECT COUNT(*) FROM history h WHERE h.execution_id = executions.id AND {of_types})"),
         };
         let select = format!("SELECT {count} AS total FROM executions WHERE id = $1 AND tenant_id = $2");
@@ -41,23 +48,29 @@ impl History for SqlStore {
             .bind(tenant_id)
             .fetch_optional(&self.readers)
             .await
-            .map_err(unavailable)?;
-        let Some(total) = total else { return Ok(None) };
+            .map_err(rows::read_error)?;
         let after = after.and_then(|after| after.parse().ok()).unwrap_or(0_i64);
-        let select = format!(
-            "{SELECT} WHERE h.execution_id = $1 AND h.event_id > $2 AND {of_types} ORDER BY h.event_id LIMIT $3"
-        );
-        let mut found = sqlx::query(AssertSqlSafe(select))
-            .bind(id)
-            .bind(after)
-            .bind(i64::from(limit) + 1)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(unavailable)?;
+        let Some(total) = total else {
+            let after = u64::try_from(after).unwrap_or_default();
+            return store::archived_events(self.blobs.as_deref(), tenant_id, id, types, after, limit).await;
+        };
+        let found = rows::readable(COLUMNS, |columns| {
+            let select = format!(
+                "SELECT {columns} {FROM} WHERE h.execution_id = $1 AND h.event_id > $2 AND {of_types} \
+                 ORDER BY h.event_id LIMIT $3"
+            );
+            sqlx::query(AssertSqlSafe(select)).bind(id).bind(after).bind(i64::from(limit) + 1).fetch_all(&self.readers)
+        });
+        let mut found = found.await?;
+        if found.is_empty()
+            && let Some(archived) = self.archived_meanwhile(tenant_id, id, types, after, limit).await?
+        {
+            return Ok(Some(archived));
+        }
         let next = next(&mut found, limit, "event_id")?;
-        let mut rows = found.iter().map(history_row).collect::<Result<Vec<_>, _>>()?;
+        let mut rows: Vec<HistoryRow> = found.iter().map(history_row).collect();
         if let (Some(first), Some(row)) = (rows.first_mut(), found.first())
-            && let Some(request) = rows::optional_json::<StoredRequest>(row, "request")?
+            && let Ok(Some(request)) = rows::optional_json::<StoredRequest>(row, "request")
         {
             first.event.details["input"] = request.shown(tenant_id, self.blobs.as_deref()).await?;
         }
@@ -82,22 +95,42 @@ impl History for SqlStore {
         let count = format!("SELECT COUNT(*) AS seen, COUNT(CASE WHEN {of_types} THEN 1 END) AS total FROM {counted}");
         let total =
             sqlx::query(AssertSqlSafe(count)).bind(tenant_id).fetch_one(&self.readers).await.map_err(unavailable)?;
-        let select =
-            format!("{SELECT} WHERE h.tenant_id = $1 AND h.seq < $2 AND {of_types} ORDER BY h.seq DESC LIMIT $3");
-        let mut found = sqlx::query(AssertSqlSafe(select))
-            .bind(tenant_id)
-            .bind(before.and_then(|seq| seq.parse().ok()).unwrap_or(i64::MAX))
-            .bind(i64::from(limit) + 1)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(unavailable)?;
+        let before = before.and_then(|seq| seq.parse().ok()).unwrap_or(i64::MAX);
+        let found = rows::readable(COLUMNS, |columns| {
+            let select = format!(
+                "SELECT {columns} {FROM} WHERE h.tenant_id = $1 AND h.seq < $2 AND {of_types} ORDER BY h.seq DESC LIMIT $3"
+            );
+            let query = sqlx::query(AssertSqlSafe(select)).bind(tenant_id).bind(before);
+            query.bind(i64::from(limit) + 1).fetch_all(&self.readers)
+        });
+        let mut found = found.await?;
         let next = next(&mut found, limit, "seq")?;
         Ok(HistoryPage {
-            rows: found.iter().map(history_row).collect::<Result<_, _>>()?,
+            rows: found.iter().map(history_row).collect(),
             total: rows::count(&total, "total")?,
             total_is_exact: types.is_empty() || rows::count(&total, "seen")? <= MAX_COUNTED,
             next,
         })
+    }
+}
+
+impl SqlStore {
+    /// The history of an execution, if it has been archived since its record was read.
+    async fn archived_meanwhile(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        types: &[EventType],
+        after: i64,
+        limit: u32,
+    ) -> Result<Option<HistoryPage>, StoreError> {
+        let select = "SELECT 1 FROM executions WHERE id = $1 AND tenant_id = $2";
+        let found = sqlx::query(select).bind(id).bind(tenant_id).fetch_optional(&self.readers).await;
+        if found.map_err(rows::read_error)?.is_some() {
+            return Ok(None);
+        }
+        let after = u64::try_from(after).unwrap_or_default();
+        store::archived_events(self.blobs.as_deref(), tenant_id, id, types, after, limit).await
     }
 }
 
@@ -114,20 +147,31 @@ fn next(found: &mut Vec<AnyRow>, limit: u32, column: &str) -> Result<Option<Stri
     found.last().filter(|_| more).map(|row| rows::count(row, column).map(|last| last.to_string())).transpose()
 }
 
-fn history_row(row: &AnyRow) -> Result<HistoryRow, StoreError> {
-    let mut details: Value = rows::json(row, "details")?;
-    if let Some(request) = rows::optional_json::<StoredRequest>(row, "request")? {
+/// An event, whatever of it can be read.
+fn history_row(row: &AnyRow) -> HistoryRow {
+    let (details, request) =
+        (rows::json::<Value>(row, "details"), rows::optional_json::<StoredRequest>(row, "request"));
+    let (event_type, at) = (rows::text(row, "event_type"), rows::moment(row, "at"));
+    let problems = [details.as_ref().err(), request.as_ref().err(), event_type.as_ref().err(), at.as_ref().err()];
+    let problems: Vec<&str> = problems.into_iter().flatten().map(StoreError::problem).collect();
+    let damage = (!problems.is_empty()).then(|| problems.join("; "));
+    let mut details = details.ok().filter(Value::is_object).unwrap_or_else(|| json!({}));
+    if let Ok(Some(request)) = &request {
         details["input"] = request.shown_inline();
     }
-    Ok(HistoryRow {
-        execution_id: rows::get(row, "execution_id")?,
+    if let Some(damage) = &damage {
+        details["damaged"] = json!(damage);
+    }
+    HistoryRow {
+        execution_id: rows::text(row, "execution_id").unwrap_or_default(),
         event: Event {
-            event_id: rows::count(row, "event_id")?,
-            event_type: rows::get(row, "event_type")?,
-            timestamp: rows::timestamp(rows::get(row, "at")?)?,
+            event_id: rows::count(row, "event_id").unwrap_or_default(),
+            event_type: event_type.unwrap_or_default(),
+            timestamp: at.unwrap_or(Timestamp::UNIX_EPOCH),
             details,
         },
-    })
+        damage,
+    }
 }
 
 /// Appends events behind the `len` there are.

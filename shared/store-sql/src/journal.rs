@@ -1,22 +1,22 @@
 //! The embedded engine's journal.
 
 use async_trait::async_trait;
-use contracts::Status;
 use contracts::step::StepKind;
+use contracts::{Status, Timestamp};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, Row};
 use store::{
     Admission, Commit, CommitOutcome, End, ExecutionFlags, Gate, Journal, JournalRecord, JournalledExecution,
-    MAX_RECORDS_READ, OpenExecution, RecordSelection, StepFlags, StoreError, admit,
+    MAX_RECORDS_READ, NewAuditRow, OpenExecution, RecordSelection, StepFlags, StoreError, admit,
 };
 
+use crate::SqlStore;
 use crate::audit::append_audit;
 use crate::batches::{self, ITEMS_COLUMNS};
 use crate::history::append_history;
 use crate::rows::{self, MAX_ROWS, insert, json_text, list, micros, parts};
 use crate::writer::{Fault, Operation};
-use crate::{SqlStore, unavailable};
 
 #[async_trait]
 impl Journal for SqlStore {
@@ -24,13 +24,24 @@ impl Journal for SqlStore {
         self.writer.write(CommitTurn(commit)).await
     }
 
+    async fn close_damaged(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        at: Timestamp,
+        audit: Option<NewAuditRow>,
+    ) -> Result<bool, StoreError> {
+        self.close(tenant_id, id, at, audit).await
+    }
+
     async fn journalled(&self) -> Result<Vec<OpenExecution>, StoreError> {
-        let found =
-            sqlx::query("SELECT tenant_id, id FROM executions WHERE ended_at IS NULL AND journal_len > 0 ORDER BY seq")
-                .fetch_all(&self.readers)
-                .await
-                .map_err(unavailable)?;
-        found.iter().map(rows::open_execution).collect()
+        let found = rows::readable(&[("tenant_id", "tenant_id"), ("id", "id")], |columns| {
+            let select = format!(
+                "SELECT {columns} FROM executions WHERE ended_at IS NULL AND journal_len > 0 ORDER BY executions.seq"
+            );
+            sqlx::query(sqlx::AssertSqlSafe(select)).fetch_all(&self.readers)
+        });
+        Ok(rows::sound(&found.await?, rows::open_execution))
     }
 
     async fn load(&self, tenant_id: &str, id: &str) -> Result<Option<JournalledExecution>, StoreError> {
@@ -38,22 +49,22 @@ impl Journal for SqlStore {
             "SELECT e.kind AS kind, d.text AS definition, e.input AS input, \
              e.request AS request, e.effect_scope AS effect_scope, e.inherited AS inherited, \
              e.cancel_requested_at AS cancel_requested_at, e.deadline_at AS deadline_at, \
-             e.paused_at AS paused_at, e.pivot_begun AS pivot_begun, e.progress AS progress, \
+             e.paused_at AS paused_at, e.cancel_window_open AS cancel_window_open, e.pivot_begun AS pivot_begun, e.progress AS progress, \
              e.reported AS reported, e.journal_len AS journal_len, e.journal_forgotten AS journal_forgotten, e.ended_at AS ended_at, {ITEMS_COLUMNS} \
-             FROM executions e JOIN definitions d ON d.hash = e.definition_hash \
+             FROM executions e LEFT JOIN definitions d ON d.hash = e.definition_hash \
              LEFT JOIN batches b ON b.execution_id = e.id WHERE e.id = $1 AND e.tenant_id = $2"
         );
         let query = sqlx::query(sqlx::AssertSqlSafe(select)).bind(id).bind(tenant_id);
-        let Some(row) = query.fetch_optional(&self.readers).await.map_err(unavailable)? else { return Ok(None) };
+        let Some(row) = query.fetch_optional(&self.readers).await.map_err(rows::read_error)? else { return Ok(None) };
         let journal_len = rows::count(&row, "journal_len")?;
         Ok(Some(JournalledExecution {
             tenant_id: tenant_id.to_owned(),
             id: id.to_owned(),
             kind: rows::kind(&row)?,
-            definition: rows::get(&row, "definition")?,
+            definition: rows::text(&row, "definition")?,
             input: rows::json(&row, "input")?,
             request: rows::json(&row, "request")?,
-            effect_scope: rows::get(&row, "effect_scope")?,
+            effect_scope: rows::text(&row, "effect_scope")?,
             inherited: rows::optional_json(&row, "inherited")?.unwrap_or_default(),
             is_interrupted: self.is_interrupted(&row)?,
             progress: rows::json(&row, "progress")?,
@@ -84,8 +95,8 @@ impl Journal for SqlStore {
         ));
         let query = sqlx::query(select).bind(id).bind(tenant_id);
         let query = numbers.into_iter().fold(query, Query::bind);
-        let found = query.fetch_all(&self.readers).await.map_err(unavailable)?;
-        found.iter().map(|row| Ok((rows::count(row, "number")?, rows::json(row, "record")?))).collect()
+        let found = query.fetch_all(&self.readers).await.map_err(rows::read_error)?;
+        found.iter().map(|row| Ok((rows::count(row, "number")?, record(row)?))).collect()
     }
 }
 
@@ -96,8 +107,18 @@ impl SqlStore {
         let now = rows::optional_timestamp(row, "paused_at")?.unwrap_or_else(|| self.clock.now());
         let is_late = deadline.is_some_and(|deadline| deadline < now);
         let is_cancelled = rows::optional_timestamp(row, "cancel_requested_at")?.is_some();
+        // Nobody may terminate, pause or cancel by what cannot be read, so an execution does not go on by it.
+        rows::get::<i64>(row, "cancel_window_open")?;
         Ok(rows::get::<i64>(row, "pivot_begun")? == 0 && (is_cancelled || is_late))
     }
+}
+
+/// A record, whose number says which one is damaged.
+fn record(row: &AnyRow) -> Result<JournalRecord, StoreError> {
+    let number = rows::count(row, "number")?;
+    let damaged =
+        |error: StoreError| rows::inconsistent(format!("record {number} of its journal: {}", error.problem()));
+    rows::json(row, "record").map_err(damaged)
 }
 
 /// What the gate needs of an execution's row.

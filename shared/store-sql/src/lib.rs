@@ -8,13 +8,16 @@
 //! The store is fail-stop. After a write error nobody can know what reached the disk, so it refuses every further
 //! write and [`SqlStore::failed`] says why; a restart reads the truth from the files.
 
+mod archive;
 mod audit;
 mod batches;
 mod blobs;
+mod damaged;
 mod ends;
 mod executions;
 mod format;
 mod history;
+mod housekeeping;
 mod journal;
 mod list;
 mod rows;
@@ -32,7 +35,9 @@ use sqlx::{AnyConnection, AnyPool, ConnectOptions, Row as _, SqlStr};
 use store::{BlobReader, StoreError};
 use tokio::sync::watch;
 
+pub use archive::Archived;
 pub use blobs::FileBlobs;
+use damaged::Damaged;
 pub use format::{FORMAT, format_of};
 use writer::Writer;
 
@@ -58,6 +63,10 @@ pub struct SqlStore {
     clock: SharedClock,
     /// Where large requests are.
     blobs: Option<Arc<dyn BlobReader>>,
+    /// Records that were found damaged.
+    damaged: Damaged,
+    /// Whether pages that are not used any more can be given back.
+    releases_pages: bool,
 }
 
 impl SqlStore {
@@ -71,9 +80,11 @@ impl SqlStore {
         let alone = tokio::task::spawn_blocking(move || locked(&opening)).await.map_err(unavailable)?;
         let alone = alone.map_err(unavailable)?;
         let mut connection = options.connect().await.map_err(unavailable)?;
-        // journal_mode first: changing it needs the database to itself.
+        // auto_vacuum first: it holds for a database that nothing has been written to. Then journal_mode: changing it
+        // needs the database to itself.
         let synchronous = if durability == Durability::Full { "FULL" } else { "OFF" };
         for pragma in [
+            "PRAGMA auto_vacuum = INCREMENTAL".to_owned(),
             "PRAGMA journal_mode = WAL".to_owned(),
             format!("PRAGMA synchronous = {synchronous}"),
             "PRAGMA busy_timeout = 10000".to_owned(),
@@ -84,6 +95,7 @@ impl SqlStore {
         }
         refuse_other_formats(&mut connection, file).await?;
         sqlite_migrations().run(&mut connection).await.map_err(unavailable)?;
+        let releases_pages = releases_pages(&mut connection, file).await.map_err(unavailable)?;
         drop(alone);
 
         let readers = AnyPoolOptions::new()
@@ -98,7 +110,14 @@ impl SqlStore {
                 })
             })
             .connect_lazy_with(options);
-        Ok(Self { readers, writer: Writer::spawn(connection), clock, blobs: None })
+        Ok(Self {
+            readers,
+            writer: Writer::spawn(connection),
+            clock,
+            blobs: None,
+            damaged: Damaged::default(),
+            releases_pages,
+        })
     }
 
     /// The same store, which reads large requests here when it shows a history.
@@ -144,6 +163,36 @@ async fn refuse_other_formats(connection: &mut AnyConnection, file: &str) -> Res
     }
 }
 
+/// A database up to this size is rewritten when it is opened, if that is what giving pages back needs: about a second.
+const MAX_REWRITTEN_BYTES: i64 = 64 * 1024 * 1024;
+
+/// Whether pages that are not used any more can be given back. An earlier program's database has no room for that, which
+/// takes rewriting it once; `auto_vacuum` has been set for that before.
+async fn releases_pages(connection: &mut AnyConnection, file: &str) -> Result<bool, sqlx::Error> {
+    let number = async |connection: &mut AnyConnection, query: &'static str| {
+        sqlx::query(query).fetch_one(connection).await.and_then(|row| row.try_get::<i64, _>(0))
+    };
+    if number(connection, "PRAGMA auto_vacuum").await? != 0 {
+        return Ok(true);
+    }
+    let pages = number(connection, "PRAGMA page_count").await?;
+    if pages * number(connection, "PRAGMA page_size").await? > MAX_REWRITTEN_BYTES {
+        tracing::warn!(file, "the file never gets smaller: {REWRITE}");
+        return Ok(false);
+    }
+    sqlx::query("PRAGMA auto_vacuum = INCREMENTAL").execute(&mut *connection).await?;
+    if let Err(error) = sqlx::query("VACUUM").execute(&mut *connection).await {
+        // Another process has it open, or there is no room for it.
+        tracing::warn!(file, %error, "the file never gets smaller: {REWRITE}");
+        return Ok(false);
+    }
+    Ok(number(connection, "PRAGMA auto_vacuum").await? != 0)
+}
+
+/// What to do about a file that cannot give pages back.
+const REWRITE: &str =
+    "with the server and its workers stopped, run: sqlite3 FILE 'PRAGMA auto_vacuum = INCREMENTAL; VACUUM'";
+
 /// Waits until nobody else has this file; it is given back with the handle, or with the process.
 fn locked(file: &Path) -> std::io::Result<File> {
     let file = File::create(file)?;
@@ -158,6 +207,7 @@ fn sqlite_migrations() -> Migrator {
         (2, "retries", include_str!("../migrations/sqlite/0002_retries.sql")),
         (3, "durations", include_str!("../migrations/sqlite/0003_durations.sql")),
         (4, "audit", include_str!("../migrations/sqlite/0004_audit.sql")),
+        (5, "ended", include_str!("../migrations/sqlite/0005_ended.sql")),
     ];
     let migration = |(version, name, text): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(text), false)

@@ -4,10 +4,10 @@ use contracts::{Status, WorkflowKind};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe};
-use store::{Counts, ListFilter, ListPage, StoreError};
+use store::{Counts, Damage, ListFilter, ListPage, StoreError};
 
+use crate::SqlStore;
 use crate::rows::{self, EXECUTION_COLUMNS, micros};
-use crate::{SqlStore, unavailable};
 
 /// Rows that are counted at most where no total is kept: it bounds how long counting takes.
 const MAX_COUNTED: u64 = 10_000;
@@ -29,48 +29,81 @@ impl SqlStore {
         }
         let limited = condition.place(Value::Number(i64::from(limit) + 1));
         let skipped = condition.place(Value::Number(i64::try_from(skip).unwrap_or(i64::MAX)));
-        let select = format!(
-            "SELECT {EXECUTION_COLUMNS} FROM executions WHERE {} ORDER BY started_at DESC, seq DESC \
-             LIMIT {limited} OFFSET {skipped}",
-            condition.text
-        );
-        let query = condition.bind(sqlx::query(AssertSqlSafe(select)));
-        let mut found = query.fetch_all(&self.readers).await.map_err(unavailable)?;
+        let found = rows::readable(EXECUTION_COLUMNS, |columns| {
+            let select = format!(
+                "SELECT {columns} FROM executions WHERE {} ORDER BY executions.started_at DESC, executions.seq DESC \
+                 LIMIT {limited} OFFSET {skipped}",
+                condition.text
+            );
+            condition.bind(sqlx::query(AssertSqlSafe(select))).fetch_all(&self.readers)
+        });
+        let mut found = found.await?;
         // One row more than asked for tells whether there is a next page.
         let more = found.len() > limit as usize;
         found.truncate(limit as usize);
         let next = found.last().filter(|_| more).map(cursor).transpose()?;
-        let executions = found.iter().map(rows::execution).collect::<Result<_, _>>()?;
+        let executions = found.iter().map(|row| self.found(row)).collect();
         Ok(ListPage { executions, total: counts.total(filter), counts, next })
     }
 
     /// By the totals where these are enough; else rows are counted.
     async fn counts(&self, tenant_id: &str, filter: &ListFilter) -> Result<Counts, StoreError> {
         let mut condition = Condition::of(tenant_id, filter);
-        let select = if filter.is_by_totals() {
-            format!("SELECT status, executions FROM totals WHERE {}", condition.text)
-        } else {
-            let most = condition.place(Value::Number(MAX_COUNTED as i64 + 1));
-            format!(
-                "SELECT status, COUNT(*) AS executions FROM \
-                 (SELECT status FROM executions WHERE {} LIMIT {most}) AS counted GROUP BY status",
-                condition.text
-            )
-        };
-        let query = condition.bind(sqlx::query(AssertSqlSafe(select)));
+        let most = condition.place(Value::Number(MAX_COUNTED as i64 + 1));
+        let found = rows::readable(&[("status", "status"), ("executions", "executions")], |columns| {
+            let select = if filter.is_by_totals() {
+                format!("SELECT {columns} FROM totals WHERE {} LIMIT {most}", condition.text)
+            } else {
+                format!(
+                    "SELECT {columns} FROM (SELECT status, COUNT(*) AS executions FROM \
+                     (SELECT status FROM executions WHERE {} LIMIT {most}) AS counted GROUP BY status) AS grouped",
+                    condition.text
+                )
+            };
+            condition.bind(sqlx::query(AssertSqlSafe(select))).fetch_all(&self.readers)
+        });
         let mut counts = Counts::default();
-        for row in query.fetch_all(&self.readers).await.map_err(unavailable)? {
-            let status = rows::get::<String>(&row, "status")?.parse().map_err(rows::inconsistent)?;
-            counts.add(status, rows::count(&row, "executions")?);
+        let mut unknown = 0;
+        for row in found.await? {
+            let executions = rows::count(&row, "executions").unwrap_or_default();
+            match rows::name(&row, "status") {
+                Ok(status) => counts.add(status, executions),
+                Err(_) => unknown += executions,
+            }
+        }
+        if unknown > 0 {
+            self.count_unknown(tenant_id, filter, &mut counts).await?;
         }
         counts.is_exact = filter.is_by_totals() || counts.by_status.values().sum::<u64>() <= MAX_COUNTED;
         Ok(counts)
     }
+
+    /// Counts executions whose status is none that is known.
+    async fn count_unknown(&self, tenant_id: &str, filter: &ListFilter, counts: &mut Counts) -> Result<(), StoreError> {
+        let condition = Condition::of(tenant_id, filter);
+        let select = format!(
+            "SELECT COUNT(*) AS executions, COUNT(ended_at) AS ended FROM executions WHERE {} AND status NOT IN {}",
+            condition.text,
+            known_statuses()
+        );
+        let query = condition.bind(sqlx::query(AssertSqlSafe(select)));
+        let row = query.fetch_one(&self.readers).await.map_err(rows::read_error)?;
+        let ended = rows::count(&row, "ended")?;
+        counts.add(Damage::status(true), ended);
+        counts.add(Damage::status(false), rows::count(&row, "executions")?.saturating_sub(ended));
+        Ok(())
+    }
+}
+
+/// The statuses that are known, as a list in a condition.
+fn known_statuses() -> String {
+    format!("({})", Status::ALL.map(|status| format!("'{status}'")).join(", "))
 }
 
 /// Where the page behind this row begins.
 fn cursor(row: &AnyRow) -> Result<String, StoreError> {
-    let (started_at, seq) = (rows::get::<i64>(row, "started_at")?, rows::get::<i64>(row, "seq")?);
+    // What is no moment sorts before all that are.
+    let (started_at, seq) = (rows::get(row, "started_at").unwrap_or(i64::MAX), rows::get::<i64>(row, "seq")?);
     Ok(format!("{started_at}.{seq}"))
 }
 
@@ -119,7 +152,13 @@ impl Condition {
             let statuses = Status::ALL.into_iter().filter(|status| filter.includes(*status));
             let places: Vec<String> =
                 statuses.map(|status| self.place(Value::Text(status.as_str().to_owned()))).collect();
-            self.text.push_str(&format!(" AND status IN ({})", places.join(", ")));
+            let mut condition = format!("status IN ({})", places.join(", "));
+            for (has_ended, ended) in [(false, "ended_at IS NULL"), (true, "ended_at IS NOT NULL")] {
+                if filter.includes(Damage::status(has_ended)) {
+                    condition.push_str(&format!(" OR status NOT IN {} AND {ended}", known_statuses()));
+                }
+            }
+            self.text.push_str(&format!(" AND ({condition})"));
         }
     }
 

@@ -1,14 +1,73 @@
 //! Between rows and the ports' types.
 
-use contracts::{Timestamp, WorkflowKind};
+use std::fmt::Display;
+use std::str::FromStr;
+
+use contracts::{EngineKind, Timestamp, WorkflowKind};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
-use store::{DueExecution, ExecutionRecord, OpenExecution, RetryOf, StoreError};
+use store::{Damage, DueExecution, ExecutionRecord, OpenExecution, Progress, RetryOf, StoreError};
+
+use crate::unavailable;
+
+/// Columns of a statement: expressions and the names that they are read by.
+pub(crate) type Columns = [(&'static str, &'static str)];
 
 /// The columns that [`execution`] reads.
-pub(crate) const EXECUTION_COLUMNS: &str = "seq, id, tenant_id, kind, engine, user_id, status, started_at, updated_at, \
-    ended_at, cancel_requested_at, paused_at, cancel_window_open, result, failure, progress, input, retried_from, retried_as, only_undoes, version";
+pub(crate) const EXECUTION_COLUMNS: &Columns = &[
+    ("seq", "seq"),
+    ("id", "id"),
+    ("tenant_id", "tenant_id"),
+    ("kind", "kind"),
+    ("engine", "engine"),
+    ("user_id", "user_id"),
+    ("status", "status"),
+    ("started_at", "started_at"),
+    ("updated_at", "updated_at"),
+    ("ended_at", "ended_at"),
+    ("cancel_requested_at", "cancel_requested_at"),
+    ("paused_at", "paused_at"),
+    ("cancel_window_open", "cancel_window_open"),
+    ("result", "result"),
+    ("failure", "failure"),
+    ("progress", "progress"),
+    ("input", "input"),
+    ("retried_from", "retried_from"),
+    ("retried_as", "retried_as"),
+    ("only_undoes", "only_undoes"),
+    ("version", "version"),
+];
+
+/// Reads rows by a statement with these columns. A text that is no UTF-8 would fail the rows of all others: where there is
+/// one, texts are read as bytes.
+pub(crate) async fn readable<T, F>(columns: &Columns, read: impl Fn(String) -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, sqlx::Error>>,
+{
+    let plain: Vec<String> = columns.iter().map(|(column, name)| format!("{column} AS {name}")).collect();
+    match read(plain.join(", ")).await {
+        Err(error) if is_unreadable(&error) => {
+            let as_bytes = |(column, name): &(&str, &str)| {
+                format!("CASE typeof({column}) WHEN 'text' THEN CAST({column} AS BLOB) ELSE {column} END AS {name}")
+            };
+            let as_bytes: Vec<String> = columns.iter().map(as_bytes).collect();
+            read(as_bytes.join(", ")).await.map_err(read_error)
+        }
+        found => found.map_err(read_error),
+    }
+}
+
+/// Whether the database gave something that is not of the type that it should be.
+pub(crate) fn is_unreadable(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })
+}
+
+/// Why nothing was read.
+pub(crate) fn read_error(error: sqlx::Error) -> StoreError {
+    if is_unreadable(&error) { inconsistent(error) } else { unavailable(error) }
+}
 
 /// Rows that one statement is about at most: databases bound the values of a statement.
 pub(crate) const MAX_ROWS: usize = 512;
@@ -59,30 +118,60 @@ pub(crate) fn get<'r, T>(row: &'r AnyRow, column: &str) -> Result<T, StoreError>
 where
     T: sqlx::Decode<'r, sqlx::Any> + sqlx::Type<sqlx::Any>,
 {
-    row.try_get(column).map_err(inconsistent)
+    row.try_get(column).map_err(|_| inconsistent(format!("'{column}' is not of its type")))
+}
+
+/// A text, also where it was read as bytes.
+pub(crate) fn optional_text(row: &AnyRow, column: &str) -> Result<Option<String>, StoreError> {
+    if let Ok(text) = row.try_get::<Option<String>, _>(column) {
+        return Ok(text);
+    }
+    let bytes = row.try_get::<Option<Vec<u8>>, _>(column).ok().map(|bytes| bytes.map(String::from_utf8).transpose());
+    let Some(Ok(text)) = bytes else { return Err(inconsistent(format!("'{column}' is no text"))) };
+    Ok(text)
+}
+
+pub(crate) fn text(row: &AnyRow, column: &str) -> Result<String, StoreError> {
+    optional_text(row, column)?.ok_or_else(|| inconsistent(format!("'{column}' is missing")))
+}
+
+/// A text that names one of an enum.
+pub(crate) fn name<T: FromStr<Err: Display>>(row: &AnyRow, column: &str) -> Result<T, StoreError> {
+    text(row, column)?.parse().map_err(|error| inconsistent(format!("'{column}' is an {error}")))
+}
+
+fn number(row: &AnyRow, column: &str) -> Result<i64, StoreError> {
+    row.try_get(column).map_err(|_| inconsistent(format!("'{column}' is no number")))
 }
 
 pub(crate) fn count(row: &AnyRow, column: &str) -> Result<u64, StoreError> {
-    u64::try_from(get::<i64>(row, column)?).map_err(inconsistent)
+    optional_count(row, column)?.ok_or_else(|| inconsistent(format!("'{column}' is missing")))
 }
 
 pub(crate) fn optional_count(row: &AnyRow, column: &str) -> Result<Option<u64>, StoreError> {
-    get::<Option<i64>>(row, column)?.map(|count| u64::try_from(count).map_err(inconsistent)).transpose()
+    let count = row.try_get::<Option<i64>, _>(column).ok().map(|count| count.map(u64::try_from).transpose());
+    let Some(Ok(count)) = count else { return Err(inconsistent(format!("'{column}' is no count"))) };
+    Ok(count)
 }
 
-pub(crate) fn json<T: serde::de::DeserializeOwned>(row: &AnyRow, column: &str) -> Result<T, StoreError> {
-    serde_json::from_str(&get::<String>(row, column)?).map_err(inconsistent)
+pub(crate) fn json<T: DeserializeOwned>(row: &AnyRow, column: &str) -> Result<T, StoreError> {
+    optional_json(row, column)?.ok_or_else(|| inconsistent(format!("'{column}' is missing")))
 }
 
-pub(crate) fn optional_json<T: serde::de::DeserializeOwned>(
-    row: &AnyRow,
-    column: &str,
-) -> Result<Option<T>, StoreError> {
-    get::<Option<String>>(row, column)?.map(|text| serde_json::from_str(&text).map_err(inconsistent)).transpose()
+pub(crate) fn optional_json<T: DeserializeOwned>(row: &AnyRow, column: &str) -> Result<Option<T>, StoreError> {
+    let parse = |text: String| serde_json::from_str(&text);
+    let parsed = optional_text(row, column)?.map(parse).transpose();
+    parsed.map_err(|error| inconsistent(format!("'{column}' is no JSON that is understood ({error})")))
+}
+
+pub(crate) fn moment(row: &AnyRow, column: &str) -> Result<Timestamp, StoreError> {
+    optional_timestamp(row, column)?.ok_or_else(|| inconsistent(format!("'{column}' is missing")))
 }
 
 pub(crate) fn optional_timestamp(row: &AnyRow, column: &str) -> Result<Option<Timestamp>, StoreError> {
-    get::<Option<i64>>(row, column)?.map(timestamp).transpose()
+    let at = row.try_get::<Option<i64>, _>(column).ok().map(|at| at.map(timestamp).transpose());
+    let Some(Ok(at)) = at else { return Err(inconsistent(format!("'{column}' is no moment"))) };
+    Ok(at)
 }
 
 /// The JSON text of one of our own types, all of which have string keys.
@@ -91,45 +180,76 @@ pub(crate) fn json_text(value: &impl serde::Serialize) -> String {
 }
 
 pub(crate) fn kind(row: &AnyRow) -> Result<WorkflowKind, StoreError> {
-    get::<String>(row, "kind")?.parse().map_err(inconsistent)
+    name(row, "kind")
 }
 
-pub(crate) fn execution(row: &AnyRow) -> Result<ExecutionRecord, StoreError> {
-    Ok(ExecutionRecord {
-        tenant_id: get(row, "tenant_id")?,
-        id: get(row, "id")?,
-        kind: kind(row)?,
-        engine: get::<String>(row, "engine")?.parse().map_err(inconsistent)?,
-        user_id: get(row, "user_id")?,
-        status: get::<String>(row, "status")?.parse().map_err(inconsistent)?,
-        started_at: timestamp(get(row, "started_at")?)?,
-        updated_at: timestamp(get(row, "updated_at")?)?,
-        ended_at: optional_timestamp(row, "ended_at")?,
-        cancel_requested_at: optional_timestamp(row, "cancel_requested_at")?,
-        paused_at: optional_timestamp(row, "paused_at")?,
-        window_open: get::<i64>(row, "cancel_window_open")? == 1,
-        result: optional_json::<Value>(row, "result")?,
-        failure: optional_json(row, "failure")?,
-        progress: json(row, "progress")?,
-        input: json(row, "input")?,
-        retry_of: retry_of(row)?,
-        retried_as: get(row, "retried_as")?,
-        version: count(row, "version")?,
-    })
+/// An execution, whatever of it can be read.
+pub(crate) fn execution(row: &AnyRow) -> ExecutionRecord {
+    let mut parts = Parts { problems: Vec::new() };
+    let id = parts.or(text(row, "id"), String::new);
+    let of_id = WorkflowKind::of_execution(&id).unwrap_or(WorkflowKind::UserOnboarding);
+    let kind = kind(row);
+    let unknown_kind = kind.is_err().then(|| optional_text(row, "kind").ok().flatten().unwrap_or_default());
+    let ended_at = parts.or(optional_timestamp(row, "ended_at"), || None);
+    let mut record = ExecutionRecord {
+        tenant_id: parts.or(text(row, "tenant_id"), String::new),
+        kind: parts.or(kind, || of_id),
+        engine: parts.or(name(row, "engine"), || EngineKind::Embedded),
+        user_id: parts.or(optional_text(row, "user_id"), || None),
+        status: parts.or(name(row, "status"), || Damage::status(ended_at.is_some())),
+        started_at: parts.or(moment(row, "started_at"), || Timestamp::UNIX_EPOCH),
+        updated_at: parts.or(moment(row, "updated_at"), || Timestamp::UNIX_EPOCH),
+        ended_at,
+        cancel_requested_at: parts.or(optional_timestamp(row, "cancel_requested_at"), || None),
+        paused_at: parts.or(optional_timestamp(row, "paused_at"), || None),
+        window_open: parts.or(number(row, "cancel_window_open"), || 0) == 1,
+        result: parts.or(optional_json(row, "result"), || None),
+        failure: parts.or(optional_json(row, "failure"), || None),
+        progress: parts.or(json(row, "progress"), Progress::default),
+        input: parts.or(json(row, "input"), || Value::Null),
+        retry_of: parts.or(retry_of(row), || None),
+        retried_as: parts.or(optional_text(row, "retried_as"), || None),
+        version: parts.or(count(row, "version"), || 0),
+        damage: None,
+        id,
+    };
+    record.damage = Damage::of(parts.problems, unknown_kind);
+    record
+}
+
+/// The parts of a record, and what is wrong with some of them.
+struct Parts {
+    problems: Vec<String>,
+}
+
+impl Parts {
+    /// What was read, or else something neutral.
+    fn or<T>(&mut self, read: Result<T, StoreError>, neutral: impl FnOnce() -> T) -> T {
+        read.unwrap_or_else(|error| {
+            self.problems.push(error.problem().to_owned());
+            neutral()
+        })
+    }
 }
 
 fn retry_of(row: &AnyRow) -> Result<Option<RetryOf>, StoreError> {
-    let undoes = get::<i64>(row, "only_undoes")? == 1;
-    Ok(get::<Option<String>>(row, "retried_from")?.map(|id| RetryOf { id, undoes }))
+    let undoes = number(row, "only_undoes")? == 1;
+    Ok(optional_text(row, "retried_from")?.map(|id| RetryOf { id, undoes }))
 }
 
 pub(crate) fn due_execution(row: &AnyRow) -> Result<DueExecution, StoreError> {
-    let has_begun = get::<i64>(row, "begun")? == 1;
-    Ok(DueExecution { tenant_id: get(row, "tenant_id")?, id: get(row, "id")?, has_begun })
+    let has_begun = number(row, "begun")? == 1;
+    Ok(DueExecution { tenant_id: text(row, "tenant_id")?, id: text(row, "id")?, has_begun })
 }
 
 pub(crate) fn open_execution(row: &AnyRow) -> Result<OpenExecution, StoreError> {
-    Ok(OpenExecution { tenant_id: get(row, "tenant_id")?, id: get(row, "id")? })
+    Ok(OpenExecution { tenant_id: text(row, "tenant_id")?, id: text(row, "id")? })
+}
+
+/// Those rows that can be read: one whose names cannot is reached by nobody.
+pub(crate) fn sound<T>(rows: &[AnyRow], read: fn(&AnyRow) -> Result<T, StoreError>) -> Vec<T> {
+    let read = rows.iter().map(|row| read(row).inspect_err(|error| tracing::error!(%error, "a row is left out")));
+    read.filter_map(Result::ok).collect()
 }
 
 #[cfg(test)]

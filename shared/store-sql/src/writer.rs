@@ -6,6 +6,7 @@ use store::StoreError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::FailureWatch;
+use crate::rows::is_unreadable;
 
 /// Rows that one transaction writes, unless its first operation alone writes more: bounds how long that one waits for the
 /// last, and the next for all.
@@ -202,7 +203,19 @@ impl Group {
 
 async fn run(mut connection: AnyConnection, mut queues: Queues, failed: watch::Sender<Option<String>>) {
     while let Some(mut group) = queues.take().await {
-        let Err(failure) = commit(&mut connection, &mut group).await else {
+        let committed = loop {
+            match commit(&mut connection, &mut group).await {
+                // What is stored there is none of the other operations' business.
+                Err(Failure { unreadable: Some(number), error, .. }) => {
+                    group.remove(number).refuse(StoreError::Inconsistent(error.to_string()));
+                    if group.is_empty() {
+                        break Ok(());
+                    }
+                }
+                committed => break committed,
+            }
+        };
+        let Err(failure) = committed else {
             group.into_iter().for_each(Write::acknowledge);
             continue;
         };
@@ -227,11 +240,14 @@ struct Failure {
     error: sqlx::Error,
     /// Whether it may have reached the disk all the same.
     in_doubt: bool,
+    /// The operation that met something stored that cannot be read, if it was that: nothing is written, and the others can
+    /// be tried again.
+    unreadable: Option<usize>,
 }
 
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
-        Self { error, in_doubt: false }
+        Self { error, in_doubt: false, unreadable: None }
     }
 }
 
@@ -243,11 +259,17 @@ async fn commit(connection: &mut AnyConnection, group: &mut [Box<dyn Write>]) ->
         // Nothing is lost yet, and each try waits for the busy timeout by itself.
         tracing::warn!("another program holds the database's write lock");
     }
-    for write in group {
-        write.apply(connection).await?;
+    for (number, write) in group.iter_mut().enumerate() {
+        if let Err(error) = write.apply(connection).await {
+            if is_unreadable(&error) {
+                sqlx::query("ROLLBACK").execute(&mut *connection).await?;
+                return Err(Failure { unreadable: Some(number), ..error.into() });
+            }
+            return Err(error.into());
+        }
     }
     let committed = sqlx::query("COMMIT").execute(&mut *connection).await;
-    committed.map(drop).map_err(|error| Failure { error, in_doubt: true })
+    committed.map(drop).map_err(|error| Failure { in_doubt: true, ..error.into() })
 }
 
 /// SQLITE_BUSY in its primary and extended forms: the low byte is 5.

@@ -44,6 +44,9 @@ impl Control {
 
     /// What it does to an execution in this state.
     pub fn decide(self, record: &ExecutionRecord) -> Decision {
+        if record.damage.is_some() {
+            return Decision::Refused;
+        }
         let (is_cancelled, is_paused) = (record.cancel_requested_at.is_some(), record.paused_at.is_some());
         let (holds, is_possible) = match self {
             Self::Cancel => (is_cancelled, record.window_open),

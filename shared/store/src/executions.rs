@@ -55,6 +55,39 @@ pub struct ExecutionRecord {
     pub retried_as: Option<String>,
     /// Changes with every write; the ETag.
     pub version: u64,
+    /// What of it cannot be read, if anything. The fields of that hold something neutral then, and nothing but an end can
+    /// be done to the execution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<Damage>,
+}
+
+impl ExecutionRecord {
+    /// The workflow type for people: as it is stored, even if nobody knows it.
+    pub fn workflow_type(&self) -> &str {
+        let unknown = self.damage.as_ref().and_then(|damage| damage.unknown_kind.as_deref());
+        unknown.unwrap_or(self.kind.as_str())
+    }
+}
+
+/// What of a record cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    /// In words, e.g. `'progress' is no JSON that is understood: ...`.
+    pub why: String,
+    /// The workflow type, if it is none that this program knows: [`ExecutionRecord::kind`] says nothing then.
+    pub unknown_kind: Option<String>,
+}
+
+impl Damage {
+    /// What these problems come to; none without any.
+    pub fn of(problems: Vec<String>, unknown_kind: Option<String>) -> Option<Self> {
+        (!problems.is_empty()).then(|| Self { why: problems.join("; "), unknown_kind })
+    }
+
+    /// What an execution whose status cannot be read counts as.
+    pub fn status(has_ended: bool) -> Status {
+        if has_ended { Status::Failed } else { Status::Running }
+    }
 }
 
 /// What a retry retries.
@@ -231,6 +264,12 @@ pub trait Executions: Send + Sync {
     /// Lets an open execution count in [`Executions::open_executions`] as one accepted at `at`, so that others have
     /// their turn; `has_begun` is remembered.
     async fn put_off(&self, due: &DueExecution, at: Timestamp) -> Result<(), StoreError>;
+
+    /// The executions whose records were found damaged when they were last read by this process. It remembers a bounded
+    /// number of them.
+    fn found_damaged(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Whether the store can be read and written.
     async fn check(&self) -> Result<(), StoreError>;

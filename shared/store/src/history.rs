@@ -24,6 +24,8 @@ pub struct HistoryRow {
     pub execution_id: String,
     /// The event.
     pub event: Event,
+    /// What of it cannot be read, in words, if anything; its details say so too.
+    pub damage: Option<String>,
 }
 
 /// A part of a history.

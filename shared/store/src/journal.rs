@@ -148,6 +148,19 @@ pub trait Journal: Send + Sync {
     /// After `InDoubt` the caller must not go on from memory.
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StoreError>;
 
+    /// Ends an execution whose record or journal is damaged, as an operator wants it ended, whatever of it can be read:
+    /// nothing is undone. False if it has ended, or there is none.
+    ///
+    /// # Errors
+    /// `Inconsistent` if its row cannot be written either.
+    async fn close_damaged(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        at: Timestamp,
+        audit: Option<NewAuditRow>,
+    ) -> Result<bool, StoreError>;
+
     /// The executions with a journal that have not ended, oldest first.
     async fn journalled(&self) -> Result<Vec<OpenExecution>, StoreError>;
 

@@ -5,6 +5,7 @@
 //!
 //! Every write is atomic and durable when it returns `Ok`: nothing is acknowledged before.
 
+mod archive;
 mod audit;
 mod blobs;
 pub mod conformance;
@@ -21,11 +22,12 @@ mod recorder;
 mod reported;
 mod request;
 
+pub use archive::{ArchiveHead, archived_events, archived_state};
 pub use audit::{Audit, AuditFilter, AuditPage, AuditRow, NewAuditRow};
 pub use blobs::{BlobBody, BlobKey, BlobReader, Blobs};
 pub use control::{Control, Controlled, Decision};
 pub use executions::{
-    Created, DueExecution, Estimated, ExecutionRecord, Executions, IdempotencyKey, NewExecution, OpenExecution,
+    Created, Damage, DueExecution, Estimated, ExecutionRecord, Executions, IdempotencyKey, NewExecution, OpenExecution,
     Retried, RetryOf,
 };
 pub use gate::{Admission, ExecutionFlags, Refusal, StepFlags, admit};
@@ -55,4 +57,12 @@ pub enum StoreError {
     /// What is stored contradicts what the caller knows; a fault in this program or in the files.
     #[error("the store is inconsistent: {0}")]
     Inconsistent(String),
+}
+
+impl StoreError {
+    /// What is wrong, without what that means.
+    pub fn problem(&self) -> &str {
+        let (Self::Unavailable(problem) | Self::InDoubt(problem) | Self::Inconsistent(problem)) = self;
+        problem
+    }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::End;
 
 /// How far an execution is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// The step under way, or last begun.
     pub current_step: String,

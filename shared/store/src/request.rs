@@ -65,6 +65,17 @@ impl StoredRequest {
         serde_json::from_slice(&text).map_err(|_| lost())
     }
 
+    /// Where it is, if it is beside its record.
+    ///
+    /// # Errors
+    /// The tenant's name is none of a blob.
+    pub fn key(&self, tenant_id: &str) -> Result<Option<BlobKey>, StoreError> {
+        match self {
+            Self::Inline(_) => Ok(None),
+            Self::Blob(hash) => key(tenant_id, hash).map(Some),
+        }
+    }
+
     /// As a history shows it: null when its blob is lost, or when nobody can read it here.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ pub(crate) struct WorkflowStatus {
     pub(crate) started_at: Timestamp,
     pub(crate) updated_at: Timestamp,
     pub(crate) cancelled_at: Option<Timestamp>,
+    pub(crate) damaged: Option<String>,
 }
 
 /// Steps.

@@ -53,7 +53,8 @@ fn facts(status: &WorkflowStatus) -> Vec<(&'static str, String)> {
     facts.push((updated, format!("{}, after {took:.3} s", whole_seconds(status.updated_at))));
     if let Some(progress) = &status.progress {
         let (done, total) = (progress.completed_steps, progress.total_steps);
-        let message = progress.status_message.as_deref().filter(|_| status.status.is_open()).unwrap_or_default();
+        let is_going_on = status.status.is_open() && status.damaged.is_none();
+        let message = progress.status_message.as_deref().filter(|_| is_going_on).unwrap_or_default();
         let text = format!("{done} of {total} steps, {:.0} %  {message}", progress.percentage);
         facts.push(("progress", text.trim_end().to_owned()));
     }
@@ -66,7 +67,8 @@ fn facts(status: &WorkflowStatus) -> Vec<(&'static str, String)> {
     facts.extend(status.cancelled_at.map(|time| ("cancelled", whole_seconds(time))));
     facts.extend(status.retried_from.iter().map(|id| ("retried from", id.clone())));
     facts.extend(status.retried_as.iter().map(|id| ("retried as", id.clone())));
-    facts.extend(status.error.iter().map(|error| ("error", error.clone())));
+    facts.extend(status.damaged.iter().map(|damaged| ("damaged", damaged.clone())));
+    facts.extend(status.error.iter().filter(|_| status.damaged.is_none()).map(|error| ("error", error.clone())));
     facts.extend(status.result.iter().map(|result| ("result", format!("{result:#}"))));
     facts
 }

@@ -77,7 +77,11 @@ async fn page(server: &Server, filters: &Filters, size: u64, token: Option<&str>
 fn row(workflow: &Value) -> [String; 5] {
     [
         text(workflow, "workflow_id").to_owned(),
-        text(workflow, "status").to_owned(),
+        // Why is in `describe`.
+        match workflow["damaged"].is_string() {
+            true => format!("{} (damaged)", text(workflow, "status")),
+            false => text(workflow, "status").to_owned(),
+        },
         seconds(workflow, "started_at"),
         seconds(workflow, "updated_at"),
         text(workflow, "user_id").to_owned(),
