@@ -15,7 +15,7 @@ use store::{
 };
 
 use crate::access::Caller;
-use crate::start::{check_caller, create, to_the_end};
+use crate::start::{check_caller, create, refuse_if_full, to_the_end};
 use crate::{Api, Operating, Problem, Starting};
 
 /// Events of a history that are read at once.
@@ -178,6 +178,10 @@ pub(crate) async fn retry(
     if let Some(why) = not_retriable(record, undoes).filter(|_| !is_repeated) {
         return Err(Problem::conflict(id, why));
     }
+    // A retry is a start. What only undoes is not: it is never refused for this.
+    if !undoes && !is_repeated {
+        refuse_if_full(api, &caller.tenant_id, idempotency.as_ref()).await?;
+    }
     let inherited = left_by(api, &retried).await?;
     if undoes && !is_repeated && inherited.undoable().is_empty() {
         return Err(Problem::conflict(
@@ -194,6 +198,7 @@ pub(crate) async fn retry(
         Created::New(retry) => Ok(retry),
         Created::Existing(retry) => same_retry(record, retry, undoes),
         Created::KeyReused => Err(Problem::key_reused()),
+        Created::Full(full) => Err(Problem::full(full)),
     }
 }
 

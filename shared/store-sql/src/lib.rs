@@ -16,6 +16,7 @@ mod executions;
 mod format;
 mod history;
 mod journal;
+mod limits;
 mod list;
 mod rows;
 mod steps;
@@ -29,7 +30,7 @@ use clock::SharedClock;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Row as _, SqlStr};
-use store::{BlobReader, StoreError};
+use store::{BlobReader, OpenLimits, StoreError};
 use tokio::sync::watch;
 
 pub use blobs::FileBlobs;
@@ -58,6 +59,7 @@ pub struct SqlStore {
     clock: SharedClock,
     /// Where large requests are.
     blobs: Option<Arc<dyn BlobReader>>,
+    limits: OpenLimits,
 }
 
 impl SqlStore {
@@ -98,12 +100,17 @@ impl SqlStore {
                 })
             })
             .connect_lazy_with(options);
-        Ok(Self { readers, writer: Writer::spawn(connection), clock, blobs: None })
+        Ok(Self { readers, writer: Writer::spawn(connection), clock, blobs: None, limits: OpenLimits::NONE })
     }
 
     /// The same store, which reads large requests here when it shows a history.
     pub fn with_blobs(self, blobs: Arc<dyn BlobReader>) -> Self {
         Self { blobs: Some(blobs), ..self }
+    }
+
+    /// The same store, which refuses starts beyond these limits.
+    pub fn with_limits(self, limits: OpenLimits) -> Self {
+        Self { limits, ..self }
     }
 
     /// The database's own version, e.g. `3.51.3`.
@@ -158,6 +165,7 @@ fn sqlite_migrations() -> Migrator {
         (2, "retries", include_str!("../migrations/sqlite/0002_retries.sql")),
         (3, "durations", include_str!("../migrations/sqlite/0003_durations.sql")),
         (4, "audit", include_str!("../migrations/sqlite/0004_audit.sql")),
+        (6, "open_executions", include_str!("../migrations/sqlite/0006_open_executions.sql")),
     ];
     let migration = |(version, name, text): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(text), false)
