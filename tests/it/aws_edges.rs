@@ -249,6 +249,7 @@ fn a_function_without_its_configuration_names_all_of_it() {
             "WORKFLOW__ENGINE__KIND",
             "WORKFLOW__ENGINE__STATE_MACHINE_PREFIX",
             "WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT: expected whole seconds",
+            "WORKFLOW__LIMITS__OPEN_EXECUTIONS_PER_TENANT: is missing",
             "WORKFLOW__STORE__ARCHIVE_BUCKET: there is no such setting",
             "WORKFLOW__AUTH__MODE: 'off' is for STAGE=local only",
         ] {

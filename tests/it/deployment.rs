@@ -266,7 +266,7 @@ fn deployed(value: &Value) -> String {
         ("!Ref", resource) => match resource.as_str().unwrap() {
             "Engine" => "temporal".to_owned(),
             "Stage" => "dev".to_owned(),
-            "DefaultTimeoutSeconds" | "RetentionDays" => "90".to_owned(),
+            "DefaultTimeoutSeconds" | "OpenExecutionsPerTenant" | "RetentionDays" => "90".to_owned(),
             "TemporalServerUrl" => "https://temporal.example.com:7233".to_owned(),
             url if url.ends_with("Url") => "https://service.example.com".to_owned(),
             _ => "deployed".to_owned(),
@@ -538,7 +538,7 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
 
 fn needed_for(port: Port) -> &'static [&'static str] {
     match port {
-        Port::Create => &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
+        Port::Create => &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"],
         Port::Keep => &["s3:PutObject"],
         Port::Start(_) => &["states:StartExecution"],
         Port::Read => &["dynamodb:BatchGetItem"],

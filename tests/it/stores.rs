@@ -7,7 +7,7 @@ use clock::{SharedClock, VirtualClock};
 use contracts::audit::{AuditAction, AuditOutcome};
 use futures::future::join_all;
 use serde_json::json;
-use store::{Audit as _, AuditFilter, NewAuditRow, conformance};
+use store::{Audit as _, AuditFilter, NewAuditRow, OpenLimits, conformance};
 use store_aws::{DynamoStore, S3Blobs};
 
 use crate::aws;
@@ -37,6 +37,8 @@ fn the_dynamodb_store() {
         };
         conformance::step_store(open, wait).await;
         conformance::step_store_control(open, wait, 4).await;
+        let limited = async |limits: OpenLimits| open().await.with_limit(limits.of_tenant);
+        conformance::step_store_limits(limited, wait).await;
     });
 }
 

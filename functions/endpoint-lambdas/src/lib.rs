@@ -68,13 +68,14 @@ async fn serve_api(route: Router<Api>, api: Api) -> Result<(), Error> {
 /// Serves an endpoint that starts executions.
 pub async fn serve_starting(route: Router<Starting>) -> Result<(), Error> {
     aws_clients::log();
-    let (common, bucket, start, default_timeout) = settings::of_function(|settings| {
-        (Common::read(settings), settings.bucket(), StartSettings::read(settings), settings.default_timeout())
+    let (common, bucket, start, limits) = settings::of_function(|settings| {
+        (Common::read(settings), settings.bucket(), StartSettings::read(settings), Limits::read(settings))
     })?;
     let Common { aws, table, access } = common;
     let clients = Clients::of_function(aws);
     let blobs = Arc::new(S3Blobs::new(clients.s3(), bucket));
-    let mut api = api(store(&clients, table).with_blobs(blobs.clone()), access);
+    let store = store(&clients, table).with_blobs(blobs.clone()).with_limit(limits.open_executions);
+    let mut api = api(store, access);
     let engine: Arc<dyn Engine> = match start {
         StartSettings::Temporal { gateway } => {
             Arc::new(TemporalGateway::new(clients.functions(), gateway, Arc::clone(&api.clock)))
@@ -87,24 +88,21 @@ pub async fn serve_starting(route: Router<Starting>) -> Result<(), Error> {
     let kind = engine.kind();
     api.engines = Engines::new(vec![engine]);
     let (clock, audit) = (Arc::clone(&api.clock), Arc::clone(&api.audit));
-    run(
-        route.with_state(Starting { api, engine: kind, blobs, default_timeout, durations: Arc::default() }),
-        clock,
-        Some(audit),
-    )
-    .await
+    let Limits { default_timeout, .. } = limits;
+    let starting = Starting { api, engine: kind, blobs, default_timeout, durations: Arc::default() };
+    run(route.with_state(starting), clock, Some(audit)).await
 }
 
 /// Serves an endpoint that stops executions, or does anything to many of them, on whatever engine they run.
 pub async fn serve_operating(route: Router<Operating>) -> Result<(), Error> {
     aws_clients::log();
-    let (common, bucket, operate, default_timeout) = settings::of_function(|settings| {
-        (Common::read(settings), settings.bucket(), OperateSettings::read(settings), settings.default_timeout())
+    let (common, bucket, operate, limits) = settings::of_function(|settings| {
+        (Common::read(settings), settings.bucket(), OperateSettings::read(settings), Limits::read(settings))
     })?;
     let Common { aws, table, access } = common;
     let clients = Clients::of_function(aws);
     let blobs = Arc::new(S3Blobs::new(clients.s3(), bucket));
-    let store = store(&clients, table).with_blobs(blobs.clone());
+    let store = store(&clients, table).with_blobs(blobs.clone()).with_limit(limits.open_executions);
     let ends = Arc::new(store.clone());
     let audit: Arc<dyn Audit> = ends.clone();
     let mut api = api(store, access);
@@ -116,6 +114,7 @@ pub async fn serve_operating(route: Router<Operating>) -> Result<(), Error> {
     }
     api.engines = Engines::new(engines);
     let clock = Arc::clone(&api.clock);
+    let Limits { default_timeout, .. } = limits;
     let starting = Starting { api, engine, blobs, default_timeout, durations: Arc::default() };
     run(route.with_state(Operating { starting, ends }), clock, Some(audit)).await
 }
@@ -153,6 +152,19 @@ struct Common {
 impl Common {
     fn read(settings: &mut FunctionSettings) -> Self {
         Self { aws: settings.aws(), table: settings.table(), access: settings.access() }
+    }
+}
+
+/// What new executions may take.
+struct Limits {
+    default_timeout: Duration,
+    /// Of a tenant at once.
+    open_executions: u64,
+}
+
+impl Limits {
+    fn read(settings: &mut FunctionSettings) -> Self {
+        Self { default_timeout: settings.default_timeout(), open_executions: settings.open_executions_per_tenant() }
     }
 }
 

@@ -20,7 +20,7 @@ use engine_embedded::{DirectoryLock, EmbeddedEngine, Limits};
 use engine_temporal::{Connector, Server, Temporal as TemporalEngine};
 use engine_temporal_worker::Ports;
 use settings::{ActivityPlace, Settings, StoreKind, Temporal, TemporalServer};
-use store::StoreError;
+use store::{OpenLimits, StoreError};
 use store_aws::{DynamoStore, S3Blobs};
 use store_sql::{Archived, Durability, FileBlobs, SqlStore};
 use tokio::sync::watch;
@@ -95,7 +95,9 @@ impl Foundation {
         let directory = &settings.data_dir;
         let blobs = Arc::new(FileBlobs::open(&directory.join("blobs")).await?);
         let store = SqlStore::open(&directory.join("workflow-service.db"), durability, Arc::clone(&clock)).await?;
-        let store = store.with_blobs(blobs.clone());
+        let settings::Limits { open_executions, open_executions_per_tenant } = settings.limits;
+        let limits = OpenLimits { of_tenant: open_executions_per_tenant.into(), in_all: open_executions.into() };
+        let store = store.with_blobs(blobs.clone()).with_limits(limits);
         let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
         let runner = around(around_activities, Activities::new(downstream.clone(), blobs.clone(), Arc::clone(&clock)));
         Ok(Self { store, blobs, downstream, runner, clock })

@@ -104,7 +104,10 @@ impl Grants {
 
     fn add_endpoints(&mut self, port: api::Port) {
         match port {
-            api::Port::Create => self.table.extend(["GetItem", "PutItem", "UpdateItem"]),
+            api::Port::Create => {
+                self.table.extend(["GetItem", "PutItem", "UpdateItem"]);
+                self.queried.insert("");
+            }
             api::Port::Keep => drop(self.written.insert(REQUESTS)),
             api::Port::Start(kinds) => self.start(kinds, "StartsOnTemporal"),
             api::Port::Read => self.table.extend(["BatchGetItem"]),

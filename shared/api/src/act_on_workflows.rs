@@ -227,7 +227,8 @@ impl Acting<'_> {
                 }
                 let outcome = match problem.status().as_u16() {
                     404 => ActionOutcome::NotFound,
-                    500.. => ActionOutcome::Failed,
+                    // It may be possible later, as what the request had no time for.
+                    429 | 500.. => ActionOutcome::Failed,
                     _ => ActionOutcome::Refused,
                 };
                 let record = api.executions.get(&self.caller.tenant_id, &id).await.ok().flatten();

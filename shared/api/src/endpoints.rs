@@ -28,7 +28,7 @@ pub struct Endpoint {
 /// A group of operations that a handler asks for; the role of its function allows what they need and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Port {
-    /// Creates records: `Executions::create`.
+    /// Creates records: `Executions::full`, `Executions::create`.
     Create,
     /// Keeps a request that is too large for a record as a blob of its own: `StoredRequest::keep`. A retry shares the one
     /// of what it retries.

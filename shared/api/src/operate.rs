@@ -16,7 +16,7 @@ use store::{
 };
 
 use crate::access::Caller;
-use crate::start::{check_caller, create, to_the_end};
+use crate::start::{check_caller, create, refuse_if_full, to_the_end};
 use crate::{Api, Operating, Problem, Starting, damage};
 
 /// Events of a history that are read at once.
@@ -211,6 +211,10 @@ pub(crate) async fn retry(
     if let Some(why) = not_retriable(record, undoes).filter(|_| !is_repeated) {
         return Err(Problem::conflict(id, why));
     }
+    // A retry is a start. What only undoes is not: it is never refused for this.
+    if !undoes && !is_repeated {
+        refuse_if_full(api, &caller.tenant_id, idempotency.as_ref()).await?;
+    }
     let Left { inherited, unknown } = left_by(api, &retried).await?;
     if let Some(problem) = unknown {
         return Err(not_known(id, &problem));
@@ -230,6 +234,7 @@ pub(crate) async fn retry(
         Created::New(retry) => Ok(retry),
         Created::Existing(retry) => same_retry(record, retry, undoes),
         Created::KeyReused => Err(Problem::key_reused()),
+        Created::Full(full) => Err(Problem::full(full)),
     }
 }
 

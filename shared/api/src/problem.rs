@@ -6,7 +6,10 @@ use contracts::ErrorName;
 use contracts::fields::BadField;
 use engine::EngineError;
 use serde_json::{Value, json};
-use store::StoreError;
+use store::{Full, StoreError};
+
+/// When to come back after a start that was refused: what is open ends all the time.
+const ROOM_EXPECTED_SECONDS: u64 = 5;
 
 /// An answer that is not a success. `instance` and `request_id` are filled in on the way out.
 #[derive(Debug, Clone)]
@@ -116,6 +119,22 @@ impl Problem {
     pub(crate) fn not_implemented(detail: impl Into<String>) -> Self {
         let status = StatusCode::NOT_IMPLEMENTED;
         Self::new(status, ErrorName::InvalidInput, "NotImplemented", "Not possible here", detail)
+    }
+
+    /// Too many executions are open. No denial: it is not for want of a right, and a log that grew with each such answer would
+    /// be one more load.
+    pub(crate) fn full(full: Full) -> Self {
+        let why = match full {
+            Full::Tenant(limit) => format!("This tenant has {limit} open executions or more, and may have {limit}."),
+            Full::Service => {
+                "All tenants together have so many open executions that this one may have no more.".to_owned()
+            }
+        };
+        let detail = format!("{why} Nothing was accepted: repeat the request once some of them have ended.");
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let title = "Too many open executions";
+        let problem = Self::new(status, ErrorName::LimitReached, "TooManyRequests", title, detail);
+        Self { retry_after_seconds: Some(ROOM_EXPECTED_SECONDS), ..problem }
     }
 
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {

@@ -53,6 +53,7 @@ async fn start<R: Request>(
     check_caller(&request, &caller)?;
     let idempotency = idempotency_key(headers, path, &body)?;
     let tenant_id = caller.tenant_id.clone();
+    refuse_if_full(&starting.api, &tenant_id, idempotency.as_ref()).await?;
     let engine = starting.api.engines.of(starting.engine).ok_or_else(Problem::internal)?;
     let mut new = new_execution(starting, &request, caller, idempotency)?;
     engine.admit(&mut new).await?;
@@ -64,6 +65,7 @@ async fn start<R: Request>(
     let record = match created? {
         Created::New(record) | Created::Existing(record) => record,
         Created::KeyReused => return Err(Problem::key_reused()),
+        Created::Full(full) => return Err(Problem::full(full)),
     };
     let preferred = preferred_wait(headers);
     let Some(seconds) = preferred.or(is_synchronous.then_some(MAX_WAIT_SECONDS)) else {
@@ -77,6 +79,14 @@ async fn start<R: Request>(
         answer.headers_mut().insert(HeaderName::from_static("preference-applied"), applied);
     }
     Ok(answer)
+}
+
+/// Before anything is prepared or kept for a start that will not be accepted.
+pub(crate) async fn refuse_if_full(api: &Api, tenant_id: &str, key: Option<&IdempotencyKey>) -> Result<(), Problem> {
+    match api.executions.full(tenant_id, key).await? {
+        Some(full) => Err(Problem::full(full)),
+        None => Ok(()),
+    }
 }
 
 /// What is asked for, and whether the answer is to wait for the end as with `Prefer: wait=25`. `synchronous` is taken out of

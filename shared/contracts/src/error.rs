@@ -23,6 +23,8 @@ pub enum ErrorName {
     ServiceThrottled,
     /// A service refused for good: give up.
     ServiceRejected,
+    /// As much is under way as may be: start it later.
+    LimitReached,
     /// Somebody cancelled the execution.
     WorkflowCancelled,
     /// Somebody paused the execution.
@@ -41,7 +43,7 @@ pub enum ErrorName {
 
 impl ErrorName {
     /// Every name.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::InvalidInput,
         Self::AccessDenied,
         Self::NotFound,
@@ -50,6 +52,7 @@ impl ErrorName {
         Self::ServiceTimeout,
         Self::ServiceThrottled,
         Self::ServiceRejected,
+        Self::LimitReached,
         Self::WorkflowCancelled,
         Self::WorkflowPaused,
         Self::WorkflowTimedOut,
@@ -70,6 +73,7 @@ impl ErrorName {
             Self::ServiceTimeout => "ServiceTimeout",
             Self::ServiceThrottled => "ServiceThrottled",
             Self::ServiceRejected => "ServiceRejected",
+            Self::LimitReached => "LimitReached",
             Self::WorkflowCancelled => "WorkflowCancelled",
             Self::WorkflowPaused => "WorkflowPaused",
             Self::WorkflowTimedOut => "WorkflowTimedOut",

@@ -1,9 +1,9 @@
 //! A bounded number of activities at once, with the tenants taking turns.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clock::{Busy, SharedClock};
+use store::Turns;
 use tokio::sync::oneshot;
 
 /// Hands out permits.
@@ -20,9 +20,7 @@ struct State {
     free: usize,
     /// Permits that are out.
     taken: usize,
-    waiting: HashMap<String, VecDeque<oneshot::Sender<(Permit, Busy)>>>,
-    /// The tenants that wait, in the order of their turns.
-    turns: VecDeque<String>,
+    waiting: Turns<oneshot::Sender<(Permit, Busy)>>,
 }
 
 /// The right to run one activity; given back when dropped.
@@ -36,7 +34,7 @@ impl FairQueue {
     /// How many have a permit or wait for one.
     pub(crate) fn len(&self) -> usize {
         let state = self.0.lock();
-        state.taken + state.waiting.values().map(VecDeque::len).sum::<usize>()
+        state.taken + state.waiting.len()
     }
 
     /// Waits for this tenant's turn.
@@ -50,11 +48,7 @@ impl FairQueue {
                     return Permit(Some(Arc::clone(&self.0)));
                 }
                 let (sender, receiver) = oneshot::channel();
-                let queue = state.waiting.entry(tenant_id.to_owned()).or_default();
-                queue.push_back(sender);
-                if queue.len() == 1 {
-                    state.turns.push_back(tenant_id.to_owned());
-                }
+                state.waiting.push(tenant_id, sender);
                 receiver
             };
             if let Ok((permit, _busy)) = clock::park(&*self.0.clock, waiting).await {
@@ -70,28 +64,13 @@ impl Inner {
     }
 }
 
-impl State {
-    /// The next one to be served: the first in the queue of the tenant whose turn it is.
-    fn next(&mut self) -> Option<oneshot::Sender<(Permit, Busy)>> {
-        let tenant = self.turns.pop_front()?;
-        let queue = self.waiting.get_mut(&tenant)?;
-        let next = queue.pop_front();
-        if queue.is_empty() {
-            self.waiting.remove(&tenant);
-        } else {
-            self.turns.push_back(tenant);
-        }
-        next
-    }
-}
-
 impl Drop for Permit {
     fn drop(&mut self) {
         let Some(inner) = self.0.take() else { return };
         loop {
             let next = {
                 let mut state = inner.lock();
-                let next = state.next();
+                let next = state.waiting.pop();
                 if next.is_none() {
                     state.free += 1;
                     state.taken -= 1;

@@ -181,6 +181,10 @@ pub(crate) const BUCKET: Setting<String> = Setting::new("store.bucket", Shape::T
 pub(crate) const RETENTION_DAYS: Setting<u32> =
     Setting::new("store.retention_days", Shape::Number, days, "days").or("90");
 
+/// What the engine finishes within the default time limit, see the server's README.
+pub(crate) const OPEN_EXECUTIONS: Setting<u32> = count("limits.open_executions").or("2000");
+pub(crate) const OPEN_EXECUTIONS_PER_TENANT: Setting<u32> = count("limits.open_executions_per_tenant").or("500");
+
 pub(crate) const AUTH_MODE: Setting<String> = Setting::new("auth.mode", Shape::Text, text, "a mode");
 pub(crate) const ALLOW_OPEN: Setting<bool> =
     Setting::new("auth.allow_open", Shape::Boolean, boolean, "true or false").or("false");
@@ -189,7 +193,7 @@ pub(crate) const TENANTS_CLAIM: Setting<String> =
 pub(crate) const ROLES_CLAIM: Setting<String> = Setting::new("auth.roles_claim", Shape::Text, text, "a claim's name");
 
 /// The settings of a server or a worker, in the order in which they are shown: section by section.
-pub(crate) const OF_SERVER: [&dyn Declared; 31] = [
+pub(crate) const OF_SERVER: [&dyn Declared; 33] = [
     &HOST,
     &PORT,
     &REQUEST_TIMEOUT,
@@ -219,6 +223,8 @@ pub(crate) const OF_SERVER: [&dyn Declared; 31] = [
     &TABLE,
     &BUCKET,
     &RETENTION_DAYS,
+    &OPEN_EXECUTIONS,
+    &OPEN_EXECUTIONS_PER_TENANT,
     &AUTH_MODE,
     &ALLOW_OPEN,
 ];

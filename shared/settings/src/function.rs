@@ -12,7 +12,8 @@ use downstream::Endpoints;
 use crate::aws::{Aws, aws};
 use crate::declarations::{
     API_KEY_SECRET, AUTH_MODE, BUCKET, DEFAULT_TIMEOUT, FUNCTION_ENGINE, FUNCTION_PREFIX, FUNCTION_STORE, NAMESPACE,
-    RETENTION_DAYS, ROLES_CLAIM, SERVICES, STATE_MACHINE_PREFIX, TABLE, TASK_QUEUE, TEMPORAL_URL, TENANTS_CLAIM,
+    OPEN_EXECUTIONS_PER_TENANT, RETENTION_DAYS, ROLES_CLAIM, SERVICES, STATE_MACHINE_PREFIX, TABLE, TASK_QUEUE,
+    TEMPORAL_URL, TENANTS_CLAIM,
 };
 use crate::keys::{Keys, Naming};
 use crate::temporal::TemporalServer;
@@ -84,6 +85,7 @@ impl FunctionSettings {
         keys.take(&FUNCTION_STORE);
         keys.take(&RETENTION_DAYS);
         keys.take(&DEFAULT_TIMEOUT);
+        keys.take(&OPEN_EXECUTIONS_PER_TENANT);
         let urls = SERVICES.each_ref().map(|setting| keys.take(setting).unwrap_or_default());
         services::endpoints(keys, &urls);
     }
@@ -113,6 +115,11 @@ impl FunctionSettings {
     /// `workflows.default_timeout`: how long an execution may take, pauses excluded.
     pub fn default_timeout(&mut self) -> Duration {
         Duration::from_secs(self.keys.required(&DEFAULT_TIMEOUT))
+    }
+
+    /// `limits.open_executions_per_tenant`
+    pub fn open_executions_per_tenant(&mut self) -> u64 {
+        self.keys.required(&OPEN_EXECUTIONS_PER_TENANT).into()
     }
 
     /// `services.*`
@@ -201,6 +208,7 @@ mod tests {
             settings.aws();
             settings.table();
             settings.default_timeout();
+            settings.open_executions_per_tenant();
             settings.bucket();
             settings.retention();
             settings.endpoints();
@@ -216,6 +224,7 @@ mod tests {
             "WORKFLOW__STORE__KIND: is missing, expected 'dynamodb'",
             "WORKFLOW__STORE__TABLE: is missing",
             "WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT: expected whole seconds",
+            "WORKFLOW__LIMITS__OPEN_EXECUTIONS_PER_TENANT: is missing, expected 1 or more",
             "WORKFLOW__STORE__BUCKET: is missing",
             "WORKFLOW__STORE__RETENTION_DAYS: expected days",
             "WORKFLOW__SERVICES__AUTH_SERVICE: 'http://auth.example.com'",

@@ -27,7 +27,7 @@ pub use aws::Aws;
 pub use function::{FunctionSettings, of_function};
 pub use host::Host;
 pub use origin::{Effective, Origin};
-pub use server::{Settings, Survey};
+pub use server::{Limits, Settings, Survey};
 pub use sources::Sources;
 pub use store::StoreKind;
 pub use temporal::{ActivityPlace, Temporal, TemporalServer};

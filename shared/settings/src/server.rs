@@ -11,8 +11,8 @@ use workflows::RetryPolicy;
 
 use crate::declarations::{
     BACKOFF_COEFFICIENT, BATCH_SIZE, DATA_DIR, DEFAULT_TIMEOUT, HAS_ACTIVITIES_IN_FUNCTIONS, HOST, INITIAL_INTERVAL,
-    MAX_CONCURRENT_ACTIVITIES, MAXIMUM_ATTEMPTS, MAXIMUM_INTERVAL, OF_FUNCTIONS, OF_SERVER, PORT, REQUEST_TIMEOUT,
-    RETENTION_DAYS, SERVER_ENGINE, SERVICES,
+    MAX_CONCURRENT_ACTIVITIES, MAXIMUM_ATTEMPTS, MAXIMUM_INTERVAL, OF_FUNCTIONS, OF_SERVER, OPEN_EXECUTIONS,
+    OPEN_EXECUTIONS_PER_TENANT, PORT, REQUEST_TIMEOUT, RETENTION_DAYS, SERVER_ENGINE, SERVICES,
 };
 use crate::host::Host;
 use crate::keys::Keys;
@@ -43,6 +43,8 @@ pub struct Settings {
     pub retry_policy: RetryPolicy,
     /// `engine.kind`: what new executions run on.
     pub engine: EngineKind,
+    /// `limits.*`
+    pub limits: Limits,
     /// `engine.max_concurrent_activities`, of the embedded engine.
     pub max_concurrent_activities: usize,
     /// `temporal.*`
@@ -119,6 +121,7 @@ impl Settings {
             retry_policy: retry_policy(keys),
             is_engine_default: !keys.has(&SERVER_ENGINE),
             engine: keys.value(&SERVER_ENGINE),
+            limits: limits(keys),
             max_concurrent_activities: keys.value(&MAX_CONCURRENT_ACTIVITIES) as usize,
             temporal: temporal(keys),
             store: store(keys),
@@ -146,6 +149,28 @@ impl Settings {
         let is_unused = self.is_engine_default && self.engine == EngineKind::Embedded;
         self.temporal.server.url.as_deref().filter(|_| is_unused)
     }
+}
+
+/// How many executions may be open at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// `limits.open_executions`: of all tenants together.
+    pub open_executions: u32,
+    /// `limits.open_executions_per_tenant`
+    pub open_executions_per_tenant: u32,
+}
+
+fn limits(keys: &mut Keys) -> Limits {
+    let limits = Limits {
+        open_executions: keys.value(&OPEN_EXECUTIONS),
+        open_executions_per_tenant: keys.value(&OPEN_EXECUTIONS_PER_TENANT),
+    };
+    let are_known = !keys.is_refused(&OPEN_EXECUTIONS) && !keys.is_refused(&OPEN_EXECUTIONS_PER_TENANT);
+    if are_known && u64::from(limits.open_executions_per_tenant) * 2 > u64::from(limits.open_executions) {
+        let problem = "must be at most half of open_executions: no tenant has more open than there is room left";
+        keys.refuse(OPEN_EXECUTIONS_PER_TENANT.path, problem);
+    }
+    limits
 }
 
 fn retry_policy(keys: &mut Keys) -> RetryPolicy {

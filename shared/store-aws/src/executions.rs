@@ -9,8 +9,8 @@ use contracts::{Status, Timestamp, WorkflowKind};
 use futures::future::try_join_all;
 use serde_json::json;
 use store::{
-    Control, Controlled, Created, Decision, DueExecution, Estimated, ExecutionRecord, Executions, ListFilter, ListPage,
-    NewAuditRow, NewEvent, NewExecution, Retried, StoreError,
+    Control, Controlled, Created, Decision, DueExecution, Estimated, ExecutionRecord, Executions, Full, IdempotencyKey,
+    ListFilter, ListPage, NewAuditRow, NewEvent, NewExecution, Retried, StoreError,
 };
 
 use crate::DynamoStore;
@@ -29,7 +29,18 @@ const MAX_TRIES: u32 = 5;
 
 #[async_trait]
 impl Executions for DynamoStore {
+    async fn full(&self, tenant_id: &str, key: Option<&IdempotencyKey>) -> Result<Option<Full>, StoreError> {
+        let Some(full) = self.full_of(tenant_id).await? else { return Ok(None) };
+        match key {
+            Some(key) if self.has_started(tenant_id, key).await? => Ok(None),
+            Some(_) | None => Ok(Some(full)),
+        }
+    }
+
     async fn create(&self, new: NewExecution) -> Result<Created, StoreError> {
+        if let Some(full) = self.refuse(&new).await? {
+            return Ok(Created::Full(full));
+        }
         let record = new_record(&new);
         let mut writes = vec![put_new(&self.table, execution_item(&new, &record))];
         writes.extend(
@@ -55,6 +66,7 @@ impl Executions for DynamoStore {
             writes.push(put_new(&self.table, item));
         }
         let Transacted::Refused(mut reasons) = self.transact(writes).await? else {
+            self.open.add(&new.tenant_id);
             return Ok(Created::New(record));
         };
         // A try whose answer was lost may have stored it after all: then it is this very start that stands in its way.

@@ -22,7 +22,8 @@
 //! | `feed` | events | tenant | time |
 //!
 //! # Requests
-//! A start is one transaction; reading a status one batch read of two items; an attempt one conditional update to begin
+//! A start is one transaction, before which a process reads the tenant's totals unless it has done so within five seconds;
+//! reading a status one batch read of two items; an attempt one conditional update to begin
 //! and one transaction to finish; an end one read, one transaction and the addition of its duration. A refused condition
 //! comes back with the item, so that the reason needs no further read. A list is three requests: keys, totals (or what is
 //! counted of a user's), records. Statuses without a kind, and windows of time, ask several parts of `by_status` at once.
@@ -50,6 +51,7 @@ mod history;
 mod item;
 mod keys;
 mod list;
+mod open;
 mod patience;
 mod steps;
 mod table;
@@ -60,7 +62,9 @@ use std::sync::{Arc, LazyLock};
 
 use aws_sdk_dynamodb::Client;
 use clock::SharedClock;
-use store::BlobReader;
+use store::{BlobReader, OpenLimits};
+
+use open::Open;
 
 pub use archive::Archived;
 pub use blobs::S3Blobs;
@@ -74,18 +78,33 @@ pub struct DynamoStore {
     clock: SharedClock,
     /// Where large requests are, and executions that are too old for the table.
     blobs: Option<Arc<dyn BlobReader>>,
+    limits: OpenLimits,
+    open: Arc<Open>,
 }
 
 impl DynamoStore {
     /// A store on this table, which must exist. The client is made with the first request: reading the machine's root
     /// certificates is the larger part of a function's start.
     pub fn new(client: impl FnOnce() -> Client + Send + 'static, table: impl Into<String>, clock: SharedClock) -> Self {
-        Self { client: Arc::new(LazyLock::new(Box::new(client))), table: table.into(), clock, blobs: None }
+        let client: Box<dyn FnOnce() -> Client + Send> = Box::new(client);
+        Self {
+            client: Arc::new(LazyLock::new(client)),
+            table: table.into(),
+            clock,
+            blobs: None,
+            limits: OpenLimits::NONE,
+            open: Arc::default(),
+        }
     }
 
     /// The same store, which reads here what is too large or too old for the table.
     pub fn with_blobs(self, blobs: Arc<dyn BlobReader>) -> Self {
         Self { blobs: Some(blobs), ..self }
+    }
+
+    /// The same store, which refuses starts of a tenant that has so many open executions.
+    pub fn with_limit(self, of_tenant: u64) -> Self {
+        Self { limits: OpenLimits { of_tenant, ..OpenLimits::NONE }, ..self }
     }
 
     fn client(&self) -> &Client {

@@ -142,7 +142,7 @@ impl DynamoStore {
     }
 
     /// The tenant's totals by kind and status; those that are not zero.
-    async fn totals(&self, tenant_id: &str) -> Result<BTreeMap<(WorkflowKind, Status), u64>, StoreError> {
+    pub(crate) async fn totals(&self, tenant_id: &str) -> Result<BTreeMap<(WorkflowKind, Status), u64>, StoreError> {
         let mut sums = BTreeMap::<_, i64>::new();
         for shard in self.total_shards(tenant_id).await? {
             for name in shard.0.keys() {

@@ -7,22 +7,31 @@ use serde_json::json;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Executor, Row};
 use store::{
-    Control, Controlled, Created, Decision, DueExecution, Estimated, ExecutionRecord, Executions, ListFilter, ListPage,
-    NewAuditRow, NewEvent, NewExecution, Retried, StoreError,
+    Control, Controlled, Created, Decision, DueExecution, Estimated, ExecutionRecord, Executions, Full, IdempotencyKey,
+    ListFilter, ListPage, NewAuditRow, NewEvent, NewExecution, OpenLimits, Retried, StoreError,
 };
 
 use crate::audit::append_audit;
 use crate::batches::{self, ITEMS_COLUMNS, ITEMS_JOIN};
 use crate::history::append_history;
 use crate::journal::append_journal;
+use crate::limits;
 use crate::rows::{self, EXECUTION_COLUMNS, json_text, micros};
 use crate::writer::{Fault, Operation};
 use crate::{SqlStore, unavailable};
 
 #[async_trait]
 impl Executions for SqlStore {
+    async fn full(&self, tenant_id: &str, key: Option<&IdempotencyKey>) -> Result<Option<Full>, StoreError> {
+        let full = limits::refuse(&self.readers, self.limits, tenant_id).await.map_err(Fault::of_a_read)?;
+        let (Some(key), true) = (key, full.is_some()) else { return Ok(full) };
+        let earlier = started_by(&self.readers, tenant_id, key).await.map_err(unavailable)?;
+        Ok(full.filter(|_| earlier.is_none()))
+    }
+
     async fn create(&self, new: NewExecution) -> Result<Created, StoreError> {
-        self.writer.write_first(Create(new)).await
+        let tenant_id = new.tenant_id.clone();
+        self.writer.write_start(&tenant_id, Create { new, limits: self.limits }).await
     }
 
     async fn get(&self, tenant_id: &str, id: &str) -> Result<Option<ExecutionRecord>, StoreError> {
@@ -184,20 +193,40 @@ async fn reload(connection: &mut AnyConnection, tenant_id: &str, id: &str) -> Re
     Ok(rows::execution(&row))
 }
 
-struct Create(NewExecution);
+/// What this key has started before, and the hash of the body that came with it.
+async fn started_by<'e>(
+    executor: impl Executor<'e, Database = sqlx::Any>,
+    tenant_id: &str,
+    key: &IdempotencyKey,
+) -> Result<Option<sqlx::any::AnyRow>, sqlx::Error> {
+    let select =
+        "SELECT body_hash, execution_id FROM idempotency_keys WHERE tenant_id = $1 AND route = $2 AND key = $3";
+    sqlx::query(select).bind(tenant_id).bind(&key.route).bind(&key.key).fetch_optional(executor).await
+}
+
+struct Create {
+    new: NewExecution,
+    limits: OpenLimits,
+}
 
 #[async_trait]
 impl Operation for Create {
     type Output = Created;
 
     async fn apply(&self, connection: &mut AnyConnection) -> Result<Created, Fault> {
-        let new = &self.0;
+        let Self { new, limits } = self;
         if let Some(earlier) = self.earlier(connection).await? {
             return Ok(earlier);
         }
         if let Some(existing) = self.retried_before(connection).await? {
             return Ok(existing);
         }
+        if new.is_limited()
+            && let Some(full) = limits::refuse(&mut *connection, *limits, &new.tenant_id).await?
+        {
+            return Ok(Created::Full(full));
+        }
+        self.link(connection).await?;
         let definition_hash = match &new.journal {
             Some(start) => Some(keep_definition(connection, &start.definition).await?),
             None => None,
@@ -250,13 +279,21 @@ impl Operation for Create {
         }
         Ok(Created::New(reload(connection, &new.tenant_id, &new.id).await?))
     }
+
+    fn rows(&self) -> usize {
+        let NewExecution { journal, history, audit, idempotency, retry_of, .. } = &self.new;
+        let optional = [audit.is_some(), idempotency.is_some(), retry_of.is_some()];
+        let records = journal.as_ref().map_or(0, |start| start.records.len());
+        // The record, and two counts.
+        3 + history.len() + records + optional.into_iter().filter(|is_some| *is_some).count()
+    }
 }
 
 impl Create {
-    /// Links what is retried to its retry; the earlier retry if it has one.
+    /// The earlier retry of what is to be retried, if it has one.
     async fn retried_before(&self, connection: &mut AnyConnection) -> Result<Option<Created>, Fault> {
-        let Some(retry) = &self.0.retry_of else { return Ok(None) };
-        let Some(row) = load(&mut *connection, &self.0.tenant_id, &retry.id).await? else {
+        let Some(retry) = &self.new.retry_of else { return Ok(None) };
+        let Some(row) = load(&mut *connection, &self.new.tenant_id, &retry.id).await? else {
             return Err(Fault::Inconsistent(format!("{} is not stored", retry.id)));
         };
         let retried = rows::execution(&row);
@@ -266,35 +303,32 @@ impl Create {
         if retried.status.is_open() {
             return Err(Fault::Inconsistent(format!("{} has not ended", retry.id)));
         }
-        if let Some(id) = retried.retried_as {
-            return Ok(Some(Created::Existing(reload(connection, &self.0.tenant_id, &id).await?)));
+        match retried.retried_as {
+            Some(id) => Ok(Some(Created::Existing(reload(connection, &self.new.tenant_id, &id).await?))),
+            None => Ok(None),
         }
+    }
+
+    /// Links what is retried to its retry.
+    async fn link(&self, connection: &mut AnyConnection) -> Result<(), Fault> {
+        let Some(retry) = &self.new.retry_of else { return Ok(()) };
         sqlx::query("UPDATE executions SET retried_as = $2, version = version + 1 WHERE id = $1")
             .bind(&retry.id)
-            .bind(&self.0.id)
+            .bind(&self.new.id)
             .execute(connection)
             .await?;
-        Ok(None)
+        Ok(())
     }
 
     async fn earlier(&self, connection: &mut AnyConnection) -> Result<Option<Created>, Fault> {
-        let Some(idempotency) = &self.0.idempotency else {
-            return Ok(None);
-        };
-        let row = sqlx::query(
-            "SELECT body_hash, execution_id FROM idempotency_keys WHERE tenant_id = $1 AND route = $2 AND key = $3",
-        )
-        .bind(&self.0.tenant_id)
-        .bind(&idempotency.route)
-        .bind(&idempotency.key)
-        .fetch_optional(&mut *connection)
-        .await?;
-        let Some(row) = row else { return Ok(None) };
+        let NewExecution { tenant_id, idempotency, .. } = &self.new;
+        let Some(idempotency) = idempotency else { return Ok(None) };
+        let Some(row) = started_by(&mut *connection, tenant_id, idempotency).await? else { return Ok(None) };
         if row.try_get::<String, _>("body_hash")? != idempotency.body_hash {
             return Ok(Some(Created::KeyReused));
         }
         let id: String = row.try_get("execution_id")?;
-        Ok(Some(Created::Existing(reload(connection, &self.0.tenant_id, &id).await?)))
+        Ok(Some(Created::Existing(reload(connection, tenant_id, &id).await?)))
     }
 }
 

@@ -19,6 +19,7 @@ mod format;
 mod history;
 mod housekeeping;
 mod journal;
+mod limits;
 mod list;
 mod rows;
 mod steps;
@@ -32,7 +33,7 @@ use clock::SharedClock;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Row as _, SqlStr};
-use store::{BlobReader, StoreError};
+use store::{BlobReader, OpenLimits, StoreError};
 use tokio::sync::watch;
 
 pub use archive::Archived;
@@ -67,6 +68,7 @@ pub struct SqlStore {
     damaged: Damaged,
     /// Whether pages that are not used any more can be given back.
     releases_pages: bool,
+    limits: OpenLimits,
 }
 
 impl SqlStore {
@@ -117,12 +119,18 @@ impl SqlStore {
             blobs: None,
             damaged: Damaged::default(),
             releases_pages,
+            limits: OpenLimits::NONE,
         })
     }
 
     /// The same store, which reads large requests here when it shows a history.
     pub fn with_blobs(self, blobs: Arc<dyn BlobReader>) -> Self {
         Self { blobs: Some(blobs), ..self }
+    }
+
+    /// The same store, which refuses starts beyond these limits.
+    pub fn with_limits(self, limits: OpenLimits) -> Self {
+        Self { limits, ..self }
     }
 
     /// The database's own version, e.g. `3.51.3`.
@@ -208,6 +216,7 @@ fn sqlite_migrations() -> Migrator {
         (3, "durations", include_str!("../migrations/sqlite/0003_durations.sql")),
         (4, "audit", include_str!("../migrations/sqlite/0004_audit.sql")),
         (5, "ended", include_str!("../migrations/sqlite/0005_ended.sql")),
+        (6, "open_executions", include_str!("../migrations/sqlite/0006_open_executions.sql")),
     ];
     let migration = |(version, name, text): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(text), false)

@@ -1,19 +1,28 @@
 //! The one writer: queued operations, one transaction, then the acknowledgements.
+//!
+//! What operators ask for goes first, as it stops or holds executions. Then comes the work of executions that run, then
+//! starts: each start brings work of its own, so that starts that went first would keep what runs from ending. Each
+//! transaction takes a few starts along, so they always go on; the tenants take turns.
 
 use async_trait::async_trait;
 use sqlx::AnyConnection;
-use store::StoreError;
+use store::{StoreError, Turns};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::FailureWatch;
 use crate::rows::is_unreadable;
+use crate::{FailureWatch, unavailable};
 
-/// Rows that one transaction writes, unless its first operation alone writes more: bounds how long that one waits for the
-/// last, and the next for all.
+/// Rows that one transaction writes, starts apart, unless its first operation alone writes more: bounds how long that one
+/// waits for the last, and the next for all.
 const MAX_GROUP_ROWS: usize = 400;
 
-/// As many rows of the engine's go with what somebody waits for, so that they are seldom left out.
+/// As many rows of the engine's go with what operators wait for, so that they are seldom left out.
 const FEW_ROWS: usize = 100;
+
+/// Rows of the engine's that go with starts, and rows of starts, about five of them. A start brings work of about four times
+/// as many rows until its execution has ended, so that work does not pile up by starts.
+const ROWS_WITH_STARTS: usize = 200;
+const START_ROWS: usize = 40;
 
 /// Why an operation did not happen.
 pub(crate) enum Fault {
@@ -26,6 +35,16 @@ pub(crate) enum Fault {
 impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
         Self::Database(error)
+    }
+}
+
+impl Fault {
+    /// What it means where nothing was to be written.
+    pub(crate) fn of_a_read(self) -> StoreError {
+        match self {
+            Self::Database(error) => unavailable(error),
+            Self::Inconsistent(what) => StoreError::Inconsistent(what),
+        }
     }
 }
 
@@ -47,8 +66,9 @@ pub(crate) trait Operation: Send + Sync + 'static {
 #[derive(Clone)]
 pub(crate) struct Writer {
     queue: mpsc::UnboundedSender<Box<dyn Write>>,
-    /// What somebody waits for goes before what the engine has to note, of which there may be much.
+    /// What operators wait for goes before what the engine has to note, of which there may be much.
     first: mpsc::UnboundedSender<Box<dyn Write>>,
+    starts: mpsc::UnboundedSender<Start>,
     failure: FailureWatch,
 }
 
@@ -56,9 +76,10 @@ impl Writer {
     pub(crate) fn spawn(connection: AnyConnection) -> Self {
         let (queue, operations) = mpsc::unbounded_channel();
         let (first, first_operations) = mpsc::unbounded_channel();
+        let (starts, new_starts) = mpsc::unbounded_channel();
         let (failed, failure) = watch::channel(None);
-        tokio::spawn(run(connection, Queues { first: first_operations, others: operations, held: None }, failed));
-        Self { queue, first, failure }
+        tokio::spawn(run(connection, Queues::new(first_operations, operations, new_starts), failed));
+        Self { queue, first, starts, failure }
     }
 
     pub(crate) fn failure(&self) -> FailureWatch {
@@ -67,12 +88,24 @@ impl Writer {
 
     /// Queues the operation and waits until it is durable.
     pub(crate) async fn write<O: Operation>(&self, operation: O) -> Result<O::Output, StoreError> {
-        write(&self.queue, operation).await
+        let (write, answer) = queued(operation);
+        answered(self.queue.send(write).is_ok(), answer).await
     }
 
     /// The same, before what is queued like that.
     pub(crate) async fn write_first<O: Operation>(&self, operation: O) -> Result<O::Output, StoreError> {
-        write(&self.first, operation).await
+        let (write, answer) = queued(operation);
+        answered(self.first.send(write).is_ok(), answer).await
+    }
+
+    /// The same, for the start of an execution: behind the others, when it is this tenant's turn.
+    pub(crate) async fn write_start<O: Operation>(
+        &self,
+        tenant_id: &str,
+        operation: O,
+    ) -> Result<O::Output, StoreError> {
+        let (write, answer) = queued(operation);
+        answered(self.starts.send(Start { tenant_id: tenant_id.to_owned(), write }).is_ok(), answer).await
     }
 
     /// Whether writes are still accepted.
@@ -86,13 +119,25 @@ impl Writer {
     }
 }
 
-async fn write<O: Operation>(
-    queue: &mpsc::UnboundedSender<Box<dyn Write>>,
-    operation: O,
-) -> Result<O::Output, StoreError> {
+type Answer<O> = Result<<O as Operation>::Output, StoreError>;
+
+/// An operation that can be queued, and where its outcome comes.
+fn queued<O: Operation>(operation: O) -> (Box<dyn Write>, oneshot::Receiver<Answer<O>>) {
     let (reply, answer) = oneshot::channel();
-    queue.send(Box::new(Queued { operation, outcome: None, reply })).map_err(|_| stopped())?;
+    (Box::new(Queued { operation, outcome: None, reply }), answer)
+}
+
+async fn answered<T>(is_queued: bool, answer: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+    if !is_queued {
+        return Err(stopped());
+    }
     answer.await.map_err(|_| StoreError::InDoubt("the writer has stopped".to_owned()))?
+}
+
+/// The start of an execution.
+struct Start {
+    tenant_id: String,
+    write: Box<dyn Write>,
 }
 
 struct Queued<O: Operation> {
@@ -143,47 +188,86 @@ struct Queues {
     others: mpsc::UnboundedReceiver<Box<dyn Write>>,
     /// One of the others that was too much to go with what somebody waits for. It does not have to wait again.
     held: Option<Box<dyn Write>>,
+    new_starts: mpsc::UnboundedReceiver<Start>,
+    starts: Turns<Box<dyn Write>>,
 }
 
 impl Queues {
+    fn new(
+        first: mpsc::UnboundedReceiver<Box<dyn Write>>,
+        others: mpsc::UnboundedReceiver<Box<dyn Write>>,
+        new_starts: mpsc::UnboundedReceiver<Start>,
+    ) -> Self {
+        Self { first, others, held: None, new_starts, starts: Turns::default() }
+    }
+
     /// Waits for operations, and takes as many as one transaction holds; none once nobody is left to queue any.
     async fn take(&mut self) -> Option<Vec<Box<dyn Write>>> {
-        let Self { first, others, held } = self;
         let mut group = Group::default();
-        let is_waited_for = match held.take() {
-            Some(held) => {
-                group.push(held);
-                false
-            }
-            None => tokio::select! {
+        let is_waited_for = self.take_first(&mut group).await;
+        while let Ok(Start { tenant_id, write }) = self.new_starts.try_recv() {
+            self.starts.push(&tenant_id, write);
+        }
+        self.take_others(&mut group, is_waited_for);
+        self.take_starts(&mut group);
+        Some(group.writes).filter(|writes| !writes.is_empty())
+    }
+
+    /// Waits until there is something, and takes what operators wait for; whether there is any of that.
+    async fn take_first(&mut self, group: &mut Group) -> bool {
+        let Self { first, others, held, new_starts, starts } = self;
+        let mut is_waited_for = false;
+        if let Some(held) = held.take() {
+            group.push(held);
+        } else if starts.is_empty() {
+            tokio::select! {
                 biased;
                 Some(write) = first.recv() => {
                     group.push(write);
-                    true
+                    is_waited_for = true;
                 }
+                Some(Start { tenant_id, write }) = new_starts.recv() => starts.push(&tenant_id, write),
                 // Nobody is left to queue any, but one may just have.
-                write = others.recv() => {
-                    write.into_iter().for_each(|write| group.push(write));
-                    false
-                }
-            },
-        };
+                write = others.recv() => write.into_iter().for_each(|write| group.push(write)),
+            }
+        }
+        // What has waited already may fill the transaction.
+        let has_work = !group.writes.is_empty() && !is_waited_for;
         while group.rows < MAX_GROUP_ROWS
             && let Ok(write) = first.try_recv()
         {
             group.push(write);
+            is_waited_for = !has_work;
         }
-        let most = if is_waited_for { group.rows + FEW_ROWS } else { MAX_GROUP_ROWS };
+        is_waited_for
+    }
+
+    /// Takes the work of executions that run; less of it where somebody waits.
+    fn take_others(&mut self, group: &mut Group, is_waited_for: bool) {
+        let most = match (is_waited_for, self.starts.is_empty()) {
+            (true, _) => group.rows + FEW_ROWS,
+            (false, false) => ROWS_WITH_STARTS,
+            (false, true) => MAX_GROUP_ROWS,
+        };
         while group.rows < most
-            && let Ok(write) = others.try_recv()
+            && let Ok(write) = self.others.try_recv()
         {
-            if group.rows + write.rows() > most {
-                *held = Some(write);
+            if group.rows > 0 && group.rows + write.rows() > most {
+                self.held = Some(write);
                 break;
             }
             group.push(write);
         }
-        Some(group.writes).filter(|writes| !writes.is_empty())
+    }
+
+    /// Takes starts: few, so that what runs does not wait long for the next transaction.
+    fn take_starts(&mut self, group: &mut Group) {
+        let most = group.rows + START_ROWS;
+        while group.rows < most
+            && let Some(write) = self.starts.pop()
+        {
+            group.push(write);
+        }
     }
 }
 
@@ -302,25 +386,84 @@ mod tests {
     }
 
     fn queued(rows: usize) -> Box<dyn Write> {
-        Box::new(Queued { operation: Rows(rows), outcome: None, reply: oneshot::channel().0 })
+        super::queued(Rows(rows)).0
+    }
+
+    /// Queues, and the ways into them: what operators wait for, what runs, starts.
+    struct Waiting {
+        first: mpsc::UnboundedSender<Box<dyn Write>>,
+        others: mpsc::UnboundedSender<Box<dyn Write>>,
+        starts: mpsc::UnboundedSender<Start>,
+    }
+
+    fn queues() -> (Waiting, Queues) {
+        let ((first, waited_for), (others, work)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let (starts, new_starts) = mpsc::unbounded_channel();
+        (Waiting { first, others, starts }, Queues::new(waited_for, work, new_starts))
+    }
+
+    impl Waiting {
+        fn first(&self, rows: usize) {
+            self.first.send(queued(rows)).ok().unwrap();
+        }
+
+        fn work(&self, rows: impl IntoIterator<Item = usize>) {
+            rows.into_iter().for_each(|rows| self.others.send(queued(rows)).ok().unwrap());
+        }
+
+        fn start(&self, tenant_id: &str, rows: usize) {
+            self.starts.send(Start { tenant_id: tenant_id.to_owned(), write: queued(rows) }).ok().unwrap();
+        }
+    }
+
+    /// The rows of each operation of the next transaction.
+    async fn take(queues: &mut Queues) -> Vec<usize> {
+        let group = queues.take().await.unwrap_or_default();
+        group.iter().map(|write| write.rows()).collect()
     }
 
     #[tokio::test]
     async fn what_is_waited_for_takes_few_along_and_nothing_is_left_out_twice() {
-        let ((first, waited_for), (queue, others)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-        let mut queues = Queues { first: waited_for, others, held: None };
-        let mut take = async || {
-            let group = queues.take().await.unwrap_or_default();
-            group.iter().map(|write| write.rows()).collect::<Vec<_>>()
-        };
-        [60, 300, 50, 60, 700].into_iter().for_each(|rows| queue.send(queued(rows)).ok().unwrap());
-        [5, 6].into_iter().for_each(|rows| first.send(queued(rows)).ok().unwrap());
-        assert_eq!(take().await, [5, 6, 60]);
-        first.send(queued(7)).ok().unwrap();
-        assert_eq!(take().await, [300, 7, 50]);
-        assert_eq!(take().await, [60]);
-        assert_eq!(take().await, [700]);
-        drop((first, queue));
-        assert_eq!(take().await, [0; 0]);
+        let (waiting, mut queues) = queues();
+        waiting.work([60, 300, 50, 60, 700]);
+        [5, 6].into_iter().for_each(|rows| waiting.first(rows));
+        assert_eq!(take(&mut queues).await, [5, 6, 60]);
+        waiting.first(7);
+        assert_eq!(take(&mut queues).await, [300, 7, 50]);
+        assert_eq!(take(&mut queues).await, [60]);
+        assert_eq!(take(&mut queues).await, [700]);
+        drop(waiting);
+        assert_eq!(take(&mut queues).await, [0; 0]);
+    }
+
+    #[tokio::test]
+    async fn what_runs_goes_before_starts_and_takes_few_of_them_along() {
+        let (waiting, mut queues) = queues();
+        for _ in 0..5 {
+            waiting.start("a", 31);
+        }
+        waiting.work([250, 100, 100]);
+        assert_eq!(take(&mut queues).await, [250, 31, 31], "what runs is first, however much it is");
+        waiting.first(5);
+        assert_eq!(take(&mut queues).await, [5, 100, 31, 31], "starts do not wait for ever");
+        waiting.work([90, 50]);
+        assert_eq!(take(&mut queues).await, [100, 90, 31], "what is too much waits once");
+        waiting.start("a", 31);
+        drop(waiting);
+        assert_eq!(take(&mut queues).await, [50, 31], "one that has just come is written");
+        assert_eq!(take(&mut queues).await, [0; 0]);
+    }
+
+    #[tokio::test]
+    async fn starts_are_few_even_where_nothing_runs_and_tenants_take_turns() {
+        let (waiting, mut queues) = queues();
+        for _ in 0..100 {
+            waiting.start("many", 8);
+        }
+        waiting.start("one", 9);
+        assert_eq!(take(&mut queues).await, [8, 9, 8, 8, 8]);
+        assert_eq!(take(&mut queues).await, [8; 5]);
+        waiting.start("another", 7);
+        assert_eq!(take(&mut queues).await, [8, 7, 8, 8, 8, 8]);
     }
 }

@@ -41,6 +41,21 @@ async fn sqlite_without_a_journal() {
 }
 
 #[tokio::test]
+async fn how_many_are_open() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let opened = std::cell::Cell::new(0);
+    let open = async |limits| {
+        opened.set(opened.get() + 1);
+        let file = directory.path().join(format!("{}.db", opened.get()));
+        let store =
+            SqlStore::open(&file, Durability::Process, Arc::new(SystemClock)).await.expect("a fresh file opens");
+        store.with_limits(limits)
+    };
+    conformance::journal_store_limits(open).await;
+    conformance::step_store_limits(open, |_| std::future::ready(())).await;
+}
+
+#[tokio::test]
 async fn states_of_executions() {
     let directory = tempfile::tempdir().expect("a directory");
     let opened = std::cell::Cell::new(0);

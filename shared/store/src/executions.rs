@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Control, Controlled, Inherited, JournalStart, ListFilter, ListPage, NewAuditRow, NewEvent, Progress, StoreError,
-    StoredRequest,
+    Control, Controlled, Full, Inherited, JournalStart, ListFilter, ListPage, NewAuditRow, NewEvent, Progress,
+    StoreError, StoredRequest,
 };
 
 /// One execution.
@@ -189,6 +189,16 @@ pub enum Created {
     Existing(ExecutionRecord),
     /// The same key came with another body before; nothing is stored.
     KeyReused,
+    /// Too many executions are open; nothing is stored. A start that repeats an earlier one is never answered so, nor is a
+    /// retry that only undoes.
+    Full(Full),
+}
+
+impl NewExecution {
+    /// Whether it may be refused because too many executions are open: what only undoes never is.
+    pub fn is_limited(&self) -> bool {
+        !self.retry_of.as_ref().is_some_and(|retry| retry.undoes)
+    }
 }
 
 /// An execution that has not ended.
@@ -214,6 +224,10 @@ pub struct DueExecution {
 /// Records of executions.
 #[async_trait]
 pub trait Executions: Send + Sync {
+    /// Whether a start of this tenant would be refused now because too many executions are open: asked before anything is
+    /// prepared for it. One whose key has come before is not refused. [`Executions::create`] decides again.
+    async fn full(&self, tenant_id: &str, key: Option<&IdempotencyKey>) -> Result<Option<Full>, StoreError>;
+
     /// Stores a start, whole or not at all.
     async fn create(&self, new: NewExecution) -> Result<Created, StoreError>;
 

@@ -16,11 +16,13 @@ mod gate;
 mod history;
 mod inherited;
 mod journal;
+mod limits;
 mod list;
 mod progress;
 mod recorder;
 mod reported;
 mod request;
+mod turns;
 
 pub use archive::{ArchiveHead, archived_events, archived_state};
 pub use audit::{Audit, AuditFilter, AuditPage, AuditRow, NewAuditRow};
@@ -37,6 +39,7 @@ pub use journal::{
     Commit, CommitOutcome, End, Gate, Journal, JournalRecord, JournalStart, JournalledExecution, MAX_RECORDS_READ,
     RecordSelection,
 };
+pub use limits::{Full, OpenCounts, OpenLimits};
 pub use list::{Counts, ListFilter, ListPage};
 pub use progress::{Progress, StepMoments, completed_steps};
 pub use recorder::{
@@ -44,6 +47,7 @@ pub use recorder::{
 };
 pub use reported::Reported;
 pub use request::{RequestError, StoredRequest};
+pub use turns::Turns;
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]

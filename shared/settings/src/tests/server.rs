@@ -3,7 +3,7 @@
 use contracts::access::Access;
 
 use super::{load, load_toml};
-use crate::{ActivityPlace, StoreKind, Temporal};
+use crate::{ActivityPlace, Limits, StoreKind, Temporal};
 
 #[test]
 fn without_any_setting_it_is_open_on_loopback() {
@@ -99,4 +99,23 @@ fn another_address_needs_a_word_to_be_open() {
     let open = load(&[everywhere, ("WORKFLOW__AUTH__ALLOW_OPEN", "true")]).expect("it starts");
     assert_eq!(open.access, Access::Open);
     assert!(load(&[everywhere, ("WORKFLOW__AUTH__MODE", "off")]).is_err());
+}
+
+#[test]
+fn a_tenant_may_have_half_of_what_may_be_open() {
+    let limits = |text: &str| load_toml(text).map(|settings| settings.limits);
+    assert_eq!(limits(""), Ok(Limits { open_executions: 2_000, open_executions_per_tenant: 500 }));
+    let half = Limits { open_executions: 7, open_executions_per_tenant: 3 };
+    assert_eq!(limits("[limits]\nopen_executions = 7\nopen_executions_per_tenant = 3"), Ok(half));
+    for (text, path) in [
+        (
+            "[limits]\nopen_executions = 999",
+            "limits.open_executions_per_tenant: must be at most half of open_executions",
+        ),
+        ("[limits]\nopen_executions = 0", "limits.open_executions: expected 1 or more, got 0"),
+        ("[limits]\nopen_executions_per_tenant = \"no\"", "limits.open_executions_per_tenant: expected 1 or more, got"),
+    ] {
+        let problems = limits(text).expect_err("it cannot be used");
+        assert!(problems.problems().len() == 1 && problems.problems()[0].starts_with(path), "{problems}");
+    }
 }

@@ -9,6 +9,7 @@ mod blobs;
 mod control;
 mod driver;
 mod journal;
+mod limits;
 mod records;
 mod retries;
 mod steps;
@@ -20,7 +21,7 @@ use serde_json::json;
 
 use crate::{
     Audit, Control, Controlled, DueExecution, EndRecorder, Executions, History, IdempotencyKey, Inherited, Journal,
-    JournalRecord, JournalStart, NewEvent, NewExecution, Progress, StepRecorder, StoreError, StoredRequest,
+    JournalRecord, JournalStart, NewEvent, NewExecution, OpenLimits, Progress, StepRecorder, StoreError, StoredRequest,
 };
 
 pub use blobs::blobs;
@@ -66,6 +67,23 @@ where
     W: Future<Output = ()> + Send,
 {
     control::sequences(&open, &BySteps { wait: &wait }, rounds).await;
+}
+
+/// How many executions may be open in a store with a journal, which counts them in the transaction of a start; `open` gives
+/// an empty store with these limits each time.
+pub async fn journal_store_limits<S: Audit + Executions + History + Journal>(open: impl AsyncFn(OpenLimits) -> S) {
+    limits::run(&open, &ByJournal, &|_| std::future::ready(())).await;
+    limits::exactly(&open).await;
+}
+
+/// The same of a store with a record of attempts and ends, which may learn of ends within seconds only: `wait` lets its
+/// clock reach a moment.
+pub async fn step_store_limits<S, W>(open: impl AsyncFn(OpenLimits) -> S, wait: impl Fn(Timestamp) -> W + Sync)
+where
+    S: Audit + Executions + History + StepRecorder + EndRecorder,
+    W: Future<Output = ()> + Send,
+{
+    limits::run(&open, &BySteps { wait: &wait }, &wait).await;
 }
 
 /// The moment at which everything begins.

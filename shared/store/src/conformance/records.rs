@@ -47,6 +47,7 @@ async fn a_key_starts_one_execution<S: Executions>(store: &S) {
         .map(|created| match ok(created) {
             Created::New(record) | Created::Existing(record) => record.id,
             Created::KeyReused => panic!("the body was the same"),
+            Created::Full(full) => panic!("there is no limit: {full:?}"),
         })
         .collect();
     assert!(started.iter().all(|id| id == &started[0]), "all are answered with the same execution");

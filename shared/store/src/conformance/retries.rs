@@ -109,6 +109,7 @@ async fn of_many_retries_at_once_one_is_new<S: Executions>(store: &S, driver: &i
             }
             Created::Existing(record) => all.push(record.id),
             Created::KeyReused => panic!("there is no key"),
+            Created::Full(full) => panic!("there is no limit: {full:?}"),
         }
     }
     assert_eq!(new.len(), 1, "of fifty at once one is new");
