@@ -46,8 +46,15 @@ pub(crate) async fn control(
                 return Err(damage::refused(&id, &why));
             }
         }
-        let controlled = task.executions.control(&tenant_id, &id, control, now, Some(audit)).await;
-        match controlled.map_err(|error| damage::unreadable(&id, error))? {
+        let controlled = match task.executions.control(&tenant_id, &id, control, now, Some(audit)).await {
+            // The record tells more about it.
+            Err(error @ StoreError::Inconsistent(_)) => {
+                let found = task.executions.get(&tenant_id, &id).await?.filter(|record| record.damage.is_some());
+                Controlled::Refused(found.ok_or_else(|| damage::unreadable(&id, error))?)
+            }
+            controlled => controlled?,
+        };
+        match controlled {
             Controlled::Accepted(record) => {
                 if let Some(engine) = task.engines.of(record.engine)
                     && let Err(error) = engine.wake(&record).await

@@ -10,6 +10,7 @@
 //! Whatever is interrupted before the third is due again.
 
 use async_trait::async_trait;
+use clock::Busy;
 use contracts::{Event, Timestamp};
 use futures::future::join_all;
 use futures::stream::BoxStream;
@@ -56,7 +57,8 @@ impl SqlStore {
             let due = self.due(ended_before, last).await?;
             last = due.last().map_or(last, |due| due.at);
             for turn in due.chunks(CONCURRENCY) {
-                for moved in join_all(turn.iter().map(|due| self.archive_one(blobs, due))).await {
+                let moves = turn.iter().map(|due| self.archive_one(blobs, due, self.clock.busy()));
+                for moved in clock::park(&*self.clock, join_all(moves)).await {
                     archived.executions += usize::from(moved);
                     archived.failed += usize::from(!moved);
                 }
@@ -82,8 +84,8 @@ impl SqlStore {
         }))
     }
 
-    /// Moves one: whether that is done.
-    async fn archive_one(&self, blobs: &FileBlobs, Due { tenant_id, id, .. }: &Due) -> bool {
+    /// Moves one: whether that is done. Each is busy by itself, as one may wait while others work.
+    async fn archive_one(&self, blobs: &FileBlobs, Due { tenant_id, id, .. }: &Due, _busy: Busy) -> bool {
         let moved = self.move_one(blobs, tenant_id, id).await;
         if let Err(error) = &moved {
             tracing::error!(tenant_id, workflow_id = id, %error, "an execution is not archived");
