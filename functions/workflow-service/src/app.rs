@@ -14,6 +14,7 @@ use aws_clients::InvokedActivities;
 use axum::Router;
 use clock::{SharedClock, SystemClock};
 use contracts::EngineKind;
+use contracts::limits::MAX_WAIT_SECONDS;
 use downstream::{Downstream, HttpTransport, Transport};
 use engine::{ActivityRunner, DefinitionOf, Engine, Engines, Reconciled};
 use engine_embedded::{DirectoryLock, EmbeddedEngine, Limits};
@@ -231,6 +232,7 @@ impl App {
             clock: Arc::clone(clock),
             access: settings.access.clone(),
             request_timeout: settings.request_timeout,
+            longest_wait: Duration::from_secs(MAX_WAIT_SECONDS),
             streaming: Streaming::Until(stopping),
         };
         let starting = Starting {

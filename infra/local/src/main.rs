@@ -154,6 +154,7 @@ async fn start(cli: &Cli) -> anyhow::Result<Stack> {
         // `cargo lambda watch` knows functions by the names of their binaries.
         ("WORKFLOW__ENGINE__FUNCTION_PREFIX", String::new()),
         ("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT", "300".to_owned()),
+        ("WORKFLOW__LIMITS__LONGEST_WAIT", "25".to_owned()),
     ];
     environment.extend(SERVICE_VARIABLES.into_iter().zip(&services).map(|(name, url)| (name, url.clone())));
     let mut stack = Stack { peers };

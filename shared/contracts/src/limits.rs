@@ -4,7 +4,7 @@
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// Deepest nesting of a request's JSON.
 pub const MAX_JSON_DEPTH: usize = 32;
-/// Longest `Prefer: wait` and `?wait`: API Gateway gives 30 s in all.
+/// Longest `Prefer: wait` and `?wait`: API Gateway gives 30 s in all. A deployment of functions may allow less.
 pub const MAX_WAIT_SECONDS: u64 = 25;
 /// Largest page of a list.
 pub const MAX_PAGE_SIZE: u32 = 200;

@@ -180,6 +180,9 @@ pub(crate) const TABLE: Setting<String> = Setting::new("store.table", Shape::Tex
 pub(crate) const BUCKET: Setting<String> = Setting::new("store.bucket", Shape::Text, text, "a bucket's name");
 pub(crate) const RETENTION_DAYS: Setting<u32> = Setting::new("store.retention_days", Shape::Number, days, "days");
 
+/// A server waits as long as API Gateway would; a function is billed, and counted, for as long as it waits.
+pub(crate) const LONGEST_WAIT: Setting<u64> = duration("limits.longest_wait");
+
 pub(crate) const AUTH_MODE: Setting<String> = Setting::new("auth.mode", Shape::Text, text, "a mode");
 pub(crate) const ALLOW_OPEN: Setting<bool> =
     Setting::new("auth.allow_open", Shape::Boolean, boolean, "true or false").or("false");
@@ -222,5 +225,11 @@ pub(crate) const OF_SERVER: [&dyn Declared; 30] = [
 ];
 
 /// Settings that only functions read.
-pub(crate) const OF_FUNCTIONS: [&str; 5] =
-    [STATE_MACHINE_PREFIX.path, API_KEY_SECRET.path, RETENTION_DAYS.path, TENANTS_CLAIM.path, ROLES_CLAIM.path];
+pub(crate) const OF_FUNCTIONS: [&str; 6] = [
+    STATE_MACHINE_PREFIX.path,
+    API_KEY_SECRET.path,
+    RETENTION_DAYS.path,
+    LONGEST_WAIT.path,
+    TENANTS_CLAIM.path,
+    ROLES_CLAIM.path,
+];

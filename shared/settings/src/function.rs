@@ -11,8 +11,9 @@ use downstream::Endpoints;
 
 use crate::aws::{Aws, aws};
 use crate::declarations::{
-    API_KEY_SECRET, AUTH_MODE, BUCKET, DEFAULT_TIMEOUT, FUNCTION_ENGINE, FUNCTION_PREFIX, FUNCTION_STORE, NAMESPACE,
-    RETENTION_DAYS, ROLES_CLAIM, SERVICES, STATE_MACHINE_PREFIX, TABLE, TASK_QUEUE, TEMPORAL_URL, TENANTS_CLAIM,
+    API_KEY_SECRET, AUTH_MODE, BUCKET, DEFAULT_TIMEOUT, FUNCTION_ENGINE, FUNCTION_PREFIX, FUNCTION_STORE, LONGEST_WAIT,
+    NAMESPACE, RETENTION_DAYS, ROLES_CLAIM, SERVICES, STATE_MACHINE_PREFIX, TABLE, TASK_QUEUE, TEMPORAL_URL,
+    TENANTS_CLAIM,
 };
 use crate::keys::{Keys, Naming};
 use crate::temporal::TemporalServer;
@@ -84,6 +85,7 @@ impl FunctionSettings {
         keys.take(&FUNCTION_STORE);
         keys.take(&RETENTION_DAYS);
         keys.take(&DEFAULT_TIMEOUT);
+        keys.take(&LONGEST_WAIT);
         let urls = SERVICES.each_ref().map(|setting| keys.take(setting).unwrap_or_default());
         services::endpoints(keys, &urls);
     }
@@ -113,6 +115,11 @@ impl FunctionSettings {
     /// `workflows.default_timeout`: how long an execution may take, pauses excluded.
     pub fn default_timeout(&mut self) -> Duration {
         Duration::from_secs(self.keys.required(&DEFAULT_TIMEOUT))
+    }
+
+    /// `limits.longest_wait`: how long a request may wait for an end or for news.
+    pub fn longest_wait(&mut self) -> Duration {
+        Duration::from_secs(self.keys.required(&LONGEST_WAIT))
     }
 
     /// `services.*`
@@ -201,6 +208,7 @@ mod tests {
             settings.aws();
             settings.table();
             settings.default_timeout();
+            settings.longest_wait();
             settings.bucket();
             settings.retention();
             settings.endpoints();
@@ -216,6 +224,7 @@ mod tests {
             "WORKFLOW__STORE__KIND: is missing, expected 'dynamodb'",
             "WORKFLOW__STORE__TABLE: is missing",
             "WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT: expected whole seconds",
+            "WORKFLOW__LIMITS__LONGEST_WAIT: is missing, expected whole seconds",
             "WORKFLOW__STORE__BUCKET: is missing",
             "WORKFLOW__STORE__RETENTION_DAYS: expected days",
             "WORKFLOW__SERVICES__AUTH_SERVICE: 'http://auth.example.com'",
@@ -235,6 +244,7 @@ mod tests {
         let odd = [
             ("WORKFLOW__STORE__KIND", "sqlite"),
             ("WORKFLOW__STORE__RETENTION_DAYS", "many"),
+            ("WORKFLOW__LIMITS__LONGEST_WAIT", "0"),
             ("WORKFLOW__SERVICES__FILE_SERVICE", "ftp://files"),
             ("WORKFLOW__TEMPORAL__SERVER_URL", "temporal"),
             ("WORKFLOW__STORE__ARCHIVE_BUCKET", "bucket"),
@@ -243,6 +253,7 @@ mod tests {
         for (name, problem) in odd.map(|(name, _)| name).into_iter().zip([
             "expected 'dynamodb'",
             "expected days",
+            "expected whole seconds",
             "'ftp://files' has neither",
             "expected the URL of a server",
             "there is no such setting",

@@ -23,6 +23,7 @@ use futures::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use store::{BlobBody, BlobKey, Blobs, ExecutionRecord, HistoryPage, HistoryRow, StoreError};
 
+use crate::blobs::PART_BYTES;
 use crate::change::Change;
 use crate::executions::{Due, counter};
 use crate::history::{event, is_of};
@@ -37,6 +38,10 @@ const STAY: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// Executions that are archived at the same time.
 const CONCURRENCY: usize = 16;
+
+/// The most that is in memory of histories that are archived at the same time: of each a part that is under way, and one
+/// that is being read.
+pub const MAX_ARCHIVING_BYTES: usize = CONCURRENCY * 2 * PART_BYTES;
 
 /// The first line of a blob.
 #[derive(Debug, Serialize, Deserialize)]

@@ -62,7 +62,7 @@ use aws_sdk_dynamodb::Client;
 use clock::SharedClock;
 use store::BlobReader;
 
-pub use archive::Archived;
+pub use archive::{Archived, MAX_ARCHIVING_BYTES};
 pub use blobs::S3Blobs;
 pub use table::{Holds, INDICES, TIME_TO_LIVE, create_table};
 
