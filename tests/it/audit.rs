@@ -239,7 +239,7 @@ impl Audit for Full {
 }
 
 /// The API of a world, behind a gateway that authenticates.
-async fn behind_a_gateway(world: &World, folder: &std::path::Path, audit: Arc<dyn Audit>) -> Router {
+pub(crate) async fn behind_a_gateway(world: &World, folder: &std::path::Path, audit: Arc<dyn Audit>) -> Router {
     let store = Arc::new(world.app.store.clone());
     let access = Access::Gateway { tenants_claim: "tenants".to_owned(), roles_claim: "roles".to_owned() };
     let api = Api {
@@ -250,6 +250,7 @@ async fn behind_a_gateway(world: &World, folder: &std::path::Path, audit: Arc<dy
         clock: Arc::clone(&world.clock),
         access,
         request_timeout: Duration::from_secs(30),
+        longest_wait: Duration::from_secs(25),
         streaming: Streaming::Unsupported,
     };
     let starting = Starting {

@@ -172,6 +172,7 @@ impl Aws {
             ("WORKFLOW__AUTH__MODE".to_owned(), "off".to_owned()),
             ("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT".to_owned(), "300".to_owned()),
             ("WORKFLOW__LIMITS__OPEN_EXECUTIONS_PER_TENANT".to_owned(), "5000".to_owned()),
+            ("WORKFLOW__LIMITS__LONGEST_WAIT".to_owned(), "25".to_owned()),
         ];
         environment
             .extend(temporal.into_iter().flat_map(|server| on_temporal(server, &prefix, &self.lambda.endpoint())));

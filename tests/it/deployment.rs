@@ -266,7 +266,9 @@ fn deployed(value: &Value) -> String {
         ("!Ref", resource) => match resource.as_str().unwrap() {
             "Engine" => "temporal".to_owned(),
             "Stage" => "dev".to_owned(),
-            "DefaultTimeoutSeconds" | "OpenExecutionsPerTenant" | "RetentionDays" => "90".to_owned(),
+            "DefaultTimeoutSeconds" | "LongestWaitSeconds" | "OpenExecutionsPerTenant" | "RetentionDays" => {
+                "90".to_owned()
+            }
             "TemporalServerUrl" => "https://temporal.example.com:7233".to_owned(),
             url if url.ends_with("Url") => "https://service.example.com".to_owned(),
             _ => "deployed".to_owned(),
@@ -529,7 +531,10 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
             "states:StartExecution",
         ],
         "temporal-gateway" => &[],
-        "temporal-worker" => &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
+        // The files of distributed Maps are in the bucket.
+        "temporal-worker" => {
+            &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
+        }
         activity if is_activity(activity) => &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject"],
         other => panic!("{other} has no rule: add one"),
     };
@@ -592,6 +597,8 @@ fn resources_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
         ("dynamodb", "Query") => None,
         ("dynamodb", _) => one("Table.Arn"),
         ("s3", "ListBucket") => one("Bucket.Arn"),
+        // A machine says which files its distributed Map reads and writes.
+        ("s3", _) if binary == "temporal-worker" => one("${Bucket.Arn}/*"),
         ("s3", "GetObject") if is_activity(binary) => one("${Bucket.Arn}/*/requests/*"),
         ("s3", "GetObject") if has_port(binary, |port| *port == Port::Request) => {
             Some(["executions", "requests"].map(|folder| format!("${{Bucket.Arn}}/*/{folder}/*")).into())
@@ -634,8 +641,9 @@ fn a_function_may_do_what_its_ports_ask_for_and_nothing_else() {
         needed.extend(needed_with_temporal(&binary));
         // S3 says that something is missing only to who may list.
         assert_eq!(verbs.remove("s3:ListBucket"), needed.contains("s3:GetObject"), "{binary}");
-        // Only a history may be long enough to have parts.
-        assert_eq!(verbs.remove("s3:AbortMultipartUpload"), binary == "archive-executions", "{binary}");
+        // Only a history, or the results of a distributed Map, may be long enough to have parts.
+        let uploads = ["archive-executions", "temporal-worker"].contains(&&*binary);
+        assert_eq!(verbs.remove("s3:AbortMultipartUpload"), uploads, "{binary}");
         // Lambda sends in the function's name what it has failed at.
         assert_eq!(verbs.remove("sqs:SendMessage"), is_event_function(&binary), "{binary}");
         assert_eq!(verbs, needed, "{binary}");
@@ -657,6 +665,162 @@ fn a_function_may_do_what_its_ports_ask_for_and_nothing_else() {
         assert_eq!(puts_audit_rows_only(&template, &role), only_denies, "{binary}");
         let wide: Vec<_> = allowed.iter().filter(|(_, resources)| resources.iter().any(|name| name == "*")).collect();
         assert!(wide.iter().all(|(action, _)| action.starts_with("xray:")), "{binary}: {wide:?}");
+    }
+}
+
+/// A secret may be encrypted with a key of the customer's own: who reads it must be allowed to use that.
+#[test]
+fn who_reads_the_secret_may_use_its_key() {
+    let template = template();
+    let mut readers = BTreeSet::new();
+    for (binary, (id, _)) in functions(&template) {
+        let role = &template["Resources"][format!("{id}Role")]["Properties"]["Policies"];
+        let statements = role[0]["PolicyDocument"]["Statement"].as_array().unwrap();
+        let under = |condition: &str| {
+            let parts = statements.iter().filter_map(|statement| statement["!If"].as_array());
+            parts.filter(|parts| parts[0] == condition).map(|parts| parts[1].clone()).collect::<Vec<_>>()
+        };
+        let reads = under("HasTemporalApiKey");
+        let expected: Vec<Value> = reads
+            .iter()
+            .map(|_| {
+                let via = "secretsmanager.${AWS::Region}.amazonaws.com";
+                serde_json::json!({
+                    "Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": { "!Ref": "TemporalApiKeyKmsKeyArn" },
+                    "Condition": { "StringEquals": { "kms:ViaService": { "!Sub": via } } },
+                })
+            })
+            .collect();
+        assert_eq!(under("HasTemporalApiKeyKmsKey"), expected, "{binary}");
+        readers.extend((!reads.is_empty()).then_some(binary));
+    }
+    assert_eq!(readers, ["temporal-gateway", "temporal-worker"].map(str::to_owned).into());
+}
+
+/// What is encrypted with the key, by who encrypts it.
+#[test]
+fn the_key_is_used_for_what_is_said_and_for_nobody_else() {
+    let template = template();
+    let encrypts = |value: &Value| {
+        let text = value.to_string();
+        text.contains(r#""!Ref":"Key""#) || text.contains(r#""!GetAtt":"Key.Arn""#)
+    };
+    let resources = template["Resources"].as_object().unwrap().values().filter(|resource| encrypts(resource));
+    let encrypted: BTreeSet<&str> = resources.map(|resource| resource["Type"].as_str().unwrap()).collect();
+    // Roles allow its use, and the alias names it.
+    let encrypted = &encrypted - &["AWS::IAM::Role", "AWS::KMS::Alias"].into();
+    let told = [
+        ("AWS::DynamoDB::Table", "the table"),
+        ("AWS::Logs::LogGroup", "the logs"),
+        ("AWS::S3::Bucket", "the bucket"),
+        ("AWS::SNS::Topic", "the alarms' topic"),
+        ("AWS::SQS::Queue", "the queues"),
+    ];
+    assert_eq!(encrypted, told.map(|(kind, _)| kind).into());
+    let description = template["Outputs"]["KeyArn"]["Description"].as_str().unwrap();
+    assert!(told.iter().all(|(_, words)| description.contains(words)), "{description}");
+    let policy = template["Resources"]["Key"]["Properties"]["KeyPolicy"]["Statement"].as_array().unwrap();
+    for statement in policy.iter().filter(|statement| statement["Principal"]["Service"] != Value::Null) {
+        let condition = statement["Condition"].to_string();
+        assert!(condition.contains("AWS::AccountId"), "whoever's: {statement}");
+    }
+    let events = policy.iter().find(|statement| statement["Principal"]["Service"] == "events.amazonaws.com").unwrap();
+    let queues = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${AWS::StackName}-*";
+    assert_eq!(events["Condition"]["ArnLike"]["kms:EncryptionContext:aws:sqs:arn"]["!Sub"], queues);
+    let named =
+        template["Resources"].as_object().unwrap().values().filter(|resource| {
+            resource["Type"] == "AWS::SQS::Queue" && resource["Properties"].get("QueueName").is_some()
+        });
+    assert_eq!(named.count(), 0, "CloudFormation's names begin with the stack's");
+}
+
+/// A default, or what a stage has in its place.
+fn parameter(template: &Value, stage: &str, name: &str) -> u64 {
+    let settings: toml::Table = std::fs::read_to_string(root().join("samconfig.toml")).unwrap().parse().unwrap();
+    let given = settings[stage]["deploy"]["parameters"]["parameter_overrides"].as_array().unwrap();
+    let prefix = format!("{name}=");
+    let given = given.iter().find_map(|given| given.as_str().unwrap().strip_prefix(&prefix)?.parse().ok());
+    given.unwrap_or_else(|| template["Parameters"][name]["Default"].as_u64().unwrap())
+}
+
+/// Each request that waits takes one of the 1,000 executions that an account may have at once.
+#[test]
+fn requests_that_wait_leave_room_for_steps() {
+    let template = template();
+    for stage in ["dev", "staging", "prod"] {
+        let [rate, wait] = ["ThrottleRate", "LongestWaitSeconds"].map(|name| parameter(&template, stage, name));
+        assert!(rate * wait <= 600, "{stage}: {rate} requests a second wait {wait} s");
+    }
+    assert_eq!(template["Parameters"]["LongestWaitSeconds"]["MaxValue"], contracts::limits::MAX_WAIT_SECONDS);
+    assert_eq!(environment(&template)["WORKFLOW__LIMITS__LONGEST_WAIT"]["!Ref"], "LongestWaitSeconds");
+}
+
+/// A new table takes 4,000 write units a second, and so does each index, which would slow the table down.
+#[test]
+fn the_table_of_production_is_warm() {
+    let template = template();
+    let [dev, prod] = ["dev", "prod"].map(|stage| parameter(&template, stage, "WarmWriteUnits"));
+    assert_eq!(dev, 0, "it costs money");
+    assert!(prod > 4_000, "{prod}");
+    let table = &template["Resources"]["Table"]["Properties"];
+    let indices = table["GlobalSecondaryIndexes"].as_array().unwrap();
+    let feed = indices.iter().find(|index| index["IndexName"] == "feed").unwrap();
+    for warmed in [table, feed] {
+        let choice = warmed["WarmThroughput"]["!If"].as_array().unwrap();
+        assert_eq!(choice[0], "HasWarmTable");
+        assert_eq!(choice[1], serde_json::json!({ "WriteUnitsPerSecond": { "!Ref": "WarmWriteUnits" } }));
+    }
+}
+
+/// What AWS delivers logs to under another name takes room in a policy that the account has for all of them.
+#[test]
+fn logs_that_are_delivered_have_names_that_need_no_policy_each() {
+    let template = template();
+    let resources = template["Resources"].as_object().unwrap();
+    let machines = resources.values().filter(|resource| resource["Type"] == "AWS::Serverless::StateMachine");
+    let group = "/Logging/Destinations/0/CloudWatchLogsLogGroup/LogGroupArn/!GetAtt";
+    let of_machines = machines.map(|machine| machine["Properties"].pointer(group).unwrap());
+    let of_api = &resources["Api"]["Properties"]["AccessLogSettings"]["DestinationArn"]["!GetAtt"];
+    let groups: BTreeSet<&str> = of_machines.chain([of_api]).map(|arn| arn.as_str().unwrap()).collect();
+    assert_eq!(groups.len(), workflows::ALL.len() + 1);
+    for arn in groups {
+        let name = &resources[arn.strip_suffix(".Arn").unwrap()]["Properties"]["LogGroupName"]["!Sub"];
+        assert!(name.as_str().unwrap().starts_with("/aws/vendedlogs/"), "{arn}: {name}");
+    }
+}
+
+#[test]
+fn the_archiver_has_memory_for_its_parts() {
+    let (_, archiver) = functions(&template()).remove("archive-executions").unwrap();
+    let megabytes = archiver["MemorySize"].as_u64().unwrap_or(256);
+    // Besides: the program, its TLS, and what is read of the table.
+    let others = 128;
+    let parts = store_aws::MAX_ARCHIVING_BYTES as u64 / 1024 / 1024;
+    assert!(megabytes >= others + parts, "{megabytes} MB for {parts} MB of parts");
+}
+
+#[test]
+fn what_lambda_itself_fails_at_is_tried_again() {
+    fn retriers(value: &Value) -> Vec<Value> {
+        let own = value["Retry"].as_array().cloned().unwrap_or_default();
+        let parts = value.as_object().into_iter().flat_map(|object| object.values());
+        let items = value.as_array().into_iter().flatten();
+        own.into_iter().chain(parts.chain(items).flat_map(retriers)).collect()
+    }
+    for workflow in &workflows::ALL {
+        let definition: Value = serde_json::from_str(&workflow.definition(&Default::default())).unwrap();
+        let retriers = retriers(&definition);
+        let names =
+            |retrier: &Value| -> BTreeSet<String> { serde_json::from_value(retrier["ErrorEquals"].clone()).unwrap() };
+        let of_lambda = retriers.iter().map(names).filter(|names| names.contains("Lambda.ServiceException"));
+        let of_lambda: Vec<_> = of_lambda.collect();
+        assert!(!of_lambda.is_empty(), "{}", workflow.name);
+        for names in of_lambda {
+            assert!(names.contains("Lambda.ClientExecutionTimeoutException"), "{}: {names:?}", workflow.name);
+        }
+        // What Step Functions takes at most.
+        let attempts = retriers.iter().filter_map(|retrier| retrier["MaxAttempts"].as_u64());
+        assert!(attempts.max().unwrap() < 99_999_999, "{}", workflow.name);
     }
 }
 
@@ -822,5 +986,8 @@ fn the_template_is_clean() {
     };
     run(&lint, "cfn-lint", &["template.yaml"]);
     run(&lint, "sam", &["validate", "--lint", "--template-file", "template.yaml"]);
+    for workflow in &workflows::ALL {
+        run(&lint, "statelint", &[&format!("statemachines/{}", workflow.file())]);
+    }
     run(&audit, "checkov", &["--file", "template.yaml", "--config-file", ".checkov.yaml", "--compact", "--quiet"]);
 }

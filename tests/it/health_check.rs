@@ -175,6 +175,7 @@ fn nothing_of_an_address_is_told() {
             clock: Arc::clone(&clock),
             access: Access::Open,
             request_timeout: Duration::from_secs(28),
+            longest_wait: Duration::from_secs(25),
             streaming: Streaming::Unsupported,
         };
         let urls = ["https://secret.service.example.com"; 5];

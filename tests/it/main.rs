@@ -46,6 +46,7 @@ mod read_side;
 mod reconciler;
 mod retries;
 mod simulation;
+mod smoke_test;
 mod states;
 mod stores;
 mod subjects;

@@ -3,13 +3,17 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use api::{Access, Api, Starting, Streaming};
 use axum::body::{Body, BodyDataStream};
-use contracts::Status;
+use contracts::{EngineKind, Status};
+use engine::Engines;
 use futures::StreamExt as _;
 use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
 use reference_services::{Fault, FaultRule, ServiceKind};
 use serde_json::{Value, json};
 use store::{Control as StoreControl, Executions as _};
+use store_sql::FileBlobs;
 use tokio::process::Command;
 use tower::ServiceExt as _;
 
@@ -122,6 +126,65 @@ fn a_long_poll_waits_for_the_end_or_for_news() {
         assert_eq!(status, StatusCode::OK);
         assert!((7.0..8.0).contains(&took), "{took} s");
         assert_ne!(headers["etag"], *known);
+    });
+}
+
+/// Where each request that waits takes a function.
+#[test]
+fn a_deployment_may_let_requests_wait_for_less_long() {
+    run(async {
+        let (world, id) = held().await;
+        let store = Arc::new(world.app.store.clone());
+        let api = Api {
+            executions: store.clone(),
+            history: store.clone(),
+            audit: store,
+            engines: Engines::new(vec![Arc::new(world.app.engine.clone())]),
+            clock: Arc::clone(&world.clock),
+            access: Access::Open,
+            request_timeout: Duration::from_secs(28),
+            longest_wait: Duration::from_secs(3),
+            streaming: Streaming::Unsupported,
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let starting = Starting {
+            api: api.clone(),
+            engine: EngineKind::Embedded,
+            blobs: Arc::new(FileBlobs::open(folder.path()).await.unwrap()),
+            default_timeout: Duration::from_secs(3_600),
+            durations: Arc::default(),
+        };
+        let routes = api::get_workflow_status::route().merge(api::stream_workflow::route()).with_state(api);
+        let routes = routes.merge(api::start_user_onboarding::route().with_state(starting));
+        let routes = api::complete(routes, Arc::clone(&world.clock), Duration::from_secs(28), None);
+        let call = async |request: Request<Body>| {
+            let (parts, body) = routes.clone().oneshot(request).await.unwrap().into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            (parts.status, parts.headers, serde_json::from_slice::<Value>(&body).unwrap())
+        };
+        let poll = call(request(Method::GET, &format!("{}?wait=25s", status_of(&id)), &[]));
+        let (took, (status, ..)) = seconds(&world, poll).await;
+        assert_eq!((took, status), (3.0, StatusCode::OK));
+        let slow = FaultRule::on("POST", "/api/v1/profiles", Fault::Delay { delay_ms: 9_000 });
+        world.services.set_faults(ServiceKind::User, vec![slow]);
+        let start = |number: usize, headers: &[(&str, &str)], is_synchronous: bool| {
+            let mut body = full_request_of(number);
+            body["synchronous"] = json!(is_synchronous);
+            let mut start = request(Method::POST, START, headers);
+            start.headers_mut().insert("content-type", "application/json".parse().unwrap());
+            start.map(|_| Body::from(body.to_string()))
+        };
+        let preferring = start(1, &[("prefer", "wait=20")], false);
+        let (took, (status, headers, _)) = seconds(&world, call(preferring)).await;
+        assert_eq!(
+            (took, status, &headers["preference-applied"]),
+            (3.0, StatusCode::ACCEPTED, &"wait=3".parse().unwrap())
+        );
+        let (took, (status, ..)) = seconds(&world, call(start(2, &[], true))).await;
+        assert_eq!((took, status), (3.0, StatusCode::ACCEPTED));
+        let stream = request(Method::GET, &format!("/api/v1/workflows/{id}/stream"), &[]);
+        let (_, _, refused) = call(stream).await;
+        assert!(refused["detail"].as_str().unwrap().contains("/status?wait=3s"), "{refused}");
     });
 }
 

@@ -4,17 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use api::{Access, Api, Operating, Starting, Streaming};
 use async_trait::async_trait;
+use axum::body::Body;
 use clock::{SharedClock, VirtualClock};
 use contracts::{EngineKind, Status, Timestamp};
 use engine::{Engine, EngineError, Engines, Reconciled, Standing, StartOutcome};
 use futures::{StreamExt as _, stream};
+use http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
 use serde_json::Value;
 use store::{
-    Control, Controlled, EngineEnd, ExecutionRecord, Executions as _, History as _, NewAuditRow, NewExecution,
-    conformance,
+    Audit, Control, Controlled, DueExecution, EndRecorder, EngineEnd, ExecutionRecord, Executions, History,
+    NewAuditRow, NewExecution, conformance,
 };
 use store_aws::DynamoStore;
+use store_sql::{Durability, FileBlobs, SqlStore};
+use tower::ServiceExt as _;
 
 use crate::peers;
 use crate::proxy::Proxy;
@@ -149,6 +155,87 @@ fn however_many_are_open_each_has_its_turn_and_what_never_began_a_faster_one() {
             }
             assert!(at_once.values().all(|told| *told <= most), "{at_once:?}");
         }
+    });
+}
+
+/// Minutes in which an execution is looked at that its engine does not know, until it is terminated.
+const FORGOTTEN_MINUTES: [i64; 8] = [1, 3, 7, 15, 31, 63, 124, 185];
+
+/// Looks at such an execution once a minute, terminates it, and looks again.
+async fn forget(store: impl Executions + History + Audit + EndRecorder + Clone + 'static, clock: SharedClock) {
+    let store = Arc::new(store);
+    store.create(new("forgotten", Status::Pending, clock.now())).await.unwrap();
+    let begun = DueExecution { tenant_id: TENANT.to_owned(), id: "forgotten".to_owned(), has_begun: true };
+    store.put_off(&begun, clock.now()).await.unwrap();
+    let engine = Arc::new(StandIn {
+        clock: Arc::clone(&clock),
+        standings: Mutex::default(),
+        asked: Mutex::default(),
+        started: Mutex::default(),
+    });
+    let engines = Engines::new(vec![engine.clone()]);
+    let began = clock.now();
+    let look = async |minutes: std::ops::Range<i64>| {
+        let mut failed = 0;
+        for minute in minutes {
+            let at = began + Duration::from_secs(60 * minute.unsigned_abs() + 1);
+            clock::sleep_until(&*clock, at).await;
+            failed += engine::reconcile(&*store, &*store, &engines, &*clock).await.unwrap().failed;
+        }
+        let asked = std::mem::take(&mut *engine.asked.lock().unwrap()).into_iter();
+        let minutes: Vec<i64> = asked.map(|(at, _)| at.duration_since(began).as_secs() / 60).collect();
+        assert_eq!(failed as usize, minutes.len(), "each is told by the alarm");
+        minutes
+    };
+    assert_eq!(look(1..200).await, FORGOTTEN_MINUTES);
+
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api {
+        executions: store.clone(),
+        history: store.clone(),
+        audit: store.clone(),
+        engines: engines.clone(),
+        clock: Arc::clone(&clock),
+        access: Access::Open,
+        request_timeout: Duration::from_secs(28),
+        longest_wait: Duration::from_secs(3),
+        streaming: Streaming::Unsupported,
+    };
+    let blobs = Arc::new(FileBlobs::open(folder.path()).await.unwrap());
+    let starting = Starting {
+        api,
+        engine: EngineKind::StepFunctions,
+        blobs,
+        default_timeout: Duration::from_secs(300),
+        durations: Arc::default(),
+    };
+    let routes = api::terminate_workflow::route().with_state(Operating { starting, ends: store.clone() });
+    let routes = api::complete(routes, Arc::clone(&clock), Duration::from_secs(28), None);
+    let terminate = Request::post("/api/v1/workflows/forgotten/terminate").header("x-tenant-id", TENANT);
+    let answer = routes.oneshot(terminate.body(Body::empty()).unwrap()).await.unwrap();
+    let status = answer.status();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&body));
+    assert_eq!(store.get(TENANT, "forgotten").await.unwrap().unwrap().status, Status::Terminated);
+    assert_eq!(look(200..270).await, [] as [i64; 0], "it has ended");
+}
+
+/// Whatever became of it at its engine, looking for it costs little, until somebody terminates it.
+#[test]
+fn what_its_engine_does_not_know_is_looked_at_ever_more_seldom_until_it_is_terminated() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let clock: SharedClock = Arc::new(VirtualClock::new(conformance::epoch()));
+        let file = folder.path().join("store.db");
+        let store = SqlStore::open(&file, Durability::Process, Arc::clone(&clock)).await.unwrap();
+        forget(store, clock).await;
+    });
+    let Some(endpoint) = peers::dynamodb() else { return };
+    run(async {
+        let client = peers::dynamodb_client(endpoint);
+        store_aws::create_table(&client, "forgotten").await.unwrap();
+        let clock: SharedClock = Arc::new(VirtualClock::new(conformance::epoch()));
+        forget(DynamoStore::new(|| client, "forgotten", Arc::clone(&clock)), clock).await;
     });
 }
 

@@ -44,20 +44,20 @@ pub async fn serve_alone(route: Router<SharedClock>) -> Result<(), Error> {
 /// Serves an endpoint that reads and writes records.
 pub async fn serve(route: Router<Api>) -> Result<(), Error> {
     aws_clients::log();
-    let Common { aws, table, access } = settings::of_function(Common::read)?;
+    let Common { aws, table, requests } = settings::of_function(Common::read)?;
     let store = store(&Clients::of_function(aws), table);
-    serve_api(route, api(store, access)).await
+    serve_api(route, api(store, requests)).await
 }
 
 /// Serves an endpoint that also knows of executions that the table no longer has.
 pub async fn serve_with_archive(route: Router<Api>) -> Result<(), Error> {
     aws_clients::log();
     let (common, bucket) = settings::of_function(|settings| (Common::read(settings), settings.bucket()))?;
-    let Common { aws, table, access } = common;
+    let Common { aws, table, requests } = common;
     let clients = Clients::of_function(aws);
     let archive = S3Blobs::new(clients.s3(), bucket);
     let store = store(&clients, table).with_blobs(Arc::new(archive));
-    serve_api(route, api(store, access)).await
+    serve_api(route, api(store, requests)).await
 }
 
 async fn serve_api(route: Router<Api>, api: Api) -> Result<(), Error> {
@@ -71,11 +71,11 @@ pub async fn serve_starting(route: Router<Starting>) -> Result<(), Error> {
     let (common, bucket, start, limits) = settings::of_function(|settings| {
         (Common::read(settings), settings.bucket(), StartSettings::read(settings), Limits::read(settings))
     })?;
-    let Common { aws, table, access } = common;
+    let Common { aws, table, requests } = common;
     let clients = Clients::of_function(aws);
     let blobs = Arc::new(S3Blobs::new(clients.s3(), bucket));
     let store = store(&clients, table).with_blobs(blobs.clone()).with_limit(limits.open_executions);
-    let mut api = api(store, access);
+    let mut api = api(store, requests);
     let engine: Arc<dyn Engine> = match start {
         StartSettings::Temporal { gateway } => {
             Arc::new(TemporalGateway::new(clients.functions(), gateway, Arc::clone(&api.clock)))
@@ -99,13 +99,13 @@ pub async fn serve_operating(route: Router<Operating>) -> Result<(), Error> {
     let (common, bucket, operate, limits) = settings::of_function(|settings| {
         (Common::read(settings), settings.bucket(), OperateSettings::read(settings), Limits::read(settings))
     })?;
-    let Common { aws, table, access } = common;
+    let Common { aws, table, requests } = common;
     let clients = Clients::of_function(aws);
     let blobs = Arc::new(S3Blobs::new(clients.s3(), bucket));
     let store = store(&clients, table).with_blobs(blobs.clone()).with_limit(limits.open_executions);
     let ends = Arc::new(store.clone());
     let audit: Arc<dyn Audit> = ends.clone();
-    let mut api = api(store, access);
+    let mut api = api(store, requests);
     let OperateSettings { engine, machines, gateway } = operate;
     let sfn = clients.sfn();
     let mut engines: Vec<Arc<dyn Engine>> = vec![Arc::new(StepFunctions::new(|| sfn, machines))];
@@ -123,8 +123,8 @@ pub async fn serve_operating(route: Router<Operating>) -> Result<(), Error> {
 pub async fn serve_readiness(route: Router<Readiness>) -> Result<(), Error> {
     aws_clients::log();
     let (common, endpoints) = settings::of_function(|settings| (Common::read(settings), settings.endpoints()))?;
-    let Common { aws, table, access } = common;
-    let api = api(store(&Clients::of_function(aws), table), access);
+    let Common { aws, table, requests } = common;
+    let api = api(store(&Clients::of_function(aws), table), requests);
     let (clock, audit) = (Arc::clone(&api.clock), Arc::clone(&api.audit));
     let transport = Arc::new(HttpTransport::default());
     let downstream = Downstream::new(transport, endpoints, Arc::clone(&clock), CALL_TIMEOUT);
@@ -146,12 +146,19 @@ impl Check for Managed {
 struct Common {
     aws: Aws,
     table: String,
+    requests: Requests,
+}
+
+/// Who may call, and how long a request may wait.
+struct Requests {
     access: Access,
+    longest_wait: Duration,
 }
 
 impl Common {
     fn read(settings: &mut FunctionSettings) -> Self {
-        Self { aws: settings.aws(), table: settings.table(), access: settings.access() }
+        let requests = Requests { access: settings.access(), longest_wait: settings.longest_wait() };
+        Self { aws: settings.aws(), table: settings.table(), requests }
     }
 }
 
@@ -209,7 +216,7 @@ fn store(clients: &Clients, table: String) -> DynamoStore {
     DynamoStore::new(|| dynamodb, table, Arc::new(SystemClock))
 }
 
-fn api(store: DynamoStore, access: Access) -> Api {
+fn api(store: DynamoStore, Requests { access, longest_wait }: Requests) -> Api {
     let store = Arc::new(store);
     Api {
         executions: store.clone(),
@@ -219,6 +226,7 @@ fn api(store: DynamoStore, access: Access) -> Api {
         clock: Arc::new(SystemClock),
         access,
         request_timeout: REQUEST_TIMEOUT,
+        longest_wait,
         streaming: Streaming::Unsupported,
     }
 }

@@ -19,7 +19,6 @@ pub async fn serve() -> Result<(), Error> {
         settings::of_function(|settings| (settings.aws(), settings.temporal_server(), settings.task_queue()))?;
     let secrets = Clients::of_function(aws).secrets();
     let clock: SharedClock = Arc::new(SystemClock);
-    // With the first request: what is wrong with the secret is its error, not the start's.
     let engine = tokio::sync::OnceCell::new();
     let connect = async || {
         let connector = Arc::new(connector(&server, &secrets, &clock).await?);
@@ -27,6 +26,11 @@ pub async fn serve() -> Result<(), Error> {
             |kind| workflows::workflow(kind).map(|workflow| workflow.definition(&RetryPolicy::default()));
         Ok::<_, Error>(Temporal::new(connector, &task_queue, Arc::new(definition_of)))
     };
+    // Lambda gives a function more of a processor to begin than to answer. What is wrong with the secret is the error of
+    // the requests, which try it again: an error here would start the function again and again.
+    if let Err(error) = engine.get_or_try_init(&connect).await {
+        tracing::warn!(%error, "Temporal cannot be asked yet");
+    }
     let handle =
         async |event: LambdaEvent<Request>| answer(engine.get_or_try_init(&connect).await?, event.payload).await;
     run(handle).await

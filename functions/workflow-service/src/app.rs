@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use aws_clients::InvokedActivities;
 use axum::Router;
 use clock::{SharedClock, SystemClock};
+use contracts::limits::MAX_WAIT_SECONDS;
 use contracts::{EngineKind, Timestamp};
 use downstream::{Downstream, HttpTransport, Transport};
 use engine::{ActivityRunner, DefinitionOf, Engine, Engines, Reconciled};
@@ -235,6 +236,7 @@ impl App {
             clock: Arc::clone(clock),
             access: settings.access.clone(),
             request_timeout: settings.request_timeout,
+            longest_wait: Duration::from_secs(MAX_WAIT_SECONDS),
             streaming: Streaming::Until(stopping),
         };
         let starting = Starting {

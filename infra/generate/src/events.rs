@@ -29,6 +29,8 @@ pub(crate) fn all() -> [Function; 5] {
         },
         Function {
             timeout: 900,
+            // Histories that are long move in parts, several of them at once.
+            memory: Some(512),
             ports: vec![Port::Archiving],
             ..function(
                 "archive-executions",
@@ -53,7 +55,7 @@ pub(crate) fn all() -> [Function; 5] {
             timeout: 90,
             memory: Some(512),
             condition: HAS_TEMPORAL,
-            ports: vec![Port::Ends, Port::Invoke, Port::TemporalApiKey],
+            ports: vec![Port::Ends, Port::Invoke, Port::MapFiles, Port::TemporalApiKey],
             ..function(
                 "temporal-worker",
                 "EventBridge Scheduler: every minute",

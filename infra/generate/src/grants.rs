@@ -28,6 +28,8 @@ pub(crate) enum Port {
     Describe,
     /// Invokes the functions of all activities.
     Invoke,
+    /// Reads the items of distributed Maps, and writes their results: `Blobs`.
+    MapFiles,
     /// Reads the key to Temporal's API.
     TemporalApiKey,
 }
@@ -36,8 +38,21 @@ pub(crate) enum Port {
 const EXECUTIONS: &str = "executions";
 const REQUESTS: &str = "requests";
 
+/// Blobs of whatever name: which file a distributed Map reads and writes is said by its machine.
+const ALL: &str = "";
+
 /// The condition of a statement about the partitions of audit logs, `<tenant>#A`.
 const AUDIT_LOGS_ONLY: &str = "  Condition: {ForAllValues:StringLike: {dynamodb:LeadingKeys: [\"*#A\"]}}\n";
+
+/// The key of a customer's own that a secret may be encrypted with.
+const KEY_OF_SECRET: &str = r#"- !If
+  - HasTemporalApiKeyKmsKey
+  - Effect: Allow
+    Action: [kms:Decrypt]
+    Resource: !Ref TemporalApiKeyKmsKeyArn
+    Condition: {StringEquals: {kms:ViaService: !Sub "secretsmanager.${AWS::Region}.amazonaws.com"}}
+  - !Ref AWS::NoValue
+"#;
 
 /// What a role allows.
 #[derive(Debug, Default)]
@@ -95,9 +110,15 @@ impl Grants {
                 self.others +=
                     &allow(&["lambda:InvokeFunction"], functions.map(|id| format!("!GetAtt {id}Function.Arn")));
             }
+            Port::MapFiles => {
+                self.read.insert(ALL);
+                self.written.insert(ALL);
+                self.uploads = true;
+            }
             Port::TemporalApiKey => {
                 self.others +=
                     &allow_if("HasTemporalApiKey", "secretsmanager:GetSecretValue", "!Ref TemporalApiKeySecretArn");
+                self.others += KEY_OF_SECRET;
             }
         }
     }
@@ -185,7 +206,11 @@ impl Grants {
             return String::new();
         }
         let keys = |folders: &BTreeSet<&str>| -> Vec<String> {
-            folders.iter().map(|folder| format!("!Sub \"${{Bucket.Arn}}/*/{folder}/*\"")).collect()
+            let all = |folder: &&str| match *folder {
+                ALL => "!Sub \"${Bucket.Arn}/*\"".to_owned(),
+                folder => format!("!Sub \"${{Bucket.Arn}}/*/{folder}/*\""),
+            };
+            folders.iter().map(all).collect()
         };
         let list = match self.read.is_empty() {
             true => String::new(),

@@ -155,6 +155,7 @@ async fn start(cli: &Cli) -> anyhow::Result<Stack> {
         ("WORKFLOW__ENGINE__FUNCTION_PREFIX", String::new()),
         ("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT", "300".to_owned()),
         ("WORKFLOW__LIMITS__OPEN_EXECUTIONS_PER_TENANT", "5000".to_owned()),
+        ("WORKFLOW__LIMITS__LONGEST_WAIT", "25".to_owned()),
     ];
     environment.extend(SERVICE_VARIABLES.into_iter().zip(&services).map(|(name, url)| (name, url.clone())));
     let mut stack = Stack { peers };

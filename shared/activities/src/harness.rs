@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use clock::SharedClock;
 use contracts::effect::Effect;
-use contracts::limits::MAX_RETRY_AFTER_SECONDS;
+use contracts::limits::{MAX_RETRY_AFTER_SECONDS, MAX_STEP_RESULT_BYTES};
 use contracts::step::{StepCall, StepKind};
 use contracts::{ActivityError, ErrorName};
 use downstream::{Downstream, effects};
@@ -76,11 +76,8 @@ impl Activities {
                 }
             }
         };
-        match outcome {
-            Ok(mut result) => {
-                result["finished_at"] = self.clock.now().to_string().into();
-                AttemptOutcome { outcome: Ok(result), report }
-            }
+        match outcome.and_then(|result| self.stamped(result)) {
+            Ok(result) => AttemptOutcome { outcome: Ok(result), report },
             Err(mut error) => {
                 error.cause.step = Some(call.step.path().to_string());
                 // The one layer that retries knows only fixed intervals, so a service's wish is granted here.
@@ -90,6 +87,17 @@ impl Activities {
                 AttemptOutcome { outcome: Err(error), report }
             }
         }
+    }
+
+    /// The result, with when it came; an error in its place that a state machine can catch if an engine could not take it.
+    fn stamped(&self, mut result: Value) -> StepOutcome {
+        result["finished_at"] = self.clock.now().to_string().into();
+        let bytes = result.to_string().len();
+        if bytes > MAX_STEP_RESULT_BYTES {
+            let message = format!("the step's result has {bytes} bytes, and {MAX_STEP_RESULT_BYTES} are the limit");
+            return Err(ActivityError::new(ErrorName::PayloadTooLarge, message));
+        }
+        Ok(result)
     }
 
     /// The activity's input. The request is read only if fields of it are asked for.
@@ -361,6 +369,19 @@ mod tests {
             assert!(error.cause.message.contains("the step's item must be"), "{item}: {error}");
         }
         assert_eq!(recorder.ended(), []);
+    }
+
+    /// Step Functions' own error for it could not be caught, and nothing would be undone.
+    #[tokio::test]
+    async fn a_result_that_is_too_large_for_an_engine_is_an_error_with_a_name() {
+        let recorder = Recorder::new(inline(), Finish::Recorded);
+        let sized = |bytes: usize| payload(&json!(7), &json!("x".repeat(bytes)));
+        let result = attempt(sized(MAX_STEP_RESULT_BYTES / 2), &recorder).await;
+        assert!(result.is_ok(), "{result:?}");
+        let error = attempt(sized(MAX_STEP_RESULT_BYTES), &recorder).await.expect_err("it is too large");
+        assert_eq!((error.error.as_str(), error.cause.step.as_deref()), ("PayloadTooLarge", Some("S[7]")));
+        assert!(error.cause.message.contains("32768 are the limit") && !error.is_retryable(), "{error}");
+        assert_eq!(recorder.ended()[1].outcome, Err(error), "it is recorded, so that the step is undone");
     }
 
     #[tokio::test]

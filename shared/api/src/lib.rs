@@ -44,6 +44,7 @@ use axum::Router;
 use axum::extract::FromRef;
 use clock::SharedClock;
 use contracts::EngineKind;
+use contracts::limits::MAX_WAIT_SECONDS;
 use engine::Engines;
 use store::{Audit, Blobs, EndRecorder, Executions, History};
 
@@ -80,8 +81,17 @@ pub struct Api {
     pub access: Access,
     /// How long a request may take until its answer begins.
     pub request_timeout: Duration,
+    /// How long a request may wait for an end or for news, at most [`MAX_WAIT_SECONDS`].
+    pub longest_wait: Duration,
     /// Whether answers can be streamed.
     pub streaming: Streaming,
+}
+
+impl Api {
+    /// How long a request waits that asks for this.
+    fn granted(&self, wait: Duration) -> Duration {
+        wait.min(self.longest_wait).min(Duration::from_secs(MAX_WAIT_SECONDS))
+    }
 }
 
 /// What the endpoints that start executions work with.

@@ -12,7 +12,7 @@ use axum::{Json, Router};
 use contracts::audit::AuditAction;
 use contracts::effect::sha256_hex;
 use contracts::fields::Fields;
-use contracts::limits::{MAX_IDEMPOTENCY_KEY_CHARS, MAX_WAIT_SECONDS};
+use contracts::limits::MAX_IDEMPOTENCY_KEY_CHARS;
 use contracts::request::Request;
 use contracts::responses::StartResponse;
 use contracts::step::WorkflowRef;
@@ -68,14 +68,16 @@ async fn start<R: Request>(
         Created::Full(full) => return Err(Problem::full(full)),
     };
     let preferred = preferred_wait(headers);
-    let Some(seconds) = preferred.or(is_synchronous.then_some(MAX_WAIT_SECONDS)) else {
+    let Some(wait) = preferred.or(is_synchronous.then_some(Duration::MAX)) else {
         return Ok(answer(&record, mean));
     };
-    let deadline = clock::after(&*starting.api.clock, Duration::from_secs(seconds)).min(answer_by);
+    let wait = starting.api.granted(wait);
+    let deadline = clock::after(&*starting.api.clock, wait).min(answer_by);
     let record = wait_for_end(&starting.api, &tenant_id, record, deadline).await;
     let mut answer = answer(&record, mean);
     if preferred.is_some() {
-        let applied = HeaderValue::from_str(&format!("wait={seconds}")).unwrap_or(HeaderValue::from_static("wait"));
+        let applied =
+            HeaderValue::from_str(&format!("wait={}", wait.as_secs())).unwrap_or(HeaderValue::from_static("wait"));
         answer.headers_mut().insert(HeaderName::from_static("preference-applied"), applied);
     }
     Ok(answer)
@@ -89,7 +91,7 @@ pub(crate) async fn refuse_if_full(api: &Api, tenant_id: &str, key: Option<&Idem
     }
 }
 
-/// What is asked for, and whether the answer is to wait for the end as with `Prefer: wait=25`. `synchronous` is taken out of
+/// What is asked for, and whether the answer is to wait for the end as long as it may. `synchronous` is taken out of
 /// the body: it says how to answer, so it is neither kept nor part of what an `Idempotency-Key` stands for.
 fn read<R: Request>(body: &mut Value) -> Result<(R, bool), Problem> {
     let synchronous = body.as_object_mut().and_then(|body| body.remove_entry("synchronous"));
@@ -257,12 +259,12 @@ fn answer(record: &ExecutionRecord, mean: Option<Duration>) -> Response {
     response
 }
 
-/// `Prefer: wait=N` (RFC 7240), at most what fits behind API Gateway; what cannot be understood is ignored.
-fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
+/// `Prefer: wait=N` (RFC 7240); what cannot be understood is ignored.
+fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     let mut preferences = values.flat_map(|value| value.split(','));
     let seconds = preferences.find_map(|preference| preference.trim().strip_prefix("wait=")?.trim().parse().ok());
-    seconds.map(|seconds: u64| seconds.min(MAX_WAIT_SECONDS))
+    seconds.map(Duration::from_secs)
 }
 
 pub(crate) fn idempotency_key(

@@ -24,7 +24,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use contracts::Timestamp;
-use contracts::limits::{DEFAULT_PAGE_SIZE, MAX_WAIT_SECONDS};
+use contracts::limits::DEFAULT_PAGE_SIZE;
 use futures::stream;
 use store::Estimated;
 
@@ -59,8 +59,9 @@ async fn handle(
 ) -> Result<Response, Problem> {
     if matches!(api.streaming, Streaming::Unsupported) {
         return Err(Problem::not_implemented(format!(
-            "Answers cannot be streamed here. Ask GET /api/v1/workflows/{{workflow_id}}/status?wait={MAX_WAIT_SECONDS}s \
-             with the ETag of the last answer as If-None-Match: it waits until something has changed."
+            "Answers cannot be streamed here. Ask GET /api/v1/workflows/{{workflow_id}}/status?wait={}s with the ETag of \
+             the last answer as If-None-Match: it waits until something has changed.",
+            api.granted(Duration::MAX).as_secs()
         )));
     }
     let position = position(&headers, parameters)?;

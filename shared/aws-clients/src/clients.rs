@@ -110,6 +110,7 @@ mod tests {
 
     use aws_credential_types::provider::{ProvideCredentials, future};
     use aws_sdk_dynamodb::error::DisplayErrorContext;
+    use aws_smithy_runtime_api::client::result::ConnectorError;
     use clock::SystemClock;
 
     use super::*;
@@ -131,6 +132,25 @@ mod tests {
         let refused = clients.secrets().text("arn").await.expect_err("nobody listens there").to_string();
         assert!(refused.contains("Connection refused"), "{refused}");
         assert!(clients.is_played("Secrets Manager"));
+    }
+
+    /// A connection that was idle may have been closed by the time it is used.
+    #[tokio::test]
+    async fn what_is_asked_of_step_functions_is_asked_again_when_its_connection_breaks() {
+        let calls = Arc::new(AtomicU64::default());
+        let counted = Arc::clone(&calls);
+        let credentials = SharedCredentialsProvider::new(Credentials::new("id", "secret", None, None, "tests"));
+        let clients = clients(credentials, move |_| match counted.fetch_add(1, Ordering::Relaxed) {
+            0 => Err(ConnectorError::io("the peer has closed the connection".into())),
+            _ => answered(
+                200,
+                &[],
+                r#"{"executionArn": "a", "startDate": 1, "status": "RUNNING", "stateMachineArn": "m"}"#,
+            ),
+        });
+        let asked = clients.sfn().describe_execution().execution_arn("a").send().await;
+        assert!(asked.is_ok(), "{asked:?}");
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
     }
 
     /// Each time others, which last as long as is said.

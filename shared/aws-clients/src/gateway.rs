@@ -63,7 +63,8 @@ impl TemporalGateway {
 
     async fn ask<T: DeserializeOwned>(&self, request: &Request) -> Result<T, EngineError> {
         let unavailable = |why: String| EngineError::Unavailable(why);
-        let answered = self.functions.call(&self.function, &json!(request)).await;
+        // Whatever it is asked is the same when it is asked twice: a start is by its name, and what has ended stays so.
+        let answered = self.functions.call_repeatable(&self.function, &json!(request)).await;
         let answer = answered.map_err(|failed| {
             self.count_until(None);
             unavailable(format!("{}: {}", failed.error, failed.message))

@@ -4,7 +4,7 @@
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// Deepest nesting of a request's JSON.
 pub const MAX_JSON_DEPTH: usize = 32;
-/// Longest `Prefer: wait` and `?wait`: API Gateway gives 30 s in all.
+/// Longest `Prefer: wait` and `?wait`: API Gateway gives 30 s in all. A deployment of functions may allow less.
 pub const MAX_WAIT_SECONDS: u64 = 25;
 /// Largest page of a list.
 pub const MAX_PAGE_SIZE: u32 = 200;
@@ -21,6 +21,9 @@ pub const MAX_SUBJECT_CHARS: usize = 128;
 /// Largest request that a record holds; a larger one is a blob beside it. DynamoDB bills an item by its size, and the item
 /// is written with every step.
 pub const MAX_INLINE_REQUEST_BYTES: usize = 32 * 1024;
+/// Largest result that a step may hand to its engine: ids and counts take less. Step Functions ends an execution whose
+/// state has more than 256 KiB with an error that no state machine can catch, and results add up.
+pub const MAX_STEP_RESULT_BYTES: usize = 32 * 1024;
 /// Largest part of an execution's result that one step may report: it is kept in the record.
 pub const MAX_REPORT_BYTES: usize = 64 * 1024;
 /// Longest display name.

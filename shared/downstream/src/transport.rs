@@ -1,6 +1,6 @@
 //! How a request reaches a service.
 
-use std::sync::OnceLock;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -27,20 +27,27 @@ pub trait Transport: Send + Sync {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, TransportFault>;
 }
 
-/// Over the network. Its client is made with the first call, which a function that starts need not wait for.
-#[derive(Debug, Default)]
-pub struct HttpTransport(OnceLock<reqwest::Client>);
+/// How long a connection is kept that is not used. What is in front of a service closes it too, a load balancer of AWS
+/// after 60 s, and a request that is sent meanwhile is lost.
+const MAX_IDLE_TIME: Duration = Duration::from_secs(15);
+
+/// Over the network. Its client is made here and now, not with the first call: Lambda gives a function more of a processor
+/// to begin than to answer, and reading the machine's root certificates takes a while.
+#[derive(Debug)]
+pub struct HttpTransport(Result<reqwest::Client, TransportFault>);
 
 impl HttpTransport {
     /// A client that follows no redirects and uses no proxy: hosts are the configured ones and no others.
-    fn client(&self) -> Result<&reqwest::Client, TransportFault> {
-        if let Some(client) = self.0.get() {
-            return Ok(client);
-        }
-        let builder = reqwest::Client::builder();
-        let builder = builder.redirect(reqwest::redirect::Policy::none()).no_proxy().pool_max_idle_per_host(32);
-        let client = builder.retry(reqwest::retry::never()).build().map_err(|_| TransportFault::Broken)?;
-        Ok(self.0.get_or_init(|| client))
+    pub(crate) fn with_idle_time(idle_time: Duration) -> Self {
+        let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+        let builder = builder.pool_max_idle_per_host(32).pool_idle_timeout(idle_time);
+        Self(builder.retry(reqwest::retry::never()).build().map_err(|_| TransportFault::Broken))
+    }
+}
+
+impl Default for HttpTransport {
+    fn default() -> Self {
+        Self::with_idle_time(MAX_IDLE_TIME)
     }
 }
 
@@ -48,7 +55,8 @@ impl HttpTransport {
 impl Transport for HttpTransport {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, TransportFault> {
         let request = reqwest::Request::try_from(request).map_err(|_| TransportFault::Broken)?;
-        let mut answer = self.client()?.execute(request).await.map_err(fault)?;
+        let client = self.0.as_ref().map_err(|fault| *fault)?;
+        let mut answer = client.execute(request).await.map_err(fault)?;
         let mut reply = http::Response::new(Bytes::new());
         *reply.status_mut() = answer.status();
         *reply.headers_mut() = std::mem::take(answer.headers_mut());

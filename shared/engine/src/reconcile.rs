@@ -41,6 +41,12 @@ const LONGEST_LOOK: Duration = Duration::from_secs(15);
 /// An execution that was as recorded is looked at again after a tenth of its age, within these.
 const NEXT_LOOK: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(3_600)];
 
+/// When an execution is looked at again that has begun and that its engine does not know: after as long as it is old by
+/// then, within the same limits. So the time between two looks doubles, and what nobody terminates costs a look an hour.
+fn next_look_at_unknown(age: Duration) -> Duration {
+    age.clamp(NEXT_LOOK[0], NEXT_LOOK[1])
+}
+
 /// Starts once more what has not begun, and records ends that nobody recorded, side by side. However many there are,
 /// each has its turn: what was looked at is put off.
 pub async fn reconcile(
@@ -66,6 +72,8 @@ enum Finding {
     AsRecorded,
     Unstarted,
     Ended,
+    /// It has begun, and its engine does not know it.
+    Unknown,
 }
 
 /// What it takes to look at an execution.
@@ -94,7 +102,7 @@ impl Reconciler<'_> {
                     Some(Finding::AsRecorded) => {}
                     Some(Finding::Unstarted) => reconciled.started += 1,
                     Some(Finding::Ended) => reconciled.ended += 1,
-                    None => reconciled.failed += 1,
+                    Some(Finding::Unknown) | None => reconciled.failed += 1,
                 }
             }
             if turns.len() > 0 {
@@ -152,7 +160,10 @@ impl Reconciler<'_> {
             }
             // It was known to the engine: starting it again would do everything twice.
             Standing::Unknown => {
-                Err(EngineError::Unavailable(format!("{} has begun, and its engine does not know it", record.id)))
+                let (tenant_id, workflow_id) = (&record.tenant_id, &record.id);
+                tracing::error!(tenant_id, workflow_id, "it has begun, and its engine does not know it: terminate it");
+                self.put_off(due, next_look_at_unknown(age)).await?;
+                Ok(Finding::Unknown)
             }
             Standing::Ended { end, at } => {
                 let recorded = self.ends.record_end(&record.tenant_id, &record.id, &end, at, None).await?;

@@ -185,6 +185,9 @@ pub(crate) const RETENTION_DAYS: Setting<u32> =
 pub(crate) const OPEN_EXECUTIONS: Setting<u32> = count("limits.open_executions").or("2000");
 pub(crate) const OPEN_EXECUTIONS_PER_TENANT: Setting<u32> = count("limits.open_executions_per_tenant").or("500");
 
+/// A server waits as long as API Gateway would; a function is billed, and counted, for as long as it waits.
+pub(crate) const LONGEST_WAIT: Setting<u64> = duration("limits.longest_wait");
+
 pub(crate) const AUTH_MODE: Setting<String> = Setting::new("auth.mode", Shape::Text, text, "a mode");
 pub(crate) const ALLOW_OPEN: Setting<bool> =
     Setting::new("auth.allow_open", Shape::Boolean, boolean, "true or false").or("false");
@@ -230,5 +233,5 @@ pub(crate) const OF_SERVER: [&dyn Declared; 33] = [
 ];
 
 /// Settings that only functions read.
-pub(crate) const OF_FUNCTIONS: [&str; 4] =
-    [STATE_MACHINE_PREFIX.path, API_KEY_SECRET.path, TENANTS_CLAIM.path, ROLES_CLAIM.path];
+pub(crate) const OF_FUNCTIONS: [&str; 5] =
+    [STATE_MACHINE_PREFIX.path, API_KEY_SECRET.path, LONGEST_WAIT.path, TENANTS_CLAIM.path, ROLES_CLAIM.path];

@@ -11,9 +11,9 @@ use downstream::Endpoints;
 
 use crate::aws::{Aws, aws};
 use crate::declarations::{
-    API_KEY_SECRET, AUTH_MODE, BUCKET, DEFAULT_TIMEOUT, FUNCTION_ENGINE, FUNCTION_PREFIX, FUNCTION_STORE, NAMESPACE,
-    OPEN_EXECUTIONS_PER_TENANT, RETENTION_DAYS, ROLES_CLAIM, SERVICES, STATE_MACHINE_PREFIX, TABLE, TASK_QUEUE,
-    TEMPORAL_URL, TENANTS_CLAIM,
+    API_KEY_SECRET, AUTH_MODE, BUCKET, DEFAULT_TIMEOUT, FUNCTION_ENGINE, FUNCTION_PREFIX, FUNCTION_STORE, LONGEST_WAIT,
+    NAMESPACE, OPEN_EXECUTIONS_PER_TENANT, RETENTION_DAYS, ROLES_CLAIM, SERVICES, STATE_MACHINE_PREFIX, TABLE,
+    TASK_QUEUE, TEMPORAL_URL, TENANTS_CLAIM,
 };
 use crate::keys::{Keys, Naming};
 use crate::temporal::TemporalServer;
@@ -86,6 +86,7 @@ impl FunctionSettings {
         keys.take(&RETENTION_DAYS);
         keys.take(&DEFAULT_TIMEOUT);
         keys.take(&OPEN_EXECUTIONS_PER_TENANT);
+        keys.take(&LONGEST_WAIT);
         let urls = SERVICES.each_ref().map(|setting| keys.take(setting).unwrap_or_default());
         services::endpoints(keys, &urls);
     }
@@ -120,6 +121,11 @@ impl FunctionSettings {
     /// `limits.open_executions_per_tenant`
     pub fn open_executions_per_tenant(&mut self) -> u64 {
         self.keys.required(&OPEN_EXECUTIONS_PER_TENANT).into()
+    }
+
+    /// `limits.longest_wait`: how long a request may wait for an end or for news.
+    pub fn longest_wait(&mut self) -> Duration {
+        Duration::from_secs(self.keys.required(&LONGEST_WAIT))
     }
 
     /// `services.*`
@@ -209,6 +215,7 @@ mod tests {
             settings.table();
             settings.default_timeout();
             settings.open_executions_per_tenant();
+            settings.longest_wait();
             settings.bucket();
             settings.retention();
             settings.endpoints();
@@ -225,6 +232,7 @@ mod tests {
             "WORKFLOW__STORE__TABLE: is missing",
             "WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT: expected whole seconds",
             "WORKFLOW__LIMITS__OPEN_EXECUTIONS_PER_TENANT: is missing, expected 1 or more",
+            "WORKFLOW__LIMITS__LONGEST_WAIT: is missing, expected whole seconds",
             "WORKFLOW__STORE__BUCKET: is missing",
             "WORKFLOW__STORE__RETENTION_DAYS: expected days",
             "WORKFLOW__SERVICES__AUTH_SERVICE: 'http://auth.example.com'",
@@ -244,6 +252,7 @@ mod tests {
         let odd = [
             ("WORKFLOW__STORE__KIND", "sqlite"),
             ("WORKFLOW__STORE__RETENTION_DAYS", "many"),
+            ("WORKFLOW__LIMITS__LONGEST_WAIT", "0"),
             ("WORKFLOW__SERVICES__FILE_SERVICE", "ftp://files"),
             ("WORKFLOW__TEMPORAL__SERVER_URL", "temporal"),
             ("WORKFLOW__STORE__ARCHIVE_BUCKET", "bucket"),
@@ -252,6 +261,7 @@ mod tests {
         for (name, problem) in odd.map(|(name, _)| name).into_iter().zip([
             "expected 'dynamodb'",
             "expected days",
+            "expected whole seconds",
             "'ftp://files' has neither",
             "expected the URL of a server",
             "there is no such setting",

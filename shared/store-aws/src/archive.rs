@@ -21,6 +21,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
 use store::{ArchiveHead, Blobs, ExecutionRecord, HistoryPage, StoreError, archived_events, archived_state};
 
+use crate::blobs::PART_BYTES;
 use crate::change::Change;
 use crate::executions::{Due, counter};
 use crate::history::event;
@@ -35,6 +36,10 @@ const STAY: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// Executions that are archived at the same time.
 const CONCURRENCY: usize = 16;
+
+/// The most that is in memory of histories that are archived at the same time: of each a part that is under way, and one
+/// that is being read.
+pub const MAX_ARCHIVING_BYTES: usize = CONCURRENCY * 2 * PART_BYTES;
 
 /// What became of the executions that were due.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

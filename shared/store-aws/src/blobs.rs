@@ -12,7 +12,7 @@ use store::{BlobBody, BlobKey, BlobReader, Blobs, StoreError};
 use crate::upload::{Upload, failed};
 
 /// Parts of an upload, one of which is in memory; S3 takes 10,000 of them, which are 80 GB.
-const PART_BYTES: usize = 8 * 1024 * 1024;
+pub(crate) const PART_BYTES: usize = 8 * 1024 * 1024;
 
 /// Blobs of one bucket, whose default encryption (SSE-KMS in the template) is theirs.
 #[derive(Debug, Clone)]

@@ -66,7 +66,7 @@ use store::{BlobReader, OpenLimits};
 
 use open::Open;
 
-pub use archive::Archived;
+pub use archive::{Archived, MAX_ARCHIVING_BYTES};
 pub use blobs::S3Blobs;
 pub use table::{Holds, INDICES, TIME_TO_LIVE, create_table};
 

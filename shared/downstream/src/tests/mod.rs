@@ -1,6 +1,7 @@
 //! What the clients send, and what they make of answers.
 
 mod answers;
+mod connections;
 mod redirects;
 mod requests;
 

@@ -240,6 +240,7 @@ fn environment() -> Vec<(&'static str, &'static str)> {
         ("WORKFLOW__ENGINE__STATE_MACHINE_PREFIX", "arn:aws:states:us-east-1:123456789012:stateMachine:stack-"),
         ("WORKFLOW__ENGINE__FUNCTION_PREFIX", "stack-"),
         ("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT", "300"),
+        ("WORKFLOW__LIMITS__LONGEST_WAIT", "3"),
         ("WORKFLOW__SERVICES__AUTH_SERVICE", service),
         ("WORKFLOW__SERVICES__USER_SERVICE", service),
         ("WORKFLOW__SERVICES__TENANT_SERVICE", service),
