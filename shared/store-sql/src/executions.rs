@@ -117,7 +117,7 @@ impl Executions for SqlStore {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.writer.check()?;
+        self.writer.check().await?;
         sqlx::query("SELECT 1").execute(&self.readers).await.map_err(unavailable)?;
         Ok(())
     }

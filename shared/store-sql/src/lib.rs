@@ -13,6 +13,7 @@ mod batches;
 mod blobs;
 mod ends;
 mod executions;
+mod files;
 mod format;
 mod history;
 mod journal;
@@ -22,7 +23,8 @@ mod steps;
 mod writer;
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use clock::SharedClock;
@@ -33,6 +35,8 @@ use store::{BlobReader, StoreError};
 use tokio::sync::watch;
 
 pub use blobs::FileBlobs;
+pub use files::place_of;
+use files::{FILE_MODE, OpenFiles, beside, url_of};
 pub use format::{FORMAT, format_of};
 use writer::Writer;
 
@@ -61,13 +65,15 @@ pub struct SqlStore {
 }
 
 impl SqlStore {
-    /// Opens the SQLite file, creating it if need be, and brings its schema up to date.
+    /// Opens the SQLite file, creating it if need be, and brings its schema up to date. Others may not read it from then on,
+    /// wherever it is.
     pub async fn open(file: &Path, durability: Durability, clock: SharedClock) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
-        let file = file.to_str().ok_or_else(|| StoreError::Unavailable(format!("{file:?} is no UTF-8 path")))?;
-        let options: AnyConnectOptions = format!("sqlite://{file}?mode=rwc").parse().map_err(unavailable)?;
+        let place = place_of(file).map_err(|error| unavailable(format!("{}: {error}", file.display())))?;
+        let url = url_of(&place).map_err(StoreError::Unavailable)?;
+        let options: AnyConnectOptions = format!("{url}?mode=rw").parse().map_err(unavailable)?;
         // A server and workers that begin together must not all bring a schema up to date that none of them has yet.
-        let opening = PathBuf::from(format!("{file}-opening"));
+        let opening = beside(&place, "-opening");
         let alone = tokio::task::spawn_blocking(move || locked(&opening)).await.map_err(unavailable)?;
         let alone = alone.map_err(unavailable)?;
         let mut connection = options.connect().await.map_err(unavailable)?;
@@ -82,8 +88,10 @@ impl SqlStore {
         ] {
             sqlx::query(sqlx::AssertSqlSafe(pragma)).execute(&mut connection).await.map_err(unavailable)?;
         }
-        refuse_other_formats(&mut connection, file).await?;
+        refuse_other_formats(&mut connection, &place).await?;
         sqlite_migrations().run(&mut connection).await.map_err(unavailable)?;
+        // They are all there by now, as the schema has been read.
+        let files = OpenFiles::of(&place).map_err(unavailable)?;
         drop(alone);
 
         let readers = AnyPoolOptions::new()
@@ -98,7 +106,8 @@ impl SqlStore {
                 })
             })
             .connect_lazy_with(options);
-        Ok(Self { readers, writer: Writer::spawn(connection), clock, blobs: None })
+        let writer = Writer::spawn(connection, files, Arc::clone(&clock));
+        Ok(Self { readers, writer, clock, blobs: None })
     }
 
     /// The same store, which reads large requests here when it shows a history.
@@ -125,7 +134,7 @@ impl SqlStore {
 }
 
 /// A database of another format is refused by name, before anything of it is changed.
-async fn refuse_other_formats(connection: &mut AnyConnection, file: &str) -> Result<(), StoreError> {
+async fn refuse_other_formats(connection: &mut AnyConnection, file: &Path) -> Result<(), StoreError> {
     let number = async |connection: &mut AnyConnection, query: &'static str| {
         sqlx::query(query).fetch_one(connection).await.and_then(|row| row.try_get::<i64, _>(0)).map_err(unavailable)
     };
@@ -138,15 +147,17 @@ async fn refuse_other_formats(connection: &mut AnyConnection, file: &str) -> Res
             sqlx::query(set).execute(connection).await.map(drop).map_err(unavailable)
         }
         (_, format) => Err(StoreError::Unavailable(format!(
-            "{file} is of format {format}, and this program reads and writes format {FORMAT}: use the program that wrote \
-             it, or another data directory"
+            "{} is of format {format}, and this program reads and writes format {FORMAT}: use the program that wrote it, or \
+             another data directory",
+            file.display()
         ))),
     }
 }
 
 /// Waits until nobody else has this file; it is given back with the handle, or with the process.
 fn locked(file: &Path) -> std::io::Result<File> {
-    let file = File::create(file)?;
+    files::make_private(file, FILE_MODE);
+    let file = File::options().create(true).truncate(false).write(true).mode(FILE_MODE).open(file)?;
     file.lock()?;
     Ok(file)
 }

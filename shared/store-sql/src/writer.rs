@@ -1,11 +1,16 @@
 //! The one writer: queued operations, one transaction, then the acknowledgements.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
 use async_trait::async_trait;
+use clock::{Instant, SharedClock};
 use sqlx::AnyConnection;
 use store::StoreError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::FailureWatch;
+use crate::files::OpenFiles;
 
 /// Rows that one transaction writes, unless its first operation alone writes more: bounds how long that one waits for the
 /// last, and the next for all.
@@ -13,6 +18,12 @@ const MAX_GROUP_ROWS: usize = 400;
 
 /// As many rows of the engine's go with what somebody waits for, so that they are seldom left out.
 const FEW_ROWS: usize = 100;
+
+/// A commit that takes longer than this is held up: by another program that has the database's lock, or by the disk.
+const COMMIT_TIME: Duration = Duration::from_secs(1);
+
+/// How long a commit shows that writing works.
+const COMMIT_COUNTS: Duration = Duration::from_secs(2);
 
 /// Why an operation did not happen.
 pub(crate) enum Fault {
@@ -49,15 +60,19 @@ pub(crate) struct Writer {
     /// What somebody waits for goes before what the engine has to note, of which there may be much.
     first: mpsc::UnboundedSender<Box<dyn Write>>,
     failure: FailureWatch,
+    commits: Arc<Commits>,
+    clock: SharedClock,
 }
 
 impl Writer {
-    pub(crate) fn spawn(connection: AnyConnection) -> Self {
+    pub(crate) fn spawn(connection: AnyConnection, files: OpenFiles, clock: SharedClock) -> Self {
         let (queue, operations) = mpsc::unbounded_channel();
         let (first, first_operations) = mpsc::unbounded_channel();
         let (failed, failure) = watch::channel(None);
-        tokio::spawn(run(connection, Queues { first: first_operations, others: operations, held: None }, failed));
-        Self { queue, first, failure }
+        let commits = Arc::new(Commits { files, times: Mutex::default() });
+        let queues = Queues { first: first_operations, others: operations, held: None };
+        tokio::spawn(run(connection, queues, failed, Arc::clone(&commits), Arc::clone(&clock)));
+        Self { queue, first, failure, commits, clock }
     }
 
     pub(crate) fn failure(&self) -> FailureWatch {
@@ -74,14 +89,66 @@ impl Writer {
         write(&self.first, operation).await
     }
 
-    /// Whether writes are still accepted.
-    pub(crate) fn check(&self) -> Result<(), StoreError> {
+    /// Whether writes are accepted, and reach the files in time. If there was none for a while, one that writes nothing shows
+    /// it: it takes the database's lock, and costs the disk nothing.
+    pub(crate) async fn check(&self) -> Result<(), StoreError> {
+        self.check_failure()?;
+        let now = self.clock.instant();
+        let Times { began, done } = *self.commits.times();
+        if began.is_some_and(|began| now.since(began) >= COMMIT_TIME) {
+            return Err(held_up());
+        }
+        if began.is_some() || done.is_some_and(|done| now.since(done) < COMMIT_COUNTS) {
+            return Ok(());
+        }
+        self.commits.files.check_space().map_err(StoreError::Unavailable)?;
+        let checked = clock::timeout(&*self.clock, COMMIT_TIME, self.write_first(Nothing)).await;
+        checked.unwrap_or_else(|| Err(held_up()))
+    }
+
+    fn check_failure(&self) -> Result<(), StoreError> {
         match &*self.failure.borrow() {
             Some(reason) => Err(StoreError::Unavailable(reason.clone())),
             // Its task is gone without a word: it panicked.
             None if self.queue.is_closed() => Err(stopped()),
             None => Ok(()),
         }
+    }
+}
+
+/// The commits of a writer, for whoever wants to know whether it works.
+struct Commits {
+    files: OpenFiles,
+    times: Mutex<Times>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Times {
+    /// When the one under way began.
+    began: Option<Instant>,
+    /// When the last one was done.
+    done: Option<Instant>,
+}
+
+impl Commits {
+    fn times(&self) -> MutexGuard<'_, Times> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes nothing.
+struct Nothing;
+
+#[async_trait]
+impl Operation for Nothing {
+    type Output = ();
+
+    async fn apply(&self, _connection: &mut AnyConnection) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn rows(&self) -> usize {
+        0
     }
 }
 
@@ -200,9 +267,18 @@ impl Group {
     }
 }
 
-async fn run(mut connection: AnyConnection, mut queues: Queues, failed: watch::Sender<Option<String>>) {
+async fn run(
+    mut connection: AnyConnection,
+    mut queues: Queues,
+    failed: watch::Sender<Option<String>>,
+    commits: Arc<Commits>,
+    clock: SharedClock,
+) {
     while let Some(mut group) = queues.take().await {
-        let Err(failure) = commit(&mut connection, &mut group).await else {
+        commits.times().began = Some(clock.instant());
+        let committed = commit(&mut connection, &mut group, &commits.files).await;
+        *commits.times() = Times { began: None, done: Some(clock.instant()) };
+        let Err(failure) = committed else {
             group.into_iter().for_each(Write::acknowledge);
             continue;
         };
@@ -224,18 +300,22 @@ async fn run(mut connection: AnyConnection, mut queues: Queues, failed: watch::S
 
 /// A transaction that failed.
 struct Failure {
-    error: sqlx::Error,
+    error: String,
     /// Whether it may have reached the disk all the same.
     in_doubt: bool,
 }
 
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
-        Self { error, in_doubt: false }
+        Self { error: error.to_string(), in_doubt: false }
     }
 }
 
-async fn commit(connection: &mut AnyConnection, group: &mut [Box<dyn Write>]) -> Result<(), Failure> {
+async fn commit(
+    connection: &mut AnyConnection,
+    group: &mut [Box<dyn Write>],
+    files: &OpenFiles,
+) -> Result<(), Failure> {
     while let Err(error) = sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await {
         if !is_busy(&error) {
             return Err(error.into());
@@ -247,13 +327,22 @@ async fn commit(connection: &mut AnyConnection, group: &mut [Box<dyn Write>]) ->
         write.apply(connection).await?;
     }
     let committed = sqlx::query("COMMIT").execute(&mut *connection).await;
-    committed.map(drop).map_err(|error| Failure { error, in_doubt: true })
+    committed.map_err(|error| Failure { error: error.to_string(), in_doubt: true })?;
+    // What is written into a file that has no name any more is gone with the process: it must not be acknowledged.
+    files.check().map_err(|error| Failure { error, in_doubt: true })
 }
 
 /// SQLITE_BUSY in its primary and extended forms: the low byte is 5.
 fn is_busy(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
+}
+
+fn held_up() -> StoreError {
+    let reason = format!(
+        "a write takes longer than {COMMIT_TIME:?}: another program has the database's lock, or the disk is slow"
+    );
+    StoreError::Unavailable(reason)
 }
 
 fn stopped() -> StoreError {
