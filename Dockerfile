@@ -13,7 +13,7 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --home-dir /data workflow \
-    && install --directory --owner workflow /data
+    && install --directory --owner workflow --mode 0700 /data
 COPY --from=build /usr/local/bin/workflow-service /usr/local/bin/
 USER workflow
 WORKDIR /data

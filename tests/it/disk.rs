@@ -1,4 +1,4 @@
-//! A disk that takes no more: the process stops acknowledging, says why, and loses nothing.
+//! A disk that takes no more, or files that are taken away: the process stops acknowledging, says why, and loses nothing.
 
 use std::time::Duration;
 
@@ -38,6 +38,27 @@ async fn a_write_error_stops_the_process_and_loses_nothing() {
         let found = all.iter().find(|(stored, _)| stored == id);
         assert_eq!(found.map(|(_, status)| status.as_str()), Some("Completed"), "{id}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_that_is_moved_stops_the_process_and_nothing_acknowledged_is_lost() {
+    let site = Site::new().await;
+    let mut server = site.spawn(None);
+    site.until_up(&mut server).await;
+    let acknowledged = site.start(TENANT, "before@example.com").await.unwrap();
+    let elsewhere = site.data_dir().with_extension("elsewhere");
+    std::fs::rename(site.data_dir(), &elsewhere).unwrap();
+    assert_eq!(site.start(TENANT, "after@example.com").await, None, "a restart would not find it");
+    let ended = clock::timeout(&clock::SystemClock, Duration::from_secs(20), server.wait()).await.unwrap().unwrap();
+    assert_eq!(ended.code(), Some(1), "the process ends by itself");
+    let said = std::fs::read_to_string(elsewhere.join("stderr.log")).unwrap();
+    assert!(said.contains("was deleted or moved while it was in use"), "it says why: {said}");
+
+    std::fs::rename(&elsewhere, site.data_dir()).unwrap();
+    let mut server = site.spawn(None);
+    site.until_up(&mut server).await;
+    let all = site.until_all_ended(TENANT).await;
+    assert!(all.contains(&(acknowledged, "Completed".to_owned())), "{all:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

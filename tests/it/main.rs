@@ -12,6 +12,7 @@ mod aws_faults;
 mod bad_input;
 mod cancel;
 mod cases;
+mod clocks;
 mod command_line;
 mod commits;
 mod configuration;

@@ -33,7 +33,7 @@ fn the_dynamodb_store() {
         };
         let wait = |at| {
             let clock = time.lock().unwrap().clone().unwrap();
-            async move { clock::sleep_until(&*clock, at).await }
+            async move { clock::sleep(&*clock, clock::until(&*clock, at)).await }
         };
         conformance::step_store(open, wait).await;
         conformance::step_store_control(open, wait, 4).await;

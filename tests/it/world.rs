@@ -1,7 +1,7 @@
 //! A whole service in one process: API, engine, SQLite, reference services; on a virtual clock, without sockets.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -33,6 +33,9 @@ use crate::in_process::InProcess;
 use crate::subjects::{Subject, USER_ONBOARDING};
 
 pub(crate) const TENANT: &str = "tenant-123";
+
+/// When worlds begin.
+pub(crate) const BEGINNING: &str = "2026-01-01T00:00:00Z";
 
 /// What a start writes, for executions that no API has started.
 pub(crate) fn new_execution(id: &str, engine: EngineKind, at: Timestamp) -> NewExecution {
@@ -96,7 +99,9 @@ pub(crate) struct World {
     /// The same clock as the site's, which can be set.
     pub(crate) virtual_clock: VirtualClock,
     site: Site,
-    directory: tempfile::TempDir,
+    directory: PathBuf,
+    /// One that goes with it.
+    _directory: Option<tempfile::TempDir>,
 }
 
 impl std::ops::Deref for World {
@@ -270,7 +275,13 @@ impl World {
     /// With a script, and settings by their environment names without the prefix.
     pub(crate) async fn with(script: Script, settings: &[(&str, String)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let virtual_clock = VirtualClock::new("2026-01-01T00:00:00Z".parse().unwrap());
+        let world = Self::open(directory.path(), BEGINNING.parse().unwrap(), script, settings).await;
+        Self { _directory: Some(directory), ..world }
+    }
+
+    /// On a directory that may have been used before, by a clock that shows `now`.
+    pub(crate) async fn open(directory: &Path, now: Timestamp, script: Script, settings: &[(&str, String)]) -> Self {
+        let virtual_clock = VirtualClock::new(now);
         let clock: SharedClock = Arc::new(virtual_clock.clone());
         let services = Services::in_memory(Arc::clone(&clock)).await.unwrap();
         services.seed_demo().await.unwrap();
@@ -281,7 +292,7 @@ impl World {
         let transport = Counting { inner: transport, calls: Arc::clone(&calls) };
         let environment = settings.iter().map(|(name, value)| (format!("WORKFLOW__{name}"), value.clone()));
         let mut settings = Settings::load(None, environment).unwrap();
-        settings.data_dir = directory.path().to_owned();
+        settings.data_dir = directory.to_owned();
         let store = Arc::new(Mutex::new(None));
         let script = Arc::new(Mutex::new(script));
         let (scripted_store, scripted_clock, scripted) = (Arc::clone(&store), Arc::clone(&clock), Arc::clone(&script));
@@ -299,12 +310,12 @@ impl World {
         *store.lock().unwrap() = Some(app.store.clone());
         let door = Door::Router(app.router.clone());
         let site = Site { door, services, clock, calls, settling_time: Duration::from_secs(3_600) };
-        Self { app, script, virtual_clock, site, directory }
+        Self { app, script, virtual_clock, site, directory: directory.to_owned(), _directory: None }
     }
 
     /// The file that its store is in.
     pub(crate) fn database(&self) -> PathBuf {
-        self.directory.path().join("workflow-service.db")
+        self.directory.join("workflow-service.db")
     }
 
     /// The edges of the state machine that an execution took.

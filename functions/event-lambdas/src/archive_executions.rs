@@ -36,11 +36,10 @@ async fn handle(
     clock: &SharedClock,
     retention: Duration,
 ) -> Result<Value, Error> {
-    let began = clock.now();
-    let ended_before = began - retention;
+    let (began, ended_before) = (clock.instant(), clock.now() - retention);
     let mut all = Archived::default();
     // What fails stays due, and holds nothing up that is due after it.
-    while clock.now().duration_since(began).unsigned_abs() <= LAST_BEGIN {
+    while clock.instant().since(began) <= LAST_BEGIN {
         let batch = store.archive(blobs, ended_before, all.last.as_deref(), BATCH).await?;
         all.executions += batch.executions;
         all.failed += batch.failed;

@@ -68,7 +68,7 @@ pub async fn serve() -> Result<(), Error> {
         let deadline = Timestamp::try_from(event.context.deadline()).unwrap_or(Timestamp::MAX);
         let until = deadline.checked_sub(GRACE_PERIOD + MARGIN).unwrap_or(deadline);
         let time = Arc::clone(&clock);
-        let stop = async move { clock::sleep_until(&*time, until).await };
+        let stop = async move { clock::sleep(&*time, clock::until(&*time, until)).await };
         let connector = connector(&server, &secrets, &clock).await?;
         run(connector, options.clone(), ports.clone(), || {}, stop).await?;
         Ok::<_, Error>(json!({ "worked_until": clock.now() }))

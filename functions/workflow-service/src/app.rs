@@ -1,7 +1,7 @@
 //! Puts the parts together. The only place that names a concrete store and engine.
 
 use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +78,7 @@ pub struct App {
     reconciling: Option<AbortHandle>,
     housekeeping: AbortHandle,
     stop: watch::Sender<bool>,
-    _lock: DirectoryLock,
+    _locks: Vec<DirectoryLock>,
 }
 
 /// What an engine stands on: the data directory, the way to the services. A server and workers have it in common.
@@ -95,7 +95,7 @@ impl Foundation {
         let Surroundings { clock, transport, durability, around_activities, definition_of: _ } = surroundings;
         let directory = &settings.data_dir;
         let blobs = Arc::new(FileBlobs::open(&directory.join("blobs")).await?);
-        let store = SqlStore::open(&directory.join("workflow-service.db"), durability, Arc::clone(&clock)).await?;
+        let store = SqlStore::open(&directory.join(DATABASE), durability, Arc::clone(&clock)).await?;
         let settings::Limits { open_executions, open_executions_per_tenant } = settings.limits;
         let limits = OpenLimits { of_tenant: open_executions_per_tenant.into(), in_all: open_executions.into() };
         let store = store.with_blobs(blobs.clone()).with_limits(limits);
@@ -201,7 +201,7 @@ impl App {
         }
         check_definitions(&settings.retry_policy)?;
         create_private(&settings.data_dir)?;
-        let lock = DirectoryLock::acquire(&settings.data_dir)?;
+        let locks = lock(&settings.data_dir)?;
         let given = surroundings.definition_of.clone();
         let foundation = Foundation::open(settings, surroundings).await?;
         let Foundation { store, blobs, downstream, runner, clock } = &foundation;
@@ -261,7 +261,7 @@ impl App {
             reconciling,
             housekeeping,
             stop,
-            _lock: lock,
+            _locks: locks,
         })
     }
 
@@ -333,10 +333,34 @@ fn keep_house(store: SqlStore, blobs: Arc<FileBlobs>, retention: Duration, clock
     clock::spawn(&time, keeping).abort_handle()
 }
 
+/// The name of the database in its directory.
+const DATABASE: &str = "workflow-service.db";
+
+/// Takes the directory, and the one that its database is in where that is a link: the lock is on what is written.
+fn lock(directory: &Path) -> anyhow::Result<Vec<DirectoryLock>> {
+    let cannot = || format!("cannot use {}", directory.display());
+    let mut locks = vec![DirectoryLock::acquire(directory)?];
+    let place = store_sql::place_of(&directory.join(DATABASE)).with_context(cannot)?;
+    let (real, directory) = (place.parent().unwrap_or(directory), directory.canonicalize().with_context(cannot)?);
+    if real != directory {
+        locks.push(DirectoryLock::acquire(real)?);
+    }
+    Ok(locks)
+}
+
 /// Creates a directory that only this user can look into: requests are kept in it. One that is there stays as it is.
 pub fn create_private(directory: &Path) -> anyhow::Result<()> {
     let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-    created.with_context(|| format!("cannot create {}", directory.display()))
+    created.with_context(|| format!("cannot create {}", directory.display()))?;
+    let mode = directory.metadata().map_or(0, |metadata| metadata.mode() & 0o7777);
+    if mode & 0o077 != 0 {
+        let directory = directory.display();
+        tracing::warn!(
+            "others can look into {directory} (mode {mode:04o}): its files are private, their names are not; `chmod 700 \
+             {directory}` closes it"
+        );
+    }
+    Ok(())
 }
 
 /// A retry policy that no state machine can hold would otherwise fail every start.
@@ -355,5 +379,30 @@ struct AllEngines(Engines);
 impl Check for AllEngines {
     async fn check(&self) -> Result<(), String> {
         self.0.check().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn the_lock_is_on_the_database_that_is_opened() {
+        let base = tempfile::tempdir().expect("a directory");
+        let directories = ["real", "linked", "link"].map(|name| base.path().join(name));
+        let [real, linked, link] = &directories;
+        [real, linked].into_iter().for_each(|directory| create_private(directory).expect("a new directory"));
+        symlink(real, link).expect("a link");
+        drop(lock(real).expect("nobody has it"));
+        symlink(real.join(DATABASE), linked.join(DATABASE)).expect("a link");
+        let held = lock(linked).expect("nobody has it");
+        for directory in &directories {
+            let refused = lock(directory).expect_err("it is in use").to_string();
+            assert!(refused.contains("is in use by another"), "{refused}");
+        }
+        drop(held);
+        lock(link).expect("nobody has it");
     }
 }

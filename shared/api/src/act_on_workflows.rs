@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::post;
 use axum::{Json, Router};
+use clock::Instant;
 use contracts::fields::Fields;
 use contracts::ids::{PLAIN_ID, SUBJECT, is_plain_id, is_subject};
 use contracts::limits::{MAX_ACTIONS, MAX_REASON_CHARS, MAX_SUBJECT_CHARS};
@@ -174,7 +175,7 @@ async fn handle(
     body: Body,
 ) -> Result<Json<ActionsResponse>, Problem> {
     let api = &operating.starting.api;
-    let answer_by = clock::after(&*api.clock, api.request_timeout.saturating_sub(ANSWERING_TIME));
+    let answer_by = api.clock.instant() + api.request_timeout.saturating_sub(ANSWERING_TIME);
     let body = body::json(&headers, body).await?;
     let asked = Asked::read(&body, &caller.tenant_id)?;
     let (ids, next_page_token) = match &asked.selection {
@@ -201,7 +202,7 @@ struct Acting<'a> {
     operating: &'a Operating,
     caller: &'a Caller,
     asked: &'a Asked,
-    answer_by: Timestamp,
+    answer_by: Instant,
 }
 
 impl Acting<'_> {
@@ -214,7 +215,7 @@ impl Acting<'_> {
             detail: None,
             new_workflow_id: None,
         };
-        if api.clock.now() > self.answer_by {
+        if api.clock.instant() > self.answer_by {
             return ActionResult { detail: Some("There was no time left: repeat the request.".to_owned()), ..none };
         }
         let acted = if self.asked.is_dry_run { self.would(&id).await } else { self.act(&id).await };

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use clock::Timestamp;
+use clock::{Instant, Timestamp};
 use contracts::WorkflowKind;
 use store::ExecutionRecord;
 
@@ -25,7 +25,7 @@ pub struct Durations(Mutex<HashMap<(String, WorkflowKind), Mean>>);
 
 #[derive(Clone, Copy)]
 struct Mean {
-    read_at: Timestamp,
+    read_at: Instant,
     duration: Duration,
 }
 
@@ -34,9 +34,9 @@ impl Durations {
     /// start depends on it.
     pub(crate) async fn mean(&self, api: &Api, tenant_id: &str, kind: WorkflowKind) -> Option<Duration> {
         let key = (tenant_id.to_owned(), kind);
-        let now = api.clock.now();
+        let now = api.clock.instant();
         let known = self.lock().get(&key).copied();
-        if let Some(mean) = known.filter(|mean| now.duration_since(mean.read_at).unsigned_abs() < MEAN_COUNTS) {
+        if let Some(mean) = known.filter(|mean| now.since(mean.read_at) < MEAN_COUNTS) {
             return Some(mean.duration);
         }
         let reading = api.executions.mean_duration_ms(tenant_id, kind);

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use clock::Instant;
 use contracts::responses::{Failure, Items, ProgressResponse, StatusResponse};
 use contracts::{Status, Timestamp};
 use store::{Estimated, ExecutionRecord};
@@ -33,13 +34,13 @@ async fn handle(
     QueryString(parameters): QueryString<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let answer_by = clock::after(&*api.clock, api.request_timeout.saturating_sub(ANSWERING_TIME));
+    let answer_by = api.clock.instant() + api.request_timeout.saturating_sub(ANSWERING_TIME);
     let mut query = Query::new(parameters);
     let wait = query.get("wait", seconds, "seconds, like 25 or 25s").unwrap_or_default();
     query.finish()?;
 
     let known = IfNoneMatch::of(&headers);
-    let until = clock::after(&*api.clock, api.granted(wait)).min(answer_by);
+    let until = (api.clock.instant() + api.granted(wait)).min(answer_by);
     let found = wait_for_news(&api, &caller.tenant_id, &id, &known, until).await?;
     let tag = tag(&api, &found);
     let mut response = match known.matches(&tag) {
@@ -66,17 +67,17 @@ async fn wait_for_news(
     tenant_id: &str,
     id: &str,
     known: &IfNoneMatch,
-    until: Timestamp,
+    until: Instant,
 ) -> Result<Estimated, Problem> {
     let mut pauses = Pauses::default();
     loop {
         let found = read(api, tenant_id, id).await?;
         let is_news = *known != IfNoneMatch::Absent && !known.matches(&tag(api, &found));
         // What has ended does not change any more.
-        if is_news || !found.record.status.is_open() || api.clock.now() >= until {
+        if is_news || !found.record.status.is_open() || api.clock.instant() >= until {
             return Ok(found);
         }
-        let next = clock::after(&*api.clock, pauses.next()).min(until);
+        let next = (api.clock.instant() + pauses.next()).min(until);
         if !api.streaming.sleep_until(&*api.clock, next).await {
             return Ok(found);
         }

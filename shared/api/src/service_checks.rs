@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use clock::{SharedClock, Timestamp};
+use clock::{Instant, SharedClock, Timestamp};
 use downstream::{Downstream, Health, Service};
 use tokio::sync::Mutex;
 
@@ -26,6 +26,7 @@ struct Inner {
 pub(crate) struct Checked {
     /// When it came.
     pub(crate) at: Timestamp,
+    asked: Instant,
     pub(crate) health: Health,
 }
 
@@ -56,12 +57,11 @@ impl ServiceChecks {
             Ok(last) => last,
             Err(_) => clock::park(&**clock, last.lock()).await,
         };
-        let now = clock.now();
         match &*last {
-            Some(checked) if now.duration_since(checked.at).unsigned_abs() < ANSWER_COUNTS => *checked,
+            Some(checked) if clock.instant().since(checked.asked) < ANSWER_COUNTS => *checked,
             Some(_) | None => {
                 let health = downstream.health(service).await;
-                *last.insert(Checked { at: clock.now(), health })
+                *last.insert(Checked { at: clock.now(), asked: clock.instant(), health })
             }
         }
     }
@@ -103,7 +103,11 @@ mod tests {
     }
 
     fn faulty() -> (SharedClock, Arc<Faulty>, ServiceChecks) {
-        let clock: SharedClock = Arc::new(VirtualClock::new(Timestamp::UNIX_EPOCH));
+        faulty_by(&VirtualClock::new(Timestamp::UNIX_EPOCH))
+    }
+
+    fn faulty_by(clock: &VirtualClock) -> (SharedClock, Arc<Faulty>, ServiceChecks) {
+        let clock: SharedClock = Arc::new(clock.clone());
         let transport = Arc::new(Faulty { clock: Arc::clone(&clock), asked: BlockingMutex::default() });
         let urls = ["1", "2", "3", "4", "5"].map(|port| format!("http://127.0.0.1:{port}"));
         let endpoints = Endpoints::new(urls.each_ref().map(String::as_str)).expect("loopback");
@@ -148,6 +152,17 @@ mod tests {
         assert_eq!(*transport.asked.lock().expect("no panic"), [3]);
         clock::sleep(&*clock, ANSWER_COUNTS).await;
         assert_ne!(checks.of(Service::Tenant).await, first);
+        assert_eq!(*transport.asked.lock().expect("no panic"), [3, 3]);
+    }
+
+    #[tokio::test]
+    async fn an_answer_counts_no_longer_when_the_clock_is_set_back() {
+        let virtual_clock = VirtualClock::new(Timestamp::UNIX_EPOCH);
+        let (clock, transport, checks) = faulty_by(&virtual_clock);
+        let first = checks.of(Service::Tenant).await;
+        clock::sleep(&*clock, Duration::from_secs(10)).await;
+        virtual_clock.jump_to(first.at);
+        checks.of(Service::Tenant).await;
         assert_eq!(*transport.asked.lock().expect("no panic"), [3, 3]);
     }
 

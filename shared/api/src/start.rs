@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use clock::Instant;
 use contracts::audit::AuditAction;
 use contracts::effect::sha256_hex;
 use contracts::fields::Fields;
@@ -16,7 +17,7 @@ use contracts::limits::MAX_IDEMPOTENCY_KEY_CHARS;
 use contracts::request::Request;
 use contracts::responses::StartResponse;
 use contracts::step::WorkflowRef;
-use contracts::{EventType, Status, Timestamp};
+use contracts::{EventType, Status};
 use engine::Engine;
 use serde_json::{Value, json};
 use store::{Created, ExecutionRecord, IdempotencyKey, Inherited, NewEvent, NewExecution, Progress, StoredRequest};
@@ -47,7 +48,7 @@ async fn start<R: Request>(
 ) -> Result<Response, Problem> {
     // The answer must be out before the request's own time is up, however much of it storing and starting takes.
     let time = starting.api.request_timeout.saturating_sub(ANSWERING_TIME);
-    let answer_by = clock::after(&*starting.api.clock, time);
+    let answer_by = starting.api.clock.instant() + time;
     let mut body = body::json(headers, body).await?;
     let (request, is_synchronous) = read::<R>(&mut body)?;
     check_caller(&request, &caller)?;
@@ -72,7 +73,7 @@ async fn start<R: Request>(
         return Ok(answer(&record, mean));
     };
     let wait = starting.api.granted(wait);
-    let deadline = clock::after(&*starting.api.clock, wait).min(answer_by);
+    let deadline = (starting.api.clock.instant() + wait).min(answer_by);
     let record = wait_for_end(&starting.api, &tenant_id, record, deadline).await;
     let mut answer = answer(&record, mean);
     if preferred.is_some() {
@@ -218,10 +219,10 @@ fn new_execution<R: Request>(
     })
 }
 
-async fn wait_for_end(api: &Api, tenant_id: &str, mut record: ExecutionRecord, deadline: Timestamp) -> ExecutionRecord {
+async fn wait_for_end(api: &Api, tenant_id: &str, mut record: ExecutionRecord, deadline: Instant) -> ExecutionRecord {
     let mut pause = Duration::from_millis(10);
-    while record.status.is_open() && api.clock.now() < deadline {
-        clock::sleep_until(&*api.clock, clock::after(&*api.clock, pause).min(deadline)).await;
+    while record.status.is_open() && api.clock.instant() < deadline {
+        clock::sleep_until(&*api.clock, (api.clock.instant() + pause).min(deadline)).await;
         pause = (pause * 2).min(Duration::from_millis(250));
         match api.executions.get(tenant_id, &record.id).await {
             Ok(Some(newer)) => record = newer,

@@ -23,7 +23,7 @@ use axum::extract::{Path, Query as QueryString, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use contracts::Timestamp;
+use clock::Instant;
 use contracts::limits::DEFAULT_PAGE_SIZE;
 use futures::stream;
 use store::Estimated;
@@ -77,7 +77,7 @@ async fn handle(
         return Err(unknown(&after.to_string()));
     }
     let reader = Reader {
-        silent_since: api.clock.now(),
+        silent_since: api.clock.instant(),
         api,
         tenant_id: caller.tenant_id,
         id,
@@ -141,7 +141,7 @@ struct Reader {
     told: Option<String>,
     next: Next,
     pauses: Pauses,
-    silent_since: Timestamp,
+    silent_since: Instant,
 }
 
 /// What a reader does next.
@@ -169,14 +169,14 @@ impl Reader {
                 Next::Close => return None,
             }
         };
-        self.silent_since = self.api.clock.now();
+        self.silent_since = self.api.clock.instant();
         Some(text)
     }
 
     /// Waits for a change, or for the time of a heartbeat. None if the process stops.
     async fn look(&mut self) -> Option<Option<String>> {
-        let beats_at = self.silent_since.checked_add(HEARTBEAT).unwrap_or(Timestamp::MAX);
-        let looks_at = clock::after(&*self.api.clock, self.pauses.next());
+        let beats_at = self.silent_since + HEARTBEAT;
+        let looks_at = self.api.clock.instant() + self.pauses.next();
         if !self.api.streaming.sleep_until(&*self.api.clock, looks_at.min(beats_at)).await {
             return None;
         }
@@ -186,7 +186,7 @@ impl Reader {
             self.next = Next::Tell(Box::new(found));
             return Some(None);
         }
-        Some((self.api.clock.now() >= beats_at).then(|| ":\n\n".to_owned()))
+        Some((self.api.clock.instant() >= beats_at).then(|| ":\n\n".to_owned()))
     }
 
     /// The next events, and behind the last of them the state.

@@ -1,6 +1,6 @@
 //! Answers that stay open: whether there are any, and when they have to end.
 
-use clock::{Clock, Timestamp};
+use clock::{Clock, Instant};
 use futures::future::{Either, select};
 use tokio::sync::watch;
 
@@ -15,7 +15,7 @@ pub enum Streaming {
 
 impl Streaming {
     /// Sleeps until a moment; false if the process stops meanwhile.
-    pub(crate) async fn sleep_until(&self, clock: &dyn Clock, at: Timestamp) -> bool {
+    pub(crate) async fn sleep_until(&self, clock: &dyn Clock, at: Instant) -> bool {
         // Before it parks: virtual time would move first.
         if self.is_stopping() {
             return false;

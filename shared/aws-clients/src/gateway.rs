@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use clock::{SharedClock, Timestamp};
+use clock::{Instant, SharedClock};
 use contracts::EngineKind;
 use engine::{Engine, EngineError, Standing, StartOutcome};
 use serde::de::DeserializeOwned;
@@ -52,7 +52,7 @@ pub struct TemporalGateway {
     function: String,
     clock: SharedClock,
     /// Until when the last answer about the server counts.
-    checked: Arc<std::sync::Mutex<Option<Timestamp>>>,
+    checked: Arc<std::sync::Mutex<Option<Instant>>>,
 }
 
 impl TemporalGateway {
@@ -72,13 +72,13 @@ impl TemporalGateway {
         serde_json::from_value(answer).map_err(|error| unavailable(error.to_string()))
     }
 
-    fn count_until(&self, until: Option<Timestamp>) {
+    fn count_until(&self, until: Option<Instant>) {
         *self.checked.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = until;
     }
 
     fn counts(&self) -> bool {
         let until = *self.checked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        until.is_some_and(|until| self.clock.now() < until)
+        until.is_some_and(|until| self.clock.instant() < until)
     }
 }
 
@@ -99,7 +99,7 @@ impl Engine for TemporalGateway {
     async fn check(&self) -> Result<(), String> {
         if !self.counts() {
             self.ask::<()>(&Request::Check).await.map_err(|error| error.to_string())?;
-            self.count_until(Some(clock::after(&*self.clock, CHECK_COUNTS)));
+            self.count_until(Some(self.clock.instant() + CHECK_COUNTS));
         }
         Ok(())
     }

@@ -13,7 +13,13 @@
 //! - A wait for real I/O (database, socket, file) is work: it is not parked.
 //!
 //! On the system clock all of this compiles down to nothing.
+//!
+//! A clock has two faces. [`Clock::now`] is what people read and what deadlines are compared with; somebody may set it,
+//! forward or back. [`Clock::instant`] only ever moves on: **waits, ages and caches go by instants**, so that a clock
+//! that is set back holds nothing up. [`SteadyTime`] is for what has to tell moments and must not go back.
 
+mod instant;
+mod steady;
 mod system;
 mod virtual_clock;
 
@@ -26,16 +32,21 @@ use futures::future::{BoxFuture, Either, select};
 pub use jiff::Timestamp;
 use tokio::sync::oneshot;
 
+pub use instant::Instant;
+pub use steady::{Reading, SteadyTime};
 pub use system::SystemClock;
 pub use virtual_clock::VirtualClock;
 
 /// Where "now" and every wait come from.
 pub trait Clock: Send + Sync + 'static {
-    /// The current time.
+    /// The current time, as people read it; it may be set back.
     fn now(&self) -> Timestamp;
 
+    /// The current instant; it never goes back.
+    fn instant(&self) -> Instant;
+
     /// Completes once `at` has been reached. Does not give up the caller's [`Busy`] guard: see [`sleep`].
-    fn alarm(&self, at: Timestamp) -> BoxFuture<'static, ()>;
+    fn alarm(&self, at: Instant) -> BoxFuture<'static, ()>;
 
     /// A guard that keeps virtual time from moving while it lives.
     fn busy(&self) -> Busy;
@@ -73,27 +84,33 @@ pub async fn park<F: Future>(clock: &dyn Clock, future: F) -> F::Output {
 }
 
 /// Waits until `at`, counting as idle.
-pub async fn sleep_until(clock: &dyn Clock, at: Timestamp) {
+pub async fn sleep_until(clock: &dyn Clock, at: Instant) {
     park(clock, clock.alarm(at)).await;
 }
 
 /// Waits for `duration`, counting as idle.
 pub async fn sleep(clock: &dyn Clock, duration: Duration) {
-    sleep_until(clock, after(clock, duration)).await;
+    sleep_until(clock, clock.instant() + duration).await;
 }
 
 /// Runs `future` for at most `duration`; `None` when the time was up first.
 pub async fn timeout<F: Future>(clock: &dyn Clock, duration: Duration, future: F) -> Option<F::Output> {
     let future = std::pin::pin!(future);
-    match select(future, clock.alarm(after(clock, duration))).await {
+    match select(future, clock.alarm(clock.instant() + duration)).await {
         Either::Left((output, _)) => Some(output),
         Either::Right(((), _)) => None,
     }
 }
 
-/// The moment `duration` from now; the end of time where that cannot be represented.
+/// The moment `duration` from now, for people and for deadlines that are stored; the end of time where that cannot be
+/// represented. A wait ends at an [`Instant`].
 pub fn after(clock: &dyn Clock, duration: Duration) -> Timestamp {
     clock.now().checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+/// How long it is until `at`, going by what the clock says now; zero once it has passed.
+pub fn until(clock: &dyn Clock, at: Timestamp) -> Duration {
+    at.duration_since(clock.now()).try_into().unwrap_or_default()
 }
 
 /// Spawns an independent task that counts as busy until it ends or parks.

@@ -5,11 +5,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-use crate::{Busy, Clock};
+use crate::{Busy, Clock, Instant};
 
 /// Virtual time. Use on a current-thread runtime: the guard accounting relies on a task not being preempted between
 /// the polls of one `select`.
@@ -20,10 +21,11 @@ pub(crate) struct Inner(Mutex<State>);
 
 struct State {
     now: Timestamp,
+    instant: Instant,
     /// Guards alive, plus alarms that fired and have not been taken yet, minus parked tasks.
     busy: i64,
     next_id: u64,
-    alarms: BTreeMap<(Timestamp, u64), Option<Waker>>,
+    alarms: BTreeMap<(Instant, u64), Option<Waker>>,
     fired: BTreeMap<u64, ()>,
 }
 
@@ -32,6 +34,7 @@ impl VirtualClock {
     pub fn new(start: Timestamp) -> Self {
         Self(Arc::new(Inner(Mutex::new(State {
             now: start,
+            instant: Instant::after_beginning(Duration::ZERO),
             busy: 1,
             next_id: 0,
             alarms: BTreeMap::new(),
@@ -39,8 +42,8 @@ impl VirtualClock {
         }))))
     }
 
-    /// Moves the clock without firing anything in between, as a machine's clock that is set forward does; alarms
-    /// that are due fire once nobody is busy.
+    /// Sets the clock, forward or back, as a machine's is set. Instants go on as if nothing had happened, and alarms go by
+    /// them.
     pub fn jump_to(&self, now: Timestamp) {
         self.0.lock().now = now;
     }
@@ -51,7 +54,11 @@ impl Clock for VirtualClock {
         self.0.lock().now
     }
 
-    fn alarm(&self, at: Timestamp) -> BoxFuture<'static, ()> {
+    fn instant(&self) -> Instant {
+        self.0.lock().instant
+    }
+
+    fn alarm(&self, at: Instant) -> BoxFuture<'static, ()> {
         let mut state = self.0.lock();
         let id = state.next_id;
         state.next_id += 1;
@@ -100,7 +107,8 @@ impl State {
             return None;
         }
         let ((at, id), waker) = self.alarms.pop_first()?;
-        self.now = self.now.max(at);
+        self.now = self.now.checked_add(at.since(self.instant)).unwrap_or(Timestamp::MAX);
+        self.instant = self.instant.max(at);
         self.fired.insert(id, ());
         self.busy += 1;
         waker
@@ -109,7 +117,7 @@ impl State {
 
 struct Alarm {
     inner: Arc<Inner>,
-    at: Timestamp,
+    at: Instant,
     id: u64,
     done: bool,
 }
@@ -153,7 +161,6 @@ impl Drop for Alarm {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
     use crate::{SharedClock, park, sleep, spawn, spawn_all, timeout};
@@ -206,6 +213,21 @@ mod tests {
         // The guard is back: a further sleep works the same way.
         sleep(&*clock, Duration::from_secs(5)).await;
         assert_eq!(clock.now().as_second(), 15);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_holds_no_wait_up() {
+        for jump in [-3_600, 3_600] {
+            let (virtual_clock, clock) = clock();
+            let beginning = clock.instant();
+            let set = async {
+                sleep(&*clock, Duration::from_secs(1)).await;
+                virtual_clock.jump_to(Timestamp::from_second(jump).expect("a second"));
+                sleep(&*clock, Duration::from_secs(9)).await;
+            };
+            assert_eq!(timeout(&*clock, Duration::from_secs(20), set).await, Some(()));
+            assert_eq!((clock.now().as_second(), clock.instant().since(beginning).as_secs()), (jump + 9, 10));
+        }
     }
 
     #[tokio::test]

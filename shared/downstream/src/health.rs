@@ -60,14 +60,14 @@ impl Service {
 impl Downstream {
     /// Asks a service whether it is healthy.
     pub async fn health(&self, service: Service) -> Health {
-        let asked_at = self.clock.now();
+        let asked_at = self.clock.instant();
         let fault = match clock::timeout(&*self.clock, HEALTH_TIME, self.ask(service)).await {
             None => Some(HealthFault::TimedOut),
             Some(Err(fault)) => Some(HealthFault::Transport(fault)),
             Some(Ok(status)) if status.is_success() => None,
             Some(Ok(status)) => Some(HealthFault::Answered(status.as_u16())),
         };
-        Health { latency: self.clock.now().duration_since(asked_at).unsigned_abs(), fault }
+        Health { latency: self.clock.instant().since(asked_at), fault }
     }
 
     async fn ask(&self, service: Service) -> Result<http::StatusCode, TransportFault> {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use clock::{Busy, SharedClock};
-use contracts::{ActivityError, ErrorName, Timestamp};
+use clock::{Busy, Reading, SharedClock};
+use contracts::{ActivityError, ErrorName};
 use engine::ActivityCall;
 use futures::FutureExt as _;
 use serde_json::{Map, Value};
@@ -83,7 +83,7 @@ impl Drop for Running {
 /// How it ended.
 pub(crate) struct AttemptEnd {
     pub(crate) id: AttemptId,
-    pub(crate) began_at: Timestamp,
+    pub(crate) began: Reading,
     pub(crate) outcome: Result<Value, (String, String)>,
     /// What it reports of the execution's result.
     pub(crate) report: Option<Map<String, Value>>,
@@ -105,7 +105,7 @@ pub(crate) fn spawn(
         let permit = shared.queue.acquire(&attempt.tenant_id).await;
         let recorder = Arc::clone(&attempt.recorder);
         // The time limit counts from here: waiting for a turn is not the activity's fault.
-        let began_at = shared.clock.now();
+        let began = Reading::of(&*shared.clock);
         let run = AssertUnwindSafe(shared.runner.run(attempt.call, attempt.recorder)).catch_unwind();
         let outcome = match attempt.limit {
             Some(limit) => clock::timeout(&*shared.clock, limit.after, run).await.ok_or(limit.error),
@@ -127,7 +127,7 @@ pub(crate) fn spawn(
         // Nobody listens when the process is stopping; the attempt is then delivered again.
         let report = recorder.take_report();
         let busy = shared.clock.busy();
-        let _ = ended.send(AttemptEnd { id: attempt.id, began_at, outcome, report, _permit: permit, _busy: busy });
+        let _ = ended.send(AttemptEnd { id: attempt.id, began, outcome, report, _permit: permit, _busy: busy });
     })
     .abort_handle()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use asl::{ChildPath, Command, ExecutionTree, MapRunId, Told};
-use clock::{Busy, SharedClock};
+use clock::{Busy, Clock, SharedClock, SteadyTime};
 use contracts::responses::Items;
 use contracts::step::StepKind;
 use contracts::{ActivityError, ErrorName, Status, Timestamp};
@@ -45,6 +45,9 @@ pub(crate) struct Driven {
     tree: ExecutionTree,
     steps: Bookkeeping,
     turn: Turn,
+    /// What time it is for the execution. Its timers go by it, so that a clock that is set back holds none of them up: after a
+    /// restart it goes on from the last record, and what is waited for comes no later than was planned.
+    time: SteadyTime,
     /// The edges of the state machine that it took, for people and for counting what tests cover.
     edges: Vec<asl::Edge>,
     /// What Maps want of files and have not been told yet.
@@ -130,7 +133,8 @@ pub(crate) async fn run(
     let mut begins = Begins { attempts, passed: is_interrupted, are_repeated: true };
     if driven.tree.outcome().is_some() {
         // A machine without a single step is over before its first turn.
-        driven.conclude(shared.clock.now());
+        let now = driven.now(shared);
+        driven.conclude(now);
         driven.commit(shared, tenant_id, id).await?;
         return Ok(());
     }
@@ -199,7 +203,8 @@ async fn stop(
 ) -> Result<(), EngineError> {
     let (tenant_id, id) = (stored.tenant_id.clone(), stored.id.clone());
     let (mut driven, _) = Driven::replay(&shared.reading, stored, &shared.compiled).await?;
-    driven.stop(shared.clock.now(), audit);
+    let now = driven.now(shared);
+    driven.stop(now, audit);
     driven.commit(shared, &tenant_id, &id).await.map(drop)
 }
 
@@ -214,12 +219,18 @@ pub(crate) async fn end_of(shared: &Shared, stored: JournalledExecution) -> Resu
 
 impl Driven {
     /// Adds the begin of the first step to the start's own transaction.
-    pub(crate) fn admit(new: &mut NewExecution, definition: String, compiled: &Compiled) -> Result<(), EngineError> {
+    pub(crate) fn admit(
+        new: &mut NewExecution,
+        definition: String,
+        compiled: &Compiled,
+        clock: &dyn Clock,
+    ) -> Result<(), EngineError> {
         let seed = engine::seed_of(&new.id);
         let first = Record { at: new.started_at, path: ChildPath::default(), what: Entry::Start { seed } };
         let machine = compiled.load(&definition)?;
         let steps = Bookkeeping::new(new.progress.total_steps, Reported::default(), new.inherited.clone());
-        let mut driven = Self::start(&first, machine_name(new.kind)?, &new.id, machine, new.input.clone(), steps)?;
+        let (name, input) = (machine_name(new.kind)?, new.input.clone());
+        let mut driven = Self::start(&first, name, &new.id, machine, input, steps, clock)?;
         driven.check_time()?;
         driven.turn.records.push(first);
         driven.drain(new.started_at);
@@ -245,6 +256,7 @@ impl Driven {
         machine: Machine,
         input: Value,
         steps: Bookkeeping,
+        clock: &dyn Clock,
     ) -> Result<Self, EngineError> {
         let Entry::Start { seed } = first.what else {
             return Err(StoreError::Inconsistent(format!("{id}: the journal does not begin with a start")).into());
@@ -263,6 +275,7 @@ impl Driven {
             machine,
             steps,
             turn: Turn::default(),
+            time: SteadyTime::from(first.at, clock),
             edges: Vec::new(),
             wanted: BTreeMap::new(),
             given_up: Vec::new(),
@@ -287,13 +300,15 @@ impl Driven {
         let machine = compiled.load(&stored.definition)?;
         let steps = Bookkeeping::new(stored.progress.total_steps, stored.reported, stored.inherited);
         let name = machine_name(stored.kind)?;
-        let mut driven = Self::start(&first, name, &stored.id, machine, stored.input, steps)?;
+        let clock = reading.clock();
+        let mut driven = Self::start(&first, name, &stored.id, machine, stored.input, steps, clock)?;
         driven.drain(first.at);
         driven.forget_ends();
-        let mut found = 1;
+        let (mut found, mut last) = (1, first.at);
         loop {
             for (number, record) in part {
                 let record = Record::from_journal(record)?;
+                last = last.max(record.at);
                 driven.keep_number(&record, number);
                 driven.tell(record, None, None);
                 driven.forget_ends();
@@ -311,6 +326,7 @@ impl Driven {
             return Err(StoreError::Inconsistent(format!("{id}: the journal has {found} of {kept} records")).into());
         }
         driven.check_time()?;
+        driven.time = SteadyTime::from(last, clock);
         driven.records = stored.journal_len;
         driven.steps.items = stored.items;
         driven.items_kept = stored.items;
@@ -322,6 +338,11 @@ impl Driven {
     /// The ends of children are replayed from the journal: nobody is to be told of them again.
     fn forget_ends(&mut self) {
         while self.tree.poll_end().is_some() {}
+    }
+
+    /// What time it is for the execution.
+    fn now(&mut self, shared: &Shared) -> Timestamp {
+        self.time.now(&*shared.clock)
     }
 
     fn keep_number(&mut self, record: &Record, number: u64) {
@@ -369,8 +390,11 @@ impl Driven {
         if due_at.is_none() && running.is_empty() {
             return Err(StoreError::Inconsistent("the execution waits for nothing".to_owned()).into());
         }
+        let now = self.now(shared);
+        let left = |at: Timestamp| at.duration_since(now).try_into().unwrap_or_default();
         // Set before this counts as idle: a clock that jumps must know of it.
-        let alarm = OptionFuture::from(due_at.map(|at| shared.clock.alarm(at)));
+        let alarm = due_at.map(|at| shared.clock.alarm(shared.clock.instant() + left(at)));
+        let alarm = OptionFuture::from(alarm);
         let alarm = async {
             match alarm.await {
                 Some(()) => {}
@@ -383,11 +407,13 @@ impl Driven {
         match clock::park(&*shared.clock, select(report, select(wake, alarm))).await {
             Either::Left((report, _)) => Ok(report),
             Either::Right((Either::Left(_), _)) => {
-                self.hasten(shared.clock.now());
+                let now = self.now(shared);
+                self.hasten(now);
                 Ok(None)
             }
             Either::Right((Either::Right(_), _)) => {
-                self.tell_new(shared.clock.now(), ChildPath::default(), Told::Timer);
+                let now = self.now(shared);
+                self.tell_new(now, ChildPath::default(), Told::Timer);
                 Ok(None)
             }
         }
@@ -401,7 +427,7 @@ impl Driven {
 
     /// Tells the interpreter that it is time, if it is.
     fn tell_time(&mut self, shared: &Shared) -> bool {
-        let now = shared.clock.now();
+        let now = self.now(shared);
         let is_due = self.tree.poll_timeout().is_some_and(|at| at <= now);
         if is_due {
             self.tell_new(now, ChildPath::default(), Told::Timer);
@@ -412,13 +438,14 @@ impl Driven {
     /// Tells the interpreter that an attempt has ended, and gives up those that are of no interest then.
     fn tell_end(&mut self, shared: &Shared, ended: AttemptEnd, running: &mut Running) {
         // The guards go last.
-        let AttemptEnd { id: (path, id), began_at, outcome, report, _permit, _busy } = ended;
+        let AttemptEnd { id: (path, id), began, outcome, report, _permit, _busy } = ended;
+        let began_at = self.time.at(began);
         running.remove(&(path.clone(), id));
         let event = match outcome {
             Ok(result) => asl::Event::TaskSucceeded { id, result },
             Err((error, cause)) => asl::Event::TaskFailed { id, error, cause },
         };
-        let record = Record { at: shared.clock.now(), path, what: Entry::Told(Told::Event(event)) };
+        let record = Record { at: self.now(shared), path, what: Entry::Told(Told::Event(event)) };
         self.tell_now(record, Some(began_at), report);
         // If the process dies before the commit, they are delivered again.
         running.give_up(self.turn.cancels.drain(..));
@@ -435,7 +462,8 @@ impl Driven {
             }
             _ => return Ok(false),
         };
-        self.tell_new(shared.clock.now(), path, Told::Event(event));
+        let now = self.now(shared);
+        self.tell_new(now, path, Told::Event(event));
         Ok(true)
     }
 
@@ -453,7 +481,8 @@ impl Driven {
                 }
                 Err(event) => Told::Event(event),
             };
-            self.tell_new(shared.clock.now(), wanted.path, told);
+            let now = self.now(shared);
+            self.tell_new(now, wanted.path, told);
         }
     }
 
@@ -577,11 +606,11 @@ impl Driven {
         let mut is_interrupted = false;
         loop {
             self.check_time()?;
-            let now = shared.clock.now();
             let commit = Commit {
                 tenant_id: tenant_id.to_owned(),
                 execution_id: id.to_owned(),
-                at: now,
+                at: self.now(shared),
+                now: shared.clock.now(),
                 expected_records: self.records,
                 records: self.turn.records.iter().map(Record::to_journal).collect::<Result<Vec<_>, _>>()?,
                 forgotten: self.turn.forgotten.clone(),
@@ -608,6 +637,7 @@ impl Driven {
                 }
                 CommitOutcome::Refused(refusal) => {
                     is_interrupted |= refusal != Refusal::Paused;
+                    let now = self.now(shared);
                     self.refuse(refusal, now);
                 }
             }

@@ -176,7 +176,7 @@ impl Engine for EmbeddedEngine {
     async fn admit(&self, new: &mut NewExecution) -> Result<(), EngineError> {
         let definition = (self.0.definition_of)(new.kind)
             .ok_or_else(|| EngineError::Definition(format!("there is no workflow {}", new.kind)))?;
-        Driven::admit(new, definition, &self.0.compiled)
+        Driven::admit(new, definition, &self.0.compiled, &*self.0.clock)
     }
 
     async fn start(&self, record: &ExecutionRecord) -> Result<StartOutcome, EngineError> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use clock::SharedClock;
+use clock::{Clock, SharedClock};
 use store::{Journal, JournalRecord, JournalledExecution, MAX_RECORDS_READ, RecordSelection, StoreError};
 
 use crate::fair_queue::FairQueue;
@@ -43,6 +43,11 @@ impl Reading {
         selection: RecordSelection,
     ) -> Result<Vec<(u64, JournalRecord)>, StoreError> {
         self.patiently(tenant_id, id, || self.journal.records(tenant_id, id, selection.clone())).await
+    }
+
+    /// The clock by which it waits.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
     }
 
     async fn patiently<T, F>(&self, tenant_id: &str, id: &str, read: impl Fn() -> F) -> Result<T, StoreError>

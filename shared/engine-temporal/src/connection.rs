@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
 
-use clock::{SharedClock, Timestamp};
+use clock::{Instant, SharedClock};
 use contracts::redacted;
 
 use temporalio_client::errors::ClientConnectError;
@@ -63,7 +63,7 @@ pub struct Connector {
     connected: OnceCell<Client>,
     clock: SharedClock,
     /// Until when the last answer counts, and what it was.
-    checked: Mutex<Option<(Timestamp, Result<(), String>)>>,
+    checked: Mutex<Option<(Instant, Result<(), String>)>>,
 }
 
 impl Connector {
@@ -178,11 +178,11 @@ impl Connector {
     pub async fn check(&self) -> Result<(), String> {
         let mut checked = self.checked.lock().await;
         match &*checked {
-            Some((until, answer)) if self.clock.now() < *until => answer.clone(),
+            Some((until, answer)) if self.clock.instant() < *until => answer.clone(),
             _ => {
                 let answer = self.check_now().await;
                 let counts = if answer.is_ok() { CHECK_COUNTS } else { REFUSAL_COUNTS };
-                *checked = Some((clock::after(&*self.clock, counts), answer.clone()));
+                *checked = Some((self.clock.instant() + counts, answer.clone()));
                 answer
             }
         }

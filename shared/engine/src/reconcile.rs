@@ -89,14 +89,14 @@ impl Reconciler<'_> {
     /// itself, as one may wait for its turn while the other works.
     async fn go_through(&self, has_begun: bool, at_once: u32, _busy: Busy) -> Result<Reconciled, EngineError> {
         let before = self.clock.now().checked_sub(SETTLING_TIME).unwrap_or(Timestamp::MIN);
-        let last_begin = clock::after(self.clock, LAST_BEGIN);
+        let last_begin = self.clock.instant() + LAST_BEGIN;
         let due = self.executions.open_executions(has_begun, before, at_once * MAX_TURNS).await?;
         let mut turns = due.chunks(at_once as usize);
         let mut reconciled = Reconciled::default();
-        while self.clock.now() <= last_begin
+        while self.clock.instant() <= last_begin
             && let Some(turn) = turns.next()
         {
-            let next = clock::after(self.clock, PACE);
+            let next = self.clock.instant() + PACE;
             for found in join_all(turn.iter().map(|due| self.look(due))).await {
                 match found {
                     Some(Finding::AsRecorded) => {}

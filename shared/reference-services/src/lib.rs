@@ -78,9 +78,10 @@ impl ServiceKind {
 pub struct Services(Arc<[Service]>);
 
 impl Services {
-    /// Opens the services whose data lie in `dir` (`auth.db`, `user.db`, ...), which is created if absent.
+    /// Opens the services whose data lie in `dir` (`auth.db`, `user.db`, ...), which is created if absent. Only this
+    /// user can read them.
     pub async fn open(dir: &Path, clock: SharedClock) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(dir).map_err(OpenError::Directory)?;
+        kernel::create_private(dir).map_err(OpenError::Directory)?;
         Self::open_each(Some(dir), &clock).await
     }
 

@@ -1,5 +1,8 @@
 //! Blobs as files.
 
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +16,7 @@ use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Mutex;
 
+use crate::files::{DIRECTORY_MODE, FILE_MODE, make_private};
 use crate::unavailable;
 
 /// What is read at once.
@@ -34,10 +38,13 @@ pub struct FileBlobs {
 }
 
 impl FileBlobs {
-    /// Opens the folder, creating it if need be; what a process left unfinished that is gone is removed.
+    /// Opens the folder, creating it if need be; what a process left unfinished that is gone is removed. Others may not read
+    /// what is in it from then on.
     pub async fn open(folder: &Path) -> Result<Self, StoreError> {
         let unfinished = folder.join(UNFINISHED);
-        fs::create_dir_all(&unfinished).await.map_err(unavailable)?;
+        let (given, within) = (folder.to_owned(), unfinished.clone());
+        let private = move || make_all_private(&given).and_then(|()| create_private(&within));
+        tokio::task::spawn_blocking(private).await.map_err(unavailable)?.map_err(unavailable)?;
         let mut files = fs::read_dir(&unfinished).await.map_err(unavailable)?;
         while let Some(file) = files.next_entry().await.map_err(unavailable)? {
             if !is_being_written(&file.file_name().to_string_lossy()) {
@@ -97,7 +104,9 @@ impl Blobs for FileBlobs {
         }
         let path = self.path(key);
         let folder = path.parent().unwrap_or(&self.folder);
-        fs::create_dir_all(folder).await.map_err(unavailable)?;
+        let created = folder.to_owned();
+        let create = move || create_private(&created);
+        tokio::task::spawn_blocking(create).await.map_err(unavailable)?.map_err(unavailable)?;
         let naming = self.naming.lock().await;
         fs::rename(&unfinished, &path).await.map_err(unavailable)?;
         drop(naming);
@@ -109,6 +118,36 @@ impl Blobs for FileBlobs {
     }
 }
 
+/// Creates a folder that only this user can look into.
+fn create_private(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(folder)
+}
+
+/// Takes from others what they may do in a folder, if they may do anything: an earlier program let them. The folder itself
+/// comes last, so that what is interrupted is done again; once it is private, nothing in it is looked at.
+fn make_all_private(folder: &Path) -> io::Result<()> {
+    if !is_open_to_others(folder)? {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => make_all_private(&entry.path())?,
+            false => drop(make_private(&entry.path(), FILE_MODE)),
+        }
+    }
+    make_private(folder, DIRECTORY_MODE);
+    Ok(())
+}
+
+fn is_open_to_others(folder: &Path) -> io::Result<bool> {
+    match std::fs::metadata(folder) {
+        Ok(metadata) => Ok(metadata.permissions().mode() & 0o077 != 0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether the process is alive whose number begins the name of an unfinished file.
 fn is_being_written(name: &str) -> bool {
     let process = name.split_once('-').and_then(|(process, _)| process.parse::<u32>().ok());
@@ -116,7 +155,9 @@ fn is_being_written(name: &str) -> bool {
 }
 
 async fn write(path: &Path, mut body: BlobBody) -> Result<(), StoreError> {
-    let mut file = File::create(path).await.map_err(unavailable)?;
+    let options = &mut fs::OpenOptions::new();
+    let created = options.create(true).truncate(true).write(true).mode(FILE_MODE).open(path).await;
+    let mut file = created.map_err(unavailable)?;
     while let Some(part) = body.next().await {
         file.write_all(&part?).await.map_err(unavailable)?;
     }

@@ -153,7 +153,7 @@ impl Executions for SqlStore {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.writer.check()?;
+        self.writer.check().await?;
         sqlx::query("SELECT 1").execute(&self.readers).await.map_err(unavailable)?;
         Ok(())
     }
@@ -386,17 +386,20 @@ impl Operation for ControlExecution {
             Decision::Changes => {}
         }
         let event = control.event(is_paused);
+        // Time that readers see does not go back, whatever the clock does.
+        let at = before.updated_at.max(*now);
         let happened: Vec<NewEvent> =
-            event.into_iter().map(|event_type| NewEvent { event_type, at: *now, details: json!({}) }).collect();
+            event.into_iter().map(|event_type| NewEvent { event_type, at, details: json!({}) }).collect();
         append_history(connection, tenant_id, id, row.try_get("history_len")?, &happened).await?;
         sqlx::query(AssertSqlSafe(format!(
-            "UPDATE executions SET {}, updated_at = $2, version = version + 1, history_len = history_len + $3 \
+            "UPDATE executions SET {}, updated_at = $4, version = version + 1, history_len = history_len + $3 \
              WHERE id = $1",
             assignments(*control, is_paused)
         )))
         .bind(id)
         .bind(micros(*now))
         .bind(happened.len() as i64)
+        .bind(micros(at))
         .execute(&mut *connection)
         .await?;
         append_audit(connection, audit.as_ref()).await?;

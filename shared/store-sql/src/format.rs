@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::files::beside;
 
 /// The format of the files: what this number stands for changes with what earlier programs could not have written.
 pub const FORMAT: u32 = 2;
@@ -29,7 +31,7 @@ pub fn format_of(file: &Path) -> io::Result<Option<u32>> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "is no SQLite database"));
     }
     let in_file = number(&header, USER_VERSION).unwrap_or_default();
-    let in_log = format_in_log(&PathBuf::from(format!("{}-wal", file.display()))).unwrap_or_default();
+    let in_log = format_in_log(&beside(file, "-wal")).unwrap_or_default();
     Ok(Some(in_log.unwrap_or(in_file)).filter(|format| *format != 0))
 }
 

@@ -179,7 +179,7 @@ impl Operation for CommitTurn {
         // The engine's own journal knows what is done and what is closed.
         let passes = matches!(commit.gate, Gate::Forward { passes: true, .. });
         let step = StepFlags { passes, ..StepFlags::default() };
-        let admission = begins.map(|kind| admit(&flags, step, kind, commit.at));
+        let admission = begins.map(|kind| admit(&flags, step, kind, commit.now));
         if let Some(Admission::Refused(refusal)) = admission {
             return Ok(CommitOutcome::Refused(refusal));
         }

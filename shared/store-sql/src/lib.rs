@@ -15,6 +15,7 @@ mod blobs;
 mod damaged;
 mod ends;
 mod executions;
+mod files;
 mod format;
 mod history;
 mod housekeeping;
@@ -26,7 +27,8 @@ mod steps;
 mod writer;
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use clock::SharedClock;
@@ -39,6 +41,8 @@ use tokio::sync::watch;
 pub use archive::Archived;
 pub use blobs::FileBlobs;
 use damaged::Damaged;
+pub use files::place_of;
+use files::{FILE_MODE, OpenFiles, beside, url_of};
 pub use format::{FORMAT, format_of};
 use writer::Writer;
 
@@ -72,13 +76,15 @@ pub struct SqlStore {
 }
 
 impl SqlStore {
-    /// Opens the SQLite file, creating it if need be, and brings its schema up to date.
+    /// Opens the SQLite file, creating it if need be, and brings its schema up to date. Others may not read it from then on,
+    /// wherever it is.
     pub async fn open(file: &Path, durability: Durability, clock: SharedClock) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
-        let file = file.to_str().ok_or_else(|| StoreError::Unavailable(format!("{file:?} is no UTF-8 path")))?;
-        let options: AnyConnectOptions = format!("sqlite://{file}?mode=rwc").parse().map_err(unavailable)?;
+        let place = place_of(file).map_err(|error| unavailable(format!("{}: {error}", file.display())))?;
+        let url = url_of(&place).map_err(StoreError::Unavailable)?;
+        let options: AnyConnectOptions = format!("{url}?mode=rw").parse().map_err(unavailable)?;
         // A server and workers that begin together must not all bring a schema up to date that none of them has yet.
-        let opening = PathBuf::from(format!("{file}-opening"));
+        let opening = beside(&place, "-opening");
         let alone = tokio::task::spawn_blocking(move || locked(&opening)).await.map_err(unavailable)?;
         let alone = alone.map_err(unavailable)?;
         let mut connection = options.connect().await.map_err(unavailable)?;
@@ -95,9 +101,11 @@ impl SqlStore {
         ] {
             sqlx::query(sqlx::AssertSqlSafe(pragma)).execute(&mut connection).await.map_err(unavailable)?;
         }
-        refuse_other_formats(&mut connection, file).await?;
+        refuse_other_formats(&mut connection, &place).await?;
         sqlite_migrations().run(&mut connection).await.map_err(unavailable)?;
-        let releases_pages = releases_pages(&mut connection, file).await.map_err(unavailable)?;
+        let releases_pages = releases_pages(&mut connection, &place).await.map_err(unavailable)?;
+        // They are all there by now, as the schema has been read.
+        let files = OpenFiles::of(&place).map_err(unavailable)?;
         drop(alone);
 
         let readers = AnyPoolOptions::new()
@@ -112,9 +120,10 @@ impl SqlStore {
                 })
             })
             .connect_lazy_with(options);
+        let writer = Writer::spawn(connection, files, Arc::clone(&clock));
         Ok(Self {
             readers,
-            writer: Writer::spawn(connection),
+            writer,
             clock,
             blobs: None,
             damaged: Damaged::default(),
@@ -152,7 +161,7 @@ impl SqlStore {
 }
 
 /// A database of another format is refused by name, before anything of it is changed.
-async fn refuse_other_formats(connection: &mut AnyConnection, file: &str) -> Result<(), StoreError> {
+async fn refuse_other_formats(connection: &mut AnyConnection, file: &Path) -> Result<(), StoreError> {
     let number = async |connection: &mut AnyConnection, query: &'static str| {
         sqlx::query(query).fetch_one(connection).await.and_then(|row| row.try_get::<i64, _>(0)).map_err(unavailable)
     };
@@ -165,8 +174,9 @@ async fn refuse_other_formats(connection: &mut AnyConnection, file: &str) -> Res
             sqlx::query(set).execute(connection).await.map(drop).map_err(unavailable)
         }
         (_, format) => Err(StoreError::Unavailable(format!(
-            "{file} is of format {format}, and this program reads and writes format {FORMAT}: use the program that wrote \
-             it, or another data directory"
+            "{} is of format {format}, and this program reads and writes format {FORMAT}: use the program that wrote it, or \
+             another data directory",
+            file.display()
         ))),
     }
 }
@@ -176,7 +186,7 @@ const MAX_REWRITTEN_BYTES: i64 = 64 * 1024 * 1024;
 
 /// Whether pages that are not used any more can be given back. An earlier program's database has no room for that, which
 /// takes rewriting it once; `auto_vacuum` has been set for that before.
-async fn releases_pages(connection: &mut AnyConnection, file: &str) -> Result<bool, sqlx::Error> {
+async fn releases_pages(connection: &mut AnyConnection, file: &Path) -> Result<bool, sqlx::Error> {
     let number = async |connection: &mut AnyConnection, query: &'static str| {
         sqlx::query(query).fetch_one(connection).await.and_then(|row| row.try_get::<i64, _>(0))
     };
@@ -185,13 +195,13 @@ async fn releases_pages(connection: &mut AnyConnection, file: &str) -> Result<bo
     }
     let pages = number(connection, "PRAGMA page_count").await?;
     if pages * number(connection, "PRAGMA page_size").await? > MAX_REWRITTEN_BYTES {
-        tracing::warn!(file, "the file never gets smaller: {REWRITE}");
+        tracing::warn!(file = %file.display(), "the file never gets smaller: {REWRITE}");
         return Ok(false);
     }
     sqlx::query("PRAGMA auto_vacuum = INCREMENTAL").execute(&mut *connection).await?;
     if let Err(error) = sqlx::query("VACUUM").execute(&mut *connection).await {
         // Another process has it open, or there is no room for it.
-        tracing::warn!(file, %error, "the file never gets smaller: {REWRITE}");
+        tracing::warn!(file = %file.display(), %error, "the file never gets smaller: {REWRITE}");
         return Ok(false);
     }
     Ok(number(connection, "PRAGMA auto_vacuum").await? != 0)
@@ -203,7 +213,8 @@ const REWRITE: &str =
 
 /// Waits until nobody else has this file; it is given back with the handle, or with the process.
 fn locked(file: &Path) -> std::io::Result<File> {
-    let file = File::create(file)?;
+    files::make_private(file, FILE_MODE);
+    let file = File::options().create(true).truncate(false).write(true).mode(FILE_MODE).open(file)?;
     file.lock()?;
     Ok(file)
 }

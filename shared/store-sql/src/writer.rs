@@ -4,11 +4,16 @@
 //! starts: each start brings work of its own, so that starts that went first would keep what runs from ending. Each
 //! transaction takes a few starts along, so they always go on; the tenants take turns.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
 use async_trait::async_trait;
+use clock::{Instant, SharedClock};
 use sqlx::AnyConnection;
 use store::{StoreError, Turns};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::files::OpenFiles;
 use crate::rows::is_unreadable;
 use crate::{FailureWatch, unavailable};
 
@@ -23,6 +28,12 @@ const FEW_ROWS: usize = 100;
 /// as many rows until its execution has ended, so that work does not pile up by starts.
 const ROWS_WITH_STARTS: usize = 200;
 const START_ROWS: usize = 40;
+
+/// A commit that takes longer than this is held up: by another program that has the database's lock, or by the disk.
+const COMMIT_TIME: Duration = Duration::from_secs(1);
+
+/// How long a commit shows that writing works.
+const COMMIT_COUNTS: Duration = Duration::from_secs(2);
 
 /// Why an operation did not happen.
 pub(crate) enum Fault {
@@ -70,16 +81,20 @@ pub(crate) struct Writer {
     first: mpsc::UnboundedSender<Box<dyn Write>>,
     starts: mpsc::UnboundedSender<Start>,
     failure: FailureWatch,
+    commits: Arc<Commits>,
+    clock: SharedClock,
 }
 
 impl Writer {
-    pub(crate) fn spawn(connection: AnyConnection) -> Self {
+    pub(crate) fn spawn(connection: AnyConnection, files: OpenFiles, clock: SharedClock) -> Self {
         let (queue, operations) = mpsc::unbounded_channel();
         let (first, first_operations) = mpsc::unbounded_channel();
         let (starts, new_starts) = mpsc::unbounded_channel();
         let (failed, failure) = watch::channel(None);
-        tokio::spawn(run(connection, Queues::new(first_operations, operations, new_starts), failed));
-        Self { queue, first, starts, failure }
+        let commits = Arc::new(Commits { files, times: Mutex::default() });
+        let queues = Queues::new(first_operations, operations, new_starts);
+        tokio::spawn(run(connection, queues, failed, Arc::clone(&commits), Arc::clone(&clock)));
+        Self { queue, first, starts, failure, commits, clock }
     }
 
     pub(crate) fn failure(&self) -> FailureWatch {
@@ -108,14 +123,66 @@ impl Writer {
         answered(self.starts.send(Start { tenant_id: tenant_id.to_owned(), write }).is_ok(), answer).await
     }
 
-    /// Whether writes are still accepted.
-    pub(crate) fn check(&self) -> Result<(), StoreError> {
+    /// Whether writes are accepted, and reach the files in time. If there was none for a while, one that writes nothing shows
+    /// it: it takes the database's lock, and costs the disk nothing.
+    pub(crate) async fn check(&self) -> Result<(), StoreError> {
+        self.check_failure()?;
+        let now = self.clock.instant();
+        let Times { began, done } = *self.commits.times();
+        if began.is_some_and(|began| now.since(began) >= COMMIT_TIME) {
+            return Err(held_up());
+        }
+        if began.is_some() || done.is_some_and(|done| now.since(done) < COMMIT_COUNTS) {
+            return Ok(());
+        }
+        self.commits.files.check_space().map_err(StoreError::Unavailable)?;
+        let checked = clock::timeout(&*self.clock, COMMIT_TIME, self.write_first(Nothing)).await;
+        checked.unwrap_or_else(|| Err(held_up()))
+    }
+
+    fn check_failure(&self) -> Result<(), StoreError> {
         match &*self.failure.borrow() {
             Some(reason) => Err(StoreError::Unavailable(reason.clone())),
             // Its task is gone without a word: it panicked.
             None if self.queue.is_closed() => Err(stopped()),
             None => Ok(()),
         }
+    }
+}
+
+/// The commits of a writer, for whoever wants to know whether it works.
+struct Commits {
+    files: OpenFiles,
+    times: Mutex<Times>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Times {
+    /// When the one under way began.
+    began: Option<Instant>,
+    /// When the last one was done.
+    done: Option<Instant>,
+}
+
+impl Commits {
+    fn times(&self) -> MutexGuard<'_, Times> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes nothing.
+struct Nothing;
+
+#[async_trait]
+impl Operation for Nothing {
+    type Output = ();
+
+    async fn apply(&self, _connection: &mut AnyConnection) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn rows(&self) -> usize {
+        0
     }
 }
 
@@ -285,20 +352,17 @@ impl Group {
     }
 }
 
-async fn run(mut connection: AnyConnection, mut queues: Queues, failed: watch::Sender<Option<String>>) {
+async fn run(
+    mut connection: AnyConnection,
+    mut queues: Queues,
+    failed: watch::Sender<Option<String>>,
+    commits: Arc<Commits>,
+    clock: SharedClock,
+) {
     while let Some(mut group) = queues.take().await {
-        let committed = loop {
-            match commit(&mut connection, &mut group).await {
-                // What is stored there is none of the other operations' business.
-                Err(Failure { unreadable: Some(number), error, .. }) => {
-                    group.remove(number).refuse(StoreError::Inconsistent(error.to_string()));
-                    if group.is_empty() {
-                        break Ok(());
-                    }
-                }
-                committed => break committed,
-            }
-        };
+        commits.times().began = Some(clock.instant());
+        let committed = commit_readable(&mut connection, &mut group, &commits.files).await;
+        *commits.times() = Times { began: None, done: Some(clock.instant()) };
         let Err(failure) = committed else {
             group.into_iter().for_each(Write::acknowledge);
             continue;
@@ -321,7 +385,7 @@ async fn run(mut connection: AnyConnection, mut queues: Queues, failed: watch::S
 
 /// A transaction that failed.
 struct Failure {
-    error: sqlx::Error,
+    error: String,
     /// Whether it may have reached the disk all the same.
     in_doubt: bool,
     /// The operation that met something stored that cannot be read, if it was that: nothing is written, and the others can
@@ -331,11 +395,34 @@ struct Failure {
 
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
-        Self { error, in_doubt: false, unreadable: None }
+        Self { error: error.to_string(), in_doubt: false, unreadable: None }
     }
 }
 
-async fn commit(connection: &mut AnyConnection, group: &mut [Box<dyn Write>]) -> Result<(), Failure> {
+/// Commits the operations that can read what is stored, and refuses the others: that is none of their neighbours' business.
+async fn commit_readable(
+    connection: &mut AnyConnection,
+    group: &mut Vec<Box<dyn Write>>,
+    files: &OpenFiles,
+) -> Result<(), Failure> {
+    loop {
+        match commit(connection, group, files).await {
+            Err(Failure { unreadable: Some(number), error, .. }) => {
+                group.remove(number).refuse(StoreError::Inconsistent(error));
+                if group.is_empty() {
+                    return Ok(());
+                }
+            }
+            committed => return committed,
+        }
+    }
+}
+
+async fn commit(
+    connection: &mut AnyConnection,
+    group: &mut [Box<dyn Write>],
+    files: &OpenFiles,
+) -> Result<(), Failure> {
     while let Err(error) = sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await {
         if !is_busy(&error) {
             return Err(error.into());
@@ -353,13 +440,22 @@ async fn commit(connection: &mut AnyConnection, group: &mut [Box<dyn Write>]) ->
         }
     }
     let committed = sqlx::query("COMMIT").execute(&mut *connection).await;
-    committed.map(drop).map_err(|error| Failure { in_doubt: true, ..error.into() })
+    committed.map_err(|error| Failure { in_doubt: true, ..error.into() })?;
+    // What is written into a file that has no name any more is gone with the process: it must not be acknowledged.
+    files.check().map_err(|error| Failure { error, in_doubt: true, unreadable: None })
 }
 
 /// SQLITE_BUSY in its primary and extended forms: the low byte is 5.
 fn is_busy(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
+}
+
+fn held_up() -> StoreError {
+    let reason = format!(
+        "a write takes longer than {COMMIT_TIME:?}: another program has the database's lock, or the disk is slow"
+    );
+    StoreError::Unavailable(reason)
 }
 
 fn stopped() -> StoreError {

@@ -106,6 +106,7 @@ fn turn(id: &str, expected_records: u64, records: Vec<JournalRecord>, second: i6
         tenant_id: TENANT.to_owned(),
         execution_id: id.to_owned(),
         at: at(second),
+        now: at(second),
         expected_records,
         records,
         forgotten: Vec::new(),

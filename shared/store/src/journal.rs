@@ -57,8 +57,10 @@ pub struct Commit {
     pub tenant_id: String,
     /// The execution.
     pub execution_id: String,
-    /// Now.
+    /// When it happens, as the execution counts time: never before what its history says already.
     pub at: Timestamp,
+    /// What the clock says; the deadline is compared with this.
+    pub now: Timestamp,
     /// How many records the journal of this execution has had: the writer and the store both count.
     pub expected_records: u64,
     /// What the interpreter was told.

@@ -64,7 +64,7 @@ async fn follow(
     let (mut patience, mut news, no_bar) = (Patience::default(), News::default(), Progress::hidden());
     let (mut tag, mut status) = (None, Status::Running);
     loop {
-        let asked_at = SystemClock.now();
+        let asked_at = SystemClock.instant();
         // A long poll is for servers without a stream.
         let known = tag.as_deref().filter(|_| news.is_none());
         let changed = patience.ask(&no_bar, async || server.changed_status(&reader.id, known).await).await?;

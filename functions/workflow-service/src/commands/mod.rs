@@ -34,6 +34,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
 use contracts::EngineKind;
+use rustix::fs::Mode;
 use settings::Sources;
 use workflow_service::Settings;
 
@@ -142,6 +143,10 @@ impl ServerArgs {
 
 impl Cli {
     pub(crate) async fn run(self, output: &mut Output) -> anyhow::Result<ExitCode> {
+        if matches!(self.command, Command::Dev(_) | Command::Server(_) | Command::Worker(_)) {
+            // Whatever they write may hold personal data.
+            rustix::process::umask(Mode::RWXG | Mode::RWXO);
+        }
         match self.command {
             Command::Dev(args) => dev::run(args.settings()?).await,
             Command::Server(args) => server::run(args.settings()?).await,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clock::{SystemClock, Timestamp};
+use clock::{Instant, SystemClock};
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use reqwest::header::ACCEPT;
@@ -47,7 +47,7 @@ impl News {
         server: &Server,
         id: &str,
         last_event_id: u64,
-        asked_at: Timestamp,
+        asked_at: Instant,
     ) -> anyhow::Result<()> {
         if let Self::Unknown = self {
             *self = Self::open(server, id, last_event_id).await?;
@@ -58,7 +58,7 @@ impl News {
                 Some(true) | None => return Ok(()),
             }
         }
-        clock::sleep_until(&SystemClock, asked_at.checked_add(INTERVAL).unwrap_or(asked_at)).await;
+        clock::sleep_until(&SystemClock, asked_at + INTERVAL).await;
         Ok(())
     }
 

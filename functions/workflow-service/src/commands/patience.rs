@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clock::{Clock as _, SystemClock, Timestamp};
+use clock::{Clock as _, Instant, SystemClock};
 
 use super::exit::CommandError;
 use super::progress::Progress;
@@ -20,7 +20,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Asks until there is an answer, and says once that there is none.
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
-    away_since: Option<Timestamp>,
+    away_since: Option<Instant>,
 }
 
 impl Patience {
@@ -44,13 +44,13 @@ impl Patience {
             };
             let passing = error.downcast_ref::<CommandError>().filter(|error| error.is_passing());
             let Some(retry_after) = passing.map(CommandError::retry_after) else { return Err(error) };
-            let now = SystemClock.now();
+            let now = SystemClock.instant();
             match self.away_since {
                 None => {
                     self.away_since = Some(now);
                     progress.say(format!("{error:#}; trying again until there is an answer"));
                 }
-                Some(since) if now.duration_since(since).unsigned_abs() > LIMIT => return Err(error),
+                Some(since) if now.since(since) > LIMIT => return Err(error),
                 Some(_) => {}
             }
             clock::sleep(&SystemClock, retry_after.unwrap_or(wait).min(LONGEST_RETRY_AFTER)).await;

@@ -101,7 +101,7 @@ async fn ended(server: &Server, id: &str) -> anyhow::Result<Value> {
     let (mut patience, progress) = (Patience::default(), Progress::begin());
     let (mut pause, mut tag) = (FIRST_PAUSE, None);
     loop {
-        let asked_at = SystemClock.now();
+        let asked_at = SystemClock.instant();
         let asked = patience.ask(&progress, async || server.changed_status(id, tag.as_deref()).await).await?;
         if let Some((answer, new_tag)) = asked {
             let status: WorkflowStatus = answers::read(&answer)?;
@@ -112,7 +112,7 @@ async fn ended(server: &Server, id: &str) -> anyhow::Result<Value> {
             tag = new_tag;
         }
         // Not every server waits, and one that does may have much to tell.
-        if SystemClock.now().duration_since(asked_at).unsigned_abs() < LONGEST_PAUSE {
+        if SystemClock.instant().since(asked_at) < LONGEST_PAUSE {
             clock::sleep(&SystemClock, pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

@@ -59,6 +59,7 @@ fn examine_parent(directory: &Path) -> Finding {
 
 fn examine_existing(directory: &Path, metadata: &Metadata, is_running: bool) -> Vec<Finding> {
     let mut findings = vec![examine_rights(directory, metadata)];
+    findings.extend(examine_files(directory));
     match statvfs(directory) {
         Ok(disk) => findings.push(judge_space(disk.f_bavail.saturating_mul(disk.f_frsize))),
         Err(error) => findings.push(unusable(directory, &error.to_string())),
@@ -82,6 +83,21 @@ fn examine_rights(directory: &Path, metadata: &Metadata) -> Finding {
         return Finding::warning(CHECK, format!("others can look into {shown} ({of})"), advice);
     }
     Finding::ok(CHECK, format!("{shown} is writable and private ({of})"))
+}
+
+/// Which of its files others can read, if any.
+fn examine_files(directory: &Path) -> Option<Finding> {
+    let mode = |file: &&str| directory.join(file).metadata().map_or(0, |metadata| metadata.mode() & 0o777);
+    let open: Vec<String> = FILES.iter().filter(|file| mode(file) & 0o077 != 0).map(ToString::to_string).collect();
+    if open.is_empty() {
+        return None;
+    }
+    let detail = format!("the rights of {} in {} are not this user's alone", open.join(", "), directory.display());
+    let advice = format!(
+        "requests hold personal data: the next start takes the rights from others, or `chmod -R go-rwx {}` does now",
+        directory.display()
+    );
+    Some(Finding::warning("files", detail, advice))
 }
 
 fn judge_space(available: u64) -> Finding {
@@ -166,6 +182,19 @@ mod tests {
         for (mode, outcome) in [(0o700, Outcome::Ok), (0o750, Outcome::Warning), (0o707, Outcome::Warning)] {
             fs::set_permissions(directory.path(), Permissions::from_mode(mode)).expect("own directory");
             assert_eq!(examine(directory.path(), false)[0].outcome, outcome, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn its_files_are_private() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("workflow-service.db-wal");
+        fs::write(&file, "").expect("a file");
+        for (mode, outcome) in [(0o600, None), (0o640, Some(Outcome::Warning)), (0o604, Some(Outcome::Warning))] {
+            fs::set_permissions(&file, Permissions::from_mode(mode)).expect("own file");
+            let found = examine_files(directory.path());
+            assert!(found.as_ref().is_none_or(|found| found.detail.contains("workflow-service.db-wal")), "{found:?}");
+            assert_eq!(found.map(|finding| finding.outcome), outcome, "{mode:o}");
         }
     }
 

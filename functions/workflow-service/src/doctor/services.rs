@@ -54,9 +54,9 @@ fn setting(service: Service) -> &'static str {
 async fn ask(client: &Client, service: Service, url: &str, clock: &dyn Clock) -> (Finding, Option<Ahead>) {
     let check = service.as_str();
     let advice = format!("start it, or correct {}; `dev` serves stand-ins for all services", setting(service));
-    let asked_at = clock.now();
+    let (asked_at, asked) = (clock.now(), clock.instant());
     let answer = client.get(format!("{}/health", url.trim_end_matches('/'))).send().await;
-    let latency = clock.now().duration_since(asked_at);
+    let latency = clock.instant().since(asked);
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) => return (Finding::problem(check, format!("{url} {}", reason(&error)), advice), None),
@@ -70,7 +70,7 @@ async fn ask(client: &Client, service: Service, url: &str, clock: &dyn Clock) ->
             let detail = format!("{url}/health answers {}{}", status.as_u16(), holder.unwrap_or_default());
             Finding::problem(check, detail, advice)
         }
-        _ if latency.unsigned_abs() > SLOW => Finding::warning(check, detail, "find out why it is slow"),
+        _ if latency > SLOW => Finding::warning(check, detail, "find out why it is slow"),
         _ => Finding::ok(check, detail),
     };
     (finding, ahead)
@@ -102,8 +102,9 @@ fn timestamp(date: &str) -> Option<Timestamp> {
 }
 
 /// The date is in whole seconds, and was written between question and answer: both are met in their middle.
-fn ahead(date: Timestamp, asked_at: Timestamp, latency: SignedDuration) -> SignedDuration {
-    date.duration_since(asked_at) + SignedDuration::from_millis(500) - latency / 2
+fn ahead(date: Timestamp, asked_at: Timestamp, latency: Duration) -> SignedDuration {
+    let answered_at = asked_at.checked_add(latency / 2).unwrap_or(asked_at);
+    date.duration_since(answered_at) + SignedDuration::from_millis(500)
 }
 
 /// Of the service whose clock differs most.
@@ -183,7 +184,7 @@ mod tests {
     fn clocks_may_differ_by_some_seconds() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
         let date = timestamp("Thu, 01 Jan 2026 00:00:03 GMT").expect("a date");
-        let ahead_of = ahead(date, now, SignedDuration::from_secs(1));
+        let ahead_of = ahead(date, now, Duration::from_secs(1));
         assert_eq!(ahead_of, SignedDuration::from_secs(3));
         for (seconds, outcome) in [
             (3, Outcome::Ok),

@@ -13,7 +13,10 @@ mod table;
 mod transaction;
 mod undo;
 
-use std::path::Path;
+use std::fs::{DirBuilder, File, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -201,11 +204,13 @@ impl Service {
 async fn connect(definition: &Definition, file: Option<&Path>) -> sqlx::Result<SqliteConnection> {
     let options =
         SqliteConnectOptions::new().foreign_keys(true).busy_timeout(Duration::from_secs(5)).disable_statement_logging();
+    if let Some(file) = file {
+        make_private(file)?;
+    }
     let options = match file {
         // FULL: what has been acknowledged survives a power cut, not only the end of the process.
         Some(file) => options
-            .filename(file)
-            .create_if_missing(true)
+            .filename(std::path::absolute(file)?)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full),
         None => options.filename(":memory:"),
@@ -216,6 +221,32 @@ async fn connect(definition: &Definition, file: Option<&Path>) -> sqlx::Result<S
     migrate(&mut transaction, definition.schema).await?;
     transaction.commit().await?;
     Ok(connection)
+}
+
+/// Creates a directory that only this user can look into.
+pub(crate) fn create_private(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+/// Creates a database's file, if need be, that only this user can read, and takes from others what an earlier program gave
+/// them of it and of those beside it, which SQLite gives the mode of the first.
+fn make_private(file: &Path) -> io::Result<()> {
+    const MODE: u32 = 0o600;
+    if let Err(error) = File::options().create_new(true).write(true).mode(MODE).open(file)
+        && error.kind() != ErrorKind::AlreadyExists
+    {
+        return Err(error);
+    }
+    for ending in ["", "-wal", "-shm"] {
+        let mut name = file.as_os_str().to_owned();
+        name.push(ending);
+        let path = PathBuf::from(name);
+        if path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
+            // There are file systems without modes.
+            let _ = std::fs::set_permissions(&path, Permissions::from_mode(MODE));
+        }
+    }
+    Ok(())
 }
 
 /// Takes the steps that the file does not have yet.

@@ -89,6 +89,7 @@ pub(super) fn turn(id: &str, expected_records: u64, gate: Gate) -> Commit {
         tenant_id: TENANT.to_owned(),
         execution_id: id.to_owned(),
         at: super::at(10),
+        now: super::at(10),
         expected_records,
         records: vec![JournalRecord(json!({ "record": expected_records + 1 }))],
         forgotten: Vec::new(),
@@ -105,7 +106,7 @@ pub(super) fn turn(id: &str, expected_records: u64, gate: Gate) -> Commit {
 impl ByJournal {
     async fn turn<S: Journal>(&self, store: &S, id: &str, gate: Gate, at: Timestamp) -> Commit {
         let loaded = ok(store.load(TENANT, id).await).expect("it is there");
-        Commit { at, ..turn(id, loaded.journal_len, gate) }
+        Commit { at, now: at, ..turn(id, loaded.journal_len, gate) }
     }
 }
 
