@@ -28,19 +28,39 @@ pub trait Transport: Send + Sync {
 }
 
 /// Over the network. Its client is made with the first call, which a function that starts need not wait for.
-#[derive(Debug, Default)]
-pub struct HttpTransport(OnceLock<reqwest::Client>);
+#[derive(Debug)]
+pub struct HttpTransport {
+    client: OnceLock<reqwest::Client>,
+    kept_per_service: usize,
+}
+
+/// Connections to a service that are kept for the next call, where nothing else is said.
+const KEPT_PER_SERVICE: usize = 32;
+
+impl Default for HttpTransport {
+    fn default() -> Self {
+        Self::keeping(KEPT_PER_SERVICE)
+    }
+}
 
 impl HttpTransport {
+    /// Keeps at most so many connections to each service for the next call.
+    pub fn keeping(kept_per_service: usize) -> Self {
+        Self { client: OnceLock::new(), kept_per_service }
+    }
+
     /// A client that follows no redirects and uses no proxy: hosts are the configured ones and no others.
     fn client(&self) -> Result<&reqwest::Client, TransportFault> {
-        if let Some(client) = self.0.get() {
+        if let Some(client) = self.client.get() {
             return Ok(client);
         }
         let builder = reqwest::Client::builder();
-        let builder = builder.redirect(reqwest::redirect::Policy::none()).no_proxy().pool_max_idle_per_host(32);
+        let builder = builder
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .pool_max_idle_per_host(self.kept_per_service);
         let client = builder.retry(reqwest::retry::never()).build().map_err(|_| TransportFault::Broken)?;
-        Ok(self.0.get_or_init(|| client))
+        Ok(self.client.get_or_init(|| client))
     }
 }
 
