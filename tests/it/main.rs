@@ -21,6 +21,7 @@ mod deployment;
 mod differential;
 mod disk;
 mod doctor;
+mod edge;
 mod embedded;
 mod engines;
 mod existing_clients;
