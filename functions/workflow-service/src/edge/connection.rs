@@ -82,3 +82,95 @@ async fn linger(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> std::io::Resu
 async fn stops(mut stopping: watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stop| *stop).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::routing::get;
+    use clock::SystemClock;
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::super::connections::Connections;
+    use super::super::doing::Times;
+    use super::super::hosts::Hosts;
+    use super::*;
+
+    const HELLO: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+    /// A connection to a server with short times, and what tells the server to stop.
+    async fn connected() -> (DuplexStream, watch::Sender<bool>) {
+        let (client, stream) = duplex(1_024);
+        let times = Times {
+            idle: Duration::from_millis(300),
+            head: Duration::from_millis(100),
+            write: Duration::from_millis(100),
+        };
+        let slot = Connections::new(1).admit().await;
+        let doing = Arc::new(Doing::new(slot, times, Arc::new(SystemClock)));
+        let large = || async { Body::from(vec![b'x'; 1024 * 1024]) };
+        let router = Router::new().route("/", get(async || "hello")).route("/large", get(large));
+        let (stop, stopping) = watch::channel(false);
+        let answering = Answering::new(router, Arc::new(Hosts::Any), Arc::clone(&doing));
+        tokio::spawn(serve(stream, answering, doing, stopping));
+        (client, stop)
+    }
+
+    /// All that comes until the server closes.
+    async fn rest(mut client: DuplexStream) -> String {
+        let mut answer = String::new();
+        let read = client.read_to_string(&mut answer);
+        clock::timeout(&SystemClock, Duration::from_secs(10), read).await.expect("it closes").expect("it is text");
+        answer
+    }
+
+    /// Asks for something and takes the answer.
+    async fn ask(client: &mut DuplexStream) {
+        client.write_all(HELLO).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"hello") {
+            assert_ne!(client.read_buf(&mut answer).await.unwrap(), 0, "it is closed");
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_is_cut_off_and_who_stops_in_the_middle_is_told() {
+        let (client, _stop) = connected().await;
+        assert_eq!(rest(client).await, "");
+        let (mut client, _stop) = connected().await;
+        ask(&mut client).await;
+        client.write_all(&HELLO[..10]).await.unwrap();
+        let second = rest(client).await;
+        assert!(second.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{second}");
+        assert!(second.contains("\r\nconnection: close\r\n") && second.ends_with('}'), "{second}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_request_is_answered_behind_what_is_one() {
+        let (mut client, _stop) = connected().await;
+        client.write_all(&[HELLO, b"NONE\r\n\r\n"].concat()).await.unwrap();
+        let answers = rest(client).await;
+        let (first, second) = answers.split_once("hello").expect("the first one is answered");
+        assert!(first.starts_with("HTTP/1.1 200 OK\r\n"), "{first}");
+        assert!(second.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{second}");
+        assert!(second.contains("content-type: application/problem+json\r\n") && second.ends_with('}'), "{second}");
+    }
+
+    #[tokio::test]
+    async fn who_takes_no_answer_is_cut_off() {
+        let (mut client, _stop) = connected().await;
+        client.write_all(b"GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        clock::sleep(&SystemClock, Duration::from_millis(500)).await;
+        assert!(rest(client).await.len() < 10_000, "the most of it was not waited for");
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_idle_connections_at_once() {
+        let (mut client, stop) = connected().await;
+        ask(&mut client).await;
+        stop.send_replace(true);
+        clock::timeout(&SystemClock, Duration::from_millis(100), stop.closed()).await.expect("it is gone");
+        assert_eq!(rest(client).await, "");
+    }
+}
