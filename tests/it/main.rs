@@ -22,6 +22,7 @@ mod deployment;
 mod differential;
 mod disk;
 mod doctor;
+mod edge;
 mod embedded;
 mod engines;
 mod existing_clients;

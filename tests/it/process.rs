@@ -9,7 +9,7 @@ use std::time::Duration;
 use clock::SystemClock;
 use reference_services::{ServiceKind, Services};
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
 /// The variables that name the services, in the order of [`ServiceKind::ALL`].
@@ -33,9 +33,14 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// A site whose servers have these settings too.
+    pub(crate) async fn with(settings: &[(&'static str, String)]) -> Self {
         let services = Services::in_memory(Arc::new(SystemClock)).await.unwrap();
         services.seed_demo().await.unwrap();
-        let mut environment = Vec::new();
+        let mut environment = settings.to_vec();
         for (kind, name) in ServiceKind::ALL.into_iter().zip(SERVICE_VARIABLES) {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             environment.push((name, format!("http://{}", listener.local_addr().unwrap())));
@@ -94,6 +99,15 @@ impl Site {
         let log = std::fs::File::create(self.log()).unwrap();
         command.envs(self.environment.iter().cloned()).stdout(Stdio::null()).stderr(log);
         command.kill_on_drop(true).spawn().unwrap()
+    }
+
+    /// Where the server listens.
+    pub(crate) fn address(&self) -> (&'static str, u16) {
+        ("127.0.0.1", self.port)
+    }
+
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address()).await.unwrap()
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -166,7 +180,7 @@ impl Site {
 }
 
 /// A port that is free now and stays so while the server is down: below those that the system hands to connections.
-async fn free_port() -> u16 {
+pub(crate) async fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let spread = u16::try_from(std::process::id() % 10_000).unwrap();
     loop {

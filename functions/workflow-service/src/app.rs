@@ -265,6 +265,15 @@ impl App {
         })
     }
 
+    /// Ends the engine, and what looks after executions elsewhere: nothing begins any more, and what is under way has `grace`
+    /// to end.
+    pub async fn stop_engine(&self, grace: Duration) {
+        if let Some(reconciling) = &self.reconciling {
+            reconciling.abort();
+        }
+        self.engine.stop(grace).await;
+    }
+
     /// Ends answers that would stay open: streams, and requests that wait for news.
     pub fn end_waiting(&self) {
         self.stop.send_replace(true);

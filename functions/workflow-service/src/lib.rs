@@ -4,6 +4,7 @@
 pub mod app;
 mod aws;
 pub mod doctor;
+pub mod edge;
 
 pub use ::settings::Settings;
 pub use app::{App, Surroundings, Worker};

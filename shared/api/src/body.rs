@@ -1,13 +1,14 @@
 //! Reads a JSON body within its limits.
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::http::{HeaderMap, header};
 use contracts::fields::Fields;
 use contracts::limits::{MAX_BODY_BYTES, MAX_JSON_DEPTH, MAX_REASON_CHARS};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use serde_json::Value;
 
 use crate::Problem;
+use crate::arriving::NotTaken;
 
 /// The body as JSON.
 pub(crate) async fn json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
@@ -49,12 +50,29 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 async fn collect(body: Body) -> Result<Bytes, Problem> {
-    match Limited::new(body, MAX_BODY_BYTES).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(Problem::too_large(format!("The body is larger than {MAX_BODY_BYTES} bytes.")))
+    let mut body = body;
+    let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let too_large = || Problem::too_large(format!("The body is larger than {MAX_BODY_BYTES} bytes."));
+    if declared > MAX_BODY_BYTES {
+        return Err(too_large());
+    }
+    // Copied, as each frame would keep the buffer alive that it was read into, however small it is.
+    let mut bytes = Vec::with_capacity(declared);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(not_taken)?.into_data() else { continue };
+        if bytes.len() + data.len() > MAX_BODY_BYTES {
+            return Err(too_large());
         }
-        Err(_) => Err(Problem::malformed("The body did not arrive whole.")),
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes.into())
+}
+
+/// Why a body could not be read.
+fn not_taken(error: axum::Error) -> Problem {
+    match error.into_inner().downcast::<NotTaken>() {
+        Ok(not_taken) => (*not_taken).into(),
+        Err(_) => Problem::malformed("The body did not arrive whole."),
     }
 }
 

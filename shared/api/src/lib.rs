@@ -6,6 +6,7 @@
 
 mod access;
 pub mod act_on_workflows;
+mod arriving;
 mod audit;
 mod body;
 pub mod cancel_workflow;
@@ -53,7 +54,7 @@ pub use contracts::access::Access;
 pub use durations::Durations;
 pub use endpoints::{ENDPOINTS, Endpoint, Port, Route};
 pub use problem::Problem;
-pub use serve::complete;
+pub use serve::{complete, refuse};
 pub use service_checks::ServiceChecks;
 pub use streaming::Streaming;
 

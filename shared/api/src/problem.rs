@@ -1,5 +1,7 @@
 //! RFC 9457 problem documents, which at the same time hold `message` and the `error` object that existing clients read.
 
+use std::time::Duration;
+
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use contracts::ErrorName;
@@ -110,6 +112,30 @@ impl Problem {
         Self::new(status, ErrorName::PayloadTooLarge, "Validation", "Body too large", detail)
     }
 
+    /// The rest of a body has not come in time. Nothing of it was used.
+    pub(crate) fn body_too_late(time: Duration) -> Self {
+        Self::of_http(StatusCode::REQUEST_TIMEOUT, format!("The body did not arrive within {} s.", time.as_secs_f32()))
+    }
+
+    /// What is wrong with a request as HTTP has it, whatever it asks for: a header that is too long, a `Host` that is not
+    /// served here.
+    pub fn of_http(status: StatusCode, detail: impl Into<String>) -> Self {
+        let title = match status {
+            StatusCode::REQUEST_TIMEOUT => "Request timeout",
+            StatusCode::URI_TOO_LONG => "Address too long",
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "Header too large",
+            StatusCode::MISDIRECTED_REQUEST => "Host not served",
+            _ => "Malformed request",
+        };
+        Self::new(status, ErrorName::InvalidInput, "Validation", title, detail)
+    }
+
+    /// More is asked at once than this process has room for. The request has had no effect.
+    pub fn busy(detail: impl Into<String>) -> Self {
+        let problem = Self::unavailable(detail);
+        Self { retry_after_seconds: Some(1), ..problem }
+    }
+
     pub(crate) fn unsupported_media_type() -> Self {
         let detail = "The body must be JSON: send Content-Type: application/json.";
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
@@ -189,7 +215,7 @@ impl Problem {
             "detail": self.detail,
             "instance": instance,
             "code": self.code,
-            "retryable": matches!(self.status.as_u16(), 429 | 503),
+            "retryable": matches!(self.status.as_u16(), 408 | 429 | 503),
             "request_id": request_id,
             "message": self.detail,
             "error": { "message": self.detail, "type": self.error_type },
@@ -211,6 +237,9 @@ impl IntoResponse for Problem {
         let mut response = self.status.into_response();
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::REQUEST_TIMEOUT {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             let bearer = HeaderValue::from_static("Bearer");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use clock::{Clock, SharedClock};
@@ -15,8 +15,10 @@ use futures::FutureExt as _;
 use store::Audit;
 
 use crate::Problem;
+use crate::arriving::Bodies;
 use crate::audit::{RequestFacts, record_denial};
 
+const PROBLEM_DOCUMENT: HeaderValue = HeaderValue::from_static("application/problem+json");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Completes routes to something that can be served. Denials of callers who are known go to the audit log; there is none
@@ -30,12 +32,26 @@ pub fn complete(
     routes
         .fallback(async || Problem::not_found("There is nothing at this path."))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
-        .layer(from_fn_with_state(Around { clock, request_timeout, audit }, around))
+        .layer(from_fn_with_state(
+            Around { bodies: Bodies::new(Arc::clone(&clock), request_timeout), clock, request_timeout, audit },
+            around,
+        ))
+}
+
+/// The complete answer to what is refused before it reaches the routes. `instance` is its path, as far as that is known.
+pub fn refuse(problem: Problem, instance: &str, clock: &dyn Clock) -> Response<String> {
+    let request_id = contracts::ids::new_request_id(clock.now());
+    let document = problem.document(instance, &request_id).to_string();
+    let (mut parts, _) = problem.into_response().into_parts();
+    parts.headers.insert(header::CONTENT_TYPE, PROBLEM_DOCUMENT);
+    insert_common(&mut parts.headers, &request_id);
+    Response::from_parts(parts, document)
 }
 
 /// What it takes to surround a request.
 #[derive(Clone)]
 struct Around {
+    bodies: Bodies,
     clock: SharedClock,
     request_timeout: Duration,
     audit: Option<Arc<dyn Audit>>,
@@ -46,6 +62,11 @@ async fn around(State(state): State<Around>, mut request: Request, next: Next) -
     let instance = request.uri().path().to_owned();
     let facts = RequestFacts::of(&request, request_id.clone());
     request.extensions_mut().insert(facts.clone());
+    // Until the answer is there: what was read may be in use as long.
+    let (request, room) = match state.bodies.limit(request) {
+        Ok(limited) => limited,
+        Err(problem) => return completed(problem.into_response(), &instance, &request_id),
+    };
     let answer = async {
         let response = next.run(request).await;
         let problem = response.extensions().get::<Problem>().filter(|problem| problem.is_denial()).cloned();
@@ -55,7 +76,7 @@ async fn around(State(state): State<Around>, mut request: Request, next: Next) -
         response
     };
     let answer = AssertUnwindSafe(answer).catch_unwind();
-    let mut response = match clock::timeout(&*state.clock, state.request_timeout, answer).await {
+    let response = match clock::timeout(&*state.clock, state.request_timeout, answer).await {
         // What is refused before it reaches an endpoint comes without a problem document: a path or a query that
         // cannot be decoded.
         Some(Ok(response))
@@ -72,19 +93,28 @@ async fn around(State(state): State<Around>, mut request: Request, next: Next) -
             Problem::unavailable(detail).into_response()
         }
     };
+    drop(room);
+    completed(response, &instance, &request_id)
+}
+
+/// The answer with its problem document, if it is one, and with the headers that all answers have.
+fn completed(mut response: Response, instance: &str, request_id: &str) -> Response {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        let document = problem.document(&instance, &request_id).to_string();
+        let document = problem.document(instance, request_id).to_string();
         let (mut parts, _) = response.into_parts();
         parts.headers.remove(header::CONTENT_LENGTH);
-        parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        parts.headers.insert(header::CONTENT_TYPE, PROBLEM_DOCUMENT);
         response = Response::from_parts(parts, document.into());
     }
-    let headers = response.headers_mut();
+    insert_common(response.headers_mut(), request_id);
+    response
+}
+
+fn insert_common(headers: &mut HeaderMap, request_id: &str) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(request_id) = HeaderValue::from_str(&request_id) {
+    if let Ok(request_id) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, request_id);
     }
-    response
 }
 
 /// The caller's `X-Request-ID` where it is one, else a fresh id.

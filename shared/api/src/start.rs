@@ -219,15 +219,20 @@ fn new_execution<R: Request>(
     })
 }
 
+/// The execution once it has ended, or as it is at the deadline or when the process stops.
 async fn wait_for_end(api: &Api, tenant_id: &str, mut record: ExecutionRecord, deadline: Instant) -> ExecutionRecord {
     let mut pause = Duration::from_millis(10);
     while record.status.is_open() && api.clock.instant() < deadline {
-        clock::sleep_until(&*api.clock, (api.clock.instant() + pause).min(deadline)).await;
+        let next = (api.clock.instant() + pause).min(deadline);
+        let goes_on = api.streaming.sleep_until(&*api.clock, next).await;
         pause = (pause * 2).min(Duration::from_millis(250));
         match api.executions.get(tenant_id, &record.id).await {
             Ok(Some(newer)) => record = newer,
             // It is accepted, whatever becomes of reading it: the client must hear so.
             Ok(None) | Err(_) => break,
+        }
+        if !goes_on {
+            break;
         }
     }
     record

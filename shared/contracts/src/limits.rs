@@ -2,6 +2,10 @@
 
 /// Largest request body. API Gateway would take 10 MB; nothing we accept needs more than this.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// Most bytes of larger bodies that a process holds at once; each of them becomes several times as much JSON.
+pub const MAX_BODIES_BYTES: usize = 32 * 1024 * 1024;
+/// The first bytes of a body, which do not count: most requests are smaller, and larger ones must not keep them out.
+pub const UNCOUNTED_BODY_BYTES: usize = 16 * 1024;
 /// Deepest nesting of a request's JSON.
 pub const MAX_JSON_DEPTH: usize = 32;
 /// Longest `Prefer: wait` and `?wait`: API Gateway gives 30 s in all. A deployment of functions may allow less.

@@ -31,23 +31,31 @@ pub trait Transport: Send + Sync {
 /// after 60 s, and a request that is sent meanwhile is lost.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(15);
 
+/// Connections to a service that are kept for the next call, where nothing else is said.
+const KEPT_PER_SERVICE: usize = 32;
+
 /// Over the network. Its client is made here and now, not with the first call: Lambda gives a function more of a processor
 /// to begin than to answer, and reading the machine's root certificates takes a while.
 #[derive(Debug)]
 pub struct HttpTransport(Result<reqwest::Client, TransportFault>);
 
 impl HttpTransport {
+    /// Keeps at most so many connections to each service for the next call.
+    pub fn keeping(kept_per_service: usize) -> Self {
+        Self::new(kept_per_service, MAX_IDLE_TIME)
+    }
+
     /// A client that follows no redirects and uses no proxy: hosts are the configured ones and no others.
-    pub(crate) fn with_idle_time(idle_time: Duration) -> Self {
+    pub(crate) fn new(kept_per_service: usize, idle_time: Duration) -> Self {
         let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
-        let builder = builder.pool_max_idle_per_host(32).pool_idle_timeout(idle_time);
+        let builder = builder.pool_max_idle_per_host(kept_per_service).pool_idle_timeout(idle_time);
         Self(builder.retry(reqwest::retry::never()).build().map_err(|_| TransportFault::Broken))
     }
 }
 
 impl Default for HttpTransport {
     fn default() -> Self {
-        Self::with_idle_time(MAX_IDLE_TIME)
+        Self::keeping(KEPT_PER_SERVICE)
     }
 }
 

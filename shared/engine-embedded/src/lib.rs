@@ -19,7 +19,9 @@ mod records;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use clock::{Busy, SharedClock};
@@ -74,6 +76,8 @@ struct Shared {
     reading: Reading,
     /// Executions with a task of their own.
     driven: Mutex<HashMap<String, Driver>>,
+    /// Whether no execution gets a task any more.
+    is_stopped: AtomicBool,
     /// Executions that stand still because the store failed.
     stalled: Mutex<HashSet<String>>,
     /// Executions that stand still for a reason of their own, which is in words.
@@ -102,6 +106,7 @@ impl EmbeddedEngine {
             queue,
             reading,
             driven: Mutex::default(),
+            is_stopped: AtomicBool::new(false),
             stalled: Mutex::default(),
             quarantine: Mutex::default(),
             definition_of,
@@ -119,6 +124,19 @@ impl EmbeddedEngine {
         Ok(count)
     }
 
+    /// Stops for good. No activity begins any more; those under way have `grace` to end, and what is not over then is
+    /// given up without being recorded, as in a crash: the next process delivers it again.
+    pub async fn stop(&self, grace: Duration) {
+        self.0.queue.close();
+        let ended = clock::timeout(&*self.0.clock, grace, self.0.queue.until_returned()).await;
+        if ended.is_none() {
+            tracing::info!("activities under way are given up; a restart delivers them again");
+        }
+        let mut driven = lock(&self.0.driven);
+        self.0.is_stopped.store(true, Ordering::Relaxed);
+        driven.drain().for_each(|(_, driver)| driver.task.abort());
+    }
+
     /// Attempts that are under way or wait for their turn.
     pub fn attempts(&self) -> usize {
         self.0.queue.len()
@@ -127,7 +145,7 @@ impl EmbeddedEngine {
     /// Gives the execution a task, unless it has one.
     fn drive(&self, tenant_id: String, id: String) {
         let mut driven = lock(&self.0.driven);
-        if driven.contains_key(&id) {
+        if driven.contains_key(&id) || self.0.is_stopped.load(Ordering::Relaxed) {
             return;
         }
         let (wake, wakes) = mpsc::unbounded_channel();

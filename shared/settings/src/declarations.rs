@@ -93,6 +93,7 @@ pub(crate) const HOST: Setting<Host> =
         .or("127.0.0.1");
 pub(crate) const PORT: Setting<u16> = Setting::new("server.port", Shape::Number, integer, "1 to 65535").or("8084");
 pub(crate) const REQUEST_TIMEOUT: Setting<u64> = duration("server.timeout_seconds").or("30");
+pub(crate) const MAX_CONNECTIONS: Setting<u32> = count("server.max_connections").or("1000");
 
 /// The five base URLs, in the order of [`downstream::Service::ALL`]; `dev` serves the services at the defaults.
 pub(crate) const SERVICES: [Setting<String>; 5] = [
@@ -196,10 +197,11 @@ pub(crate) const TENANTS_CLAIM: Setting<String> =
 pub(crate) const ROLES_CLAIM: Setting<String> = Setting::new("auth.roles_claim", Shape::Text, text, "a claim's name");
 
 /// The settings of a server or a worker, in the order in which they are shown: section by section.
-pub(crate) const OF_SERVER: [&dyn Declared; 33] = [
+pub(crate) const OF_SERVER: [&dyn Declared; 34] = [
     &HOST,
     &PORT,
     &REQUEST_TIMEOUT,
+    &MAX_CONNECTIONS,
     &SERVICES[0],
     &SERVICES[1],
     &SERVICES[2],

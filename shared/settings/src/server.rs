@@ -11,8 +11,8 @@ use workflows::RetryPolicy;
 
 use crate::declarations::{
     BACKOFF_COEFFICIENT, BATCH_SIZE, DATA_DIR, DEFAULT_TIMEOUT, HAS_ACTIVITIES_IN_FUNCTIONS, HOST, INITIAL_INTERVAL,
-    MAX_CONCURRENT_ACTIVITIES, MAXIMUM_ATTEMPTS, MAXIMUM_INTERVAL, OF_FUNCTIONS, OF_SERVER, OPEN_EXECUTIONS,
-    OPEN_EXECUTIONS_PER_TENANT, PORT, REQUEST_TIMEOUT, RETENTION_DAYS, SERVER_ENGINE, SERVICES,
+    MAX_CONCURRENT_ACTIVITIES, MAX_CONNECTIONS, MAXIMUM_ATTEMPTS, MAXIMUM_INTERVAL, OF_FUNCTIONS, OF_SERVER,
+    OPEN_EXECUTIONS, OPEN_EXECUTIONS_PER_TENANT, PORT, REQUEST_TIMEOUT, RETENTION_DAYS, SERVER_ENGINE, SERVICES,
 };
 use crate::host::Host;
 use crate::keys::Keys;
@@ -31,6 +31,8 @@ pub struct Settings {
     pub port: u16,
     /// `server.timeout_seconds`: the longest that a request may take.
     pub request_timeout: Duration,
+    /// `server.max_connections`: fewer where the process may not have as many files open.
+    pub max_connections: usize,
     /// `services.*`
     pub endpoints: Endpoints,
     /// `services.*` as they were given, in the order of [`Service::ALL`].
@@ -114,6 +116,7 @@ impl Settings {
             host,
             port: keys.value(&PORT),
             request_timeout: Duration::from_secs(keys.value(&REQUEST_TIMEOUT)),
+            max_connections: keys.value(&MAX_CONNECTIONS) as usize,
             endpoints: services::endpoints(keys, &urls),
             service_urls: urls,
             default_timeout: Duration::from_secs(keys.value(&DEFAULT_TIMEOUT)),

@@ -3,40 +3,48 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::bail;
 use clock::{SharedClock, SystemClock};
 use contracts::EngineKind;
 use downstream::Service;
 use reference_services::{ServiceKind, Services};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use workflow_service::app::{create_private, temporal_connector};
-use workflow_service::{App, Settings, Surroundings, Worker};
+use workflow_service::edge::{Allotment, Connections, Hosts, Server};
+use workflow_service::{App, Settings, Worker};
 
 use super::output::announce;
-use super::serve::{listen, listen_to_api, temporal_hint, until_stopped};
+use super::serve::{Beside, listen, listen_to_api, serve_api, temporal_hint, until_stopped, within};
 
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let api_listener = listen_to_api(&settings).await?;
     create_private(&settings.data_dir)?;
     let services = Services::open(&settings.data_dir.join("services"), Arc::new(SystemClock)).await?;
     let seeded = services.seed_demo().await?;
-    let mut servers = Vec::new();
+    let allotment = Allotment::new(&settings, true);
+    let connections = Connections::new(allotment.to_services);
+    let mut beside = Beside::default();
     for service in Service::ALL {
-        let listener = listen(address(settings.service_url(service)).await?).await?;
-        servers.push((listener, services.router(kind(service))));
+        let (name, address) = address(settings.service_url(service)).await?;
+        let (listener, router) = (listen(address).await?, services.router(kind(service)));
+        beside.services.push(Server::start(listener, router, &connections, Hosts::OfThisMachine(vec![name])));
     }
     let worker = match settings.engine {
         EngineKind::Temporal => Some(check_temporal(&settings).await?),
         EngineKind::Embedded | EngineKind::StepFunctions => None,
     };
     // Last, as it goes on with what was under way: the services must be there by then.
-    let app = App::open(&settings, Surroundings::real()?).await?;
-    servers.push((api_listener, app.router.clone()));
+    let (settings, surroundings) = within(&allotment, settings)?;
+    let app = App::open(&settings, surroundings).await?;
+    let api = serve_api(&settings, &allotment, api_listener, app.router.clone());
     announce(greeting(&settings, &app, seeded, worker.as_deref()));
     if worker.is_some() {
-        tokio::spawn(keep_working(app.worker(&settings)?));
+        beside.worker = Some(Working::start(app.worker(&settings)?));
     }
-    until_stopped(app, servers).await
+    until_stopped(app, api, beside).await
 }
 
 /// Where the server is, if there is one: everything else of a trial is here.
@@ -53,10 +61,28 @@ async fn check_temporal(settings: &Settings) -> anyhow::Result<String> {
     }
 }
 
-/// Works beside the server until the process ends.
-async fn keep_working(worker: Worker) {
+/// A worker beside the server.
+pub(crate) struct Working {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Working {
+    fn start(worker: Worker) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        Self { stop, task: tokio::spawn(keep_working(worker, async move { drop(stopped.await) })) }
+    }
+
+    /// Lets it finish what is under way, but not for longer than `grace`.
+    pub(crate) async fn stop(self, grace: Duration) {
+        let _ = self.stop.send(());
+        clock::timeout(&SystemClock, grace, self.task).await;
+    }
+}
+
+async fn keep_working(worker: Worker, stopped: impl Future<Output = ()> + Send + 'static) {
     let Worker { connector, options, ports } = worker;
-    let outcome = engine_temporal_worker::run(connector, options, ports, || {}, std::future::pending()).await;
+    let outcome = engine_temporal_worker::run(connector, options, ports, || {}, stopped).await;
     if let Err(error) = outcome {
         tracing::error!(%error, "no worker works any more; restart to go on");
     }
@@ -72,15 +98,16 @@ fn kind(service: Service) -> ServiceKind {
     }
 }
 
-/// Where a reference service listens: where the settings say that the service is, if that is on this machine.
-async fn address(url: &str) -> anyhow::Result<SocketAddr> {
+/// Where a reference service listens, and the name of that host: where the settings say that the service is, if that is on
+/// this machine.
+async fn address(url: &str) -> anyhow::Result<(String, SocketAddr)> {
     let parsed = reqwest::Url::parse(url)?;
     let (Some(host), Some(port)) = (parsed.host_str(), parsed.port_or_known_default()) else {
         bail!("{url} has no host and port");
     };
     let mut addresses = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await?;
     match addresses.find(|address| address.ip().is_loopback()) {
-        Some(address) => Ok(address),
+        Some(address) => Ok((host.to_owned(), address)),
         None => bail!("`dev` serves the services itself, so {url} must be on this machine; `server` calls other hosts"),
     }
 }

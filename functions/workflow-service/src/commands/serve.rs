@@ -2,37 +2,58 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use api::Access;
 use axum::Router;
-use clock::SystemClock;
+use downstream::HttpTransport;
+use futures::future::join_all;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
-use workflow_service::{App, Settings};
+use workflow_service::edge::{Allotment, Connections, Hosts, Server};
+use workflow_service::{App, Settings, Surroundings};
 
 use super::output::say;
 
 /// How long requests under way may take to end once the process is told to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long activities under way may take to end: most do within that time. The next process delivers the others again.
+const ACTIVITY_GRACE: Duration = Duration::from_secs(1);
+
+/// A trial's services and its worker, which end after the engine that uses them.
+#[derive(Default)]
+pub(crate) struct Beside {
+    pub(crate) services: Vec<Server>,
+    pub(crate) worker: Option<super::dev::Working>,
+}
+
 /// Takes an address.
 pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
-/// Serves everything until a signal comes or the store fails.
-pub(crate) async fn until_stopped(app: App, servers: Vec<(TcpListener, Router)>) -> anyhow::Result<ExitCode> {
-    let (stop, stopping) = watch::channel(false);
-    let mut tasks = Vec::new();
-    for (listener, router) in servers {
-        let mut stopping = stopping.clone();
-        let server = axum::serve(listener, router).with_graceful_shutdown(async move {
-            let _ = stopping.wait_for(|stop| *stop).await;
-        });
-        tasks.push(tokio::spawn(server.into_future()));
-    }
+/// The settings within the limit of open files, and what the service stands on.
+pub(crate) fn within(allotment: &Allotment, mut settings: Settings) -> anyhow::Result<(Settings, Surroundings)> {
+    settings.max_concurrent_activities = allotment.activities;
+    let transport = Arc::new(HttpTransport::keeping(allotment.kept_per_service));
+    Ok((settings, Surroundings { transport, ..Surroundings::real()? }))
+}
+
+/// Serves the API. Where it is open because only this machine reaches it, no page of another site may use it.
+pub(crate) fn serve_api(settings: &Settings, allotment: &Allotment, listener: TcpListener, router: Router) -> Server {
+    let hosts = match settings.access {
+        Access::Open if settings.host.is_loopback() => Hosts::OfThisMachine(vec![settings.host.to_string()]),
+        _ => Hosts::Any,
+    };
+    Server::start(listener, router, &Connections::new(allotment.connections), hosts)
+}
+
+/// Serves until a signal comes or the store fails. Then clients come first, as they wait for answers; the engine goes before
+/// what its activities call, so that none of them fails because the process stops.
+pub(crate) async fn until_stopped(app: App, api: Server, beside: Beside) -> anyhow::Result<ExitCode> {
     let code = tokio::select! {
         reason = app.store.failed() => {
             // Nothing that was acknowledged is lost: it is in the files, and a restart goes on from there.
@@ -41,9 +62,13 @@ pub(crate) async fn until_stopped(app: App, servers: Vec<(TcpListener, Router)>)
         }
         heard = stop_signal() => heard.map(|()| ExitCode::SUCCESS)?,
     };
-    stop.send_replace(true);
     app.end_waiting();
-    clock::timeout(&SystemClock, GRACE, futures::future::join_all(tasks)).await;
+    api.stop(GRACE).await;
+    app.stop_engine(ACTIVITY_GRACE).await;
+    if let Some(worker) = beside.worker {
+        worker.stop(GRACE).await;
+    }
+    join_all(beside.services.into_iter().map(|service| service.stop(ACTIVITY_GRACE))).await;
     Ok(code)
 }
 

@@ -2,14 +2,17 @@
 
 use std::process::ExitCode;
 
-use workflow_service::{App, Settings, Surroundings};
+use workflow_service::edge::Allotment;
+use workflow_service::{App, Settings};
 
 use super::output::announce;
-use super::serve::{listen_to_api, temporal_hint, until_stopped};
+use super::serve::{Beside, listen_to_api, serve_api, temporal_hint, until_stopped, within};
 
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let listener = listen_to_api(&settings).await?;
-    let app = App::open(&settings, Surroundings::real()?).await?;
+    let allotment = Allotment::new(&settings, false);
+    let (settings, surroundings) = within(&allotment, settings)?;
+    let app = App::open(&settings, surroundings).await?;
     announce(format!("workflow-service listens on http://{}", listener.local_addr()?));
     announce(format!("data in {}, {} workflows resumed", settings.data_dir.display(), app.recovered));
     if let api::Access::Closed(reason) = &settings.access {
@@ -20,6 +23,6 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     if let Some(hint) = temporal_hint(&settings, how) {
         announce(hint);
     }
-    let router = app.router.clone();
-    until_stopped(app, vec![(listener, router)]).await
+    let api = serve_api(&settings, &allotment, listener, app.router.clone());
+    until_stopped(app, api, Beside::default()).await
 }

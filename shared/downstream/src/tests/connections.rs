@@ -34,7 +34,7 @@ async fn serve() -> (http::Uri, Arc<AtomicU32>) {
 #[tokio::test]
 async fn a_connection_that_nobody_uses_is_closed_before_the_peer_closes_it() {
     let (uri, accepted) = serve().await;
-    let transport = HttpTransport::with_idle_time(Duration::from_millis(200));
+    let transport = HttpTransport::new(1, Duration::from_millis(200));
     let call = async || {
         let mut request = http::Request::new(Bytes::new());
         *request.uri_mut() = uri.clone();

@@ -1,8 +1,12 @@
 //! The control surface: faults on demand, the ledger and snapshots. No tenant, no fault touches it.
 
+use std::net::IpAddr;
+
 use axum::Router;
 use axum::extract::{Query, Request, State};
-use axum::http::StatusCode;
+use axum::http::uri::Authority;
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde::Deserialize;
@@ -14,6 +18,26 @@ pub(super) fn routes() -> Router<Service> {
         .route("/_control/faults", get(list_faults).put(replace_faults).delete(clear_faults))
         .route("/_control/ledger", get(ledger))
         .route("/_control/snapshot", get(snapshot))
+        .route_layer(from_fn(refuse_other_hosts))
+}
+
+/// A page of another site must not reach the switches by a name that resolves to this machine: a browser sends that name.
+async fn refuse_other_hosts(request: Request, next: Next) -> Response {
+    let hosts = request.headers().get_all(header::HOST).iter();
+    let mut others = hosts.filter(|host| !host.to_str().is_ok_and(is_of_this_machine));
+    match others.next() {
+        None => next.run(request).await,
+        Some(_) => {
+            let detail = "send localhost or a loopback address as Host";
+            Problem::new(StatusCode::MISDIRECTED_REQUEST, detail).into_response()
+        }
+    }
+}
+
+fn is_of_this_machine(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let address = authority.host().trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    authority.host().eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 async fn list_faults(State(service): State<Service>) -> Response {
@@ -21,7 +45,7 @@ async fn list_faults(State(service): State<Service>) -> Response {
 }
 
 async fn replace_faults(State(service): State<Service>, request: Request) -> Result<Response, Problem> {
-    let body = request::parse(&request::read_body(request.into_body()).await?)?;
+    let body = request::parse(&request::read_body(&**service.clock(), request.into_body()).await?)?;
     // The rules hold nobody's data: here the parser may say what it misses.
     let rules = serde_json::from_value(body).map_err(|error| Problem::unprocessable(error.to_string()))?;
     service.faults().replace(rules);

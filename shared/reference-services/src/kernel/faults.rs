@@ -10,6 +10,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use clock::Clock;
 use futures::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -189,7 +190,7 @@ pub(super) async fn inject(
             broken()
         }
         Fault::Reset => broken(),
-        Fault::LateDelivery { delay_ms } => match twice(request).await {
+        Fault::LateDelivery { delay_ms } => match twice(&**service.clock(), request).await {
             Ok([request, _]) => {
                 let clock = service.clock().clone();
                 clock::spawn(service.clock(), async move {
@@ -200,7 +201,7 @@ pub(super) async fn inject(
             }
             Err(problem) => problem.into_response(),
         },
-        Fault::Duplicate => match twice(request).await {
+        Fault::Duplicate => match twice(&**service.clock(), request).await {
             Ok([first, second]) => {
                 next.clone().run(first).await;
                 next.run(second).await
@@ -237,9 +238,9 @@ fn broken() -> Response {
 }
 
 /// Two requests like this one; their bodies do not depend on the connection any more.
-async fn twice(request: Request) -> Result<[Request; 2], Problem> {
+async fn twice(clock: &dyn Clock, request: Request) -> Result<[Request; 2], Problem> {
     let (parts, body) = request.into_parts();
-    let body = request::read_body(body).await?;
+    let body = request::read_body(clock, body).await?;
     Ok([Request::from_parts(parts.clone(), Body::from(body.clone())), Request::from_parts(parts, Body::from(body))])
 }
 

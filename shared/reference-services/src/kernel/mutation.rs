@@ -72,7 +72,7 @@ pub(super) async fn handle<M: Mutation>(
     let (parts, body) = request.into_parts();
     let call = Call::new(&parts, params)?;
     let key = request::idempotency_key(&parts.headers)?;
-    let body = request::parse(&request::read_body(body).await?)?;
+    let body = request::parse(&request::read_body(&**service.clock(), body).await?)?;
     let mut fields = Fields::new(&body);
     let mutation = M::read(&call, &mut fields);
     fields.finish()?;

@@ -1,12 +1,14 @@
 //! What a request says: its headers, its path and the fields of its body.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{Query, RawPathParams};
 use axum::http::{HeaderMap, StatusCode, Uri, request};
 use bytes::Bytes;
+use clock::Clock;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -16,6 +18,8 @@ use super::{Page, Problem};
 
 /// The largest body that is read.
 pub(super) const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(15);
 const MAX_KEY_CHARACTERS: usize = 255;
 const MAX_ID_CHARACTERS: usize = 128;
 
@@ -100,8 +104,11 @@ fn is_id(text: &str) -> bool {
     (1..=MAX_ID_CHARACTERS).contains(&text.len()) && text.bytes().all(known)
 }
 
-pub(super) async fn read_body(body: Body) -> Result<Bytes, Problem> {
-    let collected = Limited::new(body, MAX_BODY_BYTES).collect().await;
+pub(super) async fn read_body(clock: &dyn Clock, body: Body) -> Result<Bytes, Problem> {
+    let collected = clock::timeout(clock, BODY_TIME, Limited::new(body, MAX_BODY_BYTES).collect()).await;
+    let collected = collected.ok_or_else(|| {
+        Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {BODY_TIME:?}"))
+    })?;
     collected.map(|body| body.to_bytes()).map_err(|error| {
         if error.is::<LengthLimitError>() {
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 1 MiB")

@@ -234,6 +234,16 @@ async fn the_control_routes_set_list_and_clear() {
 }
 
 #[tokio::test]
+async fn the_switches_are_for_this_machine_only() {
+    let world = World::new().await;
+    for (host, status) in [("localhost:8081", 200), ("127.0.0.1", 200), ("[::1]:8081", 200), ("evil.example:8081", 421)]
+    {
+        let request = Request::get("/_control/faults").header("host", host).body(Body::empty()).expect("a request");
+        assert_eq!(world.send(ServiceKind::Auth, request).await.expect("an answer").status, status, "{host}");
+    }
+}
+
+#[tokio::test]
 async fn a_broken_reply_breaks_a_real_connection() {
     let clock: SharedClock = Arc::new(clock::SystemClock);
     let services = Services::in_memory(clock).await.expect("opens");
