@@ -295,7 +295,11 @@ mod tests {
     use super::*;
 
     fn pointers(body: &Value) -> Vec<String> {
-        let problem = Asked::read(&body.clone().into(), "t").expect_err("something is wrong");
+        named(&body.clone().into())
+    }
+
+    fn named(body: &Document) -> Vec<String> {
+        let problem = Asked::read(body, "t").expect_err("something is wrong");
         let document = problem.document("", "");
         let errors = document["errors"].as_array().into_iter().flatten();
         errors.filter_map(|error| error["pointer"].as_str().map(str::to_owned)).collect()
@@ -320,6 +324,10 @@ mod tests {
         assert_eq!(pointers(&json!({ "action": "retry", "filter": filter })), expected);
         let misspelt = json!({ "action": "cancel", "filter": { "statuses": ["Failed"] }, "dryRun": true });
         assert_eq!(pointers(&misspelt), ["/dryRun", "/filter/statuses"]);
+        let twice =
+            r#"{"action":"cancel","filter":{"status":["Failed"],"status":["Odd"]},"dry_run":true,"dry_run":false}"#;
+        let twice = Document::parse(twice.as_bytes()).expect("JSON");
+        assert_eq!(named(&twice), ["/filter/status", "/dry_run", "/filter/status/0"]);
         let foreign = page::token("5", "another tenant actions ListFilter");
         assert_eq!(pointers(&json!({ "action": "retry", "filter": {}, "page_token": foreign })), ["/page_token"]);
     }

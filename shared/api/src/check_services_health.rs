@@ -253,11 +253,14 @@ mod tests {
 
     #[test]
     fn all_bad_names_are_told_at_once() {
-        let pointers = |body: Value| {
-            let problem = read(&body.into()).expect_err("bad").document("", "");
+        let named = |body: &Document| {
+            let problem = read(body).expect_err("bad").document("", "");
             let errors = problem["errors"].as_array().cloned().unwrap_or_default();
             errors.iter().map(|error| error["pointer"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
         };
+        let pointers = |body: Value| named(&body.into());
+        let twice = Document::parse(br#"{"services":["auth"],"services":["billing"]}"#).expect("JSON");
+        assert_eq!(named(&twice), ["/services", "/services/0"]);
         let services = json!({ "services": ["auth", "billing", 7, "auth-service", "user", ""] });
         assert_eq!(pointers(services), ["/services/1", "/services/2", "/services/3", "/services/5"]);
         assert_eq!(pointers(json!({ "services": [] })), ["/services"]);

@@ -257,6 +257,16 @@ mod tests {
     }
 
     #[test]
+    fn what_would_be_accepted_is_told() {
+        for problem in [Problem::unsupported_media_type(""), Problem::unsupported_coding()] {
+            let response = problem.into_response();
+            assert_eq!(response.status(), 415);
+            assert_eq!(response.headers()["accept"], "application/json");
+            assert_eq!(response.headers()["accept-encoding"], "identity");
+        }
+    }
+
+    #[test]
     fn bad_fields_are_named_as_far_as_an_answer_goes() {
         assert_eq!(invalid(1)["detail"], "A field cannot be used: /0");
         assert_eq!(invalid(2)["detail"], "Fields cannot be used: /0, /1");
