@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
+use reference_services::{Fault, FaultRule, ServiceKind};
 use serde_json::{Value, json};
 
 use workflow_service::{App, Settings, Surroundings};
@@ -67,6 +68,39 @@ pub(crate) fn wrong_starts() -> Vec<Wrong> {
                 body(),
             ),
             415,
+            "Validation",
+            &[],
+        ),
+        wrong(
+            "another charset",
+            request(
+                Method::POST,
+                START,
+                &[TENANT_HEADER, ("content-type", "application/json; charset=iso-8859-1")],
+                body(),
+            ),
+            415,
+            "Validation",
+            &[],
+        ),
+        wrong(
+            "a compressed body",
+            request(Method::POST, START, &[TENANT_HEADER, JSON, ("content-encoding", "gzip")], body()),
+            415,
+            "Validation",
+            &[],
+        ),
+        wrong(
+            "two content types",
+            request(Method::POST, START, &[TENANT_HEADER, JSON, JSON], body()),
+            400,
+            "Validation",
+            &[],
+        ),
+        wrong(
+            "two request ids",
+            request(Method::POST, START, &[TENANT_HEADER, JSON, ("x-request-id", "a"), ("x-request-id", "b")], body()),
+            400,
             "Validation",
             &[],
         ),
@@ -166,6 +200,27 @@ pub(crate) fn wrong_starts() -> Vec<Wrong> {
             with("user_email", json!(format!("{}@example.com", "a".repeat(250)))),
             &["/user_email"],
         ),
+        invalid(
+            "members that come again",
+            start(
+                r#"{"user_email":"a@example.com","user_email":1,"x":[{"y":1,"y":2}],"synchronous":true,"synchronous":true}"#,
+            ),
+            &["/user_email", "/x/0/y", "/synchronous", "/user_email", "/user_name", "/tenant_id", "/role"],
+        ),
+        invalid(
+            "a mail domain that cannot exist",
+            with("user_email", json!("n@my_host.example.com")),
+            &["/user_email"],
+        ),
+        invalid("an address for a mail domain", with("user_email", json!("n@192.168.0.1")), &["/user_email"]),
+        invalid(
+            "an address with hidden characters",
+            with("user_email", json!("n\u{200b}@example.com")),
+            &["/user_email"],
+        ),
+        invalid("a name that is turned around", with("user_name", json!("\u{202e}nimda")), &["/user_name"]),
+        invalid("a name that nobody sees", with("user_name", json!("\u{3164}")), &["/user_name"]),
+        invalid("a role with hidden characters", with("role", json!("ad\u{200b}min")), &["/role"]),
         invalid("a name that is too long", with("user_name", json!("x".repeat(201))), &["/user_name"]),
         invalid("a blank name", with("user_name", json!("   ")), &["/user_name"]),
         invalid("a control character", with("user_name", json!("a\u{0}b")), &["/user_name"]),
@@ -255,6 +310,8 @@ fn wrong_controls(asked: &str) -> Vec<Wrong> {
         invalid("a reason that is an object", json!({ "reason": {} }), &["/reason"]),
         invalid("a reason that is too long", json!({ "reason": "r".repeat(501) }), &["/reason"]),
         invalid("a reason with a control character", json!({ "reason": "a\u{0}b" }), &["/reason"]),
+        invalid("a reason that is turned around", json!({ "reason": "a\u{202e}b" }), &["/reason"]),
+        wrong("two reasons", &JSON_FROM, r#"{"reason":"a","reason":"b"}"#.to_owned(), 422, &["/reason"]),
         missing("an unknown id without a body", ""),
         missing("an unknown id and null", "null"),
         missing("an unknown id and a reason", "{\"reason\":\"a mistake\"}"),
@@ -640,7 +697,8 @@ fn what_is_odd_and_harmless_is_accepted() {
         let mut body = full_request();
         body["role"] = json!("Super User (temporary)");
         body["password"] = json!("not a field of ours");
-        let headers = [("x-user-id", "auth0|5f7c8ec7c33c6c004bbafe82"), ("prefer", "wait=10")];
+        body["user_name"] = json!("\u{645}\u{6cc}\u{200c}\u{62e}\u{648} 👩\u{200d}💻");
+        let headers = [("x-user-id", "auth0|5f7c8ec7c33c6c004bbafe82"), ("Prefer", "x=\"a, wait=1\", WAIT=\"10\"; y")];
         let (status, started) = world.post(START, &body, &headers).await;
         assert_eq!(status, StatusCode::OK, "{started}");
         let history = world.history(started["workflow_id"].as_str().unwrap()).await;
@@ -665,6 +723,34 @@ fn a_retry_policy_that_no_state_machine_can_hold_stops_the_start() {
         let refused = format!("{refused:#}");
         assert!(refused.contains("retry_policy") && refused.contains("MaxAttempts"), "{refused}");
         assert!(!settings.data_dir.exists(), "nothing was created");
+    });
+}
+
+/// As the contract of the service Auth has it: case and composition make no other address.
+#[test]
+fn an_address_has_one_account_however_it_is_written() {
+    run(async {
+        let world = World::new().await;
+        let onboard = async |email: &str| {
+            let mut body = full_request();
+            body["user_email"] = email.into();
+            let (status, answer) = world.post(START, &body, &[("prefer", "wait=20")]).await;
+            assert_eq!(status, StatusCode::OK, "{answer}");
+            let id = answer["workflow_id"].as_str().unwrap().to_owned();
+            world.get(&format!("/api/v1/workflows/{id}/status")).await.1
+        };
+        let before = world.snapshot().await;
+        let broken =
+            FaultRule::on("POST", "/api/v1/workspaces", Fault::Status { status: 400, retry_after_seconds: None });
+        world.services.set_faults(ServiceKind::File, vec![broken]);
+        let undone = onboard("us\u{e9}r@ex\u{e4}mple.com").await;
+        assert_eq!((&undone["status"], &undone["failure"]["residue"]), (&json!("Failed"), &json!([])), "{undone}");
+        assert_eq!(world.snapshot().await, before, "what is undone takes no address");
+        world.services.set_faults(ServiceKind::File, vec![]);
+        assert_eq!(onboard("USE\u{301}R@EXA\u{308}MPLE.COM").await["status"], "Completed");
+        let taken = onboard("Us\u{c9}r@xn--exmple-cua.com").await;
+        assert_eq!((&taken["status"], &taken["failure"]["error"]), (&json!("Failed"), &json!("Conflict")), "{taken}");
+        assert_eq!(taken["failure"]["step"], "CreateUserAccount", "{taken}");
     });
 }
 

@@ -6,10 +6,10 @@ use axum::extract::{FromRef, FromRequestParts};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use contracts::access::Access;
-use contracts::ids::{PLAIN_ID, SUBJECT, is_plain_id, is_subject, is_traceparent};
+use contracts::ids::{PLAIN_ID, SUBJECT, is_plain_id, is_subject, traceparent};
 
 use crate::audit::{KnownCaller, RequestFacts};
-use crate::{Api, Problem};
+use crate::{Api, Problem, headers};
 
 /// The claims of a verified token, as API Gateway hands them on: an array comes as text, `[a b]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -124,8 +124,8 @@ where
             Access::Open | Access::Closed(_) => None,
         };
         let request: RequestFacts = parts.extensions.get().cloned().ok_or_else(Problem::internal)?;
-        let tenant_id = single(&parts.headers, "x-tenant-id", is_plain_id, PLAIN_ID);
-        let user_id = single(&parts.headers, "x-user-id", is_subject, SUBJECT);
+        let tenant_id = id(&parts.headers, "x-tenant-id", is_plain_id, PLAIN_ID);
+        let user_id = id(&parts.headers, "x-user-id", is_subject, SUBJECT);
         // Noted before anything is refused: every denial from here on has a log to be told in.
         let asked = tenant_id.as_ref().ok().and_then(Option::as_deref);
         if let Some(log) = identity.as_ref().map_or(asked, |identity| log_of(identity, asked)) {
@@ -135,6 +135,7 @@ where
             .map_err(Problem::tenant_context)?
             .ok_or_else(|| Problem::tenant_context("Say for which tenant: send one X-Tenant-ID header."))?;
         let user_id = user_id.map_err(Problem::malformed)?;
+        headers::single(&parts.headers, "x-request-id").map_err(Problem::malformed)?;
         let user_id = match &identity {
             Some(identity) => {
                 if !identity.tenants.contains(&tenant_id) {
@@ -149,27 +150,17 @@ where
             }
             None => user_id,
         };
-        let traceparent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
-        let traceparent = traceparent.filter(|value| is_traceparent(value)).map(str::to_owned);
+        // One that cannot be used, or comes more than once, is ignored: the trace begins anew.
+        let traceparent = headers::single(&parts.headers, "traceparent").ok().flatten().and_then(traceparent);
         Ok(Self { tenant_id, user_id, traceparent, identity, request })
     }
 }
 
 /// The value of a header that holds an id and may come once.
-fn single(
-    headers: &HeaderMap,
-    name: &str,
-    is_good: fn(&str) -> bool,
-    expected: &str,
-) -> Result<Option<String>, String> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(format!("The header {name} came more than once."));
-    }
-    match value.to_str() {
-        Ok(id) if is_good(id) => Ok(Some(id.to_owned())),
-        _ => Err(format!("The header {name} must be {expected}.")),
+fn id(headers: &HeaderMap, name: &str, is_good: fn(&str) -> bool, expected: &str) -> Result<Option<String>, String> {
+    match headers::single(headers, name)? {
+        Some(id) if !is_good(id) => Err(format!("The header {name} must be {expected}.")),
+        id => Ok(id.map(str::to_owned)),
     }
 }
 

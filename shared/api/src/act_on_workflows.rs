@@ -12,13 +12,13 @@ use axum::http::HeaderMap;
 use axum::routing::post;
 use axum::{Json, Router};
 use clock::Instant;
+use contracts::document::Document;
 use contracts::fields::Fields;
 use contracts::ids::{PLAIN_ID, SUBJECT, is_plain_id, is_subject};
 use contracts::limits::{MAX_ACTIONS, MAX_REASON_CHARS, MAX_SUBJECT_CHARS};
 use contracts::responses::{ActionOutcome, ActionResult, ActionsResponse};
 use contracts::{Status, Timestamp, WorkflowKind};
 use futures::{StreamExt as _, stream};
-use serde_json::Value;
 use store::{Control, Decision, ExecutionRecord, ListFilter};
 
 use crate::access::Caller;
@@ -87,8 +87,8 @@ struct Asked {
 
 impl Asked {
     /// Reads it; all that is wrong is named.
-    fn read(body: &Value, tenant_id: &str) -> Result<Self, Problem> {
-        let mut fields = Fields::new(body);
+    fn read(body: &Document, tenant_id: &str) -> Result<Self, Problem> {
+        let mut fields = body.fields();
         fields.only(&["action", "ids", "filter", "page_token", "dry_run", "reason"]);
         let action = fields.one_of("action", &Action::ALL, Action::as_str);
         let is_dry_run = fields.flag("dry_run");
@@ -297,11 +297,15 @@ fn result(record: &ExecutionRecord, outcome: ActionOutcome, detail: Option<Strin
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn pointers(body: &Value) -> Vec<String> {
+        named(&body.clone().into())
+    }
+
+    fn named(body: &Document) -> Vec<String> {
         let problem = Asked::read(body, "t").expect_err("something is wrong");
         let document = problem.document("", "");
         let errors = document["errors"].as_array().into_iter().flatten();
@@ -327,6 +331,10 @@ mod tests {
         assert_eq!(pointers(&json!({ "action": "retry", "filter": filter })), expected);
         let misspelt = json!({ "action": "cancel", "filter": { "statuses": ["Failed"] }, "dryRun": true });
         assert_eq!(pointers(&misspelt), ["/dryRun", "/filter/statuses"]);
+        let twice =
+            r#"{"action":"cancel","filter":{"status":["Failed"],"status":["Odd"]},"dry_run":true,"dry_run":false}"#;
+        let twice = Document::parse(twice.as_bytes()).expect("JSON");
+        assert_eq!(named(&twice), ["/filter/status", "/dry_run", "/filter/status/0"]);
         let foreign = page::token("5", "another tenant actions ListFilter");
         assert_eq!(pointers(&json!({ "action": "retry", "filter": {}, "page_token": foreign })), ["/page_token"]);
     }
@@ -334,13 +342,13 @@ mod tests {
     #[test]
     fn a_token_fits_its_own_filter() {
         let first =
-            Asked::read(&json!({ "action": "cancel", "filter": { "status": ["Running"] } }), "t").expect("good");
+            Asked::read(&json!({ "action": "cancel", "filter": { "status": ["Running"] } }).into(), "t").expect("good");
         let Selection::Filter { filter, scope, before: None } = first.selection else { panic!("{first:?}") };
         assert_eq!(filter.statuses, [Status::Pending, Status::Running]);
         let body =
             json!({ "action": "cancel", "filter": { "status": ["Running"] }, "page_token": page::token("7", &scope) });
-        let next = Asked::read(&body, "t").expect("good");
+        let next = Asked::read(&body.clone().into(), "t").expect("good");
         assert!(matches!(next.selection, Selection::Filter { before: Some(at), .. } if at == "7"));
-        assert!(Asked::read(&body, "another").is_err(), "it is one tenant's own");
+        assert!(Asked::read(&body.clone().into(), "another").is_err(), "it is one tenant's own");
     }
 }

@@ -152,7 +152,7 @@ mod tests {
 
     async fn read(request: Request) -> Result<usize, StatusCode> {
         let (parts, body) = request.into_parts();
-        body::json(&parts.headers, body).await.map(|json| json.to_string().len()).map_err(status)
+        body::json(&parts.headers, body).await.map(|json| json.value().to_string().len()).map_err(status)
     }
 
     /// JSON text of so many bytes.

@@ -2,49 +2,64 @@
 
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::http::{HeaderMap, header};
-use contracts::fields::Fields;
+use contracts::document::Document;
 use contracts::limits::{MAX_BODY_BYTES, MAX_JSON_DEPTH, MAX_REASON_CHARS};
 use http_body_util::BodyExt as _;
-use serde_json::Value;
 
 use crate::Problem;
 use crate::arriving::NotTaken;
+use crate::headers::{Quotes, members, pair, parts, single};
 
 /// The body as JSON.
-pub(crate) async fn json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
+pub(crate) async fn json(headers: &HeaderMap, body: Body) -> Result<Document, Problem> {
     expect_json(headers)?;
     parse(&collect(body).await?)
 }
 
-/// The body as a JSON object, none if there is no body, whatever the content type says. `null` is none as well: clients
-/// send it that have nothing to say and write it as JSON.
-pub(crate) async fn optional_json(headers: &HeaderMap, body: Body) -> Result<Option<Value>, Problem> {
+/// The body as JSON, none if there is no body, whatever the content type says. `null` is none as well: clients send it that
+/// have nothing to say and write it as JSON.
+pub(crate) async fn optional_json(headers: &HeaderMap, body: Body) -> Result<Option<Document>, Problem> {
     let bytes = collect(body).await?;
     if bytes.trim_ascii().is_empty() {
         return Ok(None);
     }
     expect_json(headers)?;
-    let value = parse(&bytes)?;
-    if value.is_null() {
-        return Ok(None);
-    }
-    Fields::new(&value).finish().map_err(Problem::invalid)?;
-    Ok(Some(value))
+    let document = parse(&bytes)?;
+    Ok(Some(document).filter(|document| !document.value().is_null()))
 }
 
 /// What an operator gives as the `reason` of what they ask for, in a body that may be left out.
 pub(crate) async fn reason(headers: &HeaderMap, body: Body) -> Result<Option<String>, Problem> {
     let Some(body) = optional_json(headers, body).await? else { return Ok(None) };
-    let mut fields = Fields::new(&body);
+    let mut fields = body.fields();
     let reason = fields.optional_remark("reason", MAX_REASON_CHARS).map(str::to_owned);
     fields.finish().map(|()| reason).map_err(Problem::invalid)
 }
 
+/// Whether the body is declared as JSON, in UTF-8 and not compressed.
 fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_ascii = headers.get_all(header::CONTENT_ENCODING).iter().all(|value| value.to_str().is_ok());
+    let mut codings = members(headers, "content-encoding", Quotes::Escaping);
+    if !is_ascii || codings.any(|coding| !coding.eq_ignore_ascii_case("identity")) {
+        return Err(Problem::unsupported_coding());
+    }
+    let content_type = single(headers, "content-type").map_err(Problem::malformed)?.unwrap_or_default();
+    let mut parts = parts(content_type, ';', Quotes::Escaping);
+    let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
     if media_type != "application/json" && !(media_type.starts_with("application/") && media_type.ends_with("+json")) {
-        return Err(Problem::unsupported_media_type());
+        return Err(Problem::unsupported_media_type("The body must be JSON: send Content-Type: application/json."));
+    }
+    for parameter in parts {
+        let is_good = match pair(parameter) {
+            Some((name, charset)) if name == "charset" => {
+                charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8")
+            }
+            parameter => parameter.is_some(),
+        };
+        if !is_good {
+            let detail = "The body must be JSON in UTF-8: send Content-Type: application/json.";
+            return Err(Problem::unsupported_media_type(detail));
+        }
     }
     Ok(())
 }
@@ -76,11 +91,11 @@ fn not_taken(error: axum::Error) -> Problem {
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+fn parse(bytes: &[u8]) -> Result<Document, Problem> {
     if depth(bytes) > MAX_JSON_DEPTH {
         return Err(Problem::malformed(format!("The body is nested deeper than {MAX_JSON_DEPTH} levels.")));
     }
-    serde_json::from_slice(bytes).map_err(|error| Problem::malformed(format!("The body is not JSON: {error}.")))
+    Document::parse(bytes).map_err(|error| Problem::malformed(format!("The body is not JSON: {error}.")))
 }
 
 /// How deep the brackets outside of strings are nested.
@@ -144,9 +159,65 @@ mod tests {
             (json, "[]", StatusCode::UNPROCESSABLE_ENTITY),
             (json, r#""a mistake""#, StatusCode::UNPROCESSABLE_ENTITY),
             (json, r#"{"reason":1}"#, StatusCode::UNPROCESSABLE_ENTITY),
+            (json, r#"{"reason":"a","reason":"b"}"#, StatusCode::UNPROCESSABLE_ENTITY),
+            (json, r#"{"reason":"a","by":{"x":1,"x":2}}"#, StatusCode::UNPROCESSABLE_ENTITY),
+            (json, r#"{"reason":"a\u202eb"}"#, StatusCode::UNPROCESSABLE_ENTITY),
             (json, &long, StatusCode::UNPROCESSABLE_ENTITY),
         ] {
             assert_eq!(reason_of(content_type, body).await, Err(status), "{body}");
+        }
+    }
+
+    fn declared(fields: &[(&'static str, &'static str)]) -> u16 {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_str(value).expect("a value"));
+        }
+        expect_json(&headers).map_or_else(|problem| problem.into_response().status().as_u16(), |()| 200)
+    }
+
+    #[test]
+    fn content_types() {
+        for (content_type, expected) in [
+            ("application/json", 200),
+            ("Application/JSON; charset=\"utf-8\"", 200),
+            ("application/json;charset=UTF-8", 200),
+            ("application/json ; Charset=utf8 ;", 200),
+            ("application/json; profile=\"a;charset=latin1\"", 200),
+            ("application/merge-patch+json", 200),
+            ("application/vnd.example+JSON; version=1", 200),
+            ("application/json; charset=iso-8859-1", 415),
+            ("application/json; charset=utf-8; charset=utf-16", 415),
+            ("application/json; charset=\"utf-8", 415),
+            ("application/json; charset", 415),
+            ("application/json; =utf-8", 415),
+            ("application/json, application/json", 415),
+            ("; charset=utf-8", 415),
+            ("text/json", 415),
+            ("application/jsonp", 415),
+            ("text/x+json", 415),
+            ("", 415),
+            ("application/json\u{e9}", 415),
+        ] {
+            assert_eq!(declared(&[("content-type", content_type)]), expected, "{content_type}");
+        }
+        assert_eq!(declared(&[]), 415);
+        assert_eq!(declared(&[("content-type", "application/json"), ("content-type", "application/json")]), 400);
+    }
+
+    #[test]
+    fn content_codings() {
+        for (codings, expected) in [
+            (&["identity"][..], 200),
+            (&["Identity, identity", ""], 200),
+            (&["gzip"], 415),
+            (&["identity", "br"], 415),
+            (&["identity,GZIP"], 415),
+            (&["\u{e9}"], 415),
+        ] {
+            let fields: Vec<_> = codings.iter().map(|coding| ("content-encoding", *coding)).collect();
+            let fields = [&[("content-type", "application/json")][..], &fields].concat();
+            assert_eq!(declared(&fields), expected, "{codings:?}");
         }
     }
 

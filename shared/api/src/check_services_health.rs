@@ -12,11 +12,10 @@ use axum::routing::post;
 use axum::{Json, Router};
 use clock::{Clock, Timestamp};
 use contracts::WorkflowKind;
-use contracts::fields::Fields;
+use contracts::document::Document;
 use contracts::limits::MAX_CHECKED_SERVICES;
 use contracts::responses::{HealthCheckResponse, ServiceHealth};
 use downstream::{HEALTH_TIME, Service};
-use serde_json::Value;
 use workflows::Workflow;
 
 use crate::access::Caller;
@@ -33,7 +32,7 @@ async fn handle(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<HealthCheckResponse>, Problem> {
-    let body = body::optional_json(&headers, body).await?.unwrap_or_else(|| Value::Object(Default::default()));
+    let body = body::optional_json(&headers, body).await?.unwrap_or_default();
     let asked = read(&body)?;
     let checks = asked.iter().map(|(_, part)| {
         let (readiness, part) = (readiness.clone(), *part);
@@ -157,8 +156,8 @@ fn milliseconds(duration: std::time::Duration) -> u64 {
 }
 
 /// What is asked about, under the names it is asked by: everything, if the request does not say.
-fn read(body: &Value) -> Result<Vec<(String, Part)>, Problem> {
-    let mut fields = Fields::new(body);
+fn read(body: &Document) -> Result<Vec<(String, Part)>, Problem> {
+    let mut fields = body.fields();
     let is_given = fields.is_given("services");
     let known: Vec<&str> = Part::all().map(Part::as_str).collect();
     let expected = format!("one of {}", known.join(", "));
@@ -204,7 +203,7 @@ fn response(mut answers: Vec<Answer>, now: Timestamp) -> HealthCheckResponse {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -254,11 +253,14 @@ mod tests {
 
     #[test]
     fn all_bad_names_are_told_at_once() {
-        let pointers = |body: Value| {
-            let problem = read(&body).expect_err("bad").document("", "");
+        let named = |body: &Document| {
+            let problem = read(body).expect_err("bad").document("", "");
             let errors = problem["errors"].as_array().cloned().unwrap_or_default();
             errors.iter().map(|error| error["pointer"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
         };
+        let pointers = |body: Value| named(&body.into());
+        let twice = Document::parse(br#"{"services":["auth"],"services":["billing"]}"#).expect("JSON");
+        assert_eq!(named(&twice), ["/services", "/services/0"]);
         let services = json!({ "services": ["auth", "billing", 7, "auth-service", "user", ""] });
         assert_eq!(pointers(services), ["/services/1", "/services/2", "/services/3", "/services/5"]);
         assert_eq!(pointers(json!({ "services": [] })), ["/services"]);
@@ -270,7 +272,7 @@ mod tests {
     #[test]
     fn nothing_named_is_everything() {
         for body in [json!({}), json!({ "services": null }), json!({ "other": 1 })] {
-            let names: Vec<String> = read(&body).expect("good").into_iter().map(|(name, _)| name).collect();
+            let names: Vec<String> = read(&body.into()).expect("good").into_iter().map(|(name, _)| name).collect();
             assert_eq!(names, ["auth", "user", "tenant", "file", "notifications", "workflow"]);
         }
     }

@@ -2,6 +2,8 @@
 
 use axum::http::{HeaderMap, header};
 
+use crate::headers::{Quotes, members};
+
 /// The header `If-None-Match`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum IfNoneMatch {
@@ -16,14 +18,13 @@ pub(crate) enum IfNoneMatch {
 impl IfNoneMatch {
     /// Reads all headers of this name. What is no tag matches nothing.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let mut values = headers.get_all(header::IF_NONE_MATCH).iter().peekable();
-        if values.peek().is_none() {
+        if !headers.contains_key(header::IF_NONE_MATCH) {
             return Self::Absent;
         }
-        let values: Vec<&str> = values.filter_map(|value| value.to_str().ok()).map(str::trim).collect();
-        match values.as_slice() {
+        let members: Vec<&str> = members(headers, "if-none-match", Quotes::Plain).collect();
+        match members.as_slice() {
             ["*"] => Self::Any,
-            values => Self::Tags(values.iter().flat_map(|value| opaque_tags(value)).map(str::to_owned).collect()),
+            tags => Self::Tags(tags.iter().filter_map(|tag| opaque(tag)).map(str::to_owned).collect()),
         }
     }
 
@@ -32,20 +33,15 @@ impl IfNoneMatch {
         match self {
             Self::Absent => false,
             Self::Any => true,
-            Self::Tags(known) => opaque_tags(tag).any(|tag| known.iter().any(|known| known == tag)),
+            Self::Tags(known) => opaque(tag).is_some_and(|tag| known.iter().any(|known| known == tag)),
         }
     }
 }
 
-/// What stands between the quotes of the tags in a list. A comma may be part of a tag.
-fn opaque_tags(list: &str) -> impl Iterator<Item = &str> {
-    let mut rest = list;
-    std::iter::from_fn(move || {
-        let tag = rest.trim_start_matches([' ', '\t', ',']);
-        let (tag, behind) = tag.strip_prefix("W/").unwrap_or(tag).strip_prefix('"')?.split_once('"')?;
-        rest = behind;
-        Some(tag)
-    })
+/// What stands between the quotes of a tag.
+fn opaque(tag: &str) -> Option<&str> {
+    let quoted = tag.strip_prefix("W/").unwrap_or(tag);
+    quoted.strip_prefix('"')?.strip_suffix('"').filter(|opaque| !opaque.contains('"'))
 }
 
 #[cfg(test)]
@@ -72,6 +68,8 @@ mod tests {
             &[r#"  , "7" ,"#],
             &[r#""6""#, r#""7""#],
             &[r#""a,b", "7""#],
+            &[r#""a\", "7""#],
+            &["6, \"7\""],
             &["*"],
         ] {
             assert!(of(same).matches(r#"W/"7""#), "{same:?}");
@@ -81,7 +79,17 @@ mod tests {
 
     #[test]
     fn what_is_no_such_tag_does_not_match() {
-        let others = [&[r#""77""#][..], &["7"], &[r#""6,"7"#], &[""], &[r#"w/"7""#], &[r#""*""#], &[r#""a,7""#]];
+        let others = [
+            &[r#""77""#][..],
+            &["7"],
+            &[r#""6,"7"#],
+            &[""],
+            &[r#"w/"7""#],
+            &[r#""*""#],
+            &[r#""a,7""#],
+            &[r#""7"7"#],
+            &["*", "*"],
+        ];
         for other in others {
             assert!(!of(other).matches(r#"W/"7""#), "{other:?}");
         }

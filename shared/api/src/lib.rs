@@ -17,6 +17,7 @@ mod durations;
 mod endpoints;
 pub mod get_workflow_history;
 pub mod get_workflow_status;
+mod headers;
 pub mod health;
 pub mod list_audit_rows;
 pub mod list_workflows;

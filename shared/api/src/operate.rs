@@ -275,8 +275,7 @@ async fn load_request(starting: &Starting, caller: &Caller, retried: &Retried) -
 /// Who retries must be allowed to ask for the same.
 fn check_request(kind: WorkflowKind, request: &Value, caller: &Caller) -> Result<(), Problem> {
     fn check<R: Request>(request: &Value, caller: &Caller) -> Result<(), Problem> {
-        let request: R = contracts::request::read(request).map_err(Problem::invalid)?;
-        check_caller(&request, caller)
+        check_caller(&stored::<R>(request)?, caller)
     }
     match kind {
         WorkflowKind::UserOnboarding => check::<UserOnboardingRequest>(request, caller),
@@ -285,6 +284,14 @@ fn check_request(kind: WorkflowKind, request: &Value, caller: &Caller) -> Result
             Err(Problem::internal())
         }
     }
+}
+
+/// A request that was accepted. Its fields are not looked at again: the rules may have become stricter since.
+fn stored<R: Request>(request: &Value) -> Result<R, Problem> {
+    serde_json::from_value(request.clone()).map_err(|error| {
+        tracing::error!(%error, "a stored request cannot be read");
+        Problem::internal()
+    })
 }
 
 /// The retry that an execution has, if it is what is asked for.
@@ -409,4 +416,27 @@ fn new_retry(
         begins_pivot: false,
         audit: Some(audit),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_accepted_is_not_refused_by_rules_that_came_later() {
+        let full = json!({
+            "user_email": "user@example.com", "user_name": "Ann Lee", "tenant_id": "tenant-123", "role": "user",
+            "send_welcome_email": true, "setup_default_workspace": false, "assign_default_permissions": false,
+            "create_sample_data": false,
+        });
+        for (name, value) in
+            [("user_name", "\u{202e}nnA"), ("user_email", "user@my_host.example.com"), ("role", "user")]
+        {
+            let mut request = full.clone();
+            request[name] = value.into();
+            let read: UserOnboardingRequest = stored(&request).expect("it was accepted");
+            assert_eq!(json!(read), request);
+        }
+        assert!(stored::<UserOnboardingRequest>(&json!({})).is_err_and(|problem| problem.status() == 500));
+    }
 }

@@ -28,6 +28,9 @@ pub struct Problem {
     is_denial: bool,
 }
 
+/// Most bad fields that one answer names: a body can be wrong in very many places.
+const MAX_ERRORS: usize = 200;
+
 impl Problem {
     fn new(
         status: StatusCode,
@@ -59,10 +62,16 @@ impl Problem {
             .denying()
     }
 
-    pub(crate) fn invalid(errors: Vec<BadField>) -> Self {
+    pub(crate) fn invalid(mut errors: Vec<BadField>) -> Self {
+        let more = errors.len().saturating_sub(MAX_ERRORS);
+        errors.truncate(MAX_ERRORS);
         let named: Vec<&str> = errors.iter().map(|error| error.pointer.as_str()).collect();
-        let detail =
-            format!("{} cannot be used: {}", if named.len() == 1 { "A field" } else { "Fields" }, named.join(", "));
+        let named = named.join(", ");
+        let detail = match (errors.len(), more) {
+            (1, 0) => format!("A field cannot be used: {named}"),
+            (_, 0) => format!("Fields cannot be used: {named}"),
+            (_, more) => format!("Fields cannot be used: {named}, and {more} more"),
+        };
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         Self { errors, ..Self::new(status, ErrorName::InvalidInput, "Validation", "Invalid fields", detail) }
     }
@@ -136,10 +145,15 @@ impl Problem {
         Self { retry_after_seconds: Some(1), ..problem }
     }
 
-    pub(crate) fn unsupported_media_type() -> Self {
-        let detail = "The body must be JSON: send Content-Type: application/json.";
+    pub(crate) fn unsupported_media_type(detail: &str) -> Self {
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         Self::new(status, ErrorName::InvalidInput, "Validation", "Unsupported content type", detail)
+    }
+
+    pub(crate) fn unsupported_coding() -> Self {
+        let detail = "The body must not be compressed: send it without Content-Encoding.";
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        Self::new(status, ErrorName::InvalidInput, "Validation", "Unsupported content coding", detail)
     }
 
     pub(crate) fn not_implemented(detail: impl Into<String>) -> Self {
@@ -241,6 +255,11 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::REQUEST_TIMEOUT {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        // RFC 9110, section 15.5.16.
+        if self.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            response.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+            response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             let bearer = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(HeaderName::from_static("www-authenticate"), bearer);
@@ -278,6 +297,39 @@ impl From<EngineError> for Problem {
                 tracing::error!(%error, "a request could not be served");
                 Self::internal()
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn invalid(count: usize) -> Value {
+        let bad = |number| BadField { pointer: format!("/{number}"), detail: "is bad".to_owned() };
+        Problem::invalid((0..count).map(bad).collect()).document("", "")
+    }
+
+    #[test]
+    fn what_would_be_accepted_is_told() {
+        for problem in [Problem::unsupported_media_type(""), Problem::unsupported_coding()] {
+            let response = problem.into_response();
+            assert_eq!(response.status(), 415);
+            assert_eq!(response.headers()["accept"], "application/json");
+            assert_eq!(response.headers()["accept-encoding"], "identity");
+        }
+    }
+
+    #[test]
+    fn bad_fields_are_named_as_far_as_an_answer_goes() {
+        assert_eq!(invalid(1)["detail"], "A field cannot be used: /0");
+        assert_eq!(invalid(2)["detail"], "Fields cannot be used: /0, /1");
+        for (count, named, more) in [(MAX_ERRORS, MAX_ERRORS, None), (MAX_ERRORS + 7, MAX_ERRORS, Some(", and 7 more"))]
+        {
+            let document = invalid(count);
+            assert_eq!(document["errors"].as_array().map(Vec::len), Some(named));
+            let detail = document["detail"].as_str().unwrap_or_default();
+            assert!(detail.ends_with(more.unwrap_or("/199")), "{detail}");
         }
     }
 }

@@ -6,10 +6,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use contracts::fields::Fields;
+use contracts::document::Document;
 use contracts::limits::MAX_REASON_CHARS;
 use contracts::responses::RetryResponse;
-use serde_json::{Value, json};
 
 use crate::access::Caller;
 use crate::start::idempotency_key;
@@ -27,10 +26,10 @@ async fn handle(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let body = body::optional_json(&headers, body).await?.unwrap_or_else(|| json!({}));
+    let body = body::optional_json(&headers, body).await?.unwrap_or_default();
     let (undoes, reason) = read(&body)?;
     let path = format!("/api/v1/workflows/{id}/retry");
-    let idempotency = idempotency_key(&headers, &path, &body)?;
+    let idempotency = idempotency_key(&headers, &path, body.value())?;
     let retry = operate::retry(&starting, &caller, &id, undoes, reason, idempotency).await?;
     let status_url = format!("/api/v1/workflows/{}/status", retry.id);
     let message = match undoes {
@@ -54,8 +53,8 @@ async fn handle(
 }
 
 /// Whether the retry is only to undo, and why it is asked for.
-fn read(body: &Value) -> Result<(bool, Option<String>), Problem> {
-    let mut fields = Fields::new(body);
+fn read(body: &Document) -> Result<(bool, Option<String>), Problem> {
+    let mut fields = body.fields();
     let asked = (fields.flag("undo"), fields.optional_remark("reason", MAX_REASON_CHARS).map(str::to_owned));
     fields.finish().map_err(Problem::invalid)?;
     Ok(asked)

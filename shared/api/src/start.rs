@@ -11,6 +11,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use clock::Instant;
 use contracts::audit::AuditAction;
+use contracts::document::Document;
 use contracts::effect::sha256_hex;
 use contracts::fields::Fields;
 use contracts::limits::MAX_IDEMPOTENCY_KEY_CHARS;
@@ -24,6 +25,7 @@ use store::{Created, ExecutionRecord, IdempotencyKey, Inherited, NewEvent, NewEx
 use tokio::sync::oneshot;
 
 use crate::access::Caller;
+use crate::headers::{Quotes, members, pair, parts, single, unquoted};
 use crate::{Api, Problem, Starting, body};
 
 /// Kept free for answering when a client prefers to wait.
@@ -52,7 +54,7 @@ async fn start<R: Request>(
     let mut body = body::json(headers, body).await?;
     let (request, is_synchronous) = read::<R>(&mut body)?;
     check_caller(&request, &caller)?;
-    let idempotency = idempotency_key(headers, path, &body)?;
+    let idempotency = idempotency_key(headers, path, body.value())?;
     let tenant_id = caller.tenant_id.clone();
     refuse_if_full(&starting.api, &tenant_id, idempotency.as_ref()).await?;
     let engine = starting.api.engines.of(starting.engine).ok_or_else(Problem::internal)?;
@@ -94,8 +96,8 @@ pub(crate) async fn refuse_if_full(api: &Api, tenant_id: &str, key: Option<&Idem
 
 /// What is asked for, and whether the answer is to wait for the end as long as it may. `synchronous` is taken out of
 /// the body: it says how to answer, so it is neither kept nor part of what an `Idempotency-Key` stands for.
-fn read<R: Request>(body: &mut Value) -> Result<(R, bool), Problem> {
-    let synchronous = body.as_object_mut().and_then(|body| body.remove_entry("synchronous"));
+fn read<R: Request>(body: &mut Document) -> Result<(R, bool), Problem> {
+    let synchronous = body.take("synchronous").map(|value| ("synchronous".to_owned(), value));
     let synchronous = Value::Object(synchronous.into_iter().collect());
     let mut fields = Fields::new(&synchronous);
     let is_synchronous = fields.flag("synchronous");
@@ -265,31 +267,37 @@ fn answer(record: &ExecutionRecord, mean: Option<Duration>) -> Response {
     response
 }
 
-/// `Prefer: wait=N` (RFC 7240); what cannot be understood is ignored.
+/// `Prefer: wait=N` (RFC 7240): what cannot be understood is ignored, and of a
+/// preference that comes more than once all but the first.
 fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
-    let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
-    let mut preferences = values.flat_map(|value| value.split(','));
-    let seconds = preferences.find_map(|preference| preference.trim().strip_prefix("wait=")?.trim().parse().ok());
-    seconds.map(Duration::from_secs)
+    let preferences = members(headers, "prefer", Quotes::Escaping);
+    let mut preferences = preferences.filter_map(|preference| pair(parts(preference, ';', Quotes::Escaping).next()?));
+    let (_, seconds) = preferences.find(|(name, _)| name == "wait")?;
+    let is_number = !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| seconds.parse().map_or(Duration::MAX, Duration::from_secs))
 }
 
+/// What makes a request the same as another one, if the client says so. A key may be quoted, as the draft
+/// `draft-ietf-httpapi-idempotency-key-header` has it; the quotes are no part of it.
 pub(crate) fn idempotency_key(
     headers: &HeaderMap,
     path: &str,
     body: &Value,
 ) -> Result<Option<IdempotencyKey>, Problem> {
-    let mut values = headers.get_all("idempotency-key").iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    // API Gateway joins two headers of one name with a comma.
-    let is_good = |key: &&str| (1..=MAX_IDEMPOTENCY_KEY_CHARS).contains(&key.len()) && !key.contains(',');
-    let key = value.to_str().ok().filter(is_good);
-    let (Some(key), None) = (key, values.next()) else {
+    let unusable = || {
         let detail =
             format!("Send one Idempotency-Key of 1 to {MAX_IDEMPOTENCY_KEY_CHARS} ASCII characters, no comma.");
-        return Err(Problem::malformed(detail));
+        Problem::malformed(detail)
     };
+    let Some(value) = single(headers, "idempotency-key").map_err(|_| unusable())? else { return Ok(None) };
+    let key = match value.starts_with('"') {
+        true => unquoted(value),
+        // API Gateway joins two headers of one name with a comma.
+        false => Some(value.into()).filter(|_| !value.contains(',')),
+    };
+    let key = key.filter(|key| (1..=MAX_IDEMPOTENCY_KEY_CHARS).contains(&key.len())).ok_or_else(unusable)?;
     let body_hash = sha256_hex(canonical(body).to_string().as_bytes());
-    Ok(Some(IdempotencyKey { route: format!("POST {path}"), key: key.to_owned(), body_hash }))
+    Ok(Some(IdempotencyKey { route: format!("POST {path}"), key: key.into_owned(), body_hash }))
 }
 
 /// The same JSON with all keys in order, whatever order the map type keeps.
@@ -302,5 +310,93 @@ fn canonical(value: &Value) -> Value {
         }
         Value::Array(items) => Value::Array(items.iter().map(canonical).collect()),
         other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(name: &'static str, values: &[&'static str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(name, HeaderValue::from_str(value).expect("a value"));
+        }
+        headers
+    }
+
+    #[test]
+    fn preferences() {
+        for (values, expected) in [
+            (&[][..], None),
+            (&["wait=5"], Some(5)),
+            (&["WAIT=5"], Some(5)),
+            (&["wait=\"5\""], Some(5)),
+            (&["wait = 5"], Some(5)),
+            (&["wait=0"], Some(0)),
+            (&["respond-async, wait=20; foo=\"bar\""], Some(20)),
+            (&["respond-async", "wait=7"], Some(7)),
+            (&["foo=\"a, wait=5\", wait=6"], Some(6)),
+            (&["foo; wait=5, wait=6"], Some(6)),
+            (&["foo=\"\\\", wait=5\", wait=6"], Some(6)),
+            (&["wait=5, wait=6"], Some(5)),
+            (&["wait=5", "wait=6"], Some(5)),
+            (&["wait=x, wait=6"], None),
+            (&["wait"], None),
+            (&["wait=+5"], None),
+            (&["wait=-5"], None),
+            (&["wait=1.5"], None),
+            (&["waiting=5"], None),
+            (&["wait=600"], Some(600)),
+            (&["wait=99999999999999999999999"], Some(u64::MAX)),
+        ] {
+            let wait = preferred_wait(&of("prefer", values)).map(|wait| wait.as_secs());
+            assert_eq!(wait, expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn idempotency_keys() {
+        for (value, expected) in [
+            ("key-1", "key-1"),
+            (" key 1 ", "key 1"),
+            ("\"key-1\"", "key-1"),
+            ("\"a,b\"", "a,b"),
+            ("\"a\\\"b\"", "a\"b"),
+            ("a\"b", "a\"b"),
+        ] {
+            let key = idempotency_key(&of("idempotency-key", &[value]), "/", &Value::Null).expect("good");
+            assert_eq!(key.map(|key| key.key).as_deref(), Some(expected), "{value}");
+        }
+        for bad in [&[""][..], &["a,b"], &["\"\""], &["\"a\", \"b\""], &["\"a"], &["\"a\"b"], &["a", "a"], &["\u{e9}"]]
+        {
+            assert!(idempotency_key(&of("idempotency-key", bad), "/", &Value::Null).is_err(), "{bad:?}");
+        }
+        assert!(idempotency_key(&HeaderMap::new(), "/", &Value::Null).is_ok_and(|key| key.is_none()));
+    }
+
+    #[test]
+    fn a_key_stands_for_one_body() {
+        let hash = |body: &Value| {
+            let key = idempotency_key(&of("idempotency-key", &["k"]), "/", body).expect("good");
+            key.map(|key| key.body_hash)
+        };
+        let body = json!({ "user_name": "A", "role": "user", "list": [1, 2], "inner": { "a": 1, "b": 2 } });
+        let same = json!({ "inner": { "b": 2, "a": 1 }, "list": [1, 2], "role": "user", "user_name": "A" });
+        assert_eq!(hash(&body), hash(&same));
+        for (pointer, other) in [
+            ("/user_name", json!("a")),
+            ("/list", json!([2, 1])),
+            ("/inner", json!({ "a": 1 })),
+            ("/inner", json!({ "a": 1, "b": 2, "c": null })),
+            ("/role", Value::Null),
+        ] {
+            let mut changed = body.clone();
+            changed.pointer_mut(pointer).map(|place| *place = other).expect("it is there");
+            assert_ne!(hash(&body), hash(&changed), "{changed}");
+        }
+        let mut longer = body.clone();
+        longer["nobody knows it"] = Value::Null;
+        assert_ne!(hash(&body), hash(&longer), "an unknown field is part of the body");
     }
 }

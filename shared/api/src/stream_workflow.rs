@@ -31,6 +31,7 @@ use store::Estimated;
 use crate::access::Caller;
 use crate::get_workflow_history::event;
 use crate::get_workflow_status::{answer, read, tag};
+use crate::headers::single;
 use crate::page::Query;
 use crate::pauses::Pauses;
 use crate::streaming::Streaming;
@@ -112,9 +113,10 @@ fn position(headers: &HeaderMap, parameters: Vec<(String, String)>) -> Result<Po
     let mut query = Query::new(parameters);
     let asked = query.get("last_event_id", parse, expected).unwrap_or(Position::After(0));
     query.finish()?;
-    let mut values = headers.get_all("last-event-id").iter();
-    let Some(value) = values.next() else { return Ok(asked) };
-    let given = value.to_str().ok().filter(|_| values.next().is_none()).and_then(parse);
+    let given = match single(headers, "last-event-id") {
+        Ok(None) => return Ok(asked),
+        given => given.ok().flatten().and_then(parse),
+    };
     given.ok_or_else(|| Problem::malformed(format!("Send one Last-Event-ID at most; it must be {expected}.")))
 }
 

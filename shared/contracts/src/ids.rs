@@ -151,14 +151,25 @@ pub fn is_subject(id: &str) -> bool {
     (1..=128).contains(&id.len()) && id.bytes().all(allowed)
 }
 
-/// Whether `value` is a W3C trace context: `00-<32 hex>-<16 hex>-<2 hex>`.
-pub fn is_traceparent(value: &str) -> bool {
-    let lengths = [2, 32, 16, 2];
-    let mut parts = value.split('-');
-    let hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    lengths.into_iter().all(|length| parts.next().is_some_and(|part| part.len() == length && hex(part)))
-        && parts.next().is_none()
+/// The trace context that a `traceparent` holds, as it is handed on: `00-<32 hex>-<16 hex>-<2 hex>` (W3C Trace Context,
+/// section 3.2.2). Of a version to come it is what this version knows. None if it is none, or all zeros.
+pub fn traceparent(value: &str) -> Option<String> {
+    let is_hex = |part: &&str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let mut parts = value.splitn(5, '-');
+    let mut hex = |length: usize| parts.next().filter(|part| part.len() == length).filter(is_hex);
+    let (version, trace, parent, flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
+    let has_more = parts.next().is_some();
+    let is_zero = |part: &str| part.bytes().all(|byte| byte == b'0');
+    if version == "ff" || version == "00" && has_more || is_zero(trace) || is_zero(parent) {
+        return None;
+    }
+    let known = if version == "00" { 0xff } else { SAMPLED };
+    let flags = u8::from_str_radix(flags, 16).ok()? & known;
+    Some(format!("00-{trace}-{parent}-{flags:02x}"))
 }
+
+/// The flag of a trace context that every version knows.
+const SAMPLED: u8 = 1;
 
 #[cfg(test)]
 mod tests {
@@ -181,9 +192,24 @@ mod tests {
         for bad in ["", "user@example.com", "a b", "a/b", &"x".repeat(129)] {
             assert!(!is_subject(bad), "{bad}");
         }
-        assert!(is_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
-        for bad in ["", "00-4bf9-00f0-01", "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", "a@example.com"] {
-            assert!(!is_traceparent(bad), "{bad}");
+        const IDS: &str = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
+        for (given, handed_on) in [
+            (format!("00-{IDS}-01"), Some("01")),
+            (format!("00-{IDS}-ff"), Some("ff")),
+            (format!("cc-{IDS}-03"), Some("01")),
+            (format!("cc-{IDS}-02-what-comes"), Some("00")),
+            (format!("00-{IDS}-01-more"), None),
+            (format!("ff-{IDS}-01"), None),
+            (format!("00-{IDS}"), None),
+            (format!("00-{IDS}-1"), None),
+            (format!("00-{}-01", IDS.to_uppercase()), None),
+            (format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)), None),
+            (format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01", "0".repeat(16)), None),
+            ("00-4bf9-00f0-01".to_owned(), None),
+            ("a@example.com".to_owned(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(traceparent(&given), handed_on.map(|flags| format!("00-{IDS}-{flags}")), "{given}");
         }
     }
 }

@@ -4,7 +4,10 @@
 
 pub mod access;
 pub mod audit;
+mod characters;
+pub mod document;
 pub mod effect;
+pub mod email;
 pub mod error;
 pub mod fields;
 pub mod history;

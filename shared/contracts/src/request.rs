@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::document::Document;
 use crate::fields::{BadField, Fields};
 use crate::ids::WorkflowKind;
 
@@ -33,8 +34,8 @@ pub trait Request: Serialize + DeserializeOwned + Send + Sync {
 ///
 /// # Errors
 /// Every bad field.
-pub fn read<R: Request>(body: &Value) -> Result<R, Vec<BadField>> {
-    let mut fields = Fields::new(body);
+pub fn read<R: Request>(body: &Document) -> Result<R, Vec<BadField>> {
+    let mut fields = body.fields();
     let request = R::read(&mut fields);
     fields.finish().map(|()| request)
 }

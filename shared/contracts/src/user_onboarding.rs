@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::fields::{Fields, is_email};
+use crate::email::is_email;
+use crate::fields::Fields;
 use crate::ids::{PLAIN_ID, WorkflowKind, is_plain_id};
 use crate::limits::{MAX_EMAIL_CHARS, MAX_NAME_CHARS, MAX_ROLE_CHARS, MAX_TENANT_CHARS};
 use crate::request::Request;

@@ -33,7 +33,9 @@ pub struct Account {
     pub created_at: Timestamp,
 }
 
-/// Creates an account. `Conflict` when the address already has one.
+/// Creates an account. `Conflict` when the address already has one in the tenant. Addresses are the same if they differ only in
+/// case (by Unicode case folding) or in how their letters are composed (NFC, NFD), and if their domains do only in being
+/// written in ASCII (`xn--`): the service must not keep two accounts for `usér@exämple.com` and `USÉR@xn--exmple-cua.com`.
 pub async fn create_user(
     downstream: &Downstream,
     account: &NewAccount<'_>,

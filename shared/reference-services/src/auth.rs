@@ -1,5 +1,7 @@
-//! The Auth service: accounts, and in [`sessions`] who is signed in.
+//! The Auth service: accounts, and in [`sessions`] who is signed in. Within a tenant an address has one account, however it is
+//! written ([`addresses`]).
 
+mod addresses;
 mod sessions;
 
 use axum::http::StatusCode;
@@ -7,7 +9,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::MethodFilter;
 use serde_json::{Value, json};
 
-use crate::kernel::{Call, Definition, Done, Fields, Mutation, Problem, Query, Reader, Row, Table, Tx, row};
+use crate::kernel::{Call, Definition, Derived, Done, Fields, Mutation, Problem, Query, Reader, Row, Table, Tx, row};
 use crate::tenant;
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -59,6 +61,12 @@ pub(crate) static DEFINITION: Definition = Definition {
             );
         END;
         ",
+        // What an address has in common with other ways to write it. Of accounts from before that have the same one, the
+        // oldest has it.
+        "
+        ALTER TABLE accounts ADD COLUMN address TEXT;
+        CREATE UNIQUE INDEX accounts_by_address ON accounts (tenant_id, address);
+        ",
     ],
     tables: &[&ACCOUNTS, &sessions::SESSIONS],
     routes: |routes| {
@@ -68,10 +76,12 @@ pub(crate) static DEFINITION: Definition = Definition {
     demo,
 };
 
-static ACCOUNTS: Table =
-    Table::new("accounts", &["tenant_id", "user_id"], "the e-mail address or the id already has an account");
+static ACCOUNTS: Table = Table {
+    derived: &[Derived { column: "address", from: "email", derive: addresses::folded }],
+    ..Table::new("accounts", &["tenant_id", "user_id"], "the e-mail address or the id already has an account")
+};
 
-/// `POST /api/v1/users`
+/// `POST /api/v1/users`: a conflict if the address already has an account in the tenant, in whichever way it is written there.
 struct CreateUser {
     tenant_id: String,
     user_id: Option<String>,

@@ -39,7 +39,7 @@ pub(crate) use page::Page;
 pub(crate) use problem::Problem;
 pub(crate) use query::Query;
 pub(crate) use request::{Call, Fields};
-pub(crate) use table::{Row, Table, row};
+pub(crate) use table::{Derived, Row, Table, row};
 pub(crate) use transaction::{Reader, Tx};
 
 /// The tables of the kernel itself, the same in every service's file.
@@ -219,6 +219,9 @@ async fn connect(definition: &Definition, file: Option<&Path>) -> sqlx::Result<S
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
     migrate(&mut transaction, definition.schema).await?;
+    for table in definition.tables {
+        table.derive_missing(&mut transaction).await?;
+    }
     transaction.commit().await?;
     Ok(connection)
 }

@@ -1,5 +1,7 @@
 //! Rows as JSON objects, so that before-images, snapshots and answers need no code per table.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value};
@@ -26,8 +28,20 @@ pub(crate) struct Table {
     pub(crate) booleans: &'static [&'static str],
     /// The columns that hold bytes; base64 in a [`Row`].
     pub(crate) bytes: &'static [&'static str],
+    /// The columns that follow from others, and that no [`Row`] has.
+    pub(crate) derived: &'static [Derived],
     /// What a caller is told whose row collides with one that exists.
     pub(crate) taken: &'static str,
+}
+
+/// A column that follows from another one, for an index that SQL alone cannot have.
+pub(crate) struct Derived {
+    /// Its name.
+    pub(crate) column: &'static str,
+    /// The column that it follows from, a text.
+    pub(crate) from: &'static str,
+    /// How.
+    pub(crate) derive: fn(&str) -> String,
 }
 
 /// A row from `json!({...})`.
@@ -41,7 +55,7 @@ pub(crate) fn row(value: Value) -> Row {
 impl Table {
     /// A table without columns of special kinds.
     pub(crate) const fn new(name: &'static str, key: &'static [&'static str], taken: &'static str) -> Self {
-        Self { name, key, json: &[], booleans: &[], bytes: &[], taken }
+        Self { name, key, json: &[], booleans: &[], bytes: &[], derived: &[], taken }
     }
 
     /// The key of a row.
@@ -84,15 +98,18 @@ impl Table {
     }
 
     pub(super) async fn insert(&self, connection: &mut SqliteConnection, row: &Row) -> sqlx::Result<()> {
+        let row = &*self.complete(row);
         self.write(self.insert_sql(row), connection, row).await
     }
 
     /// Leaves what is there as it is.
     pub(super) async fn insert_if_absent(&self, connection: &mut SqliteConnection, row: &Row) -> sqlx::Result<()> {
+        let row = &*self.complete(row);
         self.write(format!("{} ON CONFLICT DO NOTHING", self.insert_sql(row)), connection, row).await
     }
 
     pub(super) async fn upsert(&self, connection: &mut SqliteConnection, row: &Row) -> sqlx::Result<()> {
+        let row = &*self.complete(row);
         let assignments: Vec<_> = row.keys().map(|column| format!("{column} = excluded.{column}")).collect();
         // Not REPLACE, which would delete the old row and with it what hangs on it.
         let sql = format!(
@@ -102,6 +119,33 @@ impl Table {
             assignments.join(", ")
         );
         self.write(sql, connection, row).await
+    }
+
+    /// Fills the derived columns of rows from before there were any. Where that makes two rows collide, the older one has
+    /// the value.
+    pub(super) async fn derive_missing(&self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
+        for Derived { column, from, derive } in self.derived {
+            let name = self.name;
+            let missing = format!("SELECT rowid, {from} FROM {name} WHERE {column} IS NULL ORDER BY rowid");
+            let missing: Vec<(i64, String)> =
+                sqlx::query_as(AssertSqlSafe(missing)).fetch_all(&mut *connection).await?;
+            for (rowid, source) in missing {
+                let update = format!("UPDATE OR IGNORE {name} SET {column} = ? WHERE rowid = ?");
+                let update = sqlx::query(AssertSqlSafe(update)).bind(derive(&source)).bind(rowid);
+                update.execute(&mut *connection).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The row with its derived columns.
+    fn complete<'r>(&self, row: &'r Row) -> Cow<'r, Row> {
+        let mut row = Cow::Borrowed(row);
+        for Derived { column, from, derive } in self.derived {
+            let derived = row.get(*from).and_then(Value::as_str).map(derive);
+            row.to_mut().insert((*column).to_owned(), derived.into());
+        }
+        row
     }
 
     /// Whether there was such a row.
@@ -151,6 +195,9 @@ impl Table {
         let mut decoded = Row::new();
         for column in row.columns() {
             let name = column.name();
+            if self.derived.iter().any(|derived| derived.column == name) {
+                continue;
+            }
             let raw = row.try_get_raw(column.ordinal())?;
             let value = if raw.is_null() {
                 Value::Null

@@ -171,6 +171,42 @@ async fn a_directory_of_the_first_version_goes_on() {
 }
 
 #[tokio::test]
+async fn accounts_of_an_older_directory_keep_their_addresses() {
+    let directory = Directory::new();
+    std::fs::create_dir_all(&directory.0).expect("a directory");
+    let options = SqliteConnectOptions::new().filename(directory.0.join("auth.db")).create_if_missing(true);
+    let mut connection = options.connect().await.expect("connects");
+    let definition = ServiceKind::Auth.definition();
+    let rows = "INSERT INTO accounts VALUES ('tenant-123', 'user-1', 'us\u{e9}r@example.com', 'Old', 'user', 't');
+         INSERT INTO accounts VALUES ('tenant-123', 'user-2', 'US\u{c9}R@example.com', 'Older than the rule', 'user', 't');
+         INSERT INTO accounts VALUES ('tenant-456', 'user-3', 'us\u{e9}r@example.com', 'Elsewhere', 'user', 't');
+         PRAGMA user_version = 2;";
+    for sql in [definition.schema[0], definition.schema[1], rows] {
+        sqlx::raw_sql(sql).execute(&mut connection).await.expect("runs");
+    }
+    connection.close().await.expect("closes");
+
+    let expected: Vec<Value> = [
+        (ACME, "user-1", "us\u{e9}r@example.com", "Old"),
+        (ACME, "user-2", "US\u{c9}R@example.com", "Older than the rule"),
+        (GLOBEX, "user-3", "us\u{e9}r@example.com", "Elsewhere"),
+    ]
+    .into_iter()
+    .map(|(tenant_id, user_id, email, name)| {
+        json!({
+            "tenant_id": tenant_id, "user_id": user_id, "email": email, "name": name, "role": "user", "created_at": "t",
+        })
+    })
+    .collect();
+    for key in ["first", "second"] {
+        let world = open(&directory).await;
+        assert_eq!(world.snapshot().await["auth"]["accounts"], json!(expected), "all are there, as they were");
+        let spelt = create_user(key, "USE\u{301}R@EXAMPLE.COM");
+        assert_eq!(world.run(&spelt).await.status, 409, "an account from before has the address");
+    }
+}
+
+#[tokio::test]
 async fn tenants_can_be_added() {
     let world = World::new().await;
     assert!(world.services.add_tenant("tenant-9", "Initech").await.expect("adds"));

@@ -36,6 +36,39 @@ async fn do_and_undo_leave_no_trace() {
     }
 }
 
+/// Spellings of one address.
+const SPELLINGS: [&str; 5] = [
+    "us\u{e9}r@ex\u{e4}mple.com",
+    "US\u{c9}R@EX\u{c4}MPLE.COM",
+    "use\u{301}r@exa\u{308}mple.com",
+    "USE\u{301}R@ex\u{e4}mple.com",
+    "us\u{e9}r@xn--exmple-cua.com",
+];
+
+#[tokio::test]
+async fn an_address_has_one_account_however_it_is_written() {
+    for first in SPELLINGS {
+        let world = World::new().await;
+        let call = |key, user_id: &str, email: &str| {
+            let mut call = create_user(key, email);
+            call.body["user_id"] = user_id.into();
+            call
+        };
+        let created = call("first", "user-9", first);
+        assert_eq!(world.done(&created).await["email"], first, "it stays as it was written");
+        for (key, other) in ["a", "b", "c", "d", "e"].into_iter().zip(SPELLINGS) {
+            assert_eq!(world.run(&call(key, "user-10", other)).await.status, 409, "{first} {other}");
+        }
+        world.done(&call("plain", "user-11", "user@ex\u{e4}mple.com")).await;
+        assert_eq!(world.undo(&created).await["undone"], true);
+        for (key, other) in ["f", "g", "h", "i", "j"].into_iter().zip(SPELLINGS) {
+            let again = call(key, "user-10", other);
+            world.done(&again).await;
+            world.undo(&again).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_late_do_is_refused() {
     for call in every_mutation() {
