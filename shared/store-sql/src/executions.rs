@@ -25,7 +25,11 @@ impl Executions for SqlStore {
     }
 
     async fn get(&self, tenant_id: &str, id: &str) -> Result<Option<ExecutionRecord>, StoreError> {
-        load(&self.readers, tenant_id, id).await.map_err(unavailable)?.map(|row| rows::execution(&row)).transpose()
+        load(&mut *self.readers.of(tenant_id).await?, tenant_id, id)
+            .await
+            .map_err(unavailable)?
+            .map(|row| rows::execution(&row))
+            .transpose()
     }
 
     async fn retried(&self, tenant_id: &str, id: &str) -> Result<Option<Retried>, StoreError> {
@@ -33,7 +37,8 @@ impl Executions for SqlStore {
             "SELECT {EXECUTION_COLUMNS}, request, effect_scope, inherited FROM executions \
              WHERE id = $1 AND tenant_id = $2"
         );
-        let row = sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(&self.readers).await;
+        let mut reader = self.readers.of(tenant_id).await?;
+        let row = sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(&mut *reader).await;
         let Some(row) = row.map_err(unavailable)? else { return Ok(None) };
         Ok(Some(Retried {
             record: rows::execution(&row)?,
@@ -49,7 +54,8 @@ impl Executions for SqlStore {
              WHERE d.tenant_id = executions.tenant_id AND d.kind = executions.kind) \
              AS mean FROM executions {ITEMS_JOIN} WHERE id = $1 AND tenant_id = $2"
         );
-        let row = sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(&self.readers).await;
+        let mut reader = self.readers.of(tenant_id).await?;
+        let row = sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(&mut *reader).await;
         let Some(row) = row.map_err(unavailable)? else { return Ok(None) };
         let mean: Option<i64> = rows::get(&row, "mean")?;
         Ok(Some(Estimated {
@@ -61,7 +67,8 @@ impl Executions for SqlStore {
 
     async fn mean_duration_ms(&self, tenant_id: &str, kind: WorkflowKind) -> Result<Option<u64>, StoreError> {
         let select = "SELECT total_ms / completed AS mean FROM tenant_durations WHERE tenant_id = $1 AND kind = $2";
-        let row = sqlx::query(select).bind(tenant_id).bind(kind.as_str()).fetch_optional(&self.readers).await;
+        let mut reader = self.readers.of(tenant_id).await?;
+        let row = sqlx::query(select).bind(tenant_id).bind(kind.as_str()).fetch_optional(&mut *reader).await;
         let Some(row) = row.map_err(unavailable)? else { return Ok(None) };
         Ok(rows::get::<i64>(&row, "mean")?.try_into().ok())
     }
@@ -106,7 +113,7 @@ impl Executions for SqlStore {
         .bind(micros(started_before))
         .bind(i64::from(limit))
         .bind(i64::from(has_begun))
-        .fetch_all(&self.readers)
+        .fetch_all(&mut *self.readers.of_engine().await?)
         .await
         .map_err(unavailable)?;
         found.iter().map(rows::due_execution).collect()
@@ -118,7 +125,7 @@ impl Executions for SqlStore {
 
     async fn check(&self) -> Result<(), StoreError> {
         self.writer.check()?;
-        sqlx::query("SELECT 1").execute(&self.readers).await.map_err(unavailable)?;
+        sqlx::query("SELECT 1").execute(self.readers.pool()).await.map_err(unavailable)?;
         Ok(())
     }
 }

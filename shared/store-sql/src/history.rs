@@ -7,17 +7,16 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe};
 use store::{History, HistoryPage, HistoryRow, NewEvent, StoreError, StoredRequest};
 
-use crate::rows::{self, insert, micros, parts};
+use crate::rows::{self, has_more, insert, micros, newest_first, parts};
 use crate::writer::Fault;
 use crate::{SqlStore, unavailable};
 
 /// The request is kept once, with its execution: the event that shows it borrows it when it is read.
 const SELECT: &str = "SELECT h.seq AS seq, h.execution_id AS execution_id, h.event_id AS event_id, \
-    h.event_type AS event_type, h.at AS at, h.details AS details, \
-    CASE WHEN h.event_type = 'WorkflowExecutionStarted' THEN e.request END AS request \
-    FROM history h JOIN executions e ON e.id = h.execution_id";
+    h.event_type AS event_type, h.at AS at, h.details AS details, CASE WHEN h.event_type = 'WorkflowExecutionStarted' \
+    THEN (SELECT e.request FROM executions e WHERE e.id = h.execution_id) END AS request FROM history h";
 
-/// Events that are looked at when those of some types are counted: it bounds how long counting takes.
+/// Events of one type that are counted at most where a feed is narrowed by types: it bounds how long counting takes.
 const MAX_COUNTED: u64 = 10_000;
 
 #[async_trait]
@@ -36,10 +35,11 @@ impl History for SqlStore {
             _ => format!("(SELECT COUNT(*) FROM history h WHERE h.execution_id = executions.id AND {of_types})"),
         };
         let select = format!("SELECT {count} AS total FROM executions WHERE id = $1 AND tenant_id = $2");
+        let mut reader = self.readers.of(tenant_id).await?;
         let total = sqlx::query(AssertSqlSafe(select))
             .bind(id)
             .bind(tenant_id)
-            .fetch_optional(&self.readers)
+            .fetch_optional(&mut *reader)
             .await
             .map_err(unavailable)?;
         let Some(total) = total else { return Ok(None) };
@@ -51,11 +51,14 @@ impl History for SqlStore {
             .bind(id)
             .bind(after)
             .bind(i64::from(limit) + 1)
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *reader)
             .await
             .map_err(unavailable)?;
-        let next = next(&mut found, limit, "event_id")?;
+        // The blobs are somewhere else.
+        drop(reader);
+        let more = has_more(&mut found, limit);
         let mut rows = found.iter().map(history_row).collect::<Result<Vec<_>, _>>()?;
+        let next = rows.last().filter(|_| more).map(|last| last.event.event_id.to_string());
         if let (Some(first), Some(row)) = (rows.first_mut(), found.first())
             && let Some(request) = rows::optional_json::<StoredRequest>(row, "request")?
         {
@@ -71,33 +74,27 @@ impl History for SqlStore {
         before: Option<&str>,
         limit: u32,
     ) -> Result<HistoryPage, StoreError> {
-        let of_types = of_types(types);
-        let counted = match types {
-            [] => "history h WHERE h.tenant_id = $1".to_owned(),
-            _ => format!(
-                "(SELECT event_type FROM history WHERE tenant_id = $1 ORDER BY seq DESC LIMIT {}) AS h",
-                MAX_COUNTED + 1
-            ),
+        let mut reader = self.readers.of(tenant_id).await?;
+        let (total, total_is_exact) = count(&mut reader, tenant_id, types).await?;
+        let (at, seq) = match before.and_then(parse_cursor) {
+            Some(cursor) => place(&mut reader, tenant_id, cursor).await?,
+            // What comes before the end of time is all.
+            None => (i64::MAX, i64::MAX),
         };
-        let count = format!("SELECT COUNT(*) AS seen, COUNT(CASE WHEN {of_types} THEN 1 END) AS total FROM {counted}");
-        let total =
-            sqlx::query(AssertSqlSafe(count)).bind(tenant_id).fetch_one(&self.readers).await.map_err(unavailable)?;
-        let select =
-            format!("{SELECT} WHERE h.tenant_id = $1 AND h.seq < $2 AND {of_types} ORDER BY h.seq DESC LIMIT $3");
-        let mut found = sqlx::query(AssertSqlSafe(select))
+        let mut found = sqlx::query(AssertSqlSafe(feed(types)))
             .bind(tenant_id)
-            .bind(before.and_then(|seq| seq.parse().ok()).unwrap_or(i64::MAX))
+            .bind(at)
+            .bind(seq)
             .bind(i64::from(limit) + 1)
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *reader)
             .await
             .map_err(unavailable)?;
-        let next = next(&mut found, limit, "seq")?;
-        Ok(HistoryPage {
-            rows: found.iter().map(history_row).collect::<Result<_, _>>()?,
-            total: rows::count(&total, "total")?,
-            total_is_exact: types.is_empty() || rows::count(&total, "seen")? <= MAX_COUNTED,
-            next,
-        })
+        drop(reader);
+        newest_first(&mut found, "at")?;
+        let more = has_more(&mut found, limit);
+        let rows = found.iter().map(history_row).collect::<Result<Vec<_>, _>>()?;
+        let next = rows.last().filter(|_| more).map(cursor);
+        Ok(HistoryPage { rows, total, total_is_exact, next })
     }
 }
 
@@ -107,11 +104,67 @@ fn of_types(types: &[EventType]) -> String {
     if names.is_empty() { "1 = 1".to_owned() } else { format!("h.event_type IN ({})", names.join(", ")) }
 }
 
-/// Takes the row that is one more than asked for, which tells that there is a next page: where that one begins.
-fn next(found: &mut Vec<AnyRow>, limit: u32, column: &str) -> Result<Option<String>, StoreError> {
-    let more = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    found.last().filter(|_| more).map(|row| rows::count(row, column).map(|last| last.to_string())).transpose()
+/// A part of the tenant's feed: the newest rows of each type, merged. The rows come in no order.
+fn feed(types: &[EventType]) -> String {
+    let types = if types.is_empty() { EventType::ALL.as_slice() } else { types };
+    let part = |kind: &EventType| {
+        format!("SELECT at, seq FROM history WHERE {} AND (at, seq) < ($2, $3)", of_tenant_and_type(*kind))
+    };
+    let parts: Vec<String> = types.iter().map(part).collect();
+    let page = format!("{} ORDER BY at DESC, seq DESC LIMIT $4", parts.join(" UNION ALL "));
+    format!("{SELECT} WHERE h.seq IN (SELECT seq FROM ({page}) AS page)")
+}
+
+fn of_tenant_and_type(kind: EventType) -> String {
+    format!("tenant_id = $1 AND event_type = '{}'", kind.as_str())
+}
+
+/// How many events of these types the tenant has, and whether that is all of them. How many there are in all is kept.
+async fn count(
+    connection: &mut AnyConnection,
+    tenant_id: &str,
+    types: &[EventType],
+) -> Result<(u64, bool), StoreError> {
+    let query = sqlx::query(AssertSqlSafe(counted(types))).bind(tenant_id);
+    let counts = query.fetch_all(connection).await.map_err(unavailable)?;
+    let counts = counts.iter().map(|row| rows::count(row, "events")).collect::<Result<Vec<_>, _>>()?;
+    Ok((counts.iter().sum(), types.is_empty() || counts.iter().all(|events| *events <= MAX_COUNTED)))
+}
+
+fn counted(types: &[EventType]) -> String {
+    if types.is_empty() {
+        return "SELECT events FROM event_totals WHERE tenant_id = $1".to_owned();
+    }
+    let part = |kind: &EventType| {
+        let of_type = of_tenant_and_type(*kind);
+        let most = MAX_COUNTED + 1;
+        format!("SELECT COUNT(*) AS events FROM (SELECT 1 FROM history WHERE {of_type} LIMIT {most}) AS counted")
+    };
+    types.iter().map(part).collect::<Vec<_>>().join(" UNION ALL ")
+}
+
+/// Where the part of a feed behind this row begins: the number of a row would tell how many events other tenants have.
+fn cursor(row: &HistoryRow) -> String {
+    format!("{}.{}.{}", micros(row.event.timestamp), row.event.event_id, row.execution_id)
+}
+
+fn parse_cursor(cursor: &str) -> Option<(i64, i64, &str)> {
+    let mut parts = cursor.splitn(3, '.');
+    let (at, event_id) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    Some((at, event_id, parts.next()?))
+}
+
+/// The moment and number of the tenant's row that a cursor names. One that is gone comes before all others of its moment.
+async fn place(
+    connection: &mut AnyConnection,
+    tenant_id: &str,
+    (at, event_id, execution_id): (i64, i64, &str),
+) -> Result<(i64, i64), StoreError> {
+    let select = "SELECT seq FROM history WHERE execution_id = $1 AND event_id = $2 AND tenant_id = $3";
+    let query = sqlx::query(select).bind(execution_id).bind(event_id).bind(tenant_id);
+    let row = query.fetch_optional(connection).await.map_err(unavailable)?;
+    let seq = row.map(|row| rows::get(&row, "seq")).transpose()?;
+    Ok((at, seq.unwrap_or_default()))
 }
 
 fn history_row(row: &AnyRow) -> Result<HistoryRow, StoreError> {
@@ -154,4 +207,23 @@ pub(crate) async fn append_history(
         query.execute(&mut *connection).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{assert_reads_ranges, plan};
+
+    #[tokio::test]
+    async fn a_feed_is_read_from_ranges_of_an_index() {
+        let two = [EventType::CompensationFailed, EventType::ActivityTaskFailed];
+        for types in [&[][..], &two[..1], &two] {
+            let parts = if types.is_empty() { EventType::ALL.len() } else { types.len() };
+            let range = "history_by_type (tenant_id=? AND event_type=? AND at<?)";
+            assert_reads_ranges(&feed(types), "history", range, parts).await;
+        }
+        assert_reads_ranges(&counted(&two), "history", "history_by_type (tenant_id=? AND event_type=?)", 2).await;
+        let total = plan(&counted(&[])).await;
+        assert!(total[0].starts_with("SEARCH event_totals"), "{total:?}");
+    }
 }

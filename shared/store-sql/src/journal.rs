@@ -15,6 +15,7 @@ use crate::audit::append_audit;
 use crate::batches::{self, ITEMS_COLUMNS};
 use crate::history::append_history;
 use crate::rows::{self, MAX_ROWS, insert, json_text, list, micros, parts};
+use crate::steps::inconsistent;
 use crate::writer::{Fault, Operation};
 use crate::{SqlStore, unavailable};
 
@@ -27,7 +28,7 @@ impl Journal for SqlStore {
     async fn journalled(&self) -> Result<Vec<OpenExecution>, StoreError> {
         let found =
             sqlx::query("SELECT tenant_id, id FROM executions WHERE ended_at IS NULL AND journal_len > 0 ORDER BY seq")
-                .fetch_all(&self.readers)
+                .fetch_all(&mut *self.readers.of_engine().await?)
                 .await
                 .map_err(unavailable)?;
         found.iter().map(rows::open_execution).collect()
@@ -44,7 +45,8 @@ impl Journal for SqlStore {
              LEFT JOIN batches b ON b.execution_id = e.id WHERE e.id = $1 AND e.tenant_id = $2"
         );
         let query = sqlx::query(sqlx::AssertSqlSafe(select)).bind(id).bind(tenant_id);
-        let Some(row) = query.fetch_optional(&self.readers).await.map_err(unavailable)? else { return Ok(None) };
+        let row = query.fetch_optional(&mut *self.readers.of_engine().await?).await.map_err(unavailable)?;
+        let Some(row) = row else { return Ok(None) };
         let journal_len = rows::count(&row, "journal_len")?;
         Ok(Some(JournalledExecution {
             tenant_id: tenant_id.to_owned(),
@@ -84,7 +86,7 @@ impl Journal for SqlStore {
         ));
         let query = sqlx::query(select).bind(id).bind(tenant_id);
         let query = numbers.into_iter().fold(query, Query::bind);
-        let found = query.fetch_all(&self.readers).await.map_err(unavailable)?;
+        let found = query.fetch_all(&mut *self.readers.of_engine().await?).await.map_err(unavailable)?;
         found.iter().map(|row| Ok((rows::count(row, "number")?, rows::json(row, "record")?))).collect()
     }
 }
@@ -103,7 +105,6 @@ impl SqlStore {
 /// What the gate needs of an execution's row.
 pub(crate) fn execution_flags(row: &AnyRow) -> Result<ExecutionFlags, Fault> {
     let is_set = |column| row.try_get::<Option<i64>, _>(column).map(|at| at.is_some());
-    let inconsistent = |error: StoreError| Fault::Inconsistent(error.to_string());
     Ok(ExecutionFlags {
         has_ended: is_set("ended_at")?,
         is_cancelled: is_set("cancel_requested_at")?,
@@ -111,6 +112,28 @@ pub(crate) fn execution_flags(row: &AnyRow) -> Result<ExecutionFlags, Fault> {
         deadline_at: rows::optional_timestamp(row, "deadline_at").map_err(inconsistent)?,
         pivot_begun: row.try_get::<i64, _>("pivot_begun")? == 1,
     })
+}
+
+/// The status that a write gives an execution, if that is another one than it has: whoever writes the column writes the
+/// indices by status too.
+pub(crate) struct NewStatus(Option<Status>);
+
+impl NewStatus {
+    pub(crate) fn instead_of(stored: Status, status: Status) -> Self {
+        Self((stored != status).then_some(status))
+    }
+
+    /// What comes behind other assignments. The value has the last place.
+    pub(crate) fn assignment(&self, place: usize) -> String {
+        self.0.map_or_else(String::new, |_| format!(", status = ${place}"))
+    }
+
+    pub(crate) fn bind<'q>(&self, query: Query<'q, Any, AnyArguments>) -> Query<'q, Any, AnyArguments> {
+        match self.0 {
+            Some(status) => query.bind(status.as_str()),
+            None => query,
+        }
+    }
 }
 
 /// What may still interrupt an execution, after a turn.
@@ -130,7 +153,7 @@ impl Operation for CommitTurn {
     async fn apply(&self, connection: &mut AnyConnection) -> Result<CommitOutcome, Fault> {
         let commit = &self.0;
         let row = sqlx::query(
-            "SELECT ended_at, deadline_at, cancel_requested_at, paused_at, cancel_window_open, pivot_begun, \
+            "SELECT status, ended_at, deadline_at, cancel_requested_at, paused_at, cancel_window_open, pivot_begun, \
              journal_len, history_len FROM executions WHERE id = $1 AND tenant_id = $2",
         )
         .bind(&commit.execution_id)
@@ -170,7 +193,7 @@ impl Operation for CommitTurn {
             window_open: window_open && !begins_pivot && commit.gate != Gate::Compensation,
             pivot_begun: flags.pivot_begun || begins_pivot,
         };
-        self.write(connection, journal_len, row.try_get("history_len")?, interruptible).await?;
+        self.write(connection, &row, interruptible).await?;
         Ok(if passed { CommitOutcome::Passed } else { CommitOutcome::Committed })
     }
 
@@ -184,38 +207,40 @@ impl CommitTurn {
     async fn write(
         &self,
         connection: &mut AnyConnection,
-        journal_len: i64,
-        history_len: i64,
+        before: &AnyRow,
         interruptible: Interruptible,
     ) -> Result<(), Fault> {
         let commit = &self.0;
+        let (journal_len, history_len): (i64, i64) = (before.try_get("journal_len")?, before.try_get("history_len")?);
+        let stored = rows::status(before).map_err(inconsistent)?;
         forget(connection, &commit.execution_id, &commit.forgotten).await?;
         append_journal(connection, &commit.execution_id, journal_len, &commit.records).await?;
         append_history(connection, &commit.tenant_id, &commit.execution_id, history_len, &commit.history).await?;
         append_audit(connection, commit.audit.as_ref()).await?;
         let end = commit.end.as_ref();
         let open = if interruptible.is_paused { Status::Paused } else { Status::Running };
-        sqlx::query(
+        let status = NewStatus::instead_of(stored, end.map_or(open, |end| end.status));
+        let update = format!(
             "UPDATE executions SET updated_at = CASE WHEN updated_at > $2 THEN updated_at ELSE $2 END, progress = $3, cancel_window_open = $4, pivot_begun = $5, \
-             status = $6, ended_at = $7, result = $8, failure = $9, version = version + 1, journal_len = $10, \
-             journal_forgotten = journal_forgotten + $11, history_len = $12, reported = COALESCE($13, reported) \
+             ended_at = $6, result = $7, failure = $8, version = version + 1, journal_len = $9, \
+             journal_forgotten = journal_forgotten + $10, history_len = $11, reported = COALESCE($12, reported){} \
              WHERE id = $1",
-        )
-        .bind(&commit.execution_id)
-        .bind(micros(commit.at))
-        .bind(json_text(&commit.progress))
-        .bind(i64::from(interruptible.window_open && end.is_none()))
-        .bind(i64::from(interruptible.pivot_begun))
-        .bind(end.map_or(open, |end| end.status).as_str())
-        .bind(end.map(|_| micros(commit.at)))
-        .bind(end.and_then(|end| end.result.as_ref()).map(ToString::to_string))
-        .bind(end.and_then(|end| end.failure.as_ref()).map(json_text))
-        .bind(journal_len + commit.records.len() as i64)
-        .bind(commit.forgotten.len() as i64)
-        .bind(history_len + commit.history.len() as i64)
-        .bind(commit.reported.as_ref().map(json_text))
-        .execute(&mut *connection)
-        .await?;
+            status.assignment(13)
+        );
+        let query = sqlx::query(sqlx::AssertSqlSafe(update))
+            .bind(&commit.execution_id)
+            .bind(micros(commit.at))
+            .bind(json_text(&commit.progress))
+            .bind(i64::from(interruptible.window_open && end.is_none()))
+            .bind(i64::from(interruptible.pivot_begun))
+            .bind(end.map(|_| micros(commit.at)))
+            .bind(end.and_then(|end| end.result.as_ref()).map(ToString::to_string))
+            .bind(end.and_then(|end| end.failure.as_ref()).map(json_text))
+            .bind(journal_len + commit.records.len() as i64)
+            .bind(commit.forgotten.len() as i64)
+            .bind(history_len + commit.history.len() as i64)
+            .bind(commit.reported.as_ref().map(json_text));
+        status.bind(query).execute(&mut *connection).await?;
         if let Some(items) = commit.items {
             batches::replace(connection, &commit.execution_id, items).await?;
         }

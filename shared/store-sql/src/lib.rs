@@ -17,6 +17,9 @@ mod format;
 mod history;
 mod journal;
 mod list;
+#[cfg(test)]
+mod plan;
+mod readers;
 mod rows;
 mod steps;
 mod writer;
@@ -28,12 +31,13 @@ use std::sync::Arc;
 use clock::SharedClock;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{AnyConnection, AnyPool, ConnectOptions, Row as _, SqlStr};
+use sqlx::{AnyConnection, ConnectOptions, Row as _, SqlStr};
 use store::{BlobReader, StoreError};
 use tokio::sync::watch;
 
 pub use blobs::FileBlobs;
 pub use format::{FORMAT, format_of};
+use readers::{CONNECTIONS, Readers};
 use writer::Writer;
 
 /// How hard a commit tries to reach the disk.
@@ -53,7 +57,7 @@ const READER_CACHE_KIB: u32 = 256;
 /// The store.
 #[derive(Clone)]
 pub struct SqlStore {
-    readers: AnyPool,
+    readers: Readers,
     writer: Writer,
     clock: SharedClock,
     /// Where large requests are.
@@ -87,7 +91,9 @@ impl SqlStore {
         drop(alone);
 
         let readers = AnyPoolOptions::new()
-            .max_connections(4)
+            .max_connections(CONNECTIONS)
+            // A file has no connection to lose.
+            .test_before_acquire(false)
             .after_connect(|connection, _| {
                 Box::pin(async move {
                     sqlx::query("PRAGMA busy_timeout = 10000").execute(&mut *connection).await?;
@@ -98,7 +104,7 @@ impl SqlStore {
                 })
             })
             .connect_lazy_with(options);
-        Ok(Self { readers, writer: Writer::spawn(connection), clock, blobs: None })
+        Ok(Self { readers: Readers::new(readers), writer: Writer::spawn(connection), clock, blobs: None })
     }
 
     /// The same store, which reads large requests here when it shows a history.
@@ -108,7 +114,7 @@ impl SqlStore {
 
     /// The database's own version, e.g. `3.51.3`.
     pub async fn database_version(&self) -> Result<String, StoreError> {
-        let row = sqlx::query("SELECT sqlite_version() AS version").fetch_one(&self.readers).await;
+        let row = sqlx::query("SELECT sqlite_version() AS version").fetch_one(self.readers.pool()).await;
         rows::get(&row.map_err(unavailable)?, "version")
     }
 
@@ -158,6 +164,7 @@ fn sqlite_migrations() -> Migrator {
         (2, "retries", include_str!("../migrations/sqlite/0002_retries.sql")),
         (3, "durations", include_str!("../migrations/sqlite/0003_durations.sql")),
         (4, "audit", include_str!("../migrations/sqlite/0004_audit.sql")),
+        (7, "lists", include_str!("../migrations/sqlite/0007_lists.sql")),
     ];
     let migration = |(version, name, text): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(text), false)

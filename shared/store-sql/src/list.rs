@@ -1,15 +1,15 @@
 //! Lists of executions.
 
 use contracts::{Status, WorkflowKind};
-use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::any::AnyArguments;
 use sqlx::query::Query;
-use sqlx::{Any, AssertSqlSafe};
-use store::{Counts, ListFilter, ListPage, StoreError};
+use sqlx::{Any, AnyConnection, AssertSqlSafe};
+use store::{Counts, ExecutionRecord, ListFilter, ListPage, StoreError};
 
-use crate::rows::{self, EXECUTION_COLUMNS, micros};
+use crate::rows::{self, EXECUTION_COLUMNS, has_more, micros, newest_first};
 use crate::{SqlStore, unavailable};
 
-/// Rows that are counted at most where no total is kept: it bounds how long counting takes.
+/// Executions of one kind and status that are counted at most where no total is kept: it bounds how long counting takes.
 const MAX_COUNTED: u64 = 10_000;
 
 impl SqlStore {
@@ -21,62 +21,112 @@ impl SqlStore {
         skip: u64,
         limit: u32,
     ) -> Result<ListPage, StoreError> {
-        let counts = self.counts(tenant_id, filter).await?;
-        let mut condition = Condition::of(tenant_id, filter);
-        condition.and_statuses(filter);
-        if let Some((started_at, seq)) = before.and_then(parse_cursor) {
-            condition.and_before(started_at, seq);
-        }
-        let limited = condition.place(Value::Number(i64::from(limit) + 1));
-        let skipped = condition.place(Value::Number(i64::try_from(skip).unwrap_or(i64::MAX)));
-        let select = format!(
-            "SELECT {EXECUTION_COLUMNS} FROM executions WHERE {} ORDER BY started_at DESC, seq DESC \
-             LIMIT {limited} OFFSET {skipped}",
-            condition.text
-        );
-        let query = condition.bind(sqlx::query(AssertSqlSafe(select)));
-        let mut found = query.fetch_all(&self.readers).await.map_err(unavailable)?;
+        let mut reader = self.readers.of(tenant_id).await?;
+        let counts = counts(&mut reader, tenant_id, filter).await?;
+        let end = match before.and_then(parse_cursor) {
+            Some(cursor) => Some(place(&mut reader, tenant_id, cursor).await?),
+            None => None,
+        };
         // One row more than asked for tells whether there is a next page.
-        let more = found.len() > limit as usize;
-        found.truncate(limit as usize);
-        let next = found.last().filter(|_| more).map(cursor).transpose()?;
-        let executions = found.iter().map(rows::execution).collect::<Result<_, _>>()?;
+        let page = page(tenant_id, filter, end, skip, i64::from(limit) + 1);
+        let mut found = page.query().fetch_all(&mut *reader).await.map_err(unavailable)?;
+        drop(reader);
+        newest_first(&mut found, "started_at")?;
+        let more = has_more(&mut found, limit);
+        let executions = found.iter().map(rows::execution).collect::<Result<Vec<_>, _>>()?;
+        let next = executions.last().filter(|_| more).map(cursor);
         Ok(ListPage { executions, total: counts.total(filter), counts, next })
     }
+}
 
-    /// By the totals where these are enough; else rows are counted.
-    async fn counts(&self, tenant_id: &str, filter: &ListFilter) -> Result<Counts, StoreError> {
-        let mut condition = Condition::of(tenant_id, filter);
-        let select = if filter.is_by_totals() {
-            format!("SELECT status, executions FROM totals WHERE {}", condition.text)
-        } else {
-            let most = condition.place(Value::Number(MAX_COUNTED as i64 + 1));
-            format!(
-                "SELECT status, COUNT(*) AS executions FROM \
-                 (SELECT status FROM executions WHERE {} LIMIT {most}) AS counted GROUP BY status",
-                condition.text
-            )
-        };
-        let query = condition.bind(sqlx::query(AssertSqlSafe(select)));
-        let mut counts = Counts::default();
-        for row in query.fetch_all(&self.readers).await.map_err(unavailable)? {
-            let status = rows::get::<String>(&row, "status")?.parse().map_err(rows::inconsistent)?;
-            counts.add(status, rows::count(&row, "executions")?);
-        }
-        counts.is_exact = filter.is_by_totals() || counts.by_status.values().sum::<u64>() <= MAX_COUNTED;
-        Ok(counts)
+/// By the totals where these are enough; else entries of an index are counted.
+async fn counts(connection: &mut AnyConnection, tenant_id: &str, filter: &ListFilter) -> Result<Counts, StoreError> {
+    let statement = if filter.is_by_totals() { totals(tenant_id, filter) } else { counted(tenant_id, filter) };
+    let mut counts = Counts::default();
+    for row in statement.query().fetch_all(connection).await.map_err(unavailable)? {
+        let executions = rows::count(&row, "executions")?;
+        counts.add(rows::status(&row)?, executions);
+        counts.is_exact &= filter.is_by_totals() || executions <= MAX_COUNTED;
     }
+    Ok(counts)
 }
 
-/// Where the page behind this row begins.
-fn cursor(row: &AnyRow) -> Result<String, StoreError> {
-    let (started_at, seq) = (rows::get::<i64>(row, "started_at")?, rows::get::<i64>(row, "seq")?);
-    Ok(format!("{started_at}.{seq}"))
+fn totals(tenant_id: &str, filter: &ListFilter) -> Statement {
+    let mut statement = Statement::of(tenant_id);
+    let of_kind = filter.kind.map_or_else(String::new, |kind| format!(" AND kind = '{kind}'"));
+    statement.text = format!("SELECT status, executions FROM totals WHERE tenant_id = $1{of_kind}");
+    statement
 }
 
-fn parse_cursor(cursor: &str) -> Option<(i64, i64)> {
-    let (started_at, seq) = cursor.split_once('.')?;
-    Some((started_at.parse().ok()?, seq.parse().ok()?))
+fn counted(tenant_id: &str, filter: &ListFilter) -> Statement {
+    let mut statement = Statement::of(tenant_id);
+    let condition = statement.condition(filter, None);
+    let most = MAX_COUNTED + 1;
+    let part = |(kind, status): (WorkflowKind, Status)| {
+        let of_part = of_kind_and_status(kind, status);
+        format!(
+            "SELECT '{status}' AS status, COUNT(*) AS executions FROM \
+             (SELECT 1 FROM executions WHERE {condition}{of_part} LIMIT {most}) AS counted"
+        )
+    };
+    let of_any_status = ListFilter { statuses: Vec::new(), ..filter.clone() };
+    let parts: Vec<String> = kinds_and_statuses(&of_any_status).map(part).collect();
+    statement.text = parts.join(" UNION ALL ");
+    statement
+}
+
+/// The rows of a page, in no order. They are found by merging those parts of an index that hold the list: each is in the
+/// list's order, so none is sorted, and only as much is read of each as the page takes.
+fn page(tenant_id: &str, filter: &ListFilter, end: Option<(i64, i64)>, skip: u64, limit: i64) -> Statement {
+    let mut statement = Statement::of(tenant_id);
+    let condition = statement.condition(filter, end);
+    let part = |of_part: String| format!("SELECT started_at, seq FROM executions WHERE {condition}{of_part}");
+    let is_whole = filter.user_id.is_none() && filter.kind.is_none() && filter.statuses.is_empty();
+    let parts: Vec<String> = match is_whole {
+        true => vec![part(String::new())],
+        false => kinds_and_statuses(filter).map(|(kind, status)| part(of_kind_and_status(kind, status))).collect(),
+    };
+    let limit = statement.place(Value::Number(limit));
+    let skip = statement.place(Value::Number(i64::try_from(skip).unwrap_or(i64::MAX)));
+    statement.text = format!(
+        "SELECT {EXECUTION_COLUMNS} FROM executions WHERE seq IN (SELECT seq FROM ({} \
+         ORDER BY started_at DESC, seq DESC LIMIT {limit} OFFSET {skip}) AS page)",
+        parts.join(" UNION ALL ")
+    );
+    statement
+}
+
+/// The kinds and statuses of a list. Statuses are as clients see them, so that the rows are those that are counted.
+fn kinds_and_statuses(filter: &ListFilter) -> impl Iterator<Item = (WorkflowKind, Status)> {
+    let kinds = WorkflowKind::ALL.into_iter().filter(|kind| filter.kind.is_none_or(|wanted| wanted == *kind));
+    let statuses = Status::ALL.into_iter().filter(|status| filter.includes(*status));
+    kinds.flat_map(move |kind| statuses.clone().map(move |status| (kind, status)))
+}
+
+fn of_kind_and_status(kind: WorkflowKind, status: Status) -> String {
+    format!(" AND kind = '{kind}' AND status = '{}'", status.as_str())
+}
+
+/// Where the page behind this row begins: the number of a row would tell how many executions other tenants have.
+fn cursor(record: &ExecutionRecord) -> String {
+    format!("{}.{}", micros(record.started_at), record.id)
+}
+
+fn parse_cursor(cursor: &str) -> Option<(i64, &str)> {
+    let (started_at, id) = cursor.split_once('.')?;
+    Some((started_at.parse().ok()?, id))
+}
+
+/// The start and number of the tenant's row that a cursor names. One that is gone comes before all others of its moment.
+async fn place(
+    connection: &mut AnyConnection,
+    tenant_id: &str,
+    (started_at, id): (i64, &str),
+) -> Result<(i64, i64), StoreError> {
+    let select = "SELECT seq FROM executions WHERE id = $1 AND tenant_id = $2";
+    let row = sqlx::query(select).bind(id).bind(tenant_id).fetch_optional(connection).await.map_err(unavailable)?;
+    let seq = row.map(|row| rows::get(&row, "seq")).transpose()?;
+    Ok((started_at, seq.unwrap_or_default()))
 }
 
 /// What is bound to a place of a statement.
@@ -85,48 +135,36 @@ enum Value {
     Number(i64),
 }
 
-/// The WHERE clause of a list and what is bound to its places, in order.
-struct Condition {
+/// A statement and what is bound to its places, in order.
+struct Statement {
     text: String,
     values: Vec<Value>,
 }
 
-impl Condition {
-    /// Everything of the filter but its statuses.
-    fn of(tenant_id: &str, filter: &ListFilter) -> Self {
-        let mut condition = Self { text: String::new(), values: Vec::new() };
-        let tenant = condition.place(Value::Text(tenant_id.to_owned()));
-        condition.text = format!("tenant_id = {tenant}");
-        let text = |value: &str| Value::Text(value.to_owned());
-        let parts = [
-            ("kind =", filter.kind.map(WorkflowKind::as_str).map(text)),
-            ("user_id =", filter.user_id.as_deref().map(text)),
-            ("started_at >=", filter.started_after.map(|at| Value::Number(micros(at)))),
-            ("started_at <", filter.started_before.map(|at| Value::Number(micros(at)))),
-        ];
-        for (comparison, value) in parts {
-            if let Some(value) = value {
-                let place = condition.place(value);
-                condition.text.push_str(&format!(" AND {comparison} {place}"));
-            }
+impl Statement {
+    /// One whose first place is the tenant's.
+    fn of(tenant_id: &str) -> Self {
+        Self { text: String::new(), values: vec![Value::Text(tenant_id.to_owned())] }
+    }
+
+    /// Everything of the filter but kind and statuses; only what comes before `end`, if there is one.
+    fn condition(&mut self, filter: &ListFilter, end: Option<(i64, i64)>) -> String {
+        let mut condition = "tenant_id = $1".to_owned();
+        if let Some(user_id) = &filter.user_id {
+            let user_id = self.place(Value::Text(user_id.clone()));
+            condition.push_str(&format!(" AND user_id = {user_id}"));
+        }
+        if let Some(after) = filter.started_after {
+            let after = self.place(Value::Number(micros(after)));
+            condition.push_str(&format!(" AND started_at >= {after}"));
+        }
+        // An index has one end: whichever comes first. All rows of the filter's moment come behind its number 0.
+        let before = filter.started_before.map(|before| (micros(before), 0));
+        if let Some((started_at, seq)) = before.into_iter().chain(end).min() {
+            let (started_at, seq) = (self.place(Value::Number(started_at)), self.place(Value::Number(seq)));
+            condition.push_str(&format!(" AND (started_at, seq) < ({started_at}, {seq})"));
         }
         condition
-    }
-
-    fn and_statuses(&mut self, filter: &ListFilter) {
-        if !filter.statuses.is_empty() {
-            // As clients see them, so that the rows are those that the totals count.
-            let statuses = Status::ALL.into_iter().filter(|status| filter.includes(*status));
-            let places: Vec<String> =
-                statuses.map(|status| self.place(Value::Text(status.as_str().to_owned()))).collect();
-            self.text.push_str(&format!(" AND status IN ({})", places.join(", ")));
-        }
-    }
-
-    /// Only what comes behind this row.
-    fn and_before(&mut self, started_at: i64, seq: i64) {
-        let (started_at, seq) = (self.place(Value::Number(started_at)), self.place(Value::Number(seq)));
-        self.text.push_str(&format!(" AND (started_at, seq) < ({started_at}, {seq})"));
     }
 
     /// Binds a value: its place.
@@ -135,7 +173,8 @@ impl Condition {
         format!("${}", self.values.len())
     }
 
-    fn bind<'q>(&self, query: Query<'q, Any, AnyArguments>) -> Query<'q, Any, AnyArguments> {
+    fn query(&self) -> Query<'_, Any, AnyArguments> {
+        let query = sqlx::query(AssertSqlSafe(self.text.clone()));
         self.values.iter().fold(query, |query, value| match value {
             Value::Text(text) => query.bind(text.clone()),
             Value::Number(number) => query.bind(*number),
@@ -150,9 +189,10 @@ mod tests {
     use clock::SystemClock;
     use sqlx::migrate::Migrator;
     use sqlx::{AnyConnection, Connection as _};
-    use store::Executions as _;
+    use store::{Executions as _, History as _};
 
     use super::*;
+    use crate::plan::{assert_reads_ranges, plan};
     use crate::{Durability, FORMAT, sqlite_migrations};
 
     /// Totals and durations are kept with each change; those from before come from the rows.
@@ -195,5 +235,76 @@ mod tests {
             store.get_estimated(tenant, id).await.expect("it is read").expect("it is there").mean_duration_ms
         };
         assert_eq!((mean("a", "e-3").await, mean("b", "e-4").await), (Some(3_000), None));
+        let events = async |tenant| store.tenant_events(tenant, &[], None, 9).await.expect("it is read").total;
+        assert_eq!((events("a").await, events("b").await, events("c").await), (3, 1, 0));
+    }
+
+    /// Filters of every shape, with the range of an index that each of so many parts of their lists is.
+    fn shapes() -> Vec<(ListFilter, &'static str, usize)> {
+        let all = ListFilter::default();
+        let (by_status, of_user) = (
+            "executions_by_status (tenant_id=? AND kind=? AND status=?",
+            "executions_of_user_by_status (tenant_id=? AND user_id=? AND kind=? AND status=?",
+        );
+        let failed = ListFilter { statuses: vec![Status::Failed], ..all.clone() };
+        let open = ListFilter { statuses: vec![Status::Pending, Status::Running, Status::Paused], ..all.clone() };
+        let of_kind = ListFilter { kind: Some(WorkflowKind::UserOnboarding), ..all.clone() };
+        let user_id = Some("ann".to_owned());
+        let kinds = WorkflowKind::ALL.len();
+        vec![
+            (all.clone(), "executions_of_tenant_by_start (tenant_id=?", 1),
+            (failed.clone(), by_status, kinds),
+            (open.clone(), by_status, 3 * kinds),
+            (of_kind.clone(), by_status, Status::ALL.len()),
+            (ListFilter { statuses: open.statuses, ..of_kind.clone() }, by_status, 3),
+            (ListFilter { user_id: user_id.clone(), ..all }, of_user, Status::ALL.len() * kinds),
+            (ListFilter { user_id: user_id.clone(), ..failed }, of_user, kinds),
+            (ListFilter { user_id, ..of_kind }, of_user, Status::ALL.len()),
+        ]
+    }
+
+    /// With a window, a page's end, both and neither.
+    fn windows(filter: &ListFilter) -> Vec<(ListFilter, Option<(i64, i64)>)> {
+        let moment = |second| Some(contracts::Timestamp::from_second(second).expect("a moment"));
+        let ends = [None, moment(20)].into_iter().flat_map(|before| [None, Some((15, 7))].map(|end| (before, end)));
+        let windows = ends.flat_map(|(before, end)| [None, moment(10)].map(|after| (after, before, end)));
+        let of = |(started_after, started_before, end)| {
+            (ListFilter { started_after, started_before, ..filter.clone() }, end)
+        };
+        windows.map(of).collect()
+    }
+
+    #[tokio::test]
+    async fn a_page_is_read_from_ranges_of_an_index() {
+        for (filter, range, parts) in shapes() {
+            for (filter, end) in windows(&filter) {
+                let has_end = filter.started_before.is_some() || end.is_some();
+                let range = match (filter.started_after.is_some(), has_end) {
+                    (false, false) => format!("{range})"),
+                    (false, true) => format!("{range} AND started_at<?)"),
+                    (true, false) => format!("{range} AND started_at>?)"),
+                    (true, true) => format!("{range} AND started_at>? AND started_at<?)"),
+                };
+                let page = page("a", &filter, end, 0, 51);
+                assert_reads_ranges(&page.text, "executions", &range, parts).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_counted_are_ranges_of_an_index() {
+        for (filter, ..) in shapes() {
+            for (filter, _) in windows(&filter).into_iter().filter(|(filter, _)| !filter.is_by_totals()) {
+                let range = match &filter.user_id {
+                    Some(_) => "executions_of_user_by_status (tenant_id=? AND user_id=? AND kind=? AND status=?",
+                    None => "executions_by_status (tenant_id=? AND kind=? AND status=?",
+                };
+                let kinds = if filter.kind.is_some() { 1 } else { WorkflowKind::ALL.len() };
+                let counted = counted("a", &filter);
+                assert_reads_ranges(&counted.text, "executions", range, kinds * Status::ALL.len()).await;
+            }
+        }
+        let totals = plan(&totals("a", &ListFilter::default()).text).await;
+        assert!(totals[0].starts_with("SEARCH totals"), "{totals:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! Between rows and the ports' types.
 
-use contracts::{Timestamp, WorkflowKind};
+use contracts::{Status, Timestamp, WorkflowKind};
 use serde_json::Value;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
@@ -40,6 +40,22 @@ pub(crate) fn insert(into: &'static str, columns: usize, rows: usize) -> AssertS
     };
     let rows: Vec<String> = (0..rows).map(row).collect();
     AssertSqlSafe(format!("INSERT INTO {into} VALUES {}", rows.join(", ")))
+}
+
+/// Sorts rows by their moment, in this column, and those of one moment by when they were written; the newest are first.
+pub(crate) fn newest_first(found: &mut [AnyRow], moment: &str) -> Result<(), StoreError> {
+    let place = |row: &AnyRow| -> Result<(i64, i64), StoreError> { Ok((get(row, moment)?, get(row, "seq")?)) };
+    // A row without these columns is none of ours.
+    found.iter().try_for_each(|row| place(row).map(drop))?;
+    found.sort_by_cached_key(|row| std::cmp::Reverse(place(row).unwrap_or_default()));
+    Ok(())
+}
+
+/// Takes the row that is one more than asked for: whether there is one, and so a next page.
+pub(crate) fn has_more(found: &mut Vec<AnyRow>, limit: u32) -> bool {
+    let more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    more
 }
 
 pub(crate) fn micros(at: Timestamp) -> i64 {
@@ -94,6 +110,10 @@ pub(crate) fn kind(row: &AnyRow) -> Result<WorkflowKind, StoreError> {
     get::<String>(row, "kind")?.parse().map_err(inconsistent)
 }
 
+pub(crate) fn status(row: &AnyRow) -> Result<Status, StoreError> {
+    get::<String>(row, "status")?.parse().map_err(inconsistent)
+}
+
 pub(crate) fn execution(row: &AnyRow) -> Result<ExecutionRecord, StoreError> {
     Ok(ExecutionRecord {
         tenant_id: get(row, "tenant_id")?,
@@ -101,7 +121,7 @@ pub(crate) fn execution(row: &AnyRow) -> Result<ExecutionRecord, StoreError> {
         kind: kind(row)?,
         engine: get::<String>(row, "engine")?.parse().map_err(inconsistent)?,
         user_id: get(row, "user_id")?,
-        status: get::<String>(row, "status")?.parse().map_err(inconsistent)?,
+        status: status(row)?,
         started_at: timestamp(get(row, "started_at")?)?,
         updated_at: timestamp(get(row, "updated_at")?)?,
         ended_at: optional_timestamp(row, "ended_at")?,
