@@ -12,6 +12,10 @@ use crate::{SqlStore, unavailable};
 /// Executions of one kind and status that are counted at most where no total is kept: it bounds how long counting takes.
 const MAX_COUNTED: u64 = 10_000;
 
+/// Longer statements are prepared each time, which takes half a millisecond: kept, one of forty parts takes 120 KB in each
+/// connection, and there are many of them, as each set of statuses is another statement.
+const MAX_KEPT_BYTES: usize = 3_000;
+
 impl SqlStore {
     pub(crate) async fn list_page(
         &self,
@@ -174,7 +178,7 @@ impl Statement {
     }
 
     fn query(&self) -> Query<'_, Any, AnyArguments> {
-        let query = sqlx::query(AssertSqlSafe(self.text.clone()));
+        let query = sqlx::query(AssertSqlSafe(self.text.clone())).persistent(self.text.len() <= MAX_KEPT_BYTES);
         self.values.iter().fold(query, |query, value| match value {
             Value::Text(text) => query.bind(text.clone()),
             Value::Number(number) => query.bind(*number),
