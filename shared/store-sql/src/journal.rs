@@ -309,3 +309,86 @@ pub(crate) async fn append_journal(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use clock::SystemClock;
+    use contracts::{EngineKind, Timestamp, WorkflowKind};
+    use serde_json::json;
+    use sqlx::Connection as _;
+    use store::{Executions as _, Inherited, JournalStart, NewExecution, Progress, StoredRequest};
+
+    use super::*;
+    use crate::Durability;
+
+    fn new(id: &str) -> NewExecution {
+        NewExecution {
+            tenant_id: "a".to_owned(),
+            id: id.to_owned(),
+            kind: WorkflowKind::UserOnboarding,
+            engine: EngineKind::Embedded,
+            user_id: None,
+            started_at: Timestamp::UNIX_EPOCH,
+            deadline_at: None,
+            effect_scope: id.to_owned(),
+            retry_of: None,
+            inherited: Inherited::default(),
+            status: Status::Running,
+            input: json!({}),
+            request: StoredRequest::Inline(json!({})),
+            idempotency: None,
+            progress: progress(),
+            history: vec![],
+            journal: Some(JournalStart { definition: "{}".to_owned(), records: vec![] }),
+            cancel_requested_at: None,
+            begins_pivot: false,
+            audit: None,
+        }
+    }
+
+    fn progress() -> Progress {
+        Progress { current_step: "S".to_owned(), total_steps: 1, completed_steps: 0, status_message: None }
+    }
+
+    /// Whoever writes the status writes the indices by status.
+    #[tokio::test]
+    async fn a_turn_writes_the_status_only_if_it_changes() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("x.db");
+        let store = SqlStore::open(&file, Durability::Process, Arc::new(SystemClock)).await.expect("it opens");
+        let url = format!("sqlite://{}", file.display());
+        let mut connection = AnyConnection::connect(&url).await.expect("it opens");
+        for statement in [
+            "CREATE TABLE written (status TEXT NOT NULL)",
+            "CREATE TRIGGER status_written AFTER UPDATE OF status ON executions \
+             BEGIN INSERT INTO written (status) VALUES (NEW.status); END",
+        ] {
+            sqlx::query(statement).execute(&mut connection).await.expect("it is written");
+        }
+        store.create(new("e-1")).await.expect("it is created");
+        let ends = [None, None, Some(End { status: Status::Completed, result: None, failure: None })];
+        for end in ends {
+            let turn = Commit {
+                tenant_id: "a".to_owned(),
+                execution_id: "e-1".to_owned(),
+                at: Timestamp::UNIX_EPOCH,
+                expected_records: 0,
+                records: vec![],
+                forgotten: vec![],
+                history: vec![],
+                progress: progress(),
+                reported: None,
+                items: None,
+                gate: Gate::Open,
+                end,
+                audit: None,
+            };
+            assert_eq!(store.commit(turn).await.expect("it is written"), CommitOutcome::Committed);
+        }
+        let written = sqlx::query("SELECT status FROM written").fetch_all(&mut connection).await.expect("it is read");
+        let written: Vec<Status> = written.iter().map(|row| rows::status(row).expect("a status")).collect();
+        assert_eq!(written, [Status::Completed]);
+    }
+}
