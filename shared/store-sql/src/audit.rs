@@ -13,7 +13,7 @@ use crate::writer::{Fault, Operation};
 use crate::{SqlStore, unavailable};
 
 /// Rows that are looked at for a page at most: where few of them fit, looking at all would take as long as the log is.
-const MAX_ROWS_READ: u64 = 2_000;
+const MAX_ROWS_READ: u64 = 1_000;
 
 #[async_trait]
 impl Audit for SqlStore {
