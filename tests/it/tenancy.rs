@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use api::{ENDPOINTS, Endpoint};
 use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use contracts::{Status, Timestamp};
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
@@ -454,17 +456,181 @@ fn no_filter_widens_what_is_seen() {
                     let asked = Asked { method, path, body, headers: Vec::new() }.for_tenant(ASKING);
                     let (status, _, answer) = asked.send(&theirs.world).await;
                     match refused {
-                        None => assert_eq!((status, &answer["results"]), (StatusCode::OK, &json!([])), "{answer}"),
+                        None => {
+                            assert_eq!((status, &answer["results"]), (StatusCode::OK, &json!([])), "{answer}");
+                            assert_eq!(answer["next_page_token"], Value::Null, "{answer}");
+                        }
                         Some(field) => {
                             assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{asked:?}: {answer}");
                             assert_eq!(answer["errors"][0]["pointer"], field, "{answer}");
                         }
                     }
-                    assert_eq!(answer["next_page_token"], Value::Null, "{answer}");
                 }
             }
         }
         assert_eq!(theirs.all().await, before, "nothing happened");
         assert!(theirs.denials(Timestamp::UNIX_EPOCH).await.is_empty(), "to find nothing is no denial");
     });
+}
+
+/// Nothing that a tenant is answered depends on what others do: what it asks in a world of its own and beside a busy tenant
+/// is answered with the same bytes, but for ids and times.
+#[test]
+fn answers_do_not_tell_what_other_tenants_do() {
+    run(async {
+        let alone = answers(0).await;
+        let beside_another = answers(3).await;
+        assert!(alone.len() > 40, "{} answers", alone.len());
+        for (alone, beside_another) in alone.iter().zip(&beside_another) {
+            assert_eq!(alone, beside_another);
+        }
+        assert_eq!(alone.len(), beside_another.len());
+    });
+}
+
+/// What [`TENANT`] is answered, with so many starts of [`ASKING`] before each of its requests.
+async fn answers(others: usize) -> Vec<String> {
+    let world = World::new().await;
+    let mut asking = Asking { world: &world, others, started: 0, masks: Vec::new(), answers: Vec::new() };
+    let start = "/api/v1/workflows/user-onboarding";
+    let keyed = [KEY, ("x-user-id", "user-1")];
+    for (number, headers) in
+        [(1, &keyed[..]), (1, &keyed), (2, &keyed), (2, &keyed[1..]), (3, &[("prefer", "wait=20")])]
+    {
+        asking.ask(Method::POST, start, full_request_of(number), headers).await;
+        clock::sleep(&*world.clock, Duration::from_secs(30)).await;
+    }
+    // The same person again, which fails.
+    let failed = asking.ask(Method::POST, start, full_request_of(1), &keyed[1..]).await;
+    clock::sleep(&*world.clock, Duration::from_secs(30)).await;
+    let of_failed = format!("/api/v1/workflows/{}", failed["workflow_id"].as_str().unwrap());
+    for action in ["pause", "resume", "cancel", "terminate", "retry", "retry"] {
+        let reason = if action == "retry" { json!({}) } else { json!({ "reason": "a mistake" }) };
+        asking.ask(Method::POST, &format!("{of_failed}/{action}"), reason, &[]).await;
+        clock::sleep(&*world.clock, Duration::from_secs(30)).await;
+    }
+    asking.ask(Method::GET, &format!("{of_failed}/status"), Value::Null, &[]).await;
+    asking.ask(Method::GET, "/api/v1/workflows/nothing/status", Value::Null, &[]).await;
+    asking.ask(Method::POST, "/api/v1/coordination/health-check", json!({}), &[]).await;
+    let dry_run = json!({ "action": "retry", "filter": {}, "dry_run": true });
+    asking.ask(Method::POST, "/api/v1/workflows/actions", dry_run, &[]).await;
+    let id = failed["workflow_id"].as_str().unwrap();
+    for list in [
+        "/api/v1/workflows?page_size=2",
+        "/api/v1/workflows?page_size=1&status=Completed,Running",
+        "/api/v1/workflows?page_size=1&user_id=user-1",
+        "/api/v1/workflows?page_size=1&started_after=2026-01-01T00:00:30Z",
+        "/api/v1/workflows/history?page_size=20",
+        "/api/v1/workflows/history?page_size=2&event_type=WorkflowExecutionStarted",
+        &format!("/api/v1/workflows/history?page_size=5&workflow_id={id}"),
+        "/api/v1/audit?page_size=3",
+    ] {
+        let mut page = asking.ask(Method::GET, list, Value::Null, &[]).await;
+        while let Some(token) = page["next_page_token"].as_str() {
+            page = asking.ask(Method::GET, &format!("{list}&page_token={token}"), Value::Null, &[]).await;
+        }
+    }
+    asking.answers
+}
+
+/// A tenant that asks, and another one that is busy meanwhile.
+struct Asking<'a> {
+    world: &'a World,
+    others: usize,
+    started: usize,
+    /// Ids in the order in which the tenant has seen them.
+    masks: Vec<String>,
+    answers: Vec<String>,
+}
+
+impl Asking<'_> {
+    async fn ask(&mut self, method: Method, path: &str, body: Value, headers: &[(&'static str, &str)]) -> Value {
+        self.other().await;
+        // Rows of one and the same moment have no order.
+        clock::sleep(&*self.world.clock, Duration::from_millis(1)).await;
+        let asked = Asked { method, path: path.to_owned(), body, headers: Vec::new() }.for_tenant(TENANT);
+        let asked = headers.iter().fold(asked, |asked, (name, value)| asked.with(name, *value));
+        let (status, headers, answer) = asked.send(self.world).await;
+        assert!(!status.is_server_error(), "{path}: {answer}");
+        let path = path.split("&page_token").next().unwrap_or_default();
+        let mut told = answer.clone();
+        self.mask(&mut told);
+        let headers = headers.iter().filter(|(name, _)| *name != "content-length");
+        let headers: Vec<String> =
+            headers.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        let (path, headers) = (self.without_ids(path), self.without_ids(&headers.join("; ")));
+        self.answers.push(format!("{} {path}: {status} {headers} {told}", asked.method));
+        answer
+    }
+
+    /// What the busy tenant does: it starts executions with the same key, and reads.
+    async fn other(&mut self) {
+        for number in 0..self.others {
+            self.started += 1;
+            let mut body = full_request_of(1_000 + self.started);
+            body["tenant_id"] = json!(ASKING);
+            let path = "/api/v1/workflows/user-onboarding".to_owned();
+            let start = Asked { method: Method::POST, path, body, headers: Vec::new() }.for_tenant(ASKING);
+            let start = if number == 0 { start.with(KEY.0, KEY.1) } else { start.with("x-user-id", "user-1") };
+            start.send(self.world).await;
+            for path in ["/api/v1/workflows/history", "/api/v1/workflows/nothing/status"] {
+                let read = Asked { method: Method::GET, path: path.to_owned(), body: Value::Null, headers: Vec::new() };
+                read.for_tenant(ASKING).send(self.world).await;
+            }
+        }
+    }
+
+    /// Takes ids and times out of an answer, and reads page tokens: they hold nothing else either.
+    fn mask(&mut self, value: &mut Value) {
+        match value {
+            Value::Object(object) => {
+                for (name, value) in object {
+                    if let ("next_page_token", Some(token)) = (name.as_str(), value.as_str()) {
+                        let token = String::from_utf8(URL_SAFE_NO_PAD.decode(token).unwrap()).unwrap();
+                        let (_, cursor) = token.split_once(':').unwrap();
+                        *value = json!(cursor);
+                    }
+                    self.mask(value);
+                }
+            }
+            Value::Array(values) => values.iter_mut().for_each(|value| self.mask(value)),
+            Value::String(text) => *text = self.without_ids(text),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn without_ids(&mut self, text: &str) -> String {
+        if text.parse::<Timestamp>().is_ok() {
+            return "TIME".to_owned();
+        }
+        let mut masked = String::new();
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            if let Some(id) = rest.get(..36).filter(|id| is_uuid(id)) {
+                let known = self.masks.iter().position(|mask| mask == id);
+                let number = known.unwrap_or_else(|| {
+                    self.masks.push(id.to_owned());
+                    self.masks.len() - 1
+                });
+                masked.push_str(&format!("ID{number}"));
+                rest = &rest[36..];
+            } else if digits >= 16 {
+                // Microseconds since 1970.
+                masked.push_str("TIME");
+                rest = &rest[digits..];
+            } else {
+                masked.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+        masked
+    }
+}
+
+fn is_uuid(text: &str) -> bool {
+    text.bytes().enumerate().all(|(place, byte)| match place {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    })
 }

@@ -27,6 +27,8 @@ enum Name {
     Temporal,
     /// Whether a page of a long list costs more than one of a short list.
     ListPage,
+    /// Whether reads of the SQL store take longer where there are many executions, and while another tenant lists.
+    Size,
     /// What other release profiles would make of a function: sizes, starts, and the CPU time of building it. Takes half an
     /// hour, and no goal can be missed.
     Profiles,
@@ -39,7 +41,7 @@ impl Bench {
     }
 
     pub(crate) fn run(&self) -> anyhow::Result<()> {
-        let usual = [Name::ColdStart, Name::Interpreter, Name::Embedded, Name::Temporal, Name::ListPage];
+        let usual = [Name::ColdStart, Name::Interpreter, Name::Embedded, Name::Temporal, Name::ListPage, Name::Size];
         let wanted = if self.names.is_empty() { usual.as_slice() } else { self.names.as_slice() };
         parts(wanted, |name| match name {
             Name::ColdStart => cold_start(),
@@ -47,6 +49,7 @@ impl Bench {
             Name::Embedded => embedded(),
             Name::Temporal => temporal(),
             Name::ListPage => list_page(),
+            Name::Size => size(),
             Name::Profiles => profiles::measure(),
         })
     }
@@ -83,6 +86,10 @@ fn list_page() -> anyhow::Result<()> {
     let measured = run(&mut cargo(&["run", "--package", "bench", "--bin", "list-page", "--", &endpoint]));
     drop(dynamodb);
     measured
+}
+
+fn size() -> anyhow::Result<()> {
+    run(&mut cargo(&["bench", "--package", "store-sql", "--bench", "size"]))
 }
 
 /// DynamoDB Local, stopped when this is dropped.

@@ -16,7 +16,7 @@ const MEAN_COUNTS: Duration = Duration::from_secs(600);
 /// How long a start waits for it. It is read while the start is stored, and as a rule takes no longer.
 const READING_TIME: Duration = Duration::from_millis(500);
 
-/// How many means are remembered.
+/// From so many on, means that count no more are forgotten. There is none of a tenant without a completed execution.
 const MAX_MEANS: usize = 10_000;
 
 /// The mean durations of workflows, as far as they are known in this process.
@@ -29,6 +29,12 @@ struct Mean {
     duration: Duration,
 }
 
+impl Mean {
+    fn counts_at(self, now: Instant) -> bool {
+        now.since(self.read_at) < MEAN_COUNTS
+    }
+}
+
 impl Durations {
     /// The mean duration of the completed executions of this kind. None before the first, and if it cannot be read: no
     /// start depends on it.
@@ -36,7 +42,7 @@ impl Durations {
         let key = (tenant_id.to_owned(), kind);
         let now = api.clock.instant();
         let known = self.lock().get(&key).copied();
-        if let Some(mean) = known.filter(|mean| now.since(mean.read_at) < MEAN_COUNTS) {
+        if let Some(mean) = known.filter(|mean| mean.counts_at(now)) {
             return Some(mean.duration);
         }
         let reading = api.executions.mean_duration_ms(tenant_id, kind);
@@ -44,8 +50,9 @@ impl Durations {
         let read = read.inspect_err(|error| tracing::warn!(%error, "it is not known how long executions take"));
         let duration = Duration::from_millis(read.ok()??);
         let mut means = self.lock();
+        // Only what would be read again anyway: how fresh a tenant's mean is does not depend on how many other tenants start.
         if means.len() >= MAX_MEANS {
-            means.clear();
+            means.retain(|_, mean| mean.counts_at(now));
         }
         means.insert(key, Mean { read_at: now, duration });
         Some(duration)

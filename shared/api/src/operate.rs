@@ -208,7 +208,7 @@ pub(crate) async fn retry(
         return Err(not_known(id, &damage.why));
     }
     let request = load_request(starting, caller, &retried).await?;
-    check_request(record.kind, &request, caller)?;
+    check_request(&record, &request, caller)?;
     let earlier = record.retried_as.as_ref().filter(|_| !record.status.is_open());
     if let (Some(existing), None) = (earlier, &idempotency) {
         return earlier_retry(api, caller, record, existing, undoes).await;
@@ -273,13 +273,13 @@ async fn load_request(starting: &Starting, caller: &Caller, retried: &Retried) -
 }
 
 /// Who retries must be allowed to ask for the same.
-fn check_request(kind: WorkflowKind, request: &Value, caller: &Caller) -> Result<(), Problem> {
-    fn check<R: Request>(request: &Value, caller: &Caller) -> Result<(), Problem> {
-        check_caller(&stored::<R>(request)?, caller)
+fn check_request(record: &ExecutionRecord, request: &Value, caller: &Caller) -> Result<(), Problem> {
+    fn check<R: Request>(id: &str, request: &Value, caller: &Caller) -> Result<(), Problem> {
+        check_caller(&stored::<R>(id, request)?, caller)
     }
-    match kind {
-        WorkflowKind::UserOnboarding => check::<UserOnboardingRequest>(request, caller),
-        WorkflowKind::TenantSwitching => check::<TenantSwitchingRequest>(request, caller),
+    match record.kind {
+        WorkflowKind::UserOnboarding => check::<UserOnboardingRequest>(&record.id, request, caller),
+        WorkflowKind::TenantSwitching => check::<TenantSwitchingRequest>(&record.id, request, caller),
         WorkflowKind::DataMigration | WorkflowKind::BulkOperation | WorkflowKind::Compliance => {
             Err(Problem::internal())
         }
@@ -287,11 +287,9 @@ fn check_request(kind: WorkflowKind, request: &Value, caller: &Caller) -> Result
 }
 
 /// A request that was accepted. Its fields are not looked at again: the rules may have become stricter since.
-fn stored<R: Request>(request: &Value) -> Result<R, Problem> {
-    serde_json::from_value(request.clone()).map_err(|error| {
-        tracing::error!(%error, "a stored request cannot be read");
-        Problem::internal()
-    })
+fn stored<R: Request>(id: &str, request: &Value) -> Result<R, Problem> {
+    let read = serde_json::from_value(request.clone());
+    read.map_err(|error| not_known(id, &format!("its request ({error})")))
 }
 
 /// The retry that an execution has, if it is what is asked for.
@@ -434,9 +432,9 @@ mod tests {
         {
             let mut request = full.clone();
             request[name] = value.into();
-            let read: UserOnboardingRequest = stored(&request).expect("it was accepted");
+            let read: UserOnboardingRequest = stored("e-1", &request).expect("it was accepted");
             assert_eq!(json!(read), request);
         }
-        assert!(stored::<UserOnboardingRequest>(&json!({})).is_err_and(|problem| problem.status() == 500));
+        assert!(stored::<UserOnboardingRequest>("e-1", &json!({})).is_err_and(|problem| problem.status() == 409));
     }
 }

@@ -77,7 +77,7 @@ impl SqlStore {
              AND (ended_at, seq) > ($2, $3) ORDER BY ended_at, seq LIMIT {EXECUTIONS_AT_ONCE}"
         );
         let query = sqlx::query(AssertSqlSafe(select)).bind(micros(ended_before)).bind(ended_at).bind(seq);
-        let found = query.fetch_all(&self.readers).await.map_err(read_error)?;
+        let found = query.fetch_all(&mut *self.readers.of_engine().await?).await.map_err(read_error)?;
         Ok(rows::sound(&found, |row| {
             let at = (rows::get(row, "ended_at")?, rows::get(row, "seq")?);
             Ok(Due { tenant_id: rows::text(row, "tenant_id")?, id: rows::text(row, "id")?, at })
@@ -144,7 +144,8 @@ impl SqlStore {
         let Ok(stored @ StoredRequest::Blob(_)) = serde_json::from_str(request) else { return Ok(()) };
         let select = "SELECT COUNT(*) AS others FROM executions \
                       WHERE tenant_id = $1 AND request = $2 AND request LIKE '{\"blob\":%'";
-        let others = sqlx::query(select).bind(tenant_id).bind(request).fetch_one(&self.readers).await;
+        let mut reader = self.readers.of_engine().await?;
+        let others = sqlx::query(select).bind(tenant_id).bind(request).fetch_one(&mut *reader).await;
         if rows::count(&others.map_err(read_error)?, "others")? == 0
             && let Some(key) = stored.key(tenant_id)?
         {

@@ -3,13 +3,17 @@
 use async_trait::async_trait;
 use contracts::ids::new_audit_id;
 use contracts::{Timestamp, WorkflowKind};
-use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe};
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, AnyConnection, AssertSqlSafe};
 use store::{Audit, AuditFilter, AuditPage, AuditRow, NewAuditRow, StoreError};
 
 use crate::rows::{self, get, inconsistent, micros};
 use crate::writer::{Fault, Operation};
 use crate::{SqlStore, unavailable};
+
+/// Rows that are looked at for a page at most: where few of them fit, looking at all would take as long as the log is.
+const MAX_ROWS_READ: u64 = 1_000;
 
 #[async_trait]
 impl Audit for SqlStore {
@@ -25,30 +29,63 @@ impl Audit for SqlStore {
         limit: u32,
     ) -> Result<AuditPage, StoreError> {
         let texts = texts(filter);
-        let conditions: String =
-            (6..).zip(&texts).map(|(place, (column, _))| format!(" AND {column} = ${place}")).collect();
-        let select = format!(
-            "SELECT * FROM audit WHERE tenant_id = $1 AND (at, id) < ($2, $3) AND at >= $4{conditions} \
-             ORDER BY at DESC, id DESC LIMIT $5"
-        );
-        let (at, id) = end(filter.to, before)?;
-        let mut query = sqlx::query(AssertSqlSafe(select))
-            .bind(tenant_id)
-            .bind(at)
-            .bind(id)
-            .bind(filter.from.map_or(i64::MIN, micros))
-            // One row more than asked for tells whether there is a next page.
-            .bind(i64::from(limit) + 1);
-        for (_, value) in texts {
-            query = query.bind(value);
-        }
-        let found = query.fetch_all(&self.readers).await.map_err(unavailable)?;
+        let end = end(filter.to, before)?;
+        let mut beginning = (filter.from.map_or(i64::MIN, micros), String::new());
+        let mut reader = self.readers.of(tenant_id).await?;
+        // Where few rows fit, the page ends before it is full.
+        let looked_at = match texts.is_empty() {
+            true => None,
+            false => looked_at(&mut reader, tenant_id, (beginning.0, ""), end).await?,
+        };
+        beginning = looked_at.clone().unwrap_or(beginning);
+        let query = sqlx::query(AssertSqlSafe(select(&texts)));
+        let query = within(query, tenant_id, (beginning.0, &beginning.1), end);
+        // One row more than asked for tells whether there is a next page.
+        let query = query.bind(i64::from(limit) + 1);
+        let query = texts.iter().fold(query, |query, (_, value)| query.bind(*value));
+        let found = query.fetch_all(&mut *reader).await.map_err(unavailable)?;
+        drop(reader);
         let mut rows = found.iter().map(audit_row).collect::<Result<Vec<_>, _>>()?;
         let more = rows.len() > limit as usize;
         rows.truncate(limit as usize);
-        let next = rows.last().filter(|_| more).map(|last| format!("{}#{}", micros(last.row.at), last.id));
-        Ok(AuditPage { rows, next })
+        let last = rows.last().map(|last| (micros(last.row.at), last.id.clone()));
+        let next = if more { last } else { looked_at };
+        Ok(AuditPage { rows, next: next.map(|(at, id)| format!("{at}#{id}")) })
     }
+}
+
+/// The rows of a tenant's log between two places in it.
+const ROWS: &str = "FROM audit WHERE tenant_id = $1 AND (at, id) >= ($2, $3) AND (at, id) < ($4, $5)";
+const NEWEST_FIRST: &str = "ORDER BY at DESC, id DESC";
+
+fn select(texts: &[(&'static str, &str)]) -> String {
+    let conditions: String = (7..).zip(texts).map(|(place, (column, _))| format!(" AND {column} = ${place}")).collect();
+    format!("SELECT * {ROWS}{conditions} {NEWEST_FIRST} LIMIT $6")
+}
+
+fn within<'q>(
+    query: Query<'q, Any, AnyArguments>,
+    tenant_id: &'q str,
+    beginning: (i64, &'q str),
+    end: (i64, &'q str),
+) -> Query<'q, Any, AnyArguments> {
+    query.bind(tenant_id).bind(beginning.0).bind(beginning.1).bind(end.0).bind(end.1)
+}
+
+/// The last of the rows that are looked at for one page, if there are more.
+async fn looked_at(
+    connection: &mut AnyConnection,
+    tenant_id: &str,
+    beginning: (i64, &str),
+    end: (i64, &str),
+) -> Result<Option<(i64, String)>, StoreError> {
+    let query = sqlx::query(AssertSqlSafe(last_looked_at()));
+    let last = within(query, tenant_id, beginning, end).fetch_optional(connection).await.map_err(unavailable)?;
+    last.map(|last| Ok((get(&last, "at")?, get(&last, "id")?))).transpose()
+}
+
+fn last_looked_at() -> String {
+    format!("SELECT at, id {ROWS} {NEWEST_FIRST} LIMIT 1 OFFSET {}", MAX_ROWS_READ - 1)
 }
 
 /// Before which moment and id rows are read: no row of this very moment comes before an empty id.
@@ -127,4 +164,59 @@ pub(crate) async fn append_audit(connection: &mut AnyConnection, row: Option<&Ne
     .execute(connection)
     .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use clock::SystemClock;
+
+    use super::*;
+    use crate::Durability;
+    use crate::plan::plan;
+
+    #[tokio::test]
+    async fn a_page_is_read_from_a_range_of_an_index() {
+        for statement in [select(&[]), select(&[("actor", "ann"), ("action", "read")]), last_looked_at()] {
+            let steps = plan(&statement).await;
+            assert_eq!(steps.len(), 1, "{statement}: {steps:?}");
+            assert!(
+                steps[0].ends_with("audit_of_tenant (tenant_id=? AND (at,id)>(?,?) AND (at,id)<(?,?))"),
+                "{steps:?}"
+            );
+        }
+    }
+
+    /// A page of what is rare is short, and the next one goes on behind what was looked at.
+    #[tokio::test]
+    async fn a_page_looks_at_so_many_rows() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("x.db");
+        let store = SqlStore::open(&file, Durability::Process, Arc::new(SystemClock)).await.expect("it opens");
+        let row = |number: u64| NewAuditRow {
+            tenant_id: "a".to_owned(),
+            at: Timestamp::from_second(number as i64).expect("a moment"),
+            actor: Some(if number == 1 { "ann" } else { "bob" }.to_owned()),
+            is_admin: false,
+            action: contracts::audit::AuditAction::StartWorkflow,
+            outcome: contracts::audit::AuditOutcome::Accepted,
+            workflow_id: None,
+            workflow_kind: None,
+            request_id: String::new(),
+            reason: None,
+            details: serde_json::Value::Null,
+        };
+        let rows = futures::future::join_all((0..2 * MAX_ROWS_READ).map(|number| store.record(row(number)))).await;
+        rows.into_iter().for_each(|recorded| recorded.expect("it is written"));
+        let of_ann = AuditFilter { actor: Some("ann".to_owned()), ..AuditFilter::default() };
+        let first = store.rows("a", &of_ann, None, 9).await.expect("it is read");
+        assert_eq!(first.rows, []);
+        let second = store.rows("a", &of_ann, first.next.as_deref(), 9).await.expect("it is read");
+        assert_eq!((second.rows.len(), second.rows[0].row.at.as_second()), (1, 1));
+        let last = store.rows("a", &of_ann, second.next.as_deref(), 9).await.expect("it is read");
+        assert_eq!((last.rows, last.next), (vec![], None));
+        let since = AuditFilter { from: Some(row(1).at), ..of_ann };
+        assert_eq!(store.rows("a", &since, first.next.as_deref(), 9).await.expect("it is read").next, None);
+    }
 }

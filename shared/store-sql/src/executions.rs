@@ -23,9 +23,10 @@ use crate::{SqlStore, unavailable};
 #[async_trait]
 impl Executions for SqlStore {
     async fn full(&self, tenant_id: &str, key: Option<&IdempotencyKey>) -> Result<Option<Full>, StoreError> {
-        let full = limits::refuse(&self.readers, self.limits, tenant_id).await.map_err(Fault::of_a_read)?;
+        let mut reader = self.readers.of(tenant_id).await?;
+        let full = limits::refuse(&mut *reader, self.limits, tenant_id).await.map_err(Fault::of_a_read)?;
         let (Some(key), true) = (key, full.is_some()) else { return Ok(full) };
-        let earlier = started_by(&self.readers, tenant_id, key).await.map_err(unavailable)?;
+        let earlier = started_by(&mut *reader, tenant_id, key).await.map_err(unavailable)?;
         Ok(full.filter(|_| earlier.is_none()))
     }
 
@@ -35,10 +36,8 @@ impl Executions for SqlStore {
     }
 
     async fn get(&self, tenant_id: &str, id: &str) -> Result<Option<ExecutionRecord>, StoreError> {
-        let row = rows::readable(EXECUTION_COLUMNS, |columns| {
-            let select = format!("SELECT {columns} FROM executions WHERE id = $1 AND tenant_id = $2");
-            sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(&self.readers)
-        });
+        let row = self
+            .row(tenant_id, id, |columns| format!("SELECT {columns} FROM executions WHERE id = $1 AND tenant_id = $2"));
         match row.await? {
             Some(row) => Ok(Some(self.found(&row))),
             None => Ok(self.archived(tenant_id, id).await?.map(|(record, _)| record)),
@@ -46,11 +45,10 @@ impl Executions for SqlStore {
     }
 
     async fn retried(&self, tenant_id: &str, id: &str) -> Result<Option<Retried>, StoreError> {
-        let row = rows::readable(EXECUTION_COLUMNS, |columns| {
-            let select = format!(
+        let row = self.row(tenant_id, id, |columns| {
+            format!(
                 "SELECT {columns}, request, effect_scope, inherited FROM executions WHERE id = $1 AND tenant_id = $2"
-            );
-            sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(&self.readers)
+            )
         });
         let Some(row) = row.await? else { return Ok(None) };
         Ok(Some(Retried {
@@ -62,13 +60,12 @@ impl Executions for SqlStore {
     }
 
     async fn get_estimated(&self, tenant_id: &str, id: &str) -> Result<Option<Estimated>, StoreError> {
-        let row = rows::readable(EXECUTION_COLUMNS, |columns| {
-            let select = format!(
+        let row = self.row(tenant_id, id, |columns| {
+            format!(
                 "SELECT {columns}, {ITEMS_COLUMNS}, (SELECT d.total_ms / d.completed FROM tenant_durations d \
                  WHERE d.tenant_id = executions.tenant_id AND d.kind = executions.kind) \
                  AS mean FROM executions {ITEMS_JOIN} WHERE id = $1 AND tenant_id = $2"
-            );
-            sqlx::query(AssertSqlSafe(select)).bind(id).bind(tenant_id).fetch_optional(&self.readers)
+            )
         });
         let Some(row) = row.await? else {
             let Some((record, items)) = self.archived(tenant_id, id).await? else { return Ok(None) };
@@ -86,7 +83,8 @@ impl Executions for SqlStore {
 
     async fn mean_duration_ms(&self, tenant_id: &str, kind: WorkflowKind) -> Result<Option<u64>, StoreError> {
         let select = "SELECT total_ms / completed AS mean FROM tenant_durations WHERE tenant_id = $1 AND kind = $2";
-        let row = sqlx::query(select).bind(tenant_id).bind(kind.as_str()).fetch_optional(&self.readers).await;
+        let mut reader = self.readers.of(tenant_id).await?;
+        let row = sqlx::query(select).bind(tenant_id).bind(kind.as_str()).fetch_optional(&mut *reader).await;
         let Some(row) = row.map_err(unavailable)? else { return Ok(None) };
         Ok(rows::get::<i64>(&row, "mean")?.try_into().ok())
     }
@@ -127,7 +125,8 @@ impl Executions for SqlStore {
         limit: u32,
     ) -> Result<Vec<DueExecution>, StoreError> {
         // What runs here needs no looking after.
-        let found = rows::readable(&[("tenant_id", "tenant_id"), ("id", "id")], |columns| {
+        let mut reader = self.readers.of_engine().await?;
+        let found = rows::readable(&mut reader, &[("tenant_id", "tenant_id"), ("id", "id")], |columns| {
             let select = format!(
                 "SELECT {columns}, $3 AS begun FROM executions \
                  WHERE ended_at IS NULL AND engine <> 'embedded' AND COALESCE(due_at, started_at) < $1 \
@@ -139,7 +138,6 @@ impl Executions for SqlStore {
                 .bind(micros(started_before))
                 .bind(i64::from(limit))
                 .bind(i64::from(has_begun))
-                .fetch_all(&self.readers)
         });
         Ok(rows::sound(&found.await?, rows::due_execution))
     }
@@ -154,7 +152,7 @@ impl Executions for SqlStore {
 
     async fn check(&self) -> Result<(), StoreError> {
         self.writer.check().await?;
-        sqlx::query("SELECT 1").execute(&self.readers).await.map_err(unavailable)?;
+        sqlx::query("SELECT 1").execute(self.readers.pool()).await.map_err(unavailable)?;
         Ok(())
     }
 }
@@ -167,6 +165,18 @@ impl SqlStore {
         id: &str,
     ) -> Result<Option<(ExecutionRecord, Option<Items>)>, StoreError> {
         store::archived_state(self.blobs.as_deref(), tenant_id, id).await
+    }
+
+    /// The row of an execution, if there is one, by a statement about its id and its tenant.
+    async fn row(
+        &self,
+        tenant_id: &str,
+        id: &str,
+        select: impl Fn(&str) -> String,
+    ) -> Result<Option<AnyRow>, StoreError> {
+        let mut reader = self.readers.of(tenant_id).await?;
+        let query = |columns: &str| sqlx::query(AssertSqlSafe(select(columns))).bind(id).bind(tenant_id);
+        Ok(rows::readable(&mut reader, EXECUTION_COLUMNS, query).await?.pop())
     }
 
     /// An execution that was read, whatever of it could be.

@@ -7,9 +7,9 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe};
 use store::{History, HistoryPage, HistoryRow, NewEvent, StoreError, StoredRequest};
 
-use crate::rows::{self, Columns, insert, micros, parts};
+use crate::SqlStore;
+use crate::rows::{self, Columns, has_more, insert, micros, newest_first, parts, place_in_time};
 use crate::writer::Fault;
-use crate::{SqlStore, unavailable};
 
 /// The request is kept once, with its execution: the event that shows it borrows it when it is read.
 const COLUMNS: &Columns = &[
@@ -19,11 +19,14 @@ const COLUMNS: &Columns = &[
     ("h.event_type", "event_type"),
     ("h.at", "at"),
     ("h.details", "details"),
-    ("CASE WHEN h.event_type = 'WorkflowExecutionStarted' THEN e.request END", "request"),
+    (
+        "CASE WHEN h.event_type = 'WorkflowExecutionStarted' \
+         THEN (SELECT e.request FROM executions e WHERE e.id = h.execution_id) END",
+        "request",
+    ),
 ];
-const FROM: &str = "FROM history h JOIN executions e ON e.id = h.execution_id";
 
-/// Events that are looked at when those of some types are counted: it bounds how long counting takes.
+/// Events of one type that are counted at most where a feed is narrowed by types: it bounds how long counting takes.
 const MAX_COUNTED: u64 = 10_000;
 
 #[async_trait]
@@ -43,10 +46,11 @@ impl History for SqlStore {
             _ => format!("(SELECT COUNT(*) FROM history h WHERE h.execution_id = executions.id AND {of_types})"),
         };
         let select = format!("SELECT {count} AS total FROM executions WHERE id = $1 AND tenant_id = $2");
+        let mut reader = self.readers.of(tenant_id).await?;
         let total = sqlx::query(AssertSqlSafe(select))
             .bind(id)
             .bind(tenant_id)
-            .fetch_optional(&self.readers)
+            .fetch_optional(&mut *reader)
             .await
             .map_err(rows::read_error)?;
         let after = after.and_then(|after| after.parse().ok()).unwrap_or(0_i64);
@@ -54,21 +58,24 @@ impl History for SqlStore {
             let after = u64::try_from(after).unwrap_or_default();
             return store::archived_events(self.blobs.as_deref(), tenant_id, id, types, after, limit).await;
         };
-        let found = rows::readable(COLUMNS, |columns| {
+        let found = rows::readable(&mut reader, COLUMNS, |columns| {
             let select = format!(
-                "SELECT {columns} {FROM} WHERE h.execution_id = $1 AND h.event_id > $2 AND {of_types} \
+                "SELECT {columns} FROM history h WHERE h.execution_id = $1 AND h.event_id > $2 AND {of_types} \
                  ORDER BY h.event_id LIMIT $3"
             );
-            sqlx::query(AssertSqlSafe(select)).bind(id).bind(after).bind(i64::from(limit) + 1).fetch_all(&self.readers)
+            sqlx::query(AssertSqlSafe(select)).bind(id).bind(after).bind(i64::from(limit) + 1)
         });
         let mut found = found.await?;
+        // The blobs are somewhere else.
+        drop(reader);
         if found.is_empty()
             && let Some(archived) = self.archived_meanwhile(tenant_id, id, types, after, limit).await?
         {
             return Ok(Some(archived));
         }
-        let next = next(&mut found, limit, "event_id")?;
+        let more = has_more(&mut found, limit);
         let mut rows: Vec<HistoryRow> = found.iter().map(history_row).collect();
+        let next = rows.last().filter(|_| more).map(|last| last.event.event_id.to_string());
         if let (Some(first), Some(row)) = (rows.first_mut(), found.first())
             && let Ok(Some(request)) = rows::optional_json::<StoredRequest>(row, "request")
         {
@@ -84,33 +91,24 @@ impl History for SqlStore {
         before: Option<&str>,
         limit: u32,
     ) -> Result<HistoryPage, StoreError> {
-        let of_types = of_types(types);
-        let counted = match types {
-            [] => "history h WHERE h.tenant_id = $1".to_owned(),
-            _ => format!(
-                "(SELECT event_type FROM history WHERE tenant_id = $1 ORDER BY seq DESC LIMIT {}) AS h",
-                MAX_COUNTED + 1
-            ),
+        let mut reader = self.readers.of(tenant_id).await?;
+        let (total, total_is_exact) = count(&mut reader, tenant_id, types).await?;
+        let (at, seq) = match before.and_then(parse_cursor) {
+            Some(cursor) => place(&mut reader, tenant_id, cursor).await?,
+            // What comes before the end of time is all.
+            None => (i64::MAX, i64::MAX),
         };
-        let count = format!("SELECT COUNT(*) AS seen, COUNT(CASE WHEN {of_types} THEN 1 END) AS total FROM {counted}");
-        let total =
-            sqlx::query(AssertSqlSafe(count)).bind(tenant_id).fetch_one(&self.readers).await.map_err(unavailable)?;
-        let before = before.and_then(|seq| seq.parse().ok()).unwrap_or(i64::MAX);
-        let found = rows::readable(COLUMNS, |columns| {
-            let select = format!(
-                "SELECT {columns} {FROM} WHERE h.tenant_id = $1 AND h.seq < $2 AND {of_types} ORDER BY h.seq DESC LIMIT $3"
-            );
-            let query = sqlx::query(AssertSqlSafe(select)).bind(tenant_id).bind(before);
-            query.bind(i64::from(limit) + 1).fetch_all(&self.readers)
+        let found = rows::readable(&mut reader, COLUMNS, |columns| {
+            let query = sqlx::query(AssertSqlSafe(feed(columns, types)));
+            query.bind(tenant_id).bind(at).bind(seq).bind(i64::from(limit) + 1)
         });
         let mut found = found.await?;
-        let next = next(&mut found, limit, "seq")?;
-        Ok(HistoryPage {
-            rows: found.iter().map(history_row).collect(),
-            total: rows::count(&total, "total")?,
-            total_is_exact: types.is_empty() || rows::count(&total, "seen")? <= MAX_COUNTED,
-            next,
-        })
+        drop(reader);
+        newest_first(&mut found, "at");
+        let more = has_more(&mut found, limit);
+        let next = found.last().filter(|_| more).map(cursor);
+        let rows = found.iter().map(history_row).collect();
+        Ok(HistoryPage { rows, total, total_is_exact, next })
     }
 }
 
@@ -125,7 +123,8 @@ impl SqlStore {
         limit: u32,
     ) -> Result<Option<HistoryPage>, StoreError> {
         let select = "SELECT 1 FROM executions WHERE id = $1 AND tenant_id = $2";
-        let found = sqlx::query(select).bind(id).bind(tenant_id).fetch_optional(&self.readers).await;
+        let found =
+            sqlx::query(select).bind(id).bind(tenant_id).fetch_optional(&mut *self.readers.of(tenant_id).await?).await;
         if found.map_err(rows::read_error)?.is_some() {
             return Ok(None);
         }
@@ -140,11 +139,70 @@ fn of_types(types: &[EventType]) -> String {
     if names.is_empty() { "1 = 1".to_owned() } else { format!("h.event_type IN ({})", names.join(", ")) }
 }
 
-/// Takes the row that is one more than asked for, which tells that there is a next page: where that one begins.
-fn next(found: &mut Vec<AnyRow>, limit: u32, column: &str) -> Result<Option<String>, StoreError> {
-    let more = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    found.last().filter(|_| more).map(|row| rows::count(row, column).map(|last| last.to_string())).transpose()
+/// A part of the tenant's feed: the newest rows of each type, merged. The rows come in no order.
+fn feed(columns: &str, types: &[EventType]) -> String {
+    let types = if types.is_empty() { EventType::ALL.as_slice() } else { types };
+    let part = |kind: &EventType| {
+        format!("SELECT at, seq FROM history WHERE {} AND (at, seq) < ($2, $3)", of_tenant_and_type(*kind))
+    };
+    let parts: Vec<String> = types.iter().map(part).collect();
+    let page = format!("{} ORDER BY at DESC, seq DESC LIMIT $4", parts.join(" UNION ALL "));
+    format!("SELECT {columns} FROM history h WHERE h.seq IN (SELECT seq FROM ({page}) AS page)")
+}
+
+fn of_tenant_and_type(kind: EventType) -> String {
+    format!("tenant_id = $1 AND event_type = '{}'", kind.as_str())
+}
+
+/// How many events of these types the tenant has, and whether that is all of them. How many there are in all is kept.
+async fn count(
+    connection: &mut AnyConnection,
+    tenant_id: &str,
+    types: &[EventType],
+) -> Result<(u64, bool), StoreError> {
+    let query = sqlx::query(AssertSqlSafe(counted(types))).bind(tenant_id);
+    let counts = query.fetch_all(connection).await.map_err(rows::read_error)?;
+    let counts = counts.iter().map(|row| rows::count(row, "events")).collect::<Result<Vec<_>, _>>()?;
+    Ok((counts.iter().sum(), types.is_empty() || counts.iter().all(|events| *events <= MAX_COUNTED)))
+}
+
+fn counted(types: &[EventType]) -> String {
+    if types.is_empty() {
+        // Where the length of a history is damaged, it may have been counted wrongly.
+        return "SELECT CASE WHEN events > 0 THEN events ELSE 0 END AS events FROM event_totals WHERE tenant_id = $1"
+            .to_owned();
+    }
+    let part = |kind: &EventType| {
+        let of_type = of_tenant_and_type(*kind);
+        let most = MAX_COUNTED + 1;
+        format!("SELECT COUNT(*) AS events FROM (SELECT 1 FROM history WHERE {of_type} LIMIT {most}) AS counted")
+    };
+    types.iter().map(part).collect::<Vec<_>>().join(" UNION ALL ")
+}
+
+/// Where the part of a feed behind this row begins: the number of a row would tell how many events other tenants have.
+fn cursor(row: &AnyRow) -> String {
+    let (event_id, execution_id) = (rows::count(row, "event_id"), rows::text(row, "execution_id"));
+    format!("{}.{}.{}", place_in_time(row, "at"), event_id.unwrap_or_default(), execution_id.unwrap_or_default())
+}
+
+fn parse_cursor(cursor: &str) -> Option<(i64, i64, &str)> {
+    let mut parts = cursor.splitn(3, '.');
+    let (at, event_id) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    Some((at, event_id, parts.next()?))
+}
+
+/// The moment and number of the tenant's row that a cursor names. One that is gone comes before all others of its moment.
+async fn place(
+    connection: &mut AnyConnection,
+    tenant_id: &str,
+    (at, event_id, execution_id): (i64, i64, &str),
+) -> Result<(i64, i64), StoreError> {
+    let select = "SELECT seq FROM history WHERE execution_id = $1 AND event_id = $2 AND tenant_id = $3";
+    let query = sqlx::query(select).bind(execution_id).bind(event_id).bind(tenant_id);
+    let row = query.fetch_optional(connection).await.map_err(rows::read_error)?;
+    let seq = row.map(|row| rows::get(&row, "seq")).transpose()?;
+    Ok((at, seq.unwrap_or_default()))
 }
 
 /// An event, whatever of it can be read.
@@ -198,4 +256,23 @@ pub(crate) async fn append_history(
         query.execute(&mut *connection).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{assert_reads_ranges, plan};
+
+    #[tokio::test]
+    async fn a_feed_is_read_from_ranges_of_an_index() {
+        let two = [EventType::CompensationFailed, EventType::ActivityTaskFailed];
+        for types in [&[][..], &two[..1], &two] {
+            let parts = if types.is_empty() { EventType::ALL.len() } else { types.len() };
+            let range = "history_by_type (tenant_id=? AND event_type=? AND at<?)";
+            assert_reads_ranges(&feed("h.seq AS seq", types), "history", range, parts).await;
+        }
+        assert_reads_ranges(&counted(&two), "history", "history_by_type (tenant_id=? AND event_type=?)", 2).await;
+        let total = plan(&counted(&[])).await;
+        assert!(total[0].starts_with("SEARCH event_totals"), "{total:?}");
+    }
 }

@@ -61,7 +61,7 @@ impl SqlStore {
         let select = "SELECT id FROM executions WHERE ended_at IS NOT NULL AND ended_at < $1 AND journal_len > 0 \
                       ORDER BY ended_at LIMIT $2";
         let query = sqlx::query(select).bind(micros(ended_before)).bind(EXECUTIONS_AT_ONCE);
-        let found = query.fetch_all(&self.readers).await.map_err(read_error)?;
+        let found = query.fetch_all(&mut *self.readers.of_engine().await?).await.map_err(read_error)?;
         Ok(found.iter().filter_map(|row| row.try_get("id").ok()).collect())
     }
 
@@ -70,7 +70,7 @@ impl SqlStore {
     pub async fn release_pages(&self) -> Result<u64, StoreError> {
         let mut released = 0;
         loop {
-            let row = sqlx::query("PRAGMA freelist_count").fetch_one(&self.readers).await.map_err(read_error)?;
+            let row = sqlx::query("PRAGMA freelist_count").fetch_one(self.readers.pool()).await.map_err(read_error)?;
             let free: i64 = row.try_get(0).map_err(read_error)?;
             if free <= SPARE_PAGES || !self.releases_pages {
                 return Ok(released);

@@ -35,11 +35,12 @@ impl Journal for SqlStore {
     }
 
     async fn journalled(&self) -> Result<Vec<OpenExecution>, StoreError> {
-        let found = rows::readable(&[("tenant_id", "tenant_id"), ("id", "id")], |columns| {
+        let mut reader = self.readers.of_engine().await?;
+        let found = rows::readable(&mut reader, &[("tenant_id", "tenant_id"), ("id", "id")], |columns| {
             let select = format!(
                 "SELECT {columns} FROM executions WHERE ended_at IS NULL AND journal_len > 0 ORDER BY executions.seq"
             );
-            sqlx::query(sqlx::AssertSqlSafe(select)).fetch_all(&self.readers)
+            sqlx::query(sqlx::AssertSqlSafe(select))
         });
         Ok(rows::sound(&found.await?, rows::open_execution))
     }
@@ -55,7 +56,8 @@ impl Journal for SqlStore {
              LEFT JOIN batches b ON b.execution_id = e.id WHERE e.id = $1 AND e.tenant_id = $2"
         );
         let query = sqlx::query(sqlx::AssertSqlSafe(select)).bind(id).bind(tenant_id);
-        let Some(row) = query.fetch_optional(&self.readers).await.map_err(rows::read_error)? else { return Ok(None) };
+        let row = query.fetch_optional(&mut *self.readers.of_engine().await?).await.map_err(rows::read_error)?;
+        let Some(row) = row else { return Ok(None) };
         let journal_len = rows::count(&row, "journal_len")?;
         Ok(Some(JournalledExecution {
             tenant_id: tenant_id.to_owned(),
@@ -95,7 +97,7 @@ impl Journal for SqlStore {
         ));
         let query = sqlx::query(select).bind(id).bind(tenant_id);
         let query = numbers.into_iter().fold(query, Query::bind);
-        let found = query.fetch_all(&self.readers).await.map_err(rows::read_error)?;
+        let found = query.fetch_all(&mut *self.readers.of_engine().await?).await.map_err(rows::read_error)?;
         found.iter().map(|row| Ok((rows::count(row, "number")?, record(row)?))).collect()
     }
 }
@@ -134,6 +136,29 @@ pub(crate) fn execution_flags(row: &AnyRow) -> Result<ExecutionFlags, Fault> {
     })
 }
 
+/// The status that a write gives an execution, if that is another one than it has: whoever writes the column writes the
+/// indices by status too.
+pub(crate) struct NewStatus(Option<Status>);
+
+impl NewStatus {
+    /// None is stored where it cannot be read.
+    pub(crate) fn instead_of(stored: Option<Status>, status: Status) -> Self {
+        Self((stored != Some(status)).then_some(status))
+    }
+
+    /// What comes behind other assignments. The value has the last place.
+    pub(crate) fn assignment(&self, place: usize) -> String {
+        self.0.map_or_else(String::new, |_| format!(", status = ${place}"))
+    }
+
+    pub(crate) fn bind<'q>(&self, query: Query<'q, Any, AnyArguments>) -> Query<'q, Any, AnyArguments> {
+        match self.0 {
+            Some(status) => query.bind(status.as_str()),
+            None => query,
+        }
+    }
+}
+
 /// What may still interrupt an execution, after a turn.
 struct Interruptible {
     is_paused: bool,
@@ -151,7 +176,7 @@ impl Operation for CommitTurn {
     async fn apply(&self, connection: &mut AnyConnection) -> Result<CommitOutcome, Fault> {
         let commit = &self.0;
         let row = sqlx::query(
-            "SELECT ended_at, deadline_at, cancel_requested_at, paused_at, cancel_window_open, pivot_begun, \
+            "SELECT status, ended_at, deadline_at, cancel_requested_at, paused_at, cancel_window_open, pivot_begun, \
              journal_len, history_len FROM executions WHERE id = $1 AND tenant_id = $2",
         )
         .bind(&commit.execution_id)
@@ -191,7 +216,7 @@ impl Operation for CommitTurn {
             window_open: window_open && !begins_pivot && commit.gate != Gate::Compensation,
             pivot_begun: flags.pivot_begun || begins_pivot,
         };
-        self.write(connection, journal_len, row.try_get("history_len")?, interruptible).await?;
+        self.write(connection, &row, interruptible).await?;
         Ok(if passed { CommitOutcome::Passed } else { CommitOutcome::Committed })
     }
 
@@ -205,38 +230,40 @@ impl CommitTurn {
     async fn write(
         &self,
         connection: &mut AnyConnection,
-        journal_len: i64,
-        history_len: i64,
+        before: &AnyRow,
         interruptible: Interruptible,
     ) -> Result<(), Fault> {
         let commit = &self.0;
+        let (journal_len, history_len): (i64, i64) = (before.try_get("journal_len")?, before.try_get("history_len")?);
+        let stored = rows::name(before, "status").ok();
         forget(connection, &commit.execution_id, &commit.forgotten).await?;
         append_journal(connection, &commit.execution_id, journal_len, &commit.records).await?;
         append_history(connection, &commit.tenant_id, &commit.execution_id, history_len, &commit.history).await?;
         append_audit(connection, commit.audit.as_ref()).await?;
         let end = commit.end.as_ref();
         let open = if interruptible.is_paused { Status::Paused } else { Status::Running };
-        sqlx::query(
+        let status = NewStatus::instead_of(stored, end.map_or(open, |end| end.status));
+        let update = format!(
             "UPDATE executions SET updated_at = CASE WHEN updated_at > $2 THEN updated_at ELSE $2 END, progress = $3, cancel_window_open = $4, pivot_begun = $5, \
-             status = $6, ended_at = $7, result = $8, failure = $9, version = version + 1, journal_len = $10, \
-             journal_forgotten = journal_forgotten + $11, history_len = $12, reported = COALESCE($13, reported) \
+             ended_at = $6, result = $7, failure = $8, version = version + 1, journal_len = $9, \
+             journal_forgotten = journal_forgotten + $10, history_len = $11, reported = COALESCE($12, reported){} \
              WHERE id = $1",
-        )
-        .bind(&commit.execution_id)
-        .bind(micros(commit.at))
-        .bind(json_text(&commit.progress))
-        .bind(i64::from(interruptible.window_open && end.is_none()))
-        .bind(i64::from(interruptible.pivot_begun))
-        .bind(end.map_or(open, |end| end.status).as_str())
-        .bind(end.map(|_| micros(commit.at)))
-        .bind(end.and_then(|end| end.result.as_ref()).map(ToString::to_string))
-        .bind(end.and_then(|end| end.failure.as_ref()).map(json_text))
-        .bind(journal_len + commit.records.len() as i64)
-        .bind(commit.forgotten.len() as i64)
-        .bind(history_len + commit.history.len() as i64)
-        .bind(commit.reported.as_ref().map(json_text))
-        .execute(&mut *connection)
-        .await?;
+            status.assignment(13)
+        );
+        let query = sqlx::query(sqlx::AssertSqlSafe(update))
+            .bind(&commit.execution_id)
+            .bind(micros(commit.at))
+            .bind(json_text(&commit.progress))
+            .bind(i64::from(interruptible.window_open && end.is_none()))
+            .bind(i64::from(interruptible.pivot_begun))
+            .bind(end.map(|_| micros(commit.at)))
+            .bind(end.and_then(|end| end.result.as_ref()).map(ToString::to_string))
+            .bind(end.and_then(|end| end.failure.as_ref()).map(json_text))
+            .bind(journal_len + commit.records.len() as i64)
+            .bind(commit.forgotten.len() as i64)
+            .bind(history_len + commit.history.len() as i64)
+            .bind(commit.reported.as_ref().map(json_text));
+        status.bind(query).execute(&mut *connection).await?;
         if let Some(items) = commit.items {
             batches::replace(connection, &commit.execution_id, items).await?;
         }
@@ -304,4 +331,88 @@ pub(crate) async fn append_journal(
         query.execute(&mut *connection).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use clock::SystemClock;
+    use contracts::{EngineKind, Timestamp, WorkflowKind};
+    use serde_json::json;
+    use sqlx::Connection as _;
+    use store::{Executions as _, Inherited, JournalStart, NewExecution, Progress, StoredRequest};
+
+    use super::*;
+    use crate::Durability;
+
+    fn new(id: &str) -> NewExecution {
+        NewExecution {
+            tenant_id: "a".to_owned(),
+            id: id.to_owned(),
+            kind: WorkflowKind::UserOnboarding,
+            engine: EngineKind::Embedded,
+            user_id: None,
+            started_at: Timestamp::UNIX_EPOCH,
+            deadline_at: None,
+            effect_scope: id.to_owned(),
+            retry_of: None,
+            inherited: Inherited::default(),
+            status: Status::Running,
+            input: json!({}),
+            request: StoredRequest::Inline(json!({})),
+            idempotency: None,
+            progress: progress(),
+            history: vec![],
+            journal: Some(JournalStart { definition: "{}".to_owned(), records: vec![] }),
+            cancel_requested_at: None,
+            begins_pivot: false,
+            audit: None,
+        }
+    }
+
+    fn progress() -> Progress {
+        Progress { current_step: "S".to_owned(), total_steps: 1, completed_steps: 0, status_message: None }
+    }
+
+    /// Whoever writes the status writes the indices by status.
+    #[tokio::test]
+    async fn a_turn_writes_the_status_only_if_it_changes() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("x.db");
+        let store = SqlStore::open(&file, Durability::Process, Arc::new(SystemClock)).await.expect("it opens");
+        let url = format!("sqlite://{}", file.display());
+        let mut connection = AnyConnection::connect(&url).await.expect("it opens");
+        for statement in [
+            "CREATE TABLE written (status TEXT NOT NULL)",
+            "CREATE TRIGGER status_written AFTER UPDATE OF status ON executions \
+             BEGIN INSERT INTO written (status) VALUES (NEW.status); END",
+        ] {
+            sqlx::query(statement).execute(&mut connection).await.expect("it is written");
+        }
+        store.create(new("e-1")).await.expect("it is created");
+        let ends = [None, None, Some(End { status: Status::Completed, result: None, failure: None })];
+        for end in ends {
+            let turn = Commit {
+                tenant_id: "a".to_owned(),
+                execution_id: "e-1".to_owned(),
+                at: Timestamp::UNIX_EPOCH,
+                now: Timestamp::UNIX_EPOCH,
+                expected_records: 0,
+                records: vec![],
+                forgotten: vec![],
+                history: vec![],
+                progress: progress(),
+                reported: None,
+                items: None,
+                gate: Gate::Open,
+                end,
+                audit: None,
+            };
+            assert_eq!(store.commit(turn).await.expect("it is written"), CommitOutcome::Committed);
+        }
+        let written = sqlx::query("SELECT status FROM written").fetch_all(&mut connection).await.expect("it is read");
+        let written: Vec<Status> = written.iter().map(|row| rows::name(row, "status").expect("a status")).collect();
+        assert_eq!(written, [Status::Completed]);
+    }
 }

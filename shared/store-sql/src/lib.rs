@@ -22,6 +22,9 @@ mod housekeeping;
 mod journal;
 mod limits;
 mod list;
+#[cfg(test)]
+mod plan;
+mod readers;
 mod rows;
 mod steps;
 mod writer;
@@ -34,7 +37,7 @@ use std::sync::Arc;
 use clock::SharedClock;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{AnyConnection, AnyPool, ConnectOptions, Row as _, SqlStr};
+use sqlx::{AnyConnection, ConnectOptions, Row as _, SqlStr};
 use store::{BlobReader, OpenLimits, StoreError};
 use tokio::sync::watch;
 
@@ -44,6 +47,7 @@ use damaged::Damaged;
 pub use files::place_of;
 use files::{FILE_MODE, OpenFiles, beside, url_of};
 pub use format::{FORMAT, format_of};
+use readers::{CONNECTIONS, Readers};
 use writer::Writer;
 
 /// How hard a commit tries to reach the disk.
@@ -63,7 +67,7 @@ const READER_CACHE_KIB: u32 = 256;
 /// The store.
 #[derive(Clone)]
 pub struct SqlStore {
-    readers: AnyPool,
+    readers: Readers,
     writer: Writer,
     clock: SharedClock,
     /// Where large requests are.
@@ -109,7 +113,9 @@ impl SqlStore {
         drop(alone);
 
         let readers = AnyPoolOptions::new()
-            .max_connections(4)
+            .max_connections(CONNECTIONS)
+            // A file has no connection to lose.
+            .test_before_acquire(false)
             .after_connect(|connection, _| {
                 Box::pin(async move {
                     sqlx::query("PRAGMA busy_timeout = 10000").execute(&mut *connection).await?;
@@ -122,7 +128,7 @@ impl SqlStore {
             .connect_lazy_with(options);
         let writer = Writer::spawn(connection, files, Arc::clone(&clock));
         Ok(Self {
-            readers,
+            readers: Readers::new(readers),
             writer,
             clock,
             blobs: None,
@@ -144,7 +150,7 @@ impl SqlStore {
 
     /// The database's own version, e.g. `3.51.3`.
     pub async fn database_version(&self) -> Result<String, StoreError> {
-        let row = sqlx::query("SELECT sqlite_version() AS version").fetch_one(&self.readers).await;
+        let row = sqlx::query("SELECT sqlite_version() AS version").fetch_one(self.readers.pool()).await;
         rows::get(&row.map_err(unavailable)?, "version")
     }
 
@@ -228,6 +234,7 @@ fn sqlite_migrations() -> Migrator {
         (4, "audit", include_str!("../migrations/sqlite/0004_audit.sql")),
         (5, "ended", include_str!("../migrations/sqlite/0005_ended.sql")),
         (6, "open_executions", include_str!("../migrations/sqlite/0006_open_executions.sql")),
+        (7, "lists", include_str!("../migrations/sqlite/0007_lists.sql")),
     ];
     let migration = |(version, name, text): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(text), false)

@@ -1,16 +1,25 @@
 //! Lists of executions.
 
+use std::fmt::Display;
+
 use contracts::{Status, WorkflowKind};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
-use sqlx::{Any, AssertSqlSafe};
+use sqlx::{Any, AnyConnection, AssertSqlSafe};
 use store::{Counts, Damage, ListFilter, ListPage, StoreError};
 
 use crate::SqlStore;
-use crate::rows::{self, EXECUTION_COLUMNS, micros};
+use crate::rows::{self, EXECUTION_COLUMNS, has_more, micros, newest_first, place_in_time};
 
-/// Rows that are counted at most where no total is kept: it bounds how long counting takes.
+/// Executions of one kind and status that are counted at most where no total is kept: it bounds how long counting takes.
 const MAX_COUNTED: u64 = 10_000;
+
+/// Longer statements are prepared each time, which takes half a millisecond: kept, one of forty parts takes 120 KB in each
+/// connection, and there are many of them, as each set of statuses is another statement.
+const MAX_KEPT_BYTES: usize = 3_000;
+
+/// Stands in a statement where its columns are to come.
+const COLUMNS: &str = "{columns}";
 
 impl SqlStore {
     pub(crate) async fn list_page(
@@ -21,95 +30,200 @@ impl SqlStore {
         skip: u64,
         limit: u32,
     ) -> Result<ListPage, StoreError> {
-        let counts = self.counts(tenant_id, filter).await?;
-        let mut condition = Condition::of(tenant_id, filter);
-        condition.and_statuses(filter);
-        if let Some((started_at, seq)) = before.and_then(parse_cursor) {
-            condition.and_before(started_at, seq);
-        }
-        let limited = condition.place(Value::Number(i64::from(limit) + 1));
-        let skipped = condition.place(Value::Number(i64::try_from(skip).unwrap_or(i64::MAX)));
-        let found = rows::readable(EXECUTION_COLUMNS, |columns| {
-            let select = format!(
-                "SELECT {columns} FROM executions WHERE {} ORDER BY executions.started_at DESC, executions.seq DESC \
-                 LIMIT {limited} OFFSET {skipped}",
-                condition.text
-            );
-            condition.bind(sqlx::query(AssertSqlSafe(select))).fetch_all(&self.readers)
-        });
-        let mut found = found.await?;
+        let mut reader = self.readers.of(tenant_id).await?;
+        let ranges = ranges(&mut reader, tenant_id, filter).await?;
+        let counts = counts(&mut reader, tenant_id, filter, &ranges).await?;
+        let end = match before.and_then(parse_cursor) {
+            Some(cursor) => Some(place(&mut reader, tenant_id, cursor).await?),
+            None => None,
+        };
         // One row more than asked for tells whether there is a next page.
-        let more = found.len() > limit as usize;
-        found.truncate(limit as usize);
-        let next = found.last().filter(|_| more).map(cursor).transpose()?;
+        let page = page(tenant_id, filter, &ranges, end, skip, i64::from(limit) + 1);
+        let mut found = rows::readable(&mut reader, EXECUTION_COLUMNS, |columns| page.query(columns)).await?;
+        drop(reader);
+        newest_first(&mut found, "started_at");
+        let more = has_more(&mut found, limit);
+        let next = found.last().filter(|_| more).map(cursor);
         let executions = found.iter().map(|row| self.found(row)).collect();
         Ok(ListPage { executions, total: counts.total(filter), counts, next })
     }
+}
 
-    /// By the totals where these are enough; else rows are counted.
-    async fn counts(&self, tenant_id: &str, filter: &ListFilter) -> Result<Counts, StoreError> {
-        let mut condition = Condition::of(tenant_id, filter);
-        let most = condition.place(Value::Number(MAX_COUNTED as i64 + 1));
-        let found = rows::readable(&[("status", "status"), ("executions", "executions")], |columns| {
-            let select = if filter.is_by_totals() {
-                format!("SELECT {columns} FROM totals WHERE {} LIMIT {most}", condition.text)
-            } else {
-                format!(
-                    "SELECT {columns} FROM (SELECT status, COUNT(*) AS executions FROM \
-                     (SELECT status FROM executions WHERE {} LIMIT {most}) AS counted GROUP BY status) AS grouped",
-                    condition.text
-                )
-            };
-            condition.bind(sqlx::query(AssertSqlSafe(select))).fetch_all(&self.readers)
-        });
-        let mut counts = Counts::default();
-        let mut unknown = 0;
-        for row in found.await? {
-            let executions = rows::count(&row, "executions").unwrap_or_default();
-            match rows::name(&row, "status") {
-                Ok(status) => counts.add(status, executions),
-                Err(_) => unknown += executions,
-            }
-        }
-        if unknown > 0 {
-            self.count_unknown(tenant_id, filter, &mut counts).await?;
-        }
-        counts.is_exact = filter.is_by_totals() || counts.by_status.values().sum::<u64>() <= MAX_COUNTED;
-        Ok(counts)
+/// A range of an index by kind and status, all of whose executions clients see in one status.
+struct Range {
+    status: Status,
+    condition: String,
+    /// Whether the totals tell how many executions it has.
+    is_in_totals: bool,
+}
+
+impl Range {
+    fn of(kind: WorkflowKind, status: Status) -> Self {
+        let condition = format!(" AND kind = '{kind}' AND status = '{}'", status.as_str());
+        Self { status, condition, is_in_totals: true }
     }
 
-    /// Counts executions whose status is none that is known.
-    async fn count_unknown(&self, tenant_id: &str, filter: &ListFilter, counts: &mut Counts) -> Result<(), StoreError> {
-        let condition = Condition::of(tenant_id, filter);
-        let select = format!(
-            "SELECT COUNT(*) AS executions, COUNT(ended_at) AS ended FROM executions WHERE {} AND status NOT IN {}",
-            condition.text,
-            known_statuses()
-        );
-        let query = condition.bind(sqlx::query(AssertSqlSafe(select)));
-        let row = query.fetch_one(&self.readers).await.map_err(rows::read_error)?;
-        let ended = rows::count(&row, "ended")?;
-        counts.add(Damage::status(true), ended);
-        counts.add(Damage::status(false), rows::count(&row, "executions")?.saturating_sub(ended));
-        Ok(())
+    /// Of a damaged kind or status, as the row of the totals with this number has it, whatever that is.
+    fn damaged(number: i64, status: Option<Status>) -> Vec<Self> {
+        let column = |name| format!(" AND {name} = (SELECT {name} FROM totals WHERE rowid = {number})");
+        let condition = column("kind") + &column("status");
+        match status {
+            Some(status) => vec![Self { status, condition, is_in_totals: true }],
+            None => [(false, "ended_at IS NULL"), (true, "ended_at IS NOT NULL")]
+                .map(|(has_ended, ended)| Self {
+                    status: Damage::status(has_ended),
+                    condition: format!("{condition} AND {ended}"),
+                    is_in_totals: false,
+                })
+                .into(),
+        }
     }
 }
 
-/// The statuses that are known, as a list in a condition.
-fn known_statuses() -> String {
-    format!("({})", Status::ALL.map(|status| format!("'{status}'")).join(", "))
+/// The ranges that hold the tenant's executions of the filter's kind. The totals know which there are beside those that
+/// there should be.
+async fn ranges(
+    connection: &mut AnyConnection,
+    tenant_id: &str,
+    filter: &ListFilter,
+) -> Result<Vec<Range>, StoreError> {
+    let query = sqlx::query(AssertSqlSafe(damaged_totals(filter))).bind(tenant_id.to_owned());
+    let mut ranges: Vec<Range> = known_ranges(filter).collect();
+    for row in query.fetch_all(connection).await.map_err(rows::read_error)? {
+        ranges.extend(Range::damaged(rows::get(&row, "number")?, rows::name(&row, "status").ok()));
+    }
+    Ok(ranges)
 }
 
-/// Where the page behind this row begins.
-fn cursor(row: &AnyRow) -> Result<String, StoreError> {
-    // What is no moment sorts before all that are.
-    let (started_at, seq) = (rows::get(row, "started_at").unwrap_or(i64::MAX), rows::get::<i64>(row, "seq")?);
-    Ok(format!("{started_at}.{seq}"))
+fn known_ranges(filter: &ListFilter) -> impl Iterator<Item = Range> {
+    let kinds = WorkflowKind::ALL.into_iter().filter(|kind| filter.kind.is_none_or(|wanted| wanted == *kind));
+    kinds.flat_map(|kind| Status::ALL.map(|status| Range::of(kind, status)))
 }
 
-fn parse_cursor(cursor: &str) -> Option<(i64, i64)> {
-    let (started_at, seq) = cursor.split_once('.')?;
-    Some((started_at.parse().ok()?, seq.parse().ok()?))
+/// Rows of the totals with a kind or a status that is not known.
+fn damaged_totals(filter: &ListFilter) -> String {
+    let of_kind = match filter.kind {
+        Some(kind) => format!("kind = '{kind}' AND status NOT IN ({})", statuses()),
+        None => format!("(kind NOT IN ({}) OR status NOT IN ({}))", names(&WorkflowKind::ALL), statuses()),
+    };
+    format!(
+        "SELECT rowid AS number, CASE WHEN status IN ({}) THEN status END AS status FROM totals \
+         WHERE tenant_id = $1 AND executions > 0 AND {of_kind}",
+        statuses()
+    )
+}
+
+fn statuses() -> String {
+    names(&Status::ALL.map(Status::as_str))
+}
+
+fn names(names: &[impl Display]) -> String {
+    names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
+}
+
+/// By the totals where these are enough; else entries of an index are counted.
+async fn counts(
+    connection: &mut AnyConnection,
+    tenant_id: &str,
+    filter: &ListFilter,
+    ranges: &[Range],
+) -> Result<Counts, StoreError> {
+    let mut counts = Counts::default();
+    if filter.is_by_totals() {
+        for row in totals(tenant_id, filter).query("").fetch_all(&mut *connection).await.map_err(rows::read_error)? {
+            counts.add(rows::name(&row, "status")?, rows::count(&row, "executions").unwrap_or_default());
+        }
+    }
+    let to_count: Vec<&Range> = ranges.iter().filter(|range| !(filter.is_by_totals() && range.is_in_totals)).collect();
+    if !to_count.is_empty() {
+        let counted = counted(tenant_id, filter, &to_count);
+        for row in counted.query("").fetch_all(connection).await.map_err(rows::read_error)? {
+            let executions = rows::count(&row, "executions")?;
+            counts.add(rows::name(&row, "status")?, executions);
+            counts.is_exact &= executions <= MAX_COUNTED;
+        }
+    }
+    Ok(counts)
+}
+
+fn totals(tenant_id: &str, filter: &ListFilter) -> Statement {
+    let mut statement = Statement::of(tenant_id);
+    let of_kind = filter.kind.map_or_else(String::new, |kind| format!(" AND kind = '{kind}'"));
+    let known = statuses();
+    statement.text =
+        format!("SELECT status, executions FROM totals WHERE tenant_id = $1{of_kind} AND status IN ({known})");
+    statement
+}
+
+fn counted(tenant_id: &str, filter: &ListFilter, ranges: &[&Range]) -> Statement {
+    let mut statement = Statement::of(tenant_id);
+    let condition = statement.condition(filter, None);
+    let most = MAX_COUNTED + 1;
+    let part = |range: &&Range| {
+        format!(
+            "SELECT '{}' AS status, COUNT(*) AS executions FROM \
+             (SELECT 1 FROM executions WHERE {condition}{} LIMIT {most}) AS counted",
+            range.status.as_str(),
+            range.condition
+        )
+    };
+    statement.text = ranges.iter().map(part).collect::<Vec<_>>().join(" UNION ALL ");
+    statement
+}
+
+/// The rows of a page, in no order. They are found by merging those parts of an index that hold the list: each is in the
+/// list's order, so none is sorted, and only as much is read of each as the page takes. Where [`COLUMNS`] stands come the
+/// columns.
+fn page(
+    tenant_id: &str,
+    filter: &ListFilter,
+    ranges: &[Range],
+    end: Option<(i64, i64)>,
+    skip: u64,
+    limit: i64,
+) -> Statement {
+    let mut statement = Statement::of(tenant_id);
+    let condition = statement.condition(filter, end);
+    let part = |of_range: &str| format!("SELECT started_at, seq FROM executions WHERE {condition}{of_range}");
+    let is_whole = filter.user_id.is_none() && filter.kind.is_none() && filter.statuses.is_empty();
+    let parts: Vec<String> = match is_whole {
+        true => vec![part("")],
+        // Statuses are as clients see them, so that the rows are those that are counted.
+        false => {
+            ranges.iter().filter(|range| filter.includes(range.status)).map(|range| part(&range.condition)).collect()
+        }
+    };
+    let limit = statement.place(Value::Number(limit));
+    let skip = statement.place(Value::Number(i64::try_from(skip).unwrap_or(i64::MAX)));
+    statement.text = format!(
+        "SELECT {COLUMNS} FROM executions WHERE seq IN (SELECT seq FROM ({} \
+         ORDER BY started_at DESC, seq DESC LIMIT {limit} OFFSET {skip}) AS page)",
+        parts.join(" UNION ALL ")
+    );
+    statement
+}
+
+/// Where the page behind this row begins: the number of a row would tell how many executions other tenants have.
+fn cursor(row: &AnyRow) -> String {
+    format!("{}.{}", place_in_time(row, "started_at"), rows::text(row, "id").unwrap_or_default())
+}
+
+fn parse_cursor(cursor: &str) -> Option<(i64, &str)> {
+    let (started_at, id) = cursor.split_once('.')?;
+    Some((started_at.parse().ok()?, id))
+}
+
+/// The start and number of the tenant's row that a cursor names. One that is gone comes before all others of its moment.
+async fn place(
+    connection: &mut AnyConnection,
+    tenant_id: &str,
+    (started_at, id): (i64, &str),
+) -> Result<(i64, i64), StoreError> {
+    let select = "SELECT seq FROM executions WHERE id = $1 AND tenant_id = $2";
+    let row =
+        sqlx::query(select).bind(id).bind(tenant_id).fetch_optional(connection).await.map_err(rows::read_error)?;
+    let seq = row.map(|row| rows::get(&row, "seq")).transpose()?;
+    Ok((started_at, seq.unwrap_or_default()))
 }
 
 /// What is bound to a place of a statement.
@@ -118,54 +232,36 @@ enum Value {
     Number(i64),
 }
 
-/// The WHERE clause of a list and what is bound to its places, in order.
-struct Condition {
+/// A statement and what is bound to its places, in order.
+struct Statement {
     text: String,
     values: Vec<Value>,
 }
 
-impl Condition {
-    /// Everything of the filter but its statuses.
-    fn of(tenant_id: &str, filter: &ListFilter) -> Self {
-        let mut condition = Self { text: String::new(), values: Vec::new() };
-        let tenant = condition.place(Value::Text(tenant_id.to_owned()));
-        condition.text = format!("tenant_id = {tenant}");
-        let text = |value: &str| Value::Text(value.to_owned());
-        let parts = [
-            ("kind =", filter.kind.map(WorkflowKind::as_str).map(text)),
-            ("user_id =", filter.user_id.as_deref().map(text)),
-            ("started_at >=", filter.started_after.map(|at| Value::Number(micros(at)))),
-            ("started_at <", filter.started_before.map(|at| Value::Number(micros(at)))),
-        ];
-        for (comparison, value) in parts {
-            if let Some(value) = value {
-                let place = condition.place(value);
-                condition.text.push_str(&format!(" AND {comparison} {place}"));
-            }
+impl Statement {
+    /// One whose first place is the tenant's.
+    fn of(tenant_id: &str) -> Self {
+        Self { text: String::new(), values: vec![Value::Text(tenant_id.to_owned())] }
+    }
+
+    /// Everything of the filter but kind and statuses; only what comes before `end`, if there is one.
+    fn condition(&mut self, filter: &ListFilter, end: Option<(i64, i64)>) -> String {
+        let mut condition = "tenant_id = $1".to_owned();
+        if let Some(user_id) = &filter.user_id {
+            let user_id = self.place(Value::Text(user_id.clone()));
+            condition.push_str(&format!(" AND user_id = {user_id}"));
+        }
+        if let Some(after) = filter.started_after {
+            let after = self.place(Value::Number(micros(after)));
+            condition.push_str(&format!(" AND started_at >= {after}"));
+        }
+        // An index has one end: whichever comes first. All rows of the filter's moment come behind its number 0.
+        let before = filter.started_before.map(|before| (micros(before), 0));
+        if let Some((started_at, seq)) = before.into_iter().chain(end).min() {
+            let (started_at, seq) = (self.place(Value::Number(started_at)), self.place(Value::Number(seq)));
+            condition.push_str(&format!(" AND (started_at, seq) < ({started_at}, {seq})"));
         }
         condition
-    }
-
-    fn and_statuses(&mut self, filter: &ListFilter) {
-        if !filter.statuses.is_empty() {
-            // As clients see them, so that the rows are those that the totals count.
-            let statuses = Status::ALL.into_iter().filter(|status| filter.includes(*status));
-            let places: Vec<String> =
-                statuses.map(|status| self.place(Value::Text(status.as_str().to_owned()))).collect();
-            let mut condition = format!("status IN ({})", places.join(", "));
-            for (has_ended, ended) in [(false, "ended_at IS NULL"), (true, "ended_at IS NOT NULL")] {
-                if filter.includes(Damage::status(has_ended)) {
-                    condition.push_str(&format!(" OR status NOT IN {} AND {ended}", known_statuses()));
-                }
-            }
-            self.text.push_str(&format!(" AND ({condition})"));
-        }
-    }
-
-    /// Only what comes behind this row.
-    fn and_before(&mut self, started_at: i64, seq: i64) {
-        let (started_at, seq) = (self.place(Value::Number(started_at)), self.place(Value::Number(seq)));
-        self.text.push_str(&format!(" AND (started_at, seq) < ({started_at}, {seq})"));
     }
 
     /// Binds a value: its place.
@@ -174,7 +270,11 @@ impl Condition {
         format!("${}", self.values.len())
     }
 
-    fn bind<'q>(&self, query: Query<'q, Any, AnyArguments>) -> Query<'q, Any, AnyArguments> {
+    /// With these columns, if any are to be chosen.
+    fn query(&self, columns: &str) -> Query<'static, Any, AnyArguments> {
+        let text = self.text.replacen(COLUMNS, columns, 1);
+        let persistent = text.len() <= MAX_KEPT_BYTES;
+        let query = sqlx::query(AssertSqlSafe(text)).persistent(persistent);
         self.values.iter().fold(query, |query, value| match value {
             Value::Text(text) => query.bind(text.clone()),
             Value::Number(number) => query.bind(*number),
@@ -189,9 +289,10 @@ mod tests {
     use clock::SystemClock;
     use sqlx::migrate::Migrator;
     use sqlx::{AnyConnection, Connection as _};
-    use store::Executions as _;
+    use store::{Executions as _, History as _};
 
     use super::*;
+    use crate::plan::{assert_reads_ranges, plan};
     use crate::{Durability, FORMAT, sqlite_migrations};
 
     /// Totals and durations are kept with each change; those from before come from the rows.
@@ -234,5 +335,80 @@ mod tests {
             store.get_estimated(tenant, id).await.expect("it is read").expect("it is there").mean_duration_ms
         };
         assert_eq!((mean("a", "e-3").await, mean("b", "e-4").await), (Some(3_000), None));
+        let events = async |tenant| store.tenant_events(tenant, &[], None, 9).await.expect("it is read").total;
+        assert_eq!((events("a").await, events("b").await, events("c").await), (3, 1, 0));
+    }
+
+    /// Filters of every shape, with the range of an index that each of so many parts of their lists is.
+    fn shapes() -> Vec<(ListFilter, &'static str, usize)> {
+        let all = ListFilter::default();
+        let (by_status, of_user) = (
+            "executions_by_status (tenant_id=? AND kind=? AND status=?",
+            "executions_of_user_by_status (tenant_id=? AND user_id=? AND kind=? AND status=?",
+        );
+        let failed = ListFilter { statuses: vec![Status::Failed], ..all.clone() };
+        let open = ListFilter { statuses: vec![Status::Pending, Status::Running, Status::Paused], ..all.clone() };
+        let of_kind = ListFilter { kind: Some(WorkflowKind::UserOnboarding), ..all.clone() };
+        let user_id = Some("ann".to_owned());
+        let kinds = WorkflowKind::ALL.len();
+        vec![
+            (all.clone(), "executions_of_tenant_by_start (tenant_id=?", 1),
+            (failed.clone(), by_status, kinds),
+            (open.clone(), by_status, 3 * kinds),
+            (of_kind.clone(), by_status, Status::ALL.len()),
+            (ListFilter { statuses: open.statuses, ..of_kind.clone() }, by_status, 3),
+            (ListFilter { user_id: user_id.clone(), ..all }, of_user, Status::ALL.len() * kinds),
+            (ListFilter { user_id: user_id.clone(), ..failed }, of_user, kinds),
+            (ListFilter { user_id, ..of_kind }, of_user, Status::ALL.len()),
+        ]
+    }
+
+    /// With a window, a page's end, both and neither.
+    fn windows(filter: &ListFilter) -> Vec<(ListFilter, Option<(i64, i64)>)> {
+        let moment = |second| Some(contracts::Timestamp::from_second(second).expect("a moment"));
+        let ends = [None, moment(20)].into_iter().flat_map(|before| [None, Some((15, 7))].map(|end| (before, end)));
+        let windows = ends.flat_map(|(before, end)| [None, moment(10)].map(|after| (after, before, end)));
+        let of = |(started_after, started_before, end)| {
+            (ListFilter { started_after, started_before, ..filter.clone() }, end)
+        };
+        windows.map(of).collect()
+    }
+
+    #[tokio::test]
+    async fn a_page_is_read_from_ranges_of_an_index() {
+        for (filter, range, parts) in shapes() {
+            for (filter, end) in windows(&filter) {
+                let has_end = filter.started_before.is_some() || end.is_some();
+                let range = match (filter.started_after.is_some(), has_end) {
+                    (false, false) => format!("{range})"),
+                    (false, true) => format!("{range} AND started_at<?)"),
+                    (true, false) => format!("{range} AND started_at>?)"),
+                    (true, true) => format!("{range} AND started_at>? AND started_at<?)"),
+                };
+                let page = page("a", &filter, &known_ranges(&filter).collect::<Vec<_>>(), end, 0, 51);
+                assert_reads_ranges(&page.text.replace(COLUMNS, "seq, id"), "executions", &range, parts).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_counted_are_ranges_of_an_index() {
+        for (filter, ..) in shapes() {
+            for (filter, _) in windows(&filter).into_iter().filter(|(filter, _)| !filter.is_by_totals()) {
+                let range = match &filter.user_id {
+                    Some(_) => "executions_of_user_by_status (tenant_id=? AND user_id=? AND kind=? AND status=?",
+                    None => "executions_by_status (tenant_id=? AND kind=? AND status=?",
+                };
+                let kinds = if filter.kind.is_some() { 1 } else { WorkflowKind::ALL.len() };
+                let ranges: Vec<Range> = known_ranges(&filter).collect();
+                let counted = counted("a", &filter, &ranges.iter().collect::<Vec<_>>());
+                assert_reads_ranges(&counted.text, "executions", range, kinds * Status::ALL.len()).await;
+            }
+        }
+        let all = ListFilter::default();
+        for statement in [totals("a", &all).text, damaged_totals(&all)] {
+            let steps = plan(&statement).await;
+            assert!(steps[0].starts_with("SEARCH totals"), "{steps:?}");
+        }
     }
 }

@@ -6,8 +6,9 @@ use std::str::FromStr;
 use contracts::{EngineKind, Timestamp, WorkflowKind};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sqlx::any::AnyRow;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, AnyConnection, AssertSqlSafe, Row};
 use store::{Damage, DueExecution, ExecutionRecord, OpenExecution, Progress, RetryOf, StoreError};
 
 use crate::unavailable;
@@ -42,18 +43,19 @@ pub(crate) const EXECUTION_COLUMNS: &Columns = &[
 
 /// Reads rows by a statement with these columns. A text that is no UTF-8 would fail the rows of all others: where there is
 /// one, texts are read as bytes.
-pub(crate) async fn readable<T, F>(columns: &Columns, read: impl Fn(String) -> F) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, sqlx::Error>>,
-{
+pub(crate) async fn readable<'q>(
+    connection: &mut AnyConnection,
+    columns: &Columns,
+    query: impl Fn(&str) -> Query<'q, Any, AnyArguments>,
+) -> Result<Vec<AnyRow>, StoreError> {
     let plain: Vec<String> = columns.iter().map(|(column, name)| format!("{column} AS {name}")).collect();
-    match read(plain.join(", ")).await {
+    match query(&plain.join(", ")).fetch_all(&mut *connection).await {
         Err(error) if is_unreadable(&error) => {
             let as_bytes = |(column, name): &(&str, &str)| {
                 format!("CASE typeof({column}) WHEN 'text' THEN CAST({column} AS BLOB) ELSE {column} END AS {name}")
             };
             let as_bytes: Vec<String> = columns.iter().map(as_bytes).collect();
-            read(as_bytes.join(", ")).await.map_err(read_error)
+            query(&as_bytes.join(", ")).fetch_all(connection).await.map_err(read_error)
         }
         found => found.map_err(read_error),
     }
@@ -99,6 +101,23 @@ pub(crate) fn insert(into: &'static str, columns: usize, rows: usize) -> AssertS
     };
     let rows: Vec<String> = (0..rows).map(row).collect();
     AssertSqlSafe(format!("INSERT INTO {into} VALUES {}", rows.join(", ")))
+}
+
+/// Sorts rows by their moment, in this column, and those of one moment by when they were written; the newest are first.
+pub(crate) fn newest_first(found: &mut [AnyRow], moment: &str) {
+    found.sort_by_cached_key(|row| std::cmp::Reverse((place_in_time(row, moment), get(row, "seq").unwrap_or(0_i64))));
+}
+
+/// Where a row stands by the moment in this column. What is no moment sorts behind all that are, as in the database.
+pub(crate) fn place_in_time(row: &AnyRow, moment: &str) -> i64 {
+    get(row, moment).unwrap_or(i64::MAX)
+}
+
+/// Takes the row that is one more than asked for: whether there is one, and so a next page.
+pub(crate) fn has_more(found: &mut Vec<AnyRow>, limit: u32) -> bool {
+    let more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    more
 }
 
 pub(crate) fn micros(at: Timestamp) -> i64 {

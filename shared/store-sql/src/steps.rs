@@ -18,7 +18,7 @@ use store::{
 use crate::SqlStore;
 use crate::batches;
 use crate::history::append_history;
-use crate::journal::execution_flags;
+use crate::journal::{NewStatus, execution_flags};
 use crate::rows::{self, json_text, micros};
 use crate::writer::{Fault, Operation};
 
@@ -46,6 +46,7 @@ pub(crate) struct OpenRecord {
     pub(crate) flags: ExecutionFlags,
     pub(crate) window_open: bool,
     pub(crate) status: Status,
+    stored_status: Status,
     pub(crate) progress: Progress,
     pub(crate) reported: Reported,
     history_len: u64,
@@ -124,12 +125,14 @@ impl OpenRecord {
             }
         };
         let steps = found.iter().map(step_row).collect::<Result<_, StoreError>>().map_err(inconsistent)?;
+        let status: Status = rows::name(&row, "status").map_err(inconsistent)?;
         let record = Self {
             tenant_id: tenant_id.to_owned(),
             id: id.to_owned(),
             flags: execution_flags(&row)?,
             window_open: row.try_get::<i64, _>("cancel_window_open")? == 1,
-            status: row.try_get::<String, _>("status")?.parse().map_err(|_| Fault::Inconsistent(id.to_owned()))?,
+            status,
+            stored_status: status,
             progress: rows::json(&row, "progress").map_err(inconsistent)?,
             reported: rows::optional_json(&row, "reported").map_err(inconsistent)?.unwrap_or_default(),
             history_len: rows::count(&row, "history_len").map_err(inconsistent)?,
@@ -172,23 +175,24 @@ impl OpenRecord {
         self.history_len += events.len() as u64;
         self.write_steps(connection, changed).await?;
         self.count_completed();
-        sqlx::query(
+        let status = NewStatus::instead_of(Some(self.stored_status), self.status);
+        let update = format!(
             "UPDATE executions SET updated_at = $2, progress = $3, cancel_window_open = $4, pivot_begun = $5, \
-             status = $6, history_len = $7, deadline_at = $8, forward_at = $9, reported = $10, version = version + 1 \
-             WHERE id = $1",
-        )
-        .bind(&self.id)
-        .bind(micros(now))
-        .bind(json_text(&self.progress))
-        .bind(i64::from(self.window_open))
-        .bind(i64::from(self.flags.pivot_begun))
-        .bind(self.status.as_str())
-        .bind(self.history_len as i64)
-        .bind(self.flags.deadline_at.map(micros))
-        .bind(self.forward_at as i64)
-        .bind((!self.reported.is_empty()).then(|| json_text(&self.reported)))
-        .execute(connection)
-        .await?;
+             history_len = $6, deadline_at = $7, forward_at = $8, reported = $9, version = version + 1{} WHERE id = $1",
+            status.assignment(10)
+        );
+        let query = sqlx::query(sqlx::AssertSqlSafe(update))
+            .bind(&self.id)
+            .bind(micros(now))
+            .bind(json_text(&self.progress))
+            .bind(i64::from(self.window_open))
+            .bind(i64::from(self.flags.pivot_begun))
+            .bind(self.history_len as i64)
+            .bind(self.flags.deadline_at.map(micros))
+            .bind(self.forward_at as i64)
+            .bind((!self.reported.is_empty()).then(|| json_text(&self.reported)));
+        status.bind(query).execute(connection).await?;
+        self.stored_status = self.status;
         Ok(())
     }
 

@@ -8,6 +8,7 @@ mod audit;
 mod blobs;
 mod control;
 mod driver;
+mod isolation;
 mod journal;
 mod limits;
 mod records;
@@ -34,6 +35,7 @@ const KIND: WorkflowKind = WorkflowKind::UserOnboarding;
 pub async fn journal_store<S: Audit + Executions + History + Journal>(open: impl AsyncFn() -> S) {
     audit::run(&open, &ByJournal).await;
     records::run(&open, &ByJournal).await;
+    isolation::run(&open, &ByJournal).await;
     journal::run(&open).await;
     control::table(&open().await, &ByJournal).await;
     retries::run(&open, &ByJournal).await;
@@ -54,6 +56,7 @@ where
 {
     audit::run(&open, &BySteps { wait: &wait }).await;
     records::run(&open, &BySteps { wait: &wait }).await;
+    isolation::run(&open, &BySteps { wait: &wait }).await;
     steps::run(&open, &wait).await;
     control::table(&open().await, &BySteps { wait: &wait }).await;
     retries::run(&open, &BySteps { wait: &wait }).await;

@@ -242,7 +242,7 @@ async fn what_was_taken_over_is_loaded<S: Executions + Journal>(store: &S) {
 async fn a_turn_that_passes_is_not_held_back<S: Executions + Journal>(store: &S) {
     let passing = |is_pivot| Gate::Forward { is_pivot, passes: true };
     let commit = async |id: &str, records, gate, second| {
-        ok(store.commit(Commit { at: at(second), ..turn(id, records, gate) }).await)
+        ok(store.commit(Commit { at: at(second), now: at(second), ..turn(id, records, gate) }).await)
     };
     for id in ["cancelled", "late", "paused", "free"] {
         ok(store.create(heir(id)).await);
