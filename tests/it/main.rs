@@ -36,6 +36,7 @@ mod invariants;
 mod lambda;
 mod local;
 mod machines;
+mod outages;
 mod panics;
 mod peers;
 mod process;

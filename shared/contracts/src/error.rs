@@ -15,12 +15,15 @@ pub enum ErrorName {
     NotFound,
     /// The present state forbids it, e.g. an e-mail address that already has an account.
     Conflict,
-    /// A service could not be reached, or answered 5xx or nonsense: retry.
+    /// A service answered 5xx or nonsense, or broke off its answer: retry.
     ServiceUnavailable,
     /// A service did not answer in time: retry.
     ServiceTimeout,
     /// A service asked us to slow down: retry later.
     ServiceThrottled,
+    /// A service gave no answer, because there was no connection to it or the connection broke: retry for as long as a
+    /// restart takes.
+    ServiceUnreachable,
     /// A service refused for good: give up.
     ServiceRejected,
     /// Somebody cancelled the execution.
@@ -41,7 +44,7 @@ pub enum ErrorName {
 
 impl ErrorName {
     /// Every name.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::InvalidInput,
         Self::AccessDenied,
         Self::NotFound,
@@ -49,6 +52,7 @@ impl ErrorName {
         Self::ServiceUnavailable,
         Self::ServiceTimeout,
         Self::ServiceThrottled,
+        Self::ServiceUnreachable,
         Self::ServiceRejected,
         Self::WorkflowCancelled,
         Self::WorkflowPaused,
@@ -69,6 +73,7 @@ impl ErrorName {
             Self::ServiceUnavailable => "ServiceUnavailable",
             Self::ServiceTimeout => "ServiceTimeout",
             Self::ServiceThrottled => "ServiceThrottled",
+            Self::ServiceUnreachable => "ServiceUnreachable",
             Self::ServiceRejected => "ServiceRejected",
             Self::WorkflowCancelled => "WorkflowCancelled",
             Self::WorkflowPaused => "WorkflowPaused",
@@ -80,9 +85,13 @@ impl ErrorName {
         }
     }
 
-    /// Whether trying the same thing again can help; the standard retrier of the state machines lists exactly these.
+    /// Whether trying the same thing again can help. The standard retrier of the state machines lists exactly these, but
+    /// for `ServiceUnreachable`, which has a more patient retrier of its own.
     pub fn is_retryable(self) -> bool {
-        matches!(self, Self::ServiceUnavailable | Self::ServiceTimeout | Self::ServiceThrottled)
+        matches!(
+            self,
+            Self::ServiceUnavailable | Self::ServiceTimeout | Self::ServiceThrottled | Self::ServiceUnreachable
+        )
     }
 }
 

@@ -1,24 +1,16 @@
 //! How a request reaches a service.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use contracts::limits::MAX_SERVICE_REPLY_BYTES;
 
-/// Why there is no usable answer. Whether the effect happened is unknown in every case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TransportFault {
-    /// No connection: it was refused, or there is no such host.
-    #[error("could not be reached")]
-    Unreachable,
-    /// The connection broke before the answer was complete.
-    #[error("could not be reached, or the connection broke")]
-    Broken,
-    /// The answer is larger than anything we would read.
-    #[error("answered with more than {MAX_SERVICE_REPLY_BYTES} bytes")]
-    TooLarge,
-}
+use crate::TransportFault;
+
+/// How long a connection may take. A host that has gone does not refuse it.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
 
 /// Sends one request and reads the whole answer.
 #[async_trait]
@@ -39,7 +31,8 @@ impl HttpTransport {
         }
         let builder = reqwest::Client::builder();
         let builder = builder.redirect(reqwest::redirect::Policy::none()).no_proxy().pool_max_idle_per_host(32);
-        let client = builder.retry(reqwest::retry::never()).build().map_err(|_| TransportFault::Broken)?;
+        let builder = builder.retry(reqwest::retry::never()).connect_timeout(CONNECT_TIME);
+        let client = builder.build().map_err(|error| TransportFault::of_client(&error))?;
         Ok(self.0.get_or_init(|| client))
     }
 }
@@ -47,8 +40,9 @@ impl HttpTransport {
 #[async_trait]
 impl Transport for HttpTransport {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, TransportFault> {
-        let request = reqwest::Request::try_from(request).map_err(|_| TransportFault::Broken)?;
-        let mut answer = self.client()?.execute(request).await.map_err(fault)?;
+        let request = reqwest::Request::try_from(request).map_err(|_| TransportFault::Unreachable)?;
+        let answer = self.client()?.execute(request).await;
+        let mut answer = answer.map_err(|error| TransportFault::of_request(&error))?;
         let mut reply = http::Response::new(Bytes::new());
         *reply.status_mut() = answer.status();
         *reply.headers_mut() = std::mem::take(answer.headers_mut());
@@ -59,10 +53,6 @@ impl Transport for HttpTransport {
         *reply.body_mut() = body.freeze();
         Ok(reply)
     }
-}
-
-fn fault(error: reqwest::Error) -> TransportFault {
-    if error.is_connect() { TransportFault::Unreachable } else { TransportFault::Broken }
 }
 
 fn append(body: &mut BytesMut, chunk: &[u8]) -> Result<(), TransportFault> {

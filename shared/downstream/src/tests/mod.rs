@@ -3,6 +3,8 @@
 mod answers;
 mod redirects;
 mod requests;
+mod shortages;
+mod sockets;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
