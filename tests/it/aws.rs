@@ -217,7 +217,7 @@ impl Aws {
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(70)).build().unwrap();
         let door = Door::Http(http, self.lambda.front(&prefix));
         let settling_time = Duration::from_millis(500);
-        let site = Site { door, services, clock, calls: Arc::default(), settling_time };
+        let site = Site { door, services, clock, calls: Arc::default(), unreached: Arc::default(), settling_time };
         Stack { site, prefix, store, machine_arn, proxies, aws: self }
     }
 }

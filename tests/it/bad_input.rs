@@ -715,14 +715,16 @@ fn what_is_odd_and_harmless_is_accepted() {
 fn a_retry_policy_that_no_state_machine_can_hold_stops_the_start() {
     run(async {
         let directory = tempfile::tempdir().unwrap();
-        let environment = [("WORKFLOW__WORKFLOWS__RETRY_POLICY__MAXIMUM_ATTEMPTS", "1000000000")];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let mut settings = Settings::load(None, environment.into_iter()).unwrap();
-        settings.data_dir = directory.path().join("data");
-        let refused = App::open(&settings, Surroundings::real().unwrap()).await.err().expect("it does not start");
-        let refused = format!("{refused:#}");
-        assert!(refused.contains("retry_policy") && refused.contains("MaxAttempts"), "{refused}");
-        assert!(!settings.data_dir.exists(), "nothing was created");
+        for section in ["RETRY_POLICY", "UNREACHABLE"] {
+            let variable = format!("WORKFLOW__WORKFLOWS__{section}__MAXIMUM_ATTEMPTS");
+            let mut settings = Settings::load(None, [(variable, "1000000000".to_owned())].into_iter()).unwrap();
+            settings.data_dir = directory.path().join("data");
+            let refused = App::open(&settings, Surroundings::real().unwrap()).await.err().expect("it does not start");
+            let refused = format!("{refused:#}");
+            let setting = format!("workflows.{}", section.to_lowercase());
+            assert!(refused.contains(&setting) && refused.contains("MaxAttempts"), "{refused}");
+            assert!(!settings.data_dir.exists(), "nothing was created");
+        }
     });
 }
 

@@ -218,16 +218,22 @@ fn the_retry_policy_and_the_deadline_are_kept() {
 
 #[test]
 fn the_intervals_are_in_the_state_machines() {
-    let policy = "[workflows.retry_policy]\ninitial_interval = \"7s\"\nbackoff_coefficient = 3\nmaximum_interval = \"2m\"\n\
-                  maximum_attempts = 5";
-    let policy = file_settings(policy, Path::new("unused")).retry_policy;
+    let policies = ["retry_policy", "unreachable"].map(|section| {
+        format!(
+            "[workflows.{section}]\ninitial_interval = \"7s\"\nbackoff_coefficient = 3\nmaximum_interval = \"2m\"\n\
+             maximum_attempts = 5\n"
+        )
+    });
+    let policies = file_settings(&policies.concat(), Path::new("unused")).retry_policies;
     for workflow in &workflows::ALL {
-        let machine: Value = serde_json::from_str(&workflow.definition(&policy)).unwrap();
+        let machine: Value = serde_json::from_str(&workflow.definition(&policies)).unwrap();
         let step = machine["States"].as_object().unwrap().values().find(|state| state["Type"] == "Task").unwrap();
-        let retrier = &step["Retry"][2];
-        let interval = (&retrier["IntervalSeconds"], &retrier["MaxDelaySeconds"]);
-        assert_eq!(interval, (&json!(7), &json!(120)), "{retrier}");
-        assert_eq!((retrier["BackoffRate"].as_f64(), &retrier["MaxAttempts"]), (Some(3.0), &json!(4)), "{retrier}");
+        for (name, retrier) in [("ServiceUnavailable", &step["Retry"][2]), ("ServiceUnreachable", &step["Retry"][3])] {
+            assert_eq!(retrier["ErrorEquals"][0], name);
+            let interval = (&retrier["IntervalSeconds"], &retrier["MaxDelaySeconds"]);
+            assert_eq!(interval, (&json!(7), &json!(120)), "{retrier}");
+            assert_eq!((retrier["BackoffRate"].as_f64(), &retrier["MaxAttempts"]), (Some(3.0), &json!(4)), "{retrier}");
+        }
     }
 }
 

@@ -67,8 +67,9 @@ pub(crate) async fn real_time_matrix<F>(
 /// Where time is real, a delivery that is late comes so late that it is after the undoing, and is waited for after the end.
 pub(crate) fn in_real_time(fault: &mut Fault, settling_time: &mut Duration) {
     if let Fault::LateDelivery { delay_ms } = fault {
-        *delay_ms = 15_000;
-        *settling_time = Duration::from_secs(20);
+        // Each of 17 attempts takes a second and more.
+        *delay_ms = 60_000;
+        *settling_time = Duration::from_secs(70);
     }
 }
 
@@ -185,7 +186,7 @@ async fn meet(world: &World, number: usize, cell: &Cell) -> Result<Met, String> 
         rules.entry(service).or_default().append(&mut rule);
     }
     world.faults(&rules);
-    world.calls.lock().unwrap().clear();
+    world.forget_calls();
     let control = if cell.is_cancelled { vec![subject.cancel_all()] } else { Vec::new() };
     *world.script.lock().unwrap() = Script { control, ..Script::default() };
     let id = world.start_of(subject, &request).await;

@@ -14,6 +14,8 @@ use crate::world::{Control, ControlAction, Dispatch, Script};
 enum Pattern {
     /// The service answers 503 once.
     Retried,
+    /// The connection breaks five times before there is an answer, which is more often than a 503 is put up with.
+    Unreached,
     /// The service refuses for good.
     Refused,
     /// The function fails once before it does anything.
@@ -22,21 +24,33 @@ enum Pattern {
     PausedBefore,
     /// The service answers 503 once when it is undone.
     UndoRetried,
+    /// The connection breaks twelve times when it is undone.
+    UndoUnreached,
     /// The service answers 503 as often as undoing it is tried.
     Residue,
 }
 
 impl Pattern {
-    const ALL: [Self; 6] =
-        [Self::Retried, Self::Refused, Self::LambdaFault, Self::PausedBefore, Self::UndoRetried, Self::Residue];
+    const ALL: [Self; 8] = [
+        Self::Retried,
+        Self::Refused,
+        Self::LambdaFault,
+        Self::PausedBefore,
+        Self::UndoRetried,
+        Self::Residue,
+        Self::Unreached,
+        Self::UndoUnreached,
+    ];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Retried => "retry",
+            Self::Unreached => "unreached",
             Self::Refused => "refused",
             Self::LambdaFault => "lambda-fault",
             Self::PausedBefore => "paused-before",
             Self::UndoRetried => "undo-retried",
+            Self::UndoUnreached => "undo-unreached",
             Self::Residue => "residue",
         }
     }
@@ -112,7 +126,7 @@ pub(crate) fn selected(is_full: bool) -> impl Iterator<Item = (&'static Subject,
 fn of_pattern(subject: &Subject, machine: &Value, pattern: Pattern) -> Vec<Generated> {
     let steps = subject.steps().iter().map(|step| step.state.as_str());
     match pattern {
-        Pattern::UndoRetried | Pattern::Residue => {
+        Pattern::UndoRetried | Pattern::UndoUnreached | Pattern::Residue => {
             let undos = steps.filter_map(|step| undo_of(machine, step).map(|undo| (step, undo)));
             undos.map(|(step, undo)| undone(subject, machine, pattern, step, undo)).collect()
         }
@@ -141,6 +155,10 @@ fn forward(subject: &Subject, pattern: Pattern, step: &str) -> Generated {
             case.faults = site.faulty(status(503), Some(1));
             expected.attempts = Some((step.to_owned(), 2));
         }
+        Pattern::Unreached => {
+            case.faults = site.faulty(Fault::Reset, Some(5));
+            expected.attempts = Some((step.to_owned(), 6));
+        }
         Pattern::Refused => {
             case.faults = site.faulty(status(400), None);
             expected.attempts = Some((step.to_owned(), 1));
@@ -167,9 +185,13 @@ fn pause_during(step: &str) -> Vec<Control> {
 /// Something happens to the undoing of a step, when everything is undone.
 fn undone(subject: &Subject, machine: &Value, pattern: Pattern, step: &str, undo: &str) -> Generated {
     let site = subject.site(undo);
-    let retries = machine["States"][undo]["Retry"][0]["MaxAttempts"].as_u64().unwrap();
-    let times = if pattern == Pattern::Residue { retries + 1 } else { 1 };
-    let fault = Fault::Status { status: 503, retry_after_seconds: None };
+    let retries = machine["States"][undo]["Retry"][1]["MaxAttempts"].as_u64().unwrap();
+    let status = Fault::Status { status: 503, retry_after_seconds: None };
+    let (fault, times) = match pattern {
+        Pattern::Residue => (status, retries + 1),
+        Pattern::UndoUnreached => (Fault::Reset, 12),
+        _ => (status, 1),
+    };
     let case = Case { faults: site.faulty(fault, Some(times)), script: subject.script_to(&site), ..Case::default() };
     // The step that finds the execution cancelled.
     let found_by = step_after(subject, subject.last_before_pivot).to_owned();

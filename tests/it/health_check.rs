@@ -99,7 +99,7 @@ fn what_does_not_work_is_told_with_its_reason_and_what_it_affects() {
             ("user", None, 0),
             ("tenant_service", Some("did not answer within 5 s"), 5_000),
             ("file-service", None, 0),
-            ("notifications", Some("could not be reached, or the connection broke"), 0),
+            ("notifications", Some("broke the connection before it answered"), 0),
         ] {
             let detail = detail(&answer, service);
             assert_eq!((detail.reason.as_deref(), detail.latency_ms), (reason, latency_ms), "{service}");

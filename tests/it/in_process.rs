@@ -32,7 +32,9 @@ impl Transport for InProcess {
         let (parts, mut stream) = answer.into_parts();
         let mut body = BytesMut::new();
         while let Some(frame) = stream.frame().await {
-            if let Ok(chunk) = frame.map_err(|_| TransportFault::Broken)?.into_data() {
+            // A server that has sent nothing of a body when it fails has not sent the head either.
+            let broken = if body.is_empty() { TransportFault::Unanswered } else { TransportFault::Broken };
+            if let Ok(chunk) = frame.map_err(|_| broken)?.into_data() {
                 body.extend_from_slice(&chunk);
                 if body.len() > MAX_SERVICE_REPLY_BYTES {
                     return Err(TransportFault::TooLarge);

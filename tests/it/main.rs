@@ -38,6 +38,7 @@ mod invariants;
 mod lambda;
 mod local;
 mod machines;
+mod outages;
 mod overload;
 mod panics;
 mod peers;

@@ -166,7 +166,14 @@ impl Stack {
         let app = App::open(&settings, surroundings).await.unwrap();
         *store.lock().unwrap() = Some(app.store.clone());
         let door = Door::Router(app.router.clone());
-        let site = Site { door, services, clock, calls: Arc::default(), settling_time: Duration::from_millis(500) };
+        let site = Site {
+            door,
+            services,
+            clock,
+            calls: Arc::default(),
+            unreached: Arc::default(),
+            settling_time: Duration::from_millis(500),
+        };
         Self { site, app, settings, activities, _directory: directory }
     }
 

@@ -109,6 +109,7 @@ fn state_machines_keep_their_conventions() {
         let definition: Value = serde_json::from_str(&workflow.definition(&Default::default())).unwrap();
         let states = definition["States"].as_object().unwrap();
         let is = |state: &Value, kind: &str| state["Arguments"]["Payload"]["step"]["kind"] == kind;
+        let unreachable = serde_json::json!(["ServiceUnreachable"]);
         for (name, state) in states.iter().filter(|(_, state)| state["Type"] == "Task") {
             assert!(state["TimeoutSeconds"].is_u64(), "{name} has no time limit");
             let function = state["Arguments"]["FunctionName"].as_str().unwrap();
@@ -120,6 +121,9 @@ fn state_machines_keep_their_conventions() {
                 assert_eq!(*name, format!("Undo{undoes}"));
                 assert_eq!(states[undoes]["Arguments"]["FunctionName"], function, "{name} is another activity");
                 assert_eq!(state["Catch"][0]["Next"], state["Next"], "{name} goes on, undone or not");
+                let retried: Vec<&Value> =
+                    state["Retry"].as_array().unwrap().iter().map(|retrier| &retrier["ErrorEquals"]).collect();
+                assert_eq!(retried, [&unreachable, &serde_json::json!(["States.ALL"])], "{name}");
                 continue;
             }
             assert!(is(state, "forward"), "{name} neither does nor undoes");
@@ -130,7 +134,9 @@ fn state_machines_keep_their_conventions() {
             let retryable: BTreeSet<&str> =
                 retriers[2]["ErrorEquals"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
             let named = ErrorName::ALL.into_iter().filter(|name| name.is_retryable()).map(ErrorName::as_str);
-            assert_eq!(retryable, named.chain(["States.Timeout"]).collect(), "{name}");
+            assert_eq!(retriers[3]["ErrorEquals"], unreachable, "{name}");
+            let others = named.filter(|name| unreachable[0] != *name);
+            assert_eq!(retryable, others.chain(["States.Timeout"]).collect(), "{name}");
             let own_undo = format!("Undo{name}");
             if states.contains_key(&own_undo) {
                 assert!(state["Catch"].as_array().unwrap().iter().all(|c| c["Next"] == own_undo.as_str()), "{name}");

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use clock::{SharedClock, VirtualClock};
+use clock::{Clock as _, Instant, SharedClock, VirtualClock};
 use contracts::responses::{CancelResponse, HistoryResponse, StartResponse, StatusResponse};
 use contracts::{ActivityError, Cause, EngineKind, EventType, Status, Timestamp, WorkflowKind};
 use downstream::{Transport, TransportFault};
@@ -98,6 +98,8 @@ pub(crate) struct World {
     pub(crate) script: Arc<Mutex<Script>>,
     /// The same clock as the site's, which can be set.
     pub(crate) virtual_clock: VirtualClock,
+    /// Until when nobody listens at an authority.
+    absent: Arc<Mutex<BTreeMap<String, Instant>>>,
     site: Site,
     directory: PathBuf,
     /// One that goes with it.
@@ -117,8 +119,10 @@ pub(crate) struct Site {
     pub(crate) door: Door,
     pub(crate) services: Services,
     pub(crate) clock: SharedClock,
-    /// Calls that reached the way to a service, by method, path and key; empty where nobody counts them.
+    /// Calls on the way to a service, by method, path and key; empty where nobody counts them.
     pub(crate) calls: Arc<Mutex<BTreeMap<String, u32>>>,
+    /// Those that did not reach it, or whose connection broke before an answer. They are no `calls`.
+    pub(crate) unreached: Arc<Mutex<BTreeMap<String, u32>>>,
     /// After this, nothing that was late is still to come.
     pub(crate) settling_time: Duration,
 }
@@ -254,6 +258,17 @@ impl Scripted {
 struct Counting {
     inner: InProcess,
     calls: Arc<Mutex<BTreeMap<String, u32>>>,
+    unreached: Arc<Mutex<BTreeMap<String, u32>>>,
+    absent: Arc<Mutex<BTreeMap<String, Instant>>>,
+    clock: VirtualClock,
+}
+
+impl Counting {
+    async fn pass_on(&self, request: Request<Bytes>) -> Result<http::Response<Bytes>, TransportFault> {
+        let authority = request.uri().authority().unwrap().as_str();
+        let is_absent = self.absent.lock().unwrap().get(authority).is_some_and(|until| *until > self.clock.instant());
+        if is_absent { Err(TransportFault::Unreachable) } else { self.inner.send(request).await }
+    }
 }
 
 #[async_trait]
@@ -262,8 +277,19 @@ impl Transport for Counting {
         let key = request.headers().get("idempotency-key").and_then(|key| key.to_str().ok());
         let mut name = format!("{} {}", request.method(), request.uri());
         name.extend(key.into_iter().flat_map(|key| [" ", key]));
-        *self.calls.lock().unwrap().entry(name).or_default() += 1;
-        self.inner.send(request).await
+        // At once, as the caller may go before there is an answer.
+        *self.calls.lock().unwrap().entry(name.clone()).or_default() += 1;
+        let answer = self.pass_on(request).await;
+        if let Err(TransportFault::Unreachable | TransportFault::Unanswered) = answer {
+            let mut calls = self.calls.lock().unwrap();
+            let count = calls.get_mut(&name).unwrap();
+            *count -= 1;
+            if *count == 0 {
+                calls.remove(&name);
+            }
+            *self.unreached.lock().unwrap().entry(name).or_default() += 1;
+        }
+        answer
     }
 }
 
@@ -288,8 +314,14 @@ impl World {
         let transport = ServiceKind::ALL.into_iter().fold(InProcess::default(), |transport, kind| {
             transport.with(&format!("127.0.0.1:{}", kind.default_port()), services.router(kind))
         });
-        let calls = Arc::default();
-        let transport = Counting { inner: transport, calls: Arc::clone(&calls) };
+        let (calls, unreached, absent) = (Arc::default(), Arc::default(), Arc::default());
+        let transport = Counting {
+            inner: transport,
+            calls: Arc::clone(&calls),
+            unreached: Arc::clone(&unreached),
+            absent: Arc::clone(&absent),
+            clock: virtual_clock.clone(),
+        };
         let environment = settings.iter().map(|(name, value)| (format!("WORKFLOW__{name}"), value.clone()));
         let mut settings = Settings::load(None, environment).unwrap();
         settings.data_dir = directory.to_owned();
@@ -309,8 +341,21 @@ impl World {
         let app = App::open(&settings, surroundings).await.unwrap();
         *store.lock().unwrap() = Some(app.store.clone());
         let door = Door::Router(app.router.clone());
-        let site = Site { door, services, clock, calls, settling_time: Duration::from_secs(3_600) };
-        Self { app, script, virtual_clock, site, directory: directory.to_owned(), _directory: None }
+        let settling_time = Duration::from_secs(3_600);
+        let site = Site { door, services, clock, calls, unreached, settling_time };
+        Self { app, script, virtual_clock, absent, site, directory: directory.to_owned(), _directory: None }
+    }
+
+    /// Takes a service away for so long: connections to it are refused.
+    pub(crate) fn take_away(&self, kind: ServiceKind, how_long: Duration) {
+        let until = self.virtual_clock.instant() + how_long;
+        self.absent.lock().unwrap().insert(format!("127.0.0.1:{}", kind.default_port()), until);
+    }
+
+    /// Forgets the calls so far.
+    pub(crate) fn forget_calls(&self) {
+        self.calls.lock().unwrap().clear();
+        self.unreached.lock().unwrap().clear();
     }
 
     /// The file that its store is in.
@@ -379,8 +424,20 @@ impl Site {
         serde_json::from_value(body).unwrap()
     }
 
+    /// The whole history, of however many pages.
     pub(crate) async fn history(&self, id: &str) -> HistoryResponse {
-        let (status, body) = self.get(&format!("/api/v1/workflows/history?workflow_id={id}&page_size=200")).await;
+        let path = format!("/api/v1/workflows/history?workflow_id={id}&page_size=200");
+        let mut whole = self.history_page(&path).await;
+        while let Some(token) = whole.next_page_token.take() {
+            let page = self.history_page(&format!("{path}&page_token={token}")).await;
+            whole.events.extend(page.events);
+            whole.next_page_token = page.next_page_token;
+        }
+        whole
+    }
+
+    async fn history_page(&self, path: &str) -> HistoryResponse {
+        let (status, body) = self.get(path).await;
         assert_eq!(status, StatusCode::OK, "{body}");
         serde_json::from_value(body).unwrap()
     }

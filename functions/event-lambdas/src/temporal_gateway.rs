@@ -8,7 +8,7 @@ use clock::{SharedClock, SystemClock};
 use engine_temporal::{Connector, Server, Temporal};
 use lambda_runtime::LambdaEvent;
 use settings::TemporalServer;
-use workflows::RetryPolicy;
+use workflows::RetryPolicies;
 
 use crate::{Error, run};
 
@@ -23,7 +23,7 @@ pub async fn serve() -> Result<(), Error> {
     let connect = async || {
         let connector = Arc::new(connector(&server, &secrets, &clock).await?);
         let definition_of =
-            |kind| workflows::workflow(kind).map(|workflow| workflow.definition(&RetryPolicy::default()));
+            |kind| workflows::workflow(kind).map(|workflow| workflow.definition(&RetryPolicies::default()));
         Ok::<_, Error>(Temporal::new(connector, &task_queue, Arc::new(definition_of)))
     };
     // Lambda gives a function more of a processor to begin than to answer. What is wrong with the secret is the error of

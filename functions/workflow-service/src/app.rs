@@ -26,7 +26,7 @@ use store_aws::{DynamoStore, S3Blobs};
 use store_sql::{Archived, Durability, FileBlobs, SqlStore};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use workflows::RetryPolicy;
+use workflows::RetryPolicies;
 
 use crate::aws;
 
@@ -199,14 +199,14 @@ impl App {
         if settings.store != StoreKind::Sqlite {
             bail!("store.kind: 'dynamodb' is for `worker`; the API of that table are the deployment's functions");
         }
-        check_definitions(&settings.retry_policy)?;
+        check_definitions(&settings.retry_policies)?;
         create_private(&settings.data_dir)?;
         let locks = lock(&settings.data_dir)?;
         let given = surroundings.definition_of.clone();
         let foundation = Foundation::open(settings, surroundings).await?;
         let Foundation { store, blobs, downstream, runner, clock } = &foundation;
-        let policy = settings.retry_policy;
-        let of_catalogue = move |kind| workflows::workflow(kind).map(|workflow| workflow.definition(&policy));
+        let policies = settings.retry_policies;
+        let of_catalogue = move |kind| workflows::workflow(kind).map(|workflow| workflow.definition(&policies));
         let definition_of: DefinitionOf = given.unwrap_or_else(|| Arc::new(of_catalogue));
         // Whatever new executions run on: those that it has begun stay with it.
         let journal = Arc::new(store.clone());
@@ -373,10 +373,11 @@ pub fn create_private(directory: &Path) -> anyhow::Result<()> {
 }
 
 /// A retry policy that no state machine can hold would otherwise fail every start.
-pub(crate) fn check_definitions(policy: &RetryPolicy) -> anyhow::Result<()> {
+pub(crate) fn check_definitions(policies: &RetryPolicies) -> anyhow::Result<()> {
     for workflow in &workflows::ALL {
-        let loaded = asl::Definition::load(&workflow.definition(policy));
-        loaded.with_context(|| format!("workflows.retry_policy makes {} invalid", workflow.name))?;
+        let loaded = asl::Definition::load(&workflow.definition(policies));
+        let settings = "workflows.retry_policy or workflows.unreachable";
+        loaded.with_context(|| format!("{settings} makes {} invalid", workflow.name))?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use contracts::WorkflowKind;
-use workflows::{RetryPolicy, Workflow};
+use workflows::{RetryPolicies, Workflow};
 
 use crate::text::{fill, pascal};
 
@@ -53,7 +53,7 @@ pub(crate) fn all() -> anyhow::Result<Vec<Machine>> {
 }
 
 fn machine(workflow: &Workflow) -> anyhow::Result<Machine> {
-    let definition = workflow.deployed(&RetryPolicy::default());
+    let definition = workflow.deployed(&RetryPolicies::default());
     let functions = invoked(&definition);
     for function in &functions {
         let is_known = activities::ALL.iter().any(|activity| pascal(&activity.name.replace('_', "-")) == *function);

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use workflows::RetryPolicy;
+use workflows::RetryPolicies;
 
 pub(crate) const REGION: &str = "us-east-1";
 
@@ -42,7 +42,7 @@ pub(crate) async fn create_state_machines(endpoint: &str) -> anyhow::Result<Stri
         client
             .create_state_machine()
             .name(format!("{MACHINE_PREFIX}{}", workflow.kind.as_str().replace('_', "-")))
-            .definition(workflow.bound(&RetryPolicy::default(), workflows::function_of))
+            .definition(workflow.bound(&RetryPolicies::default(), workflows::function_of))
             .role_arn("arn:aws:iam::123456789012:role/local")
             .send()
             .await

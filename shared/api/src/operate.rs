@@ -208,7 +208,7 @@ pub(crate) async fn retry(
         return Err(not_known(id, &damage.why));
     }
     let request = load_request(starting, caller, &retried).await?;
-    check_request(&record, &request, caller)?;
+    check_request(record, &request, caller)?;
     let earlier = record.retried_as.as_ref().filter(|_| !record.status.is_open());
     if let (Some(existing), None) = (earlier, &idempotency) {
         return earlier_retry(api, caller, record, existing, undoes).await;

@@ -15,12 +15,15 @@ pub enum ErrorName {
     NotFound,
     /// The present state forbids it, e.g. an e-mail address that already has an account.
     Conflict,
-    /// A service could not be reached, or answered 5xx or nonsense: retry.
+    /// A service answered 5xx or nonsense, or broke off its answer: retry.
     ServiceUnavailable,
     /// A service did not answer in time: retry.
     ServiceTimeout,
     /// A service asked us to slow down: retry later.
     ServiceThrottled,
+    /// A service gave no answer, because there was no connection to it or the connection broke: retry for as long as a
+    /// restart takes.
+    ServiceUnreachable,
     /// A service refused for good: give up.
     ServiceRejected,
     /// As much is under way as may be: start it later.
@@ -43,7 +46,7 @@ pub enum ErrorName {
 
 impl ErrorName {
     /// Every name.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::InvalidInput,
         Self::AccessDenied,
         Self::NotFound,
@@ -51,6 +54,7 @@ impl ErrorName {
         Self::ServiceUnavailable,
         Self::ServiceTimeout,
         Self::ServiceThrottled,
+        Self::ServiceUnreachable,
         Self::ServiceRejected,
         Self::LimitReached,
         Self::WorkflowCancelled,
@@ -72,6 +76,7 @@ impl ErrorName {
             Self::ServiceUnavailable => "ServiceUnavailable",
             Self::ServiceTimeout => "ServiceTimeout",
             Self::ServiceThrottled => "ServiceThrottled",
+            Self::ServiceUnreachable => "ServiceUnreachable",
             Self::ServiceRejected => "ServiceRejected",
             Self::LimitReached => "LimitReached",
             Self::WorkflowCancelled => "WorkflowCancelled",
@@ -84,9 +89,13 @@ impl ErrorName {
         }
     }
 
-    /// Whether trying the same thing again can help; the standard retrier of the state machines lists exactly these.
+    /// Whether trying the same thing again can help. The standard retrier of the state machines lists exactly these, but
+    /// for `ServiceUnreachable`, which has a more patient retrier of its own.
     pub fn is_retryable(self) -> bool {
-        matches!(self, Self::ServiceUnavailable | Self::ServiceTimeout | Self::ServiceThrottled)
+        matches!(
+            self,
+            Self::ServiceUnavailable | Self::ServiceTimeout | Self::ServiceThrottled | Self::ServiceUnreachable
+        )
     }
 }
 

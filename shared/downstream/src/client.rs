@@ -6,12 +6,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clock::SharedClock;
-use contracts::{ActivityError, Cause, ErrorName, redacted};
+use contracts::{ActivityError, Cause, ErrorName, Timestamp, redacted};
 use http::{StatusCode, Uri};
 use serde::de::DeserializeOwned;
 
-use crate::Call;
 use crate::transport::Transport;
+use crate::{Call, TransportFault, retry_after};
+
+/// The first wait for what this process lacks for a connection; each further one is twice as long.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
+/// The longest of these waits.
+const MAX_SHORTAGE_PAUSE: Duration = Duration::from_secs(1);
 
 /// The services we call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,15 +161,43 @@ impl Downstream {
         let request = request
             .body(body)
             .map_err(|_| failure(service, ErrorName::Internal, "the request cannot be put into HTTP"))?;
-        match clock::timeout(&*self.clock, self.deadline, self.transport.send(request)).await {
+        match self.answer(request).await {
             None => {
                 let message = format!("did not answer within {} s", self.deadline.as_secs_f64());
                 Err(failure(service, ErrorName::ServiceTimeout, message))
             }
-            Some(Err(fault)) => Err(failure(service, ErrorName::ServiceUnavailable, fault.to_string())),
+            Some(Err(fault)) => Err(unanswered(service, fault)),
             Some(Ok(answer)) if answer.status().is_success() => Ok(answer.into_body()),
-            Some(Ok(answer)) => Err(refusal(service, &answer)),
+            Some(Ok(answer)) => Err(refusal(service, &answer, self.clock.now())),
         }
+    }
+
+    /// What comes of sending it, or none if that is not known by the deadline. While this process lacks something for a
+    /// connection it has sent nothing, so it waits and sends later: such a wait is no attempt of a step.
+    async fn answer(&self, request: http::Request<Bytes>) -> Option<Result<http::Response<Bytes>, TransportFault>> {
+        let deadline = self.clock.instant() + self.deadline;
+        let mut pause = SHORTAGE_PAUSE;
+        loop {
+            let left = deadline.since(self.clock.instant());
+            let answer = clock::timeout(&*self.clock, left, self.transport.send(request.clone())).await;
+            let is_short = matches!(answer, Some(Err(TransportFault::Shortage(_))));
+            if !is_short || self.clock.instant() + pause >= deadline {
+                return answer;
+            }
+            clock::sleep(&*self.clock, pause).await;
+            pause = (pause * 2).min(MAX_SHORTAGE_PAUSE);
+        }
+    }
+}
+
+/// An error of a call without an answer. What this process lacks is not put down to the service.
+fn unanswered(service: Service, fault: TransportFault) -> ActivityError {
+    match fault {
+        TransportFault::Shortage(shortage) => {
+            let message = format!("no connection to {}: {shortage}", service.as_str());
+            ActivityError::new(fault.error_name(), message)
+        }
+        fault => failure(service, fault.error_name(), fault.to_string()),
     }
 }
 
@@ -181,7 +214,7 @@ pub(crate) fn expect_same(service: Service, asked: &str, answered: &str, message
 }
 
 /// What a status other than success means.
-fn refusal(service: Service, answer: &http::Response<Bytes>) -> ActivityError {
+fn refusal(service: Service, answer: &http::Response<Bytes>, now: Timestamp) -> ActivityError {
     let status = answer.status();
     let name = match status {
         StatusCode::TOO_MANY_REQUESTS => ErrorName::ServiceThrottled,
@@ -198,7 +231,7 @@ fn refusal(service: Service, answer: &http::Response<Bytes>) -> ActivityError {
         step: None,
         message: format!("answered {}", status.as_u16()),
         http_status: Some(status.as_u16()),
-        retry_after_seconds: header("retry-after").and_then(|seconds| seconds.trim().parse().ok()),
+        retry_after_seconds: retry_after::seconds(answer.headers(), now),
         upstream_request_id: header("x-request-id").filter(|id| contracts::ids::is_plain_id(id)).map(str::to_owned),
     };
     ActivityError { error: name.to_string(), cause: Box::new(cause) }

@@ -1,24 +1,16 @@
 //! How a request reaches a service.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use contracts::limits::MAX_SERVICE_REPLY_BYTES;
 
-/// Why there is no usable answer. Whether the effect happened is unknown in every case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TransportFault {
-    /// No connection: it was refused, or there is no such host.
-    #[error("could not be reached")]
-    Unreachable,
-    /// The connection broke before the answer was complete.
-    #[error("could not be reached, or the connection broke")]
-    Broken,
-    /// The answer is larger than anything we would read.
-    #[error("answered with more than {MAX_SERVICE_REPLY_BYTES} bytes")]
-    TooLarge,
-}
+use crate::TransportFault;
+
+/// How long a connection may take. A host that has gone does not refuse it.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
 
 /// Sends one request and reads the whole answer.
 #[async_trait]
@@ -37,7 +29,11 @@ const KEPT_PER_SERVICE: usize = 32;
 /// Over the network. Its client is made here and now, not with the first call: Lambda gives a function more of a processor
 /// to begin than to answer, and reading the machine's root certificates takes a while.
 #[derive(Debug)]
-pub struct HttpTransport(Result<reqwest::Client, TransportFault>);
+pub struct HttpTransport {
+    client: OnceLock<reqwest::Client>,
+    kept_per_service: usize,
+    idle_time: Duration,
+}
 
 impl HttpTransport {
     /// Keeps at most so many connections to each service for the next call.
@@ -47,9 +43,21 @@ impl HttpTransport {
 
     /// A client that follows no redirects and uses no proxy: hosts are the configured ones and no others.
     pub(crate) fn new(kept_per_service: usize, idle_time: Duration) -> Self {
+        let transport = Self { client: OnceLock::new(), kept_per_service, idle_time };
+        // What it lacks now may be there at the first call.
+        let _ = transport.client();
+        transport
+    }
+
+    fn client(&self) -> Result<&reqwest::Client, TransportFault> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
         let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
-        let builder = builder.pool_max_idle_per_host(kept_per_service).pool_idle_timeout(idle_time);
-        Self(builder.retry(reqwest::retry::never()).build().map_err(|_| TransportFault::Broken))
+        let builder = builder.pool_max_idle_per_host(self.kept_per_service).pool_idle_timeout(self.idle_time);
+        let builder = builder.retry(reqwest::retry::never()).connect_timeout(CONNECT_TIME);
+        let client = builder.build().map_err(|error| TransportFault::of_client(&error))?;
+        Ok(self.client.get_or_init(|| client))
     }
 }
 
@@ -62,9 +70,9 @@ impl Default for HttpTransport {
 #[async_trait]
 impl Transport for HttpTransport {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, TransportFault> {
-        let request = reqwest::Request::try_from(request).map_err(|_| TransportFault::Broken)?;
-        let client = self.0.as_ref().map_err(|fault| *fault)?;
-        let mut answer = client.execute(request).await.map_err(fault)?;
+        let request = reqwest::Request::try_from(request).map_err(|_| TransportFault::Unreachable)?;
+        let answer = self.client()?.execute(request).await;
+        let mut answer = answer.map_err(|error| TransportFault::of_request(&error))?;
         let mut reply = http::Response::new(Bytes::new());
         *reply.status_mut() = answer.status();
         *reply.headers_mut() = std::mem::take(answer.headers_mut());
@@ -75,10 +83,6 @@ impl Transport for HttpTransport {
         *reply.body_mut() = body.freeze();
         Ok(reply)
     }
-}
-
-fn fault(error: reqwest::Error) -> TransportFault {
-    if error.is_connect() { TransportFault::Unreachable } else { TransportFault::Broken }
 }
 
 fn append(body: &mut BytesMut, chunk: &[u8]) -> Result<(), TransportFault> {

@@ -84,6 +84,10 @@ const fn duration(path: &'static str) -> Setting<u64> {
     Setting::new(path, Shape::Number, seconds, DURATION)
 }
 
+const fn rate(path: &'static str) -> Setting<f64> {
+    Setting::new(path, Shape::Number, coefficient, "1.0 or more")
+}
+
 const fn service(path: &'static str, default: &'static str) -> Setting<String> {
     Setting::new(path, Shape::Url, text, "a URL").or(default)
 }
@@ -106,11 +110,28 @@ pub(crate) const SERVICES: [Setting<String>; 5] = [
 
 pub(crate) const DEFAULT_TIMEOUT: Setting<u64> = duration("workflows.default_timeout").or("300");
 pub(crate) const BATCH_SIZE: Setting<u32> = count("workflows.batch_size").or("100");
-pub(crate) const INITIAL_INTERVAL: Setting<u64> = duration("workflows.retry_policy.initial_interval").or("1");
-pub(crate) const BACKOFF_COEFFICIENT: Setting<f64> =
-    Setting::new("workflows.retry_policy.backoff_coefficient", Shape::Number, coefficient, "1.0 or more").or("2.0");
-pub(crate) const MAXIMUM_INTERVAL: Setting<u64> = duration("workflows.retry_policy.maximum_interval").or("60");
-pub(crate) const MAXIMUM_ATTEMPTS: Setting<u32> = count("workflows.retry_policy.maximum_attempts").or("3");
+/// The settings of a retry policy.
+pub(crate) struct RetrySettings {
+    pub(crate) initial_interval: Setting<u64>,
+    pub(crate) backoff_coefficient: Setting<f64>,
+    pub(crate) maximum_interval: Setting<u64>,
+    pub(crate) maximum_attempts: Setting<u32>,
+}
+
+/// Of calls that a service answered, or did not answer in time.
+pub(crate) const ANSWERED: RetrySettings = RetrySettings {
+    initial_interval: duration("workflows.retry_policy.initial_interval").or("1"),
+    backoff_coefficient: rate("workflows.retry_policy.backoff_coefficient").or("2.0"),
+    maximum_interval: duration("workflows.retry_policy.maximum_interval").or("60"),
+    maximum_attempts: count("workflows.retry_policy.maximum_attempts").or("3"),
+};
+/// Of calls that did not reach a service.
+pub(crate) const UNREACHABLE: RetrySettings = RetrySettings {
+    initial_interval: duration("workflows.unreachable.initial_interval").or("1"),
+    backoff_coefficient: rate("workflows.unreachable.backoff_coefficient").or("1.5"),
+    maximum_interval: duration("workflows.unreachable.maximum_interval").or("10"),
+    maximum_attempts: count("workflows.unreachable.maximum_attempts").or("17"),
+};
 
 /// Step Functions calls functions, so a server has no use for it.
 pub(crate) const SERVER_ENGINE: Setting<EngineKind> = Setting::new(
@@ -197,7 +218,7 @@ pub(crate) const TENANTS_CLAIM: Setting<String> =
 pub(crate) const ROLES_CLAIM: Setting<String> = Setting::new("auth.roles_claim", Shape::Text, text, "a claim's name");
 
 /// The settings of a server or a worker, in the order in which they are shown: section by section.
-pub(crate) const OF_SERVER: [&dyn Declared; 34] = [
+pub(crate) const OF_SERVER: [&dyn Declared; 38] = [
     &HOST,
     &PORT,
     &REQUEST_TIMEOUT,
@@ -209,10 +230,14 @@ pub(crate) const OF_SERVER: [&dyn Declared; 34] = [
     &SERVICES[4],
     &DEFAULT_TIMEOUT,
     &BATCH_SIZE,
-    &INITIAL_INTERVAL,
-    &BACKOFF_COEFFICIENT,
-    &MAXIMUM_INTERVAL,
-    &MAXIMUM_ATTEMPTS,
+    &ANSWERED.initial_interval,
+    &ANSWERED.backoff_coefficient,
+    &ANSWERED.maximum_interval,
+    &ANSWERED.maximum_attempts,
+    &UNREACHABLE.initial_interval,
+    &UNREACHABLE.backoff_coefficient,
+    &UNREACHABLE.maximum_interval,
+    &UNREACHABLE.maximum_attempts,
     &SERVER_ENGINE,
     &MAX_CONCURRENT_ACTIVITIES,
     &FUNCTION_PREFIX,

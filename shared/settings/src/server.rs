@@ -7,12 +7,12 @@ use std::time::Duration;
 use contracts::EngineKind;
 use contracts::access::Access;
 use downstream::{Endpoints, Service};
-use workflows::RetryPolicy;
+use workflows::{RetryPolicies, RetryPolicy};
 
 use crate::declarations::{
-    BACKOFF_COEFFICIENT, BATCH_SIZE, DATA_DIR, DEFAULT_TIMEOUT, HAS_ACTIVITIES_IN_FUNCTIONS, HOST, INITIAL_INTERVAL,
-    MAX_CONCURRENT_ACTIVITIES, MAX_CONNECTIONS, MAXIMUM_ATTEMPTS, MAXIMUM_INTERVAL, OF_FUNCTIONS, OF_SERVER,
-    OPEN_EXECUTIONS, OPEN_EXECUTIONS_PER_TENANT, PORT, REQUEST_TIMEOUT, RETENTION_DAYS, SERVER_ENGINE, SERVICES,
+    ANSWERED, BATCH_SIZE, DATA_DIR, DEFAULT_TIMEOUT, HAS_ACTIVITIES_IN_FUNCTIONS, HOST, MAX_CONCURRENT_ACTIVITIES,
+    MAX_CONNECTIONS, OF_FUNCTIONS, OF_SERVER, OPEN_EXECUTIONS, OPEN_EXECUTIONS_PER_TENANT, PORT, REQUEST_TIMEOUT,
+    RETENTION_DAYS, RetrySettings, SERVER_ENGINE, SERVICES, UNREACHABLE,
 };
 use crate::host::Host;
 use crate::keys::Keys;
@@ -41,8 +41,8 @@ pub struct Settings {
     pub default_timeout: Duration,
     /// `workflows.batch_size`: the default of requests that have such an option; no workflow works in batches yet.
     pub batch_size: u32,
-    /// `workflows.retry_policy.*`
-    pub retry_policy: RetryPolicy,
+    /// `workflows.retry_policy.*` and `workflows.unreachable.*`
+    pub retry_policies: RetryPolicies,
     /// `engine.kind`: what new executions run on.
     pub engine: EngineKind,
     /// `limits.*`
@@ -121,7 +121,10 @@ impl Settings {
             service_urls: urls,
             default_timeout: Duration::from_secs(keys.value(&DEFAULT_TIMEOUT)),
             batch_size: keys.value(&BATCH_SIZE),
-            retry_policy: retry_policy(keys),
+            retry_policies: RetryPolicies {
+                answered: retry_policy(keys, &ANSWERED),
+                unreachable: retry_policy(keys, &UNREACHABLE),
+            },
             is_engine_default: !keys.has(&SERVER_ENGINE),
             engine: keys.value(&SERVER_ENGINE),
             limits: limits(keys),
@@ -176,16 +179,17 @@ fn limits(keys: &mut Keys) -> Limits {
     limits
 }
 
-fn retry_policy(keys: &mut Keys) -> RetryPolicy {
+fn retry_policy(keys: &mut Keys, settings: &RetrySettings) -> RetryPolicy {
+    let RetrySettings { initial_interval, maximum_interval, .. } = settings;
     let policy = RetryPolicy {
-        initial_interval_seconds: keys.value(&INITIAL_INTERVAL),
-        backoff_coefficient: keys.value(&BACKOFF_COEFFICIENT),
-        maximum_interval_seconds: keys.value(&MAXIMUM_INTERVAL),
-        maximum_attempts: keys.value(&MAXIMUM_ATTEMPTS),
+        initial_interval_seconds: keys.value(initial_interval),
+        backoff_coefficient: keys.value(&settings.backoff_coefficient),
+        maximum_interval_seconds: keys.value(maximum_interval),
+        maximum_attempts: keys.value(&settings.maximum_attempts),
     };
-    let are_known = !keys.is_refused(&INITIAL_INTERVAL) && !keys.is_refused(&MAXIMUM_INTERVAL);
+    let are_known = !keys.is_refused(initial_interval) && !keys.is_refused(maximum_interval);
     if are_known && policy.maximum_interval_seconds <= policy.initial_interval_seconds {
-        keys.refuse(MAXIMUM_INTERVAL.path, "must be longer than initial_interval");
+        keys.refuse(maximum_interval.path, "must be longer than initial_interval");
     }
     policy
 }

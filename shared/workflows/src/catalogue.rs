@@ -9,7 +9,7 @@ use contracts::step::StepKind;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::RetryPolicy;
+use crate::RetryPolicies;
 
 /// A step of a workflow as users see it: one forward Task state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,14 +122,14 @@ impl Workflow {
     }
 
     /// The state machine for engines that call activities by name: `${CreateUserAccountFunctionArn}` becomes
-    /// `create_user_account`, and the standard retrier follows the policy.
-    pub fn definition(&self, policy: &RetryPolicy) -> String {
-        self.bound(policy, str::to_owned)
+    /// `create_user_account`, and the retriers follow their policies.
+    pub fn definition(&self, policies: &RetryPolicies) -> String {
+        self.bound(policies, str::to_owned)
     }
 
     /// The state machine with what `function_of` says of an activity in place of its placeholder, as SAM puts in the
     /// functions' ARNs.
-    pub fn bound(&self, policy: &RetryPolicy, function_of: impl Fn(&str) -> String) -> String {
+    pub fn bound(&self, policies: &RetryPolicies, function_of: impl Fn(&str) -> String) -> String {
         let mut bound = String::with_capacity(self.source.len());
         let mut parts = self.source.split(PLACEHOLDER.0);
         bound.extend(parts.next());
@@ -139,7 +139,7 @@ impl Workflow {
                 None => bound.extend([PLACEHOLDER.0, part]),
             }
         }
-        policy.apply(&bound)
+        policies.apply(&bound)
     }
 
     /// The file that [`Workflow::deployed`] comes from, in `statemachines/`.
@@ -147,9 +147,9 @@ impl Workflow {
         format!("{}.asl.json", self.kind.as_str().replace('_', "-"))
     }
 
-    /// The state machine as it is deployed to AWS, with its placeholders; the standard retrier follows the policy.
-    pub fn deployed(&self, policy: &RetryPolicy) -> String {
-        policy.apply(self.source)
+    /// The state machine as it is deployed to AWS, with its placeholders; the retriers follow their policies.
+    pub fn deployed(&self, policies: &RetryPolicies) -> String {
+        policies.apply(self.source)
     }
 }
 
@@ -240,7 +240,7 @@ mod tests {
                 "SendNotification"
             ]
         );
-        assert!(!onboarding.definition(&RetryPolicy::default()).contains("${"));
+        assert!(!onboarding.definition(&RetryPolicies::default()).contains("${"));
         assert_eq!(onboarding.activities().len(), 7);
         let effects: Vec<StepEffect> = states.into_iter().map(|step| onboarding.effect_of(step)).collect();
         let mut expected = [StepEffect::Undone; 7];

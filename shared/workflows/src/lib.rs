@@ -6,4 +6,4 @@ mod retry_policy;
 
 pub use catalogue::{ALL, StepEffect, Workflow, WorkflowStep, activities, function_of, workflow};
 pub use end::{UnsuccessfulEnd, unsuccessful_end};
-pub use retry_policy::RetryPolicy;
+pub use retry_policy::{RetryPolicies, RetryPolicy};

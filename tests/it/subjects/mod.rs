@@ -145,7 +145,7 @@ impl CallSite {
         ServiceKind::ALL.into_iter().find(|kind| kind.name() == self.service).unwrap()
     }
 
-    fn is_call(&self, method: &str, path: &str) -> bool {
+    pub(crate) fn is_call(&self, method: &str, path: &str) -> bool {
         let (mut parts, mut route) = (path.split('/'), self.route.split('/'));
         let is_same = |(part, of_route): (&str, &str)| part == of_route || of_route.starts_with('{');
         self.method == method && parts.by_ref().zip(route.by_ref()).all(is_same) && parts.next() == route.next()

@@ -20,8 +20,12 @@ pub(super) fn examine(sources: &Sources) -> (Vec<Finding>, Option<Settings>) {
         }
     };
     let mut findings = vec![Finding::ok(CHECK, origins(&effective, sources))];
-    if let Err(error) = check_definitions(&settings.retry_policy) {
-        findings.push(Finding::problem(CHECK, format!("{error:#}"), "correct workflows.retry_policy"));
+    if let Err(error) = check_definitions(&settings.retry_policies) {
+        findings.push(Finding::problem(
+            CHECK,
+            format!("{error:#}"),
+            "correct workflows.retry_policy or workflows.unreachable",
+        ));
     }
     findings.extend(access(&settings));
     if let Some(server) = settings.unused_temporal() {

@@ -4,6 +4,8 @@ mod answers;
 mod connections;
 mod redirects;
 mod requests;
+mod shortages;
+mod sockets;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! What a server or a worker reads, and what is refused.
 
 use contracts::access::Access;
+use workflows::RetryPolicy;
 
 use super::{load, load_toml};
 use crate::{ActivityPlace, Limits, StoreKind, Temporal};
@@ -68,11 +69,22 @@ fn the_environment_overrides_and_durations_have_two_forms() {
         ("WORKFLOW__SERVER__PORT", "9999"),
         ("WORKFLOW__WORKFLOWS__DEFAULT_TIMEOUT", "5m"),
         ("WORKFLOW__WORKFLOWS__RETRY_POLICY__MAXIMUM_ATTEMPTS", "5"),
+        ("WORKFLOW__WORKFLOWS__UNREACHABLE__INITIAL_INTERVAL", "3"),
+        ("WORKFLOW__WORKFLOWS__UNREACHABLE__BACKOFF_COEFFICIENT", "1.25"),
+        ("WORKFLOW__WORKFLOWS__UNREACHABLE__MAXIMUM_INTERVAL", "1m"),
+        ("WORKFLOW__WORKFLOWS__UNREACHABLE__MAXIMUM_ATTEMPTS", "50"),
         ("SSL_CERT_FILE", "/roots.pem"),
     ])
     .expect("good");
     assert_eq!((settings.port, settings.default_timeout.as_secs()), (9999, 300));
-    assert_eq!((settings.retry_policy.maximum_attempts, settings.has_own_roots), (5, true));
+    assert_eq!((settings.retry_policies.answered.maximum_attempts, settings.has_own_roots), (5, true));
+    let unreachable = RetryPolicy {
+        initial_interval_seconds: 3,
+        backoff_coefficient: 1.25,
+        maximum_interval_seconds: 60,
+        maximum_attempts: 50,
+    };
+    assert_eq!(settings.retry_policies.unreachable, unreachable);
 }
 
 #[test]
@@ -87,9 +99,12 @@ fn who_mistypes_a_setting_is_told_what_may_be_meant() {
 
 #[test]
 fn a_longest_wait_is_longer_than_the_first() {
-    let problems = load(&[("WORKFLOW__WORKFLOWS__RETRY_POLICY__INITIAL_INTERVAL", "2m")]).expect_err("it is not");
-    let expected = "workflows.retry_policy.maximum_interval: must be longer than initial_interval";
-    assert_eq!(problems.problems(), [expected]);
+    for (variable, section) in [("RETRY_POLICY", "retry_policy"), ("UNREACHABLE", "unreachable")] {
+        let variable = format!("WORKFLOW__WORKFLOWS__{variable}__INITIAL_INTERVAL");
+        let problems = load(&[(&variable, "2m")]).expect_err("it is not");
+        let expected = format!("workflows.{section}.maximum_interval: must be longer than initial_interval");
+        assert_eq!(problems.problems(), [expected]);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use contracts::EngineKind;
 use contracts::access::Access;
 use downstream::Service;
-use workflows::RetryPolicy;
+use workflows::{RetryPolicies, RetryPolicy};
 
 use super::load_toml;
 use crate::{Host, Origin, Settings, Sources, StoreKind, Survey};
@@ -27,7 +27,7 @@ fn every_key_is_read() {
     let ports = settings.service_urls.map(|url| url.rsplit_once(':').map(|(_, port)| port.to_owned()));
     assert_eq!(ports.map(Option::unwrap), ["8081", "8082", "8085", "8083", "8080"]);
     assert_eq!((settings.default_timeout, settings.batch_size), (Duration::from_secs(300), 100));
-    assert_eq!(settings.retry_policy, RetryPolicy::default());
+    assert_eq!(settings.retry_policies, RetryPolicies::default());
     let temporal = settings.temporal;
     assert_eq!(temporal.server.url.as_deref(), Some("http://localhost:7233"));
     assert_eq!(temporal.server.namespace.as_deref(), Some("default"));
@@ -81,7 +81,7 @@ fn every_key_has_an_effect_of_its_own() {
         maximum_interval_seconds: 120,
         maximum_attempts: 4,
     };
-    assert_eq!(settings.retry_policy, policy);
+    assert_eq!(settings.retry_policies, RetryPolicies { answered: policy, ..RetryPolicies::default() });
     let temporal = settings.temporal;
     assert_eq!(temporal.server.url.as_deref(), Some("https://temporal.example.com:7233"));
     assert_eq!(temporal.server.namespace.as_deref(), Some("other"));

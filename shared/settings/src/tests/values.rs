@@ -20,6 +20,8 @@ fn durations_are_whole_seconds_however_they_are_written() {
             ("workflows", "default_timeout"),
             ("workflows.retry_policy", "initial_interval"),
             ("workflows.retry_policy", "maximum_interval"),
+            ("workflows.unreachable", "initial_interval"),
+            ("workflows.unreachable", "maximum_interval"),
         ];
         for (section, key) in sections {
             let problems = problems(&format!("[{section}]\n{key} = {value}"));
