@@ -1,8 +1,9 @@
 //! The server's HTTP edge over real connections: many of them, unfinished requests, what is no request, and its end.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use clock::{Clock as _, SystemClock};
 use futures::future::join_all;
 use reference_services::{Fault, FaultRule, ServiceKind};
 use serde_json::{Value, json};
@@ -136,13 +137,14 @@ async fn an_unfinished_request_is_answered_408() {
     let site = Site::with(&[("WORKFLOW__SERVER__TIMEOUT_SECONDS", "4".to_owned())]).await;
     let mut server = site.spawn(None);
     site.until_up(&mut server).await;
-    let began = Instant::now();
+    let began = SystemClock.instant();
     let begun = format!(
         "POST {START} HTTP/1.1\r\nhost: localhost\r\nx-tenant-id: {TENANT}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
     );
     let (status, head, problem) = refused(&site, begun.as_bytes()).await;
     assert_eq!((status, &problem["title"]), (408, &json!("Request timeout")), "{head}");
-    assert!((2.0..4.0).contains(&began.elapsed().as_secs_f32()), "half of the request's time: {:?}", began.elapsed());
+    let took = SystemClock.instant().since(began);
+    assert!((2.0..4.0).contains(&took.as_secs_f32()), "half of the request's time: {took:?}");
     let (status, _, problem) = refused(&site, b"GET /health HTTP/1.1\r\nhost: loc").await;
     assert_eq!((status, &problem["title"]), (408, &json!("Request timeout")));
     assert!(site.list(TENANT).await.is_empty(), "nothing was started");

@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
+use clock::SystemClock;
 use http::{Request, StatusCode, header};
 use reference_services::{Fault, FaultRule, ServiceKind};
 use tokio::net::TcpListener;
@@ -42,7 +43,7 @@ async fn tested(routes: Router, variables: &[(&str, &str)]) -> (Option<i32>, Str
     let mut script = Command::new(root().join("infra/smoke-test"));
     script.arg(&url).env("TENANT", TENANT).env("TOKEN", TOKEN).env("NO_PROXY", "*").env("PATIENCE", "5");
     let output = script.envs(variables.iter().copied()).kill_on_drop(true).output();
-    let output = tokio::time::timeout(Duration::from_secs(60), output).await.unwrap().unwrap();
+    let output = clock::timeout(&SystemClock, Duration::from_secs(60), output).await.unwrap().unwrap();
     server.abort();
     let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
     assert!(!said.contains(TOKEN), "{said}");

@@ -56,7 +56,7 @@ mod tests {
             ("Sun Nov  6 08:49:37 1994", Some(7)),
             ("Sun, 06 Nov 1994 08:49:30 GMT", Some(0)),
             ("Sat, 05 Nov 1994 08:49:37 GMT", Some(0)),
-            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(252_632_704_230)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(252_618_189_029)),
         ] {
             assert_eq!(asked(&[field]), expected, "{field}");
         }
