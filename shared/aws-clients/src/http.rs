@@ -85,7 +85,7 @@ mod tests {
             accepted.load(Ordering::Relaxed)
         };
         assert_eq!((call().await, call().await), (1, 1), "the second call is on the first one's connection");
-        tokio::time::sleep(Duration::from_millis(600)).await;
+        clock::sleep(&clock::SystemClock, Duration::from_millis(600)).await;
         assert_eq!(call().await, 2, "it was idle for too long");
     }
 }
