@@ -64,6 +64,6 @@ mod tests {
         turns.push("d", 7);
         let rest: Vec<i32> = std::iter::from_fn(|| turns.pop()).collect();
         assert_eq!(rest, [4, 5, 2, 7, 6, 3]);
-        assert!(turns.is_empty() && turns.len() == 0 && turns.waiting.is_empty());
+        assert!(turns.is_empty() && turns.waiting.is_empty());
     }
 }

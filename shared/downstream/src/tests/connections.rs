@@ -42,6 +42,6 @@ async fn a_connection_that_nobody_uses_is_closed_before_the_peer_closes_it() {
         accepted.load(Ordering::Relaxed)
     };
     assert_eq!((call().await, call().await), (1, 1), "the second call is on the first one's connection");
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    clock::sleep(&SystemClock, Duration::from_millis(600)).await;
     assert_eq!(call().await, 2, "it was idle for too long");
 }

@@ -82,7 +82,7 @@ async fn what_has_no_connection_is_unreachable() {
     fails(&format!("http://localhost:{port}"), ErrorName::ServiceUnreachable, message).await;
     fails("https://no-such-host.invalid", ErrorName::ServiceUnreachable, message).await;
     // It goes away while TLS is agreed on.
-    let port = listen(|connection| std::future::ready(drop(connection))).await;
+    let port = listen(async |connection| drop(connection)).await;
     fails(&format!("https://127.0.0.1:{port}"), ErrorName::ServiceUnreachable, message).await;
 }
 
