@@ -118,8 +118,8 @@ fn a_success_enters_each_state_once_and_asks_little() {
         let seen = proxies.dynamodb.take();
         assert_eq!(
             counted(&seen),
-            [("BatchGetItem", 1), ("Query", 2)].into(),
-            "events, totals, requests that they show"
+            [("BatchGetItem", 1), ("Query", 5)].into(),
+            "events in four shards, totals, requests that they show"
         );
         println!("a feed of one: {:?}", units(&seen));
         assert!(proxies.sfn.take().is_empty(), "reading never asks the engine");

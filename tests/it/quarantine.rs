@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use clock::{SharedClock, VirtualClock};
 use contracts::audit::AuditAction;
 use contracts::{EngineKind, Status};
@@ -11,9 +12,14 @@ use engine::Engine as _;
 use http::StatusCode;
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
-use store::{Created, Executions as _, JournalRecord, JournalStart, StoredRequest};
+use store::{
+    Created, EndRecorder as _, EngineEnd, Executions as _, History as _, JournalRecord, JournalStart, ListFilter,
+    StoredRequest, conformance,
+};
+use store_aws::DynamoStore;
 
 use crate::embedded::{Subject, machine, task};
+use crate::peers;
 use crate::world::{TENANT, World, full_request, new_execution, run};
 
 /// Each column of a record, with something in it that cannot be read, and what is said of it.
@@ -129,10 +135,15 @@ fn what_cannot_be_changed_is_answered_with_the_reason() {
     run(async {
         let world = World::new().await;
         open_one(&world, "user_onboarding_0").await;
-        damage(&world.database(), "UPDATE executions SET history_len = 'many'").await;
-        let (code, answer) = world.post("/api/v1/workflows/user_onboarding_0/pause", &json!({}), &[]).await;
-        assert_eq!(code, StatusCode::INTERNAL_SERVER_ERROR, "{answer}");
-        assert!(answer["detail"].as_str().unwrap().contains("history_len"), "{answer}");
+        // What is no number, and what contradicts the rows that are there.
+        for (length, why) in [("'many'", "history_len"), ("0", "history.execution_id")] {
+            damage(&world.database(), &format!("UPDATE executions SET history_len = {length}")).await;
+            let (code, answer) = world.post("/api/v1/workflows/user_onboarding_0/pause", &json!({}), &[]).await;
+            assert_eq!(code, StatusCode::INTERNAL_SERVER_ERROR, "{answer}");
+            assert!(answer["detail"].as_str().unwrap().contains(why), "{answer}");
+        }
+        // A count of what is open that is wrong keeps nobody out.
+        damage(&world.database(), "UPDATE open_executions SET executions = -5").await;
         let sound = world.start(&full_request()).await;
         assert_eq!(world.until_ended(&sound).await.status, Status::Completed);
         assert_eq!(ready(&world).await.0, StatusCode::OK);
@@ -258,5 +269,44 @@ fn a_start_goes_on_with_what_is_sound() {
             assert_eq!(record.status, Status::Terminated, "{statement}");
         }
         assert_eq!(subject.engine.quarantine(), [""; 0]);
+    });
+}
+
+/// What is damaged in a table holds nothing up there either, and can be terminated.
+#[test]
+fn a_damaged_item_can_be_terminated() {
+    let Some(endpoint) = peers::dynamodb() else { return };
+    run(async {
+        let client = peers::dynamodb_client(endpoint);
+        store_aws::create_table(&client, "damaged").await.unwrap();
+        let epoch = conformance::epoch();
+        let own = client.clone();
+        let store = DynamoStore::new(|| own, "damaged", Arc::new(VirtualClock::new(epoch)));
+        let damages =
+            ["kind", "engine", "status", "started_at", "updated_at", "progress", "input", "version", "history_len"];
+        for attribute in damages.into_iter().chain(["current_step"]) {
+            let id = format!("user_onboarding_{attribute}");
+            store.create(new_execution(&id, EngineKind::StepFunctions, epoch)).await.unwrap();
+            let key = |name: &str| AttributeValue::S(name.to_owned());
+            let update = client.update_item().table_name("damaged");
+            let update = update.key("pk", key(&format!("{TENANT}#E#{id}"))).key("sk", key("A"));
+            let update = update.update_expression("SET #name = :value").expression_attribute_names("#name", attribute);
+            update.expression_attribute_values(":value", AttributeValue::Bool(true)).send().await.unwrap();
+
+            let found = store.get(TENANT, &id).await.unwrap().unwrap();
+            let feed = store.tenant_events(TENANT, &[], None, 50).await.unwrap();
+            assert!(feed.rows.iter().any(|row| row.execution_id == id), "{attribute}");
+            let at = epoch + Duration::from_secs(1);
+            assert!(store.record_end(TENANT, &id, &EngineEnd::Terminated, at, None).await.unwrap(), "{attribute}");
+            let ended = store.get(TENANT, &id).await.unwrap().unwrap();
+            assert_eq!((found.status.is_open(), ended.status), (true, Status::Terminated), "{attribute}");
+            assert!(!store.record_end(TENANT, &id, &EngineEnd::Terminated, at, None).await.unwrap(), "once");
+            let events = store.events(TENANT, &id, &[], None, 9).await.unwrap().unwrap();
+            let types: Vec<&str> = events.rows.iter().map(|row| row.event.event_type.as_str()).collect();
+            assert_eq!(types, ["WorkflowExecutionStarted", "WorkflowExecutionTerminated"], "{attribute}");
+        }
+        let list = store.list(TENANT, &ListFilter::default(), None, 0, 50).await.unwrap();
+        assert_eq!(list.counts.by_status.get(&Status::Terminated), Some(&10), "{:?}", list.counts);
+        assert_eq!(list.counts.by_status.get(&Status::Running).copied().unwrap_or_default(), 0, "{:?}", list.counts);
     });
 }

@@ -259,7 +259,7 @@ fn a_feed_asks_little_however_many_are_open() {
             let count = |operation: &str| requests.iter().filter(|request| *request == operation).count();
             (page.rows.len(), page.total, count("Query"), count("BatchGetItem"), requests.len())
         };
-        assert_eq!(create(0..100).await, (20, 100, 3, 2, 5), "events, totals, and once the open ones");
-        assert_eq!(create(100..140).await, (20, 140, 2, 1, 3), "too many to be asked for");
+        assert_eq!(create(0..100).await, (20, 100, 6, 2, 8), "events in four shards, totals, and once the open ones");
+        assert_eq!(create(100..140).await, (20, 140, 5, 1, 6), "too many to be asked for");
     });
 }

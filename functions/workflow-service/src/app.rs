@@ -315,27 +315,32 @@ fn reconcile(store: SqlStore, engines: Engines, clock: SharedClock) -> AbortHand
 /// How often what nobody needs any more is removed, in turns that hold nobody up.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(600);
 
+/// How often the files of requests are searched for those that belong to no execution.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(24 * 3_600);
+
 /// How long the journal of an execution stays after its end, for who looks into what has just happened.
 const JOURNALS_STAY: Duration = Duration::from_secs(2 * 3_600);
 
 fn keep_house(store: SqlStore, blobs: Arc<FileBlobs>, retention: Duration, clock: SharedClock) -> AbortHandle {
     let time = Arc::clone(&clock);
     let keeping = async move {
+        let mut next_search = clock.instant();
         loop {
             clock::sleep(&*clock, HOUSEKEEPING_INTERVAL).await;
             let before = |stay| clock.now().checked_sub(stay).unwrap_or(Timestamp::MIN);
-            let kept = async {
-                let journals = store.remove_journals(before(JOURNALS_STAY)).await?;
-                let Archived { executions, failed } = store.archive(&blobs, before(retention)).await?;
-                Ok::<_, StoreError>((journals, executions, failed, store.release_pages().await?))
-            };
-            match kept.await {
-                Ok((0, 0, 0, 0)) => {}
-                Ok((journals, archived, failed, pages)) => {
-                    tracing::info!(journals, archived, failed, pages, "what is old was removed or archived");
-                }
-                // What fails is due again.
-                Err(error) => tracing::error!(%error, "not everything is removed that nobody needs any more"),
+            // What fails is due again, and keeps the others from nothing.
+            let failed = |error: &StoreError| tracing::error!(%error, "not everything old is removed");
+            let journals = store.remove_journals(before(JOURNALS_STAY)).await.inspect_err(failed).unwrap_or_default();
+            let archived = store.archive(&blobs, before(retention)).await.inspect_err(failed).unwrap_or_default();
+            let mut requests = 0;
+            if clock.instant() >= next_search {
+                next_search = clock.instant() + SEARCH_INTERVAL;
+                requests = store.remove_lost_requests(&blobs).await.inspect_err(failed).unwrap_or_default();
+            }
+            let pages = store.release_pages().await.inspect_err(failed).unwrap_or_default();
+            let Archived { executions, failed } = archived;
+            if (journals, executions, failed, requests, pages) != (0, 0, 0, 0, 0) {
+                tracing::info!(journals, executions, failed, requests, pages, "what is old was removed or archived");
             }
         }
     };

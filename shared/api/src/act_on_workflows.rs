@@ -276,9 +276,14 @@ impl Acting<'_> {
             let would = result(&record, ActionOutcome::Would, None);
             return Ok(ActionResult { new_workflow_id: Some(retry.id), ..would });
         }
-        let damaged = damage::of(api, &record).filter(|_| self.asked.action != Action::Terminate);
+        let holds = match self.asked.action {
+            Action::Terminate => false,
+            Action::Retry { .. } => true,
+            Action::Control(_) => record.status.is_open(),
+        };
+        let damaged = damage::of(api, &record).filter(|_| holds);
         let why_not = match self.asked.action {
-            _ if damaged.is_some() && record.status.is_open() => damaged,
+            _ if damaged.is_some() => damaged,
             Action::Control(control) => {
                 (control.decide(&record) == Decision::Refused).then(|| operate::refusal(control, &record))
             }

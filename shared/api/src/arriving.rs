@@ -62,7 +62,7 @@ impl Bodies {
         }
         // A larger one is refused for its size by who reads it.
         let declared = request.body().size_hint().lower().min(MAX_BODY_BYTES as u64);
-        room.reserve(declared as usize)?;
+        room.check(declared as usize)?;
         let (clock, time) = (Arc::clone(&self.clock), self.time);
         let limited =
             |body| Body::new(Arriving { body, room: Arc::clone(&room), received: 0, clock, time, late: None });
@@ -71,6 +71,12 @@ impl Bodies {
 }
 
 impl Room {
+    /// Whether there is room for so many bytes. None is taken: only what has arrived is in memory.
+    fn check(&self, bytes: usize) -> Result<(), NotTaken> {
+        let missing = bytes.saturating_sub(UNCOUNTED_BODY_BYTES);
+        if missing > self.free.available_permits() { Err(NotTaken::NoRoom) } else { Ok(()) }
+    }
+
     /// Takes room for so many bytes in all.
     fn reserve(&self, bytes: usize) -> Result<(), NotTaken> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,7 +3,7 @@
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::http::{HeaderMap, header};
 use contracts::document::Document;
-use contracts::limits::{MAX_BODY_BYTES, MAX_JSON_DEPTH, MAX_REASON_CHARS};
+use contracts::limits::{MAX_BODY_BYTES, MAX_JSON_DEPTH, MAX_REASON_CHARS, UNCOUNTED_BODY_BYTES};
 use http_body_util::BodyExt as _;
 
 use crate::Problem;
@@ -72,7 +72,7 @@ async fn collect(body: Body) -> Result<Bytes, Problem> {
         return Err(too_large());
     }
     // Copied, as each frame would keep the buffer alive that it was read into, however small it is.
-    let mut bytes = Vec::with_capacity(declared);
+    let mut bytes = Vec::with_capacity(declared.min(UNCOUNTED_BODY_BYTES));
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(not_taken)?.into_data() else { continue };
         if bytes.len() + data.len() > MAX_BODY_BYTES {

@@ -92,7 +92,8 @@ pub struct Api {
 impl Api {
     /// How long a request waits that asks for this.
     fn granted(&self, wait: Duration) -> Duration {
-        wait.min(self.longest_wait).min(Duration::from_secs(MAX_WAIT_SECONDS))
+        let of_request = self.request_timeout.saturating_sub(start::ANSWERING_TIME);
+        wait.min(self.longest_wait).min(of_request).min(Duration::from_secs(MAX_WAIT_SECONDS))
     }
 }
 

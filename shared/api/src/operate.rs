@@ -126,11 +126,18 @@ pub(crate) async fn terminate(
     let audit = NewAuditRow { reason, ..caller.audit_row(AuditAction::TerminateWorkflow, id, api.clock.now()) };
     let (task, running) = (operating.clone(), record);
     to_the_end(api, async move { stop(&task, &running, audit).await }).await?;
-    let record = api.executions.get(tenant_id, id).await?.ok_or_else(|| Problem::no_workflow(id))?;
+    let record = match api.executions.get(tenant_id, id).await {
+        Ok(record) => record.ok_or_else(|| Problem::no_workflow(id))?,
+        // It may just have ended by itself.
+        Err(error) => return Err(StoreError::InDoubt(error.to_string()).into()),
+    };
     if record.status != Status::Terminated {
         return Err(Problem::conflict(id, has_ended(&record)));
     }
-    let Left { inherited, unknown } = left_standing(api, &record).await?;
+    let Left { inherited, unknown } = left_standing(api, &record).await.unwrap_or_else(|problem| {
+        tracing::error!(workflow_id = id, ?problem, "what a terminated execution left cannot be read");
+        Left { unknown: Some("its history cannot be read now".to_owned()), ..Left::default() }
+    });
     let standing = inherited.standing().into_iter().cloned().collect();
     Ok(Terminated { record, standing, unknown })
 }

@@ -21,7 +21,9 @@ use contracts::step::WorkflowRef;
 use contracts::{EventType, Status};
 use engine::Engine;
 use serde_json::{Value, json};
-use store::{Created, ExecutionRecord, IdempotencyKey, Inherited, NewEvent, NewExecution, Progress, StoredRequest};
+use store::{
+    Created, ExecutionRecord, IdempotencyKey, Inherited, NewEvent, NewExecution, Progress, StoreError, StoredRequest,
+};
 use tokio::sync::oneshot;
 
 use crate::access::Caller;
@@ -142,7 +144,7 @@ pub(crate) async fn to_the_end<T: Send + 'static>(
     });
     match clock::park(&*api.clock, answer).await {
         Ok((done, _busy)) => done,
-        Err(_) => Err(Problem::internal()),
+        Err(_) => Err(StoreError::InDoubt("it panicked".to_owned()).into()),
     }
 }
 

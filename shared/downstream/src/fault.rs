@@ -42,8 +42,8 @@ pub enum Shortage {
     /// Memory for a socket.
     #[error("this process has no memory left")]
     Memory,
-    /// A local port.
-    #[error("this process has no local port left")]
+    /// A local port, or an address that the service's could be reached from.
+    #[error("this process has no local port or address for it")]
     Ports,
     /// The certificates that it trusts, which it reads before its first connection.
     #[error("this process cannot read the certificates that it trusts")]

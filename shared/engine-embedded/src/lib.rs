@@ -176,7 +176,7 @@ fn standstill(error: &EngineError) -> Option<String> {
     match error {
         EngineError::Store(StoreError::Unavailable(_) | StoreError::InDoubt(_)) => None,
         EngineError::Store(StoreError::Inconsistent(problem)) => Some(problem.clone()),
-        EngineError::Unavailable(problem) => Some(problem.clone()),
+        EngineError::Unavailable(problem) => Some(format!("{problem}; a restart of the server may help")),
         EngineError::Definition(_) => Some(error.to_string()),
     }
 }

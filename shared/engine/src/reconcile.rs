@@ -5,7 +5,7 @@ use std::time::Duration;
 use clock::{Busy, Clock};
 use contracts::{EngineKind, Timestamp};
 use futures::future::{join_all, try_join};
-use store::{DueExecution, EndRecorder, Executions, StoreError};
+use store::{DueExecution, EndRecorder, Executions};
 
 use crate::{EngineError, Engines, Standing, StartOutcome};
 
@@ -130,9 +130,6 @@ impl Reconciler<'_> {
         // It may have ended: an index is behind its table.
         let record = self.executions.get(&due.tenant_id, &due.id).await?.filter(|record| record.status.is_open());
         let Some(record) = record else { return Ok(Finding::AsRecorded) };
-        if let Some(damage) = &record.damage {
-            return Err(StoreError::Inconsistent(format!("its record is damaged: {}", damage.why)).into());
-        }
         let age = self.clock.now().duration_since(record.started_at).unsigned_abs();
         let next_look = (age / 10).clamp(NEXT_LOOK[0], NEXT_LOOK[1]);
         // The embedded engine's own journal is its record: there is nothing to reconcile.
@@ -140,9 +137,16 @@ impl Reconciler<'_> {
             self.put_off(due, next_look).await?;
             return Ok(Finding::AsRecorded);
         }
+        let (tenant_id, workflow_id) = (&record.tenant_id, &record.id);
+        if let Some(damage) = &record.damage {
+            tracing::error!(tenant_id, workflow_id, damage.why, "its record is damaged: terminate it");
+            self.put_off(due, next_look_at_unknown(age)).await?;
+            return Ok(Finding::Unknown);
+        }
         let Some(engine) = self.engines.of(record.engine) else {
-            let reason = format!("it runs on {}, which is not configured here", record.engine);
-            return Err(EngineError::Unavailable(reason));
+            tracing::error!(tenant_id, workflow_id, engine = %record.engine, "its engine is not configured here");
+            self.put_off(due, next_look).await?;
+            return Ok(Finding::Unknown);
         };
         if !due.has_begun {
             // Starting one twice is starting it once. From now on the engine is asked about it: soon, if it had it already.
@@ -160,7 +164,6 @@ impl Reconciler<'_> {
             }
             // It was known to the engine: starting it again would do everything twice.
             Standing::Unknown => {
-                let (tenant_id, workflow_id) = (&record.tenant_id, &record.id);
                 tracing::error!(tenant_id, workflow_id, "it has begun, and its engine does not know it: terminate it");
                 self.put_off(due, next_look_at_unknown(age)).await?;
                 Ok(Finding::Unknown)

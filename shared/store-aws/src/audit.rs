@@ -82,7 +82,11 @@ impl Audit for DynamoStore {
         rows.truncate(limit as usize);
         let next = if more { rows.last().cloned() } else { from.map(Item) };
         let next = next.map(|last| last.text("sk").map(str::to_owned)).transpose()?;
-        Ok(AuditPage { rows: rows.iter().map(audit_row).collect::<Result<_, _>>()?, next })
+        // One that is damaged keeps nobody from the others.
+        let read = rows.iter().map(audit_row);
+        let read =
+            read.map(|row| row.inspect_err(|error| tracing::error!(tenant_id, %error, "an audit row is left out")));
+        Ok(AuditPage { rows: read.filter_map(Result::ok).collect(), next })
     }
 }
 

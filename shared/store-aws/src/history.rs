@@ -1,12 +1,14 @@
 //! Histories.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
+use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::Select;
 use contracts::{Event, EventType, Timestamp};
-use futures::future::try_join;
+use futures::future::{try_join, try_join_all};
 use serde_json::json;
 use store::{History, HistoryPage, HistoryRow, StoreError};
 
@@ -14,9 +16,9 @@ use crate::item::{Item, all_under_way, request, text};
 use crate::keys::{self, ALONE};
 use crate::{DynamoStore, batch, fault, list};
 
-/// Events that are looked at with one request where those of some types are wanted, and requests for one page: a page may
-/// be shorter than asked for, and the count goes no further than one request.
-const LOOKED_AT: i32 = 1_000;
+/// Events of each shard that are looked at with one request where those of some types are wanted, and requests for one page:
+/// a page may be shorter than asked for, and the count goes no further than one request.
+const LOOKED_AT: i32 = 250;
 const MAX_LOOKS: u32 = 5;
 
 #[async_trait]
@@ -133,6 +135,17 @@ impl History for DynamoStore {
     }
 }
 
+/// Merges what was read of each shard, the newest first, as far as all of them were read; and where that ends, unless it is
+/// the end of all.
+fn merge(found: Vec<QueryOutput>) -> (Vec<Item>, Option<String>) {
+    let place = |item: &Item| item.optional_text("feed_sk").unwrap_or_default().to_owned();
+    let end = found.iter().filter_map(|shard| shard.last_evaluated_key.clone()).map(|last| place(&Item(last))).max();
+    let items = found.into_iter().flat_map(|shard| shard.items.unwrap_or_default()).map(Item);
+    let mut rows: Vec<Item> = items.filter(|item| end.as_ref().is_none_or(|end| place(item) >= *end)).collect();
+    rows.sort_by_cached_key(|item| Reverse(place(item)));
+    (rows, end)
+}
+
 /// Takes the execution from the beginning of its partition. What is archived goes in any order: events may be left without
 /// it.
 fn split(mut found: Vec<Item>) -> (Option<Item>, Vec<Item>) {
@@ -159,7 +172,7 @@ impl DynamoStore {
         Ok(found.items.unwrap_or_default().into_iter().map(Item).collect())
     }
 
-    fn partition_query(&self, tenant_id: &str, id: &str, from: &str) -> QueryFluentBuilder {
+    pub(crate) fn partition_query(&self, tenant_id: &str, id: &str, from: &str) -> QueryFluentBuilder {
         let query = self.client().query().table_name(&self.table).consistent_read(true);
         query
             .key_condition_expression("pk = :execution AND sk >= :from")
@@ -194,11 +207,11 @@ impl DynamoStore {
         let looks = if types.is_empty() { 1 } else { MAX_LOOKS };
         let (mut rows, mut before) = (Vec::new(), before.map(str::to_owned));
         for _ in 0..looks {
-            let query = self.feed(tenant_id, types, before.as_deref()).limit(looked_at);
-            let found = query.send().await.map_err(fault::read)?;
-            rows.extend(found.items.unwrap_or_default().into_iter().map(Item));
-            let last = found.last_evaluated_key.map(Item);
-            before = last.and_then(|last| last.optional_text("feed_sk").map(str::to_owned));
+            let shards = self.feed(tenant_id, types, before.as_deref()).into_iter();
+            let found = try_join_all(shards.map(|query| query.limit(looked_at).send())).await.map_err(fault::read)?;
+            let (mut newer, end) = merge(found);
+            rows.append(&mut newer);
+            before = end;
             if before.is_none() || rows.len() > limit as usize {
                 break;
             }
@@ -210,15 +223,19 @@ impl DynamoStore {
         Ok((rows, before))
     }
 
-    /// Asks for the tenant's newest events.
-    fn feed(&self, tenant_id: &str, types: &[EventType], before: Option<&str>) -> QueryFluentBuilder {
+    /// Asks each shard for the tenant's newest events.
+    fn feed(&self, tenant_id: &str, types: &[EventType], before: Option<&str>) -> Vec<QueryFluentBuilder> {
+        (0..keys::FEED_SHARDS).map(|shard| self.feed_shard(tenant_id, shard, types, before)).collect()
+    }
+
+    fn feed_shard(&self, tenant_id: &str, shard: u64, types: &[EventType], before: Option<&str>) -> QueryFluentBuilder {
         let query = self.client().query().table_name(&self.table).index_name("feed").scan_index_forward(false);
-        let query = query.expression_attribute_values(":tenant", text(tenant_id));
+        let query = query.expression_attribute_values(":shard", text(keys::feed_shard(tenant_id, shard)));
         let query = match before {
             Some(before) => query
-                .key_condition_expression("feed_pk = :tenant AND feed_sk < :before")
+                .key_condition_expression("feed_pk = :shard AND feed_sk < :before")
                 .expression_attribute_values(":before", text(before)),
-            None => query.key_condition_expression("feed_pk = :tenant"),
+            None => query.key_condition_expression("feed_pk = :shard"),
         };
         if types.is_empty() {
             return query;
@@ -233,9 +250,11 @@ impl DynamoStore {
 
     /// Events of these types among the tenant's newest, and whether that is all of them.
     async fn count_newest(&self, tenant_id: &str, types: &[EventType]) -> Result<(u64, bool), StoreError> {
-        let query = self.feed(tenant_id, types, None).select(Select::Count).limit(LOOKED_AT);
-        let counted = query.send().await.map_err(fault::read)?;
-        Ok((u64::try_from(counted.count).unwrap_or(0), counted.last_evaluated_key.is_none()))
+        let shards = self.feed(tenant_id, types, None).into_iter();
+        let counting = shards.map(|query| query.select(Select::Count).limit(LOOKED_AT).send());
+        let counted = try_join_all(counting).await.map_err(fault::read)?;
+        let total = counted.iter().map(|shard| u64::try_from(shard.count).unwrap_or(0)).sum();
+        Ok((total, counted.iter().all(|shard| shard.last_evaluated_key.is_none())))
     }
 
     /// The tenant's events that are rows, and whether these are all: those of ended executions are counted, those of open
@@ -250,14 +269,20 @@ impl DynamoStore {
         if executions > batch::READS as u64 {
             return Ok((ended + executions, false));
         }
-        let mut total = ended;
+        let (mut total, mut is_exact) = (ended, true);
         for execution in self.batch(self.partitions(&open).await?).await? {
             if !execution.has("ended_at") {
-                let reserved: usize = all_under_way(&execution)?.iter().map(|attempt| attempt.begun().len()).sum();
-                total += execution.number::<u64>("history_len")?.saturating_sub(reserved as u64);
+                let reserved =
+                    all_under_way(&execution).map(|open| open.iter().map(|attempt| attempt.begun().len()).sum());
+                let counted = reserved.and_then(|reserved: usize| {
+                    Ok(execution.number::<u64>("history_len")?.saturating_sub(reserved as u64))
+                });
+                // One that is damaged is counted as its first event.
+                is_exact &= counted.is_ok();
+                total += counted.unwrap_or(1);
             }
         }
-        Ok((total, true))
+        Ok((total, is_exact))
     }
 }
 

@@ -229,7 +229,7 @@ pub(crate) fn event_row(tenant_id: &str, id: &str, event_id: u64, event: &NewEve
         ("event_type".to_owned(), text(event.event_type.as_str())),
         ("at".to_owned(), moment(event.at)),
         ("details".to_owned(), text(event.details.to_string())),
-        ("feed_pk".to_owned(), text(tenant_id)),
+        ("feed_pk".to_owned(), text(keys::feed_shard_of(tenant_id, id))),
         ("feed_sk".to_owned(), text(keys::feed(event.at, id, event_id))),
     ])
 }

@@ -12,6 +12,9 @@ pub(crate) const TOTAL_SHARDS: u64 = 16;
 /// Shards of each part of the index of what is due.
 pub(crate) const DUE_SHARDS: u64 = 4;
 
+/// Shards of a tenant's feed: each is a partition, which takes 1,000 writes a second.
+pub(crate) const FEED_SHARDS: u64 = 4;
+
 const EXECUTION: &str = "#E#";
 
 pub(crate) fn execution(tenant_id: &str, id: &str) -> String {
@@ -60,6 +63,13 @@ pub(crate) fn totals_shard(id: &str) -> String {
 /// The total that executions of this kind in this status count into.
 pub(crate) fn counter(kind: WorkflowKind, status: Status) -> String {
     format!("{kind}#{}", status.reported())
+}
+
+/// The same, by the partition of [`of_status`] that it is in.
+pub(crate) fn counter_of_status(status_pk: &str) -> Option<String> {
+    let mut parts = status_pk.rsplit('#');
+    let (kind, status) = (parts.next()?, parts.next()?);
+    Some(format!("{kind}#{status}"))
 }
 
 pub(crate) fn durations(tenant_id: &str) -> String {
@@ -114,6 +124,15 @@ pub(crate) fn ended(shard: u64) -> String {
 
 pub(crate) fn ended_shard(id: &str) -> String {
     ended(hash(id) % DUE_SHARDS)
+}
+
+/// The first one has the name that a feed in one piece had.
+pub(crate) fn feed_shard(tenant_id: &str, shard: u64) -> String {
+    if shard == 0 { tenant_id.to_owned() } else { format!("{tenant_id}#F#{shard}") }
+}
+
+pub(crate) fn feed_shard_of(tenant_id: &str, id: &str) -> String {
+    feed_shard(tenant_id, hash(id) % FEED_SHARDS)
 }
 
 pub(crate) fn feed(at: Timestamp, id: &str, event_id: u64) -> String {

@@ -19,7 +19,7 @@
 //! | `by_tenant`, `by_kind`, `by_status` | executions | tenant (and kind, or status and kind) | start, id |
 //! | `by_user` | executions that a user asked for | tenant and user | start, id |
 //! | `due` | executions | `pending#<shard>` until they begin, `open#<shard>` until they end, `ended#<shard>` until they are archived | start or when they were put off to, then end |
-//! | `feed` | events | tenant | time |
+//! | `feed` | events | tenant, in 4 shards by execution (`<tenant>`, `<tenant>#F#<shard>`) | time |
 //!
 //! # Requests
 //! A start is one transaction, before which a process reads the tenant's totals unless it has done so within five seconds;

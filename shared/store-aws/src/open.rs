@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use clock::Timestamp;
+use clock::Instant;
 use store::{Full, IdempotencyKey, NewExecution, OpenCounts, StoreError};
 
 use crate::DynamoStore;
@@ -27,7 +27,7 @@ pub(crate) struct Open(Mutex<HashMap<String, Count>>);
 
 #[derive(Clone, Copy)]
 struct Count {
-    read_at: Timestamp,
+    read_at: Instant,
     executions: u64,
 }
 
@@ -37,12 +37,12 @@ impl Open {
     }
 
     /// What is known, if it is not too old.
-    fn known(&self, tenant_id: &str, now: Timestamp) -> Option<u64> {
+    fn known(&self, tenant_id: &str, now: Instant) -> Option<u64> {
         let count = self.lock().get(tenant_id).copied()?;
-        (now.duration_since(count.read_at).unsigned_abs() < COUNT_COUNTS).then_some(count.executions)
+        (now.since(count.read_at) < COUNT_COUNTS).then_some(count.executions)
     }
 
-    fn learn(&self, tenant_id: &str, executions: u64, read_at: Timestamp) {
+    fn learn(&self, tenant_id: &str, executions: u64, read_at: Instant) {
         let mut counts = self.lock();
         if counts.len() >= MAX_TENANTS {
             counts.clear();
@@ -64,7 +64,7 @@ impl DynamoStore {
         if self.limits.of_tenant == u64::MAX {
             return Ok(None);
         }
-        let now = self.clock.now();
+        let now = self.clock.instant();
         let of_tenant = match self.open.known(tenant_id, now) {
             Some(known) => known,
             None => {
@@ -106,11 +106,14 @@ impl DynamoStore {
 
 #[cfg(test)]
 mod tests {
+    use clock::{Clock as _, SystemClock};
+
     use super::*;
 
     #[test]
     fn a_count_is_used_for_seconds_and_grows_with_what_is_started() {
-        let (open, at) = (Open::default(), |second| Timestamp::from_second(second).unwrap_or_default());
+        let (open, beginning) = (Open::default(), SystemClock.instant());
+        let at = |second| beginning + Duration::from_secs(second);
         open.add("a");
         assert_eq!(open.known("a", at(0)), None, "it has not been read");
         open.learn("a", 7, at(0));

@@ -7,7 +7,7 @@
 //!    `Idempotency-Key`. From here on it is read from the blob. It takes place if the record is still as it was archived.
 //! 4. The file of its request is removed, unless it is another execution's as well.
 //!
-//! Whatever is interrupted before the third is due again.
+//! Whatever is interrupted before the third is due again; [`SqlStore::remove_lost_requests`] finds what the fourth has left.
 
 use async_trait::async_trait;
 use clock::Busy;
@@ -18,16 +18,16 @@ use futures::{StreamExt as _, stream};
 use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 use store::{ArchiveHead, Blobs as _, Estimated, Executions as _, History as _, StoreError, StoredRequest};
 
-use crate::housekeeping::{PAUSE, ROWS_PER_TURN};
-use crate::rows::{self, micros, read_error};
+use crate::housekeeping::{BEFORE_ALL, Ended, PAUSE, ROWS_PER_TURN};
+use crate::rows::{self, json_text, read_error};
 use crate::writer::{Fault, Operation};
 use crate::{FileBlobs, SqlStore};
 
-/// Executions that are looked for at once.
-const EXECUTIONS_AT_ONCE: usize = 100;
-
 /// Executions that are archived at the same time.
 const CONCURRENCY: usize = 8;
+
+/// Files of requests that are looked at without a pause.
+const FILES_AT_ONCE: usize = 100;
 
 /// Events that are read at once.
 const EVENTS_READ: u32 = 200;
@@ -41,22 +41,15 @@ pub struct Archived {
     pub failed: usize,
 }
 
-/// An execution that is due, and where it comes among those that are.
-struct Due {
-    tenant_id: String,
-    id: String,
-    at: (i64, i64),
-}
-
 impl SqlStore {
     /// Moves executions that ended before `ended_before` to the archive, the oldest first. What fails holds nothing up that
     /// is due after it.
     pub async fn archive(&self, blobs: &FileBlobs, ended_before: Timestamp) -> Result<Archived, StoreError> {
-        let (mut archived, mut last) = (Archived::default(), (i64::MIN, i64::MIN));
-        loop {
-            let due = self.due(ended_before, last).await?;
-            last = due.last().map_or(last, |due| due.at);
-            for turn in due.chunks(CONCURRENCY) {
+        let (mut archived, mut after) = (Archived::default(), Some(BEFORE_ALL));
+        while let Some(place) = after {
+            let page = self.ended("", ended_before, place).await?;
+            after = page.next;
+            for turn in page.executions.chunks(CONCURRENCY) {
                 let moves = turn.iter().map(|due| self.archive_one(blobs, due, self.clock.busy()));
                 for moved in clock::park(&*self.clock, join_all(moves)).await {
                     archived.executions += usize::from(moved);
@@ -64,28 +57,12 @@ impl SqlStore {
                 }
                 clock::sleep(&*self.clock, PAUSE).await;
             }
-            if due.len() < EXECUTIONS_AT_ONCE {
-                return Ok(archived);
-            }
         }
-    }
-
-    /// Executions that are due, behind an earlier one.
-    async fn due(&self, ended_before: Timestamp, (ended_at, seq): (i64, i64)) -> Result<Vec<Due>, StoreError> {
-        let select = format!(
-            "SELECT tenant_id, id, ended_at, seq FROM executions WHERE ended_at IS NOT NULL AND ended_at < $1 \
-             AND (ended_at, seq) > ($2, $3) ORDER BY ended_at, seq LIMIT {EXECUTIONS_AT_ONCE}"
-        );
-        let query = sqlx::query(AssertSqlSafe(select)).bind(micros(ended_before)).bind(ended_at).bind(seq);
-        let found = query.fetch_all(&mut *self.readers.of_engine().await?).await.map_err(read_error)?;
-        Ok(rows::sound(&found, |row| {
-            let at = (rows::get(row, "ended_at")?, rows::get(row, "seq")?);
-            Ok(Due { tenant_id: rows::text(row, "tenant_id")?, id: rows::text(row, "id")?, at })
-        }))
+        Ok(archived)
     }
 
     /// Moves one: whether that is done. Each is busy by itself, as one may wait while others work.
-    async fn archive_one(&self, blobs: &FileBlobs, Due { tenant_id, id, .. }: &Due, _busy: Busy) -> bool {
+    async fn archive_one(&self, blobs: &FileBlobs, Ended { tenant_id, id }: &Ended, _busy: Busy) -> bool {
         let moved = self.move_one(blobs, tenant_id, id).await;
         if let Err(error) = &moved {
             tracing::error!(tenant_id, workflow_id = id, %error, "an execution is not archived");
@@ -109,7 +86,7 @@ impl SqlStore {
         }
         let remove = RemoveArchived { tenant_id: tenant_id.to_owned(), id: id.to_owned(), version, events: page.total };
         match self.writer.write(remove).await? {
-            Some(request) => self.remove_request(blobs, tenant_id, &request).await,
+            Some(request) => self.remove_request(blobs, tenant_id, &request).await.map(drop),
             None => Ok(()),
         }
     }
@@ -139,19 +116,35 @@ impl SqlStore {
         parts.boxed()
     }
 
-    /// Removes the file of a request that no execution has any more.
-    async fn remove_request(&self, blobs: &FileBlobs, tenant_id: &str, request: &str) -> Result<(), StoreError> {
-        let Ok(stored @ StoredRequest::Blob(_)) = serde_json::from_str(request) else { return Ok(()) };
+    /// Removes the files of requests that no execution has: of starts that were refused, and of executions that a process
+    /// archived that ended before it got here. How many there were.
+    pub async fn remove_lost_requests(&self, blobs: &FileBlobs) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        for tenant_id in blobs.tenants().await? {
+            let requests: Vec<String> = blobs.old_requests(&tenant_id).await?;
+            for some in requests.chunks(FILES_AT_ONCE) {
+                for hash in some {
+                    let request = json_text(&StoredRequest::Blob(hash.clone()));
+                    removed += u64::from(self.remove_request(blobs, &tenant_id, &request).await?);
+                }
+                clock::sleep(&*self.clock, PAUSE).await;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Removes the file of a request that no execution has any more: whether it has.
+    async fn remove_request(&self, blobs: &FileBlobs, tenant_id: &str, request: &str) -> Result<bool, StoreError> {
+        let Ok(stored @ StoredRequest::Blob(_)) = serde_json::from_str(request) else { return Ok(false) };
         let select = "SELECT COUNT(*) AS others FROM executions \
                       WHERE tenant_id = $1 AND request = $2 AND request LIKE '{\"blob\":%'";
         let mut reader = self.readers.of_engine().await?;
         let others = sqlx::query(select).bind(tenant_id).bind(request).fetch_one(&mut *reader).await;
-        if rows::count(&others.map_err(read_error)?, "others")? == 0
-            && let Some(key) = stored.key(tenant_id)?
-        {
-            blobs.remove_old(&key).await?;
+        drop(reader);
+        match stored.key(tenant_id)? {
+            Some(key) if rows::count(&others.map_err(read_error)?, "others")? == 0 => blobs.remove_old(&key).await,
+            _ => Ok(false),
         }
-        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use futures::{StreamExt as _, stream};
-use store::{BlobBody, BlobKey, BlobReader, Blobs, StoreError};
+use store::{BlobBody, BlobKey, BlobReader, Blobs, REQUESTS, StoreError};
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Mutex;
@@ -56,19 +56,34 @@ impl FileBlobs {
     }
 
     /// Removes a blob, unless it was stored less than an hour ago: whoever stored it may be about to write down where it
-    /// is.
-    pub async fn remove_old(&self, key: &BlobKey) -> Result<(), StoreError> {
+    /// is. Whether it is removed.
+    pub async fn remove_old(&self, key: &BlobKey) -> Result<bool, StoreError> {
         let path = self.path(key);
         let _naming = self.naming.lock().await;
-        let stored = match fs::metadata(&path).await.and_then(|file| file.modified()) {
-            Ok(stored) => stored,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(unavailable(error)),
-        };
-        match stored.elapsed() {
-            Ok(age) if age >= MIN_AGE => fs::remove_file(&path).await.map_err(unavailable),
-            _ => Ok(()),
+        if !is_old(&path).await? {
+            return Ok(false);
         }
+        fs::remove_file(&path).await.map(|()| true).map_err(unavailable)
+    }
+
+    /// The tenants that have blobs.
+    pub(crate) async fn tenants(&self) -> Result<Vec<String>, StoreError> {
+        let names = names(&self.folder).await?;
+        Ok(names.into_iter().filter(|name| !name.starts_with('.')).collect())
+    }
+
+    /// The hashes of a tenant's requests that may be removed by their age.
+    pub(crate) async fn old_requests(&self, tenant_id: &str) -> Result<Vec<String>, StoreError> {
+        let folder = self.folder.join(tenant_id).join(REQUESTS);
+        let mut old = Vec::new();
+        for name in names(&folder).await? {
+            if let Some(hash) = name.strip_suffix(".json")
+                && is_old(&folder.join(&name)).await?
+            {
+                old.push(hash.to_owned());
+            }
+        }
+        Ok(old)
     }
 
     fn path(&self, key: &BlobKey) -> PathBuf {
@@ -115,6 +130,29 @@ impl Blobs for FileBlobs {
             File::open(folder).await.map_err(unavailable)?.sync_all().await.map_err(unavailable)?;
         }
         Ok(())
+    }
+}
+
+/// The names in a folder; none if there is no such folder.
+async fn names(folder: &Path) -> Result<Vec<String>, StoreError> {
+    let mut entries = match fs::read_dir(folder).await {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unavailable(error)),
+    };
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next_entry().await.map_err(unavailable)? {
+        names.extend(entry.file_name().into_string());
+    }
+    Ok(names)
+}
+
+/// Whether a file is there and was stored long enough ago to be removed.
+async fn is_old(file: &Path) -> Result<bool, StoreError> {
+    match fs::metadata(file).await.and_then(|file| file.modified()) {
+        Ok(stored) => Ok(stored.elapsed().is_ok_and(|age| age >= MIN_AGE)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(unavailable(error)),
     }
 }
 

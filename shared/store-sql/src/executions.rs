@@ -199,7 +199,8 @@ async fn load<'e>(
 }
 
 async fn reload(connection: &mut AnyConnection, tenant_id: &str, id: &str) -> Result<ExecutionRecord, Fault> {
-    let row = load(connection, tenant_id, id).await?.ok_or(sqlx::Error::RowNotFound)?;
+    let row =
+        load(connection, tenant_id, id).await?.ok_or_else(|| Fault::Inconsistent(format!("{id} is not stored")))?;
     Ok(rows::execution(&row))
 }
 

@@ -55,6 +55,7 @@ impl History for SqlStore {
             .map_err(rows::read_error)?;
         let after = after.and_then(|after| after.parse().ok()).unwrap_or(0_i64);
         let Some(total) = total else {
+            drop(reader);
             let after = u64::try_from(after).unwrap_or_default();
             return store::archived_events(self.blobs.as_deref(), tenant_id, id, types, after, limit).await;
         };
@@ -93,14 +94,17 @@ impl History for SqlStore {
     ) -> Result<HistoryPage, StoreError> {
         let mut reader = self.readers.of(tenant_id).await?;
         let (total, total_is_exact) = count(&mut reader, tenant_id, types).await?;
-        let (at, seq) = match before.and_then(parse_cursor) {
-            Some(cursor) => place(&mut reader, tenant_id, cursor).await?,
-            // What comes before the end of time is all.
-            None => (i64::MAX, i64::MAX),
+        let end = match before.and_then(parse_cursor) {
+            Some(cursor) => Some(place(&mut reader, tenant_id, cursor).await?),
+            None => None,
         };
         let found = rows::readable(&mut reader, COLUMNS, |columns| {
-            let query = sqlx::query(AssertSqlSafe(feed(columns, types)));
-            query.bind(tenant_id).bind(at).bind(seq).bind(i64::from(limit) + 1)
+            let query = sqlx::query(AssertSqlSafe(feed(columns, types, end.is_some())));
+            let query = query.bind(tenant_id).bind(i64::from(limit) + 1);
+            match end {
+                Some((at, seq)) => query.bind(at).bind(seq),
+                None => query,
+            }
         });
         let mut found = found.await?;
         drop(reader);
@@ -140,13 +144,13 @@ fn of_types(types: &[EventType]) -> String {
 }
 
 /// A part of the tenant's feed: the newest rows of each type, merged. The rows come in no order.
-fn feed(columns: &str, types: &[EventType]) -> String {
+fn feed(columns: &str, types: &[EventType], has_end: bool) -> String {
     let types = if types.is_empty() { EventType::ALL.as_slice() } else { types };
-    let part = |kind: &EventType| {
-        format!("SELECT at, seq FROM history WHERE {} AND (at, seq) < ($2, $3)", of_tenant_and_type(*kind))
-    };
+    // What is no moment comes before no end, so it is on the first page.
+    let before = if has_end { " AND (at, seq) < ($3, $4)" } else { "" };
+    let part = |kind: &EventType| format!("SELECT at, seq FROM history WHERE {}{before}", of_tenant_and_type(*kind));
     let parts: Vec<String> = types.iter().map(part).collect();
-    let page = format!("{} ORDER BY at DESC, seq DESC LIMIT $4", parts.join(" UNION ALL "));
+    let page = format!("{} ORDER BY at DESC, seq DESC LIMIT $2", parts.join(" UNION ALL "));
     format!("SELECT {columns} FROM history h WHERE h.seq IN (SELECT seq FROM ({page}) AS page)")
 }
 
@@ -268,8 +272,10 @@ mod tests {
         let two = [EventType::CompensationFailed, EventType::ActivityTaskFailed];
         for types in [&[][..], &two[..1], &two] {
             let parts = if types.is_empty() { EventType::ALL.len() } else { types.len() };
-            let range = "history_by_type (tenant_id=? AND event_type=? AND at<?)";
-            assert_reads_ranges(&feed("h.seq AS seq", types), "history", range, parts).await;
+            for (has_end, end) in [(false, ")"), (true, " AND at<?)")] {
+                let range = format!("history_by_type (tenant_id=? AND event_type=?{end}");
+                assert_reads_ranges(&feed("h.seq AS seq", types, has_end), "history", &range, parts).await;
+            }
         }
         assert_reads_ranges(&counted(&two), "history", "history_by_type (tenant_id=? AND event_type=?)", 2).await;
         let total = plan(&counted(&[])).await;

@@ -5,18 +5,46 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use contracts::Timestamp;
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 use store::StoreError;
 
 use crate::SqlStore;
-use crate::rows::{micros, read_error};
+use crate::rows::{self, Columns, micros, read_error};
 use crate::writer::{Fault, Operation};
 
 /// Rows that one turn removes.
 pub(crate) const ROWS_PER_TURN: u32 = 200;
 
 /// Executions that are looked for at once.
-const EXECUTIONS_AT_ONCE: i64 = 100;
+pub(crate) const EXECUTIONS_AT_ONCE: usize = 100;
+
+/// The place before all executions.
+pub(crate) const BEFORE_ALL: (i64, i64) = (i64::MIN, i64::MIN);
+
+const WITH_JOURNAL: &str = " AND journal_len > 0";
+
+const ENDED_COLUMNS: &Columns = &[("tenant_id", "tenant_id"), ("id", "id"), ("ended_at", "ended_at"), ("seq", "seq")];
+
+/// An execution that has ended.
+pub(crate) struct Ended {
+    pub(crate) tenant_id: String,
+    pub(crate) id: String,
+}
+
+/// Some executions that have ended, and where the next ones begin, if there are more.
+pub(crate) struct EndedPage {
+    pub(crate) executions: Vec<Ended>,
+    pub(crate) next: Option<(i64, i64)>,
+}
+
+/// A moment is a number: what is damaged has none, and stays as it is.
+fn select_ended(columns: &str, condition: &str) -> String {
+    format!(
+        "SELECT {columns} FROM executions WHERE ended_at IS NOT NULL AND ended_at < $1 AND (ended_at, seq) > ($2, $3){condition} \
+         ORDER BY executions.ended_at, executions.seq LIMIT {EXECUTIONS_AT_ONCE}"
+    )
+}
 
 /// Pages that one turn gives back: a third of a megabyte, which is read and written within a few milliseconds.
 const PAGES_PER_TURN: u32 = 80;
@@ -31,17 +59,15 @@ impl SqlStore {
     /// Removes the journals of executions that ended before this moment; how many. A journal is what an engine goes on
     /// by: of what has ended nothing asks for it.
     pub async fn remove_journals(&self, ended_before: Timestamp) -> Result<u64, StoreError> {
-        let mut removed = 0;
-        loop {
-            let due = self.with_journal(ended_before).await?;
-            let is_last = due.len() < EXECUTIONS_AT_ONCE as usize;
-            removed += due.len() as u64;
-            self.remove_journals_of(due).await?;
-            if is_last {
-                return Ok(removed);
-            }
+        let (mut removed, mut after) = (0, Some(BEFORE_ALL));
+        while let Some(place) = after {
+            let page = self.ended(WITH_JOURNAL, ended_before, place).await?;
+            after = page.next;
+            removed += page.executions.len() as u64;
+            self.remove_journals_of(page.executions.into_iter().map(|execution| execution.id).collect()).await?;
             clock::sleep(&*self.clock, PAUSE).await;
         }
+        Ok(removed)
     }
 
     /// Removes the journals of executions that have ended, turn by turn.
@@ -56,13 +82,25 @@ impl SqlStore {
         Ok(())
     }
 
-    async fn with_journal(&self, ended_before: Timestamp) -> Result<Vec<String>, StoreError> {
-        // A moment is a number: what is damaged has none, and stays as it is.
-        let select = "SELECT id FROM executions WHERE ended_at IS NOT NULL AND ended_at < $1 AND journal_len > 0 \
-                      ORDER BY ended_at LIMIT $2";
-        let query = sqlx::query(select).bind(micros(ended_before)).bind(EXECUTIONS_AT_ONCE);
-        let found = query.fetch_all(&mut *self.readers.of_engine().await?).await.map_err(read_error)?;
-        Ok(found.iter().filter_map(|row| row.try_get("id").ok()).collect())
+    /// Executions that have ended before a moment, the first ones behind a place, which also meet a condition. One whose names
+    /// cannot be read is left out, and keeps the others from nothing.
+    pub(crate) async fn ended(
+        &self,
+        condition: &str,
+        before: Timestamp,
+        (ended_at, seq): (i64, i64),
+    ) -> Result<EndedPage, StoreError> {
+        let mut reader = self.readers.of_engine().await?;
+        let found = rows::readable(&mut reader, ENDED_COLUMNS, |columns| {
+            let query = sqlx::query(AssertSqlSafe(select_ended(columns, condition)));
+            query.bind(micros(before)).bind(ended_at).bind(seq)
+        });
+        let found = found.await?;
+        let place = |row: &AnyRow| Ok::<_, StoreError>((rows::get(row, "ended_at")?, rows::get(row, "seq")?));
+        let next = found.get(EXECUTIONS_AT_ONCE - 1).map(place).transpose()?;
+        let execution =
+            |row: &AnyRow| Ok(Ended { tenant_id: rows::text(row, "tenant_id")?, id: rows::text(row, "id")? });
+        Ok(EndedPage { executions: rows::sound(&found, execution), next })
     }
 
     /// Gives pages that are not used any more back to the file system; how many. A database that was created without
@@ -127,5 +165,21 @@ impl Operation for ReleasePages {
 
     fn rows(&self) -> usize {
         ROWS_PER_TURN as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::plan;
+
+    /// With the number of executions that have ended, a wrong index would take ever longer.
+    #[tokio::test]
+    async fn what_is_due_is_a_range_of_its_own_index() {
+        for (condition, index) in [(WITH_JOURNAL, "executions_ended_with_journal"), ("", "executions_ended")] {
+            let steps = plan(&select_ended("id", condition)).await;
+            assert_eq!(steps.len(), 1, "nothing is sorted: {steps:?}");
+            assert!(steps[0].starts_with(&format!("SEARCH executions USING INDEX {index} (")), "{steps:?}");
+        }
     }
 }

@@ -277,7 +277,8 @@ impl CommitTurn {
 pub(crate) async fn count_duration(connection: &mut AnyConnection, execution_id: &str) -> Result<(), Fault> {
     sqlx::query(
         "INSERT INTO tenant_durations (tenant_id, kind, completed, total_ms) \
-         SELECT tenant_id, kind, 1, (ended_at - started_at) / 1000 FROM executions WHERE id = $1 \
+         SELECT tenant_id, kind, 1, CASE WHEN ended_at > started_at THEN (ended_at - started_at) / 1000 ELSE 0 END \
+         FROM executions WHERE id = $1 \
          ON CONFLICT (tenant_id, kind) DO UPDATE SET completed = tenant_durations.completed + 1, \
          total_ms = tenant_durations.total_ms + excluded.total_ms",
     )

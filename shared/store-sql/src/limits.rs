@@ -20,8 +20,9 @@ pub(crate) async fn refuse<'e>(
     let open = Status::ALL.into_iter().filter(|status| status.is_open());
     let open: Vec<String> = open.map(|status| format!("'{}'", status.as_str())).collect();
     let select = format!(
-        "SELECT (SELECT COALESCE(SUM(executions), 0) FROM totals WHERE tenant_id = $1 AND status IN ({})) AS of_tenant, \
-         (SELECT executions FROM open_executions) AS in_all",
+        "SELECT (SELECT COALESCE(SUM(executions), 0) FROM totals \
+         WHERE tenant_id = $1 AND status IN ({}) AND executions > 0) AS of_tenant, \
+         (SELECT CASE WHEN executions > 0 THEN executions ELSE 0 END FROM open_executions) AS in_all",
         open.join(", ")
     );
     let row = sqlx::query(AssertSqlSafe(select)).bind(tenant_id).fetch_one(executor).await?;

@@ -361,7 +361,7 @@ async fn run(
 ) {
     while let Some(mut group) = queues.take().await {
         commits.times().began = Some(clock.instant());
-        let committed = commit_readable(&mut connection, &mut group, &commits.files).await;
+        let committed = commit_sound(&mut connection, &mut group, &commits.files).await;
         *commits.times() = Times { began: None, done: Some(clock.instant()) };
         let Err(failure) = committed else {
             group.into_iter().for_each(Write::acknowledge);
@@ -388,26 +388,26 @@ struct Failure {
     error: String,
     /// Whether it may have reached the disk all the same.
     in_doubt: bool,
-    /// The operation that met something stored that cannot be read, if it was that: nothing is written, and the others can
-    /// be tried again.
-    unreadable: Option<usize>,
+    /// The operation that met something stored that is damaged, if it was that: nothing is written, and the others can be
+    /// tried again.
+    own_of: Option<usize>,
 }
 
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
-        Self { error: error.to_string(), in_doubt: false, unreadable: None }
+        Self { error: error.to_string(), in_doubt: false, own_of: None }
     }
 }
 
-/// Commits the operations that can read what is stored, and refuses the others: that is none of their neighbours' business.
-async fn commit_readable(
+/// Commits the operations that find what is stored sound, and refuses the others: that is none of their neighbours' business.
+async fn commit_sound(
     connection: &mut AnyConnection,
     group: &mut Vec<Box<dyn Write>>,
     files: &OpenFiles,
 ) -> Result<(), Failure> {
     loop {
         match commit(connection, group, files).await {
-            Err(Failure { unreadable: Some(number), error, .. }) => {
+            Err(Failure { own_of: Some(number), error, .. }) => {
                 group.remove(number).refuse(StoreError::Inconsistent(error));
                 if group.is_empty() {
                     return Ok(());
@@ -432,9 +432,9 @@ async fn commit(
     }
     for (number, write) in group.iter_mut().enumerate() {
         if let Err(error) = write.apply(connection).await {
-            if is_unreadable(&error) {
+            if is_unreadable(&error) || is_contradiction(&error) {
                 sqlx::query("ROLLBACK").execute(&mut *connection).await?;
-                return Err(Failure { unreadable: Some(number), ..error.into() });
+                return Err(Failure { own_of: Some(number), ..error.into() });
             }
             return Err(error.into());
         }
@@ -442,13 +442,24 @@ async fn commit(
     let committed = sqlx::query("COMMIT").execute(&mut *connection).await;
     committed.map_err(|error| Failure { in_doubt: true, ..error.into() })?;
     // What is written into a file that has no name any more is gone with the process: it must not be acknowledged.
-    files.check().map_err(|error| Failure { error, in_doubt: true, unreadable: None })
+    files.check().map_err(|error| Failure { error, in_doubt: true, own_of: None })
 }
 
-/// SQLITE_BUSY in its primary and extended forms: the low byte is 5.
+/// SQLITE_BUSY.
 fn is_busy(error: &sqlx::Error) -> bool {
+    is_of(error, 5)
+}
+
+/// SQLITE_CONSTRAINT: what is stored contradicts what is written. Each operation looks before it writes, so what it looked
+/// at is damaged.
+fn is_contradiction(error: &sqlx::Error) -> bool {
+    is_of(error, 19)
+}
+
+/// Whether SQLite says this, in its primary form or an extended one: the low byte is the same.
+fn is_of(error: &sqlx::Error, primary: u32) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
-    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
+    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == primary)
 }
 
 fn held_up() -> StoreError {

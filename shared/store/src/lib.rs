@@ -46,7 +46,7 @@ pub use recorder::{
     ACCEPTED, AttemptOutcome, Begin, BegunAttempt, EndRecorder, EngineEnd, Finish, StepOutcome, StepRecorder, StepRef,
 };
 pub use reported::Reported;
-pub use request::{RequestError, StoredRequest};
+pub use request::{REQUESTS, RequestError, StoredRequest};
 pub use turns::Turns;
 
 /// Why a store did not do what it was asked.

@@ -101,8 +101,11 @@ impl StoredRequest {
     }
 }
 
+/// The part of a blob's name that stands before all requests of a tenant.
+pub const REQUESTS: &str = "requests";
+
 fn key(tenant_id: &str, hash: &str) -> Result<BlobKey, StoreError> {
-    BlobKey::new(tenant_id, &["requests", &format!("{hash}.json")])
+    BlobKey::new(tenant_id, &[REQUESTS, &format!("{hash}.json")])
         .ok_or_else(|| StoreError::Inconsistent(format!("'{tenant_id}' is no name of a tenant")))
 }
 

@@ -18,14 +18,25 @@ pub struct Connections {
 #[derive(Default)]
 struct State {
     open: HashMap<u64, Open>,
+    ordinary: Kind,
+    spare: Kind,
+    next: u64,
+}
+
+/// The connections of one kind: those within the limit, or the spare ones.
+#[derive(Default)]
+struct Kind {
+    /// How many are open and not told to close.
+    count: usize,
     /// Idle ones, by when they came to be so.
     idle: BTreeMap<u64, u64>,
-    next: u64,
 }
 
 struct Open {
     /// Tells it to close.
     close: Arc<Notify>,
+    is_told: bool,
+    is_spare: bool,
     idle_since: Option<u64>,
 }
 
@@ -56,19 +67,24 @@ impl Connections {
 
     /// Tells the connection to close that has been idle for longest, if one is idle.
     pub(super) fn close_oldest_idle(&self) -> bool {
-        self.lock().close_oldest_idle()
+        let mut state = self.lock();
+        state.close_oldest_idle(false) || state.close_oldest_idle(true)
     }
 
     fn try_admit(self: &Arc<Self>) -> Option<Slot> {
         let mut state = self.lock();
-        let is_full = state.open.len() >= self.limit;
-        let is_spare = is_full && !state.close_oldest_idle();
-        if state.open.len() >= self.limit + SPARE {
+        // One that is told to close counts no more, so that no newcomer closes two.
+        let is_spare = state.ordinary.count >= self.limit && !state.close_oldest_idle(false);
+        if is_spare && state.spare.count >= SPARE && !state.close_oldest_idle(true)
+            || state.open.len() >= self.limit + SPARE
+        {
             return None;
         }
         let id = state.number();
         let close = Arc::new(Notify::new());
-        state.open.insert(id, Open { close: Arc::clone(&close), idle_since: None });
+        let open = Open { close: Arc::clone(&close), is_told: false, is_spare, idle_since: None };
+        state.open.insert(id, open);
+        state.kind(is_spare).count += 1;
         state.set_idle(id);
         Some(Slot { connections: Arc::clone(self), id, close, is_spare })
     }
@@ -84,10 +100,16 @@ impl State {
         self.next
     }
 
-    fn close_oldest_idle(&mut self) -> bool {
-        let Some((_, id)) = self.idle.pop_first() else { return false };
+    fn kind(&mut self, is_spare: bool) -> &mut Kind {
+        if is_spare { &mut self.spare } else { &mut self.ordinary }
+    }
+
+    fn close_oldest_idle(&mut self, is_spare: bool) -> bool {
+        let Some((_, id)) = self.kind(is_spare).idle.pop_first() else { return false };
+        self.kind(is_spare).count -= 1;
         if let Some(open) = self.open.get_mut(&id) {
             open.idle_since = None;
+            open.is_told = true;
             open.close.notify_one();
         }
         true
@@ -95,15 +117,24 @@ impl State {
 
     fn set_idle(&mut self, id: u64) {
         let turn = self.number();
-        if let Some(open) = self.open.get_mut(&id) {
-            open.idle_since = Some(turn);
-            self.idle.insert(turn, id);
-        }
+        let Some(open) = self.open.get_mut(&id).filter(|open| !open.is_told) else { return };
+        open.idle_since = Some(turn);
+        let is_spare = open.is_spare;
+        self.kind(is_spare).idle.insert(turn, id);
     }
 
     fn set_busy(&mut self, id: u64) {
-        if let Some(turn) = self.open.get_mut(&id).and_then(|open| open.idle_since.take()) {
-            self.idle.remove(&turn);
+        let Some(open) = self.open.get_mut(&id) else { return };
+        let (is_spare, turn) = (open.is_spare, open.idle_since.take());
+        if let Some(turn) = turn {
+            self.kind(is_spare).idle.remove(&turn);
+        }
+    }
+
+    fn remove(&mut self, id: u64) {
+        self.set_busy(id);
+        if let Some(Open { is_told: false, is_spare, .. }) = self.open.remove(&id) {
+            self.kind(is_spare).count -= 1;
         }
     }
 }
@@ -130,10 +161,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut state = self.connections.lock();
-        state.set_busy(self.id);
-        state.open.remove(&self.id);
-        drop(state);
+        self.connections.lock().remove(self.id);
         self.connections.freed.notify_waiters();
     }
 }
@@ -190,5 +218,26 @@ mod tests {
         assert!(!waiting.is_finished(), "there is no room at all");
         spare.pop();
         assert!(waiting.await.unwrap().is_spare());
+    }
+
+    #[tokio::test]
+    async fn a_spare_connection_gives_way_to_a_spare_one() {
+        let connections = Connections::new(1);
+        let only = connections.admit().await;
+        only.set_busy();
+        // They begin idle, and are so again after their answer.
+        let mut spare = Vec::new();
+        for _ in 0..SPARE {
+            spare.push(connections.admit().await);
+        }
+        assert!(connections.admit().now_or_never().is_none(), "there is no room until the oldest one is closed");
+        assert_eq!(spare.iter().filter(|slot| is_closed(slot)).count(), 1, "one newcomer closes one");
+        assert!(connections.admit().now_or_never().is_none());
+        drop(spare.remove(0));
+        let newest = connections.admit().await;
+        assert!(newest.is_spare() && spare.iter().all(Slot::is_spare) && !is_closed(&only));
+        only.set_idle();
+        drop(newest);
+        assert!(!connections.admit().await.is_spare(), "an idle one within the limit makes room within the limit");
     }
 }

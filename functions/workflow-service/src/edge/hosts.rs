@@ -23,8 +23,9 @@ pub enum Hosts {
 impl Hosts {
     /// Whether a request may be served.
     pub(super) fn check(&self, request: &Parts) -> Result<(), Problem> {
+        let asked = asked(request)?;
         let Self::OfThisMachine(names) = self else { return Ok(()) };
-        match asked(request)? {
+        match asked {
             Some(host) if !is_of_this_machine(&host) && !names.iter().any(|name| name.eq_ignore_ascii_case(&host)) => {
                 let detail = format!(
                     "The host {host} is not served here, as this server does not authenticate: send localhost or a \
@@ -105,5 +106,8 @@ mod tests {
         assert_eq!(check(&hosts, "http://evil.example/health", &["localhost"]), 421);
         assert_eq!(check(&hosts, "http://localhost:8084/health", &["localhost:8084"]), 200);
         assert_eq!(check(&Hosts::Any, "/health", &["evil.example"]), 200);
+        for given in [&[][..], &["localhost", "localhost"], &["a b"]] {
+            assert_eq!(check(&Hosts::Any, "/health", given), 400, "{given:?}");
+        }
     }
 }

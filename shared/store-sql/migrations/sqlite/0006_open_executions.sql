@@ -8,7 +8,7 @@ CREATE TRIGGER executions_opened AFTER INSERT ON executions WHEN NEW.ended_at IS
     UPDATE open_executions SET executions = executions + 1;
 END;
 
-CREATE TRIGGER executions_ended AFTER UPDATE OF ended_at ON executions
+CREATE TRIGGER executions_closed AFTER UPDATE OF ended_at ON executions
 WHEN OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL BEGIN
     UPDATE open_executions SET executions = executions - 1;
 END;

@@ -10,8 +10,8 @@ DROP INDEX executions_of_user;
 
 -- A tenant's feed merges one part for each type of event. Its order is that of the events' moments, and only within a
 -- moment that in which they were written: `seq` numbers the rows of all tenants, so no answer may tell it.
-CREATE INDEX history_by_type ON history (tenant_id, event_type, at, seq);
 DROP INDEX history_of_tenant;
+CREATE INDEX history_by_type ON history (tenant_id, event_type, at, seq);
 
 -- Events by tenant, so that a feed need not count rows. Each execution knows the length of its own history, which is
 -- written once a commit.
@@ -19,7 +19,10 @@ CREATE TABLE event_totals (
     tenant_id TEXT PRIMARY KEY,
     events BIGINT NOT NULL
 );
-INSERT INTO event_totals (tenant_id, events) SELECT tenant_id, SUM(history_len) FROM executions GROUP BY tenant_id;
+-- No history is that long, so a length beyond it is damaged.
+INSERT INTO event_totals (tenant_id, events)
+SELECT tenant_id, SUM(CASE WHEN history_len BETWEEN 0 AND 1000000000 THEN history_len ELSE 0 END)
+FROM executions GROUP BY tenant_id;
 
 CREATE TRIGGER events_counted AFTER INSERT ON executions BEGIN
     INSERT INTO event_totals (tenant_id, events) VALUES (NEW.tenant_id, NEW.history_len)
