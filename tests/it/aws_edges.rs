@@ -4,8 +4,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use aws_sdk_sfn::types::ExecutionStatus;
+use axum::body::Body;
 use contracts::{ErrorName, Status};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Request};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -22,7 +23,14 @@ fn a_wrong_request_is_named_and_does_nothing() {
     aws::run(|aws| async move {
         let stack = aws.stack(Options::default()).await;
         let before = stack.site.snapshot().await;
+        // API Gateway makes one field of several of one name, so what repeats one is another request there.
+        let repeats = |request: &Request<Body>| {
+            request.headers().keys().any(|name| request.headers().get_all(name).iter().count() > 1)
+        };
         for Wrong { why, request, status, error_type, pointers } in wrong_starts() {
+            if repeats(&request) {
+                continue;
+            }
             let (answered, headers, problem) = stack.site.call(request).await;
             assert_eq!(answered.as_u16(), status, "{why}: {problem}");
             assert_eq!(headers["content-type"], "application/problem+json", "{why}");

@@ -8,8 +8,8 @@ use crate::world::TENANT;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_error_stops_the_process_and_loses_nothing() {
     let site = Site::new().await;
-    // No file may grow beyond 400 KiB; without the trap the kernel would kill instead of refusing the write.
-    let mut server = site.spawn(Some("trap '' XFSZ; ulimit -f 400; exec \"$@\""));
+    // No file may grow beyond 1,000 KiB; without the trap the kernel would kill instead of refusing the write.
+    let mut server = site.spawn(Some("trap '' XFSZ; ulimit -f 1000; exec \"$@\""));
     site.until_up(&mut server).await;
     let mut acknowledged = Vec::new();
     for number in 0..2_000 {

@@ -14,7 +14,9 @@ async fn a_worker_says_that_it_works_once_the_server_has_let_it_in() {
     let Some(mut temporal) = peers::OwnTemporal::start() else { return };
     temporal.stop();
     let directory = tempfile::tempdir().unwrap();
-    let mut worker = command(&["worker", "--data-dir", directory.path().to_str().unwrap()]).await;
+    // One that it creates, so that it has nothing to say about the rights of others.
+    let data_dir = directory.path().join("data");
+    let mut worker = command(&["worker", "--data-dir", data_dir.to_str().unwrap()]).await;
     worker.env("WORKFLOW__ENGINE__KIND", "temporal").env("WORKFLOW__TEMPORAL__SERVER_URL", temporal.address());
     let mut worker = worker.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(worker.stdout.take().unwrap()).lines();
