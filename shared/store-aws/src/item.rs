@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::events::AttemptEvents;
 use store::{
-    Damage, ExecutionFlags, ExecutionRecord, Inherited, NewEvent, Progress, Reported, RetryOf, StepMoments, StoreError,
-    StoredRequest, completed_steps,
+    Damage, ExecutionFlags, ExecutionRecord, Inherited, NewEvent, Parts, Progress, Reported, RetryOf, StepMoments,
+    StoreError, StoredRequest, completed_steps,
 };
 
 use crate::keys;
@@ -100,7 +100,7 @@ pub(crate) fn inconsistent(error: impl std::fmt::Display) -> StoreError {
 
 /// The execution's item as its record, whatever of it can be read.
 pub(crate) fn record(item: &Item) -> ExecutionRecord {
-    let mut parts = Parts { problems: Vec::new() };
+    let mut parts = Parts::default();
     let of_key = item.optional_text("pk").and_then(keys::parse_execution);
     let (tenant_id, id) = of_key.map_or_else(Default::default, |(tenant, id)| (tenant.to_owned(), id.to_owned()));
     let id = parts.or(item.text("id").map(str::to_owned), || id);
@@ -131,7 +131,7 @@ pub(crate) fn record(item: &Item) -> ExecutionRecord {
         damage: None,
         id,
     };
-    record.damage = Damage::of(parts.problems, unknown_kind);
+    record.damage = parts.damage(unknown_kind);
     record
 }
 
@@ -141,21 +141,6 @@ pub(crate) fn sound_record(item: &Item) -> Result<ExecutionRecord, StoreError> {
     match &record.damage {
         None => Ok(record),
         Some(damage) => Err(StoreError::Inconsistent(format!("{} is damaged: {}", record.id, damage.why))),
-    }
-}
-
-/// The parts of a record, and what is wrong with some of them.
-struct Parts {
-    problems: Vec<String>,
-}
-
-impl Parts {
-    /// What was read, or else something neutral.
-    fn or<T>(&mut self, read: Result<T, StoreError>, neutral: impl FnOnce() -> T) -> T {
-        read.unwrap_or_else(|error| {
-            self.problems.push(error.problem().to_owned());
-            neutral()
-        })
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Row};
-use store::{Damage, DueExecution, ExecutionRecord, OpenExecution, Progress, RetryOf, StoreError};
+use store::{Damage, DueExecution, ExecutionRecord, OpenExecution, Parts, Progress, RetryOf, StoreError};
 
 use crate::unavailable;
 
@@ -204,7 +204,7 @@ pub(crate) fn kind(row: &AnyRow) -> Result<WorkflowKind, StoreError> {
 
 /// An execution, whatever of it can be read.
 pub(crate) fn execution(row: &AnyRow) -> ExecutionRecord {
-    let mut parts = Parts { problems: Vec::new() };
+    let mut parts = Parts::default();
     let id = parts.or(text(row, "id"), String::new);
     let of_id = WorkflowKind::of_execution(&id).unwrap_or(WorkflowKind::UserOnboarding);
     let kind = kind(row);
@@ -232,23 +232,8 @@ pub(crate) fn execution(row: &AnyRow) -> ExecutionRecord {
         damage: None,
         id,
     };
-    record.damage = Damage::of(parts.problems, unknown_kind);
+    record.damage = parts.damage(unknown_kind);
     record
-}
-
-/// The parts of a record, and what is wrong with some of them.
-struct Parts {
-    problems: Vec<String>,
-}
-
-impl Parts {
-    /// What was read, or else something neutral.
-    fn or<T>(&mut self, read: Result<T, StoreError>, neutral: impl FnOnce() -> T) -> T {
-        read.unwrap_or_else(|error| {
-            self.problems.push(error.problem().to_owned());
-            neutral()
-        })
-    }
 }
 
 fn retry_of(row: &AnyRow) -> Result<Option<RetryOf>, StoreError> {

@@ -78,12 +78,28 @@ pub struct Damage {
     pub unknown_kind: Option<String>,
 }
 
-impl Damage {
-    /// What these problems come to; none without any.
-    pub fn of(problems: Vec<String>, unknown_kind: Option<String>) -> Option<Self> {
-        (!problems.is_empty()).then(|| Self { why: problems.join("; "), unknown_kind })
+/// Reads a record part by part, whatever of it can be read.
+#[derive(Debug, Default)]
+pub struct Parts {
+    problems: Vec<String>,
+}
+
+impl Parts {
+    /// What was read, or else something neutral.
+    pub fn or<T>(&mut self, read: Result<T, StoreError>, neutral: impl FnOnce() -> T) -> T {
+        read.unwrap_or_else(|error| {
+            self.problems.push(error.problem().to_owned());
+            neutral()
+        })
     }
 
+    /// What is wrong with the parts that could not be read; none without any.
+    pub fn damage(self, unknown_kind: Option<String>) -> Option<Damage> {
+        (!self.problems.is_empty()).then(|| Damage { why: self.problems.join("; "), unknown_kind })
+    }
+}
+
+impl Damage {
     /// What an execution whose status cannot be read counts as.
     pub fn status(has_ended: bool) -> Status {
         if has_ended { Status::Failed } else { Status::Running }

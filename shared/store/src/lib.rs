@@ -30,7 +30,7 @@ pub use blobs::{BlobBody, BlobKey, BlobReader, Blobs};
 pub use control::{Control, Controlled, Decision};
 pub use executions::{
     Created, Damage, DueExecution, Estimated, ExecutionRecord, Executions, IdempotencyKey, NewExecution, OpenExecution,
-    Retried, RetryOf,
+    Parts, Retried, RetryOf,
 };
 pub use gate::{Admission, ExecutionFlags, Refusal, StepFlags, admit};
 pub use history::{History, HistoryPage, HistoryRow, NewEvent};

@@ -3,21 +3,19 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::bail;
 use clock::{SharedClock, SystemClock};
 use contracts::EngineKind;
 use downstream::Service;
 use reference_services::{ServiceKind, Services};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use workflow_service::app::{create_private, temporal_connector};
 use workflow_service::edge::{Allotment, Connections, Hosts, Server};
-use workflow_service::{App, Settings, Worker};
+use workflow_service::{App, Settings};
 
 use super::output::announce;
 use super::serve::{Beside, listen, listen_to_api, serve_api, temporal_hint, until_stopped, within};
+use super::working::Working;
 
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let api_listener = listen_to_api(&settings).await?;
@@ -58,33 +56,6 @@ async fn check_temporal(settings: &Settings) -> anyhow::Result<String> {
              `go install github.com/temporalio/cli/cmd/temporal@v1.5.1`, then `temporal server start-dev`; another one by \
              temporal.server_url (WORKFLOW__TEMPORAL__SERVER_URL) or Temporal's own variables."
         ),
-    }
-}
-
-/// A worker beside the server.
-pub(crate) struct Working {
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
-}
-
-impl Working {
-    fn start(worker: Worker) -> Self {
-        let (stop, stopped) = oneshot::channel();
-        Self { stop, task: tokio::spawn(keep_working(worker, async move { drop(stopped.await) })) }
-    }
-
-    /// Lets it finish what is under way, but not for longer than `grace`.
-    pub(crate) async fn stop(self, grace: Duration) {
-        let _ = self.stop.send(());
-        clock::timeout(&SystemClock, grace, self.task).await;
-    }
-}
-
-async fn keep_working(worker: Worker, stopped: impl Future<Output = ()> + Send + 'static) {
-    let Worker { connector, options, ports } = worker;
-    let outcome = engine_temporal_worker::run(connector, options, ports, || {}, stopped).await;
-    if let Err(error) = outcome {
-        tracing::error!(%error, "no worker works any more; restart to go on");
     }
 }
 

@@ -27,6 +27,7 @@ mod start;
 mod table;
 mod timeline;
 mod worker;
+mod working;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -16,6 +16,7 @@ use workflow_service::edge::{Allotment, Connections, Hosts, Server};
 use workflow_service::{App, Settings, Surroundings};
 
 use super::output::say;
+use super::working::Working;
 
 /// How long requests under way may take to end once the process is told to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -27,7 +28,7 @@ const ACTIVITY_GRACE: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(crate) struct Beside {
     pub(crate) services: Vec<Server>,
-    pub(crate) worker: Option<super::dev::Working>,
+    pub(crate) worker: Option<Working>,
 }
 
 /// Takes an address.
