@@ -49,7 +49,7 @@ async fn a_shortage_that_lasts_is_this_processes_own() {
     for (shortage, message) in [
         (Shortage::Descriptors, "no connection to user: this process has no file descriptor left"),
         (Shortage::Memory, "no connection to user: this process has no memory left"),
-        (Shortage::Ports, "no connection to user: this process has no local port left"),
+        (Shortage::Ports, "no connection to user: this process has no local port or address for it"),
         (Shortage::Certificates, "no connection to user: this process cannot read the certificates that it trusts"),
     ] {
         let outcomes = VecDeque::from([Err(TransportFault::Shortage(shortage))]);
