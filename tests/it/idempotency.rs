@@ -28,7 +28,9 @@ fn fifty_at_once_start_one_execution() {
             let before = world.snapshot().await;
             let answers = join_all((0..50).map(|_| world.post(subject.path, &request, &headers))).await;
             let ids: Vec<_> = answers.iter().map(|(_, body)| body["workflow_id"].clone()).collect();
-            assert!(answers.iter().all(|(status, _)| *status == StatusCode::ACCEPTED), "{answers:?}");
+            // One that is stored when it has ended already is answered like any later repetition.
+            let is_accepted = |status: &StatusCode| [StatusCode::ACCEPTED, StatusCode::OK].contains(status);
+            assert!(answers.iter().all(|(status, _)| is_accepted(status)), "{answers:?}");
             assert!(ids.iter().all(|id| id == &ids[0]), "{ids:?}");
             let (_, list) = world.get("/api/v1/workflows").await;
             assert_eq!(list["total_count"], 1);
