@@ -23,7 +23,6 @@ use store::{Control, Decision, ExecutionRecord, ListFilter};
 
 use crate::access::Caller;
 use crate::audit::record_denial;
-use crate::start::ANSWERING_TIME;
 use crate::{Operating, Problem, body, damage, list_workflows, operate, page};
 
 /// Executions that are acted on at the same time.
@@ -175,7 +174,7 @@ async fn handle(
     body: Body,
 ) -> Result<Json<ActionsResponse>, Problem> {
     let api = &operating.starting.api;
-    let answer_by = api.clock.instant() + api.request_timeout.saturating_sub(ANSWERING_TIME);
+    let answer_by = api.clock.instant() + api.working_time();
     let body = body::json(&headers, body).await?;
     let asked = Asked::read(&body, &caller.tenant_id)?;
     let (ids, next_page_token) = match &asked.selection {

@@ -19,7 +19,6 @@ use crate::access::Caller;
 use crate::conditional::IfNoneMatch;
 use crate::page::Query;
 use crate::pauses::Pauses;
-use crate::start::ANSWERING_TIME;
 use crate::{Api, Problem, damage, durations};
 
 /// The route.
@@ -34,7 +33,7 @@ async fn handle(
     QueryString(parameters): QueryString<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let answer_by = api.clock.instant() + api.request_timeout.saturating_sub(ANSWERING_TIME);
+    let answer_by = api.clock.instant() + api.working_time();
     let mut query = Query::new(parameters);
     let wait = query.get("wait", seconds, "seconds, like 25 or 25s").unwrap_or_default();
     query.finish()?;

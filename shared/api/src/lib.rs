@@ -90,10 +90,14 @@ pub struct Api {
 }
 
 impl Api {
+    /// How long a request may take until its answer is made.
+    fn working_time(&self) -> Duration {
+        self.request_timeout.saturating_sub(start::ANSWERING_TIME)
+    }
+
     /// How long a request waits that asks for this.
     fn granted(&self, wait: Duration) -> Duration {
-        let of_request = self.request_timeout.saturating_sub(start::ANSWERING_TIME);
-        wait.min(self.longest_wait).min(of_request).min(Duration::from_secs(MAX_WAIT_SECONDS))
+        wait.min(self.longest_wait).min(self.working_time()).min(Duration::from_secs(MAX_WAIT_SECONDS))
     }
 }
 

@@ -51,7 +51,7 @@ async fn start<R: Request>(
     body: Body,
 ) -> Result<Response, Problem> {
     // The answer must be out before the request's own time is up, however much of it storing and starting takes.
-    let time = starting.api.request_timeout.saturating_sub(ANSWERING_TIME);
+    let time = starting.api.working_time();
     let answer_by = starting.api.clock.instant() + time;
     let mut body = body::json(headers, body).await?;
     let (request, is_synchronous) = read::<R>(&mut body)?;

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 use contracts::step::StepPath;
 use contracts::{Status, Timestamp};
-use store::events::{Ended, TIMEOUT, ending};
-use store::{End, EndRecorder, EngineEnd, ExecutionRecord, NewAuditRow, NewEvent, Reported, StoreError};
+use store::events::{Ended, TIMEOUT, ending, ending_of_damaged};
+use store::{End, EndRecorder, EngineEnd, ExecutionRecord, NewAuditRow, NewEvent, StoreError};
 
 use crate::audit::put_audit;
 use crate::change::{Change, put_new};
@@ -145,8 +145,7 @@ impl DynamoStore {
     async fn closing(&self, item: &Item, at: Timestamp) -> Result<Ending, StoreError> {
         let record = record(item);
         let last = self.last_event(&record.tenant_id, &record.id).await?;
-        let ended = Ended { undone: Vec::new(), left: Vec::new() };
-        let (end, event) = ending(&EngineEnd::Terminated, &Reported::default(), ended, |_| 0, at);
+        let (end, event) = ending_of_damaged(at);
         let mut change = Change::default();
         change.set("updated_at", moment(at));
         change.set("version", number(record.version + 1));

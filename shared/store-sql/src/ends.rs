@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use contracts::step::StepPath;
 use contracts::{Status, Timestamp};
 use sqlx::{AnyConnection, Row as _};
-use store::events::{Ended, ending};
-use store::{EndRecorder, EngineEnd, NewAuditRow, NewEvent, Progress, Reported, StoreError};
+use store::events::{Ended, ending, ending_of_damaged};
+use store::{EndRecorder, EngineEnd, NewAuditRow, NewEvent, Progress, StoreError};
 
 use crate::SqlStore;
 use crate::audit::append_audit;
@@ -80,8 +80,7 @@ impl Operation for CloseDamaged {
         if row.try_get::<Option<i64>, _>("ended_at")?.is_some_and(|ended_at| ended_at > 0) {
             return Ok(false);
         }
-        let ended = Ended { undone: Vec::new(), left: Vec::new() };
-        let (end, last) = ending(&EngineEnd::Terminated, &Reported::default(), ended, |_| 0, *at);
+        let (end, last) = ending_of_damaged(*at);
         let progress: Progress = rows::json(&row, "progress").unwrap_or_default();
         let events: i64 = row.try_get("events")?;
         append_history(connection, tenant_id, id, events, &[last]).await?;

@@ -130,6 +130,12 @@ pub fn ending(
     (End { status, result, failure: Some(ended.failure) }, NewEvent { event_type, at, details })
 }
 
+/// The same of one that is terminated although not everything of it can be read.
+pub fn ending_of_damaged(at: Timestamp) -> (End, NewEvent) {
+    let ended = Ended { undone: Vec::new(), left: Vec::new() };
+    ending(&EngineEnd::Terminated, &Reported::default(), ended, |_| 0, at)
+}
+
 /// What people read while a step is under way, or its undoing.
 pub fn status_message(title: Option<&str>, kind: StepKind) -> String {
     match kind {
