@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Access, Api, Check, GatewayClaims, Operating, Readiness, ServiceChecks, Starting, Streaming};
+use api::{
+    Access, Api, Check, Files, GatewayClaims, Operating, Readiness, ServiceChecks, SignedLinks, Starting, Streaming,
+};
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::{Extension, Router};
@@ -267,8 +269,11 @@ pub(crate) async fn behind_a_gateway(world: &World, folder: &std::path::Path, au
         Duration::from_secs(1),
     );
     let services = ServiceChecks::new(nobody, Arc::clone(&world.clock));
+    let blobs = Arc::clone(&starting.blobs);
+    let links = Arc::new(SignedLinks::new(*b"a secret", Arc::clone(&blobs), Arc::clone(&world.clock)));
+    let files = Files { api: api.clone(), blobs: Arc::new(FileBlobs::open(folder).await.unwrap()), links };
     let readiness = Readiness { api, engine: Arc::new(Well), services };
-    api::router(Operating { starting, ends: store }, readiness)
+    api::router(Operating { starting, ends: store }, readiness, files)
 }
 
 /// Calls with these claims, for these tenants and this user.

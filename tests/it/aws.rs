@@ -148,7 +148,7 @@ impl Aws {
             Some(proxies) => [&proxies.dynamodb, &proxies.sfn, &proxies.s3].map(Proxy::endpoint),
             None => [self.dynamodb.to_owned(), self.moto.clone(), self.moto.clone()],
         };
-        let bucket = format!("bucket-{prefix}");
+        let bucket = bucket(&prefix);
         self.s3.create_bucket(&bucket).await;
         let mut environment = vec![
             ("WORKFLOW__ENGINE__STATE_MACHINE_PREFIX".to_owned(), format!("{MACHINES}:{prefix}-")),
@@ -269,13 +269,30 @@ fn function(prefix: &str, activity: &str) -> String {
 
 /// The state machine as it is deployed, with these functions and with its waits cut down.
 fn definition(workflow: &Workflow, prefix: &str, timeout: u64, attempts: Option<u64>) -> String {
-    cut_down(&workflow.bound(&Default::default(), |activity| function(prefix, activity)), timeout, attempts)
+    let bound = workflow.bound(&Default::default(), &bucket(prefix), |activity| function(prefix, activity));
+    cut_down(&bound, timeout, attempts)
+}
+
+/// The bucket of a deployment.
+fn bucket(prefix: &str) -> String {
+    format!("bucket-{prefix}")
 }
 
 /// A state machine with its waits cut down, for engines that take real time.
 pub(crate) fn cut_down(definition: &str, timeout: u64, attempts: Option<u64>) -> String {
     let mut machine: Value = serde_json::from_str(definition).unwrap();
-    for state in machine["States"].as_object_mut().unwrap().values_mut().filter(|state| state["Type"] == "Task") {
+    cut_down_within(&mut machine, timeout, attempts);
+    machine.to_string()
+}
+
+fn cut_down_within(machine: &mut Value, timeout: u64, attempts: Option<u64>) {
+    for state in machine["States"].as_object_mut().into_iter().flat_map(|states| states.values_mut()) {
+        if state["Type"] == "Map" {
+            cut_down_within(&mut state["ItemProcessor"], timeout, attempts);
+        }
+        if state["Type"] != "Task" {
+            continue;
+        }
         state["TimeoutSeconds"] = timeout.into();
         for retrier in state["Retry"].as_array_mut().unwrap() {
             retrier["IntervalSeconds"] = 1.into();
@@ -289,7 +306,6 @@ pub(crate) fn cut_down(definition: &str, timeout: u64, attempts: Option<u64>) ->
             }
         }
     }
-    machine.to_string()
 }
 
 /// A state machine that calls functions by name, with those of a deployment.

@@ -60,13 +60,15 @@ pub(crate) fn name(file: &Path) -> String {
 }
 
 /// Runs a case: what came out, and the edges that were taken.
-fn play(subject: &Subject, case: &Case) -> Result<(Value, Vec<asl::Edge>), String> {
+fn play(subject: &Subject, case: &Case) -> Result<(Value, BTreeSet<asl::Edge>), String> {
     run(async {
         let settings: Vec<_> = case.settings.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
         let world = World::with(case.script.clone(), &settings).await;
+        let edges = world.watched_edges();
         let (id, request, outcome) = play_on(&world, subject, case).await?;
         nothing_personal(&world, subject, &id, &request).await;
-        Ok((outcome, world.edges(&id).await))
+        let edges = edges.lock().unwrap().clone();
+        Ok((outcome, edges))
     })
 }
 
@@ -95,7 +97,7 @@ pub(crate) async fn play_on(site: &Site, subject: &Subject, case: &Case) -> Resu
     let mut outcome = json!({
         "status": status.status,
         "error": status.error,
-        "result": status.result.map(|result| masked(subject, result)),
+        "result": status.result.map(|result| masked(subject, &id, result)),
         "failure": status.failure,
         "progress": status.progress.map(|progress| format!("{} of {}", progress.completed_steps, progress.total_steps)),
         "history": history,
@@ -147,7 +149,8 @@ fn line(event: &contracts::Event) -> String {
 }
 
 /// Ids and times differ from run to run.
-fn masked(subject: &Subject, mut result: Value) -> Value {
+fn masked(subject: &Subject, id: &str, result: Value) -> Value {
+    let mut result: Value = serde_json::from_str(&result.to_string().replace(id, "<workflow_id>")).unwrap();
     for name in subject.masked {
         if result[*name].is_string() {
             result[*name] = json!(format!("<{name}>"));
@@ -182,7 +185,7 @@ fn update(file: &Path, outcome: Value) {
 fn every_case_comes_out_as_expected_and_together_they_take_every_edge() {
     let is_update = std::env::var("UPDATE_CASES").is_ok();
     let wrong = Mutex::new(Vec::new());
-    for subject in subjects::ALL {
+    for subject in subjects::EVERY {
         let (cases, taken) = (all_cases(subject), Mutex::new(BTreeSet::new()));
         in_parallel(cases.len(), |number| {
             let (name, case, expectation) = &cases[number];
@@ -204,7 +207,8 @@ fn every_case_comes_out_as_expected_and_together_they_take_every_edge() {
         });
         let definition = asl::Definition::load(&subject.machine().to_string()).unwrap();
         let (edges, taken) = (definition.edges(), taken.into_inner().unwrap());
-        let missed: Vec<String> = edges.iter().filter(|edge| !taken.contains(edge)).map(ToString::to_string).collect();
+        let missed = edges.iter().filter(|edge| !taken.contains(edge)).map(ToString::to_string);
+        let missed: Vec<String> = missed.filter(|edge| !subject.taken_elsewhere.contains(&edge.as_str())).collect();
         let stories = cases.iter().filter(|(_, _, of)| matches!(of, Expectation::Story(_))).count();
         println!(
             "{}: {stories} stories and {} generated cases take {} of {} edges",

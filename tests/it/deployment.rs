@@ -239,6 +239,8 @@ pub(crate) fn actions(seen: &Seen) -> BTreeSet<&'static str> {
         "DescribeExecution" => "states:DescribeExecution",
         "StopExecution" => "states:StopExecution",
         "GetObject" => "s3:GetObject",
+        "HeadObject" => "s3:GetObject",
+        "DeleteObjects" => "s3:DeleteObject",
         "PutObject" => "s3:PutObject",
         other => panic!("{other} has no rule: add one"),
     };
@@ -535,6 +537,12 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
         "temporal-worker" => {
             &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
         }
+        "process-bulk-batch" => {
+            &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
+        }
+        "plan-bulk-operation" | "complete-bulk-operation" => {
+            &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+        }
         activity if is_activity(activity) => &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject"],
         other => panic!("{other} has no rule: add one"),
     };
@@ -553,7 +561,9 @@ fn needed_for(port: Port) -> &'static [&'static str] {
         Port::Retried => &["dynamodb:GetItem", "dynamodb:Query"],
         Port::Terminate => &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "states:StopExecution"],
         Port::Check => &["dynamodb:GetItem"],
-        Port::Archive | Port::Request => &["s3:GetObject"],
+        Port::Archive | Port::Request | Port::Results | Port::Uploaded => &["s3:GetObject"],
+        // The client does what a link says, with the rights of who signed it.
+        Port::Upload => &["s3:PutObject"],
         Port::Audit => &["dynamodb:Query"],
     }
 }
@@ -569,7 +579,8 @@ fn has_port(binary: &str, is_it: impl Fn(&Port) -> bool) -> bool {
 /// Of that what only a request needs that is too large for the table.
 fn needed_for_large_requests(binary: &str) -> BTreeSet<&'static str> {
     let puts = has_port(binary, |port| *port == Port::Keep).then_some("s3:PutObject");
-    puts.into_iter().chain(is_activity(binary).then_some("s3:GetObject")).collect()
+    let reads = is_activity(binary) && !binary.contains("bulk");
+    puts.into_iter().chain(reads.then_some("s3:GetObject")).collect()
 }
 
 /// What it asks for besides where Temporal is the engine.
@@ -599,6 +610,10 @@ fn resources_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
         ("s3", "ListBucket") => one("Bucket.Arn"),
         // A machine says which files its distributed Map reads and writes.
         ("s3", _) if binary == "temporal-worker" => one("${Bucket.Arn}/*"),
+        ("s3", _) if binary.contains("bulk") => folders_of(binary, action),
+        ("s3", "GetObject") if binary == "get-workflow-results" => {
+            Some(["executions", "results"].map(|folder| format!("${{Bucket.Arn}}/*/{folder}/*")).into())
+        }
         ("s3", "GetObject") if is_activity(binary) => one("${Bucket.Arn}/*/requests/*"),
         ("s3", "GetObject") if has_port(binary, |port| *port == Port::Request) => {
             Some(["executions", "requests"].map(|folder| format!("${{Bucket.Arn}}/*/{folder}/*")).into())
@@ -630,6 +645,20 @@ fn resources_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
     }
 }
 
+/// The folders of blobs that a function of bulk operations does this to.
+fn folders_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
+    let folders: &[&str] = match (binary, action) {
+        ("plan-bulk-operation", "s3:GetObject") => &["bulk", "requests", "uploads"],
+        ("process-bulk-batch", _) | ("plan-bulk-operation", "s3:PutObject" | "s3:AbortMultipartUpload") => &["bulk"],
+        ("complete-bulk-operation", "s3:GetObject") => &["bulk", "requests"],
+        ("complete-bulk-operation", "s3:PutObject" | "s3:AbortMultipartUpload") => &["results"],
+        ("start-bulk-operation", "s3:PutObject") => &["requests"],
+        (_, "s3:DeleteObject") | ("create-bulk-upload" | "start-bulk-operation", _) => &["uploads"],
+        other => panic!("{other:?} has no rule: add one"),
+    };
+    Some(folders.iter().map(|folder| format!("${{Bucket.Arn}}/*/{folder}/*")).collect())
+}
+
 #[test]
 fn a_function_may_do_what_its_ports_ask_for_and_nothing_else() {
     let template = template();
@@ -641,8 +670,9 @@ fn a_function_may_do_what_its_ports_ask_for_and_nothing_else() {
         needed.extend(needed_with_temporal(&binary));
         // S3 says that something is missing only to who may list.
         assert_eq!(verbs.remove("s3:ListBucket"), needed.contains("s3:GetObject"), "{binary}");
-        // Only a history, or the results of a distributed Map, may be long enough to have parts.
-        let uploads = ["archive-executions", "temporal-worker"].contains(&&*binary);
+        // Only a history, or the files of a distributed Map, may be long enough to have parts.
+        let long = ["archive-executions", "temporal-worker", "plan-bulk-operation", "process-bulk-batch"];
+        let uploads = long.contains(&&*binary) || binary == "complete-bulk-operation";
         assert_eq!(verbs.remove("s3:AbortMultipartUpload"), uploads, "{binary}");
         // Lambda sends in the function's name what it has failed at.
         assert_eq!(verbs.remove("sqs:SendMessage"), is_event_function(&binary), "{binary}");

@@ -9,7 +9,7 @@ use contracts::{Event, Status};
 use reference_services::{LedgerEntry, Outcome};
 use serde_json::Value;
 
-use crate::subjects::Subject;
+use crate::subjects::{Subject, counts_are_true};
 use crate::world::{Site, TENANT};
 
 /// Checks one execution, alone in its world, against the services' data from before it.
@@ -24,6 +24,10 @@ pub(crate) async fn check(world: &Site, id: &str, before: &Value) -> Result<Stat
     let ledger = world.ledger().await;
     one_effect(&ledger)?;
     history_is_true(world, &status, &ledger).await?;
+    if Subject::of(id).is_job() {
+        counts_are_true(&status, &ledger)?;
+        return Ok(status);
+    }
     let ended = Ended::of(world, status).await;
     no_residue(std::slice::from_ref(&ended), before, &world.snapshot().await)?;
     calls_are_bounded(world, &[id])?;

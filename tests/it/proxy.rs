@@ -192,6 +192,8 @@ fn s3_operation(method: &Method, uri: &Uri) -> &'static str {
     let has = |name: &str| query.split('&').any(|part| part.split('=').next() == Some(name));
     match (method.as_str(), has("uploadId")) {
         ("GET", _) => "GetObject",
+        ("HEAD", _) => "HeadObject",
+        ("POST", _) if has("delete") => "DeleteObjects",
         ("PUT", true) => "UploadPart",
         ("PUT", false) => "PutObject",
         ("POST", true) => "CompleteMultipartUpload",

@@ -1,6 +1,6 @@
 //! A whole service in one process: API, engine, SQLite, reference services; on a virtual clock, without sockets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -363,7 +363,17 @@ impl World {
         self.directory.join("workflow-service.db")
     }
 
-    /// The edges of the state machine that an execution took.
+    /// The edges of the state machine that executions take from now on, of children too, in no order.
+    pub(crate) fn watched_edges(&self) -> Arc<Mutex<BTreeSet<asl::Edge>>> {
+        let edges = Arc::<Mutex<BTreeSet<asl::Edge>>>::default();
+        let seen = Arc::clone(&edges);
+        self.app.engine.observe_edges(move |_, edge| {
+            seen.lock().unwrap().insert(edge.clone());
+        });
+        edges
+    }
+
+    /// The edges of the state machine that an execution took, in order; of children that have ended, none.
     pub(crate) async fn edges(&self, id: &str) -> Vec<asl::Edge> {
         let journal = Arc::new(self.app.store.clone());
         engine_embedded::edges_taken(journal, Arc::clone(&self.clock), TENANT, id).await.unwrap()

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use activities::{Activity, AttemptFuture, Context};
 use serde_json::json;
 
-static PANICKING: Activity =
-    Activity { name: "panicking_activity", forward: act, calls: &[], undone_at: None, tenant_field: None };
+static PANICKING: Activity = Activity { name: "panicking_activity", forward: act, ..Activity::NOTHING };
 
 static HAS_PANICKED: AtomicBool = AtomicBool::new(false);
 

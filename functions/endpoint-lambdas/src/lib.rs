@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Access, Api, Check, Operating, Readiness, ServiceChecks, Starting, Streaming};
+use api::{Access, Api, Check, Files, Operating, Readiness, ServiceChecks, Starting, Streaming};
 use async_trait::async_trait;
 use aws_clients::Clients;
 use aws_clients::gateway::TemporalGateway;
@@ -22,7 +22,7 @@ use lambda_http::tower::ServiceBuilder;
 use lambda_http::tower::util::MapRequestLayer;
 use settings::{Aws, FunctionSettings};
 use store::Audit;
-use store_aws::{DynamoStore, S3Blobs};
+use store_aws::{DynamoStore, S3Blobs, S3Links};
 
 use crate::event::{Event, from_gateway};
 
@@ -117,6 +117,20 @@ pub async fn serve_operating(route: Router<Operating>) -> Result<(), Error> {
     let Limits { default_timeout, .. } = limits;
     let starting = Starting { api, engine, blobs, default_timeout, durations: Arc::default() };
     run(route.with_state(Operating { starting, ends }), clock, Some(audit)).await
+}
+
+/// Serves an endpoint that leads to files.
+pub async fn serve_files(route: Router<Files>) -> Result<(), Error> {
+    aws_clients::log();
+    let (common, bucket) = settings::of_function(|settings| (Common::read(settings), settings.bucket()))?;
+    let Common { aws, table, requests } = common;
+    let clients = Clients::of_function(aws);
+    let blobs = S3Blobs::new(clients.s3(), bucket);
+    let store = store(&clients, table).with_blobs(Arc::new(blobs.clone()));
+    let api = api(store, requests);
+    let (clock, audit) = (Arc::clone(&api.clock), Arc::clone(&api.audit));
+    let links = Arc::new(S3Links::new(blobs.clone(), Arc::clone(&clock)));
+    run(route.with_state(Files { api, blobs: Arc::new(blobs), links }), clock, Some(audit)).await
 }
 
 /// Serves an endpoint that tells whether everything works.

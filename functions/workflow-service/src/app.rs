@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use activities::Activities;
 use anyhow::{Context as _, anyhow, bail};
-use api::{Api, Check, Operating, Readiness, ServiceChecks, Starting, Streaming};
+use api::{Api, Check, Files, Operating, Readiness, ServiceChecks, SignedLinks, Starting, Streaming};
 use async_trait::async_trait;
 use aws_clients::InvokedActivities;
 use axum::Router;
@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use workflows::RetryPolicies;
 
-use crate::aws;
+use crate::{aws, link_key};
 
 /// The longest that one call to a service may take. Below the state machines' TimeoutSeconds by more than the longest
 /// `Retry-After` that an attempt grants.
@@ -203,6 +203,7 @@ impl App {
         create_private(&settings.data_dir)?;
         let locks = lock(&settings.data_dir)?;
         let given = surroundings.definition_of.clone();
+        let link_key = link_key::of(&settings.data_dir).context("the key of links cannot be made or read")?;
         let foundation = Foundation::open(settings, surroundings).await?;
         let Foundation { store, blobs, downstream, runner, clock } = &foundation;
         let policies = settings.retry_policies;
@@ -246,6 +247,8 @@ impl App {
             default_timeout: settings.default_timeout,
             durations: Arc::default(),
         };
+        let links = SignedLinks::new(link_key, blobs.clone(), Arc::clone(clock));
+        let files = Files { api: api.clone(), blobs: blobs.clone(), links: Arc::new(links.clone()) };
         let readiness = Readiness { api, engine: Arc::new(AllEngines(engines.clone())), services };
         let recovered = engine.recover().await?;
         let housekeeping = keep_house(store.clone(), blobs.clone(), settings.retention, Arc::clone(clock));
@@ -253,7 +256,7 @@ impl App {
         let store = store.clone();
         let operating = Operating { starting, ends: Arc::new(store.clone()) };
         Ok(Self {
-            router: api::router(operating, readiness),
+            router: api::router(operating, readiness, files).merge(links.routes()),
             store,
             engine,
             recovered,

@@ -5,6 +5,7 @@ pub mod app;
 mod aws;
 pub mod doctor;
 pub mod edge;
+mod link_key;
 
 pub use ::settings::Settings;
 pub use app::{App, Surroundings, Worker};

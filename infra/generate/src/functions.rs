@@ -6,14 +6,11 @@ use anyhow::ensure;
 use api::Endpoint;
 
 use crate::grants::Port;
+use crate::machines;
 use crate::text::pascal;
 
 /// Below the 30 s that API Gateway gives.
 const ENDPOINT_TIMEOUT: u32 = 29;
-
-/// Longer than an HTTP call (10 s) and the longest `Retry-After` granted (20 s), shorter than a Task's `TimeoutSeconds`
-/// (45 s).
-const ACTIVITY_TIMEOUT: u32 = 40;
 
 /// Lambda takes 64 characters, of which the stack's name and a hyphen may be 32.
 const MAX_NAME_CHARS: usize = 32;
@@ -92,7 +89,7 @@ impl Function {
 /// All functions, in the order of the template.
 pub(crate) fn all(events: impl IntoIterator<Item = Function>) -> anyhow::Result<Vec<Function>> {
     let endpoints = api::ENDPOINTS.iter().map(endpoint);
-    let activities = activities::ALL.iter().map(|activity| self::activity(activity.name));
+    let activities = activities::ALL.iter().map(|activity| self::activity(activity));
     let functions: Vec<Function> = endpoints.chain(activities).chain(events).collect();
     let mut names = BTreeSet::new();
     for Function { name, .. } in &functions {
@@ -123,17 +120,19 @@ fn endpoint(endpoint: &'static Endpoint) -> Function {
     }
 }
 
-fn activity(name: &str) -> Function {
+fn activity(activity: &'static activities::Activity) -> Function {
+    let (name, function) = (activity.name, &activity.function);
+    let steps = if machines::does_batches(name) { Port::Batches } else { Port::Steps };
     Function {
         name: name.replace('_', "-"),
         package: Package::Activities,
         called_by: format!("The activity `{name}`."),
         serve: format!("serve(&activities::{})", name.to_uppercase()),
         description: format!("The activity {name}"),
-        timeout: ACTIVITY_TIMEOUT,
-        memory: None,
+        timeout: function.timeout_seconds,
+        memory: function.memory_mb,
         condition: None,
         source: Source::Caller,
-        ports: vec![Port::Steps],
+        ports: vec![steps, Port::Files(function)],
     }
 }

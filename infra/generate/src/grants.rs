@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use contracts::WorkflowKind;
+use store::{RESULTS, UPLOADS};
 
 use crate::machines;
 use crate::text::{indent, pascal};
@@ -28,6 +29,10 @@ pub(crate) enum Port {
     Describe,
     /// Invokes the functions of all activities.
     Invoke,
+    /// Begins and finishes batches of distributed Maps: `StepRecorder`. They ask for nothing of the request.
+    Batches,
+    /// The files of an activity, in the folders that it names: `Blobs`.
+    Files(&'static activities::Function),
     /// Reads the items of distributed Maps, and writes their results: `Blobs`.
     MapFiles,
     /// Reads the key to Temporal's API.
@@ -66,6 +71,7 @@ pub(crate) struct Grants {
     /// Folders of the bucket.
     read: BTreeSet<&'static str>,
     written: BTreeSet<&'static str>,
+    removed: BTreeSet<&'static str>,
     /// Whether what is written may have parts.
     uploads: bool,
     /// Statements of their own.
@@ -110,6 +116,13 @@ impl Grants {
                 self.others +=
                     &allow(&["lambda:InvokeFunction"], functions.map(|id| format!("!GetAtt {id}Function.Arn")));
             }
+            Port::Batches => self.table.extend(["BatchGetItem", "GetItem", "UpdateItem"]),
+            Port::Files(files) => {
+                self.read.extend(files.reads);
+                self.written.extend(files.writes);
+                self.removed.extend(files.removes);
+                self.uploads |= !files.writes.is_empty();
+            }
             Port::MapFiles => {
                 self.read.insert(ALL);
                 self.written.insert(ALL);
@@ -153,6 +166,9 @@ impl Grants {
                 let executions = executions.iter().map(|name| machines::executions_arn(name));
                 self.others += &allow(&["states:StopExecution"], executions);
             }
+            api::Port::Upload => drop(self.written.insert(UPLOADS)),
+            api::Port::Uploaded => drop(self.read.insert(UPLOADS)),
+            api::Port::Results => drop(self.read.insert(RESULTS)),
             api::Port::Check => self.table.extend(["GetItem"]),
             api::Port::Archive => self.read.extend([EXECUTIONS]),
             api::Port::Audit => drop(self.queried.insert("")),
@@ -224,7 +240,11 @@ impl Grants {
             if self.uploads { &["s3:AbortMultipartUpload", "s3:PutObject"] } else { &["s3:PutObject"] };
         let key: &[&str] =
             if self.written.is_empty() { &["kms:Decrypt"] } else { &["kms:Decrypt", "kms:GenerateDataKey*"] };
-        allow(&["s3:GetObject"], keys(&self.read)) + &list + &allow(write, keys(&self.written)) + &key_of("s3", key)
+        allow(&["s3:GetObject"], keys(&self.read))
+            + &list
+            + &allow(write, keys(&self.written))
+            + &allow(&["s3:DeleteObject"], keys(&self.removed))
+            + &key_of("s3", key)
     }
 }
 

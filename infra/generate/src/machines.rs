@@ -18,6 +18,11 @@ pub(crate) struct Machine {
     is_distributed: bool,
 }
 
+/// Whether an activity does batches of a distributed Map.
+pub(crate) fn does_batches(activity: &str) -> bool {
+    available().any(|workflow| workflow.batches().contains(activity))
+}
+
 /// The workflows that are available.
 fn available() -> impl Iterator<Item = &'static Workflow> {
     workflows::ALL.iter()
@@ -80,6 +85,8 @@ impl Machine {
     pub(crate) fn resources(&self) -> anyhow::Result<String> {
         let lines = |line: &dyn Fn(&String) -> String| self.functions.iter().map(line).collect::<String>();
         let substitutions = lines(&|function| format!("{function}FunctionArn: !GetAtt {function}Function.Arn\n"));
+        let bucket = if self.is_distributed { "BucketName: !Ref Bucket\n" } else { "" };
+        let substitutions = substitutions + bucket;
         let functions = lines(&|function| format!("- !GetAtt {function}Function.Arn\n"));
         let arns = [("machine", &*arn(&self.name)), ("executions", &*executions_arn(&self.name))];
         let map_runs = fill(include_str!("../../template/each/map-runs.yaml"), &arns)?;

@@ -31,7 +31,7 @@ pub(crate) async fn create_bucket(endpoint: &str, bucket: &str) -> anyhow::Resul
 const MACHINE_PREFIX: &str = "local-";
 
 /// The state machines, whose Tasks call the functions by their names: the begin of the ARNs of all of them.
-pub(crate) async fn create_state_machines(endpoint: &str) -> anyhow::Result<String> {
+pub(crate) async fn create_state_machines(endpoint: &str, bucket: &str) -> anyhow::Result<String> {
     let config = aws_sdk_sfn::Config::builder()
         .behavior_version(aws_sdk_sfn::config::BehaviorVersion::latest())
         .region(Region::new(REGION))
@@ -42,7 +42,7 @@ pub(crate) async fn create_state_machines(endpoint: &str) -> anyhow::Result<Stri
         client
             .create_state_machine()
             .name(format!("{MACHINE_PREFIX}{}", workflow.kind.as_str().replace('_', "-")))
-            .definition(workflow.bound(&RetryPolicies::default(), workflows::function_of))
+            .definition(workflow.bound(&RetryPolicies::default(), bucket, workflows::function_of))
             .role_arn("arn:aws:iam::123456789012:role/local")
             .send()
             .await

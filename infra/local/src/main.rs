@@ -135,7 +135,7 @@ async fn start(cli: &Cli) -> anyhow::Result<Stack> {
     ];
     aws::create_table(&dynamodb, TABLE).await?;
     aws::create_bucket(&moto, BUCKET).await?;
-    let machines = aws::create_state_machines(&moto).await?;
+    let machines = aws::create_state_machines(&moto, BUCKET).await?;
     let mut environment = vec![
         ("STAGE", "local".to_owned()),
         ("AWS_REGION", aws::REGION.to_owned()),

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use clock::SharedClock;
 use contracts::effect::Effect;
 use contracts::limits::MAX_REPORT_BYTES;
 use contracts::step::{StepCall, StepPath};
@@ -9,11 +10,24 @@ use contracts::{ActivityError, ErrorName};
 use downstream::Downstream;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use store::Blobs;
+
+/// What attempts stand on.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) downstream: &'a Downstream,
+    pub(crate) blobs: &'a dyn Blobs,
+    pub(crate) clock: &'a SharedClock,
+}
 
 /// One attempt of one step.
 pub struct Context<'a> {
     /// The services.
     pub downstream: &'a Downstream,
+    /// The tenant's files.
+    pub blobs: &'a dyn Blobs,
+    /// Time.
+    pub clock: &'a SharedClock,
     /// What the state machine says.
     pub call: &'a StepCall,
     /// The step's name within its execution.
@@ -25,8 +39,19 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(downstream: &'a Downstream, call: &'a StepCall, input: Value, effect_scope: &'a str) -> Self {
-        Self { downstream, call, path: call.step.path(), input, effect_scope, report: Mutex::default() }
+    pub(crate) fn new(
+        surroundings: &Surroundings<'a>,
+        call: &'a StepCall,
+        input: Value,
+        effect_scope: &'a str,
+    ) -> Self {
+        let Surroundings { downstream, blobs, clock } = *surroundings;
+        Self { downstream, blobs, clock, call, path: call.step.path(), input, effect_scope, report: Mutex::default() }
+    }
+
+    /// The execution.
+    pub fn execution_id(&self) -> &'a str {
+        &self.call.workflow.id
     }
 
     /// The tenant that owns the execution.

@@ -14,7 +14,7 @@ pub static CREATE_SAMPLE_DATA: Activity = Activity {
     forward: |context| Box::pin(create(context)),
     calls: &[Service::File],
     undone_at: Some(Service::File),
-    tenant_field: None,
+    ..Activity::NOTHING
 };
 
 #[derive(Deserialize)]

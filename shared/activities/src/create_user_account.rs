@@ -14,7 +14,7 @@ pub static CREATE_USER_ACCOUNT: Activity = Activity {
     forward: |context| Box::pin(create(context)),
     calls: &[Service::Auth],
     undone_at: Some(Service::Auth),
-    tenant_field: None,
+    ..Activity::NOTHING
 };
 
 #[derive(Deserialize)]

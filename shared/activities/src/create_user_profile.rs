@@ -15,7 +15,7 @@ pub static CREATE_USER_PROFILE: Activity = Activity {
     forward: |context| Box::pin(create(context)),
     calls: &[Service::User],
     undone_at: Some(Service::User),
-    tenant_field: None,
+    ..Activity::NOTHING
 };
 
 #[derive(Deserialize)]

@@ -13,8 +13,7 @@ pub static GET_TENANT_CONTEXT: Activity = Activity {
     name: "get_tenant_context",
     forward: |context| Box::pin(get(context)),
     calls: &[Service::Tenant],
-    undone_at: None,
-    tenant_field: None,
+    ..Activity::NOTHING
 };
 
 #[derive(Default, Deserialize)]

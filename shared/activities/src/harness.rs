@@ -14,23 +14,24 @@ use engine::{ActivityCall, ActivityRunner};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use store::{
-    AttemptOutcome, Begin, BlobReader, Effects, Finish, RequestError, StepOutcome, StepRecorder, StepRef, StoreError,
+    AttemptOutcome, Begin, Blobs, Effects, Finish, RequestError, StepOutcome, StepRecorder, StepRef, StoreError,
     StoredRequest,
 };
 
+use crate::context::Surroundings;
 use crate::{ALL, Activity, Context, input};
 
 /// Runs activities by name.
 pub struct Activities {
     downstream: Downstream,
-    /// Where large requests are.
-    blobs: Arc<dyn BlobReader>,
+    /// Where large requests are, and the files of activities.
+    blobs: Arc<dyn Blobs>,
     clock: SharedClock,
 }
 
 impl Activities {
     /// All activities, on these services.
-    pub fn new(downstream: Downstream, blobs: Arc<dyn BlobReader>, clock: SharedClock) -> Self {
+    pub fn new(downstream: Downstream, blobs: Arc<dyn Blobs>, clock: SharedClock) -> Self {
         Self { downstream, blobs, clock }
     }
 
@@ -69,10 +70,14 @@ impl Activities {
             (_, Err(error)) => (Err(error), None),
             (_, Ok(_)) if !call.when => (Ok(json!({ "skipped": true })), None),
             (effects, Ok(input)) => {
-                let attempt = Attempt { activity, downstream: &downstream, call, input };
+                let surroundings = Surroundings { downstream: &downstream, blobs: &*self.blobs, clock: &self.clock };
+                let attempt = Attempt { activity, surroundings, call, input };
                 match call.step.kind {
-                    StepKind::Forward => attempt.forward(effects, effect_scope).await,
-                    StepKind::Compensation => (attempt.undo(effects, effect_scope).await, None),
+                    StepKind::Compensation if call.step.undoes.is_some() => {
+                        (attempt.undo(effects, effect_scope).await, None)
+                    }
+                    // A compensation that undoes no step tells what became of the execution.
+                    StepKind::Forward | StepKind::Compensation => attempt.forward(effects, effect_scope).await,
                 }
             }
         };
@@ -81,7 +86,8 @@ impl Activities {
             Err(mut error) => {
                 error.cause.step = Some(call.step.path().to_string());
                 // The one layer that retries knows only fixed intervals, so a service's wish is granted here.
-                if let Some(seconds) = error.cause.retry_after_seconds {
+                let is_unfinished = error.error == ErrorName::BatchUnfinished.as_str();
+                if let Some(seconds) = error.cause.retry_after_seconds.filter(|_| !is_unfinished) {
                     clock::sleep(&*self.clock, Duration::from_secs(seconds.min(MAX_RETRY_AFTER_SECONDS))).await;
                 }
                 AttemptOutcome { outcome: Err(error), report }
@@ -124,7 +130,7 @@ struct Undoing {
 /// One attempt, with its input.
 struct Attempt<'a> {
     activity: &'a Activity,
-    downstream: &'a Downstream,
+    surroundings: Surroundings<'a>,
     call: &'a StepCall,
     input: Value,
 }
@@ -148,7 +154,7 @@ impl Attempt<'_> {
     }
 
     async fn run(&self, scope: &str) -> Acted {
-        let context = Context::new(self.downstream, self.call, self.input.clone(), scope);
+        let context = Context::new(&self.surroundings, self.call, self.input.clone(), scope);
         let outcome = (self.activity.forward)(&context).await;
         (outcome, context.into_report())
     }
@@ -192,7 +198,14 @@ impl Attempt<'_> {
         let step = self.call.step.path();
         for scope in scopes {
             let effect = Effect { tenant_id: &self.call.workflow.tenant_id, scope, step: &step };
-            effects::undo(self.downstream, service, tenant_id, &effect.idempotency_key(), effect.undo_key()).await?;
+            effects::undo(
+                self.surroundings.downstream,
+                service,
+                tenant_id,
+                &effect.idempotency_key(),
+                effect.undo_key(),
+            )
+            .await?;
         }
         Ok(())
     }
@@ -208,13 +221,13 @@ impl Attempt<'_> {
         };
         let mut undone = false;
         for scope in scopes {
-            let context = Context::new(self.downstream, self.call, self.input.clone(), &scope);
+            let context = Context::new(&self.surroundings, self.call, self.input.clone(), &scope);
             let effect = context.effect_of(&step).idempotency_key();
             // The doing may have been on behalf of another tenant than the execution's own.
             let Undoing { tenant_id } = context.input::<Option<Undoing>>()?.unwrap_or_default();
             let tenant_id = tenant_id.as_deref().unwrap_or(context.tenant_id());
             let own_key = context.effect().idempotency_key();
-            undone |= effects::undo(self.downstream, service, tenant_id, &effect, own_key).await?.undone;
+            undone |= effects::undo(self.surroundings.downstream, service, tenant_id, &effect, own_key).await?.undone;
         }
         Ok(json!({ "undone": undone }))
     }
@@ -224,7 +237,7 @@ fn closed() -> ActivityError {
     ActivityError::new(ErrorName::Conflict, "too late: the step is being undone, or the execution has ended")
 }
 
-fn store_failed(error: StoreError) -> ActivityError {
+pub(crate) fn store_failed(error: StoreError) -> ActivityError {
     ActivityError::new(ErrorName::ServiceUnavailable, error.to_string())
 }
 
@@ -248,7 +261,8 @@ mod tests {
     use bytes::Bytes;
     use clock::{Clock as _, SystemClock};
     use downstream::{Endpoints, Transport, TransportFault};
-    use store::{BegunAttempt, BlobBody, BlobKey};
+    use store::BegunAttempt;
+    use store::conformance::MemoryBlobs;
 
     use super::*;
 
@@ -293,20 +307,13 @@ mod tests {
         }
     }
 
-    /// Neither services nor blobs.
+    /// No services.
     struct Nothing;
 
     #[async_trait]
     impl Transport for Nothing {
         async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, TransportFault> {
             panic!("{} is called", request.uri())
-        }
-    }
-
-    #[async_trait]
-    impl BlobReader for Nothing {
-        async fn get(&self, _: &BlobKey) -> Result<Option<BlobBody>, StoreError> {
-            Ok(None)
         }
     }
 
@@ -319,9 +326,7 @@ mod tests {
                 Ok(json!({ "echo": input, "key": context.effect().idempotency_key() }))
             })
         },
-        calls: &[],
-        undone_at: None,
-        tenant_field: None,
+        ..Activity::NOTHING
     };
 
     fn payload(item: &Value, input: &Value) -> Value {
@@ -338,7 +343,7 @@ mod tests {
         let clock: SharedClock = Arc::new(SystemClock);
         let downstream =
             Downstream::new(Arc::new(Nothing), Endpoints::default(), Arc::clone(&clock), Duration::from_secs(1));
-        Activities::new(downstream, Arc::new(Nothing), clock).attempt(&ECHO, payload, recorder).await
+        Activities::new(downstream, Arc::new(MemoryBlobs::default()), clock).attempt(&ECHO, payload, recorder).await
     }
 
     fn inline() -> StoredRequest {

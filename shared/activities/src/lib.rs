@@ -3,6 +3,8 @@
 //! Doing and undoing are one activity. An activity never knows which engine runs it, and never decides whether to
 //! retry: it makes one attempt and names its error.
 
+mod bulk;
+mod complete_bulk_operation;
 mod context;
 mod create_sample_data;
 mod create_user_account;
@@ -10,6 +12,8 @@ mod create_user_profile;
 mod get_tenant_context;
 mod harness;
 mod input;
+mod plan_bulk_operation;
+mod process_bulk_batch;
 mod revoke_user_sessions;
 mod send_notification;
 mod setup_user_file_workspace;
@@ -24,12 +28,15 @@ use std::pin::Pin;
 use downstream::Service;
 use store::StepOutcome;
 
+pub use complete_bulk_operation::COMPLETE_BULK_OPERATION;
 pub use context::Context;
 pub use create_sample_data::CREATE_SAMPLE_DATA;
 pub use create_user_account::CREATE_USER_ACCOUNT;
 pub use create_user_profile::CREATE_USER_PROFILE;
 pub use get_tenant_context::GET_TENANT_CONTEXT;
 pub use harness::Activities;
+pub use plan_bulk_operation::PLAN_BULK_OPERATION;
+pub use process_bulk_batch::PROCESS_BULK_BATCH;
 pub use revoke_user_sessions::REVOKE_USER_SESSIONS;
 pub use send_notification::SEND_NOTIFICATION;
 pub use setup_user_file_workspace::SETUP_USER_FILE_WORKSPACE;
@@ -42,6 +49,7 @@ pub use validate_tenant_access::VALIDATE_TENANT_ACCESS;
 pub type AttemptFuture<'a> = Pin<Box<dyn Future<Output = StepOutcome> + Send + 'a>>;
 
 /// One unit of side effect.
+#[derive(Clone, Copy)]
 pub struct Activity {
     /// E.g. `create_user_account`; also its file and, in kebab-case, its Lambda.
     pub name: &'static str,
@@ -53,10 +61,45 @@ pub struct Activity {
     pub undone_at: Option<Service>,
     /// The field of its input that names the tenant on whose behalf it acts; none if that is the execution's own.
     pub tenant_field: Option<&'static str>,
+    /// What its Lambda function needs.
+    pub function: Function,
+}
+
+/// What the Lambda function of an activity needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Function {
+    /// It ends after so many seconds at the latest; its Task gives it a little longer.
+    pub timeout_seconds: u32,
+    /// Memory in MB, if it needs other than most.
+    pub memory_mb: Option<u32>,
+    /// The folders of blobs that it reads, those that it writes, and those that it removes blobs from.
+    pub reads: &'static [&'static str],
+    /// See above.
+    pub writes: &'static [&'static str],
+    /// See above.
+    pub removes: &'static [&'static str],
+}
+
+impl Function {
+    /// Longer than a call to a service (10 s) and the longest `Retry-After` granted (20 s), shorter than a Task's usual
+    /// `TimeoutSeconds` (45 s).
+    pub const USUAL: Self = Self { timeout_seconds: 40, memory_mb: None, reads: &[], writes: &[], removes: &[] };
+}
+
+impl Activity {
+    /// One that calls nobody and does nothing, to be filled in.
+    pub const NOTHING: Self = Self {
+        name: "",
+        forward: |_| Box::pin(async { Ok(serde_json::Value::Null) }),
+        calls: &[],
+        undone_at: None,
+        tenant_field: None,
+        function: Function::USUAL,
+    };
 }
 
 /// Every activity.
-pub static ALL: [&Activity; 11] = [
+pub static ALL: [&Activity; 14] = [
     &GET_TENANT_CONTEXT,
     &CREATE_USER_ACCOUNT,
     &CREATE_USER_PROFILE,
@@ -68,6 +111,9 @@ pub static ALL: [&Activity; 11] = [
     &UPDATE_USER_TENANT_CONTEXT,
     &UPDATE_USER_SESSION,
     &REVOKE_USER_SESSIONS,
+    &PLAN_BULK_OPERATION,
+    &PROCESS_BULK_BATCH,
+    &COMPLETE_BULK_OPERATION,
 ];
 
 #[cfg(test)]

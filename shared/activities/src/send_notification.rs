@@ -17,8 +17,7 @@ pub static SEND_NOTIFICATION: Activity = Activity {
     name: "send_notification",
     forward: |context| Box::pin(send(context)),
     calls: &[Service::Tenant, Service::Notifications],
-    undone_at: None,
-    tenant_field: None,
+    ..Activity::NOTHING
 };
 
 #[derive(Deserialize)]

@@ -13,7 +13,7 @@ pub static SETUP_USER_FILE_WORKSPACE: Activity = Activity {
     forward: |context| Box::pin(set_up(context)),
     calls: &[Service::File],
     undone_at: Some(Service::File),
-    tenant_field: None,
+    ..Activity::NOTHING
 };
 
 #[derive(Deserialize)]

@@ -16,6 +16,7 @@ pub static UPDATE_TENANT_USER_MEMBERSHIP: Activity = Activity {
     calls: &[Service::Tenant],
     undone_at: Some(Service::Tenant),
     tenant_field: Some("tenant_id"),
+    ..Activity::NOTHING
 };
 
 #[derive(Deserialize)]

@@ -15,6 +15,7 @@ pub static UPDATE_USER_SESSION: Activity = Activity {
     calls: &[Service::Auth],
     undone_at: Some(Service::Auth),
     tenant_field: Some("tenant_id"),
+    ..Activity::NOTHING
 };
 
 #[derive(Deserialize)]

@@ -16,6 +16,7 @@ pub static UPDATE_USER_TENANT_CONTEXT: Activity = Activity {
     calls: &[Service::User],
     undone_at: Some(Service::User),
     tenant_field: Some("new_tenant_id"),
+    ..Activity::NOTHING
 };
 
 #[derive(Deserialize)]

@@ -15,8 +15,7 @@ pub static VALIDATE_TENANT_ACCESS: Activity = Activity {
     name: "validate_tenant_access",
     forward: |context| Box::pin(validate(context)),
     calls: &[Service::Tenant],
-    undone_at: None,
-    tenant_field: None,
+    ..Activity::NOTHING
 };
 
 #[derive(Deserialize)]

@@ -23,6 +23,7 @@ use store::{Control, Decision, ExecutionRecord, ListFilter};
 
 use crate::access::Caller;
 use crate::audit::record_denial;
+use crate::operate::Retrying;
 use crate::{Operating, Problem, body, damage, list_workflows, operate, page};
 
 /// Executions that are acted on at the same time.
@@ -38,7 +39,7 @@ pub fn route() -> Router<Operating> {
 enum Action {
     Control(Control),
     Terminate,
-    Retry { undoes: bool },
+    Retry { how: Retrying },
 }
 
 impl Action {
@@ -47,8 +48,8 @@ impl Action {
         Self::Control(Control::Pause),
         Self::Control(Control::Resume),
         Self::Terminate,
-        Self::Retry { undoes: false },
-        Self::Retry { undoes: true },
+        Self::Retry { how: Retrying::Everything },
+        Self::Retry { how: Retrying::Undo },
     ];
 
     fn as_str(self) -> &'static str {
@@ -57,8 +58,8 @@ impl Action {
             Self::Control(Control::Pause) => "pause",
             Self::Control(Control::Resume) => "resume",
             Self::Terminate => "terminate",
-            Self::Retry { undoes: false } => "retry",
-            Self::Retry { undoes: true } => "undo",
+            Self::Retry { how: Retrying::Undo } => "undo",
+            Self::Retry { .. } => "retry",
         }
     }
 }
@@ -256,8 +257,8 @@ impl Acting<'_> {
                 let detail = (!detail.is_empty()).then(|| detail.join(" "));
                 Ok(result(&stopped.record, ActionOutcome::Done, detail))
             }
-            Action::Retry { undoes } => {
-                let retry = operate::retry(&operating.starting, caller, id, undoes, asked.reason.clone(), None).await?;
+            Action::Retry { how } => {
+                let retry = operate::retry(&operating.starting, caller, id, how, asked.reason.clone(), None).await?;
                 let done = result(&retry, ActionOutcome::Done, None);
                 Ok(ActionResult { new_workflow_id: Some(retry.id), ..done })
             }
@@ -269,9 +270,9 @@ impl Acting<'_> {
         let api = &self.operating.starting.api;
         let found = api.executions.get(&self.caller.tenant_id, id).await?;
         let record = found.ok_or_else(|| Problem::no_workflow(id))?;
-        if let (Action::Retry { undoes }, Some(existing)) = (self.asked.action, &record.retried_as) {
+        if let (Action::Retry { how }, Some(existing)) = (self.asked.action, &record.retried_as) {
             // Acting would answer with the same retry.
-            let retry = operate::earlier_retry(api, self.caller, &record, existing, undoes).await?;
+            let retry = operate::earlier_retry(api, self.caller, &record, existing, how).await?;
             let would = result(&record, ActionOutcome::Would, None);
             return Ok(ActionResult { new_workflow_id: Some(retry.id), ..would });
         }
@@ -287,7 +288,7 @@ impl Acting<'_> {
                 (control.decide(&record) == Decision::Refused).then(|| operate::refusal(control, &record))
             }
             Action::Terminate => (!record.status.is_open()).then(|| operate::has_ended(&record)),
-            Action::Retry { undoes } => operate::not_retriable(&record, undoes),
+            Action::Retry { how } => operate::not_retriable(&record, how),
         };
         let outcome = if why_not.is_some() { ActionOutcome::Refused } else { ActionOutcome::Would };
         Ok(result(&record, outcome, why_not))

@@ -151,6 +151,8 @@ mod tests {
             Port::Create | Port::Keep | Port::Start(_) | Port::Control | Port::Terminate => true,
             Port::Read | Port::List | Port::History | Port::Retried | Port::Request => false,
             Port::Check | Port::Archive | Port::Audit => false,
+            // A link changes nothing yet: the start that uses what was uploaded has its row.
+            Port::Upload | Port::Uploaded | Port::Results => false,
         }
     }
 
@@ -171,6 +173,8 @@ mod tests {
         let routes = [
             ("/api/v1/workflows/user-onboarding", AuditAction::StartWorkflow),
             ("/api/v1/workflows/tenant-switching", AuditAction::StartWorkflow),
+            ("/api/v1/workflows/bulk-operation", AuditAction::StartWorkflow),
+            ("/api/v1/workflows/bulk-operation/uploads", AuditAction::Read),
             ("/api/v1/workflows/{workflow_id}/cancel", AuditAction::CancelWorkflow),
             ("/api/v1/workflows/{workflow_id}/pause", AuditAction::PauseWorkflow),
             ("/api/v1/workflows/{workflow_id}/resume", AuditAction::ResumeWorkflow),

@@ -8,7 +8,7 @@ use axum::http::Method;
 use clock::SharedClock;
 use contracts::WorkflowKind;
 
-use crate::{Api, Operating, Readiness, Starting};
+use crate::{Api, Files, Operating, Readiness, Starting};
 
 /// One endpoint, which the server and a Lambda function of its own both serve.
 #[derive(Debug)]
@@ -54,6 +54,12 @@ pub enum Port {
     Check,
     /// Finds executions that the table no longer has.
     Archive,
+    /// Signs links that store a file: `BlobLinks::upload`.
+    Upload,
+    /// Whether a file was uploaded: `BlobReader::size`.
+    Uploaded,
+    /// Signs links that read the files an execution left: `BlobLinks::download`.
+    Results,
     /// Reads the audit log: `Audit::rows`. Every endpoint that asks who calls also adds to it what it denies.
     Audit,
 }
@@ -69,6 +75,8 @@ pub enum Route {
     Starting(fn() -> Router<Starting>),
     /// Stops executions, or does anything to many of them.
     Operating(fn() -> Router<Operating>),
+    /// Leads to files.
+    Files(fn() -> Router<Files>),
     /// Asks everything else whether it works.
     Readiness(fn() -> Router<Readiness>),
 }
@@ -88,6 +96,27 @@ pub static ENDPOINTS: &[Endpoint] = &[
         path: "/api/v1/workflows/tenant-switching",
         ports: &[Port::Create, Port::Keep, Port::Start(&[WorkflowKind::TenantSwitching])],
         route: Route::Starting(crate::start_tenant_switching::route),
+    },
+    Endpoint {
+        name: "start-bulk-operation",
+        method: Method::POST,
+        path: "/api/v1/workflows/bulk-operation",
+        ports: &[Port::Create, Port::Keep, Port::Uploaded, Port::Start(&[WorkflowKind::BulkOperation])],
+        route: Route::Starting(crate::start_bulk_operation::route),
+    },
+    Endpoint {
+        name: "create-bulk-upload",
+        method: Method::POST,
+        path: "/api/v1/workflows/bulk-operation/uploads",
+        ports: &[Port::Upload],
+        route: Route::Files(crate::create_bulk_upload::route),
+    },
+    Endpoint {
+        name: "get-workflow-results",
+        method: Method::GET,
+        path: "/api/v1/workflows/{workflow_id}/results/{name}",
+        ports: &[Port::Read, Port::Results, Port::Archive],
+        route: Route::Files(crate::get_workflow_results::route),
     },
     Endpoint {
         name: "get-workflow-status",
@@ -213,19 +242,21 @@ impl Endpoint {
             Route::Records(_) => "serve",
             Route::Starting(_) => "serve_starting",
             Route::Operating(_) => "serve_operating",
+            Route::Files(_) => "serve_files",
             Route::Readiness(_) => "serve_readiness",
         }
     }
 }
 
 /// The routes of all endpoints.
-pub(crate) fn routes(operating: &Operating, readiness: &Readiness) -> Router {
+pub(crate) fn routes(operating: &Operating, readiness: &Readiness, files: &Files) -> Router {
     let starting = &operating.starting;
     let routes = ENDPOINTS.iter().map(|endpoint| match endpoint.route {
         Route::Alone(route) => route().with_state(Arc::clone(&starting.api.clock)),
         Route::Records(route) => route().with_state(starting.api.clone()),
         Route::Starting(route) => route().with_state(starting.clone()),
         Route::Operating(route) => route().with_state(operating.clone()),
+        Route::Files(route) => route().with_state(files.clone()),
         Route::Readiness(route) => route().with_state(readiness.clone()),
     });
     routes.fold(Router::new(), Router::merge)

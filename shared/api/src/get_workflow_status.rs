@@ -11,9 +11,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use clock::Instant;
-use contracts::responses::{Failure, Items, ProgressResponse, StatusResponse};
+use contracts::responses::{Failure, Items, PacedItems, ProgressResponse, StatusResponse};
 use contracts::{Status, Timestamp};
-use store::{Estimated, ExecutionRecord};
+use store::{Estimated, ExecutionRecord, Progress};
+use workflows::Workflow;
 
 use crate::access::Caller;
 use crate::conditional::IfNoneMatch;
@@ -108,15 +109,49 @@ pub(crate) fn tag(api: &Api, found: &Estimated) -> String {
 pub(crate) fn answer(api: &Api, found: Estimated) -> StatusResponse {
     let Estimated { record, mean_duration_ms, items } = found;
     let damaged = damage::of(api, &record);
-    let estimate = mean_duration_ms
-        .filter(|_| record.status.is_open() && damaged.is_none())
-        .map(|mean| durations::estimate(api, &record, mean));
+    let items = items.map(|items| paced(items, &record, api.clock.now()));
+    let by_pace = items.and_then(|items| remaining(&items)).map(|remaining| clock::after(&*api.clock, remaining));
+    let by_mean = || mean_duration_ms.map(|mean| durations::estimate(api, &record, mean));
+    let is_under_way = record.status.is_open() && damaged.is_none();
+    let estimate = is_under_way.then(|| by_pace.or_else(by_mean)).flatten();
     body(record, items, estimate, damaged)
+}
+
+/// How fast a job is, on average over its life.
+fn paced(items: Items, record: &ExecutionRecord, now: Timestamp) -> PacedItems {
+    let Items { total, completed, failed } = items;
+    let elapsed = record.ended_at.unwrap_or(now).duration_since(record.started_at).as_secs_f64();
+    let over = (completed + failed) as f64;
+    let per_second = (over > 0.0 && elapsed > 0.0).then(|| (over / elapsed * 10.0).round() / 10.0);
+    PacedItems { total, completed, failed, per_second }
+}
+
+/// How long the rest of a job takes at the same pace.
+fn remaining(items: &PacedItems) -> Option<Duration> {
+    let pace = items.per_second.filter(|pace| *pace > 0.0)?;
+    let left = items.total.saturating_sub(items.completed + items.failed);
+    Duration::try_from_secs_f64(left as f64 / pace).ok()
+}
+
+/// The share of the whole that is over, in percent; it never decreases. The items of a job are most of its work.
+fn percentage(record: &ExecutionRecord, items: Option<&PacedItems>) -> f32 {
+    /// Steps that the items of a job count as.
+    const ITEMS_AS_STEPS: f32 = 18.0;
+    if record.status == Status::Completed {
+        return 100.0;
+    }
+    let Progress { completed_steps, total_steps, .. } = record.progress;
+    let has_batches = workflows::workflow(record.kind).is_some_and(Workflow::has_batches);
+    let weight = if has_batches { ITEMS_AS_STEPS } else { 0.0 };
+    let share_of_items = items.map_or(0.0, |items| (items.completed + items.failed) as f32 / items.total.max(1) as f32);
+    // All steps can be over before the end is: only completion is 100.
+    let share = (completed_steps as f32 + weight * share_of_items) / (total_steps.max(1) as f32 + weight);
+    (100.0 * share).min(99.0)
 }
 
 fn body(
     record: ExecutionRecord,
-    items: Option<Items>,
+    items: Option<PacedItems>,
     estimated_completion: Option<Timestamp>,
     damaged: Option<String>,
 ) -> StatusResponse {
@@ -126,9 +161,7 @@ fn body(
         Some(_) if record.status.is_open() => Some("Cancelling: what was done is being undone".to_owned()),
         _ => progress.status_message.clone(),
     };
-    // All steps can be over before the end is: only completion is 100.
-    let share = 100.0 * progress.completed_steps as f32 / progress.total_steps.max(1) as f32;
-    let percentage = if record.status == Status::Completed { 100.0 } else { share.min(99.0) };
+    let percentage = percentage(&record, items.as_ref());
     StatusResponse {
         operation_id: record.id.clone(),
         workflow_type: record.workflow_type().to_owned(),

@@ -12,10 +12,12 @@ mod body;
 pub mod cancel_workflow;
 pub mod check_services_health;
 mod conditional;
+pub mod create_bulk_upload;
 mod damage;
 mod durations;
 mod endpoints;
 pub mod get_workflow_history;
+pub mod get_workflow_results;
 pub mod get_workflow_status;
 mod headers;
 pub mod health;
@@ -31,7 +33,9 @@ pub mod resume_workflow;
 pub mod retry_workflow;
 mod serve;
 mod service_checks;
+mod signed_links;
 mod start;
+pub mod start_bulk_operation;
 pub mod start_tenant_switching;
 pub mod start_user_onboarding;
 pub mod stream_workflow;
@@ -48,7 +52,7 @@ use clock::SharedClock;
 use contracts::EngineKind;
 use contracts::limits::MAX_WAIT_SECONDS;
 use engine::Engines;
-use store::{Audit, Blobs, EndRecorder, Executions, History};
+use store::{Audit, BlobLinks, BlobReader, Blobs, EndRecorder, Executions, History};
 
 pub use access::GatewayClaims;
 pub use contracts::access::Access;
@@ -57,6 +61,7 @@ pub use endpoints::{ENDPOINTS, Endpoint, Port, Route};
 pub use problem::Problem;
 pub use serve::{complete, refuse};
 pub use service_checks::ServiceChecks;
+pub use signed_links::SignedLinks;
 pub use streaming::Streaming;
 
 /// Whether something works that the service stands on.
@@ -137,6 +142,23 @@ impl FromRef<Starting> for Api {
     }
 }
 
+/// What the endpoints that lead to files work with.
+#[derive(Clone)]
+pub struct Files {
+    /// What all endpoints work with.
+    pub api: Api,
+    /// The files.
+    pub blobs: Arc<dyn BlobReader>,
+    /// Links to them.
+    pub links: Arc<dyn BlobLinks>,
+}
+
+impl FromRef<Files> for Api {
+    fn from_ref(files: &Files) -> Self {
+        files.api.clone()
+    }
+}
+
 /// What the endpoints that tell whether everything works ask.
 #[derive(Clone)]
 pub struct Readiness {
@@ -155,8 +177,8 @@ impl FromRef<Readiness> for Api {
 }
 
 /// The whole API, for a server.
-pub fn router(operating: Operating, readiness: Readiness) -> Router {
-    let routes = endpoints::routes(&operating, &readiness);
+pub fn router(operating: Operating, readiness: Readiness, files: Files) -> Router {
+    let routes = endpoints::routes(&operating, &readiness, &files);
     let Api { clock, request_timeout, audit, .. } = operating.starting.api;
     complete(routes, clock, request_timeout, Some(audit))
 }

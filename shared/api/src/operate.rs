@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use contracts::audit::AuditAction;
+use contracts::bulk_operation::BulkOperationRequest;
 use contracts::request::Request;
 use contracts::step::{StepPath, WorkflowRef};
 use contracts::tenant_switching::TenantSwitchingRequest;
@@ -14,6 +15,7 @@ use store::{
     Control, Controlled, Created, EngineEnd, ExecutionRecord, IdempotencyKey, Inherited, NewAuditRow, NewEvent,
     NewExecution, Progress, RequestError, Retried, RetryOf, StoreError, inherit,
 };
+use workflows::Workflow;
 
 use crate::access::Caller;
 use crate::start::{check_caller, create, refuse_if_full, to_the_end};
@@ -180,29 +182,58 @@ async fn stop(operating: &Operating, record: &ExecutionRecord, audit: NewAuditRo
     Ok(())
 }
 
+/// What a retry is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retrying {
+    /// What did not complete.
+    Everything,
+    /// Of a job in batches: what failed, and not what was never tried.
+    OnlyFailed,
+    /// Nothing: it undoes what still stands.
+    Undo,
+}
+
 /// Why an execution cannot be retried, if it cannot.
-pub(crate) fn not_retriable(record: &ExecutionRecord, undoes: bool) -> Option<String> {
+pub(crate) fn not_retriable(record: &ExecutionRecord, how: Retrying) -> Option<String> {
+    let has_batches = workflows::workflow(record.kind).is_some_and(Workflow::has_batches);
+    let undoes = how == Retrying::Undo;
     match (record.status, &record.retried_as) {
+        _ if has_batches && undoes => {
+            Some("It works on each entity by itself, and what was done to one is not undone.".to_owned())
+        }
+        _ if !has_batches && how == Retrying::OnlyFailed => {
+            Some("It does not work in batches: retry it without \"only\".".to_owned())
+        }
         (status, _) if status.is_open() => {
             Some(format!("It is {}: only what has ended without completing can be retried.", status.reported()))
         }
-        (Status::Completed, _) => Some("It has completed: there is nothing to retry.".to_owned()),
+        (Status::Completed, None) if how == Retrying::OnlyFailed => {
+            let failed = record.result.as_ref().and_then(|result| result["failed_operations"].as_u64());
+            (failed == Some(0)).then(|| "Nothing of it failed: there is nothing to retry.".to_owned())
+        }
+        (Status::Completed, None) if has_batches => {
+            Some("It has completed. What failed is tried again by {\"only\": \"failed\"}.".to_owned())
+        }
+        (Status::Completed, _) if how != Retrying::OnlyFailed => {
+            Some("It has completed: there is nothing to retry.".to_owned())
+        }
         (_, Some(retry)) if undoes => Some(format!("It has been retried as {retry}: undo that one.")),
         (_, Some(retry)) => Some(format!("It has been retried as {retry}: retry that one.")),
         (_, None) => None,
     }
 }
 
-/// Starts a new execution of what did not complete, which takes over what of the earlier one may still stand; with
-/// `undoes` it only undoes that. An execution is retried once: the same again is the same retry.
+/// Starts a new execution of what did not complete, which takes over what of the earlier one may still stand, or only
+/// undoes that. An execution is retried once: the same again is the same retry.
 pub(crate) async fn retry(
     starting: &Starting,
     caller: &Caller,
     id: &str,
-    undoes: bool,
+    how: Retrying,
     reason: Option<String>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<ExecutionRecord, Problem> {
+    let undoes = how == Retrying::Undo;
     let api = &starting.api;
     let retried = match api.executions.retried(&caller.tenant_id, id).await {
         Ok(Some(retried)) => retried,
@@ -218,11 +249,11 @@ pub(crate) async fn retry(
     check_request(record, &request, caller)?;
     let earlier = record.retried_as.as_ref().filter(|_| !record.status.is_open());
     if let (Some(existing), None) = (earlier, &idempotency) {
-        return earlier_retry(api, caller, record, existing, undoes).await;
+        return earlier_retry(api, caller, record, existing, how).await;
     }
     // With a key the store tells, which compares the body with the one that the key came with before.
     let is_repeated = earlier.is_some();
-    if let Some(why) = not_retriable(record, undoes).filter(|_| !is_repeated) {
+    if let Some(why) = not_retriable(record, how).filter(|_| !is_repeated) {
         return Err(Problem::conflict(id, why));
     }
     // A retry is a start. What only undoes is not: it is never refused for this.
@@ -240,13 +271,13 @@ pub(crate) async fn retry(
         ));
     }
     let engine = api.engines.of(starting.engine).ok_or_else(Problem::internal)?;
-    let mut new = new_retry(starting, caller, &retried, inherited, undoes)?;
+    let mut new = new_retry(starting, caller, &retried, inherited, how)?;
     new.idempotency = idempotency;
     new.audit = new.audit.map(|row| NewAuditRow { reason, ..row });
     engine.admit(&mut new).await?;
     match create(starting, Arc::clone(engine), new).await? {
         Created::New(retry) => Ok(retry),
-        Created::Existing(retry) => same_retry(record, retry, undoes),
+        Created::Existing(retry) => same_retry(record, retry, how),
         Created::KeyReused => Err(Problem::key_reused()),
         Created::Full(full) => Err(Problem::full(full)),
     }
@@ -287,10 +318,27 @@ fn check_request(record: &ExecutionRecord, request: &Value, caller: &Caller) -> 
     match record.kind {
         WorkflowKind::UserOnboarding => check::<UserOnboardingRequest>(&record.id, request, caller),
         WorkflowKind::TenantSwitching => check::<TenantSwitchingRequest>(&record.id, request, caller),
-        WorkflowKind::DataMigration | WorkflowKind::BulkOperation | WorkflowKind::Compliance => {
-            Err(Problem::internal())
-        }
+        WorkflowKind::BulkOperation => check::<BulkOperationRequest>(&record.id, request, caller),
+        WorkflowKind::DataMigration | WorkflowKind::Compliance => Err(Problem::internal()),
     }
+}
+
+/// Whether executions of this kind end after the time limit of workflows.
+fn has_deadline(kind: WorkflowKind) -> bool {
+    match kind {
+        WorkflowKind::BulkOperation => BulkOperationRequest::HAS_DEADLINE,
+        WorkflowKind::UserOnboarding
+        | WorkflowKind::TenantSwitching
+        | WorkflowKind::DataMigration
+        | WorkflowKind::Compliance => true,
+    }
+}
+
+/// What the plan of a job in batches needs to know of the execution that it retries: the keys of entities stay those of the
+/// first one.
+fn origin(record: &ExecutionRecord, how: Retrying) -> Value {
+    let first = record.input["options"]["origin"]["effect_scope"].as_str().unwrap_or(&record.id);
+    json!({ "execution_id": record.id, "effect_scope": first, "only_failed": how == Retrying::OnlyFailed })
 }
 
 /// A request that was accepted. Its fields are not looked at again: the rules may have become stricter since.
@@ -305,18 +353,19 @@ pub(crate) async fn earlier_retry(
     caller: &Caller,
     record: &ExecutionRecord,
     existing: &str,
-    undoes: bool,
+    how: Retrying,
 ) -> Result<ExecutionRecord, Problem> {
     let retry = api.executions.get(&caller.tenant_id, existing).await?.ok_or_else(|| Problem::no_workflow(existing))?;
-    same_retry(record, retry, undoes)
+    same_retry(record, retry, how)
 }
 
-fn same_retry(record: &ExecutionRecord, retry: ExecutionRecord, undoes: bool) -> Result<ExecutionRecord, Problem> {
+fn same_retry(record: &ExecutionRecord, retry: ExecutionRecord, how: Retrying) -> Result<ExecutionRecord, Problem> {
+    let undoes = how == Retrying::Undo;
     if retry.retry_of.as_ref().is_some_and(|of| of.id == record.id && of.undoes == undoes) {
         return Ok(retry);
     }
     let linked = ExecutionRecord { retried_as: Some(retry.id), ..record.clone() };
-    let why = not_retriable(&linked, undoes).unwrap_or_default();
+    let why = not_retriable(&linked, how).unwrap_or_default();
     Err(Problem::conflict(&record.id, why))
 }
 
@@ -344,6 +393,9 @@ async fn left_in_history(
         return Ok(Left { unknown: Some(unknown), ..Left::default() });
     }
     let workflow = workflows::workflow(record.kind).ok_or_else(Problem::internal)?;
+    if workflow.has_batches() {
+        return Ok(Left::default());
+    }
     let (history, unknown) = whole_history(api, record).await?;
     let inherited = inherit(&history, earlier, effect_scope, |step| workflow.effect_of(&step.name));
     Ok(Left { inherited, unknown })
@@ -376,12 +428,18 @@ fn new_retry(
     caller: &Caller,
     retried: &Retried,
     inherited: Inherited,
-    undoes: bool,
+    how: Retrying,
 ) -> Result<NewExecution, Problem> {
+    let undoes = how == Retrying::Undo;
     let record = &retried.record;
     let now = starting.api.clock.now();
     let id = record.kind.new_execution_id(now);
-    let steps = workflows::workflow(record.kind).ok_or_else(Problem::internal)?.steps();
+    let workflow = workflows::workflow(record.kind).ok_or_else(Problem::internal)?;
+    let steps = workflow.steps();
+    let mut options = record.input["options"].clone();
+    if workflow.has_batches() {
+        options["origin"] = origin(record, how);
+    }
     let reference = WorkflowRef {
         id: id.clone(),
         kind: record.kind,
@@ -404,10 +462,11 @@ fn new_retry(
         engine: starting.engine,
         user_id: caller.user_id.clone(),
         started_at: now,
-        deadline_at: (!undoes).then(|| clock::after(&*starting.api.clock, starting.default_timeout)),
+        deadline_at: (!undoes && has_deadline(record.kind))
+            .then(|| clock::after(&*starting.api.clock, starting.default_timeout)),
         cancel_requested_at: undoes.then_some(now),
         status: Status::Pending,
-        input: json!({ "workflow": reference, "options": record.input["options"] }),
+        input: json!({ "workflow": reference, "options": options }),
         request: retried.request.clone(),
         idempotency: None,
         progress: Progress {

@@ -105,6 +105,10 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, ErrorName::Conflict, "Conflict", "Not possible now", detail).about(id)
     }
 
+    pub(crate) fn taken(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, ErrorName::Conflict, "Conflict", "Taken", detail)
+    }
+
     /// The same, about this execution.
     pub(crate) fn about(self, id: &str) -> Self {
         Self { workflow_id: Some(id.to_owned()), ..self }

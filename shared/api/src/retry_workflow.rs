@@ -11,6 +11,7 @@ use contracts::limits::MAX_REASON_CHARS;
 use contracts::responses::RetryResponse;
 
 use crate::access::Caller;
+use crate::operate::Retrying;
 use crate::start::idempotency_key;
 use crate::{Problem, Starting, body, operate};
 
@@ -27,14 +28,17 @@ async fn handle(
     body: Body,
 ) -> Result<Response, Problem> {
     let body = body::optional_json(&headers, body).await?.unwrap_or_default();
-    let (undoes, reason) = read(&body)?;
+    let (how, reason) = read(&body)?;
     let path = format!("/api/v1/workflows/{id}/retry");
     let idempotency = idempotency_key(&headers, &path, body.value())?;
-    let retry = operate::retry(&starting, &caller, &id, undoes, reason, idempotency).await?;
+    let retry = operate::retry(&starting, &caller, &id, how, reason, idempotency).await?;
     let status_url = format!("/api/v1/workflows/{}/status", retry.id);
-    let message = match undoes {
-        true => "Accepted: a new execution undoes what may still stand.",
-        false => "Accepted: a new execution does again what was undone, and goes on from what still stands.",
+    let message = match how {
+        Retrying::Undo => "Accepted: a new execution undoes what may still stand.",
+        Retrying::OnlyFailed => "Accepted: a new execution tries again what failed.",
+        Retrying::Everything => {
+            "Accepted: a new execution does again what was undone, and goes on from what still stands."
+        }
     };
     let answer = RetryResponse {
         workflow_id: id,
@@ -52,10 +56,20 @@ async fn handle(
     Ok(response)
 }
 
-/// Whether the retry is only to undo, and why it is asked for.
-fn read(body: &Document) -> Result<(bool, Option<String>), Problem> {
+/// What the retry is to do, and why it is asked for.
+fn read(body: &Document) -> Result<(Retrying, Option<String>), Problem> {
     let mut fields = body.fields();
-    let asked = (fields.flag("undo"), fields.optional_remark("reason", MAX_REASON_CHARS).map(str::to_owned));
+    let undoes = fields.flag("undo");
+    let only = fields.is_given("only").then(|| fields.one_of("only", &["failed"], |name| name)).flatten();
+    if undoes && only.is_some() {
+        fields.bad("only", "must not come with undo");
+    }
+    let how = match (undoes, only) {
+        (true, _) => Retrying::Undo,
+        (false, Some(_)) => Retrying::OnlyFailed,
+        (false, None) => Retrying::Everything,
+    };
+    let reason = fields.optional_remark("reason", MAX_REASON_CHARS).map(str::to_owned);
     fields.finish().map_err(Problem::invalid)?;
-    Ok(asked)
+    Ok((how, reason))
 }

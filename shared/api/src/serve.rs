@@ -38,6 +38,16 @@ pub fn complete(
         ))
 }
 
+/// Completes routes whose bodies and answers are streams of any length: they look after their own limits.
+pub(crate) fn complete_streams(routes: Router, clock: SharedClock) -> Router {
+    let around = async |State(clock): State<SharedClock>, request: Request, next: Next| {
+        let (request_id, instance) = (request_id(&*clock, &request), request.uri().path().to_owned());
+        let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+        completed(answer.unwrap_or_else(|_panic| Problem::internal().into_response()), &instance, &request_id)
+    };
+    routes.method_not_allowed_fallback(async || Problem::method_not_allowed()).layer(from_fn_with_state(clock, around))
+}
+
 /// The complete answer to what is refused before it reaches the routes. `instance` is its path, as far as that is known.
 pub fn refuse(problem: Problem, instance: &str, clock: &dyn Clock) -> Response<String> {
     let request_id = contracts::ids::new_request_id(clock.now());

@@ -13,7 +13,7 @@ use clock::Instant;
 use contracts::audit::AuditAction;
 use contracts::document::Document;
 use contracts::effect::sha256_hex;
-use contracts::fields::Fields;
+use contracts::fields::{BadField, Fields};
 use contracts::limits::MAX_IDEMPOTENCY_KEY_CHARS;
 use contracts::request::Request;
 use contracts::responses::StartResponse;
@@ -22,7 +22,8 @@ use contracts::{EventType, Status};
 use engine::Engine;
 use serde_json::{Value, json};
 use store::{
-    Created, ExecutionRecord, IdempotencyKey, Inherited, NewEvent, NewExecution, Progress, StoreError, StoredRequest,
+    BlobKey, Created, ExecutionRecord, IdempotencyKey, Inherited, NewEvent, NewExecution, Progress, StoreError,
+    StoredRequest, UPLOADS,
 };
 use tokio::sync::oneshot;
 
@@ -56,15 +57,17 @@ async fn start<R: Request>(
     let mut body = body::json(headers, body).await?;
     let (request, is_synchronous) = read::<R>(&mut body)?;
     check_caller(&request, &caller)?;
-    let idempotency = idempotency_key(headers, path, body.value())?;
+    let idempotency = own_key(&request, headers, path, body.value())?;
     let tenant_id = caller.tenant_id.clone();
     refuse_if_full(&starting.api, &tenant_id, idempotency.as_ref()).await?;
+    check_upload(starting, &request, &tenant_id, idempotency.as_ref()).await?;
     let engine = starting.api.engines.of(starting.engine).ok_or_else(Problem::internal)?;
     let mut new = new_execution(starting, &request, caller, idempotency)?;
     engine.admit(&mut new).await?;
     // Durable before the record that needs it.
     let kept = json!(request);
     new.request = StoredRequest::keep(&tenant_id, kept, &*starting.blobs).await?;
+    let warnings = request.warnings();
     let mean = starting.durations.mean(&starting.api, &tenant_id, R::KIND);
     let (created, mean) = futures::join!(create(starting, Arc::clone(engine), new), mean);
     let record = match created? {
@@ -74,18 +77,39 @@ async fn start<R: Request>(
     };
     let preferred = preferred_wait(headers);
     let Some(wait) = preferred.or(is_synchronous.then_some(Duration::MAX)) else {
-        return Ok(answer(&record, mean));
+        return Ok(answer(&record, mean, warnings));
     };
     let wait = starting.api.granted(wait);
     let deadline = (starting.api.clock.instant() + wait).min(answer_by);
     let record = wait_for_end(&starting.api, &tenant_id, record, deadline).await;
-    let mut answer = answer(&record, mean);
+    let mut answer = answer(&record, mean, warnings);
     if preferred.is_some() {
         let applied =
             HeaderValue::from_str(&format!("wait={}", wait.as_secs())).unwrap_or(HeaderValue::from_static("wait"));
         answer.headers_mut().insert(HeaderName::from_static("preference-applied"), applied);
     }
     Ok(answer)
+}
+
+/// What a start is about must have been uploaded. One that repeats an earlier start needs it no more.
+async fn check_upload(
+    starting: &Starting,
+    request: &impl Request,
+    tenant_id: &str,
+    key: Option<&IdempotencyKey>,
+) -> Result<(), Problem> {
+    let Some((pointer, upload_id)) = request.upload() else { return Ok(()) };
+    let blob = BlobKey::new(tenant_id, &[UPLOADS, upload_id]).ok_or_else(Problem::internal)?;
+    if starting.blobs.size(&blob).await?.is_some() {
+        return Ok(());
+    }
+    match key {
+        Some(key) if starting.api.executions.has_started(tenant_id, key).await? => Ok(()),
+        Some(_) | None => {
+            let detail = "is no upload of this tenant, or nothing was uploaded, or a job has used it".to_owned();
+            Err(Problem::invalid(vec![BadField { pointer: pointer.to_owned(), detail }]))
+        }
+    }
 }
 
 /// Before anything is prepared or kept for a start that will not be accepted.
@@ -207,7 +231,7 @@ fn new_execution<R: Request>(
         engine: starting.engine,
         user_id: caller.user_id,
         started_at: now,
-        deadline_at: Some(clock::after(&*starting.api.clock, starting.default_timeout)),
+        deadline_at: R::HAS_DEADLINE.then(|| clock::after(&*starting.api.clock, starting.default_timeout)),
         status: Status::Pending,
         input: json!({ "workflow": reference, "options": request.options() }),
         request: StoredRequest::Inline(Value::Null),
@@ -243,7 +267,7 @@ async fn wait_for_end(api: &Api, tenant_id: &str, mut record: ExecutionRecord, d
 }
 
 /// 202 while it runs, 200 once it has ended; with how long executions of its kind take.
-fn answer(record: &ExecutionRecord, mean: Option<Duration>) -> Response {
+fn answer(record: &ExecutionRecord, mean: Option<Duration>, warnings: Vec<String>) -> Response {
     let status_url = format!("/api/v1/workflows/{}/status", record.id);
     let body = StartResponse {
         workflow_id: record.id.clone(),
@@ -255,6 +279,7 @@ fn answer(record: &ExecutionRecord, mean: Option<Duration>) -> Response {
         status_url: status_url.clone(),
         stream_url: format!("/api/v1/workflows/{}/stream", record.id),
         estimated_duration_seconds: mean.map(|mean| mean.as_millis().div_ceil(1_000) as u64),
+        warnings,
     };
     let status = if record.status.is_open() { StatusCode::ACCEPTED } else { StatusCode::OK };
     let mut response = (status, Json(body)).into_response();
@@ -279,6 +304,22 @@ fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     is_number.then(|| seconds.parse().map_or(Duration::MAX, Duration::from_secs))
 }
 
+/// What makes a start the same as another one: the request's own id, if it has one, else the client's key.
+fn own_key(
+    request: &impl Request,
+    headers: &HeaderMap,
+    path: &str,
+    body: &Value,
+) -> Result<Option<IdempotencyKey>, Problem> {
+    let of_client = idempotency_key(headers, path, body)?;
+    let Some((field, id)) = request.own_id() else { return Ok(of_client) };
+    Ok(Some(IdempotencyKey { route: format!("POST {path}"), key: format!("{field}:{id}"), body_hash: hash(body) }))
+}
+
+fn hash(body: &Value) -> String {
+    sha256_hex(canonical(body).to_string().as_bytes())
+}
+
 /// What makes a request the same as another one, if the client says so. A key may be quoted, as the draft
 /// `draft-ietf-httpapi-idempotency-key-header` has it; the quotes are no part of it.
 pub(crate) fn idempotency_key(
@@ -298,8 +339,7 @@ pub(crate) fn idempotency_key(
         false => Some(value.into()).filter(|_| !value.contains(',')),
     };
     let key = key.filter(|key| (1..=MAX_IDEMPOTENCY_KEY_CHARS).contains(&key.len())).ok_or_else(unusable)?;
-    let body_hash = sha256_hex(canonical(body).to_string().as_bytes());
-    Ok(Some(IdempotencyKey { route: format!("POST {path}"), key: key.into_owned(), body_hash }))
+    Ok(Some(IdempotencyKey { route: format!("POST {path}"), key: key.into_owned(), body_hash: hash(body) }))
 }
 
 /// The same JSON with all keys in order, whatever order the map type keeps.

@@ -34,6 +34,10 @@ pub enum ErrorName {
     WorkflowPaused,
     /// The execution's deadline has passed.
     WorkflowTimedOut,
+    /// So many items of batches have failed that no further batch begins.
+    BatchesStopped,
+    /// A batch is to be called again, after the seconds that its cause tells: no attempt has failed.
+    BatchUnfinished,
     /// Something could not be undone: call a human.
     CompensationFailed,
     /// A payload is larger than its limit.
@@ -46,7 +50,7 @@ pub enum ErrorName {
 
 impl ErrorName {
     /// Every name.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::InvalidInput,
         Self::AccessDenied,
         Self::NotFound,
@@ -60,6 +64,8 @@ impl ErrorName {
         Self::WorkflowCancelled,
         Self::WorkflowPaused,
         Self::WorkflowTimedOut,
+        Self::BatchesStopped,
+        Self::BatchUnfinished,
         Self::CompensationFailed,
         Self::PayloadTooLarge,
         Self::IntegrityViolation,
@@ -82,6 +88,8 @@ impl ErrorName {
             Self::WorkflowCancelled => "WorkflowCancelled",
             Self::WorkflowPaused => "WorkflowPaused",
             Self::WorkflowTimedOut => "WorkflowTimedOut",
+            Self::BatchesStopped => "BatchesStopped",
+            Self::BatchUnfinished => "BatchUnfinished",
             Self::CompensationFailed => "CompensationFailed",
             Self::PayloadTooLarge => "PayloadTooLarge",
             Self::IntegrityViolation => "IntegrityViolation",

@@ -157,6 +157,24 @@ impl<'a> Fields<'a> {
         Some(value)
     }
 
+    /// An object whose fields are anybody's; empty if it is not there or null.
+    pub fn optional_map(&mut self, name: &str) -> Map<String, Value> {
+        match self.object.and_then(|object| object.get(name)) {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(map)) => map.clone(),
+            Some(other) => {
+                self.bad(name, format!("must be an object, is {}", kind(other)));
+                Map::new()
+            }
+        }
+    }
+
+    /// Whether an array is there that is not empty.
+    pub fn has_items(&self, name: &str) -> bool {
+        let value = self.object.and_then(|object| object.get(name));
+        value.and_then(Value::as_array).is_some_and(|items| !items.is_empty())
+    }
+
     /// An array of objects below this one.
     pub fn list<T>(
         &mut self,

@@ -127,6 +127,11 @@ pub fn new_audit_id(now: Timestamp) -> String {
     uuid_v7(now).to_string()
 }
 
+/// A fresh id of an upload.
+pub fn new_upload_id(now: Timestamp) -> String {
+    format!("upload_{}", uuid_v7(now))
+}
+
 fn uuid_v7(now: Timestamp) -> Uuid {
     let seconds = u64::try_from(now.as_second()).unwrap_or_default();
     let nanos = u32::try_from(now.subsec_nanosecond()).unwrap_or_default();

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod bulk_operation;
 mod characters;
 pub mod document;
 pub mod effect;

@@ -46,3 +46,18 @@ pub const MAX_SERVICE_REPLY_BYTES: usize = 1024 * 1024;
 pub const MAX_RETRY_AFTER_SECONDS: u64 = 20;
 /// Most services that one health check names; there are fewer, so that a longer list is a mistake.
 pub const MAX_CHECKED_SERVICES: usize = 16;
+/// Most entities in one batch of a bulk operation.
+pub const MAX_BATCH_SIZE: u64 = 10_000;
+/// Most batches of one job: a distributed Map of Step Functions has at most 10,000 children at once, and their outputs
+/// together must fit its payload.
+pub const MAX_BATCHES: u64 = 10_000;
+/// Most batches at once.
+pub const MAX_PARALLEL_BATCHES: u64 = 100;
+/// Longest rest after a batch: it is part of the attempt, which has a time limit.
+pub const MAX_BATCH_DELAY_MS: u64 = 30_000;
+/// Most entities in a request's body, whose bytes are the closer limit.
+pub const MAX_INLINE_ENTITIES: usize = 50_000;
+/// Largest file of entities; S3 takes 5 GB in one request.
+pub const MAX_UPLOAD_BYTES: u64 = 1024 * 1024 * 1024;
+/// Most retries of one entity.
+pub const MAX_ITEM_RETRIES: u64 = 10;

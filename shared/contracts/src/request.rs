@@ -14,6 +14,9 @@ pub trait Request: Serialize + DeserializeOwned + Send + Sync {
     /// What it starts.
     const KIND: WorkflowKind;
 
+    /// Whether it ends after the time limit of workflows, unless it has ended before.
+    const HAS_DEADLINE: bool = true;
+
     /// Reads it. A bad field is reported to `fields`, and the value returned is then of no use.
     fn read(fields: &mut Fields<'_>) -> Self;
 
@@ -27,6 +30,21 @@ pub trait Request: Serialize + DeserializeOwned + Send + Sync {
     /// The user for whom it acts, if it acts for one: the caller, unless the caller is an administrator.
     fn acts_for(&self) -> Option<&str> {
         None
+    }
+
+    /// The field and the id by which a start is idempotent without an `Idempotency-Key`, if it has one.
+    fn own_id(&self) -> Option<(&'static str, &str)> {
+        None
+    }
+
+    /// The field and the id of the upload that it is about, if it is about one: it must be there when it starts.
+    fn upload(&self) -> Option<(&'static str, &str)> {
+        None
+    }
+
+    /// What is done in another way than asked for, for people.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 

@@ -89,6 +89,24 @@ pub struct StartResponse {
     pub stream_url: String,
     /// The mean of this kind's completed executions, in whole seconds, rounded up; null before there are any.
     pub estimated_duration_seconds: Option<u64>,
+    /// What is done in another way than asked for.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// Answer to the wish to upload a file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct UploadResponse {
+    pub upload_id: String,
+    /// Where the file goes: an absolute URL, or a path of this service. It needs nothing else to be used, and is used once.
+    pub upload_url: String,
+    pub method: String,
+    /// Headers that the upload must have.
+    pub headers: BTreeMap<String, String>,
+    /// The file must have exactly so many bytes.
+    pub size_bytes: u64,
+    pub expires_at: Timestamp,
 }
 
 /// How far an execution is.
@@ -117,6 +135,19 @@ pub struct Items {
     pub failed: u64,
 }
 
+/// How far a job is, and how fast.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct PacedItems {
+    /// How many items there are, or batches, if the job counts these.
+    pub total: u64,
+    /// How many are done.
+    pub completed: u64,
+    /// How many have failed.
+    pub failed: u64,
+    /// How many were done or failed in a second, on average; null before the first.
+    pub per_second: Option<f64>,
+}
+
 /// Answer to a status request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the wire's")]
@@ -128,7 +159,7 @@ pub struct StatusResponse {
     pub status: Status,
     pub progress: Option<ProgressResponse>,
     /// Null for an execution none of whose batches is over.
-    pub items: Option<Items>,
+    pub items: Option<PacedItems>,
     /// The one in `progress`, for clients that look for it here.
     pub estimated_completion: Option<Timestamp>,
     pub result: Option<Value>,

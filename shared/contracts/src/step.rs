@@ -170,9 +170,16 @@ pub struct Step {
     /// and does not count as one: there may be ten thousand of them.
     #[serde(default, skip_serializing_if = "is_false")]
     pub batch: bool,
-    /// Of a batch: how many batches there are in all, for the execution's progress.
+    /// Of a batch: how many batches there are in all, for the execution's progress; of one that `reports`, how many items.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batches: Option<u64>,
+    /// Of a batch: it reports how many of its items are done and how many failed, `{"completed", "failed"}`, and counts as
+    /// these once it is over. Any other batch counts as one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub reports: bool,
+    /// Of a batch: once so many items have failed, none begins any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stops_at: Option<u64>,
     /// Whether it is the last step: nothing interrupts it either, and what it reports is the result, however the
     /// execution ends.
     #[serde(default, skip_serializing_if = "is_false")]

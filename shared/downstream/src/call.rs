@@ -37,6 +37,11 @@ impl<'a> Call<'a> {
         Self::get(service, path, tenant_id).mutating(Method::POST, idempotency_key)
     }
 
+    /// Does something to many entities, each of which has a key of its own in the body.
+    pub fn post_each(service: Service, path: &[&str], tenant_id: &'a str) -> Self {
+        Self { method: Method::POST, ..Self::get(service, path, tenant_id) }
+    }
+
     /// Changes something, or creates it in its place.
     pub fn put(service: Service, path: &[&str], tenant_id: &'a str, idempotency_key: String) -> Self {
         Self::get(service, path, tenant_id).mutating(Method::PUT, idempotency_key)
@@ -54,6 +59,15 @@ impl<'a> Call<'a> {
     /// With the acting user (`X-User-ID`).
     pub fn of_user(self, user_id: &'a str) -> Self {
         Self { user_id: Some(user_id), ..self }
+    }
+
+    /// With this query.
+    pub fn with_query(mut self, query: &str) -> Self {
+        if let Some(path) = &mut self.path {
+            path.push('?');
+            path.push_str(query);
+        }
+        self
     }
 
     /// With this JSON.

@@ -12,6 +12,7 @@ mod fault;
 pub mod file;
 mod health;
 pub mod notifications;
+pub mod operations;
 mod retry_after;
 pub mod tenant;
 mod transport;

@@ -10,7 +10,9 @@ use contracts::step::{Step, StepCall, StepKind, StepPath};
 use contracts::{ErrorName, Timestamp};
 use serde_json::{Map, Value};
 use store::events::{self, AttemptEvents, Ended};
-use store::{Effects, End, EngineEnd, Inherited, NewEvent, Progress, Reported, StepMoments, completed_steps};
+use store::{
+    BatchChange, Effects, End, EngineEnd, Inherited, NewEvent, Progress, Reported, StepMoments, completed_steps,
+};
 
 use crate::attempt::AttemptId;
 
@@ -33,6 +35,8 @@ struct Batch {
     path: StepPath,
     /// How many there are, if its Task says so.
     batches: Option<u64>,
+    /// Whether it reports how many of its items are done and how many failed.
+    reports: bool,
 }
 
 /// Where an execution stands.
@@ -55,6 +59,8 @@ pub(crate) struct ScheduledAttempt {
     pub(crate) is_final: bool,
     /// Whether it passes a cancel and the deadline.
     pub(crate) passes: bool,
+    /// With how many failed items it does not begin any more, if it is a batch that says so.
+    pub(crate) stops_at: Option<u64>,
     /// From 1.
     pub(crate) number: u32,
     pub(crate) event: Option<NewEvent>,
@@ -103,6 +109,8 @@ fn unnamed_step(state: &str) -> Step {
         pivot: false,
         batch: false,
         batches: None,
+        reports: false,
+        stops_at: None,
         closes: false,
     }
 }
@@ -163,13 +171,15 @@ impl Bookkeeping {
             undoes,
             is_final: step.is_final(),
             passes,
+            stops_at: step.stops_at.filter(|_| step.batch),
             number: retry_count + 1,
             event: None,
         };
         if !is_step {
             let undoes = scheduled.undoes.clone();
             let path = scheduled.path.clone();
-            let batch = (step.batch && kind == StepKind::Forward).then_some(Batch { path, batches: step.batches });
+            let (batches, reports) = (step.batches, step.reports);
+            let batch = (step.batch && kind == StepKind::Forward).then_some(Batch { path, batches, reports });
             self.open.insert(id.clone(), OpenAttempt { events: None, batch, undoes, closes, before: None });
             return scheduled;
         }
@@ -223,11 +233,12 @@ impl Bookkeeping {
         let Some(OpenAttempt { events, batch, undoes, closes, before }) = self.open.remove(&(path.clone(), *id)) else {
             return Vec::new();
         };
+        if let Some(batch) = batch {
+            self.count_batch(batch, event, report.as_ref());
+            return Vec::new();
+        }
         if let Some(report) = report {
             self.reported.add(report, closes);
-        }
-        if let Some(batch) = batch {
-            self.count_batch(batch, event);
         }
         let Some(events) = events else { return Vec::new() };
         if is_paused(event) {
@@ -260,19 +271,30 @@ impl Bookkeeping {
     }
 
     /// An attempt of a batch ended. One that was refused was never one.
-    fn count_batch(&mut self, Batch { path, batches }: Batch, event: &asl::Event) {
+    fn count_batch(&mut self, batch: Batch, event: &asl::Event, report: Option<&Map<String, Value>>) {
         if is_refused(event) {
             return;
         }
-        let items = self.items.get_or_insert_default();
-        match event {
-            asl::Event::TaskSucceeded { .. } => {
-                items.completed += 1;
-                items.failed = items.failed.saturating_sub(u64::from(self.failed_batches.remove(&path)));
-            }
-            _ => items.failed += u64::from(self.failed_batches.insert(path)),
+        let Batch { path, batches, reports } = batch;
+        let is_done = matches!(event, asl::Event::TaskSucceeded { .. });
+        let change = BatchChange::of(reports, is_done, report, self.failed_batches.contains(&path));
+        match change.has_failed {
+            true => self.failed_batches.insert(path),
+            false => self.failed_batches.remove(&path),
+        };
+        if !change.is_counted() {
+            return;
         }
+        let items = self.items.get_or_insert_default();
+        items.completed = items.completed.saturating_add_signed(change.completed);
+        items.failed = items.failed.saturating_add_signed(change.failed);
         items.total = batches.unwrap_or(items.total).max(items.completed + items.failed);
+    }
+
+    /// Whether so many items have failed that this batch does not begin any more.
+    pub(crate) fn is_stopped(&self, attempt: &ScheduledAttempt) -> bool {
+        let failed = self.items.map_or(0, |items| items.failed);
+        attempt.kind == StepKind::Forward && attempt.stops_at.is_some_and(|stops_at| failed >= stops_at)
     }
 
     /// Attempts that never say how they ended, as the execution is stopped.
@@ -318,7 +340,12 @@ pub(crate) fn engine_end(outcome: &asl::Outcome) -> EngineEnd {
 
 /// Whether the attempt may not begin.
 fn is_refused(event: &asl::Event) -> bool {
-    let refusals = [ErrorName::WorkflowPaused, ErrorName::WorkflowCancelled, ErrorName::WorkflowTimedOut];
+    let refusals = [
+        ErrorName::WorkflowPaused,
+        ErrorName::WorkflowCancelled,
+        ErrorName::WorkflowTimedOut,
+        ErrorName::BatchesStopped,
+    ];
     matches!(event, asl::Event::TaskFailed { error, .. } if refusals.iter().any(|refusal| error == refusal.as_str()))
 }
 

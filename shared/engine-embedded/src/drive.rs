@@ -605,6 +605,7 @@ impl Driven {
     async fn commit(&mut self, shared: &Shared, tenant_id: &str, id: &str) -> Result<Begins, EngineError> {
         let mut is_interrupted = false;
         loop {
+            self.refuse_stopped(shared);
             self.check_time()?;
             let commit = Commit {
                 tenant_id: tenant_id.to_owned(),
@@ -630,7 +631,11 @@ impl Driven {
                         self.records += 1;
                         self.keep_number(record, self.records);
                     }
-                    self.edges.clear();
+                    for edge in self.edges.drain(..) {
+                        if let Some(observer) = shared.edges.get() {
+                            observer(id, &edge);
+                        }
+                    }
                     self.turn.cancels = turn.cancels;
                     let passed = is_interrupted || outcome == CommitOutcome::Passed;
                     return Ok(Begins { attempts: turn.begins, passed, are_repeated: false });
@@ -653,6 +658,17 @@ impl Driven {
         }
     }
 
+    /// The batches that were about to begin may not, if too many items have failed.
+    fn refuse_stopped(&mut self, shared: &Shared) {
+        while self.turn.begins.iter().any(|begin| self.steps.is_stopped(&begin.step)) {
+            let now = self.now(shared);
+            let (stopped, begins): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut self.turn.begins).into_iter().partition(|begin| self.steps.is_stopped(&begin.step));
+            self.turn.begins = begins;
+            self.tell_refused(Refusal::Stopped, stopped, now);
+        }
+    }
+
     /// The forward steps that were about to begin may not, but for those that pass.
     fn refuse(&mut self, refusal: Refusal, now: Timestamp) {
         let is_refused = |begin: &Scheduled| {
@@ -666,6 +682,11 @@ impl Driven {
                 self.turn.history.remove(event);
             }
         }
+        self.tell_refused(refusal, refused, now);
+    }
+
+    /// Tells the interpreter that these may not begin.
+    fn tell_refused(&mut self, refusal: Refusal, refused: Vec<Scheduled>, now: Timestamp) {
         for begin in refused {
             let (path, id) = begin.id;
             let error = ActivityError::new(refusal.error_name(), refusal.message());

@@ -20,7 +20,7 @@ mod records;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -84,7 +84,12 @@ struct Shared {
     quarantine: Mutex<BTreeMap<String, String>>,
     definition_of: DefinitionOf,
     compiled: Compiled,
+    /// Who is told of the edges that executions take, if anybody.
+    edges: OnceLock<EdgeObserver>,
 }
+
+/// Is told of an edge of a state machine that an execution took, of children too.
+type EdgeObserver = Box<dyn Fn(&str, &asl::Edge) + Send + Sync>;
 
 impl EmbeddedEngine {
     /// Makes an engine; nothing runs before [`EmbeddedEngine::recover`] or a start.
@@ -111,7 +116,15 @@ impl EmbeddedEngine {
             quarantine: Mutex::default(),
             definition_of,
             compiled: Compiled::default(),
+            edges: OnceLock::new(),
         }))
+    }
+
+    /// Tells `observer` of every edge of a state machine that an execution takes from now on, once it is durable, by the
+    /// execution's id; those of children too, which the journal forgets when they end. What a recovery replays is told again.
+    pub fn observe_edges(&self, observer: impl Fn(&str, &asl::Edge) + Send + Sync + 'static) {
+        // The first one stays.
+        let _ = self.0.edges.set(Box::new(observer));
     }
 
     /// Goes on with every execution that has not ended; how many there are.

@@ -2,6 +2,7 @@
 //! written ([`addresses`]).
 
 mod addresses;
+mod operations;
 mod sessions;
 
 use axum::http::StatusCode;
@@ -9,7 +10,10 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::MethodFilter;
 use serde_json::{Value, json};
 
-use crate::kernel::{Call, Definition, Derived, Done, Fields, Mutation, Problem, Query, Reader, Row, Table, Tx, row};
+use crate::kernel::{
+    Call, Definition, Dependent, Derived, Done, EntityType, Field, Fields, Kind, Mutation, Problem, Query, Reader, Row,
+    Rows, Table, Tx, row,
+};
 use crate::tenant;
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -67,19 +71,54 @@ pub(crate) static DEFINITION: Definition = Definition {
         ALTER TABLE accounts ADD COLUMN address TEXT;
         CREATE UNIQUE INDEX accounts_by_address ON accounts (tenant_id, address);
         ",
+        "
+        ALTER TABLE accounts ADD COLUMN status TEXT NOT NULL DEFAULT 'active'
+            CHECK (status IN ('active', 'deactivated'));
+        ",
     ],
     tables: &[&ACCOUNTS, &sessions::SESSIONS],
+    entity_types: &[&ACCOUNT, &sessions::SESSION],
     routes: |routes| {
         let routes = routes.mutation::<CreateUser>().query::<GetUser>().query::<ValidateUser>();
         sessions::routes(routes)
     },
-    demo,
+    demo: [demo, later_demo],
 };
 
 static ACCOUNTS: Table = Table {
+    // Those in other tenants only if the user has no other account.
+    dependents: &[Dependent {
+        table: &sessions::SESSIONS,
+        columns: &["tenant_id", "user_id"],
+        or: Some("user_id = ?2 AND NOT EXISTS (SELECT 1 FROM accounts WHERE user_id = ?2 AND tenant_id <> ?1)"),
+    }],
     derived: &[Derived { column: "address", from: "email", derive: addresses::folded }],
     ..Table::new("accounts", &["tenant_id", "user_id"], "the e-mail address or the id already has an account")
 };
+
+static ACCOUNT: EntityType = EntityType {
+    subject_field: Some("user_id"),
+    personal: &[("email", "contact"), ("name", "identity")],
+    operations: operations::OF_ACCOUNTS,
+    ..EntityType::new(
+        "account",
+        &ACCOUNTS,
+        "user_id",
+        &[
+            Field::new("user_id", Kind::Id),
+            Field::new("email", Kind::UniqueText),
+            Field::new("name", Kind::Text),
+            Field::new("role", Kind::Text),
+            Field::new("status", Kind::OneOf(&[ACTIVE, DEACTIVATED])),
+            Field::new("created_at", Kind::Time),
+        ],
+    )
+};
+
+/// The status of an account that may be used.
+const ACTIVE: &str = "active";
+/// The status of an account that may not be used any more.
+const DEACTIVATED: &str = "deactivated";
 
 /// `POST /api/v1/users`: a conflict if the address already has an account in the tenant, in whichever way it is written there.
 struct CreateUser {
@@ -111,14 +150,20 @@ impl Mutation for CreateUser {
             return Err(Problem::new(StatusCode::FORBIDDEN, "the tenant of the body is not the header's"));
         }
         let user_id = self.user_id.unwrap_or_else(|| tx.new_id());
-        let created_at = tx.now();
-        let account = json!({
-            "user_id": user_id, "email": self.email, "name": self.name, "role": self.role, "created_at": created_at,
-        });
-        tx.create(&ACCOUNTS, row(account)).await?;
+        let created_at = create(tx, &user_id, [&self.email, &self.name, &self.role]).await?;
         let body = json!({ "user_id": user_id, "email": self.email, "created_at": created_at });
         Ok(Done::created("account", &user_id, body))
     }
+}
+
+/// Creates an account of this address, name and role. Its time.
+async fn create(tx: &mut Tx<'_>, user_id: &str, [email, name, role]: [&str; 3]) -> Result<String, Problem> {
+    let created_at = tx.now();
+    let account = json!({
+        "user_id": user_id, "email": email, "name": name, "role": role, "status": ACTIVE, "created_at": created_at,
+    });
+    tx.create(&ACCOUNTS, row(account)).await?;
+    Ok(created_at)
 }
 
 /// `GET /api/v1/users/{user_id}`: for the account's own tenant.
@@ -127,8 +172,13 @@ struct GetUser;
 impl Query for GetUser {
     const ROUTE: &'static str = "/api/v1/users/{user_id}";
 
+    fn is_logged(_: &Call) -> bool {
+        true
+    }
+
     async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
         let account = reader.get(&ACCOUNTS, &[reader.call.param("user_id")]).await?;
+        reader.log_access(&ACCOUNT, &account).await?;
         Ok(Json(account).into_response())
     }
 }
@@ -141,7 +191,8 @@ impl Query for ValidateUser {
 
     async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
         let user = user(&mut reader).await?;
-        let body = json!({ "valid": true, "user_id": user.user_id, "permissions": user.permissions });
+        let permissions = if user.is_active { user.permissions } else { json!([]) };
+        let body = json!({ "valid": user.is_active, "user_id": user.user_id, "permissions": permissions });
         Ok(Json(body).into_response())
     }
 }
@@ -151,6 +202,8 @@ struct User {
     user_id: String,
     /// What they may do in this tenant.
     permissions: Value,
+    /// Whether the account may be used.
+    is_active: bool,
 }
 
 /// The user that the path names: with an account in the call's tenant, or with one elsewhere and access to this tenant.
@@ -158,15 +211,21 @@ async fn user(reader: &mut Reader<'_>) -> Result<User, Problem> {
     let call = reader.call;
     let user_id = call.param("user_id");
     if let Some(account) = reader.find(&ACCOUNTS, &[user_id]).await? {
-        let permissions = permissions(account["role"].as_str().unwrap_or_default());
-        return Ok(User { user_id: user_id.to_owned(), permissions: json!(permissions) });
+        let permissions = json!(permissions(account["role"].as_str().unwrap_or_default()));
+        return Ok(User { user_id: user_id.to_owned(), permissions, is_active: is_active(&account) });
     }
     let elsewhere = reader.list_of_all_tenants(&ACCOUNTS, &[("user_id", user_id)]).await?;
     let membership = tenant::membership(reader.tenants, &call.tenant_id, user_id).await?;
-    match membership.filter(|_| !elsewhere.is_empty()) {
-        Some(member) => Ok(User { user_id: user_id.to_owned(), permissions: member["permissions"].clone() }),
-        None => Err(Problem::not_found()),
-    }
+    let member = membership.filter(|_| !elsewhere.is_empty()).ok_or_else(Problem::not_found)?;
+    Ok(User {
+        user_id: user_id.to_owned(),
+        permissions: member["permissions"].clone(),
+        is_active: elsewhere.iter().any(is_active),
+    })
+}
+
+fn is_active(account: &Row) -> bool {
+    account["status"] == ACTIVE
 }
 
 /// What a role may do.
@@ -178,21 +237,35 @@ fn permissions(role: &str) -> &'static [&'static str] {
     }
 }
 
-fn demo(at: &str) -> Vec<(&'static Table, Row)> {
-    let account = |user_id: &str, email: &str, name: &str| {
-        let account = json!({
-            "tenant_id": "tenant-123", "user_id": user_id, "email": email, "name": name, "role": "user",
-            "created_at": at,
-        });
-        (&ACCOUNTS, row(account))
-    };
+/// The row of an account of this address and name.
+fn account(tenant_id: &str, user_id: &str, [email, name]: [&str; 2], at: &str) -> (&'static Table, Row) {
+    let account = json!({
+        "tenant_id": tenant_id, "user_id": user_id, "email": email, "name": name, "role": "user", "status": ACTIVE,
+        "created_at": at,
+    });
+    (&ACCOUNTS, row(account))
+}
+
+/// The row of an account of which nothing but the id is known.
+pub(crate) fn seeded(tenant_id: &str, id: &str, at: &str) -> (&'static Table, Row) {
+    account(tenant_id, id, [&format!("{id}@example.com"), id], at)
+}
+
+fn later_demo(at: &str) -> Rows {
+    vec![
+        account("tenant-123", "user-125", ["third.user@example.com", "Third User"], at),
+        account("tenant-123", "user-126", ["fourth.user@example.com", "Fourth User"], at),
+    ]
+}
+
+fn demo(at: &str) -> Rows {
     let session = json!({
         "tenant_id": "tenant-123", "session_id": "session-123", "user_id": "user-123",
         "session_data": { "device": "laptop" }, "active": true, "created_at": at,
     });
     vec![
-        account("user-123", "demo.user@example.com", "Demo User"),
-        account("user-124", "second.user@example.com", "Second User"),
+        account("tenant-123", "user-123", ["demo.user@example.com", "Demo User"], at),
+        account("tenant-123", "user-124", ["second.user@example.com", "Second User"], at),
         (&sessions::SESSIONS, row(session)),
     ]
 }

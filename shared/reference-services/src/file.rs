@@ -1,16 +1,22 @@
 //! The File service: workspaces, and files with their bytes.
 
-use axum::http::header;
+mod content;
+mod operations;
+
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::MethodFilter;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use crate::kernel::{Call, Definition, Done, Fields, Mutation, Problem, Query, Reader, Row, Table, Tx, row};
+use crate::kernel::{
+    Call, Definition, Dependent, Done, EntityType, Field, Fields, Kind, Mutation, OperationOf, Problem, Query, Reader,
+    Reference, Row, Rows, Table, Tx, row,
+};
 
 pub(crate) static DEFINITION: Definition = Definition {
-    schema: &["
+    schema: &[
+        "
         CREATE TABLE IF NOT EXISTS workspaces (
             tenant_id TEXT NOT NULL,
             workspace_id TEXT NOT NULL,
@@ -41,26 +47,75 @@ pub(crate) static DEFINITION: Definition = Definition {
             PRIMARY KEY (tenant_id, file_id),
             FOREIGN KEY (tenant_id, file_id) REFERENCES files ON DELETE CASCADE
         ) STRICT;
-    "],
+        ",
+        // The checksum of the bytes, for files that somebody wanted it of.
+        "
+        ALTER TABLE files ADD COLUMN sha256 TEXT;
+        ",
+        content::SCHEMA,
+    ],
     tables: &[&WORKSPACES, &FILES, &CONTENTS],
+    entity_types: &[&WORKSPACE, &FILE],
     routes: |routes| {
-        routes
+        let routes = routes
             .mutation::<CreateWorkspace>()
             .query::<GetWorkspace>()
             .mutation::<CreateSampleData>()
-            .query::<ListFiles>()
-            .query::<GetFile>()
+            .query::<ListFiles>();
+        content::routes(routes)
     },
-    demo,
+    demo: [demo, |_| Vec::new()],
 };
 
 static WORKSPACES: Table = Table {
     json: &["workspace_config"],
+    dependents: &[Dependent { table: &FILES, columns: &["tenant_id", "workspace_id"], or: None }],
     ..Table::new("workspaces", &["tenant_id", "workspace_id"], "the workspace exists")
 };
-static FILES: Table = Table::new("files", &["tenant_id", "file_id"], "the file exists");
+static FILES: Table = Table {
+    dependents: &[Dependent { table: &CONTENTS, columns: &["tenant_id", "file_id"], or: None }],
+    ..Table::new("files", &["tenant_id", "file_id"], "the file exists")
+};
 static CONTENTS: Table =
     Table { bytes: &["content"], ..Table::new("contents", &["tenant_id", "file_id"], "the file has its bytes") };
+
+static WORKSPACE: EntityType = EntityType {
+    subject_field: Some("user_id"),
+    personal: &[("workspace_config", "content")],
+    references: &[Reference::new("user_id", "auth", "account")],
+    ..EntityType::new(
+        "workspace",
+        &WORKSPACES,
+        "workspace_id",
+        &[
+            Field::new("workspace_id", Kind::Id),
+            Field::new("user_id", Kind::Id),
+            Field::new("workspace_config", Kind::TextMap),
+            Field::new("created_at", Kind::Time),
+        ],
+    )
+};
+static FILE: EntityType = EntityType {
+    subject_field: Some("user_id"),
+    personal: &[("name", "content")],
+    references: &[Reference::new("workspace_id", "file", "workspace"), Reference::new("user_id", "auth", "account")],
+    operations: &[OperationOf::new::<operations::FileProcessing>()],
+    ..EntityType::new(
+        "file",
+        &FILES,
+        "file_id",
+        &[
+            Field::new("file_id", Kind::Id),
+            Field::new("workspace_id", Kind::Id),
+            Field::new("user_id", Kind::Id),
+            Field::new("name", Kind::Text),
+            Field::new("content_type", Kind::Text),
+            Field::new("size_bytes", Kind::Count),
+            Field::new("sha256", Kind::NullableText),
+            Field::new("created_at", Kind::Time),
+        ],
+    )
+};
 
 /// What a new workspace is filled with on request: name, content type, content.
 const SAMPLES: [(&str, &str, &str); 3] = [
@@ -111,8 +166,13 @@ struct GetWorkspace;
 impl Query for GetWorkspace {
     const ROUTE: &'static str = "/api/v1/workspaces/{workspace_id}";
 
+    fn is_logged(_: &Call) -> bool {
+        true
+    }
+
     async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
         let workspace = reader.get(&WORKSPACES, &[reader.call.param("workspace_id")]).await?;
+        reader.log_access(&WORKSPACE, &workspace).await?;
         Ok(Json(workspace).into_response())
     }
 }
@@ -153,25 +213,11 @@ impl Query for ListFiles {
 
     async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
         let user_id = reader.call.param("user_id");
-        let files = reader.list(&FILES, &[("user_id", user_id)]).await?;
+        let mut files = reader.list(&FILES, &[("user_id", user_id)]).await?;
+        for file in &mut files {
+            file.remove("sha256");
+        }
         Ok(Json(json!({ "files": files })).into_response())
-    }
-}
-
-/// `GET /api/v1/files/{file_id}`: its bytes.
-struct GetFile;
-
-impl Query for GetFile {
-    const ROUTE: &'static str = "/api/v1/files/{file_id}";
-
-    async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
-        let file_id = reader.call.param("file_id");
-        let file = reader.get(&FILES, &[file_id]).await?;
-        let content = reader.get(&CONTENTS, &[file_id]).await?;
-        let bytes = BASE64.decode(content["content"].as_str().unwrap_or_default());
-        let bytes = bytes.map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-        let content_type = file["content_type"].as_str().unwrap_or_default().to_owned();
-        Ok(([(header::CONTENT_TYPE, content_type)], bytes).into_response())
     }
 }
 
@@ -186,7 +232,7 @@ fn file(place: [String; 4], (name, content_type, content): (&str, &str, &str)) -
     [(&FILES, row(file)), (&CONTENTS, row(bytes))]
 }
 
-fn demo(at: &str) -> Vec<(&'static Table, Row)> {
+fn demo(at: &str) -> Rows {
     let mut rows = Vec::new();
     for number in ["123", "456"] {
         let tenant_id = format!("tenant-{number}");

@@ -1,8 +1,9 @@
 //! Auth, User, Tenant and File services and the notification endpoint as real, persistent services with fault
 //! switches: what `workflow-service dev` serves, what the tests call, and the example of the downstream contract.
 //!
-//! A service's file holds its routes and its tables. Everything a caller may rely on whichever service it talks to
-//! (idempotency, undo by key, ledger, problem answers, faults on demand) is the [`kernel`]'s, once.
+//! A service's file holds its routes, its tables and what it says about the things in them. Everything a caller may rely on
+//! whichever service it talks to (idempotency, undo by key, ledger, problem answers, faults on demand, and the data port) is
+//! the [`kernel`]'s, once.
 
 mod auth;
 mod file;
@@ -111,13 +112,17 @@ impl Services {
 
     /// Creates the demo data, once: the tenants `tenant-123` and `tenant-456`, and `tenant-789`, which is suspended; the
     /// user `user-123`, at home and signed in to the first and a member of the second, with workspace and files in both;
-    /// the user `user-124` in the first one only. `false` if they have been created before.
+    /// the users `user-124`, `user-125` and `user-126`, who has no profile, in the first one only; and copies of the
+    /// profiles, of which one has another name, one is missing, and one is of the profile that `user-126` does not have.
+    /// `false` if they have been created before.
     pub async fn seed_demo(&self) -> Result<bool, OpenError> {
-        // The number counts the versions of the demo data: what a later one adds comes to an older directory too.
-        const NAME: &str = "demo 2";
+        // The numbers count the versions of the demo data: what a later one adds comes to an older directory too.
+        const NAMES: [&str; 2] = ["demo 2", "demo 3"];
         let mut created = false;
         for service in self.0.iter() {
-            created |= service.seed(NAME, |at| (service.definition().demo)(at)).await?;
+            for (name, rows) in NAMES.iter().zip(service.definition().demo) {
+                created |= service.seed(name, rows).await?;
+            }
         }
         Ok(created)
     }
@@ -125,8 +130,32 @@ impl Services {
     /// Creates a tenant without members; `false` if it has been created before.
     pub async fn add_tenant(&self, tenant_id: &str, tenant_name: &str) -> Result<bool, OpenError> {
         let seed = format!("tenant {tenant_id}");
-        let rows = |at: &str| vec![tenant::row(tenant_id, tenant_name, "standard", at)];
+        let rows = |at: &str| vec![tenant::rows::tenant(tenant_id, tenant_name, "standard", at)];
         self.service(ServiceKind::Tenant).seed(&seed, rows).await
+    }
+
+    /// Creates the tenant, if need be, and in it so many entities in all: accounts, profiles and memberships of the users
+    /// `seed-0000001` and so on, a third each. What is there already counts, so that a second call goes on where a first one
+    /// stopped. `progress` is told how many entities are there.
+    pub async fn seed_entities(
+        &self,
+        tenant: &str,
+        entities: u64,
+        mut progress: impl FnMut(u64),
+    ) -> Result<(), OpenError> {
+        self.add_tenant(tenant, tenant).await?;
+        let parts: [(ServiceKind, kernel::Seeded); 3] = [
+            (ServiceKind::Auth, auth::seeded),
+            (ServiceKind::User, user::seeded),
+            (ServiceKind::Tenant, tenant::rows::seeded),
+        ];
+        let mut done = 0;
+        for ((kind, seeded), more) in parts.into_iter().zip([2, 1, 0]) {
+            let count = (entities + more) / 3;
+            self.service(kind).seed_many(tenant, count, seeded, |part| progress(done + part)).await?;
+            done += count;
+        }
+        Ok(())
     }
 
     /// Replaces the fault rules of a service; counts start anew.

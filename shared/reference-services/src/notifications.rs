@@ -4,10 +4,14 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::MethodFilter;
 use serde_json::{Value, json};
 
-use crate::kernel::{Call, Definition, Done, Fields, Mutation, Problem, Query, Reader, Table, Tx, row};
+use crate::kernel::{
+    Call, Definition, Done, EntityType, Field, Fields, Item, ItemDone, ItemOutcome, Kind, Mutation, Operation,
+    OperationOf, Problem, Query, Reader, Rows, Table, Tx, row,
+};
 
 pub(crate) static DEFINITION: Definition = Definition {
-    schema: &["
+    schema: &[
+        "
         CREATE TABLE IF NOT EXISTS outbox (
             tenant_id TEXT NOT NULL,
             notification_id TEXT NOT NULL,
@@ -19,14 +23,42 @@ pub(crate) static DEFINITION: Definition = Definition {
             sent_at TEXT NOT NULL,
             PRIMARY KEY (tenant_id, notification_id)
         ) STRICT;
-    "],
+        ",
+        "
+        ALTER TABLE outbox ADD COLUMN subject_id TEXT;
+        CREATE INDEX outbox_by_subject ON outbox (tenant_id, subject_id);
+        ",
+    ],
     tables: &[&OUTBOX],
+    entity_types: &[&NOTIFICATION],
     routes: |routes| routes.mutation::<SendNotification>().query::<ListNotifications>(),
-    demo: |_| Vec::new(),
+    demo: [|_| Vec::new(), demo],
 };
 
 static OUTBOX: Table =
     Table { json: &["metadata"], ..Table::new("outbox", &["tenant_id", "notification_id"], "the notification exists") };
+
+static NOTIFICATION: EntityType = EntityType {
+    subject_field: Some("subject_id"),
+    personal: &[("recipient", "contact"), ("message", "content"), ("metadata", "content")],
+    retention_days: Some(365),
+    operations: &[OperationOf::new::<NotificationSend>()],
+    ..EntityType::new(
+        "notification",
+        &OUTBOX,
+        "notification_id",
+        &[
+            Field::new("notification_id", Kind::Id),
+            Field::new("notification_type", Kind::Text),
+            Field::new("recipient", Kind::Text),
+            Field::new("message", Kind::Text),
+            Field::new("metadata", Kind::TextMap),
+            Field::new("delivery_status", Kind::Text),
+            Field::new("subject_id", Kind::NullableText),
+            Field::new("sent_at", Kind::Time),
+        ],
+    )
+};
 
 /// `POST /api/v1/notifications`
 struct SendNotification {
@@ -51,17 +83,56 @@ impl Mutation for SendNotification {
 
     /// Nothing leaves the outbox, so an undo can still withdraw it.
     async fn apply(self, tx: &mut Tx<'_>) -> Result<Done, Problem> {
+        let (notification_id, body) = self.send(tx, None).await?;
+        Ok(Done::created("notification", &notification_id, body))
+    }
+}
+
+impl SendNotification {
+    /// Puts it into the outbox. Its id, and the answer.
+    async fn send(self, tx: &mut Tx<'_>, subject_id: Option<&str>) -> Result<(String, Value), Problem> {
         let notification_id = tx.new_id();
         let sent_at = tx.now();
         let notification = json!({
             "notification_id": notification_id, "notification_type": self.notification_type,
             "recipient": self.recipient, "message": self.message, "metadata": self.metadata,
-            "delivery_status": "queued", "sent_at": sent_at,
+            "delivery_status": "queued", "subject_id": subject_id, "sent_at": sent_at,
         });
         tx.create(&OUTBOX, row(notification)).await?;
         let body = json!({ "notification_id": notification_id, "sent_at": sent_at, "delivery_status": "queued" });
-        Ok(Done::created("notification", &notification_id, body))
+        Ok((notification_id, body))
     }
+}
+
+/// A notification for whom the item names.
+struct NotificationSend(SendNotification);
+
+impl Operation for NotificationSend {
+    const NAME: &'static str = "NotificationSend";
+
+    fn read(data: &mut Fields<'_>) -> Self {
+        Self(SendNotification {
+            notification_type: data.text("notification_type"),
+            recipient: data.text("recipient"),
+            message: data.text("message"),
+            metadata: data.optional_text_map("metadata"),
+        })
+    }
+
+    async fn apply(self, item: &Item, tx: &mut Tx<'_>) -> Result<ItemDone, Problem> {
+        let (_, answer) = self.0.send(tx, Some(&item.id)).await?;
+        Ok(ItemDone::new(ItemOutcome::Sent).with(answer))
+    }
+}
+
+fn demo(at: &str) -> Rows {
+    let notification = json!({
+        "tenant_id": "tenant-123", "notification_id": "notification-123", "notification_type": "welcome_email",
+        "recipient": "demo.user@example.com", "message": "Welcome to ADX Core!",
+        "metadata": { "user_name": "Demo User" }, "delivery_status": "queued", "subject_id": "user-123",
+        "sent_at": at,
+    });
+    vec![(&OUTBOX, row(notification))]
 }
 
 /// `GET /api/v1/notifications`: the newest first.
@@ -71,7 +142,10 @@ impl Query for ListNotifications {
     const ROUTE: &'static str = "/api/v1/notifications";
 
     async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
-        let notifications = reader.list(&OUTBOX, &[]).await?;
+        let mut notifications = reader.list(&OUTBOX, &[]).await?;
+        for notification in &mut notifications {
+            notification.remove("subject_id");
+        }
         Ok(Json(json!({ "notifications": notifications })).into_response())
     }
 }

@@ -1,10 +1,17 @@
 //! The Tenant service: tenants and who belongs to them.
 
+mod operations;
+mod profile_copies;
+pub(crate) mod rows;
+
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::MethodFilter;
 use serde_json::{Value, json};
 
-use crate::kernel::{self, Call, Definition, Done, Fields, Mutation, Problem, Query, Reader, Row, Service, Table, Tx};
+use crate::kernel::{
+    self, Call, Definition, Dependent, Done, EntityType, Field, Fields, Kind, Mutation, Problem, Query, Reader,
+    Reference, Row, Service, Table, Tx,
+};
 
 pub(crate) static DEFINITION: Definition = Definition {
     schema: &[
@@ -32,8 +39,10 @@ pub(crate) static DEFINITION: Definition = Definition {
         "
         ALTER TABLE tenants ADD COLUMN status TEXT NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended'));
         ",
+        profile_copies::SCHEMA,
     ],
-    tables: &[&TENANTS, &MEMBERSHIPS],
+    tables: &[&TENANTS, &MEMBERSHIPS, &profile_copies::PROFILE_COPIES],
+    entity_types: &[&TENANT, &MEMBERSHIP, &profile_copies::PROFILE_COPY],
     routes: |routes| {
         routes
             .query::<ListTenants>()
@@ -42,15 +51,54 @@ pub(crate) static DEFINITION: Definition = Definition {
             .mutation::<PutMember>()
             .query::<ListMembers>()
     },
-    demo,
+    demo: [rows::demo, rows::later_demo],
 };
 
-static TENANTS: Table =
-    Table { json: &["features", "quotas", "settings"], ..Table::new("tenants", &["tenant_id"], "the tenant exists") };
+static TENANTS: Table = Table {
+    json: &["features", "quotas", "settings"],
+    dependents: &[
+        Dependent { table: &MEMBERSHIPS, columns: &["tenant_id"], or: None },
+        Dependent { table: &profile_copies::PROFILE_COPIES, columns: &["tenant_id"], or: None },
+    ],
+    ..Table::new("tenants", &["tenant_id"], "the tenant exists")
+};
 static MEMBERSHIPS: Table = Table {
     json: &["permissions"],
     booleans: &["active"],
     ..Table::new("memberships", &["tenant_id", "user_id"], "the user is a member")
+};
+
+static TENANT: EntityType = EntityType::new(
+    "tenant",
+    &TENANTS,
+    "tenant_id",
+    &[
+        Field::new("tenant_id", Kind::Id),
+        Field::new("tenant_name", Kind::Text),
+        Field::new("subscription_tier", Kind::Text),
+        Field::new("features", Kind::Texts),
+        Field::new("quotas", Kind::Object),
+        Field::new("settings", Kind::Object),
+        Field::new("status", Kind::OneOf(&["active", "suspended"])),
+        Field::new("created_at", Kind::Time),
+    ],
+);
+static MEMBERSHIP: EntityType = EntityType {
+    subject_field: Some("user_id"),
+    written_at: Some("updated_at"),
+    references: &[Reference::new("user_id", "auth", "account")],
+    operations: operations::OF_MEMBERSHIPS,
+    ..EntityType::new(
+        "membership",
+        &MEMBERSHIPS,
+        "user_id",
+        &[
+            Field::new("user_id", Kind::Id),
+            Field::new("role", Kind::Text),
+            Field::new("permissions", Kind::Texts),
+            Field::new("active", Kind::Flag),
+        ],
+    )
 };
 
 /// `GET /api/v1/tenants?page&page_size`: the header's tenant and, if `X-User-ID` is sent, the others that this user
@@ -88,8 +136,13 @@ struct GetContext;
 impl Query for GetContext {
     const ROUTE: &'static str = "/api/v1/tenants/{tenant_id}/context";
 
+    fn is_logged(_: &Call) -> bool {
+        true
+    }
+
     async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
         let tenant = own_tenant(&mut reader).await?;
+        reader.log_access(&TENANT, &tenant).await?;
         Ok(Json(json!({ "tenant_context": context(tenant) })).into_response())
     }
 }
@@ -200,43 +253,4 @@ fn context(tenant: Row) -> Row {
     let mut context = listed(tenant);
     context.remove("status");
     context
-}
-
-/// The row of a new tenant.
-pub(crate) fn row(tenant_id: &str, tenant_name: &str, tier: &str, at: &str) -> (&'static Table, Row) {
-    let tenant = json!({
-        "tenant_id": tenant_id, "tenant_name": tenant_name, "subscription_tier": tier,
-        "features": ["workflows", "file_sharing"],
-        "quotas": { "users": 100, "storage_gb": 500, "api_calls_per_hour": 10_000 },
-        "settings": { "language": "en", "time_zone": "UTC" },
-        "status": "active", "created_at": at,
-    });
-    (&TENANTS, kernel::row(tenant))
-}
-
-fn demo(at: &str) -> Vec<(&'static Table, Row)> {
-    let tenant = |tenant_id, tenant_name, tier, changes: Value| {
-        let (table, mut row) = row(tenant_id, tenant_name, tier, at);
-        row.append(&mut kernel::row(changes));
-        (table, row)
-    };
-    let member = |tenant_id: &str, user_id: &str| {
-        let member = json!({
-            "tenant_id": tenant_id, "user_id": user_id, "role": "user",
-            "permissions": ["tenant:read", "user:read", "file:read", "file:write"], "active": true, "updated_at": at,
-        });
-        (&MEMBERSHIPS, kernel::row(member))
-    };
-    let german = json!({
-        "features": ["workflows", "file_sharing", "audit"],
-        "settings": { "language": "de", "time_zone": "Europe/Berlin" },
-    });
-    vec![
-        tenant("tenant-123", "Acme Corporation", "enterprise", json!({})),
-        tenant("tenant-456", "Globex", "professional", german),
-        tenant("tenant-789", "Initech", "standard", json!({ "status": "suspended" })),
-        member("tenant-123", "user-123"),
-        member("tenant-123", "user-124"),
-        member("tenant-456", "user-123"),
-    ]
 }

@@ -1,12 +1,17 @@
 //! The User service: profiles, and in [`contexts`] the tenant that each user works in.
 
 mod contexts;
+mod operations;
+mod usage;
 
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::MethodFilter;
 use serde_json::{Value, json};
 
-use crate::kernel::{Call, Definition, Done, Fields, Mutation, Problem, Query, Reader, Row, Table, Tx, row};
+use crate::kernel::{
+    Call, Definition, Done, EntityType, Field, Fields, Kind, Mutation, Problem, Query, Reader, Reference, Row, Rows,
+    Table, Tx, row,
+};
 
 pub(crate) static DEFINITION: Definition = Definition {
     schema: &[
@@ -35,16 +40,50 @@ pub(crate) static DEFINITION: Definition = Definition {
             SELECT user_id, tenant_id, preferences, 1, created_at FROM profiles WHERE true
             ORDER BY rowid ON CONFLICT DO NOTHING;
         ",
+        "
+        ALTER TABLE profiles ADD COLUMN status TEXT NOT NULL DEFAULT 'active'
+            CHECK (status IN ('active', 'deactivated'));
+        ",
+        usage::SCHEMA,
     ],
-    tables: &[&PROFILES, &contexts::CONTEXTS],
+    tables: &[&PROFILES, &contexts::CONTEXTS, &usage::USAGE_ROWS],
+    entity_types: &[&PROFILE, &usage::USAGE],
     routes: |routes| contexts::routes(routes.mutation::<CreateProfile>().query::<GetProfile>()),
-    demo,
+    demo: [demo, later_demo],
 };
 
 static PROFILES: Table = Table {
     json: &["profile_data", "preferences"],
     ..Table::new("profiles", &["tenant_id", "profile_id"], "the user already has a profile, or its id is taken")
 };
+
+static PROFILE: EntityType = EntityType {
+    subject_field: Some("user_id"),
+    references: &[Reference::new("user_id", "auth", "account")],
+    personal: &[
+        ("profile_data.name", "personal"),
+        ("profile_data.email", "personal"),
+        ("profile_data", "personal"),
+        ("preferences", "personal"),
+    ],
+    operations: operations::OF_PROFILES,
+    ..EntityType::new(
+        "profile",
+        &PROFILES,
+        "profile_id",
+        &[
+            Field::new("profile_id", Kind::Id),
+            Field::new("user_id", Kind::Id),
+            Field::new("profile_data", Kind::TextMap),
+            Field::new("preferences", Kind::TextMap),
+            Field::new("status", Kind::OneOf(&["active", DEACTIVATED])),
+            Field::new("created_at", Kind::Time),
+        ],
+    )
+};
+
+/// The status of the profile of somebody who may not do anything any more.
+const DEACTIVATED: &str = "deactivated";
 
 /// `POST /api/v1/profiles`: a user's first one also makes the tenant the one that the user works in.
 struct CreateProfile {
@@ -69,16 +108,22 @@ impl Mutation for CreateProfile {
 
     async fn apply(self, tx: &mut Tx<'_>) -> Result<Done, Problem> {
         let profile_id = self.profile_id.unwrap_or_else(|| tx.new_id());
-        let created_at = tx.now();
-        let profile = json!({
-            "profile_id": profile_id, "user_id": self.user_id, "profile_data": self.profile_data,
-            "preferences": &self.preferences, "created_at": created_at,
-        });
-        tx.create(&PROFILES, row(profile)).await?;
-        contexts::create(tx, &self.user_id, self.preferences).await?;
+        let created_at = create(tx, &profile_id, &self.user_id, [self.profile_data, self.preferences]).await?;
         let body = json!({ "profile_id": profile_id, "created_at": created_at });
         Ok(Done::created("profile", &profile_id, body))
     }
+}
+
+/// Creates a profile of these data and preferences. Its time.
+async fn create(tx: &mut Tx<'_>, id: &str, user_id: &str, [data, preferences]: [Value; 2]) -> Result<String, Problem> {
+    let created_at = tx.now();
+    let profile = json!({
+        "profile_id": id, "user_id": user_id, "profile_data": data, "preferences": preferences, "status": "active",
+        "created_at": created_at,
+    });
+    tx.create(&PROFILES, row(profile)).await?;
+    contexts::create(tx, user_id, preferences).await?;
+    Ok(created_at)
 }
 
 /// `GET /api/v1/profiles/{user_id}`
@@ -87,29 +132,52 @@ struct GetProfile;
 impl Query for GetProfile {
     const ROUTE: &'static str = "/api/v1/profiles/{user_id}";
 
+    fn is_logged(_: &Call) -> bool {
+        true
+    }
+
     async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
         let user_id = reader.call.param("user_id");
         let profiles = reader.list(&PROFILES, &[("user_id", user_id)]).await?;
         let profile = profiles.into_iter().next().ok_or_else(Problem::not_found)?;
+        reader.log_access(&PROFILE, &profile).await?;
         Ok(Json(profile).into_response())
     }
 }
 
-fn demo(at: &str) -> Vec<(&'static Table, Row)> {
-    let user = |number: &str, name: &str, email: &str| {
-        let (user_id, preferences) = (format!("user-{number}"), json!({ "language": "en", "theme": "dark" }));
-        let profile = json!({
-            "tenant_id": "tenant-123", "profile_id": format!("profile-{number}"), "user_id": user_id,
-            "profile_data": { "name": name, "email": email, "role": "user" }, "preferences": preferences,
-            "created_at": at,
-        });
-        let context = json!({
-            "user_id": user_id, "tenant_id": "tenant-123", "preferences": preferences, "version": 1,
-            "updated_at": at,
-        });
-        [(&PROFILES, row(profile)), (&contexts::CONTEXTS, row(context))]
-    };
-    let users =
-        [user("123", "Demo User", "demo.user@example.com"), user("124", "Second User", "second.user@example.com")];
-    users.into_iter().flatten().collect()
+/// The row of a profile of this name and address.
+fn profile(tenant_id: &str, ids: [&str; 2], [name, email]: [&str; 2], at: &str) -> (&'static Table, Row) {
+    let [profile_id, user_id] = ids;
+    let profile = json!({
+        "tenant_id": tenant_id, "profile_id": profile_id, "user_id": user_id,
+        "profile_data": { "name": name, "email": email, "role": "user" },
+        "preferences": { "language": "en", "theme": "dark" }, "status": "active", "created_at": at,
+    });
+    (&PROFILES, row(profile))
+}
+
+/// The row of a profile of which nothing but the id is known; it is its user's too.
+pub(crate) fn seeded(tenant_id: &str, id: &str, at: &str) -> (&'static Table, Row) {
+    profile(tenant_id, [id, id], [id, &format!("{id}@example.com")], at)
+}
+
+fn demo_user(number: &str, who: [&str; 2], at: &str) -> [(&'static Table, Row); 2] {
+    let user_id = format!("user-{number}");
+    let profile = profile("tenant-123", [&format!("profile-{number}"), &user_id], who, at);
+    let context = json!({
+        "user_id": user_id, "tenant_id": "tenant-123", "preferences": profile.1["preferences"], "version": 1,
+        "updated_at": at,
+    });
+    [profile, (&contexts::CONTEXTS, row(context))]
+}
+
+fn demo(at: &str) -> Rows {
+    let users = [("123", ["Demo User", "demo.user@example.com"]), ("124", ["Second User", "second.user@example.com"])];
+    users.into_iter().flat_map(|(number, who)| demo_user(number, who, at)).collect()
+}
+
+fn later_demo(at: &str) -> Rows {
+    let mut rows = usage::demo();
+    rows.extend(demo_user("125", ["Third User", "third.user@example.com"], at));
+    rows
 }

@@ -8,7 +8,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use contracts::responses::Items;
 use contracts::step::{StepKind, StepPath};
 use serde_json::Value;
-use store::{Admission, Begin, BegunAttempt, Effects, Finish, StepFlags, StepOutcome, StepRef, StoreError, admit};
+use store::{
+    Admission, AttemptOutcome, BatchChange, Begin, BegunAttempt, Effects, Finish, StepFlags, StepRef, StoreError, admit,
+};
 
 use crate::DynamoStore;
 use crate::change::Change;
@@ -25,7 +27,15 @@ impl DynamoStore {
         let Some(execution) = self.execution(&step.tenant_id, &step.execution_id).await? else {
             return Ok(Begin::Closed);
         };
-        match admit(&execution_flags(&execution)?, StepFlags::default(), step.kind, now) {
+        let is_stopped = match step.stops_at {
+            Some(_) => {
+                let items = self.items(&step.tenant_id, &step.execution_id).await?;
+                step.is_stopped(items.map_or(0, |items| items.failed))
+            }
+            None => false,
+        };
+        let flags = StepFlags { is_stopped, ..StepFlags::default() };
+        match admit(&execution_flags(&execution)?, flags, step.kind, now) {
             Admission::Proceed | Admission::Pass | Admission::AlreadyDone(_) => {}
             Admission::Refused(refusal) => return self.refused_batch(step, Begin::Refused(refusal)).await,
             Admission::Closed => return Ok(Begin::Closed),
@@ -90,14 +100,14 @@ impl DynamoStore {
         &self,
         step: &StepRef,
         attempt: &BegunAttempt,
-        outcome: &StepOutcome,
+        ended: &AttemptOutcome,
     ) -> Result<Finish, StoreError> {
         let pk = keys::batches(&step.tenant_id, &step.execution_id);
         let path = step.path.to_string();
         // Whether it has failed before is known when the first try is refused.
         let mut has_failed = false;
         loop {
-            let (change, counted) = finish(step, attempt, outcome, has_failed);
+            let (change, counted) = finish(step, attempt, ended, has_failed);
             let refused = match counted {
                 Some(counted) => {
                     let counted = counted.into_write(&self.table, &pk, &keys::batches_shard_of(&path));
@@ -162,7 +172,13 @@ impl DynamoStore {
 
 /// The change that ends an attempt of a batch which has failed before or has not, and what it changes in the count of
 /// batches. Only what does something is counted, and a failure once.
-fn finish(step: &StepRef, attempt: &BegunAttempt, outcome: &StepOutcome, has_failed: bool) -> (Change, Option<Change>) {
+fn finish(
+    step: &StepRef,
+    attempt: &BegunAttempt,
+    ended: &AttemptOutcome,
+    had_failed: bool,
+) -> (Change, Option<Change>) {
+    let AttemptOutcome { outcome, report } = ended;
     let (mut change, mut counted) = (Change::default(), Change::default());
     change.only_if_present("open");
     change.only_if_absent("closed");
@@ -171,25 +187,24 @@ fn finish(step: &StepRef, attempt: &BegunAttempt, outcome: &StepOutcome, has_fai
     if step.kind == StepKind::Compensation {
         return (change, None);
     }
-    match has_failed {
+    match had_failed {
         true => change.only_if_present("has_failed"),
         false => change.only_if_absent("has_failed"),
     }
-    match outcome {
-        Ok(result) => {
-            change.set("done", json(result));
-            counted.add("completed", 1);
-            if has_failed {
-                change.remove("has_failed");
-                counted.add("failed", -1);
-            }
-        }
-        Err(_) if has_failed => return (change, None),
-        Err(_) => {
-            change.set("has_failed", AttributeValue::Bool(true));
-            counted.add("failed", 1);
-        }
+    if let Ok(result) = outcome {
+        change.set("done", json(result));
     }
+    let batch = BatchChange::of(step.reports, outcome.is_ok(), report.as_ref(), had_failed);
+    match (had_failed, batch.has_failed) {
+        (false, true) => change.set("has_failed", AttributeValue::Bool(true)),
+        (true, false) => change.remove("has_failed"),
+        (false, false) | (true, true) => {}
+    }
+    if !batch.is_counted() {
+        return (change, None);
+    }
+    counted.add("completed", batch.completed);
+    counted.add("failed", batch.failed);
     if let Some(batches) = step.batches {
         counted.set("total", number(batches));
     }

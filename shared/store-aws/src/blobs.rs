@@ -2,9 +2,11 @@
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectError;
+use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
 use store::{BlobBody, BlobKey, BlobReader, Blobs, StoreError};
@@ -26,6 +28,14 @@ impl S3Blobs {
     pub fn new(client: Client, bucket: impl Into<String>) -> Self {
         Self { client, bucket: bucket.into() }
     }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn bucket(&self) -> &str {
+        &self.bucket
+    }
 }
 
 #[async_trait]
@@ -34,6 +44,25 @@ impl BlobReader for S3Blobs {
         match self.client.get_object().bucket(&self.bucket).key(key.to_string()).send().await {
             Ok(found) => Ok(Some(parts(found.body))),
             Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    async fn size(&self, key: &BlobKey) -> Result<Option<u64>, StoreError> {
+        match self.client.head_object().bucket(&self.bucket).key(key.to_string()).send().await {
+            Ok(found) => Ok(found.content_length.and_then(|length| length.try_into().ok())),
+            Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    async fn get_part(&self, key: &BlobKey, offset: u64, length: u64) -> Result<Option<Bytes>, StoreError> {
+        let Some(last) = length.checked_sub(1) else { return Ok(Some(Bytes::new())) };
+        let get = self.client.get_object().bucket(&self.bucket).key(key.to_string());
+        match get.range(format!("bytes={offset}-{}", offset + last)).send().await {
+            Ok(found) => Ok(Some(found.body.collect().await.map_err(unavailable)?.into_bytes())),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) if error.code() == Some("InvalidRange") => Ok(Some(Bytes::new())),
             Err(error) => Err(failed(error)),
         }
     }
@@ -69,6 +98,20 @@ impl Blobs for S3Blobs {
                 Err(error)
             }
         }
+    }
+
+    async fn remove(&self, keys: &[BlobKey]) -> Result<(), StoreError> {
+        // S3 takes as many keys in one request.
+        for keys in keys.chunks(1_000) {
+            let objects = keys.iter().map(|key| ObjectIdentifier::builder().key(key.to_string()).build());
+            let objects = objects.collect::<Result<Vec<_>, _>>().map_err(unavailable)?;
+            let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build().map_err(unavailable)?;
+            let removed = self.client.delete_objects().bucket(&self.bucket).delete(delete).send().await;
+            if let Some(error) = removed.map_err(failed)?.errors().first() {
+                return Err(unavailable(error.message().unwrap_or("an object cannot be removed")));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -37,6 +37,10 @@ impl Executions for DynamoStore {
         }
     }
 
+    async fn has_started(&self, tenant_id: &str, key: &IdempotencyKey) -> Result<bool, StoreError> {
+        self.read(&keys::idempotency(tenant_id, key), ALONE).await.map(|item| item.is_some())
+    }
+
     async fn create(&self, new: NewExecution) -> Result<Created, StoreError> {
         if let Some(full) = self.refuse(&new).await? {
             return Ok(Created::Full(full));

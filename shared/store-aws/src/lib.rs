@@ -50,6 +50,7 @@ mod fault;
 mod history;
 mod item;
 mod keys;
+mod links;
 mod list;
 mod open;
 mod patience;
@@ -68,6 +69,7 @@ use open::Open;
 
 pub use archive::{Archived, MAX_ARCHIVING_BYTES};
 pub use blobs::S3Blobs;
+pub use links::S3Links;
 pub use table::{Holds, INDICES, TIME_TO_LIVE, create_table};
 
 /// The store.

@@ -10,10 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clock::Instant;
-use store::{Full, IdempotencyKey, NewExecution, OpenCounts, StoreError};
+use store::{Executions as _, Full, NewExecution, OpenCounts, StoreError};
 
 use crate::DynamoStore;
-use crate::keys::{self, ALONE};
 
 /// How long a count is used before it is read again.
 const COUNT_COUNTS: Duration = Duration::from_secs(5);
@@ -77,11 +76,6 @@ impl DynamoStore {
         };
         // All tenants together have the quotas of the account.
         Ok(self.limits.refuse(OpenCounts { of_tenant, in_all: 0 }))
-    }
-
-    /// Whether this key has started something before.
-    pub(crate) async fn has_started(&self, tenant_id: &str, key: &IdempotencyKey) -> Result<bool, StoreError> {
-        self.read(&keys::idempotency(tenant_id, key), ALONE).await.map(|item| item.is_some())
     }
 
     /// Why a start is refused, unless it repeats an earlier one.

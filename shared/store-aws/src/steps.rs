@@ -62,6 +62,7 @@ impl StepRecorder for DynamoStore {
                 done: done.as_ref(),
                 is_closed: item.has(&of_step("closed", &step.path)),
                 passes: inherited(&item)?.passes(&step.path, step.closes),
+                is_stopped: false,
             };
             let is_untouched = item.has("deadline_at") && !has_begun(&item);
             if matches!(way, Way::Waited(_)) && !is_untouched {
@@ -107,7 +108,7 @@ impl StepRecorder for DynamoStore {
         ended: &AttemptOutcome,
     ) -> Result<Finish, StoreError> {
         if step.is_batch {
-            return self.finish_batch(step, attempt, &ended.outcome).await;
+            return self.finish_batch(step, attempt, ended).await;
         }
         let pk = keys::execution(&step.tenant_id, &step.execution_id);
         let mut history_len = attempt.history_len;

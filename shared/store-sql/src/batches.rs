@@ -3,7 +3,7 @@
 use contracts::responses::Items;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
-use store::StoreError;
+use store::{BatchChange, StoreError};
 
 use crate::rows;
 use crate::writer::Fault;
@@ -20,23 +20,29 @@ pub(crate) fn items(row: &AnyRow) -> Result<Option<Items>, StoreError> {
     Ok(Some(Items { total, completed, failed }))
 }
 
-/// What the end of an attempt changes.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Change {
-    pub(crate) total: Option<u64>,
-    pub(crate) completed: i64,
-    pub(crate) failed: i64,
+/// How many items have failed.
+pub(crate) async fn failed(connection: &mut AnyConnection, execution_id: &str) -> Result<u64, Fault> {
+    let failed: Option<i64> = sqlx::query_scalar("SELECT failed FROM batches WHERE execution_id = $1")
+        .bind(execution_id)
+        .fetch_optional(connection)
+        .await?;
+    Ok(failed.and_then(|failed| u64::try_from(failed).ok()).unwrap_or_default())
 }
 
-/// Counts a change.
-pub(crate) async fn count(connection: &mut AnyConnection, execution_id: &str, change: Change) -> Result<(), Fault> {
+/// Counts a change; `total` is what the batch says of all.
+pub(crate) async fn count(
+    connection: &mut AnyConnection,
+    execution_id: &str,
+    total: Option<u64>,
+    change: BatchChange,
+) -> Result<(), Fault> {
     sqlx::query(
         "INSERT INTO batches (execution_id, total, completed, failed) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (execution_id) DO UPDATE SET total = COALESCE(excluded.total, batches.total), \
          completed = batches.completed + excluded.completed, failed = batches.failed + excluded.failed",
     )
     .bind(execution_id)
-    .bind(change.total.map(|total| total as i64))
+    .bind(total.map(|total| total as i64))
     .bind(change.completed)
     .bind(change.failed)
     .execute(connection)

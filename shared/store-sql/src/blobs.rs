@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
 use store::{BlobBody, BlobKey, BlobReader, Blobs, REQUESTS, StoreError};
 use tokio::fs::{self, File};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::sync::Mutex;
 
 use crate::files::{DIRECTORY_MODE, FILE_MODE, make_private};
@@ -106,6 +106,26 @@ impl BlobReader for FileBlobs {
         });
         Ok(Some(parts.boxed()))
     }
+
+    async fn size(&self, key: &BlobKey) -> Result<Option<u64>, StoreError> {
+        match fs::metadata(self.path(key)).await {
+            Ok(file) => Ok(Some(file.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    async fn get_part(&self, key: &BlobKey, offset: u64, length: u64) -> Result<Option<Bytes>, StoreError> {
+        let mut file = match File::open(self.path(key)).await {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unavailable(error)),
+        };
+        file.seek(io::SeekFrom::Start(offset)).await.map_err(unavailable)?;
+        let mut part = Vec::with_capacity(usize::try_from(length).map_err(unavailable)?);
+        file.take(length).read_to_end(&mut part).await.map_err(unavailable)?;
+        Ok(Some(part.into()))
+    }
 }
 
 #[async_trait]
@@ -128,6 +148,16 @@ impl Blobs for FileBlobs {
         // The names are durable with their folders, up to the one that was there before.
         for folder in folder.ancestors().take_while(|folder| folder.starts_with(&self.folder)) {
             File::open(folder).await.map_err(unavailable)?.sync_all().await.map_err(unavailable)?;
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, keys: &[BlobKey]) -> Result<(), StoreError> {
+        for key in keys {
+            match fs::remove_file(self.path(key)).await {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unavailable(error)),
+                Ok(()) | Err(_) => {}
+            }
         }
         Ok(())
     }

@@ -30,6 +30,11 @@ impl Executions for SqlStore {
         Ok(full.filter(|_| earlier.is_none()))
     }
 
+    async fn has_started(&self, tenant_id: &str, key: &IdempotencyKey) -> Result<bool, StoreError> {
+        let mut reader = self.readers.of(tenant_id).await?;
+        Ok(started_by(&mut *reader, tenant_id, key).await.map_err(unavailable)?.is_some())
+    }
+
     async fn create(&self, new: NewExecution) -> Result<Created, StoreError> {
         let tenant_id = new.tenant_id.clone();
         self.writer.write_start(&tenant_id, Create { new, limits: self.limits }).await

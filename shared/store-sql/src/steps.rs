@@ -11,8 +11,8 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 use store::events::{self, AttemptEvents, TIMEOUT, status_message};
 use store::{
-    Admission, AttemptOutcome, Begin, BegunAttempt, Effects, ExecutionFlags, Finish, Inherited, NewEvent, Progress,
-    Refusal, Reported, StepFlags, StepMoments, StepRecorder, StepRef, StoreError, admit, completed_steps,
+    Admission, AttemptOutcome, BatchChange, Begin, BegunAttempt, Effects, ExecutionFlags, Finish, Inherited, NewEvent,
+    Progress, Refusal, Reported, StepFlags, StepMoments, StepRecorder, StepRef, StoreError, admit, completed_steps,
 };
 
 use crate::SqlStore;
@@ -213,13 +213,14 @@ impl StepRow {
     }
 
     /// What the end of an attempt changes in the count of batches.
-    fn count_batch(&mut self, step: &StepRef, is_done: bool) -> Option<batches::Change> {
+    fn count_batch(&mut self, step: &StepRef, ended: &AttemptOutcome) -> Option<BatchChange> {
         if !step.is_batch || step.kind != StepKind::Forward {
             return None;
         }
-        let failed = i64::from(!is_done) - i64::from(self.has_failed);
-        self.has_failed = !is_done;
-        Some(batches::Change { total: step.batches, completed: i64::from(is_done), failed })
+        let AttemptOutcome { outcome, report } = ended;
+        let change = BatchChange::of(step.reports, outcome.is_ok(), report.as_ref(), self.has_failed);
+        self.has_failed = change.has_failed;
+        Some(change)
     }
 
     async fn write(&self, connection: &mut AnyConnection, execution_id: &str, path: &StepPath) -> Result<(), Fault> {
@@ -293,8 +294,12 @@ impl Operation for BeginStep {
                 record.flags.deadline_at.map(|at| at.checked_add(waited).unwrap_or(Timestamp::MAX));
         }
         let passes = record.inherited.passes(&step.path, step.closes);
+        let is_stopped = match step.stops_at {
+            Some(_) => step.is_stopped(batches::failed(connection, &step.execution_id).await?),
+            None => false,
+        };
         let own = record.steps.entry(step.path.clone()).or_insert_with(|| StepRow::new(step));
-        let flags = StepFlags { done: own.done.as_ref(), is_closed: own.closed_at.is_some(), passes };
+        let flags = StepFlags { done: own.done.as_ref(), is_closed: own.closed_at.is_some(), passes, is_stopped };
         let admission = admit(&record.flags, flags, step.kind, *now);
         let passed = admission == Admission::Pass;
         let refusal = match admission {
@@ -399,7 +404,8 @@ impl Operation for FinishStep {
     type Output = Finish;
 
     async fn apply(&self, connection: &mut AnyConnection) -> Result<Finish, Fault> {
-        let Self { step, attempt, ended: AttemptOutcome { outcome, report }, now } = self;
+        let Self { step, attempt, ended, now } = self;
+        let AttemptOutcome { outcome, report } = ended;
         let loaded = OpenRecord::load(connection, &step.tenant_id, &step.execution_id, Scope::of(step)).await?;
         let Some((mut record, _)) = loaded.filter(|(record, _)| !record.flags.has_ended) else {
             return Ok(Finish::Closed);
@@ -411,7 +417,7 @@ impl Operation for FinishStep {
         if row.attempts != *attempt || row.open.take().is_none() {
             return Ok(Finish::Superseded);
         }
-        let batch = row.count_batch(step, outcome.is_ok());
+        let batch = row.count_batch(step, ended);
         let mut changed = vec![&step.path];
         match (outcome, step.kind) {
             (Ok(result), StepKind::Forward) => row.done = Some(result.clone()),
@@ -422,15 +428,15 @@ impl Operation for FinishStep {
             }
             (Ok(_) | Err(_), _) => {}
         }
-        if let Some(report) = report {
-            record.reported.add(report.clone(), step.closes);
-        }
         if step.is_batch {
             record.write_steps(connection, &changed).await?;
             if let Some(batch) = batch {
-                batches::count(connection, &step.execution_id, batch).await?;
+                batches::count(connection, &step.execution_id, step.batches, batch).await?;
             }
             return Ok(Finish::Recorded);
+        }
+        if let Some(report) = report {
+            record.reported.add(report.clone(), step.closes);
         }
         let events = AttemptEvents::of(step, *attempt);
         let happened = match outcome {

@@ -11,6 +11,12 @@ use crate::StoreError;
 /// A blob's contents in parts of any size, in order.
 pub type BlobBody = BoxStream<'static, Result<Bytes, StoreError>>;
 
+/// The part of a blob's name that stands before the files that an execution leaves: `<tenant>/results/<execution>/<file>`.
+pub const RESULTS: &str = "results";
+
+/// The folder of files that a tenant uploaded: `<tenant>/uploads/<upload>`.
+pub const UPLOADS: &str = "uploads";
+
 /// Where a blob is: below its tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobKey(String);
@@ -37,6 +43,12 @@ impl fmt::Display for BlobKey {
 pub trait BlobReader: Send + Sync {
     /// The blob, if there is one.
     async fn get(&self, key: &BlobKey) -> Result<Option<BlobBody>, StoreError>;
+
+    /// How many bytes the blob has, if there is one.
+    async fn size(&self, key: &BlobKey) -> Result<Option<u64>, StoreError>;
+
+    /// The `length` bytes of the blob that begin at `offset`, if there is one; fewer where it ends before.
+    async fn get_part(&self, key: &BlobKey, offset: u64, length: u64) -> Result<Option<Bytes>, StoreError>;
 }
 
 /// Blobs to read and write.
@@ -45,4 +57,7 @@ pub trait Blobs: BlobReader {
     /// Stores a blob, whole or not at all, in place of the one that may be there. No more than a few MiB of it are in
     /// memory at a time. An error in the body is handed on.
     async fn put(&self, key: &BlobKey, body: BlobBody) -> Result<(), StoreError>;
+
+    /// Removes those of these blobs that are there.
+    async fn remove(&self, keys: &[BlobKey]) -> Result<(), StoreError>;
 }

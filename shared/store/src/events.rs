@@ -139,7 +139,7 @@ pub fn ending_of_damaged(at: Timestamp) -> (End, NewEvent) {
 /// What people read while a step is under way, or its undoing.
 pub fn status_message(title: Option<&str>, kind: StepKind) -> String {
     match kind {
-        StepKind::Compensation => "Undoing what was done".to_owned(),
+        StepKind::Compensation => title.unwrap_or("Undoing what was done").to_owned(),
         StepKind::Forward => title.unwrap_or_default().to_owned(),
     }
 }

@@ -244,6 +244,9 @@ pub trait Executions: Send + Sync {
     /// prepared for it. One whose key has come before is not refused. [`Executions::create`] decides again.
     async fn full(&self, tenant_id: &str, key: Option<&IdempotencyKey>) -> Result<Option<Full>, StoreError>;
 
+    /// Whether this key has started something before, with whatever body.
+    async fn has_started(&self, tenant_id: &str, key: &IdempotencyKey) -> Result<bool, StoreError>;
+
     /// Stores a start, whole or not at all.
     async fn create(&self, new: NewExecution) -> Result<Created, StoreError>;
 

@@ -29,6 +29,8 @@ pub struct StepFlags<'a> {
     /// Whether it is answered from the record of an earlier execution where a cancel or the deadline would hold it back,
     /// see [`Inherited::passes`](crate::Inherited::passes).
     pub passes: bool,
+    /// Whether it is a batch, and so many items have failed that none begins any more.
+    pub is_stopped: bool,
 }
 
 /// Why a step may not begin.
@@ -40,6 +42,8 @@ pub enum Refusal {
     Paused,
     /// The deadline has passed.
     TimedOut,
+    /// Too many items have failed.
+    Stopped,
 }
 
 impl Refusal {
@@ -49,6 +53,7 @@ impl Refusal {
             Self::Cancelled => ErrorName::WorkflowCancelled,
             Self::Paused => ErrorName::WorkflowPaused,
             Self::TimedOut => ErrorName::WorkflowTimedOut,
+            Self::Stopped => ErrorName::BatchesStopped,
         }
     }
 
@@ -58,6 +63,7 @@ impl Refusal {
             Self::Cancelled => "cancelled before this step",
             Self::Paused => "paused before this step",
             Self::TimedOut => "the deadline had passed before this step",
+            Self::Stopped => "too many items had failed before this batch",
         }
     }
 }
@@ -90,6 +96,7 @@ pub fn admit<'a>(execution: &ExecutionFlags, step: StepFlags<'a>, kind: StepKind
             None if execution.pivot_begun => Admission::Proceed,
             None if execution.is_cancelled && step.passes => Admission::Pass,
             None if execution.is_cancelled => Admission::Refused(Refusal::Cancelled),
+            None if step.is_stopped => Admission::Refused(Refusal::Stopped),
             // Before the deadline, which stands still meanwhile.
             None if execution.is_paused => Admission::Refused(Refusal::Paused),
             None if is_late && step.passes => Admission::Pass,
@@ -117,6 +124,9 @@ mod tests {
         assert_eq!(forward(all, open), Admission::Refused(Refusal::Cancelled));
         let held = ExecutionFlags { is_cancelled: false, ..all };
         assert_eq!(forward(held, open), Admission::Refused(Refusal::Paused));
+        let stopped = StepFlags { is_stopped: true, ..open };
+        assert_eq!(forward(all, stopped), Admission::Refused(Refusal::Cancelled));
+        assert_eq!(forward(held, stopped), Admission::Refused(Refusal::Stopped), "it need not wait for a pause");
         let released = ExecutionFlags { is_paused: false, ..held };
         assert_eq!(forward(released, open), Admission::Refused(Refusal::TimedOut));
         let on_time = ExecutionFlags { deadline_at: Some(now), ..released };

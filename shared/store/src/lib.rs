@@ -7,6 +7,7 @@
 
 mod archive;
 mod audit;
+mod batches;
 mod blobs;
 pub mod conformance;
 mod control;
@@ -17,6 +18,7 @@ mod history;
 mod inherited;
 mod journal;
 mod limits;
+mod links;
 mod list;
 mod progress;
 mod recorder;
@@ -26,7 +28,8 @@ mod turns;
 
 pub use archive::{ArchiveHead, archived_events, archived_state};
 pub use audit::{Audit, AuditFilter, AuditPage, AuditRow, NewAuditRow};
-pub use blobs::{BlobBody, BlobKey, BlobReader, Blobs};
+pub use batches::BatchChange;
+pub use blobs::{BlobBody, BlobKey, BlobReader, Blobs, RESULTS, UPLOADS};
 pub use control::{Control, Controlled, Decision};
 pub use executions::{
     Created, Damage, DueExecution, Estimated, ExecutionRecord, Executions, IdempotencyKey, NewExecution, OpenExecution,
@@ -40,6 +43,7 @@ pub use journal::{
     RecordSelection,
 };
 pub use limits::{Full, OpenCounts, OpenLimits};
+pub use links::{BlobLinks, Link};
 pub use list::{Counts, ListFilter, ListPage};
 pub use progress::{Progress, StepMoments, completed_steps};
 pub use recorder::{

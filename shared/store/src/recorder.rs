@@ -33,8 +33,12 @@ pub struct StepRef {
     pub closes: bool,
     /// Whether it is a batch of a distributed Map, which is no event.
     pub is_batch: bool,
-    /// How many batches there are, if it is one and says so.
+    /// How many batches there are, or items in them, if it is one and says so.
     pub batches: Option<u64>,
+    /// Whether it is a batch that reports how many of its items are done and how many failed.
+    pub reports: bool,
+    /// With how many failed items no batch like it begins any more.
+    pub stops_at: Option<u64>,
     /// The activity.
     pub activity: String,
     /// When the execution was accepted.
@@ -59,6 +63,8 @@ impl StepRef {
             closes: step.closes,
             is_batch: step.batch,
             batches: step.batches.filter(|_| step.batch),
+            reports: step.reports && step.batch,
+            stops_at: step.stops_at.filter(|_| step.batch),
             activity: activity.to_owned(),
             accepted_at: workflow.started_at,
         }

@@ -111,35 +111,10 @@ fn key(tenant_id: &str, hash: &str) -> Result<BlobKey, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::Mutex;
-
-    use async_trait::async_trait;
     use serde_json::json;
 
     use super::*;
-    use crate::BlobBody;
-
-    /// Blobs in memory.
-    #[derive(Default)]
-    struct Memory(Mutex<BTreeMap<String, Bytes>>);
-
-    #[async_trait]
-    impl BlobReader for Memory {
-        async fn get(&self, key: &BlobKey) -> Result<Option<BlobBody>, StoreError> {
-            let found = self.0.lock().expect("nobody panicked").get(&key.to_string()).cloned();
-            Ok(found.map(|bytes| stream::iter([Ok(bytes)]).boxed()))
-        }
-    }
-
-    #[async_trait]
-    impl Blobs for Memory {
-        async fn put(&self, key: &BlobKey, body: BlobBody) -> Result<(), StoreError> {
-            let parts: Vec<Bytes> = body.try_collect().await?;
-            self.0.lock().expect("nobody panicked").insert(key.to_string(), parts.concat().into());
-            Ok(())
-        }
-    }
+    use crate::conformance::MemoryBlobs;
 
     /// JSON text of this many bytes.
     fn request(bytes: usize) -> Value {
@@ -149,11 +124,11 @@ mod tests {
     #[test]
     fn a_large_request_is_a_blob_and_a_lost_one_is_named() {
         futures::executor::block_on(async {
-            let blobs = Memory::default();
+            let blobs = MemoryBlobs::default();
             let small = request(MAX_INLINE_REQUEST_BYTES);
             let kept = StoredRequest::keep("t", small.clone(), &blobs).await.expect("it is kept");
             assert_eq!(kept, StoredRequest::Inline(small));
-            assert!(blobs.0.lock().expect("nobody panicked").is_empty());
+            assert!(blobs.all().is_empty());
 
             let large = request(MAX_INLINE_REQUEST_BYTES + 1);
             let kept = StoredRequest::keep("t", large.clone(), &blobs).await.expect("it is kept");
@@ -164,12 +139,12 @@ mod tests {
             let foreign = kept.load("another-tenant", &blobs).await;
             assert!(matches!(foreign, Err(RequestError::Lost(_))), "{foreign:?}");
 
-            for (_, blob) in blobs.0.lock().expect("nobody panicked").iter_mut() {
+            for (_, blob) in blobs.all().iter_mut() {
                 *blob = Bytes::from_static(b"{}");
             }
             let damaged = kept.load("t", &blobs).await.expect_err("its contents are others").to_string();
             assert!(damaged.contains("is missing or damaged"), "{damaged}");
-            blobs.0.lock().expect("nobody panicked").clear();
+            blobs.all().clear();
             assert!(matches!(kept.load("t", &blobs).await, Err(RequestError::Lost(_))));
             assert_eq!(kept.shown("t", Some(&blobs)).await.expect("a history is shown all the same"), Value::Null);
         });

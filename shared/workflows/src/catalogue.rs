@@ -32,6 +32,8 @@ pub struct Workflow {
     steps: OnceLock<Vec<WorkflowStep>>,
     /// The names of the steps that change something, and how.
     effects: OnceLock<BTreeMap<String, StepEffect>>,
+    /// The activities that do its batches.
+    batches: OnceLock<BTreeSet<String>>,
 }
 
 /// Whether a step changes something in a service.
@@ -46,7 +48,7 @@ pub enum StepEffect {
 }
 
 /// Every workflow.
-pub static ALL: [Workflow; 2] = [
+pub static ALL: [Workflow; 3] = [
     Workflow::new(
         WorkflowKind::UserOnboarding,
         "UserOnboarding",
@@ -56,6 +58,11 @@ pub static ALL: [Workflow; 2] = [
         WorkflowKind::TenantSwitching,
         "TenantSwitching",
         include_str!("../../../statemachines/tenant-switching.asl.json"),
+    ),
+    Workflow::new(
+        WorkflowKind::BulkOperation,
+        "BulkOperation",
+        include_str!("../../../statemachines/bulk-operation.asl.json"),
     ),
 ];
 
@@ -71,6 +78,9 @@ pub fn activities() -> BTreeSet<String> {
 
 /// How a placeholder for a function begins and ends: `${CreateUserAccountFunctionArn}`.
 const PLACEHOLDER: (&str, &str) = ("${", "FunctionArn}");
+
+/// What stands for the name of the bucket, where a distributed Map reads its items.
+const BUCKET: &str = "${BucketName}";
 
 /// The name of an activity's Lambda function, e.g. `create-user-account`.
 pub fn function_of(activity: &str) -> String {
@@ -91,7 +101,7 @@ fn snake_case(name: &str) -> String {
 
 impl Workflow {
     const fn new(kind: WorkflowKind, name: &'static str, source: &'static str) -> Self {
-        Self { kind, name, source, steps: OnceLock::new(), effects: OnceLock::new() }
+        Self { kind, name, source, steps: OnceLock::new(), effects: OnceLock::new(), batches: OnceLock::new() }
     }
 
     /// Its steps in order, those of branches one branch after the other. The Tasks of a Map are not among them: how many
@@ -115,6 +125,20 @@ impl Workflow {
         effects.get(step).copied().unwrap_or(StepEffect::Nothing)
     }
 
+    /// Whether it works in batches. What these did is not in the history: its plan finds out what an earlier execution left.
+    pub fn has_batches(&self) -> bool {
+        !self.batches().is_empty()
+    }
+
+    /// The activities that do its batches.
+    pub fn batches(&self) -> &BTreeSet<String> {
+        self.batches.get_or_init(|| {
+            let mut batches = BTreeSet::new();
+            collect_batches(&serde_json::from_str(self.source).unwrap_or_default(), &mut batches);
+            batches
+        })
+    }
+
     /// The names of the activities that its state machine calls.
     pub fn activities(&self) -> BTreeSet<String> {
         let parts = self.source.split(PLACEHOLDER.0).skip(1);
@@ -124,12 +148,12 @@ impl Workflow {
     /// The state machine for engines that call activities by name: `${CreateUserAccountFunctionArn}` becomes
     /// `create_user_account`, and the retriers follow their policies.
     pub fn definition(&self, policies: &RetryPolicies) -> String {
-        self.bound(policies, str::to_owned)
+        self.bound(policies, "blobs", str::to_owned)
     }
 
-    /// The state machine with what `function_of` says of an activity in place of its placeholder, as SAM puts in the
-    /// functions' ARNs.
-    pub fn bound(&self, policies: &RetryPolicies, function_of: impl Fn(&str) -> String) -> String {
+    /// The state machine with what `function_of` says of an activity in place of its placeholder, and with the name of the
+    /// bucket, as SAM puts in the functions' ARNs.
+    pub fn bound(&self, policies: &RetryPolicies, bucket: &str, function_of: impl Fn(&str) -> String) -> String {
         let mut bound = String::with_capacity(self.source.len());
         let mut parts = self.source.split(PLACEHOLDER.0);
         bound.extend(parts.next());
@@ -139,7 +163,7 @@ impl Workflow {
                 None => bound.extend([PLACEHOLDER.0, part]),
             }
         }
-        policies.apply(&bound)
+        policies.apply(&bound.replace(BUCKET, bucket))
     }
 
     /// The file that [`Workflow::deployed`] comes from, in `statemachines/`.
@@ -168,6 +192,21 @@ fn collect_effects(machine: &Value, effects: &mut BTreeMap<String, StepEffect>) 
             collect_effects(nested, effects);
         }
     }
+}
+
+/// The activities of Tasks that are batches.
+fn collect_batches(machine: &Value, batches: &mut BTreeSet<String>) {
+    for state in machine["States"].as_object().into_iter().flat_map(|states| states.values()) {
+        if state["Arguments"]["Payload"]["step"]["batch"] == true {
+            batches.extend(state["Arguments"]["FunctionName"].as_str().and_then(activity_of));
+        }
+        collect_batches(&state["ItemProcessor"], batches);
+    }
+}
+
+/// `create_user_account` of `${CreateUserAccountFunctionArn}`.
+fn activity_of(function: &str) -> Option<String> {
+    Some(snake_case(function.strip_prefix(PLACEHOLDER.0)?.strip_suffix(PLACEHOLDER.1)?))
 }
 
 /// What the order of steps needs of a state machine.
@@ -204,8 +243,7 @@ impl Machine {
 impl State {
     fn step(&self, name: &str) -> Option<WorkflowStep> {
         let kind = StepKind::deserialize(&self.arguments["Payload"]["step"]["kind"]).ok()?;
-        let function = self.arguments["FunctionName"].as_str()?;
-        let activity = snake_case(function.strip_prefix(PLACEHOLDER.0)?.strip_suffix(PLACEHOLDER.1)?);
+        let activity = activity_of(self.arguments["FunctionName"].as_str()?)?;
         (kind == StepKind::Forward).then(|| WorkflowStep { state: name.to_owned(), activity })
     }
 }

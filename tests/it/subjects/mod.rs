@@ -1,5 +1,6 @@
 //! The workflows that the generic proofs loop over: what the proofs need to know of each.
 
+mod bulk_operation;
 mod tenant_switching;
 mod user_onboarding;
 
@@ -11,13 +12,17 @@ use reference_services::{Fault, FaultRule, ServiceKind, Services};
 use serde_json::Value;
 use workflows::{Workflow, WorkflowStep};
 
+pub(crate) use bulk_operation::{BULK_OPERATION, counts_are_true};
 pub(crate) use tenant_switching::{TARGET, TENANT_SWITCHING, join, read, user_of};
 pub(crate) use user_onboarding::USER_ONBOARDING;
 
 use crate::world::{Control, ControlAction, Script};
 
-/// Every workflow.
+/// Every workflow whose steps are undone when it does not complete.
 pub(crate) static ALL: [&Subject; 2] = [&USER_ONBOARDING, &TENANT_SWITCHING];
+
+/// Every workflow.
+pub(crate) static EVERY: [&Subject; 3] = [&USER_ONBOARDING, &TENANT_SWITCHING, &BULK_OPERATION];
 
 /// Every step of every workflow.
 pub(crate) fn steps() -> impl Iterator<Item = (&'static Subject, &'static WorkflowStep)> {
@@ -44,6 +49,8 @@ pub(crate) struct Subject {
     pub(crate) last_before_pivot: &'static str,
     /// A cancel during these steps comes too late.
     pub(crate) final_steps: &'static [&'static str],
+    /// Edges of its machine that no case can take, and another test does.
+    pub(crate) taken_elsewhere: &'static [&'static str],
     /// Fields of the result that differ from run to run.
     pub(crate) masked: &'static [&'static str],
     /// Fields of the request that are personal: they are stored as the request, and nowhere else.
@@ -63,7 +70,7 @@ impl std::fmt::Debug for Subject {
 impl Subject {
     /// The workflow of an execution, by the execution's id.
     pub(crate) fn of(id: &str) -> &'static Self {
-        ALL.into_iter().find(|subject| id.starts_with(subject.kind.as_str())).unwrap()
+        EVERY.into_iter().find(|subject| id.starts_with(subject.kind.as_str())).unwrap()
     }
 
     /// The name in paths, e.g. `user-onboarding`.
@@ -87,6 +94,11 @@ impl Subject {
     /// The call of a Task state, or `State/what` if it makes several.
     pub(crate) fn site(&self, name: &str) -> CallSite {
         *self.sites.iter().find(|site| site.name == name).unwrap_or_else(|| panic!("no call of {name}"))
+    }
+
+    /// Whether it works in batches: what they do is not undone.
+    pub(crate) fn is_job(&self) -> bool {
+        self.workflow().has_batches()
     }
 
     pub(crate) fn is_tolerated(&self, step: &str) -> bool {

@@ -41,6 +41,7 @@ pub(crate) static TENANT_SWITCHING: Subject = Subject {
     last_before_pivot: "UpdateTenantUserMembership",
     // The old sessions are gone from then on.
     final_steps: &["RevokeUserSessions"],
+    taken_elsewhere: &[],
     masked: &["new_session_id", "switch_completed_at"],
     // An id, and nothing else about the person.
     personal: &[],

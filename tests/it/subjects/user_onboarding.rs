@@ -41,6 +41,7 @@ pub(crate) static USER_ONBOARDING: Subject = Subject {
     last_before_pivot: "CreateSampleData",
     // A mail cannot be called back.
     final_steps: &["SendNotification"],
+    taken_elsewhere: &[],
     masked: &["user_id", "workspace_id", "onboarding_completed_at"],
     personal: &["user_email", "user_name"],
     mails: 1,

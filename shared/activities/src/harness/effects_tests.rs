@@ -8,7 +8,8 @@ use clock::{Clock as _, SystemClock};
 use contracts::step::StepPath;
 use downstream::{Call, Endpoints, Service, Transport, TransportFault};
 use http::StatusCode;
-use store::{BegunAttempt, BlobBody, BlobKey};
+use store::BegunAttempt;
+use store::conformance::MemoryBlobs;
 
 use super::*;
 
@@ -37,15 +38,6 @@ impl Transport for Services {
         let mut response = http::Response::new(Bytes::from(answer.to_string()));
         *response.status_mut() = StatusCode::from_u16(status).expect("a status");
         Ok(response)
-    }
-}
-
-struct NoBlobs;
-
-#[async_trait]
-impl BlobReader for NoBlobs {
-    async fn get(&self, _: &BlobKey) -> Result<Option<BlobBody>, StoreError> {
-        Ok(None)
     }
 }
 
@@ -86,7 +78,7 @@ static DO: Activity = Activity {
     },
     calls: &[Service::Auth],
     undone_at: Some(Service::Auth),
-    tenant_field: None,
+    ..Activity::NOTHING
 };
 
 /// The same, on behalf of the tenant that its input names.
@@ -96,8 +88,7 @@ static DO_FOR_TENANT: Activity = Activity { tenant_field: Some("target_tenant_id
 static DO_FOR_GOOD: Activity = Activity { undone_at: None, ..copy(&DO) };
 
 const fn copy(activity: &Activity) -> Activity {
-    let Activity { name, forward, calls, undone_at, tenant_field } = *activity;
-    Activity { name, forward, calls, undone_at, tenant_field }
+    *activity
 }
 
 /// What an attempt came to, what it reported, and what services saw of it.
@@ -113,7 +104,9 @@ async fn attempt(activity: &Activity, payload: Value, effects: Effects, answers:
     let endpoints = Endpoints::new(["http://127.0.0.1:1"; 5]).expect("loopback");
     let downstream = Downstream::new(services.clone(), endpoints, Arc::clone(&clock), Duration::from_secs(1));
     let recorder = Recorder { effects, ended: Mutex::default() };
-    let outcome = Activities::new(downstream, Arc::new(NoBlobs), clock).attempt(activity, payload, &recorder).await;
+    let outcome = Activities::new(downstream, Arc::new(MemoryBlobs::default()), clock)
+        .attempt(activity, payload, &recorder)
+        .await;
     let mut ended = recorder.ended.into_inner().expect("nobody panicked");
     assert_eq!(ended.len(), 1, "its end is recorded once");
     let AttemptOutcome { outcome: recorded, report } = ended.remove(0);

@@ -6,12 +6,35 @@ use axum::routing::MethodFilter;
 use serde_json::{Value, json};
 
 use super::user;
-use crate::kernel::{Call, Done, Fields, Mutation, Problem, Query, Reader, Routes, Row, Table, Tx, row};
+use crate::kernel::{
+    Call, Done, EntityType, Field, Fields, Kind, Mutation, Problem, Query, Reader, Reference, Routes, Row, Table, Tx,
+    row,
+};
 
 pub(super) static SESSIONS: Table = Table {
     json: &["session_data"],
     booleans: &["active"],
     ..Table::new("sessions", &["tenant_id", "session_id"], "the session exists")
+};
+
+pub(super) static SESSION: EntityType = EntityType {
+    subject_field: Some("user_id"),
+    references: &[Reference::new("user_id", "auth", "account")],
+    personal: &[("session_data", "usage")],
+    retention_days: Some(90),
+    ..EntityType::new(
+        "session",
+        &SESSIONS,
+        "session_id",
+        &[
+            Field::new("session_id", Kind::Id),
+            Field::new("user_id", Kind::Id),
+            Field::new("session_data", Kind::TextMap),
+            Field::new("active", Kind::Flag),
+            Field::new("created_at", Kind::Time),
+            Field::new("revoked_at", Kind::NullableText),
+        ],
+    )
 };
 
 /// The entry of a new session's data that asks for the data of an older session.
@@ -110,21 +133,7 @@ impl Mutation for RevokeSessions {
     }
 
     async fn apply(self, tx: &mut Tx<'_>) -> Result<Done, Problem> {
-        let revoked_at = tx.now();
-        let mut revoked = 0;
-        loop {
-            // One list may not hold all of them; those that are revoked are not in the next.
-            let active = tx.list(&SESSIONS, &[("user_id", self.user_id.as_str()), ("active", "1")]).await?;
-            if active.is_empty() {
-                break;
-            }
-            for mut session in active {
-                session.insert("active".to_owned(), false.into());
-                session.insert("revoked_at".to_owned(), revoked_at.as_str().into());
-                tx.put(&SESSIONS, session).await?;
-                revoked += 1;
-            }
-        }
+        let (revoked, revoked_at) = revoke(tx, &self.user_id).await?;
         if revoked == 0 {
             user(tx).await?;
         }
@@ -133,9 +142,31 @@ impl Mutation for RevokeSessions {
     }
 }
 
+/// Revokes the user's active sessions in the call's tenant. How many, and when.
+pub(super) async fn revoke(tx: &mut Tx<'_>, user_id: &str) -> Result<(usize, String), Problem> {
+    let revoked_at = tx.now();
+    let mut revoked = 0;
+    loop {
+        // One list may not hold all of them; those that are revoked are not in the next.
+        let active = tx.list(&SESSIONS, &[("user_id", user_id), ("active", "1")]).await?;
+        if active.is_empty() {
+            return Ok((revoked, revoked_at));
+        }
+        for mut session in active {
+            session.insert("active".to_owned(), false.into());
+            session.insert("revoked_at".to_owned(), revoked_at.as_str().into());
+            tx.put(&SESSIONS, session).await?;
+            revoked += 1;
+        }
+    }
+}
+
 /// Creates a session of the user that the path names. Its id and time.
 async fn create(tx: &mut Tx<'_>, chosen_id: Option<String>, data: Value) -> Result<(String, String), Problem> {
     let user = user(tx).await?;
+    if !user.is_active {
+        return Err(Problem::conflict("the account is deactivated"));
+    }
     let session_id = chosen_id.unwrap_or_else(|| tx.new_id());
     let created_at = tx.now();
     let session = json!({

@@ -45,7 +45,8 @@ async fn list_faults(State(service): State<Service>) -> Response {
 }
 
 async fn replace_faults(State(service): State<Service>, request: Request) -> Result<Response, Problem> {
-    let body = request::parse(&request::read_body(&**service.clock(), request.into_body()).await?)?;
+    let body = request::read_body(&**service.clock(), request.into_body(), request::MAX_BODY_BYTES).await?;
+    let body = request::parse(&body)?;
     // The rules hold nobody's data: here the parser may say what it misses.
     let rules = serde_json::from_value(body).map_err(|error| Problem::unprocessable(error.to_string()))?;
     service.faults().replace(rules);

@@ -1,4 +1,4 @@
-//! Faults on demand: rules that say which requests go wrong, and how.
+//! Faults on demand: requests that go wrong as rules say.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,109 +6,18 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use clock::Clock;
 use futures::stream;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
+use super::fault_rule::Matched;
 use super::transaction::new_id;
-use super::{Problem, Service, request};
-
-/// Which requests go wrong, how often, and how.
-///
-/// Every rule counts the requests that match it; of the rules that are due, the first one fires.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FaultRule {
-    /// The method; absent: any.
-    #[serde(default)]
-    pub method: Option<String>,
-    /// The route's template, such as `/api/v1/tenants/{tenant_id}/users/{user_id}`; absent: any but the control routes.
-    #[serde(default)]
-    pub route: Option<String>,
-    /// The tenant; absent: any, and none.
-    #[serde(default)]
-    pub tenant: Option<String>,
-    /// How many times it fires; absent: for ever.
-    #[serde(default)]
-    pub times: Option<u64>,
-    /// How many matching requests pass first.
-    #[serde(default)]
-    pub skip: u64,
-    /// What goes wrong.
-    pub fault: Fault,
-}
-
-impl FaultRule {
-    /// A rule that matches every request, for ever.
-    pub fn new(fault: Fault) -> Self {
-        Self { method: None, route: None, tenant: None, times: None, skip: 0, fault }
-    }
-
-    /// A rule that matches every request of this method to this route, for ever.
-    pub fn on(method: &str, route: &str, fault: Fault) -> Self {
-        Self { method: Some(method.to_owned()), route: Some(route.to_owned()), ..Self::new(fault) }
-    }
-
-    fn matches(&self, method: &str, route: &str, tenant: Option<&str>) -> bool {
-        self.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
-            && self.route.as_ref().is_none_or(|wanted| wanted == route)
-            && self.tenant.as_ref().is_none_or(|wanted| Some(wanted.as_str()) == tenant)
-    }
-}
-
-/// What goes wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Fault {
-    /// This status instead of the effect.
-    Status {
-        /// The status.
-        status: u16,
-        /// The `Retry-After` header.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        retry_after_seconds: Option<u64>,
-    },
-    /// The effect, then this status.
-    StatusAfterEffect {
-        /// The status.
-        status: u16,
-    },
-    /// The effect at once, the answer later.
-    Delay {
-        /// How much later.
-        delay_ms: u64,
-    },
-    /// The effect and the answer later; neither if the caller has gone by then.
-    DelayBeforeEffect {
-        /// How much later.
-        delay_ms: u64,
-    },
-    /// The effect, then the connection breaks.
-    ReplyLost,
-    /// The connection breaks without an effect.
-    Reset,
-    /// The connection breaks at once; the effect comes later.
-    LateDelivery {
-        /// How much later.
-        delay_ms: u64,
-    },
-    /// The request arrives twice, as after a proxy's own retry.
-    Duplicate,
-    /// The effect, and an answer that is not JSON.
-    MalformedBody,
-    /// The effect, and an answer of this size.
-    OversizedBody {
-        /// The size.
-        bytes: usize,
-    },
-    /// The effect, and an answer that names other ids.
-    WrongId,
-}
+use super::{Fault, FaultRule, Problem, Service, request};
 
 /// The rules of a service.
 #[derive(Default)]
@@ -140,9 +49,9 @@ impl Faults {
     }
 
     /// The fault of this request, if one is due; counts it.
-    fn next(&self, method: &str, route: &str, tenant: Option<&str>) -> Option<Fault> {
+    fn next(&self, request: &Matched<'_>) -> Option<Fault> {
         let mut due = None;
-        for armed in self.lock().iter_mut().filter(|armed| armed.rule.matches(method, route, tenant)) {
+        for armed in self.lock().iter_mut().filter(|armed| armed.rule.matches(request)) {
             armed.seen += 1;
             let is_left = armed.rule.times.is_none_or(|times| armed.used < times);
             if due.is_none() && is_left && armed.seen > armed.rule.skip {
@@ -151,6 +60,11 @@ impl Faults {
             }
         }
         due
+    }
+
+    /// Whether a rule looks into bodies.
+    fn look_at_items(&self) -> bool {
+        self.lock().iter().any(|armed| armed.rule.entity_id.is_some())
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Armed>> {
@@ -165,8 +79,21 @@ pub(super) async fn inject(
     request: Request,
     next: Next,
 ) -> Response {
-    let tenant = request.headers().get("x-tenant-id").and_then(|value| value.to_str().ok());
-    let Some(fault) = service.faults().next(request.method().as_str(), route.as_str(), tenant) else {
+    let (request, entity_ids) = if request.method() == Method::POST && service.faults().look_at_items() {
+        match with_ids(&**service.clock(), request).await {
+            Ok(read) => read,
+            Err(problem) => return problem.into_response(),
+        }
+    } else {
+        (request, Vec::new())
+    };
+    let matched = Matched {
+        method: request.method().as_str(),
+        route: route.as_str(),
+        tenant: request.headers().get("x-tenant-id").and_then(|value| value.to_str().ok()),
+        entity_ids,
+    };
+    let Some(fault) = service.faults().next(&matched) else {
         return next.run(request).await;
     };
     tracing::info!(?fault, route = route.as_str(), "a fault on demand");
@@ -237,10 +164,21 @@ fn broken() -> Response {
     Response::new(Body::from_stream(stream::iter([Err::<Bytes, _>(error)])))
 }
 
+/// The request, and the ids of the items that its body names.
+async fn with_ids(clock: &dyn Clock, request: Request) -> Result<(Request, Vec<String>), Problem> {
+    let (parts, body) = request.into_parts();
+    let body = request::read_body(clock, body, request::MAX_BATCH_BYTES).await?;
+    let named: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let items = named["items"].as_array().into_iter().flatten();
+    let ids = items.flat_map(|item| [&item["entity_id"], &item["id"]]);
+    let ids = ids.filter_map(|id| id.as_str().map(str::to_owned)).collect();
+    Ok((Request::from_parts(parts, Body::from(body)), ids))
+}
+
 /// Two requests like this one; their bodies do not depend on the connection any more.
 async fn twice(clock: &dyn Clock, request: Request) -> Result<[Request; 2], Problem> {
     let (parts, body) = request.into_parts();
-    let body = request::read_body(clock, body).await?;
+    let body = request::read_body(clock, body, request::MAX_BATCH_BYTES).await?;
     Ok([Request::from_parts(parts.clone(), Body::from(body.clone())), Request::from_parts(parts, Body::from(body))])
 }
 

@@ -1,24 +1,42 @@
 //! What all services have in common: one SQLite file each, and around every mutation idempotency, before-images, the
-//! effects ledger and the answer, in one transaction.
+//! effects ledger, the logs and the answer, in one transaction; and the data port, by which everything that a service holds
+//! is listed, compared, taken out, taken in and changed, whatever it is.
 
+mod attempt;
+mod batch;
+mod blob;
+mod bulk;
+mod catalog;
 mod control;
+mod cursor;
+mod digest;
+mod entity;
+mod exchange;
+mod fault_rule;
 mod faults;
+mod fields;
+mod item;
 mod ledger;
+mod log;
+mod mask;
 mod mutation;
+mod open;
+mod operations;
 mod page;
+mod pages;
 mod problem;
 mod query;
 mod request;
+mod seed;
+mod selection;
 mod table;
 mod transaction;
 mod undo;
+mod upload;
+mod version;
 
-use std::fs::{DirBuilder, File, Permissions};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -26,24 +44,29 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use clock::SharedClock;
 use serde_json::{Value, json};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection as _, Sqlite, Transaction};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::ServiceKind;
+pub(crate) use attempt::Work;
+pub(crate) use blob::{Content, Stored, sha256};
+pub(crate) use entity::{EntityType, Field, Kind, Reference, Replica};
+pub use fault_rule::{Fault, FaultRule};
 pub(crate) use faults::Faults;
-pub use faults::{Fault, FaultRule};
+pub(crate) use fields::Fields;
+pub(crate) use item::{Item, ItemDone, ItemOutcome, Operation, OperationOf};
 pub use ledger::{LedgerEntry, Outcome};
 pub(crate) use mutation::{Done, Mutation};
+pub(crate) use open::create_private;
 pub(crate) use page::Page;
 pub(crate) use problem::Problem;
 pub(crate) use query::Query;
-pub(crate) use request::{Call, Fields};
-pub(crate) use table::{Derived, Row, Table, row};
+pub(crate) use request::Call;
+pub(crate) use seed::{Rows, Seeded};
+pub(crate) use table::{Dependent, Derived, Row, Table, row};
 pub(crate) use transaction::{Reader, Tx};
-
-/// The tables of the kernel itself, the same in every service's file.
-const SCHEMA: &str = include_str!("schema.sql");
+pub(crate) use upload::Upload;
 
 /// What makes a service.
 pub(crate) struct Definition {
@@ -51,10 +74,18 @@ pub(crate) struct Definition {
     pub(crate) schema: &'static [&'static str],
     /// Its tables.
     pub(crate) tables: &'static [&'static Table],
+    /// What it holds, for everybody who moves data from service to service.
+    pub(crate) entity_types: &'static [&'static EntityType],
     /// Its routes.
     pub(crate) routes: fn(Routes) -> Routes,
-    /// Its part of the demo data, created at the given time.
-    pub(crate) demo: fn(&str) -> Vec<(&'static Table, Row)>,
+    /// Its part of the demo data, created at the given time; then what came to them later.
+    pub(crate) demo: [fn(&str) -> Rows; 2],
+}
+
+impl Definition {
+    fn entity_type(&self, name: &str) -> Result<&'static EntityType, Problem> {
+        self.entity_types.iter().find(|entity| entity.name == name).copied().ok_or_else(Problem::not_found)
+    }
 }
 
 /// Why a service's data cannot be used.
@@ -97,7 +128,7 @@ impl Service {
         tenants: Option<Self>,
     ) -> Result<Self, OpenError> {
         let storage = |source| OpenError::Storage { service: kind.name(), source };
-        let connection = connect(kind.definition(), file).await.map_err(storage)?;
+        let connection = open::connect(kind.definition(), file, &clock).await.map_err(storage)?;
         Ok(Self(Arc::new(Inner {
             kind,
             clock,
@@ -139,9 +170,22 @@ impl Service {
         self.0.connection.lock().await
     }
 
+    /// Begins a transaction that writes.
+    async fn begin<'c>(&self, connection: &'c mut SqliteConnection) -> sqlx::Result<Transaction<'c, Sqlite>> {
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        version::set_moment(&mut transaction, self.clock().now()).await?;
+        Ok(transaction)
+    }
+
+    fn reader<'c>(&'c self, connection: &'c mut SqliteConnection, call: &'c Call) -> Reader<'c> {
+        Reader { connection, call, tenants: self.tenants(), service: self }
+    }
+
     /// The complete service: its routes, `/health`, undo, and the control routes that no fault touches.
     pub(crate) fn router(&self) -> Router {
-        let routes = Routes(Router::new()).mutation::<undo::Undo>();
+        let routes = Routes(Router::new()).mutation::<undo::Undo>().query::<log::Logs>();
+        let routes = routes.query::<catalog::Catalog>().query::<pages::Pages>().query::<digest::Digest>();
+        let routes = bulk::routes(operations::routes(routes));
         let routes = (self.definition().routes)(routes);
         let faults = axum::middleware::from_fn_with_state(self.clone(), faults::inject);
         routes
@@ -154,34 +198,6 @@ impl Service {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the route has no such method")
             })
             .with_state(self.clone())
-    }
-
-    /// Writes the rows that `rows` makes for the current time, unless a seed of this name has been written before. What
-    /// is there already stays as it is.
-    pub(crate) async fn seed(
-        &self,
-        name: &str,
-        rows: impl FnOnce(&str) -> Vec<(&'static Table, Row)>,
-    ) -> Result<bool, OpenError> {
-        let rows = rows(&self.clock().now().to_string());
-        self.write_seed(name, rows).await.map_err(|source| self.storage(source))
-    }
-
-    async fn write_seed(&self, name: &str, rows: Vec<(&'static Table, Row)>) -> sqlx::Result<bool> {
-        let mut connection = self.connection().await;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let marked = sqlx::query("INSERT INTO seeds (name) VALUES (?) ON CONFLICT DO NOTHING")
-            .bind(name)
-            .execute(&mut *transaction)
-            .await?;
-        if marked.rows_affected() == 0 {
-            return Ok(false);
-        }
-        for (table, row) in rows {
-            table.insert_if_absent(&mut transaction, &row).await?;
-        }
-        transaction.commit().await?;
-        Ok(true)
     }
 
     /// The business data, by table; rows by key.
@@ -201,67 +217,6 @@ impl Service {
     }
 }
 
-async fn connect(definition: &Definition, file: Option<&Path>) -> sqlx::Result<SqliteConnection> {
-    let options =
-        SqliteConnectOptions::new().foreign_keys(true).busy_timeout(Duration::from_secs(5)).disable_statement_logging();
-    if let Some(file) = file {
-        make_private(file)?;
-    }
-    let options = match file {
-        // FULL: what has been acknowledged survives a power cut, not only the end of the process.
-        Some(file) => options
-            .filename(std::path::absolute(file)?)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full),
-        None => options.filename(":memory:"),
-    };
-    let mut connection = options.connect().await?;
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
-    migrate(&mut transaction, definition.schema).await?;
-    for table in definition.tables {
-        table.derive_missing(&mut transaction).await?;
-    }
-    transaction.commit().await?;
-    Ok(connection)
-}
-
-/// Creates a directory that only this user can look into.
-pub(crate) fn create_private(directory: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)
-}
-
-/// Creates a database's file, if need be, that only this user can read, and takes from others what an earlier program gave
-/// them of it and of those beside it, which SQLite gives the mode of the first.
-fn make_private(file: &Path) -> io::Result<()> {
-    const MODE: u32 = 0o600;
-    if let Err(error) = File::options().create_new(true).write(true).mode(MODE).open(file)
-        && error.kind() != ErrorKind::AlreadyExists
-    {
-        return Err(error);
-    }
-    for ending in ["", "-wal", "-shm"] {
-        let mut name = file.as_os_str().to_owned();
-        name.push(ending);
-        let path = PathBuf::from(name);
-        if path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
-            // There are file systems without modes.
-            let _ = std::fs::set_permissions(&path, Permissions::from_mode(MODE));
-        }
-    }
-    Ok(())
-}
-
-/// Takes the steps that the file does not have yet.
-async fn migrate(connection: &mut SqliteConnection, steps: &'static [&'static str]) -> sqlx::Result<()> {
-    let taken: u32 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
-    for (step, number) in steps.iter().zip(1_u32..).filter(|(_, number)| *number > taken) {
-        sqlx::raw_sql(*step).execute(&mut *connection).await?;
-        sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA user_version = {number}"))).execute(&mut *connection).await?;
-    }
-    Ok(())
-}
-
 /// Collects a service's routes.
 pub(crate) struct Routes(Router<Service>);
 
@@ -269,6 +224,11 @@ impl Routes {
     /// Adds a route that changes something.
     pub(crate) fn mutation<M: Mutation>(self) -> Self {
         Self(self.0.route(M::ROUTE, axum::routing::on(M::METHOD, mutation::handle::<M>)))
+    }
+
+    /// Adds a route that takes in bytes.
+    pub(crate) fn upload<U: Upload>(self) -> Self {
+        Self(self.0.route(U::ROUTE, axum::routing::on(U::METHOD, upload::handle::<U>)))
     }
 
     /// Adds a route that reads.

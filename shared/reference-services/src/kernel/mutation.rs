@@ -1,17 +1,15 @@
-//! Routes that change something: at most once per key, with the effect, its before-image, the answer and the ledger's
-//! row in one transaction.
+//! Routes that change one thing.
 
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use axum::routing::MethodFilter;
 use serde_json::Value;
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection as _, Row as _};
 
-use super::ledger::{Line, Outcome};
-use super::{Call, Fields, Problem, Reader, Service, Tx, request};
+use super::attempt::{Keyed, Work};
+use super::ledger::Outcome;
+use super::{Call, Fields, Problem, Service, Tx, request};
 
 /// A route that changes something; the type is its request.
 pub(crate) trait Mutation: Sized + Send + 'static {
@@ -26,19 +24,19 @@ pub(crate) trait Mutation: Sized + Send + 'static {
     /// Does it. A problem takes everything back.
     fn apply(self, tx: &mut Tx<'_>) -> impl Future<Output = Result<Done, Problem>> + Send;
 
-    /// The key that the ledger lists it under, if that is not its own.
-    fn ledger_key(&self) -> Option<&str> {
+    /// The key that ledger and logs list it under, if that is not its own.
+    fn listed_key(&self) -> Option<&str> {
         None
     }
 }
 
 /// What a mutation has done.
 pub(crate) struct Done {
-    status: StatusCode,
-    body: Value,
-    entity: String,
-    entity_id: String,
-    outcome: Outcome,
+    pub(super) status: StatusCode,
+    pub(super) body: Value,
+    pub(super) entity: String,
+    pub(super) entity_id: String,
+    pub(super) outcome: Outcome,
 }
 
 impl Done {
@@ -72,132 +70,31 @@ pub(super) async fn handle<M: Mutation>(
     let (parts, body) = request.into_parts();
     let call = Call::new(&parts, params)?;
     let key = request::idempotency_key(&parts.headers)?;
-    let body = request::parse(&request::read_body(&**service.clock(), body).await?)?;
+    let body = request::parse(&request::read_body(&**service.clock(), body, request::MAX_BODY_BYTES).await?)?;
     let mut fields = Fields::new(&body);
     let mutation = M::read(&call, &mut fields);
     fields.finish()?;
 
-    let ledger_key = mutation.ledger_key().unwrap_or(&key).to_owned();
-    let method = parts.method.as_str();
-    let hash = call.hash(method, &body);
-    let line =
-        Line { key: &ledger_key, tenant_id: &call.tenant_id, method, route: M::ROUTE, at: service.clock().now() };
-
-    let mut connection = service.connection().await;
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    if is_tombstoned(&mut transaction, &call.tenant_id, &key).await? {
-        line.write(&mut transaction, Outcome::RefusedTombstone, None).await?;
-        transaction.commit().await?;
-        return Err(Problem::new(StatusCode::GONE, "the key has been undone"));
-    }
-    if let Some(answer) = Answer::find(&mut transaction, &call.tenant_id, &key).await? {
-        let is_same = answer.request_hash == hash;
-        let outcome = if is_same { Outcome::Replayed } else { Outcome::RefusedConflict };
-        line.write(&mut transaction, outcome, Some((&answer.entity, &answer.entity_id))).await?;
-        transaction.commit().await?;
-        return if is_same {
-            Ok(answer.into_response())
-        } else {
-            Err(Problem::unprocessable("the key has been used for another request"))
-        };
-    }
-
-    let mut attempt = transaction.begin().await?;
-    let mut tx = Tx {
-        reader: Reader { connection: &mut attempt, call: &call, tenants: service.tenants() },
-        clock: service.clock(),
+    let hash = call.hash(parts.method.as_str(), &body);
+    let action = format!("{} {}", parts.method, M::ROUTE);
+    let request = Keyed {
+        service: &service,
+        call: &call,
         key: &key,
-        tables: service.definition().tables,
+        listed_key: mutation.listed_key().unwrap_or(&key).to_owned(),
+        hash,
+        method: parts.method.as_str(),
+        route: M::ROUTE,
+        action: &action,
     };
-    match mutation.apply(&mut tx).await {
-        Ok(done) => {
-            attempt.commit().await?;
-            let outcome = done.outcome;
-            let answer = Answer::new(done, hash);
-            answer.keep(&mut transaction, &call.tenant_id, &key).await?;
-            line.write(&mut transaction, outcome, Some((&answer.entity, &answer.entity_id))).await?;
-            transaction.commit().await?;
-            Ok(answer.into_response())
-        }
-        Err(problem) => {
-            // Only what happened is remembered under the key: a refused request may be repeated with it.
-            attempt.rollback().await?;
-            if problem.status() == StatusCode::CONFLICT {
-                line.write(&mut transaction, Outcome::RefusedConflict, None).await?;
-                transaction.commit().await?;
-            }
-            Err(problem)
-        }
-    }
+    request.alone(Whole(mutation)).await?.answer()
 }
 
-async fn is_tombstoned(connection: &mut SqliteConnection, tenant_id: &str, key: &str) -> sqlx::Result<bool> {
-    let found = sqlx::query("SELECT 1 FROM tombstones WHERE tenant_id = ? AND key = ?")
-        .bind(tenant_id)
-        .bind(key)
-        .fetch_optional(connection)
-        .await?;
-    Ok(found.is_some())
-}
+/// A mutation as the work of one key.
+struct Whole<M>(M);
 
-/// The first answer to a key.
-pub(super) struct Answer {
-    request_hash: String,
-    status: StatusCode,
-    body: String,
-    pub(super) entity: String,
-    pub(super) entity_id: String,
-}
-
-impl Answer {
-    fn new(done: Done, request_hash: String) -> Self {
-        Self {
-            request_hash,
-            status: done.status,
-            body: done.body.to_string(),
-            entity: done.entity,
-            entity_id: done.entity_id,
-        }
-    }
-
-    pub(super) async fn find(
-        connection: &mut SqliteConnection,
-        tenant_id: &str,
-        key: &str,
-    ) -> sqlx::Result<Option<Self>> {
-        let select =
-            "SELECT request_hash, status, body, entity, entity_id FROM answers WHERE tenant_id = ? AND key = ?";
-        let found = sqlx::query(select).bind(tenant_id).bind(key).fetch_optional(connection).await?;
-        let Some(row) = found else { return Ok(None) };
-        Ok(Some(Self {
-            request_hash: row.try_get("request_hash")?,
-            status: StatusCode::from_u16(row.try_get("status")?).map_err(super::table::decode)?,
-            body: row.try_get("body")?,
-            entity: row.try_get("entity")?,
-            entity_id: row.try_get("entity_id")?,
-        }))
-    }
-
-    async fn keep(&self, connection: &mut SqliteConnection, tenant_id: &str, key: &str) -> sqlx::Result<()> {
-        sqlx::query(
-            "INSERT INTO answers (tenant_id, key, request_hash, status, body, entity, entity_id) \
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(tenant_id)
-        .bind(key)
-        .bind(&self.request_hash)
-        .bind(self.status.as_u16())
-        .bind(&self.body)
-        .bind(&self.entity)
-        .bind(&self.entity_id)
-        .execute(connection)
-        .await?;
-        Ok(())
-    }
-}
-
-impl IntoResponse for Answer {
-    fn into_response(self) -> Response {
-        (self.status, [(header::CONTENT_TYPE, "application/json")], self.body).into_response()
+impl<M: Mutation> Work for Whole<M> {
+    async fn apply(self, tx: &mut Tx<'_>) -> Result<Done, Problem> {
+        self.0.apply(tx).await
     }
 }

@@ -37,6 +37,10 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, detail)
     }
 
+    pub(super) fn other_version() -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, "the thing has another version than the expected one")
+    }
+
     /// The same for what never existed and for what is another tenant's.
     pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "there is no such object")
@@ -49,6 +53,21 @@ impl Problem {
     pub(super) fn fields(errors: Vec<FieldError>) -> Self {
         let listed: Vec<_> = errors.iter().map(|e| format!("{} {}", e.pointer, e.detail)).collect();
         Self { errors, ..Self::unprocessable(listed.join("; ")) }
+    }
+
+    /// What a batch answers for an item of which this became.
+    pub(super) fn code(&self) -> &'static str {
+        match self.status {
+            StatusCode::NOT_FOUND => "NotFound",
+            StatusCode::CONFLICT => "Conflict",
+            StatusCode::FORBIDDEN => "Forbidden",
+            StatusCode::PRECONDITION_FAILED => "VersionMismatch",
+            _ => "InvalidInput",
+        }
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
     }
 
     pub(super) fn status(&self) -> StatusCode {

@@ -3,6 +3,7 @@
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::response::Response;
+use sqlx::Connection as _;
 
 use super::{Call, Problem, Reader, Service};
 
@@ -10,6 +11,11 @@ use super::{Call, Problem, Reader, Service};
 pub(crate) trait Query: 'static {
     /// The route's template.
     const ROUTE: &'static str;
+
+    /// Whether the answer is itself written down.
+    fn is_logged(_: &Call) -> bool {
+        false
+    }
 
     /// The answer.
     fn answer(reader: Reader<'_>) -> impl Future<Output = Result<Response, Problem>> + Send;
@@ -23,5 +29,10 @@ pub(super) async fn handle<Q: Query>(
     let (parts, _) = request.into_parts();
     let call = Call::new(&parts, params)?;
     let mut connection = service.connection().await;
-    Q::answer(Reader { connection: &mut connection, call: &call, tenants: service.tenants() }).await
+    // All that an answer consists of is read at the same moment.
+    let mut transaction =
+        if Q::is_logged(&call) { service.begin(&mut connection).await? } else { connection.begin().await? };
+    let response = Q::answer(service.reader(&mut transaction, &call)).await?;
+    transaction.commit().await?;
+    Ok(response)
 }

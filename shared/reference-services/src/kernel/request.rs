@@ -1,6 +1,5 @@
 //! What a request says: its headers, its path and the fields of its body.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -10,17 +9,18 @@ use axum::http::{HeaderMap, StatusCode, Uri, request};
 use bytes::Bytes;
 use clock::Clock;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::problem::FieldError;
 use super::{Page, Problem};
 
-/// The largest body that is read.
+/// The largest body of a request about one thing.
 pub(super) const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// The largest body of a request about many things.
+pub(super) const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// How long a body may take to arrive.
-const BODY_TIME: Duration = Duration::from_secs(15);
-const MAX_KEY_CHARACTERS: usize = 255;
+pub(super) const BODY_TIME: Duration = Duration::from_secs(15);
+pub(super) const MAX_KEY_CHARACTERS: usize = 255;
 const MAX_ID_CHARACTERS: usize = 128;
 
 /// One call of a known tenant.
@@ -68,13 +68,50 @@ impl Call {
         })
     }
 
+    /// A parameter of the query that is `true` or `false`, and `false` unless given.
+    pub(super) fn flag(&self, name: &'static str) -> Result<bool, Problem> {
+        match self.query(name)?.as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Problem::bad_request(format!("{name} is true or false"))),
+        }
+    }
+
+    /// A parameter of the query.
+    pub(super) fn query(&self, name: &str) -> Result<Option<String>, Problem> {
+        let mut values = self.parameters()?.into_iter().filter(|(known, _)| known == name);
+        let value = values.next().map(|(_, value)| value);
+        if values.next().is_some() {
+            return Err(Problem::bad_request(format!("the parameter {name} is there twice")));
+        }
+        Ok(value)
+    }
+
+    /// How many entries a page has.
+    pub(super) fn limit(&self) -> Result<i64, Problem> {
+        let Some(limit) = self.query("limit")? else { return Ok(100) };
+        let limit = limit.parse().ok().filter(|limit| (1..=1_000).contains(limit));
+        limit.ok_or_else(|| Problem::bad_request("limit is a number from 1 to 1000"))
+    }
+
+    /// The parameters of the query.
+    pub(super) fn parameters(&self) -> Result<Vec<(String, String)>, Problem> {
+        let query =
+            Query::try_from_uri(&self.uri).map_err(|_| Problem::bad_request("the query is no list of parameters"))?;
+        Ok(query.0)
+    }
+
     /// What distinguishes this request from others under the same key.
     pub(super) fn hash(&self, method: &str, body: &Value) -> String {
         let mut text = format!("{method}\n{}\n{}\n", self.uri.path(), self.tenant_id);
         write_canonical(body, &mut text);
-        let digest = Sha256::digest(text.as_bytes());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&Sha256::digest(text.as_bytes()))
     }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The one value of a header.
@@ -99,19 +136,20 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
 }
 
 /// Whether this can be an id: `[A-Za-z0-9._-]`, 1 to 128 of them.
-fn is_id(text: &str) -> bool {
+pub(super) fn is_id(text: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=MAX_ID_CHARACTERS).contains(&text.len()) && text.bytes().all(known)
 }
 
-pub(super) async fn read_body(clock: &dyn Clock, body: Body) -> Result<Bytes, Problem> {
-    let collected = clock::timeout(clock, BODY_TIME, Limited::new(body, MAX_BODY_BYTES).collect()).await;
+pub(super) async fn read_body(clock: &dyn Clock, body: Body, max_bytes: usize) -> Result<Bytes, Problem> {
+    let collected = clock::timeout(clock, BODY_TIME, Limited::new(body, max_bytes).collect()).await;
     let collected = collected.ok_or_else(|| {
         Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {BODY_TIME:?}"))
     })?;
     collected.map(|body| body.to_bytes()).map_err(|error| {
         if error.is::<LengthLimitError>() {
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 1 MiB")
+            let mebibytes = max_bytes / (1024 * 1024);
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {mebibytes} MiB"))
         } else {
             Problem::bad_request("the body ended early")
         }
@@ -128,7 +166,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Value, Problem> {
 }
 
 /// JSON with the keys of objects in order and without spaces.
-fn write_canonical(value: &Value, text: &mut String) {
+pub(super) fn write_canonical(value: &Value, text: &mut String) {
     match value {
         Value::Object(fields) => {
             let mut fields: Vec<_> = fields.iter().collect();
@@ -156,105 +194,6 @@ fn write_canonical(value: &Value, text: &mut String) {
     }
 }
 
-/// Reads the fields of a body and remembers everything that is wrong with them, so that all of it is answered at once.
-pub(crate) struct Fields<'b> {
-    body: Option<&'b Map<String, Value>>,
-    errors: Vec<FieldError>,
-}
-
-impl<'b> Fields<'b> {
-    pub(super) fn new(body: &'b Value) -> Self {
-        Self { body: body.as_object(), errors: Vec::new() }
-    }
-
-    pub(super) fn finish(self) -> Result<(), Problem> {
-        if self.errors.is_empty() {
-            Ok(())
-        } else if self.body.is_none() {
-            Err(Problem::unprocessable("the body is not a JSON object"))
-        } else {
-            Err(Problem::fields(self.errors))
-        }
-    }
-
-    /// A required string that is not empty.
-    pub(crate) fn text(&mut self, name: &'static str) -> String {
-        let text = self.required(name, "must be a string that is not empty", |value| {
-            value.as_str().filter(|text| !text.trim().is_empty())
-        });
-        text.unwrap_or_default().to_owned()
-    }
-
-    /// An id that the caller may choose.
-    pub(crate) fn chosen_id(&mut self, name: &'static str) -> Option<String> {
-        let id = self.optional(name, "must be an id: 1 to 128 of A-Z a-z 0-9 . _ -", |value| {
-            value.as_str().filter(|id| is_id(id))
-        });
-        id.map(str::to_owned)
-    }
-
-    /// A required boolean.
-    pub(crate) fn flag(&mut self, name: &'static str) -> bool {
-        self.required(name, "must be a boolean", Value::as_bool).unwrap_or_default()
-    }
-
-    /// A boolean, `false` unless given.
-    pub(crate) fn optional_flag(&mut self, name: &'static str) -> bool {
-        self.optional(name, "must be a boolean", Value::as_bool).unwrap_or_default()
-    }
-
-    /// A required list of strings.
-    pub(crate) fn texts(&mut self, name: &'static str) -> Value {
-        let list = self.required(name, "must be a list of strings", |value| {
-            let items = value.as_array()?;
-            items.iter().all(Value::is_string).then_some(value)
-        });
-        list.cloned().unwrap_or_default()
-    }
-
-    /// A required object whose values are strings.
-    pub(crate) fn text_map(&mut self, name: &'static str) -> Value {
-        let map = self.required(name, "must be an object of strings", |value| {
-            let fields = value.as_object()?;
-            fields.values().all(Value::is_string).then_some(value)
-        });
-        map.cloned().unwrap_or_default()
-    }
-
-    fn required<T>(
-        &mut self,
-        name: &'static str,
-        expected: &'static str,
-        read: impl FnOnce(&'b Value) -> Option<T>,
-    ) -> Option<T> {
-        let value = self.body.and_then(|body| body.get(name));
-        let found = value.and_then(read);
-        if found.is_none() {
-            let detail = if value.is_none() { "is missing" } else { expected };
-            self.refuse(name, detail);
-        }
-        found
-    }
-
-    fn optional<T>(
-        &mut self,
-        name: &'static str,
-        expected: &'static str,
-        read: impl FnOnce(&'b Value) -> Option<T>,
-    ) -> Option<T> {
-        let value = self.body?.get(name).filter(|value| !value.is_null())?;
-        let found = read(value);
-        if found.is_none() {
-            self.refuse(name, expected);
-        }
-        found
-    }
-
-    fn refuse(&mut self, name: &str, detail: &'static str) {
-        self.errors.push(FieldError { pointer: format!("/{name}"), detail: Cow::Borrowed(detail) });
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -266,15 +205,5 @@ mod tests {
         let mut text = String::new();
         write_canonical(&json!({ "b": [1, {}, []], "a": { "d": null, "c": "\"" } }), &mut text);
         assert_eq!(text, r#"{"a":{"c":"\"","d":null},"b":[1,{},[]]}"#);
-    }
-
-    #[test]
-    fn all_bad_fields_are_reported() {
-        let body = json!({ "name": 3, "permissions": [1], "id": "a b" });
-        let mut fields = Fields::new(&body);
-        let _ = (fields.text("name"), fields.text("email"), fields.texts("permissions"));
-        let _ = (fields.chosen_id("id"), fields.flag("active"), fields.optional_flag("absent"));
-        let pointers: Vec<_> = fields.errors.iter().map(|error| error.pointer.as_str()).collect();
-        assert_eq!(pointers, ["/name", "/email", "/permissions", "/id", "/active"]);
     }
 }

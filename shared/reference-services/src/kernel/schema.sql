@@ -10,14 +10,14 @@ CREATE TABLE IF NOT EXISTS answers (
     PRIMARY KEY (tenant_id, key)
 ) STRICT, WITHOUT ROWID;
 
--- One row for each row that a key created or put, with what was there before.
+-- One row for each row that a key created, put or deleted, with what was there before.
 CREATE TABLE IF NOT EXISTS effects (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     tenant_id TEXT NOT NULL,
     key TEXT NOT NULL,
     table_name TEXT NOT NULL,
     row_key TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('create', 'put')),
+    kind TEXT NOT NULL CHECK (kind IN ('create', 'put', 'delete')),
     before_image TEXT,
     undone INTEGER NOT NULL DEFAULT 0
 ) STRICT;
@@ -46,3 +46,56 @@ CREATE TABLE IF NOT EXISTS ledger (
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS seeds (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+
+-- One row: when the mutation under way happens, and how many changes there have been.
+CREATE TABLE IF NOT EXISTS moment (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    at TEXT NOT NULL,
+    last_change INTEGER NOT NULL
+) STRICT;
+INSERT INTO moment VALUES (1, '', 0) ON CONFLICT DO NOTHING;
+
+-- How often each thing has changed, and at which change of all changes the last time; also of what is deleted.
+CREATE TABLE IF NOT EXISTS versions (
+    table_name TEXT NOT NULL,
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    change INTEGER NOT NULL,
+    updated_at TEXT NOT NULL,
+    is_deleted INTEGER NOT NULL,
+    PRIMARY KEY (table_name, tenant_id, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS versions_by_change ON versions (table_name, tenant_id, change);
+
+-- Who saw, changed, deleted or took away what.
+CREATE TABLE IF NOT EXISTS logs (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    at TEXT NOT NULL,
+    -- The same time as a number, as texts of times do not sort.
+    at_us INTEGER NOT NULL,
+    entity_type TEXT NOT NULL,
+    entity_id TEXT NOT NULL,
+    subject TEXT,
+    action TEXT NOT NULL,
+    actor TEXT,
+    key TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS logs_by_kind ON logs (tenant_id, kind, seq);
+CREATE INDEX IF NOT EXISTS logs_by_subject ON logs (tenant_id, subject, seq);
+
+-- Bytes that are too many for one row, in pieces that never change.
+CREATE TABLE IF NOT EXISTS chunks (
+    blob_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (blob_id, number)
+) STRICT;
+
+-- Bytes that nothing refers to yet.
+CREATE TABLE IF NOT EXISTS uploads (
+    blob_id TEXT PRIMARY KEY,
+    started_at_us INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -30,6 +30,8 @@ pub(crate) struct Table {
     pub(crate) bytes: &'static [&'static str],
     /// The columns that follow from others, and that no [`Row`] has.
     pub(crate) derived: &'static [Derived],
+    /// The rows of other tables that go with a row of this one.
+    pub(crate) dependents: &'static [Dependent],
     /// What a caller is told whose row collides with one that exists.
     pub(crate) taken: &'static str,
 }
@@ -44,6 +46,16 @@ pub(crate) struct Derived {
     pub(crate) derive: fn(&str) -> String,
 }
 
+/// Rows that go when another one goes.
+pub(crate) struct Dependent {
+    /// Their table.
+    pub(crate) table: &'static Table,
+    /// Their columns that hold the other row's key.
+    pub(crate) columns: &'static [&'static str],
+    /// Further ones, as a condition in which `?1` is the first part of the other row's key, and so on.
+    pub(crate) or: Option<&'static str>,
+}
+
 /// A row from `json!({...})`.
 pub(crate) fn row(value: Value) -> Row {
     match value {
@@ -55,13 +67,12 @@ pub(crate) fn row(value: Value) -> Row {
 impl Table {
     /// A table without columns of special kinds.
     pub(crate) const fn new(name: &'static str, key: &'static [&'static str], taken: &'static str) -> Self {
-        Self { name, key, json: &[], booleans: &[], bytes: &[], derived: &[], taken }
+        Self { name, key, json: &[], booleans: &[], bytes: &[], derived: &[], dependents: &[], taken }
     }
 
     /// The key of a row.
     pub(super) fn key_of(&self, row: &Row) -> Vec<String> {
-        let part = |column: &&str| row.get(*column).and_then(Value::as_str).unwrap_or_default().to_owned();
-        self.key.iter().map(part).collect()
+        values(self.key, row)
     }
 
     pub(super) async fn find(&self, connection: &mut SqliteConnection, key: &[String]) -> sqlx::Result<Option<Row>> {
@@ -87,6 +98,38 @@ impl Table {
         let query = filter.iter().fold(query, |query, (_, value)| query.bind(*value));
         let rows = query.fetch_all(connection).await?;
         rows.iter().map(|row| self.decode(row)).collect()
+    }
+
+    /// The rows, with whatever else the statement selects, that it finds for these values.
+    pub(super) async fn select(
+        &self,
+        connection: &mut SqliteConnection,
+        sql: &str,
+        values: &[String],
+    ) -> sqlx::Result<Vec<Row>> {
+        let query = values.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, value| query.bind(value));
+        let rows = query.fetch_all(connection).await?;
+        rows.iter().map(|row| self.decode(row)).collect()
+    }
+
+    /// The rows of the dependent's table that go with the row of this key.
+    pub(super) async fn dependents_of(
+        connection: &mut SqliteConnection,
+        dependent: &Dependent,
+        key: &[String],
+    ) -> sqlx::Result<Vec<Row>> {
+        let Dependent { table, columns, or } = dependent;
+        let columns: Vec<_> = columns.iter().zip(1..).map(|(column, part)| format!("{column} = ?{part}")).collect();
+        let condition = columns.join(" AND ");
+        let or = or.map(|or| format!(" OR ({or})")).unwrap_or_default();
+        let sql = format!("SELECT * FROM {} WHERE {condition}{or} ORDER BY rowid", table.name);
+        table.select(connection, &sql, key).await
+    }
+
+    /// The key of the row of `parent` that a row belongs to, if rows of this table belong to any of it.
+    pub(super) fn parent_key(&self, parent: &Table, row: &Row) -> Option<Vec<String>> {
+        let dependent = parent.dependents.iter().find(|dependent| dependent.table.name == self.name)?;
+        Some(values(dependent.columns, row))
     }
 
     /// All rows, or all of a tenant, by key.
@@ -139,7 +182,7 @@ impl Table {
     }
 
     /// The row with its derived columns.
-    fn complete<'r>(&self, row: &'r Row) -> Cow<'r, Row> {
+    pub(super) fn complete<'r>(&self, row: &'r Row) -> Cow<'r, Row> {
         let mut row = Cow::Borrowed(row);
         for Derived { column, from, derive } in self.derived {
             let derived = row.get(*from).and_then(Value::as_str).map(derive);
@@ -148,11 +191,11 @@ impl Table {
         row
     }
 
-    /// Whether there was such a row.
-    pub(super) async fn delete(&self, connection: &mut SqliteConnection, key: &[String]) -> sqlx::Result<bool> {
+    pub(super) async fn delete(&self, connection: &mut SqliteConnection, key: &[String]) -> sqlx::Result<()> {
         let sql = format!("DELETE FROM {} WHERE {}", self.name, self.where_key());
         let query = key.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, part| query.bind(part));
-        Ok(query.execute(connection).await?.rows_affected() > 0)
+        query.execute(connection).await?;
+        Ok(())
     }
 
     fn where_key(&self) -> String {
@@ -191,7 +234,7 @@ impl Table {
         })
     }
 
-    fn decode(&self, row: &SqliteRow) -> sqlx::Result<Row> {
+    pub(super) fn decode(&self, row: &SqliteRow) -> sqlx::Result<Row> {
         let mut decoded = Row::new();
         for column in row.columns() {
             let name = column.name();
@@ -218,7 +261,13 @@ impl Table {
     }
 }
 
-fn encode(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+/// The texts that a row holds in these columns.
+fn values(columns: &[&str], row: &Row) -> Vec<String> {
+    let text = |column: &&str| row.get(*column).and_then(Value::as_str).unwrap_or_default().to_owned();
+    columns.iter().map(text).collect()
+}
+
+pub(super) fn encode(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
     sqlx::Error::Encode(Box::new(error))
 }
 

@@ -6,6 +6,7 @@ use clock::SharedClock;
 use serde_json::Value;
 use sqlx::sqlite::SqliteConnection;
 
+use super::log::{LogKind, Occasion};
 use super::{Call, Problem, Row, Service, Table};
 
 /// Reads of one call.
@@ -13,6 +14,7 @@ pub(crate) struct Reader<'c> {
     pub(super) connection: &'c mut SqliteConnection,
     /// The call.
     pub(crate) call: &'c Call,
+    pub(super) service: &'c Service,
     /// The Tenant service.
     pub(crate) tenants: &'c Service,
 }
@@ -50,9 +52,11 @@ impl Reader<'_> {
 /// A mutation under way: reads, and writes that can be undone by its key.
 pub(crate) struct Tx<'c> {
     pub(super) reader: Reader<'c>,
-    pub(super) clock: &'c SharedClock,
     pub(super) key: &'c str,
-    pub(super) tables: &'static [&'static Table],
+    /// The key that ledger and logs list it under.
+    pub(super) listed_key: &'c str,
+    /// What the logs call it.
+    pub(super) action: &'c str,
 }
 
 impl<'c> Deref for Tx<'c> {
@@ -72,25 +76,20 @@ impl<'c> DerefMut for Tx<'c> {
 impl Tx<'_> {
     /// Now, as it is stored and answered.
     pub(crate) fn now(&self) -> String {
-        self.clock.now().to_string()
+        self.service.clock().now().to_string()
     }
 
     /// A new id.
     pub(crate) fn new_id(&self) -> String {
-        new_id(self.clock)
+        new_id(self.service.clock())
     }
 
     /// Creates a row; undone by deleting it, whatever became of it. A collision is a conflict.
     pub(crate) async fn create(&mut self, table: &'static Table, mut row: Row) -> Result<(), Problem> {
         self.own(&mut row);
-        table.insert(self.reader.connection, &row).await.map_err(|error| {
-            if error.as_database_error().is_some_and(|error| error.is_unique_violation()) {
-                Problem::conflict(table.taken)
-            } else {
-                error.into()
-            }
-        })?;
-        self.remember(table, &table.key_of(&row), "create", None).await
+        table.insert(self.reader.connection, &row).await.map_err(|error| collision(table, error))?;
+        self.remember(table, &table.key_of(&row), "create", None).await?;
+        self.log_change(LogKind::Modification, table, &row).await
     }
 
     /// Creates or changes a row; undone by restoring what was there before, unless somebody has changed it since.
@@ -98,8 +97,47 @@ impl Tx<'_> {
         self.own(&mut row);
         let key = table.key_of(&row);
         let before = table.find(self.reader.connection, &key).await?;
-        table.upsert(self.reader.connection, &row).await?;
-        self.remember(table, &key, "put", before).await
+        table.upsert(self.reader.connection, &row).await.map_err(|error| collision(table, error))?;
+        self.remember(table, &key, "put", before).await?;
+        self.log_change(LogKind::Modification, table, &row).await
+    }
+
+    /// Deletes a row and what goes with it; undone by bringing all of it back.
+    pub(crate) async fn delete(&mut self, table: &'static Table, row: Row) -> Result<(), Problem> {
+        let doomed = self.with_dependents(table, row).await?;
+        // What goes with a row goes before it, so that an undo, which begins with the last, finds it there again.
+        for (table, row) in doomed.into_iter().rev() {
+            let key = table.key_of(&row);
+            table.delete(self.reader.connection, &key).await?;
+            self.log_change(LogKind::Deletion, table, &row).await?;
+            self.remember(table, &key, "delete", Some(row)).await?;
+        }
+        Ok(())
+    }
+
+    /// A row and what goes with it, each after what it belongs to.
+    pub(super) async fn with_dependents(
+        &mut self,
+        table: &'static Table,
+        row: Row,
+    ) -> sqlx::Result<Vec<(&'static Table, Row)>> {
+        let mut all = vec![(table, row)];
+        let mut next = 0;
+        while let Some(&(table, ref row)) = all.get(next) {
+            let key = table.key_of(row);
+            for dependent in table.dependents {
+                let rows = Table::dependents_of(self.reader.connection, dependent, &key).await?;
+                all.extend(rows.into_iter().map(|row| (dependent.table, row)));
+            }
+            next += 1;
+        }
+        Ok(all)
+    }
+
+    /// Writes down what happened to a row.
+    pub(super) async fn log_change(&mut self, kind: LogKind, table: &Table, row: &Row) -> Result<(), Problem> {
+        let occasion = Occasion { kind, action: self.action, key: Some(self.listed_key) };
+        Ok(self.reader.log_row(occasion, table, row).await?)
     }
 
     /// Whatever a call writes is its tenant's.
@@ -126,6 +164,15 @@ impl Tx<'_> {
         .execute(&mut *self.reader.connection)
         .await?;
         Ok(())
+    }
+}
+
+/// What a caller is told whose row cannot be written.
+pub(super) fn collision(table: &Table, error: sqlx::Error) -> Problem {
+    match error.as_database_error() {
+        Some(error) if error.is_unique_violation() => Problem::conflict(table.taken),
+        Some(error) if error.is_foreign_key_violation() => Problem::conflict("what it belongs to is not there"),
+        _ => error.into(),
     }
 }
 

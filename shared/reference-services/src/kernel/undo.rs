@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::mutation::Answer;
+use super::attempt::Answer;
+use super::log::LogKind;
+use super::table::decode;
+use super::transaction::collision;
 use super::{Call, Done, Fields, Mutation, Outcome, Problem, Row, Table, Tx};
 
 /// `DELETE /api/v1/effects/{idempotency_key}`. It takes no body.
@@ -21,7 +24,7 @@ impl Mutation for Undo {
         Self { key: call.param("idempotency_key").to_owned() }
     }
 
-    fn ledger_key(&self) -> Option<&str> {
+    fn listed_key(&self) -> Option<&str> {
         Some(&self.key)
     }
 
@@ -72,14 +75,18 @@ async fn revert_all(tx: &mut Tx<'_>, tenant_id: &str, key: &str) -> Result<bool,
     .fetch_all(&mut *tx.connection)
     .await?;
     let mut changed = false;
+    // The last row that the key deleted is the one that the others went with.
+    let mut is_last_deleted = !is_root_undone(tx.connection, tenant_id, key).await?;
     for row in rows {
-        let effect = Effect::new(&row, tx.tables)?;
-        changed |= match row.try_get("kind")? {
-            "create" => effect.revert_create(tx.connection).await?,
+        let effect = Effect::new(&row, tx.service.definition().tables)?;
+        let kind: &str = row.try_get("kind")?;
+        changed |= match kind {
+            "create" => effect.revert_create(tx).await?,
             _ if effect.is_overtaken(tx.connection).await? => {
                 return Err(Problem::conflict("what the key changed has been changed again since"));
             }
-            _ => effect.revert_put(tx.connection).await?,
+            "put" => effect.revert_put(tx).await?,
+            _ => effect.revert_delete(tx, std::mem::take(&mut is_last_deleted)).await?,
         };
         sqlx::query("UPDATE effects SET undone = 1 WHERE seq = ?")
             .bind(effect.seq)
@@ -87,6 +94,14 @@ async fn revert_all(tx: &mut Tx<'_>, tenant_id: &str, key: &str) -> Result<bool,
             .await?;
     }
     Ok(changed)
+}
+
+/// Whether the last row that the key deleted has been dealt with, by the undo of what had created it.
+async fn is_root_undone(connection: &mut SqliteConnection, tenant_id: &str, key: &str) -> sqlx::Result<bool> {
+    let select =
+        "SELECT undone FROM effects WHERE tenant_id = ? AND key = ? AND kind = 'delete' ORDER BY seq DESC LIMIT 1";
+    let last = sqlx::query_scalar(select).bind(tenant_id).bind(key).fetch_optional(connection).await?;
+    Ok(last.unwrap_or_default())
 }
 
 /// What a key did to one row.
@@ -110,14 +125,14 @@ impl Effect {
     }
 
     /// Deletes the row, and with it what others did to it: undoing those must not bring it back.
-    async fn revert_create(&self, connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    async fn revert_create(&self, tx: &mut Tx<'_>) -> Result<bool, Problem> {
         sqlx::query("UPDATE effects SET undone = 1 WHERE table_name = ? AND row_key = ? AND seq > ?")
             .bind(self.table.name)
             .bind(&self.row_key)
             .bind(self.seq)
-            .execute(&mut *connection)
+            .execute(&mut *tx.connection)
             .await?;
-        self.table.delete(connection, &self.key()?).await
+        self.take_away(tx).await
     }
 
     /// Whether somebody has changed the row since, be it to the same values, and that has not been undone.
@@ -133,20 +148,97 @@ impl Effect {
     }
 
     /// Restores the before-image. A row that went with what it belonged to does not come back.
-    async fn revert_put(&self, connection: &mut SqliteConnection) -> sqlx::Result<bool> {
-        let key = self.key()?;
-        let Some(image) = &self.before_image else {
-            return self.table.delete(connection, &key).await;
-        };
-        if self.table.find(connection, &key).await?.is_none() {
+    async fn revert_put(&self, tx: &mut Tx<'_>) -> Result<bool, Problem> {
+        if self.before_image.is_none() {
+            return self.take_away(tx).await;
+        }
+        if self.table.find(tx.connection, &self.key()?).await?.is_none() {
             return Ok(false);
         }
-        let row: Row = serde_json::from_str(image).map_err(super::table::decode)?;
-        self.table.upsert(connection, &row).await?;
+        let row = self.image()?;
+        self.check_parents(tx, &row).await?;
+        self.table.upsert(tx.connection, &row).await.map_err(|error| collision(self.table, error))?;
+        tx.log_change(LogKind::Modification, self.table, &row).await?;
         Ok(true)
     }
 
+    /// Deletes the row, if it is there.
+    async fn take_away(&self, tx: &mut Tx<'_>) -> Result<bool, Problem> {
+        let key = self.key()?;
+        let Some(row) = self.table.find(tx.connection, &key).await? else { return Ok(false) };
+        let doomed = tx.with_dependents(self.table, row).await?;
+        for (table, row) in doomed.iter().skip(1) {
+            if !self.was_created_since(tx.connection, table, row).await? {
+                return Err(Problem::conflict("what was there before belongs to what the key created"));
+            }
+        }
+        self.table.delete(tx.connection, &key).await?;
+        for (table, row) in doomed.iter().rev() {
+            tx.log_change(LogKind::Deletion, table, row).await?;
+        }
+        Ok(true)
+    }
+
+    /// Whether a row has been created since.
+    async fn was_created_since(
+        &self,
+        connection: &mut SqliteConnection,
+        table: &Table,
+        row: &Row,
+    ) -> sqlx::Result<bool> {
+        let created = sqlx::query(
+            "SELECT 1 FROM effects WHERE table_name = ? AND row_key = ? AND seq > ? AND undone = 0 \
+             AND kind <> 'delete' AND before_image IS NULL",
+        )
+        .bind(table.name)
+        .bind(Value::from(table.key_of(row)).to_string())
+        .bind(self.seq)
+        .fetch_optional(connection)
+        .await?;
+        Ok(created.is_some())
+    }
+
+    /// Brings the row back. What went with something that stays away stays away too.
+    async fn revert_delete(&self, tx: &mut Tx<'_>, by_itself: bool) -> Result<bool, Problem> {
+        let row = self.image()?;
+        if by_itself {
+            self.check_parents(tx, &row).await?;
+        }
+        match self.table.insert(tx.connection, &row).await {
+            Ok(()) => {
+                tx.log_change(LogKind::Modification, self.table, &row).await?;
+                Ok(true)
+            }
+            Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() && !by_itself => Ok(false),
+            Err(error) => Err(collision(self.table, error)),
+        }
+    }
+
+    /// Refuses if what the row belonged to has been deleted since: another one of the same id is not what it belonged to.
+    async fn check_parents(&self, tx: &mut Tx<'_>, row: &Row) -> Result<(), Problem> {
+        for parent in tx.service.definition().tables {
+            let Some(key) = self.table.parent_key(parent, row) else { continue };
+            let deleted = sqlx::query(
+                "SELECT 1 FROM effects WHERE table_name = ? AND row_key = ? AND seq > ? AND undone = 0 AND kind = 'delete'",
+            )
+            .bind(parent.name)
+            .bind(Value::from(key).to_string())
+            .bind(self.seq)
+            .fetch_optional(&mut *tx.connection)
+            .await?;
+            if deleted.is_some() {
+                return Err(Problem::conflict("what it belonged to has been deleted since"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The row as it was.
+    fn image(&self) -> sqlx::Result<Row> {
+        serde_json::from_str(self.before_image.as_deref().unwrap_or_default()).map_err(decode)
+    }
+
     fn key(&self) -> sqlx::Result<Vec<String>> {
-        serde_json::from_str(&self.row_key).map_err(super::table::decode)
+        serde_json::from_str(&self.row_key).map_err(decode)
     }
 }

@@ -226,7 +226,7 @@ async fn the_control_routes_set_list_and_clear() {
         }])
     );
     assert_eq!(serde_json::from_value::<Vec<LedgerEntry>>(ledger).expect("entries"), world.ledger().await);
-    for (tenant, accounts) in [(ACME, 3), (GLOBEX, 0)] {
+    for (tenant, accounts) in [(ACME, 5), (GLOBEX, 0)] {
         let snapshot = control("GET", &format!("/_control/snapshot?tenant={tenant}"), Value::Null).await.json();
         assert_eq!(snapshot["accounts"].as_array().map(Vec::len), Some(accounts), "{tenant}");
     }

@@ -1,11 +1,21 @@
 //! The services as callers see them, in process and in virtual time.
 
+mod bulk;
+mod content;
+mod digests;
 mod faults;
 mod idempotency;
+mod logs;
+mod many;
+mod operations;
+mod pages;
+mod poison;
+mod random;
 mod routes;
 mod storage;
 mod switching;
 mod undo;
+mod upgrades;
 
 use std::sync::Arc;
 
@@ -91,6 +101,16 @@ impl World {
         let reply = self.run(call).await;
         assert!(reply.status.is_success(), "{} {}", reply.status, call.path);
         reply.json()
+    }
+
+    /// Sends JSON without an idempotency key.
+    async fn post(&self, kind: ServiceKind, tenant: &str, path: &str, body: &Value) -> Reply {
+        let request = Request::post(path).header("x-tenant-id", tenant).body(Body::from(body.to_string()));
+        self.send(kind, request.expect("a request")).await.expect("an answer")
+    }
+
+    async fn undo_key(&self, kind: ServiceKind, tenant: &str, key: &str) -> Reply {
+        self.try_undo(&Do { kind, tenant, method: "", path: "", key, body: Value::Null }).await
     }
 
     async fn try_undo(&self, call: &Do<'_>) -> Reply {

@@ -9,10 +9,10 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use super::*;
 
 /// A directory that goes with the test.
-struct Directory(PathBuf);
+pub(super) struct Directory(pub(super) PathBuf);
 
 impl Directory {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let name = format!("reference-services-{}", uuid::Uuid::now_v7());
         Self(std::env::temp_dir().join(name))
     }
@@ -24,7 +24,7 @@ impl Drop for Directory {
     }
 }
 
-async fn open(directory: &Directory) -> World {
+pub(super) async fn open(directory: &Directory) -> World {
     let clock: SharedClock = Arc::new(SystemClock);
     let services = Services::open(&directory.0, Arc::clone(&clock)).await.expect("opens");
     World { services, clock }
@@ -88,16 +88,18 @@ async fn demo_data_is_created_once() {
     assert!(!world.services.seed_demo().await.expect("seeds"));
     assert_eq!(world.snapshot().await, before);
     for (service, table, rows) in [
-        ("auth", "accounts", 2),
+        ("auth", "accounts", 4),
         ("auth", "sessions", 1),
-        ("user", "profiles", 2),
-        ("user", "contexts", 2),
+        ("user", "profiles", 3),
+        ("user", "contexts", 3),
+        ("user", "usage", 3),
         ("tenant", "tenants", 3),
-        ("tenant", "memberships", 3),
+        ("tenant", "memberships", 5),
+        ("tenant", "profile_copies", 3),
         ("file", "workspaces", 2),
         ("file", "files", 6),
         ("file", "contents", 6),
-        ("notifications", "outbox", 0),
+        ("notifications", "outbox", 1),
     ] {
         assert_eq!(before[service][table].as_array().map(Vec::len), Some(rows), "{table}");
     }
@@ -195,6 +197,7 @@ async fn accounts_of_an_older_directory_keep_their_addresses() {
     .map(|(tenant_id, user_id, email, name)| {
         json!({
             "tenant_id": tenant_id, "user_id": user_id, "email": email, "name": name, "role": "user", "created_at": "t",
+            "status": "active",
         })
     })
     .collect();

@@ -15,6 +15,8 @@ pub async fn blobs(store: &impl Blobs) {
     keys_stay_below_their_tenant();
     a_blob_is_what_was_put(store).await;
     a_broken_body_changes_nothing(store).await;
+    a_part_is_what_is_there(store).await;
+    what_is_removed_is_gone(store).await;
 }
 
 fn keys_stay_below_their_tenant() {
@@ -34,8 +36,10 @@ async fn a_blob_is_what_was_put(store: &impl Blobs) {
         ok(store.put(&of_a, body(content, part)).await);
         let found = read(store, &of_a).await.expect("it is there");
         assert!(found == content, "{} bytes came back as {}", content.len(), found.len());
+        assert_eq!(ok(store.size(&of_a).await), Some(content.len() as u64));
     }
     assert!(read(store, &of_b).await.is_none(), "another tenant's is another blob");
+    assert_eq!(ok(store.size(&of_b).await), None);
     ok(store.put(&of_b, body(b"other", 5)).await);
     assert!(read(store, &of_a).await.expect("it is there") == large[5..], "the first is as it was");
 }
@@ -51,6 +55,33 @@ async fn a_broken_body_changes_nothing(store: &impl Blobs) {
         assert!(store.put(&known, broken()).await.is_err());
         assert!(read(store, &known).await == before, "the old blob stays");
     }
+}
+
+async fn a_part_is_what_is_there(store: &impl Blobs) {
+    let parts = BlobKey::new("tenant-a", &["parts"]).expect("it is a key");
+    assert_eq!(ok(store.get_part(&parts, 0, 1).await), None, "there is no blob");
+    let content = pattern(1_000_000, 3);
+    ok(store.put(&parts, body(&content, 300_000)).await);
+    for (offset, length) in [(0, 1), (0, 1_000_000), (999_999, 1), (123_456, 400_000), (999_990, 50), (5, 0)] {
+        let found = ok(store.get_part(&parts, offset, length).await).expect("it is there");
+        let end = 1_000_000.min(offset + length) as usize;
+        assert!(found == content[offset as usize..end], "{offset} {length}: {} bytes", found.len());
+    }
+    assert_eq!(ok(store.get_part(&parts, 1_000_000, 9).await).map(|part| part.len()), Some(0), "it ends there");
+}
+
+async fn what_is_removed_is_gone(store: &impl Blobs) {
+    let keys: Vec<BlobKey> = (0..3).filter_map(|n| BlobKey::new("tenant-c", &[&format!("blob-{n}")])).collect();
+    for key in &keys[..2] {
+        ok(store.put(key, body(b"x", 1)).await);
+    }
+    ok(store.remove(&keys[1..]).await);
+    assert!(read(store, &keys[1]).await.is_none());
+    assert!(read(store, &keys[0]).await.is_some(), "another one stays");
+    ok(store.remove(&keys).await);
+    ok(store.remove(&keys).await);
+    ok(store.remove(&[]).await);
+    assert!(read(store, &keys[0]).await.is_none());
 }
 
 fn torn() -> StoreError {

@@ -181,6 +181,8 @@ pub(super) fn step(id: &str, path: &str) -> StepRef {
         closes: path == "SendNotification",
         is_batch: false,
         batches: None,
+        reports: false,
+        stops_at: None,
         activity: "an_activity".to_owned(),
         accepted_at: super::at(0),
     }

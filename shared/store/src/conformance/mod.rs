@@ -11,6 +11,7 @@ mod driver;
 mod isolation;
 mod journal;
 mod limits;
+mod memory_blobs;
 mod records;
 mod retries;
 mod steps;
@@ -27,6 +28,7 @@ use crate::{
 
 pub use blobs::blobs;
 use driver::{ByJournal, BySteps};
+pub use memory_blobs::MemoryBlobs;
 
 const TENANT: &str = "tenant-a";
 const KIND: WorkflowKind = WorkflowKind::UserOnboarding;

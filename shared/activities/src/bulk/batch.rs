@@ -1,0 +1,334 @@
+//! Does one batch: calls the services, tries again what failed for a passing reason, and finds by halving which entity lets a
+//! whole call fail.
+//!
+//! A batch never waits: where there is something to wait for, it stores how far it is and says after how many seconds it is
+//! to be called again. Repeating a call is safe at any time, as every entity has a key of its own.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use contracts::{ActivityError, Cause, ErrorName};
+use downstream::operations::{Item, ItemResult, ItemStatus, operate};
+use downstream::{Health, Service};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{BatchPart, Entity, EntityStatus, Files, Outcome, Plan, entity_key, lost, push_line};
+use crate::Context;
+
+/// Entities in one call.
+const MAX_CALL_ENTITIES: usize = 1_000;
+/// About the most bytes of one call; a single entity may have more.
+const MAX_CALL_BYTES: usize = 512 * 1024;
+/// How long one attempt works before it says that it is to be called again. The activity's time limit leaves room for one
+/// more call and the rest after the batch.
+const SLICE: Duration = Duration::from_secs(30);
+/// The longest pause before what failed for a passing reason is tried again.
+const MAX_PAUSE_SECONDS: u64 = 60;
+
+#[derive(Deserialize)]
+struct Input {
+    batch: BatchPart,
+    /// How often it has been called again, from 0.
+    round: u64,
+    /// With how many failed entities of the job no further batch begins.
+    stops_at: Option<u64>,
+    /// The error for which the machine gives the batch up; what is not decided by then has failed.
+    #[serde(default)]
+    given_up: Option<String>,
+}
+
+/// Entities that go into one call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Group {
+    /// Their places in the batch.
+    places: Vec<usize>,
+    /// Calls that were made for them.
+    attempts: u32,
+    /// Whether it is part of a group whose call failed for no passing reason: it is tried once, and halved.
+    is_halved: bool,
+}
+
+/// How far a batch is.
+#[derive(Debug, Serialize, Deserialize)]
+struct State {
+    outcomes: Vec<Option<Outcome>>,
+    /// What is to be called, in this order.
+    queue: VecDeque<Group>,
+}
+
+/// What is to be done after a call.
+enum Next {
+    GoOn,
+    /// Call again after so many seconds.
+    Wait(u64),
+    /// The service cannot be reached: the machine repeats that for as long as a restart takes.
+    Fail(ActivityError),
+}
+
+/// Does a batch: answers `{completed, failed, unprocessed}`.
+pub(crate) async fn process(context: &Context<'_>) -> Result<Value, ActivityError> {
+    let Input { batch, round, stops_at, given_up } = context.input()?;
+    let files = context.files();
+    let plan = files.read_plan().await?;
+    let entities = files.read_entities(&batch).await?;
+    let stored = if round > 0 { files.read(&files.state(batch.batch)?).await? } else { None };
+    let work = Work { context, plan: &plan, entities: &entities };
+    let mut state = stored.unwrap_or_else(|| work.begin());
+    if state.outcomes.len() != entities.len() {
+        return Err(lost("how far a batch is"));
+    }
+    if let Some(error) = given_up {
+        state.give_up(&entities, &error);
+    }
+    let is_stopped = |state: &State| stops_at.is_some_and(|stops_at| state.failed() >= stops_at);
+    let began = context.clock.instant();
+    while let Some(group) = state.queue.pop_front() {
+        if is_stopped(&state) {
+            break;
+        }
+        let next = work.call(&mut state, group).await?;
+        let wait = match next {
+            Next::GoOn if context.clock.instant().since(began) < SLICE || state.queue.is_empty() => continue,
+            Next::GoOn => 0,
+            Next::Wait(seconds) => seconds,
+            Next::Fail(error) => return Err(error),
+        };
+        files.write(&files.state(batch.batch)?, json!(state).to_string().into_bytes()).await?;
+        return Err(unfinished(wait));
+    }
+    let counts = finish(&files, &batch, &entities, state).await?;
+    context.report(Map::from_iter([
+        ("completed".to_owned(), counts["completed"].clone()),
+        ("failed".to_owned(), counts["failed"].clone()),
+    ]))?;
+    // The rest is part of the batch: so there are never more calls than the parallel places allow.
+    clock::sleep(&**context.clock, Duration::from_millis(plan.options.delay_between_batches_ms)).await;
+    Ok(counts)
+}
+
+/// Writes what came of all entities of a batch, and counts it.
+async fn finish(
+    files: &Files<'_>,
+    batch: &BatchPart,
+    entities: &[Entity],
+    state: State,
+) -> Result<Value, ActivityError> {
+    let (mut text, mut counts) = (Vec::new(), [0_u64; 3]);
+    for (entity, outcome) in entities.iter().zip(state.outcomes) {
+        let outcome = outcome.unwrap_or_else(|| Outcome::unprocessed(entity.index));
+        counts[outcome.status as usize] += 1;
+        push_line(&mut text, &outcome)?;
+    }
+    files.write(&files.outcomes(batch.batch)?, text).await?;
+    let [completed, failed, unprocessed] = counts;
+    Ok(json!({ "completed": completed, "failed": failed, "unprocessed": unprocessed }))
+}
+
+/// The error that asks to be called again.
+fn unfinished(wait_seconds: u64) -> ActivityError {
+    let message = "the batch is to be called again".to_owned();
+    let cause = Cause { message, retry_after_seconds: Some(wait_seconds), ..Cause::default() };
+    ActivityError { error: ErrorName::BatchUnfinished.to_string(), cause: Box::new(cause) }
+}
+
+/// A batch being done.
+struct Work<'a> {
+    context: &'a Context<'a>,
+    plan: &'a Plan,
+    entities: &'a [Entity],
+}
+
+impl Work<'_> {
+    /// Nothing is done; what cannot be tried has failed.
+    fn begin(&self) -> State {
+        let mut state = State { outcomes: vec![None; self.entities.len()], queue: VecDeque::new() };
+        for service in Service::ALL {
+            let (mut places, mut bytes) = (Vec::new(), 0);
+            for (place, entity) in self.entities.iter().enumerate() {
+                if entity.service != service.as_str() || entity.problem.is_some() {
+                    continue;
+                }
+                let size = serde_json::to_string(&entity.operation_data).map_or(0, |text| text.len()) + 256;
+                if places.len() == MAX_CALL_ENTITIES || !places.is_empty() && bytes + size > MAX_CALL_BYTES {
+                    state.queue.push_back(Group { places: std::mem::take(&mut places), attempts: 0, is_halved: false });
+                    bytes = 0;
+                }
+                places.push(place);
+                bytes += size;
+            }
+            if !places.is_empty() {
+                state.queue.push_back(Group { places, attempts: 0, is_halved: false });
+            }
+        }
+        for (place, entity) in self.entities.iter().enumerate() {
+            if let Some(problem) = &entity.problem {
+                state.outcomes[place] = Some(failed(entity.index, "Malformed", problem, 0));
+            }
+        }
+        state
+    }
+
+    /// Makes one call.
+    async fn call(&self, state: &mut State, group: Group) -> Result<Next, ActivityError> {
+        let group = Group { attempts: group.attempts + 1, ..group };
+        let service = self.service_of(&group)?;
+        match self.operate(service, &group).await? {
+            Ok(results) => Ok(self.note(state, group, results)),
+            Err(error) => self.whole_call_failed(state, group, service, error).await,
+        }
+    }
+
+    fn service_of(&self, group: &Group) -> Result<Service, ActivityError> {
+        let first = group.places.first().and_then(|place| self.entities.get(*place));
+        first.and_then(|entity| Service::named(&entity.service)).ok_or_else(|| lost("the service of an entity"))
+    }
+
+    /// What came of the entities, or the error of the whole call.
+    async fn operate(
+        &self,
+        service: Service,
+        group: &Group,
+    ) -> Result<Result<Vec<ItemResult>, ActivityError>, ActivityError> {
+        let tenant_id = self.context.tenant_id();
+        let data: Vec<Map<String, Value>> =
+            group.places.iter().map(|place| merged(&self.plan.data, &self.entities[*place].operation_data)).collect();
+        let mut items = Vec::with_capacity(group.places.len());
+        for (place, data) in group.places.iter().zip(&data) {
+            let entity = &self.entities[*place];
+            items.push(Item {
+                entity_type: &entity.entity_type,
+                entity_id: &entity.entity_id,
+                key: entity_key(tenant_id, self.plan, entity.index)?,
+                data,
+            });
+        }
+        let (operation, dry_run) = (self.plan.operation.as_str(), self.plan.options.dry_run);
+        Ok(operate(self.context.downstream, service, operation, tenant_id, &items, dry_run).await)
+    }
+
+    /// The call was answered.
+    fn note(&self, state: &mut State, group: Group, results: Vec<ItemResult>) -> Next {
+        let may_retry = group.attempts <= self.plan.options.max_retries;
+        let mut again = Vec::new();
+        for (place, result) in group.places.into_iter().zip(results) {
+            let index = self.entities[place].index;
+            let code = |word: Option<String>, default: &str| word.unwrap_or_else(|| default.to_owned());
+            match result.status {
+                ItemStatus::Succeeded => {
+                    state.outcomes[place] = Some(Outcome {
+                        index,
+                        status: EntityStatus::Succeeded,
+                        code: code(result.outcome, "done"),
+                        message: String::new(),
+                        attempts: group.attempts,
+                        data: result.data,
+                    });
+                }
+                ItemStatus::Failed if result.retryable && may_retry => again.push(place),
+                ItemStatus::Failed => {
+                    let code = code(result.code, ErrorName::ServiceRejected.as_str());
+                    state.outcomes[place] = Some(failed(index, &code, "the service refused it", group.attempts));
+                }
+            }
+        }
+        if again.is_empty() {
+            return Next::GoOn;
+        }
+        state.queue.push_back(Group { places: again, attempts: group.attempts, is_halved: group.is_halved });
+        Next::Wait(pause(group.attempts))
+    }
+
+    /// The call as a whole failed: it is tried again, or it is found out which entity is to blame.
+    async fn whole_call_failed(
+        &self,
+        state: &mut State,
+        group: Group,
+        service: Service,
+        error: ActivityError,
+    ) -> Result<Next, ActivityError> {
+        let attempts = group.attempts;
+        if error.error == ErrorName::ServiceThrottled.as_str() {
+            // Asking to slow down is no failure, and no attempt.
+            let wait = error.cause.retry_after_seconds.unwrap_or(1).max(1);
+            state.queue.push_front(Group { attempts: attempts - 1, ..group });
+            return Ok(Next::Wait(wait));
+        }
+        if error.error == ErrorName::ServiceUnreachable.as_str() {
+            return Ok(Next::Fail(error));
+        }
+        if error.is_retryable() && !group.is_halved && attempts <= self.plan.options.max_retries {
+            state.queue.push_front(group);
+            return Ok(Next::Wait(pause(attempts)));
+        }
+        let mut message = error.cause.message.clone();
+        let mut is_of_one = may_be_of_one_entity(&error);
+        // A service that does not work at all fails every call: there is no entity to be found.
+        if error.is_retryable()
+            && !group.is_halved
+            && let Health { fault: Some(fault), .. } = self.context.downstream.health(service).await
+        {
+            message = format!("{message}, and the service is unhealthy: {fault}");
+            is_of_one = false;
+        }
+        if group.places.len() == 1 || !is_of_one {
+            for place in group.places {
+                state.outcomes[place] = Some(failed(self.entities[place].index, &error.error, &message, attempts));
+            }
+            return Ok(Next::GoOn);
+        }
+        let mut left = group.places;
+        let right = left.split_off(left.len() / 2);
+        for places in [right, left] {
+            state.queue.push_front(Group { places, attempts, is_halved: true });
+        }
+        Ok(Next::GoOn)
+    }
+}
+
+impl State {
+    fn failed(&self) -> u64 {
+        let failed = |outcome: &&Outcome| outcome.status == EntityStatus::Failed;
+        self.outcomes.iter().flatten().filter(failed).count() as u64
+    }
+
+    /// What is not decided has failed: it may have been done all the same.
+    fn give_up(&mut self, entities: &[Entity], error: &str) {
+        for group in self.queue.drain(..) {
+            for place in group.places {
+                let message = "it is not known whether it was done; a retry finds out";
+                self.outcomes[place].get_or_insert(failed(entities[place].index, error, message, group.attempts));
+            }
+        }
+    }
+}
+
+/// Whether one entity may have let a whole call fail, so that it is worth looking for it. Who may not call, or calls what is
+/// not there, is told the same whatever the entities are.
+fn may_be_of_one_entity(error: &ActivityError) -> bool {
+    let names = [ErrorName::ServiceRejected, ErrorName::Conflict];
+    error.is_retryable() || names.iter().any(|name| error.error == name.as_str())
+}
+
+/// The seconds before the next attempt after so many.
+fn pause(attempts: u32) -> u64 {
+    1_u64.checked_shl(attempts.saturating_sub(1)).unwrap_or(MAX_PAUSE_SECONDS).min(MAX_PAUSE_SECONDS)
+}
+
+fn failed(index: u64, code: &str, message: &str, attempts: u32) -> Outcome {
+    Outcome {
+        index,
+        status: EntityStatus::Failed,
+        code: code.to_owned(),
+        message: message.to_owned(),
+        attempts,
+        data: None,
+    }
+}
+
+/// What the request says for all entities, and what is said of this one.
+fn merged(of_all: &Map<String, Value>, own: &Map<String, Value>) -> Map<String, Value> {
+    let mut data = of_all.clone();
+    data.extend(own.clone());
+    data
+}

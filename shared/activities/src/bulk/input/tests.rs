@@ -1,0 +1,148 @@
+//! Files as people have them.
+
+use contracts::request::read;
+use futures::TryStreamExt as _;
+use serde_json::{Value, json};
+use store::StoreError;
+
+use super::*;
+
+fn request(operation: &str, on_malformed: &str) -> BulkOperationRequest {
+    let body = json!({
+        "operation_id": "op", "tenant_id": "t", "operation_type": operation,
+        "input": { "upload_id": "u", "on_malformed": on_malformed },
+    });
+    read(&body.into()).expect("it is good")
+}
+
+/// What comes of a file that arrives in parts of this size: entities as JSON, or what is wrong with the file.
+fn read_in_parts(file: &[u8], size: usize, request: &BulkOperationRequest) -> Result<Vec<Value>, String> {
+    let parts: Vec<Result<Bytes, StoreError>> =
+        file.chunks(size.max(1)).map(|part| Ok(Bytes::copy_from_slice(part))).collect();
+    let entities = entities(stream::iter(parts).boxed(), request).try_collect::<Vec<Entity>>();
+    let entities = futures::executor::block_on(entities).map_err(|error| error.cause.message.clone())?;
+    Ok(entities.into_iter().map(|entity| json!(entity)).collect())
+}
+
+/// The same, however the file arrives.
+fn read_file(file: &[u8], request: &BulkOperationRequest) -> Result<Vec<Value>, String> {
+    let whole = read_in_parts(file, file.len(), request);
+    for size in [1, 2, 3, 7, 64] {
+        assert_eq!(read_in_parts(file, size, request), whole, "in parts of {size} bytes");
+    }
+    whole
+}
+
+fn accounts(file: &str) -> Result<Vec<Value>, String> {
+    read_file(file.as_bytes(), &request("UserCreation", "stop"))
+}
+
+fn account(index: u64, id: &str, data: Value) -> Value {
+    json!({ "index": index, "service": "auth", "entity_type": "account", "entity_id": id, "operation_data": data })
+}
+
+#[test]
+fn csv_is_read_as_spreadsheets_write_it() {
+    let data = json!({ "email": "a@example.com", "name": "A" });
+    let expected = Ok(vec![account(0, "007", data.clone()), account(1, "u-2", json!({ "name": "B" }))]);
+    for file in [
+        "service,entity_type,entity_id,email,name\nauth,account,007,a@example.com,A\nauth,account,u-2,,B\n",
+        "service,entity_type,entity_id,email,name\nauth,account,007,a@example.com,A\nauth,account,u-2,,B",
+        "\u{feff}service,entity_type,entity_id,email,name\r\nauth,account,007,a@example.com,A\r\nauth,account,u-2,,B\r\n",
+        " service , entity_type,entity_id ,email,name\n auth ,account, 007 ,a@example.com,A\nauth,account,u-2, ,B\n,,,,\n\n",
+        "\"service\",\"entity_type\",\"entity_id\",\"email\",\"name\"\n\"auth\",\"account\",\"007\",\"a@example.com\",\"A\"\nauth,user,u-2,,B\n",
+    ] {
+        assert_eq!(accounts(file), expected, "{file}");
+    }
+    let quoted =
+        "service,entity_type,entity_id,name\nauth,account,u,\"two\nlines, and \"\"quotes\"\"\"\nauth,account,v,B\n";
+    let both = accounts(quoted).expect("it is good");
+    assert_eq!(both[0]["operation_data"]["name"], "two\nlines, and \"quotes\"");
+    assert_eq!(both[1]["entity_id"], "v");
+}
+
+#[test]
+fn cells_may_hold_json_and_names_may_have_dots() {
+    let request = request("PermissionUpdate", "stop");
+    let file = "entity_id,permissions,profile.name,index,code\nu,\"[\"\"a:read\"\",\"\"b\"\"]\",N,7,NotFound\n";
+    let read = read_file(file.as_bytes(), &request).expect("it is good");
+    let data = json!({ "permissions": ["a:read", "b"], "profile": { "name": "N" } });
+    assert_eq!(read[0]["operation_data"], data, "what a file of results has besides is left out");
+    assert_eq!((&read[0]["service"], &read[0]["entity_type"]), (&json!("tenant"), &json!("membership")));
+    let data = "entity_id,operation_data\nu,\"{\"\"role\"\":\"\"admin\"\"}\"\n";
+    assert_eq!(
+        read_file(data.as_bytes(), &request).expect("it is good")[0]["operation_data"],
+        json!({ "role": "admin" })
+    );
+}
+
+#[test]
+fn json_lines_are_read_with_all_their_variants() {
+    let line =
+        |id: &str| json!({ "service": "auth", "entity_type": "account", "entity_id": id, "email": "e" }).to_string();
+    let expected = Ok(vec![account(0, "a", json!({ "email": "e" })), account(1, "b", json!({ "email": "e" }))]);
+    for file in [
+        format!("{}\n{}\n", line("a"), line("b")),
+        format!("\u{feff}{}\r\n\r\n{}", line("a"), line("b")),
+        format!("\n  {}\n\n{}\n\n", line("a"), line("b")),
+    ] {
+        assert_eq!(accounts(&file), expected, "{file}");
+        let packed = ::zstd::stream::encode_all(file.as_bytes(), 3).expect("it is packed");
+        assert_eq!(read_file(&packed, &request("UserCreation", "stop")), expected, "packed");
+    }
+}
+
+#[test]
+fn what_is_no_such_file_is_refused_in_words_that_help() {
+    let good = "service,entity_type,entity_id\nauth,account,u\n";
+    let utf16: Vec<u8> = good.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let marked = [&b"\xff\xfe"[..], &utf16].concat();
+    let packed = ::zstd::stream::encode_all(good.as_bytes(), 3).expect("it is packed");
+    let mut damaged = packed.clone();
+    damaged[6] ^= 0x55;
+    let long = format!("service,entity_type,entity_id\nauth,account,\"{}", "x\n".repeat(MAX_ROW_BYTES));
+    for (file, expected) in [
+        (&b""[..], "no row"),
+        (b"  \n ", "no row"),
+        (b"service,entity_type,entity_id\n", "no row"),
+        (b"service,entity_type\nauth,account\n", "no column has the name 'entity_id'"),
+        (b"service;entity_type;entity_id\nauth;account;u\n", "separated by ';': save the file with commas"),
+        (b"service\tentity_type\tentity_id\nauth\taccount\tu\n", "separated by '\\t'"),
+        (b"entity_id,name, name \nu,a,b\n", "two columns have the name 'name'"),
+        (b"entity_id,,name\nu,a,b\n", "the column 2 has no name"),
+        (b"[{\"entity_id\":\"u\"}]", "is a JSON array"),
+        (b"PK\x03\x04....", "a spreadsheet or a ZIP archive: save it as CSV in UTF-8"),
+        (b"\x1f\x8b....", "gzip"),
+        (&marked, "UTF-16"),
+        (&utf16, "no text in UTF-8"),
+        (b"entity_id,n\xe4me\nu,a\n", "line 1: is not in UTF-8"),
+        (&packed[..packed.len() - 4], "cut off"),
+        (&damaged, "damaged"),
+        (long.as_bytes(), "a quotation mark that is not closed"),
+    ] {
+        let refused = read_in_parts(file, 5, &request("UserCreation", "continue")).expect_err(expected);
+        assert!(refused.contains(expected), "{expected}: {refused}");
+    }
+}
+
+#[test]
+fn a_row_that_is_no_entity_is_told_by_its_line() {
+    let file = "service,entity_type,entity_id,name\nauth,account,a,\"two\nlines\"\nauth,account,b\nbilling,account,c,x\n\
+                auth,account,d@example.com,x\nauth,account,e,x\n";
+    let read = read_file(file.as_bytes(), &request("UserCreation", "continue")).expect("the others go on");
+    let problems: Vec<Option<&str>> = read.iter().map(|entity| entity["problem"].as_str()).collect();
+    assert_eq!(problems[0], None);
+    assert_eq!(problems[1], Some("line 4: has 3 columns, and the first row has 4"));
+    assert!(problems[2].is_some_and(|problem| problem.starts_with("line 5: service must be one of")), "{problems:?}");
+    assert!(problems[3].is_some_and(|problem| problem.contains("entity_id must be")), "{problems:?}");
+    assert_eq!((problems[4], &read[4]["index"]), (None, &json!(4)));
+    let stopped = read_file(file.as_bytes(), &request("UserCreation", "stop")).expect_err("it stops");
+    assert!(stopped.starts_with("line 4: "), "{stopped}");
+    let lines = "{\"entity_id\":\"a\",\"service\":\"auth\",\"entity_type\":\"user\"}\n{\"entity_id\":\n[1]\n{\"secret\": nope}\n";
+    let read = read_file(lines.as_bytes(), &request("UserCreation", "continue")).expect("the others go on");
+    let problems: Vec<&str> = read.iter().skip(1).filter_map(|entity| entity["problem"].as_str()).collect();
+    assert_eq!(
+        problems,
+        ["line 2: is JSON that is cut off", "line 3: is no JSON object", "line 4: is no JSON, at character 13"]
+    );
+}

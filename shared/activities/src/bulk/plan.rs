@@ -1,0 +1,211 @@
+//! Writes the file of entities, and cuts it into batches.
+
+use bytes::Bytes;
+use contracts::bulk_operation::BulkOperationRequest;
+use contracts::{ActivityError, ErrorName};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use store::StoreError;
+
+use super::{BatchPart, Entity, EntityStatus, Files, Origin, Outcome, Plan, input, lost, push_line, upload};
+use crate::Context;
+use crate::harness::store_failed;
+
+/// Entities are written in parts of about so many bytes.
+const PART_BYTES: usize = 256 * 1024;
+
+#[derive(Deserialize)]
+struct Input {
+    request: BulkOperationRequest,
+    origin: Option<Origin>,
+}
+
+/// The entities of a job, in the order of its input.
+type Entities<'a> = BoxStream<'a, Result<Entity, ActivityError>>;
+
+/// Plans the job: answers `{manifest, batches, total, batch_size, stops_at}`.
+pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> {
+    let Input { request, origin } = context.input()?;
+    let files = context.files();
+    let entities = match &origin {
+        Some(origin) => left_by(context, origin).await?,
+        None => None,
+    };
+    let entities = match (entities, &request.input) {
+        (Some(entities), _) => entities,
+        (None, Some(input)) => uploaded(context, &request, &input.upload_id).await?,
+        (None, None) => given(&request),
+    };
+    let cut = match write(&files, entities, request.batch_options.batch_size).await {
+        Err(error) if error.error == ErrorName::InvalidInput.as_str() => {
+            // Nobody can use it.
+            if let Some(input) = &request.input {
+                files.remove_upload(&input.upload_id).await?;
+            }
+            return Err(error);
+        }
+        cut => cut?,
+    };
+    let (total, batch_size) = (cut.total, request.batch_options.batch_size_for(cut.total));
+    let parts = cut.parts(batch_size / request.batch_options.batch_size);
+    files.write(&files.manifest()?, json!(parts).to_string().into_bytes()).await?;
+    let stops_at = request.batch_options.stops_at(total);
+    let plan = Plan {
+        operation_id: request.operation_id,
+        operation: request.operation_type,
+        data: request.operation_data,
+        options: request.batch_options,
+        effect_scope: origin.map_or_else(|| context.execution_id().to_owned(), |origin| origin.effect_scope),
+        total,
+        batches: parts.len() as u64,
+        batch_size,
+        upload_id: request.input.map(|input| input.upload_id),
+    };
+    files.write(&files.plan()?, json!(plan).to_string().into_bytes()).await?;
+    Ok(json!({
+        "manifest": files.manifest()?.to_string(), "batches": plan.batches, "total": total, "batch_size": batch_size,
+        "stops_at": stops_at,
+    }))
+}
+
+/// The entities of the request itself.
+fn given(request: &BulkOperationRequest) -> Entities<'static> {
+    let entities: Vec<Entity> = (0..)
+        .zip(&request.target_entities)
+        .map(|(index, target)| Entity {
+            index,
+            service: target.service.clone(),
+            entity_type: target.entity_type.clone(),
+            entity_id: target.entity_id.clone(),
+            operation_data: target.operation_data.clone(),
+            problem: None,
+        })
+        .collect();
+    stream::iter(entities).map(Ok).boxed()
+}
+
+/// The entities of an uploaded file.
+async fn uploaded<'a>(
+    context: &Context<'_>,
+    request: &'a BulkOperationRequest,
+    upload_id: &str,
+) -> Result<Entities<'a>, ActivityError> {
+    let body = context.blobs.get(&upload(context.tenant_id(), upload_id)?).await.map_err(store_failed)?;
+    let gone = || ActivityError::new(ErrorName::NotFound, "the upload is not there any more: another job has used it");
+    Ok(input::entities(body.ok_or_else(gone)?, request))
+}
+
+/// The entities that the execution before this one did not do; none if it had not even planned.
+async fn left_by<'a>(context: &'a Context<'_>, origin: &'a Origin) -> Result<Option<Entities<'a>>, ActivityError> {
+    let files = context.files_of(&origin.execution_id);
+    if files.read::<Plan>(&files.plan()?).await?.is_none() {
+        return Ok(None);
+    }
+    let parts = files.read_manifest().await?;
+    let left = stream::iter(parts).then(move |part| async move {
+        let files = context.files_of(&origin.execution_id);
+        let entities = files.read_entities(&part).await?;
+        let outcomes = files.read_outcomes(part.batch).await?.unwrap_or_default();
+        let left = entities.into_iter().filter(|entity| is_left(entity, &outcomes, origin.only_failed));
+        Ok(stream::iter(left.map(Ok).collect::<Vec<_>>()))
+    });
+    Ok(Some(left.try_flatten().boxed()))
+}
+
+fn is_left(entity: &Entity, outcomes: &[Outcome], only_failed: bool) -> bool {
+    let found = outcomes.binary_search_by_key(&entity.index, |outcome| outcome.index);
+    match found.map(|found| outcomes[found].status) {
+        Ok(EntityStatus::Succeeded) => false,
+        Ok(EntityStatus::Failed) => true,
+        Ok(EntityStatus::Unprocessed) | Err(_) => !only_failed,
+    }
+}
+
+/// Where the file of entities may be cut.
+struct Cut {
+    total: u64,
+    /// Where every unit begins, which has as many entities as a batch was asked to have.
+    begins: Vec<u64>,
+    bytes: u64,
+}
+
+impl Cut {
+    /// Batches of so many units.
+    fn parts(&self, units: u64) -> Vec<BatchPart> {
+        let units = usize::try_from(units.max(1)).unwrap_or(usize::MAX);
+        let begins: Vec<u64> = self.begins.iter().copied().step_by(units).collect();
+        let ends = begins.iter().skip(1).copied().chain([self.bytes]);
+        let part =
+            |(batch, (offset, end)): (u64, (&u64, u64))| BatchPart { batch, offset: *offset, length: end - offset };
+        (0..).zip(begins.iter().zip(ends)).map(part).collect()
+    }
+}
+
+/// Writes the entities, and notes where they may be cut.
+async fn write(files: &Files<'_>, entities: Entities<'_>, unit: u64) -> Result<Cut, ActivityError> {
+    // A body cannot borrow, and may hand on errors of the store only: what is read is passed on, and what goes wrong with it
+    // is kept.
+    let (mut sender, receiver) = futures::channel::mpsc::channel::<Result<Bytes, StoreError>>(2);
+    let key = files.entities()?;
+    let put = files.blobs.put(&key, receiver.boxed());
+    let produce = async move {
+        let produced = produce(entities, unit, &mut sender).await;
+        if produced.is_err() {
+            // Half a file is none.
+            let torn = StoreError::Unavailable("the entities cannot be read".to_owned());
+            let _ = futures::SinkExt::send(&mut sender, Err(torn)).await;
+        }
+        produced
+    };
+    let (stored, produced) = futures::join!(put, produce);
+    let cut = produced?;
+    stored.map_err(store_failed)?;
+    cut.ok_or_else(|| lost("the file of entities"))
+}
+
+/// Reads the entities, and hands them on as text; none if nobody wants them any more.
+async fn produce(
+    mut entities: impl Stream<Item = Result<Entity, ActivityError>> + Unpin,
+    unit: u64,
+    sender: &mut futures::channel::mpsc::Sender<Result<Bytes, StoreError>>,
+) -> Result<Option<Cut>, ActivityError> {
+    let mut cut = Cut { total: 0, begins: Vec::new(), bytes: 0 };
+    let mut part = Vec::with_capacity(PART_BYTES);
+    while let Some(entity) = entities.try_next().await? {
+        if cut.total.is_multiple_of(unit) {
+            cut.begins.push(cut.bytes);
+        }
+        let before = part.len();
+        push_line(&mut part, &entity)?;
+        cut.bytes += (part.len() - before) as u64;
+        cut.total += 1;
+        if part.len() >= PART_BYTES && !hand_on(sender, &mut part).await {
+            return Ok(None);
+        }
+    }
+    Ok(hand_on(sender, &mut part).await.then_some(cut))
+}
+
+/// Whether somebody still writes what is handed on.
+async fn hand_on(sender: &mut futures::channel::mpsc::Sender<Result<Bytes, StoreError>>, part: &mut Vec<u8>) -> bool {
+    let bytes = Bytes::from(std::mem::replace(part, Vec::with_capacity(PART_BYTES)));
+    futures::SinkExt::send(sender, Ok(bytes)).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_whole_units_and_cover_the_file() {
+        let cut = Cut { total: 7, begins: vec![0, 20, 40, 60], bytes: 70 };
+        let lengths = |units| cut.parts(units).iter().map(|part| part.length).collect::<Vec<_>>();
+        assert_eq!(lengths(1), [20, 20, 20, 10]);
+        assert_eq!(lengths(3), [60, 10]);
+        assert_eq!(lengths(9), [70]);
+        assert_eq!(cut.parts(2)[1], BatchPart { batch: 1, offset: 40, length: 30 });
+        assert!(Cut { total: 0, begins: vec![], bytes: 0 }.parts(1).is_empty());
+    }
+}

@@ -1,0 +1,312 @@
+//! Puts together what came of all batches: files for people and programs, and the result.
+
+use bytes::Bytes;
+use contracts::{ActivityError, ErrorName};
+use futures::channel::mpsc::{Receiver, Sender, channel};
+use futures::{SinkExt as _, StreamExt as _, TryStreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use store::{RESULTS, StoreError};
+
+use super::{BatchPart, Entity, EntityStatus, Files, Outcome, Plan, key, push_line};
+use crate::Context;
+use crate::harness::store_failed;
+
+/// Batches that are read at the same time.
+const READ_AT_ONCE: usize = 16;
+/// Files are written in parts of about so many bytes.
+const PART_BYTES: usize = 64 * 1024;
+/// Most failures that the result itself tells; the files tell all.
+const MAX_TOLD: usize = 100;
+
+/// The columns of the CSV files, which are also what an upload is read by.
+const COLUMNS: [&str; 8] =
+    ["index", "service", "entity_type", "entity_id", "operation_data", "code", "message", "attempts"];
+
+#[derive(Deserialize)]
+struct Input {
+    /// The error for which the machine came here, if it did not come here by itself.
+    #[serde(default)]
+    interrupted: Option<String>,
+}
+
+/// A line of a file of results.
+#[derive(Serialize)]
+struct Line<'a> {
+    index: u64,
+    service: &'a str,
+    entity_type: &'a str,
+    entity_id: &'a str,
+    operation_data: &'a Map<String, Value>,
+    code: &'a str,
+    message: &'a str,
+    attempts: u32,
+}
+
+/// A line of the file of what was exported.
+#[derive(Serialize)]
+struct Exported<'a> {
+    service: &'a str,
+    entity_type: &'a str,
+    entity_id: &'a str,
+    data: &'a Value,
+}
+
+/// A failure, as the result tells it.
+#[derive(Serialize)]
+struct ErrorDetail {
+    entity_id: String,
+    error_message: String,
+    retry_count: u32,
+}
+
+/// The files of results, each of which is there only if it has a line.
+const FILES: [&str; 7] = [
+    "succeeded.csv",
+    "succeeded.jsonl",
+    "failed.csv",
+    "failed.jsonl",
+    "unprocessed.csv",
+    "unprocessed.jsonl",
+    "exported.jsonl",
+];
+const EXPORTED: usize = 6;
+
+#[derive(Default)]
+struct Counts {
+    /// By status.
+    entities: [u64; 3],
+    batches: u64,
+    exported: u64,
+    details: Vec<ErrorDetail>,
+}
+
+/// Writes the files of results and reports the result. Its error is that of the job: more entities have failed than may.
+pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityError> {
+    let Input { interrupted } = context.input()?;
+    let files = context.files();
+    let plan = files.read_plan().await?;
+    let parts = files.read_manifest().await?;
+    let counts = write_all(context, &files, &plan, parts).await?;
+    let [completed, failed, unprocessed] = counts.entities;
+    let links: Map<String, Value> = FILES
+        .iter()
+        .enumerate()
+        .filter(|(file, _)| match *file {
+            EXPORTED => counts.exported > 0,
+            file => counts.entities[file / 2] > 0,
+        })
+        .map(|(_, name)| {
+            let link = format!("/api/v1/workflows/{}/results/{name}", context.execution_id());
+            ((*name).to_owned(), link.into())
+        })
+        .collect();
+    let Value::Object(report) = json!({
+        "operation_id": plan.operation_id,
+        "operation_type": plan.operation,
+        "dry_run": plan.options.dry_run,
+        "total_entities": plan.total,
+        "successful_operations": completed,
+        "failed_operations": failed,
+        "unprocessed_entities": unprocessed,
+        "batches_processed": counts.batches,
+        "batch_size": plan.batch_size,
+        "error_details": counts.details,
+        "files": links,
+        "completed_at": context.clock.now(),
+    }) else {
+        return Err(super::lost("the result"));
+    };
+    context.report(report)?;
+    // The file of entities has all of it from now on.
+    if let Some(upload_id) = &plan.upload_id {
+        files.remove_upload(upload_id).await?;
+    }
+    let stops_at = plan.options.stops_at(plan.total);
+    if interrupted.is_none() && unprocessed > 0 && stops_at.is_some_and(|stops_at| failed >= stops_at) {
+        let message = format!("{failed} of {} entities failed, and {unprocessed} were not tried", plan.total);
+        return Err(ActivityError::new(ErrorName::BatchesStopped, message));
+    }
+    Ok(json!({ "completed": completed, "failed": failed, "unprocessed": unprocessed }))
+}
+
+/// Writes all files at once, reading what came of the batches once.
+async fn write_all(
+    context: &Context<'_>,
+    files: &Files<'_>,
+    plan: &Plan,
+    parts: Vec<BatchPart>,
+) -> Result<Counts, ActivityError> {
+    let mut puts = Vec::new();
+    let mut outs = Vec::new();
+    for name in FILES {
+        let (sender, receiver) = channel(2);
+        outs.push(Out { sender, part: Vec::new(), is_wanted: true });
+        puts.push((key(context.tenant_id(), &[RESULTS, context.execution_id(), name])?, receiver));
+    }
+    let puts = puts.into_iter().map(|(key, receiver)| put(context, key, receiver));
+    let puts = futures::future::join_all(puts);
+    let (stored, counts) = futures::join!(puts, read_all(files, plan, parts, outs));
+    let counts = counts?;
+    stored.into_iter().collect::<Result<Vec<()>, _>>()?;
+    Ok(counts)
+}
+
+/// Writes a file, unless nothing comes.
+async fn put(
+    context: &Context<'_>,
+    key: store::BlobKey,
+    mut parts: Receiver<Result<Bytes, StoreError>>,
+) -> Result<(), ActivityError> {
+    match parts.next().await {
+        None => Ok(()),
+        Some(first) => {
+            let body = stream::iter([first]).chain(parts).boxed();
+            context.blobs.put(&key, body).await.map_err(store_failed)
+        }
+    }
+}
+
+/// A file that is being written.
+struct Out {
+    sender: Sender<Result<Bytes, StoreError>>,
+    part: Vec<u8>,
+    /// Whether somebody still writes it.
+    is_wanted: bool,
+}
+
+impl Out {
+    async fn hand_on(&mut self) {
+        if !self.part.is_empty() && self.is_wanted {
+            let part = std::mem::take(&mut self.part);
+            self.is_wanted = self.sender.send(Ok(part.into())).await.is_ok();
+        }
+    }
+
+    async fn tear(&mut self) {
+        let _ = self.sender.send(Err(StoreError::Unavailable("the results cannot be read".to_owned()))).await;
+    }
+}
+
+async fn read_all(
+    files: &Files<'_>,
+    plan: &Plan,
+    parts: Vec<BatchPart>,
+    mut outs: Vec<Out>,
+) -> Result<Counts, ActivityError> {
+    let batches = stream::iter(parts).map(async |part| {
+        let outcomes = files.read_outcomes(part.batch).await?;
+        Ok((files.read_entities(&part).await?, outcomes))
+    });
+    let mut batches = batches.buffered(READ_AT_ONCE);
+    let mut counts = Counts::default();
+    loop {
+        match batches.try_next().await {
+            Ok(Some((entities, outcomes))) => {
+                add(plan, &mut counts, &mut outs, &entities, outcomes)?;
+                for out in &mut outs {
+                    if out.part.len() >= PART_BYTES {
+                        out.hand_on().await;
+                    }
+                }
+            }
+            Ok(None) => break,
+            Err(error) => {
+                for out in &mut outs {
+                    out.tear().await;
+                }
+                return Err(error);
+            }
+        }
+    }
+    for out in &mut outs {
+        out.hand_on().await;
+    }
+    Ok(counts)
+}
+
+/// Adds what came of a batch.
+fn add(
+    plan: &Plan,
+    counts: &mut Counts,
+    outs: &mut [Out],
+    entities: &[Entity],
+    outcomes: Option<Vec<Outcome>>,
+) -> Result<(), ActivityError> {
+    counts.batches += u64::from(outcomes.is_some());
+    let mut outcomes = outcomes.unwrap_or_default().into_iter().peekable();
+    for entity in entities {
+        let outcome = outcomes.next_if(|outcome| outcome.index == entity.index);
+        let outcome = outcome.unwrap_or_else(|| Outcome::unprocessed(entity.index));
+        let status = outcome.status as usize;
+        if counts.entities[status] == 0 {
+            outs[status * 2].part.extend(row(&COLUMNS));
+        }
+        counts.entities[status] += 1;
+        let Outcome { index, code, message, attempts, .. } = &outcome;
+        if outcome.status == EntityStatus::Failed && counts.details.len() < MAX_TOLD {
+            let error_message = if message.is_empty() { code.clone() } else { format!("{code}: {message}") };
+            let (entity_id, retry_count) = (entity.entity_id.clone(), attempts.saturating_sub(1));
+            counts.details.push(ErrorDetail { entity_id, error_message, retry_count });
+        }
+        let line = Line {
+            index: *index,
+            service: &entity.service,
+            entity_type: &entity.entity_type,
+            entity_id: &entity.entity_id,
+            operation_data: &entity.operation_data,
+            code,
+            message,
+            attempts: *attempts,
+        };
+        outs[status * 2].part.extend(line.row());
+        push_line(&mut outs[status * 2 + 1].part, &line)?;
+        if let Some(data) = outcome.data.as_ref().filter(|_| is_exported(plan)) {
+            counts.exported += 1;
+            let Entity { service, entity_type, entity_id, .. } = entity;
+            push_line(&mut outs[EXPORTED].part, &Exported { service, entity_type, entity_id, data })?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether what the services answer is what was asked for.
+fn is_exported(plan: &Plan) -> bool {
+    use contracts::bulk_operation::BulkOperationType::{DataExport, FileProcessing};
+    [DataExport, FileProcessing].contains(&plan.operation)
+}
+
+impl Line<'_> {
+    fn row(&self) -> Vec<u8> {
+        let data = match self.operation_data.is_empty() {
+            true => String::new(),
+            false => Value::Object(self.operation_data.clone()).to_string(),
+        };
+        row(&[
+            &self.index.to_string(),
+            self.service,
+            self.entity_type,
+            self.entity_id,
+            &data,
+            self.code,
+            self.message,
+            &self.attempts.to_string(),
+        ])
+    }
+}
+
+/// A row as RFC 4180 has it.
+fn row(fields: &[&str]) -> Vec<u8> {
+    let mut row = Vec::new();
+    for (place, field) in fields.iter().enumerate() {
+        if place > 0 {
+            row.push(b',');
+        }
+        match field.contains(['"', ',', '\n', '\r']) {
+            true => row.extend(format!("\"{}\"", field.replace('"', "\"\"")).into_bytes()),
+            false => row.extend(field.as_bytes()),
+        }
+    }
+    row.extend(b"\r\n");
+    row
+}

@@ -1,0 +1,21 @@
+//! Puts together what came of all batches of a bulk operation.
+
+use store::{RESULTS, UPLOADS};
+
+use crate::bulk::{FOLDER, results};
+use crate::{Activity, Function};
+
+/// `complete_bulk_operation`: takes `{interrupted?}`, writes the files of results, and reports the result. Its error
+/// `BatchesStopped` says that more entities have failed than may.
+pub static COMPLETE_BULK_OPERATION: Activity = Activity {
+    name: "complete_bulk_operation",
+    forward: |context| Box::pin(results::complete(context)),
+    function: Function {
+        timeout_seconds: 890,
+        memory_mb: Some(512),
+        reads: &[FOLDER],
+        writes: &[RESULTS],
+        removes: &[UPLOADS],
+    },
+    ..Activity::NOTHING
+};

@@ -1,0 +1,274 @@
+//! Links to the blobs of this machine: `/api/v1/files/{token}`, for a server. The token says what may be done with which
+//! blob until when, and carries a signature, so that whoever has the link needs nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use clock::SharedClock;
+use contracts::Timestamp;
+use futures::{StreamExt as _, stream};
+use hmac::{Hmac, Mac as _};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use store::{BlobBody, BlobKey, BlobLinks, Blobs, Link, StoreError};
+
+use crate::Problem;
+use crate::serve::complete_streams;
+
+/// The path of every link, before its token.
+const PATH: &str = "/api/v1/files/";
+
+/// How long an upload may be silent.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Links that this process signs, and serves itself.
+#[derive(Clone)]
+pub struct SignedLinks {
+    key: Arc<[u8]>,
+    blobs: Arc<dyn Blobs>,
+    clock: SharedClock,
+}
+
+/// What a link is for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Grant {
+    /// The blob: its tenant and the names of its parts.
+    tenant: String,
+    names: Vec<String>,
+    /// In seconds since 1970.
+    until: i64,
+    what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum What {
+    Download { file_name: String },
+    Upload { bytes: u64 },
+}
+
+impl SignedLinks {
+    /// Links to these blobs, signed with this key, which is secret.
+    pub fn new(key: impl Into<Arc<[u8]>>, blobs: Arc<dyn Blobs>, clock: SharedClock) -> Self {
+        Self { key: key.into(), blobs, clock }
+    }
+
+    /// The route of all links. It stands beside the API: nobody says who calls, and bodies are larger.
+    pub fn routes(self) -> Router {
+        let clock = Arc::clone(&self.clock);
+        let path = format!("{PATH}{{token}}");
+        complete_streams(Router::new().route(&path, get(download).put(upload)).with_state(self), clock)
+    }
+
+    fn link(&self, key: &BlobKey, what: What, valid_for: Duration) -> Result<Link, StoreError> {
+        let expires_at = clock::after(&*self.clock, valid_for);
+        let key = key.to_string();
+        let mut names = key.split('/').map(str::to_owned);
+        let tenant = names.next().unwrap_or_default();
+        let grant = Grant { tenant, names: names.collect(), until: expires_at.as_second(), what };
+        let grant = serde_json::to_vec(&grant).map_err(|error| StoreError::Inconsistent(error.to_string()))?;
+        let signature = self.mac(&grant)?.finalize().into_bytes();
+        let url = format!("{PATH}{}.{}", URL_SAFE_NO_PAD.encode(&grant), URL_SAFE_NO_PAD.encode(signature));
+        Ok(Link { url, headers: Vec::new(), expires_at })
+    }
+
+    fn mac(&self, grant: &[u8]) -> Result<Hmac<Sha256>, StoreError> {
+        let mac = Hmac::<Sha256>::new_from_slice(&self.key);
+        Ok(mac.map_err(|error| StoreError::Inconsistent(error.to_string()))?.chain_update(grant))
+    }
+
+    /// What a token grants now.
+    fn granted(&self, token: &str) -> Result<(BlobKey, What), Problem> {
+        let unusable = || Problem::forbidden("The link is not one of this service's: it was changed or cut off.");
+        let (grant, signature) = token.split_once('.').ok_or_else(unusable)?;
+        let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|_| unusable());
+        let (grant, signature) = (decode(grant)?, decode(signature)?);
+        self.mac(&grant)?.verify_slice(&signature).map_err(|_| unusable())?;
+        let Grant { tenant, names, until, what } = serde_json::from_slice(&grant).map_err(|_| unusable())?;
+        if self.clock.now() >= Timestamp::from_second(until).unwrap_or_default() {
+            return Err(Problem::forbidden("The link has expired: ask for another one."));
+        }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        Ok((BlobKey::new(&tenant, &names).ok_or_else(unusable)?, what))
+    }
+}
+
+#[async_trait]
+impl BlobLinks for SignedLinks {
+    async fn download(&self, key: &BlobKey, file_name: &str, valid_for: Duration) -> Result<Link, StoreError> {
+        self.link(key, What::Download { file_name: file_name.to_owned() }, valid_for)
+    }
+
+    async fn upload(&self, key: &BlobKey, bytes: u64, valid_for: Duration) -> Result<Link, StoreError> {
+        self.link(key, What::Upload { bytes }, valid_for)
+    }
+}
+
+async fn download(State(links): State<SignedLinks>, Path(token): Path<String>) -> Result<Response, Problem> {
+    let (key, What::Download { file_name }) = links.granted(&token)? else {
+        return Err(Problem::forbidden("The link is for an upload."));
+    };
+    let gone = || Problem::not_found("The file is not there any more.");
+    let size = links.blobs.size(&key).await?.ok_or_else(gone)?;
+    let body = links.blobs.get(&key).await?.ok_or_else(gone)?;
+    let mut response = Body::from_stream(body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(&file_name)));
+    headers.insert(header::CONTENT_LENGTH, size.into());
+    if let Ok(disposition) = HeaderValue::from_str(&format!("attachment; filename=\"{file_name}\"")) {
+        headers.insert(header::CONTENT_DISPOSITION, disposition);
+    }
+    Ok(response)
+}
+
+fn content_type(file_name: &str) -> &'static str {
+    match file_name.rsplit_once('.') {
+        Some((_, "csv")) => "text/csv; charset=utf-8",
+        Some((_, "jsonl")) => "application/x-ndjson",
+        _ => "application/octet-stream",
+    }
+}
+
+async fn upload(
+    State(links): State<SignedLinks>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    let (key, What::Upload { bytes }) = links.granted(&token)? else {
+        return Err(Problem::forbidden("The link is for a download."));
+    };
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|declared| declared != bytes) {
+        return Err(Problem::malformed(format!(
+            "The upload was announced with {bytes} bytes, and has another length."
+        )));
+    }
+    if links.blobs.size(&key).await?.is_some() {
+        return Err(Problem::taken("The link has been used: ask for another one."));
+    }
+    match links.blobs.put(&key, limited(body, bytes, Arc::clone(&links.clock))).await {
+        Ok(()) => Ok(StatusCode::OK),
+        Err(StoreError::Unavailable(problem)) if problem == CUT_OFF => Err(Problem::malformed(format!(
+            "The upload did not have the {bytes} bytes that were announced; nothing is stored."
+        ))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What is said of a body that does not have the bytes it should have.
+const CUT_OFF: &str = "the body is not as long as announced";
+
+/// A body of exactly so many bytes, or an error.
+fn limited(body: Body, bytes: u64, clock: SharedClock) -> BlobBody {
+    let state = (body.into_data_stream(), bytes, clock);
+    let next = async |(mut body, left, clock): (axum::body::BodyDataStream, u64, SharedClock)| match clock::timeout(
+        &*clock,
+        SILENCE,
+        body.next(),
+    )
+    .await
+    {
+        Some(Some(Ok(part))) if part.len() as u64 <= left => {
+            let left = left - part.len() as u64;
+            Ok::<Option<(Bytes, _)>, StoreError>(Some((part, (body, left, clock))))
+        }
+        Some(None) if left == 0 => Ok(None),
+        Some(Some(_) | None) | None => Err(StoreError::Unavailable(CUT_OFF.to_owned())),
+    };
+    stream::try_unfold(state, next).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+    use clock::VirtualClock;
+    use http_body_util::BodyExt as _;
+    use store::conformance::MemoryBlobs;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    struct World {
+        clock: VirtualClock,
+        blobs: Arc<MemoryBlobs>,
+        links: SignedLinks,
+    }
+
+    fn world() -> World {
+        let clock = VirtualClock::new("2026-01-01T00:00:00Z".parse().expect("a time"));
+        let blobs = Arc::<MemoryBlobs>::default();
+        let links = SignedLinks::new(*b"a secret", blobs.clone(), Arc::new(clock.clone()));
+        World { clock, blobs, links }
+    }
+
+    impl World {
+        async fn call(&self, method: &str, url: &str, body: &str) -> (u16, String) {
+            let request = Request::builder().method(method).uri(url).body(Body::from(body.to_owned())).expect("good");
+            let answer = self.links.clone().routes().oneshot(request).await.expect("it answers");
+            let status = answer.status().as_u16();
+            let body = answer.into_body().collect().await.expect("a body").to_bytes();
+            (status, String::from_utf8(body.into()).expect("text"))
+        }
+    }
+
+    fn key() -> BlobKey {
+        BlobKey::new("tenant-a", &["uploads", "u-1"]).expect("a key")
+    }
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    #[tokio::test]
+    async fn an_upload_is_stored_once_and_whole_and_can_be_read() {
+        let world = world();
+        let up = world.links.upload(&key(), 5, HOUR).await.expect("a link").url;
+        for wrong in ["1234", "123456", ""] {
+            assert_eq!(world.call("PUT", &up, wrong).await.0, 400, "{wrong}");
+            assert!(world.blobs.all().is_empty(), "nothing is stored");
+        }
+        assert_eq!(world.call("PUT", &up, "12345").await.0, 200);
+        assert_eq!(world.call("PUT", &up, "54321").await.0, 409, "it has been used");
+        assert_eq!(world.call("GET", &up, "").await.0, 403, "it is for an upload");
+        let down = world.links.download(&key(), "u.csv", HOUR).await.expect("a link").url;
+        assert_eq!(world.call("GET", &down, "").await, (200, "12345".to_owned()));
+        assert_eq!(world.call("PUT", &down, "12345").await.0, 403, "it is for a download");
+    }
+
+    #[tokio::test]
+    async fn a_changed_or_expired_link_is_refused() {
+        let world = world();
+        world.blobs.all().insert(key().to_string(), "secret".into());
+        let link = world.links.download(&key(), "u.csv", HOUR).await.expect("a link");
+        let other = SignedLinks::new(*b"another secret", world.blobs.clone(), Arc::new(world.clock.clone()));
+        let foreign = other.download(&key(), "u.csv", HOUR).await.expect("a link").url;
+        assert_eq!(world.call("GET", &foreign, "").await.0, 403);
+        for place in PATH.len()..link.url.len() {
+            let mut changed = link.url.clone().into_bytes();
+            changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).expect("ASCII");
+            // The last characters may have bits that mean nothing.
+            if URL_SAFE_NO_PAD.decode(changed.rsplit('.').next().unwrap_or_default())
+                == URL_SAFE_NO_PAD.decode(link.url.rsplit('.').next().unwrap_or_default())
+                && place > link.url.rfind('.').unwrap_or_default()
+            {
+                continue;
+            }
+            let (status, answer) = world.call("GET", &changed, "").await;
+            assert_eq!(status, 403, "{changed}: {answer}");
+        }
+        let (status, _) = world.call("GET", &link.url[..link.url.len() - 5], "").await;
+        assert_eq!(status, 403, "it is cut off");
+        world.clock.jump_to(link.expires_at);
+        let (status, answer) = world.call("GET", &link.url, "").await;
+        assert!(status == 403 && answer.contains("expired"), "{answer}");
+    }
+}

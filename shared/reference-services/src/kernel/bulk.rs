@@ -1,0 +1,140 @@
+//! `POST /api/v1/data/{type}/import`, `/delete` and `/mask`: many things by the keys of their items.
+
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request, State};
+use axum::response::{IntoResponse as _, Json, Response};
+use axum::routing::post;
+use serde_json::{Value, json};
+
+use super::batch::{Batch, ItemResult, MAX_ITEMS, Step};
+use super::item::Run;
+use super::request::MAX_KEY_CHARACTERS;
+use super::{Call, Fields, Item, OperationOf, Problem, Routes, Row, Service, exchange, mask, request};
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes.bulk::<Import>().bulk::<Delete>().bulk::<Mask>()
+}
+
+/// What is done to many things of one type.
+trait Bulk: 'static {
+    const ROUTE: &'static str;
+    /// What the logs call it.
+    const ACTION: &'static str;
+    const RUN: Run;
+
+    /// Reads what holds for all items. It becomes part of each.
+    fn read(body: &mut Fields<'_>, entity: &super::EntityType) -> Row;
+
+    /// Reads what an item says beside its id and key.
+    fn read_item(_: &mut Fields<'_>) -> Row {
+        Row::new()
+    }
+}
+
+impl Routes {
+    fn bulk<B: Bulk>(self) -> Self {
+        Self(self.0.route(B::ROUTE, post(handle::<B>)))
+    }
+}
+
+struct Import;
+
+impl Bulk for Import {
+    const ROUTE: &'static str = "/api/v1/data/{type}/import";
+    const ACTION: &'static str = "import";
+    const RUN: Run = OperationOf::new::<exchange::Import>().run;
+
+    fn read(body: &mut Fields<'_>, _: &super::EntityType) -> Row {
+        let on_conflict = body.optional_one_of("on_conflict", exchange::ON_CONFLICT).unwrap_or("fail");
+        super::row(json!({ "on_conflict": on_conflict }))
+    }
+
+    fn read_item(item: &mut Fields<'_>) -> Row {
+        super::row(json!({ "data": item.object("data") }))
+    }
+}
+
+struct Delete;
+
+impl Bulk for Delete {
+    const ROUTE: &'static str = "/api/v1/data/{type}/delete";
+    const ACTION: &'static str = "delete";
+    const RUN: Run = OperationOf::new::<exchange::Delete>().run;
+
+    fn read(_: &mut Fields<'_>, _: &super::EntityType) -> Row {
+        Row::new()
+    }
+}
+
+struct Mask;
+
+impl Bulk for Mask {
+    const ROUTE: &'static str = "/api/v1/data/{type}/mask";
+    const ACTION: &'static str = "mask";
+    const RUN: Run = OperationOf::new::<mask::Mask>().run;
+
+    fn read(body: &mut Fields<'_>, entity: &super::EntityType) -> Row {
+        let fields = body.object("fields");
+        if fields.is_empty() {
+            body.refuse("fields", "must name a field");
+        }
+        for (path, strategy) in &fields {
+            if let Some(error) = mask::error(entity, path, strategy) {
+                body.refuse(&format!("fields/{path}"), error);
+            }
+        }
+        super::row(json!({ "fields": fields }))
+    }
+}
+
+async fn handle<B: Bulk>(
+    State(service): State<Service>,
+    params: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let call = Call::new(&parts, params)?;
+    let entity = service.definition().entity_type(call.param("type"))?;
+    let dry_run = call.flag("dry_run")?;
+    let body = request::read_body(&**service.clock(), body, request::MAX_BATCH_BYTES).await?;
+    let body = request::parse(&body)?;
+    let mut fields = Fields::new(&body);
+    let before_images = fields.optional_flag("before_images");
+    let mut common = B::read(&mut fields, entity);
+    common.insert("before_images".to_owned(), before_images.into());
+    let items = fields.items("items", MAX_ITEMS, |item| {
+        let mut data = B::read_item(item);
+        data.insert("if_version".to_owned(), item.optional_count("if_version").into());
+        (item.short_text("id", MAX_KEY_CHARACTERS), item.short_text("key", MAX_KEY_CHARACTERS), data)
+    });
+    fields.finish()?;
+
+    let names: Vec<_> = items.iter().map(|(id, key, _)| (id.clone(), key.clone())).collect();
+    let step = |(id, key, mut data): (String, String, Row)| {
+        data.extend(common.clone());
+        let data = Value::Object(data);
+        let request = json!({ "id": id, "data": data });
+        Ok(Step { item: Item { entity, id, key, data, place: "" }, run: B::RUN, request })
+    };
+    let steps = items.into_iter().map(step).collect();
+    let method = parts.method.as_str();
+    let batch = Batch { service: &service, call: &call, method, route: B::ROUTE, action: B::ACTION, dry_run };
+    let results = batch.run(steps).await?;
+    let results: Vec<_> = names.iter().zip(results).map(|((id, key), result)| answer(id, key, result)).collect();
+    Ok(Json(json!({ "results": results })).into_response())
+}
+
+fn answer(id: &str, key: &str, result: ItemResult) -> Value {
+    match result {
+        Ok(done) => {
+            let is_skipped = done["outcome"] == "unchanged";
+            let status = if is_skipped { json!("skipped") } else { done["outcome"].clone() };
+            json!({
+                "id": id, "key": key, "status": status, "code": null, "message": done["why"], "before": done["before"],
+            })
+        }
+        Err(refusal) => json!({
+            "id": id, "key": key, "status": "failed", "code": refusal.code, "message": refusal.message, "before": null,
+        }),
+    }
+}
