@@ -110,8 +110,11 @@ fn routes_are_the_same_everywhere() {
     // Each endpoint's file serves what the tables say, and no file serves anything else. Those that start something share
     // one handler, for a path that each says.
     let shared = "start.rs";
+    // A server's own links are none of the deployment's routes: there they lead to the bucket.
+    let apart = [shared, "signed_links.rs"];
     let sources = std::fs::read_dir(root().join("shared/api/src")).unwrap().map(|file| file.unwrap().path());
-    let served = sources.filter(|file| file.file_name().unwrap() != shared).map(|file| {
+    let is_apart = |file: &std::path::PathBuf| apart.iter().any(|name| file.file_name().unwrap() == *name);
+    let served = sources.filter(|file| !is_apart(file)).map(|file| {
         let source = std::fs::read_to_string(file).unwrap();
         source.matches(".route(").count() + source.matches("start::route::<").count()
     });
@@ -160,11 +163,17 @@ fn the_state_machines_get_the_functions_they_name() {
         assert_eq!(machine["Name"]["!Sub"], format!("${{AWS::StackName}}-{name}"));
         let file = machine["DefinitionUri"].as_str().unwrap();
         let definition = std::fs::read_to_string(root().join(file)).unwrap();
-        let named: BTreeSet<String> =
+        let mut named: BTreeSet<String> =
             definition.split("${").skip(1).map(|rest| rest.split('}').next().unwrap().to_owned()).collect();
-        let substituted = machine["DefinitionSubstitutions"].as_object().unwrap();
+        let mut substituted = machine["DefinitionSubstitutions"].as_object().unwrap().clone();
         assert_eq!(substituted.keys().cloned().collect::<BTreeSet<_>>(), named, "{name}");
-        for (placeholder, value) in substituted {
+        // Where a distributed Map reads its batches.
+        if named.remove("BucketName") {
+            assert_eq!(substituted.remove("BucketName").unwrap()["!Ref"], "Bucket");
+            let may_read = statements(&template, &format!("{id}Role")).remove("s3:GetObject").unwrap_or_default();
+            assert_eq!(may_read.into_iter().collect::<Vec<_>>(), ["${Bucket.Arn}/*/bulk/*/manifest.json"], "{name}");
+        }
+        for (placeholder, value) in &substituted {
             assert_eq!(value["!GetAtt"], format!("{}.Arn", placeholder.strip_suffix("Arn").unwrap()), "{name}");
         }
         let of_steps = workflow.activities();
@@ -386,6 +395,7 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         site.post("/api/v1/workflows/tenant-switching", &switch, &key).await;
         let switched = site.until_ended(switching["workflow_id"].as_str().unwrap()).await;
         assert_eq!(switched.status, Status::Completed, "{:?}", switched.error);
+        let jobs = bulk(site).await;
         // An event that leaves something out.
         let brief = serde_json::json!({ "detail": { "name": id, "status": "SUCCEEDED" } });
         let recorded = stack.invoke("project-execution-status", brief).await.unwrap();
@@ -407,7 +417,7 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         assert!(site.cancel(id).await.is_err());
         // What is archived, and what is nowhere.
         let archived = stack.invoke("archive-executions", Value::Null).await.unwrap();
-        assert_eq!(archived, serde_json::json!({ "executions": 3 + operated, "failed": 0 }));
+        assert_eq!(archived, serde_json::json!({ "executions": 3 + operated + jobs, "failed": 0 }));
         site.get(&format!("/api/v1/workflows/history?workflow_id={id}")).await;
         site.get("/api/v1/workflows/nowhere/status").await;
         site.get("/api/v1/workflows/history?workflow_id=nowhere").await;
@@ -451,6 +461,57 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
             assert_eq!(queried.remove(&id).unwrap_or_default(), allowed, "{binary}: what it queries");
         }
     });
+}
+
+/// Does all that bulk operations do; how many executions there are from it.
+async fn bulk(site: &Site) -> u64 {
+    let path = "/api/v1/workflows/bulk-operation";
+    let upload = async |text: &str| {
+        let size = serde_json::json!({ "size_bytes": text.len() });
+        let (created, answer) = site.post(&format!("{path}/uploads"), &size, &[]).await;
+        assert_eq!(created, 201, "{answer}");
+        let mut put = reqwest::Client::new().put(answer["upload_url"].as_str().unwrap()).body(text.to_owned());
+        for (name, value) in answer["headers"].as_object().unwrap() {
+            put = put.header(name, value.as_str().unwrap());
+        }
+        let stored = put.send().await.unwrap();
+        assert!(stored.status().is_success(), "{}", stored.text().await.unwrap());
+        answer["upload_id"].as_str().unwrap().to_owned()
+    };
+    let job = async |id: &str, upload_id: String| {
+        let asked = serde_json::json!({
+            "operation_id": id, "tenant_id": "tenant-123", "operation_type": "UserCreation",
+            "input": { "upload_id": upload_id }, "operation_data": { "name": "N", "role": "user" },
+            "batch_options": { "failure_threshold": { "count": 2 }, "batch_size": 2, "max_retries": 1 },
+        });
+        let (accepted, answer) = site.post(path, &asked, &[]).await;
+        assert_eq!(accepted, 202, "{answer}");
+        site.until_ended(answer["workflow_id"].as_str().unwrap()).await
+    };
+    // One call fails, so that the batch is called again.
+    let once = FaultRule {
+        times: Some(1),
+        ..FaultRule::on(
+            "POST",
+            "/api/v1/operations/{operation}",
+            Fault::Status { status: 503, retry_after_seconds: None },
+        )
+    };
+    site.services.set_faults(ServiceKind::Auth, vec![once]);
+    let rows = "service,entity_type,entity_id,email\nauth,account,b-1,b1@example.com\nauth,account,b-2,\n";
+    let done = job("job-1", upload(rows).await).await;
+    assert_eq!(done.status, Status::Completed, "{:?}", done.error);
+    let result = done.result.unwrap();
+    assert_eq!((&result["successful_operations"], &result["failed_operations"]), (&1.into(), &1.into()), "{result}");
+    let request =
+        http::Request::get(result["files"]["failed.csv"].as_str().unwrap()).header("x-tenant-id", "tenant-123");
+    let (found, headers, _) = site.call(request.body(axum::body::Body::empty()).unwrap()).await;
+    assert_eq!(found, 302);
+    let table = reqwest::get(headers["location"].to_str().unwrap()).await.unwrap().text().await.unwrap();
+    assert!(table.contains("b-2") && table.lines().count() == 2, "{table}");
+    let refused = job("job-2", upload("entity_id\n").await).await;
+    assert_eq!(refused.failure.unwrap().error, "InvalidInput");
+    2
 }
 
 /// Does to executions all that operators can do, to one and to many; how many executions there are from it.
@@ -540,7 +601,15 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
         "process-bulk-batch" => {
             &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
         }
-        "plan-bulk-operation" | "complete-bulk-operation" => {
+        "plan-bulk-operation" => &[
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:UpdateItem",
+            "s3:DeleteObject",
+            "s3:GetObject",
+            "s3:PutObject",
+        ],
+        "complete-bulk-operation" => {
             &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
         }
         activity if is_activity(activity) => &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject"],
@@ -1002,6 +1071,13 @@ fn the_stack_has_room() {
     assert!(deployed + (45 - functions) * per_function < 450, "{deployed} resources, and more to come");
 }
 
+/// statelint does not know that these fields take expressions, nor the configuration of an ItemReader, both of which AWS
+/// documents (developer guide, "Map state" and "Wait").
+fn is_taken_by_aws(line: &str) -> bool {
+    let takes_expressions = ["MaxConcurrency is \"{%", "Seconds is \"{%"].iter().any(|field| line.contains(field));
+    takes_expressions || line.contains("\"InputType\" not allowed") && line.contains("ItemReader.ReaderConfig")
+}
+
 /// The tools' own checks, where they are installed (CI installs them).
 #[test]
 fn the_template_is_clean() {
@@ -1012,7 +1088,10 @@ fn the_template_is_clean() {
         command.envs([("SAM_CLI_TELEMETRY", "0"), ("AWS_DEFAULT_REGION", "us-east-1")]);
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{program}: {said}");
+        let wrong = said.lines().filter(|line| !line.trim().is_empty() && !is_taken_by_aws(line)).count();
+        // It says first how many errors there are.
+        let is_clean = output.status.success() || program == "statelint" && wrong <= 1;
+        assert!(is_clean, "{program}: {said}");
     };
     run(&lint, "cfn-lint", &["template.yaml"]);
     run(&lint, "sam", &["validate", "--lint", "--template-file", "template.yaml"]);

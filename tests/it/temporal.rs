@@ -25,7 +25,7 @@ use workflow_service::{App, Settings, Surroundings, Worker};
 use crate::aws::{TIMEOUT_SECONDS, cut_down, pace};
 use crate::in_process::InProcess;
 use crate::peers;
-use crate::world::{Door, Script, Scripted, Site};
+use crate::world::{Afterwards, Door, Script, Scripted, Site};
 
 /// Runs a test on a runtime of several threads; nothing if there is no server to be had.
 pub(crate) fn run<F: Future<Output = ()>>(test: impl FnOnce(&'static str) -> F) {
@@ -154,7 +154,14 @@ impl Stack {
             durability: Durability::Process,
             around_activities: Some(Box::new(move |inner| {
                 let script = Arc::new(Mutex::new(script));
-                let scripted = Scripted { inner, script, store: scripted_store, clock: scripted_clock, pace };
+                let scripted = Scripted {
+                    inner,
+                    script,
+                    store: scripted_store,
+                    clock: scripted_clock,
+                    pace,
+                    afterwards: Afterwards::default(),
+                };
                 let scripted: Arc<dyn ActivityRunner> = Arc::new(scripted);
                 match around {
                     Some(around) => around(scripted),

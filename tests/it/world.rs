@@ -98,6 +98,7 @@ pub(crate) struct World {
     pub(crate) script: Arc<Mutex<Script>>,
     /// The same clock as the site's, which can be set.
     pub(crate) virtual_clock: VirtualClock,
+    afterwards: Afterwards,
     /// Until when nobody listens at an authority.
     absent: Arc<Mutex<BTreeMap<String, Instant>>>,
     site: Site,
@@ -212,7 +213,12 @@ pub(crate) struct Scripted {
     pub(crate) clock: SharedClock,
     /// How long a script's seconds last.
     pub(crate) pace: fn(u64) -> Duration,
+    /// What is done once after an attempt of a step.
+    pub(crate) afterwards: Afterwards,
 }
+
+/// Something to do once, after an attempt of this step.
+pub(crate) type Afterwards = Arc<Mutex<Option<(String, Box<dyn FnOnce() + Send>)>>>;
 
 #[async_trait]
 impl ActivityRunner for Scripted {
@@ -229,6 +235,11 @@ impl ActivityRunner for Scripted {
             }
             None => self.inner.run(call, recorder).await,
         };
+        let is_due = |due: &mut (String, Box<dyn FnOnce() + Send>)| due.0 == step;
+        let afterwards = self.afterwards.lock().unwrap().take_if(is_due);
+        if let Some((_, work)) = afterwards {
+            work();
+        }
         let controls = self.script.lock().unwrap().controls_during(&step);
         for control in controls {
             self.control(control, tenant_id.clone(), id.clone()).await;
@@ -328,13 +339,22 @@ impl World {
         let store = Arc::new(Mutex::new(None));
         let script = Arc::new(Mutex::new(script));
         let (scripted_store, scripted_clock, scripted) = (Arc::clone(&store), Arc::clone(&clock), Arc::clone(&script));
+        let afterwards = Afterwards::default();
+        let scripted_afterwards = Arc::clone(&afterwards);
         let surroundings = Surroundings {
             clock: Arc::clone(&clock),
             transport: Arc::new(transport),
             durability: Durability::Process,
             around_activities: Some(Box::new(move |inner| {
                 let pace = Duration::from_secs;
-                Arc::new(Scripted { inner, script: scripted, store: scripted_store, clock: scripted_clock, pace })
+                Arc::new(Scripted {
+                    inner,
+                    script: scripted,
+                    store: scripted_store,
+                    clock: scripted_clock,
+                    pace,
+                    afterwards: scripted_afterwards,
+                })
             })),
             definition_of: None,
         };
@@ -343,7 +363,7 @@ impl World {
         let door = Door::Router(app.router.clone());
         let settling_time = Duration::from_secs(3_600);
         let site = Site { door, services, clock, calls, unreached, settling_time };
-        Self { app, script, virtual_clock, absent, site, directory: directory.to_owned(), _directory: None }
+        Self { app, script, virtual_clock, afterwards, absent, site, directory: directory.to_owned(), _directory: None }
     }
 
     /// Takes a service away for so long: connections to it are refused.
@@ -356,6 +376,16 @@ impl World {
     pub(crate) fn forget_calls(&self) {
         self.calls.lock().unwrap().clear();
         self.unreached.lock().unwrap().clear();
+    }
+
+    /// Where its blobs are.
+    pub(crate) fn blobs(&self) -> PathBuf {
+        self.directory.join("blobs")
+    }
+
+    /// Does this once, after an attempt of a step.
+    pub(crate) fn after_step(&self, step: &str, work: impl FnOnce() + Send + 'static) {
+        *self.afterwards.lock().unwrap() = Some((step.to_owned(), Box::new(work)));
     }
 
     /// The file that its store is in.

@@ -33,7 +33,8 @@ pub async fn serve(activity: &'static Activity) -> Result<(), Error> {
     let recorder = DynamoStore::new(|| dynamodb, table, Arc::clone(&clock));
     let transport = Arc::new(HttpTransport::default());
     let downstream = Downstream::new(transport, endpoints, Arc::clone(&clock), CALL_TIMEOUT);
-    let activities = Activities::new(downstream, blobs, clock);
+    let leases = Arc::new(recorder.clone());
+    let activities = Activities::new(downstream, blobs, leases, clock);
     let attempt = async |event: LambdaEvent<Value>| told(activities.attempt(activity, event.payload, &recorder)).await;
     lambda_runtime::run(service_fn(attempt)).await
 }

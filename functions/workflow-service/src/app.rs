@@ -100,7 +100,9 @@ impl Foundation {
         let limits = OpenLimits { of_tenant: open_executions_per_tenant.into(), in_all: open_executions.into() };
         let store = store.with_blobs(blobs.clone()).with_limits(limits);
         let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
-        let runner = around(around_activities, Activities::new(downstream.clone(), blobs.clone(), Arc::clone(&clock)));
+        let leases = Arc::new(store.clone());
+        let activities = Activities::new(downstream.clone(), blobs.clone(), leases, Arc::clone(&clock));
+        let runner = around(around_activities, activities);
         Ok(Self { store, blobs, downstream, runner, clock })
     }
 
@@ -142,7 +144,7 @@ async fn ports_on_aws(
     let runner = match &settings.temporal.activities {
         ActivityPlace::InProcess => {
             let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
-            around(around_activities, Activities::new(downstream, blobs.clone(), Arc::clone(&clock)))
+            around(around_activities, Activities::new(downstream, blobs.clone(), store.clone(), Arc::clone(&clock)))
         }
         ActivityPlace::InFunctions { prefix } => {
             around(around_activities, InvokedActivities::new(clients.functions(), prefix))

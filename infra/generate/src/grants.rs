@@ -31,7 +31,7 @@ pub(crate) enum Port {
     Invoke,
     /// Begins and finishes batches of distributed Maps: `StepRecorder`. They ask for nothing of the request.
     Batches,
-    /// The files of an activity, in the folders that it names: `Blobs`.
+    /// The files of an activity, in the folders that it names: `Blobs`; its leases: `Leases`.
     Files(&'static activities::Function),
     /// Reads the items of distributed Maps, and writes their results: `Blobs`.
     MapFiles,
@@ -122,6 +122,9 @@ impl Grants {
                 self.written.extend(files.writes);
                 self.removed.extend(files.removes);
                 self.uploads |= !files.writes.is_empty();
+                if files.leases {
+                    self.table.extend(["GetItem", "UpdateItem"]);
+                }
             }
             Port::MapFiles => {
                 self.read.insert(ALL);

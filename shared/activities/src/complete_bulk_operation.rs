@@ -16,6 +16,7 @@ pub static COMPLETE_BULK_OPERATION: Activity = Activity {
         reads: &[FOLDER],
         writes: &[RESULTS],
         removes: &[UPLOADS],
+        leases: false,
     },
     ..Activity::NOTHING
 };

@@ -10,13 +10,14 @@ use contracts::{ActivityError, ErrorName};
 use downstream::Downstream;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use store::Blobs;
+use store::{Blobs, Leases};
 
 /// What attempts stand on.
 #[derive(Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
     pub(crate) downstream: &'a Downstream,
     pub(crate) blobs: &'a dyn Blobs,
+    pub(crate) leases: &'a dyn Leases,
     pub(crate) clock: &'a SharedClock,
 }
 
@@ -26,6 +27,8 @@ pub struct Context<'a> {
     pub downstream: &'a Downstream,
     /// The tenant's files.
     pub blobs: &'a dyn Blobs,
+    /// The tenant's leases.
+    pub leases: &'a dyn Leases,
     /// Time.
     pub clock: &'a SharedClock,
     /// What the state machine says.
@@ -45,8 +48,18 @@ impl<'a> Context<'a> {
         input: Value,
         effect_scope: &'a str,
     ) -> Self {
-        let Surroundings { downstream, blobs, clock } = *surroundings;
-        Self { downstream, blobs, clock, call, path: call.step.path(), input, effect_scope, report: Mutex::default() }
+        let Surroundings { downstream, blobs, leases, clock } = *surroundings;
+        Self {
+            downstream,
+            blobs,
+            leases,
+            clock,
+            call,
+            path: call.step.path(),
+            input,
+            effect_scope,
+            report: Mutex::default(),
+        }
     }
 
     /// The execution.

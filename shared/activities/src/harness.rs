@@ -14,8 +14,8 @@ use engine::{ActivityCall, ActivityRunner};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use store::{
-    AttemptOutcome, Begin, Blobs, Effects, Finish, RequestError, StepOutcome, StepRecorder, StepRef, StoreError,
-    StoredRequest,
+    AttemptOutcome, Begin, Blobs, Effects, Finish, Leases, RequestError, StepOutcome, StepRecorder, StepRef,
+    StoreError, StoredRequest,
 };
 
 use crate::context::Surroundings;
@@ -26,13 +26,14 @@ pub struct Activities {
     downstream: Downstream,
     /// Where large requests are, and the files of activities.
     blobs: Arc<dyn Blobs>,
+    leases: Arc<dyn Leases>,
     clock: SharedClock,
 }
 
 impl Activities {
     /// All activities, on these services.
-    pub fn new(downstream: Downstream, blobs: Arc<dyn Blobs>, clock: SharedClock) -> Self {
-        Self { downstream, blobs, clock }
+    pub fn new(downstream: Downstream, blobs: Arc<dyn Blobs>, leases: Arc<dyn Leases>, clock: SharedClock) -> Self {
+        Self { downstream, blobs, leases, clock }
     }
 
     /// One attempt: asks the recorder, does or undoes, tells the recorder.
@@ -70,7 +71,12 @@ impl Activities {
             (_, Err(error)) => (Err(error), None),
             (_, Ok(_)) if !call.when => (Ok(json!({ "skipped": true })), None),
             (effects, Ok(input)) => {
-                let surroundings = Surroundings { downstream: &downstream, blobs: &*self.blobs, clock: &self.clock };
+                let surroundings = Surroundings {
+                    downstream: &downstream,
+                    blobs: &*self.blobs,
+                    leases: &*self.leases,
+                    clock: &self.clock,
+                };
                 let attempt = Attempt { activity, surroundings, call, input };
                 match call.step.kind {
                     StepKind::Compensation if call.step.undoes.is_some() => {
@@ -261,8 +267,8 @@ mod tests {
     use bytes::Bytes;
     use clock::{Clock as _, SystemClock};
     use downstream::{Endpoints, Transport, TransportFault};
-    use store::BegunAttempt;
     use store::conformance::MemoryBlobs;
+    use store::{BegunAttempt, Leased};
 
     use super::*;
 
@@ -317,6 +323,16 @@ mod tests {
         }
     }
 
+    /// Leases that nobody asks for here.
+    pub(super) struct NoLeases;
+
+    #[async_trait]
+    impl Leases for NoLeases {
+        async fn lease(&self, _: &str, _: &[String], _: &str) -> Result<Leased, StoreError> {
+            Ok(Leased::Granted)
+        }
+    }
+
     static ECHO: Activity = Activity {
         name: "echo",
         forward: |context| {
@@ -343,7 +359,9 @@ mod tests {
         let clock: SharedClock = Arc::new(SystemClock);
         let downstream =
             Downstream::new(Arc::new(Nothing), Endpoints::default(), Arc::clone(&clock), Duration::from_secs(1));
-        Activities::new(downstream, Arc::new(MemoryBlobs::default()), clock).attempt(&ECHO, payload, recorder).await
+        Activities::new(downstream, Arc::new(MemoryBlobs::default()), Arc::new(NoLeases), clock)
+            .attempt(&ECHO, payload, recorder)
+            .await
     }
 
     fn inline() -> StoredRequest {

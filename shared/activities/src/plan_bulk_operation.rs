@@ -16,6 +16,7 @@ pub static PLAN_BULK_OPERATION: Activity = Activity {
         reads: &[FOLDER, UPLOADS],
         writes: &[FOLDER],
         removes: &[UPLOADS],
+        leases: true,
     },
     ..Activity::NOTHING
 };

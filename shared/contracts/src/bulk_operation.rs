@@ -71,6 +71,11 @@ impl BulkOperationType {
         }
     }
 
+    /// Whether it changes the entities that it is about.
+    pub fn changes_entities(self) -> bool {
+        !matches!(self, Self::DataExport | Self::NotificationSend)
+    }
+
     /// The entity types that it is for, by service.
     pub fn targets(self) -> &'static [(&'static str, &'static [&'static str])] {
         match self {

@@ -7,6 +7,7 @@
 pub mod auth;
 mod call;
 mod client;
+pub mod contract;
 pub mod effects;
 mod fault;
 pub mod file;

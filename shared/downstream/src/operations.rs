@@ -35,6 +35,9 @@ pub struct ItemResult {
     /// Why it was not done, in a word of the contract.
     #[serde(default)]
     pub code: Option<String>,
+    /// The same in a sentence, which holds nothing personal.
+    #[serde(default)]
+    pub message: Option<String>,
     /// Whether it may be done later.
     #[serde(default)]
     pub retryable: bool,

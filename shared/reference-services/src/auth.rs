@@ -11,8 +11,8 @@ use axum::routing::MethodFilter;
 use serde_json::{Value, json};
 
 use crate::kernel::{
-    Call, Definition, Dependent, Derived, Done, EntityType, Field, Fields, Kind, Mutation, Problem, Query, Reader, Row,
-    Rows, Table, Tx, row,
+    Call, Definition, Dependent, Derived, Doc, Done, EntityType, Field, Fields, Kind, Member, Mutation, NOT_FOUND,
+    Problem, Query, Reader, Row, Rows, Shape, Table, Tx, row,
 };
 use crate::tenant;
 
@@ -132,6 +132,31 @@ struct CreateUser {
 impl Mutation for CreateUser {
     const METHOD: MethodFilter = MethodFilter::POST;
     const ROUTE: &'static str = "/api/v1/users";
+    const DOC: Doc = Doc {
+        takes: &[
+            Member::optional("user_id", Shape::Id, "chosen by the caller"),
+            Member::required("email", Shape::Text, ""),
+            Member::required("name", Shape::Text, ""),
+            Member::required("role", Shape::Text, ""),
+            Member::required("tenant_id", Shape::Text, "that of the header"),
+            Member::optional("send_welcome_email", Shape::Flag, "without effect"),
+        ],
+        refuses: &[
+            (403, "the tenant of the body is not the header's"),
+            (409, "the address or the id already has an account"),
+        ],
+        ..Doc::created(
+            "Creates an account.",
+            "create_user_account (user onboarding). Addresses are the same one whatever their case, composition \
+             (NFC, NFD) and the spelling of their domain (xn--). The service sends no mail: the notification \
+             endpoint does.",
+            Shape::Object(&[
+                Member::required("user_id", Shape::Id, "the chosen one"),
+                Member::required("email", Shape::Text, ""),
+                Member::required("created_at", Shape::Time, ""),
+            ]),
+        )
+    };
 
     fn read(_: &Call, body: &mut Fields<'_>) -> Self {
         // Accepted, but mail is the notification endpoint's: this service sends none.
@@ -171,6 +196,14 @@ struct GetUser;
 
 impl Query for GetUser {
     const ROUTE: &'static str = "/api/v1/users/{user_id}";
+    const DOC: Doc = Doc {
+        refuses: &[NOT_FOUND],
+        ..Doc::new(
+            "An account.",
+            "No workflow: they read accounts by the data port. It is what people look at.",
+            Shape::Owned(&ACCOUNT),
+        )
+    };
 
     fn is_logged(_: &Call) -> bool {
         true
@@ -188,6 +221,19 @@ struct ValidateUser;
 
 impl Query for ValidateUser {
     const ROUTE: &'static str = "/api/v1/users/{user_id}/validate";
+    const DOC: Doc = Doc {
+        refuses: &[NOT_FOUND],
+        ..Doc::new(
+            "Whether a user may be let in, and what they may do in the tenant.",
+            "No workflow any more: tenant switching asks the Tenant service for access. Existing callers of \
+             validate_user_credentials use it.",
+            Shape::Object(&[
+                Member::required("valid", Shape::Flag, ""),
+                Member::required("user_id", Shape::Text, ""),
+                Member::required("permissions", Shape::Texts, ""),
+            ]),
+        )
+    };
 
     async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
         let user = user(&mut reader).await?;

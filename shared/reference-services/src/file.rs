@@ -10,8 +10,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 use crate::kernel::{
-    Call, Definition, Dependent, Done, EntityType, Field, Fields, Kind, Mutation, OperationOf, Problem, Query, Reader,
-    Reference, Row, Rows, Table, Tx, row,
+    Call, Definition, Dependent, Doc, Done, EntityType, Field, Fields, Kind, Member, Mutation, NOT_FOUND, OperationOf,
+    Problem, Query, Reader, Reference, Row, Rows, Shape, Table, Tx, row,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -138,6 +138,22 @@ struct CreateWorkspace {
 impl Mutation for CreateWorkspace {
     const METHOD: MethodFilter = MethodFilter::POST;
     const ROUTE: &'static str = "/api/v1/workspaces";
+    const DOC: Doc = Doc {
+        takes: &[
+            Member::optional("workspace_id", Shape::Id, "chosen by the caller"),
+            Member::required("user_id", Shape::Text, ""),
+            Member::required("workspace_config", Shape::TextMap, ""),
+        ],
+        refuses: &[(409, "the workspace exists")],
+        ..Doc::created(
+            "Creates a workspace.",
+            "setup_user_file_workspace (user onboarding).",
+            Shape::Object(&[
+                Member::required("workspace_id", Shape::Id, "the chosen one"),
+                Member::required("created_at", Shape::Time, ""),
+            ]),
+        )
+    };
 
     fn read(_: &Call, body: &mut Fields<'_>) -> Self {
         Self {
@@ -165,6 +181,14 @@ struct GetWorkspace;
 
 impl Query for GetWorkspace {
     const ROUTE: &'static str = "/api/v1/workspaces/{workspace_id}";
+    const DOC: Doc = Doc {
+        refuses: &[NOT_FOUND],
+        ..Doc::new(
+            "A workspace.",
+            "No workflow: they read workspaces by the data port. It is what people look at.",
+            Shape::Owned(&WORKSPACE),
+        )
+    };
 
     fn is_logged(_: &Call) -> bool {
         true
@@ -186,6 +210,18 @@ struct CreateSampleData {
 impl Mutation for CreateSampleData {
     const METHOD: MethodFilter = MethodFilter::POST;
     const ROUTE: &'static str = "/api/v1/workspaces/{workspace_id}/sample-data";
+    const DOC: Doc = Doc {
+        takes: &[Member::required("user_id", Shape::Text, "")],
+        refuses: &[NOT_FOUND],
+        ..Doc::created(
+            "Puts sample files into a workspace.",
+            "create_sample_data (user onboarding, on request).",
+            Shape::Object(&[
+                Member::required("files_created", Shape::Count, ""),
+                Member::required("created_at", Shape::Time, ""),
+            ]),
+        )
+    };
 
     fn read(call: &Call, body: &mut Fields<'_>) -> Self {
         Self { workspace_id: call.param("workspace_id").to_owned(), user_id: body.text("user_id") }
@@ -210,6 +246,24 @@ struct ListFiles;
 
 impl Query for ListFiles {
     const ROUTE: &'static str = "/api/v1/users/{user_id}/files";
+    const DOC: Doc = Doc::new(
+        "A user's files in the tenant, the newest first.",
+        "No workflow: they read files by the data port. It is what people look at.",
+        Shape::Object(&[Member::required(
+            "files",
+            Shape::List(&[
+                Member::required("tenant_id", Shape::Text, ""),
+                Member::required("file_id", Shape::Text, ""),
+                Member::required("workspace_id", Shape::Text, ""),
+                Member::required("user_id", Shape::Text, ""),
+                Member::required("name", Shape::Text, ""),
+                Member::required("content_type", Shape::Text, ""),
+                Member::required("size_bytes", Shape::Count, ""),
+                Member::required("created_at", Shape::Time, ""),
+            ]),
+            "at most 1,000",
+        )]),
+    );
 
     async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
         let user_id = reader.call.param("user_id");

@@ -22,6 +22,9 @@ use serde_json::Value;
 use kernel::Service;
 pub use kernel::{Fault, FaultRule, LedgerEntry, OpenError, Outcome};
 
+/// How many entities [`Services::seed_entities`] can create: three of each user, whose ids have seven digits.
+pub const MAX_SEEDED_ENTITIES: u64 = 3 * 9_999_999;
+
 /// Which service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ServiceKind {
@@ -72,6 +75,11 @@ impl ServiceKind {
             Self::Notifications => &notifications::DEFINITION,
         }
     }
+}
+
+/// The service's contract in OpenAPI 3.1, as YAML.
+pub fn openapi(kind: ServiceKind) -> String {
+    kernel::document(kind)
 }
 
 /// All five services of one installation; clones share them.

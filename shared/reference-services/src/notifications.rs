@@ -5,8 +5,8 @@ use axum::routing::MethodFilter;
 use serde_json::{Value, json};
 
 use crate::kernel::{
-    Call, Definition, Done, EntityType, Field, Fields, Item, ItemDone, ItemOutcome, Kind, Mutation, Operation,
-    OperationOf, Problem, Query, Reader, Rows, Table, Tx, row,
+    Call, Definition, Doc, Done, EntityType, Field, Fields, Item, ItemDone, ItemOutcome, Kind, Member, Mutation,
+    Operation, OperationOf, Problem, Query, Reader, Rows, Shape, Table, Tx, row,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -71,6 +71,24 @@ struct SendNotification {
 impl Mutation for SendNotification {
     const METHOD: MethodFilter = MethodFilter::POST;
     const ROUTE: &'static str = "/api/v1/notifications";
+    const DOC: Doc = Doc {
+        takes: &[
+            Member::required("notification_type", Shape::Text, "e.g. welcome_email"),
+            Member::required("recipient", Shape::Text, "an address"),
+            Member::required("message", Shape::Text, ""),
+            Member::required("metadata", Shape::TextMap, "for the template"),
+        ],
+        ..Doc::created(
+            "Sends a mail or another notice.",
+            "send_notification (user onboarding: the welcome mail; retention: the notice before deletion). The \
+             service keeps the outbox; ids are its own.",
+            Shape::Object(&[
+                Member::required("notification_id", Shape::Id, ""),
+                Member::required("sent_at", Shape::Time, ""),
+                Member::required("delivery_status", Shape::Text, "in the service's words, e.g. queued"),
+            ]),
+        )
+    };
 
     fn read(_: &Call, body: &mut Fields<'_>) -> Self {
         Self {
@@ -109,6 +127,13 @@ struct NotificationSend(SendNotification);
 
 impl Operation for NotificationSend {
     const NAME: &'static str = "NotificationSend";
+    const ABOUT: &'static str = "Sends a notice to the user whose id the item has.";
+    const TAKES: &'static [Member] = &[
+        Member::required("notification_type", Shape::Text, "e.g. welcome_email"),
+        Member::required("recipient", Shape::Text, "an address"),
+        Member::required("message", Shape::Text, ""),
+        Member::optional("metadata", Shape::TextMap, "for the template"),
+    ];
 
     fn read(data: &mut Fields<'_>) -> Self {
         Self(SendNotification {
@@ -140,6 +165,24 @@ struct ListNotifications;
 
 impl Query for ListNotifications {
     const ROUTE: &'static str = "/api/v1/notifications";
+    const DOC: Doc = Doc::new(
+        "The outbox, the newest first.",
+        "No workflow. It is what people look at.",
+        Shape::Object(&[Member::required(
+            "notifications",
+            Shape::List(&[
+                Member::required("tenant_id", Shape::Text, ""),
+                Member::required("notification_id", Shape::Text, ""),
+                Member::required("notification_type", Shape::Text, ""),
+                Member::required("recipient", Shape::Text, ""),
+                Member::required("message", Shape::Text, ""),
+                Member::required("metadata", Shape::TextMap, ""),
+                Member::required("delivery_status", Shape::Text, ""),
+                Member::required("sent_at", Shape::Time, ""),
+            ]),
+            "at most 1,000",
+        )]),
+    );
 
     async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
         let mut notifications = reader.list(&OUTBOX, &[]).await?;

@@ -9,8 +9,8 @@ use axum::routing::MethodFilter;
 use serde_json::{Value, json};
 
 use crate::kernel::{
-    self, Call, Definition, Dependent, Done, EntityType, Field, Fields, Kind, Mutation, Problem, Query, Reader,
-    Reference, Row, Service, Table, Tx,
+    self, Call, Definition, Dependent, Doc, Done, EntityType, Field, Fields, Kind, Member, Mutation, Problem, Query,
+    Reader, Reference, Row, Service, Shape, Table, Tx,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -107,6 +107,35 @@ struct ListTenants;
 
 impl Query for ListTenants {
     const ROUTE: &'static str = "/api/v1/tenants";
+    const DOC: Doc = Doc {
+        query: &[
+            Member::optional("page", Shape::Count, "from 1"),
+            Member::optional("page_size", Shape::Count, "1 to 1000; 50 unless given"),
+        ],
+        ..Doc::new(
+            "The header's tenant and, with X-User-ID, the others that this user belongs to; by id.",
+            "No workflow at present: retention that runs for every tenant, and people who look for one, list tenants \
+             so.",
+            Shape::Object(&[
+                Member::required(
+                    "tenants",
+                    Shape::List(&[
+                        Member::required("tenant_id", Shape::Text, ""),
+                        Member::required("tenant_name", Shape::Text, ""),
+                        Member::required("subscription_tier", Shape::Text, ""),
+                        Member::required("features", Shape::Texts, ""),
+                        Member::required("quotas", Shape::AnyObject, "numbers"),
+                        Member::required("settings", Shape::TextMap, ""),
+                        Member::required("status", Shape::Words(&["active", "suspended"]), ""),
+                    ]),
+                    "",
+                ),
+                Member::required("total_count", Shape::Count, ""),
+                Member::required("page", Shape::Count, ""),
+                Member::required("page_size", Shape::Count, ""),
+            ]),
+        )
+    };
 
     async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
         let page = reader.call.page()?;
@@ -135,6 +164,25 @@ struct GetContext;
 
 impl Query for GetContext {
     const ROUTE: &'static str = "/api/v1/tenants/{tenant_id}/context";
+    const DOC: Doc = Doc {
+        refuses: &[(404, "there is no such tenant, or it is not the header's")],
+        ..Doc::new(
+            "What a tenant offers those who work in it.",
+            "get_tenant_context (user onboarding, tenant switching), and send_notification for the tenant's name.",
+            Shape::Object(&[Member::required(
+                "tenant_context",
+                Shape::Object(&[
+                    Member::required("tenant_id", Shape::Text, ""),
+                    Member::required("tenant_name", Shape::Text, ""),
+                    Member::required("subscription_tier", Shape::Text, ""),
+                    Member::required("features", Shape::Texts, ""),
+                    Member::required("quotas", Shape::AnyObject, "numbers"),
+                    Member::required("settings", Shape::TextMap, ""),
+                ]),
+                "",
+            )]),
+        )
+    };
 
     fn is_logged(_: &Call) -> bool {
         true
@@ -152,6 +200,23 @@ struct GetAccess;
 
 impl Query for GetAccess {
     const ROUTE: &'static str = "/api/v1/tenants/{tenant_id}/access/{user_id}";
+    const DOC: Doc = Doc {
+        refuses: &[(404, "there is no such tenant, or it is not the header's")],
+        ..Doc::new(
+            "Whether a user may work in the tenant, and as what.",
+            "validate_tenant_access (tenant switching). Somebody without access is an answer, not a refusal.",
+            Shape::Object(&[
+                Member::required("has_access", Shape::Flag, ""),
+                Member::nullable("role", Shape::Text, ""),
+                Member::required("permissions", Shape::Texts, ""),
+                Member::nullable(
+                    "reason",
+                    Shape::Words(&["tenant_suspended", "not_a_member", "membership_inactive"]),
+                    "why there is no access",
+                ),
+            ]),
+        )
+    };
 
     async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
         let tenant = own_tenant(&mut reader).await?;
@@ -177,6 +242,20 @@ struct PutMember {
 impl Mutation for PutMember {
     const METHOD: MethodFilter = MethodFilter::PUT;
     const ROUTE: &'static str = "/api/v1/tenants/{tenant_id}/users/{user_id}";
+    const DOC: Doc = Doc {
+        takes: &[
+            Member::required("role", Shape::Text, ""),
+            Member::required("permissions", Shape::Texts, ""),
+            Member::required("active", Shape::Flag, ""),
+        ],
+        refuses: &[(404, "there is no such tenant, or it is not the header's")],
+        ..Doc::new(
+            "Makes a user a member of the tenant, or changes the membership.",
+            "update_tenant_user_membership (user onboarding, tenant switching). An undo restores the membership that \
+             was there before.",
+            Shape::Object(&[Member::required("updated_at", Shape::Time, "")]),
+        )
+    };
 
     fn read(call: &Call, body: &mut Fields<'_>) -> Self {
         Self {
@@ -199,11 +278,22 @@ impl Mutation for PutMember {
     }
 }
 
+/// What the list answers.
+const LISTED: &[Member] = &[Member::required("users", Shape::AllOwned(&MEMBERSHIP), "at most 1,000")];
+
 /// `GET /api/v1/tenants/{tenant_id}/users`
 struct ListMembers;
 
 impl Query for ListMembers {
     const ROUTE: &'static str = "/api/v1/tenants/{tenant_id}/users";
+    const DOC: Doc = Doc {
+        refuses: &[(404, "there is no such tenant, or it is not the header's")],
+        ..Doc::new(
+            "The members of the tenant.",
+            "No workflow: they read memberships by the data port. It is what people look at.",
+            Shape::Object(LISTED),
+        )
+    };
 
     async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
         own_tenant(&mut reader).await?;

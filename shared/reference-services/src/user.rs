@@ -9,8 +9,8 @@ use axum::routing::MethodFilter;
 use serde_json::{Value, json};
 
 use crate::kernel::{
-    Call, Definition, Done, EntityType, Field, Fields, Kind, Mutation, Problem, Query, Reader, Reference, Row, Rows,
-    Table, Tx, row,
+    Call, Definition, Doc, Done, EntityType, Field, Fields, Kind, Member, Mutation, NOT_FOUND, Problem, Query, Reader,
+    Reference, Row, Rows, Shape, Table, Tx, row,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -96,6 +96,24 @@ struct CreateProfile {
 impl Mutation for CreateProfile {
     const METHOD: MethodFilter = MethodFilter::POST;
     const ROUTE: &'static str = "/api/v1/profiles";
+    const DOC: Doc = Doc {
+        takes: &[
+            Member::optional("profile_id", Shape::Id, "chosen by the caller"),
+            Member::required("user_id", Shape::Text, ""),
+            Member::required("profile_data", Shape::TextMap, ""),
+            Member::required("preferences", Shape::TextMap, ""),
+        ],
+        refuses: &[(409, "the user already has a profile, or its id is taken")],
+        ..Doc::created(
+            "Creates a user's profile.",
+            "create_user_profile (user onboarding). A user's first profile makes the tenant the one that the user \
+             works in.",
+            Shape::Object(&[
+                Member::required("profile_id", Shape::Id, "the chosen one"),
+                Member::required("created_at", Shape::Time, ""),
+            ]),
+        )
+    };
 
     fn read(_: &Call, body: &mut Fields<'_>) -> Self {
         Self {
@@ -131,6 +149,14 @@ struct GetProfile;
 
 impl Query for GetProfile {
     const ROUTE: &'static str = "/api/v1/profiles/{user_id}";
+    const DOC: Doc = Doc {
+        refuses: &[NOT_FOUND],
+        ..Doc::new(
+            "A user's profile.",
+            "No workflow: they read profiles by the data port. It is what people look at.",
+            Shape::Owned(&PROFILE),
+        )
+    };
 
     fn is_logged(_: &Call) -> bool {
         true

@@ -72,6 +72,11 @@ pub(crate) fn counter_of_status(status_pk: &str) -> Option<String> {
     Some(format!("{kind}#{status}"))
 }
 
+/// The partition of a tenant's leases, each sorted by its data set.
+pub(crate) fn leases(tenant_id: &str) -> String {
+    format!("{tenant_id}#L")
+}
+
 pub(crate) fn durations(tenant_id: &str) -> String {
     format!("{tenant_id}#D")
 }

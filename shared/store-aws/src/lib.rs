@@ -50,6 +50,7 @@ mod fault;
 mod history;
 mod item;
 mod keys;
+mod leases;
 mod links;
 mod list;
 mod open;

@@ -20,6 +20,7 @@ mod format;
 mod history;
 mod housekeeping;
 mod journal;
+mod leases;
 mod limits;
 mod list;
 #[cfg(test)]
@@ -235,6 +236,7 @@ fn sqlite_migrations() -> Migrator {
         (5, "ended", include_str!("../migrations/sqlite/0005_ended.sql")),
         (6, "open_executions", include_str!("../migrations/sqlite/0006_open_executions.sql")),
         (7, "lists", include_str!("../migrations/sqlite/0007_lists.sql")),
+        (8, "leases", include_str!("../migrations/sqlite/0008_leases.sql")),
     ];
     let migration = |(version, name, text): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(text), false)

@@ -38,6 +38,7 @@ async fn sqlite_without_a_journal() {
         async move { clock::sleep(&*clock, clock::until(&*clock, at)).await }
     })
     .await;
+    conformance::leases(open).await;
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ mod gate;
 mod history;
 mod inherited;
 mod journal;
+mod leases;
 mod limits;
 mod links;
 mod list;
@@ -42,6 +43,7 @@ pub use journal::{
     Commit, CommitOutcome, End, Gate, Journal, JournalRecord, JournalStart, JournalledExecution, MAX_RECORDS_READ,
     RecordSelection,
 };
+pub use leases::{Leased, Leases};
 pub use limits::{Full, OpenCounts, OpenLimits};
 pub use links::{BlobLinks, Link};
 pub use list::{Counts, ListFilter, ListPage};

@@ -2,6 +2,7 @@
 
 mod actions;
 mod answers;
+mod check_service;
 mod completions;
 mod config;
 mod describe;
@@ -17,6 +18,7 @@ mod news;
 pub(crate) mod output;
 mod patience;
 mod progress;
+mod reference;
 mod remote;
 mod render;
 mod retry;
@@ -94,6 +96,10 @@ enum Command {
         /// An Amazon States Language file.
         file: PathBuf,
     },
+    /// Checks whether a service keeps the contract, with things of its own that it takes back.
+    CheckService(check_service::CheckServiceArgs),
+    /// Fills the services that `dev` serves.
+    Reference(reference::ReferenceArgs),
     /// Prints a script that completes this command line in a shell.
     Completions {
         /// The shell.
@@ -144,7 +150,7 @@ impl ServerArgs {
 
 impl Cli {
     pub(crate) async fn run(self, output: &mut Output) -> anyhow::Result<ExitCode> {
-        if matches!(self.command, Command::Dev(_) | Command::Server(_) | Command::Worker(_)) {
+        if matches!(self.command, Command::Dev(_) | Command::Server(_) | Command::Worker(_) | Command::Reference(_)) {
             // Whatever they write may hold personal data.
             rustix::process::umask(Mode::RWXG | Mode::RWXO);
         }
@@ -167,6 +173,8 @@ impl Cli {
             Command::Lint(args) => lint::run(&args, output),
             Command::Run(args) => run::run(&args, output),
             Command::Render { file } => render::run(&file, output),
+            Command::CheckService(args) => check_service::run(args, output).await,
+            Command::Reference(args) => reference::run(args, output).await,
             Command::Completions { shell } => completions::run(shell, output),
         }
     }

@@ -228,7 +228,8 @@ impl Work<'_> {
                 ItemStatus::Failed if result.retryable && may_retry => again.push(place),
                 ItemStatus::Failed => {
                     let code = code(result.code, ErrorName::ServiceRejected.as_str());
-                    state.outcomes[place] = Some(failed(index, &code, "the service refused it", group.attempts));
+                    let message = result.message.as_deref().map(shortened).unwrap_or_default();
+                    state.outcomes[place] = Some(failed(index, &code, &message, group.attempts));
                 }
             }
         }
@@ -313,6 +314,13 @@ fn may_be_of_one_entity(error: &ActivityError) -> bool {
 /// The seconds before the next attempt after so many.
 fn pause(attempts: u32) -> u64 {
     1_u64.checked_shl(attempts.saturating_sub(1)).unwrap_or(MAX_PAUSE_SECONDS).min(MAX_PAUSE_SECONDS)
+}
+
+/// A service's sentence, of a length that fits into a table.
+fn shortened(message: &str) -> String {
+    const MAX_CHARS: usize = 200;
+    let shown = message.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
+    shown.take(MAX_CHARS).collect()
 }
 
 fn failed(index: u64, code: &str, message: &str, attempts: u32) -> Outcome {

@@ -1,5 +1,7 @@
 //! Writes the file of entities, and cuts it into batches.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use contracts::bulk_operation::BulkOperationRequest;
 use contracts::{ActivityError, ErrorName};
@@ -7,7 +9,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use store::StoreError;
+use store::{Leased, StoreError};
 
 use super::{BatchPart, Entity, EntityStatus, Files, Origin, Outcome, Plan, input, lost, push_line, upload};
 use crate::Context;
@@ -48,6 +50,9 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         }
         cut => cut?,
     };
+    if request.operation_type.changes_entities() && !request.batch_options.dry_run {
+        hold(context, &cut.data_sets).await?;
+    }
     let (total, batch_size) = (cut.total, request.batch_options.batch_size_for(cut.total));
     let parts = cut.parts(batch_size / request.batch_options.batch_size);
     files.write(&files.manifest()?, json!(parts).to_string().into_bytes()).await?;
@@ -68,6 +73,19 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         "manifest": files.manifest()?.to_string(), "batches": plan.batches, "total": total, "batch_size": batch_size,
         "stops_at": stops_at,
     }))
+}
+
+/// Nobody else changes many entities of these data sets meanwhile.
+async fn hold(context: &Context<'_>, data_sets: &BTreeSet<String>) -> Result<(), ActivityError> {
+    let data_sets: Vec<String> = data_sets.iter().cloned().collect();
+    let leased = context.leases.lease(context.tenant_id(), &data_sets, context.execution_id()).await;
+    match leased.map_err(store_failed)? {
+        Leased::Granted => Ok(()),
+        Leased::Held { data_set, by } => {
+            let message = format!("{by} is changing many entities of {data_set}; start this one when that has ended");
+            Err(ActivityError::new(ErrorName::Conflict, message))
+        }
+    }
 }
 
 /// The entities of the request itself.
@@ -129,6 +147,8 @@ struct Cut {
     /// Where every unit begins, which has as many entities as a batch was asked to have.
     begins: Vec<u64>,
     bytes: u64,
+    /// What the entities are of: service and entity type.
+    data_sets: BTreeSet<String>,
 }
 
 impl Cut {
@@ -171,11 +191,15 @@ async fn produce(
     unit: u64,
     sender: &mut futures::channel::mpsc::Sender<Result<Bytes, StoreError>>,
 ) -> Result<Option<Cut>, ActivityError> {
-    let mut cut = Cut { total: 0, begins: Vec::new(), bytes: 0 };
+    let mut cut = Cut { total: 0, begins: Vec::new(), bytes: 0, data_sets: BTreeSet::new() };
     let mut part = Vec::with_capacity(PART_BYTES);
     while let Some(entity) = entities.try_next().await? {
         if cut.total.is_multiple_of(unit) {
             cut.begins.push(cut.bytes);
+        }
+        let data_set = format!("{}/{}", entity.service, entity.entity_type);
+        if entity.problem.is_none() && !cut.data_sets.contains(&data_set) {
+            cut.data_sets.insert(data_set);
         }
         let before = part.len();
         push_line(&mut part, &entity)?;
@@ -200,12 +224,12 @@ mod tests {
 
     #[test]
     fn batches_are_whole_units_and_cover_the_file() {
-        let cut = Cut { total: 7, begins: vec![0, 20, 40, 60], bytes: 70 };
+        let cut = Cut { total: 7, begins: vec![0, 20, 40, 60], bytes: 70, data_sets: BTreeSet::new() };
         let lengths = |units| cut.parts(units).iter().map(|part| part.length).collect::<Vec<_>>();
         assert_eq!(lengths(1), [20, 20, 20, 10]);
         assert_eq!(lengths(3), [60, 10]);
         assert_eq!(lengths(9), [70]);
         assert_eq!(cut.parts(2)[1], BatchPart { batch: 1, offset: 40, length: 30 });
-        assert!(Cut { total: 0, begins: vec![], bytes: 0 }.parts(1).is_empty());
+        assert!(Cut { total: 0, begins: vec![], bytes: 0, data_sets: BTreeSet::new() }.parts(1).is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! What can be done to many accounts at once.
 
 use super::{ACCOUNTS, ACTIVE, DEACTIVATED, create, sessions};
-use crate::kernel::{Fields, Item, ItemDone, ItemOutcome, Operation, OperationOf, Problem, Tx};
+use crate::kernel::{Fields, Item, ItemDone, ItemOutcome, Member, Operation, OperationOf, Problem, Shape, Tx};
 
 pub(super) static OF_ACCOUNTS: &[OperationOf] =
     &[OperationOf::new::<UserCreation>(), OperationOf::new::<UserUpdate>(), OperationOf::new::<UserDeactivation>()];
@@ -16,6 +16,12 @@ struct UserCreation {
 impl Operation for UserCreation {
     const NAME: &'static str = "UserCreation";
     const CREATES: bool = true;
+    const ABOUT: &'static str = "A new account under the id of the item.";
+    const TAKES: &'static [Member] = &[
+        Member::required("email", Shape::Text, ""),
+        Member::required("name", Shape::Text, ""),
+        Member::required("role", Shape::Text, ""),
+    ];
 
     fn read(data: &mut Fields<'_>) -> Self {
         Self { email: data.text("email"), name: data.text("name"), role: data.text("role") }
@@ -34,6 +40,12 @@ struct UserUpdate {
 
 impl Operation for UserUpdate {
     const NAME: &'static str = "UserUpdate";
+    const ABOUT: &'static str = "Another address, name or role.";
+    const TAKES: &'static [Member] = &[
+        Member::optional("email", Shape::Text, ""),
+        Member::optional("name", Shape::Text, ""),
+        Member::optional("role", Shape::Text, ""),
+    ];
 
     fn read(data: &mut Fields<'_>) -> Self {
         Self { changes: ["email", "name", "role"].map(|field| (field, data.optional_text(field))) }
@@ -56,6 +68,8 @@ struct UserDeactivation;
 
 impl Operation for UserDeactivation {
     const NAME: &'static str = "UserDeactivation";
+    const ABOUT: &'static str = "The account may not be used any more, and its sessions in the tenant are revoked.";
+    const TAKES: &'static [Member] = &[];
 
     fn read(_: &mut Fields<'_>) -> Self {
         Self

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::user;
 use crate::kernel::{
-    Call, Done, EntityType, Field, Fields, Kind, Mutation, Problem, Query, Reader, Reference, Routes, Row, Table, Tx,
-    row,
+    Call, Doc, Done, EntityType, Field, Fields, Kind, Member, Mutation, NOT_FOUND, Problem, Query, Reader, Reference,
+    Routes, Row, Shape, Table, Tx, row,
 };
 
 pub(super) static SESSIONS: Table = Table {
@@ -44,11 +44,22 @@ pub(super) fn routes(routes: Routes) -> Routes {
     routes.query::<ListSessions>().mutation::<SignIn>().mutation::<PutSession>().mutation::<RevokeSessions>()
 }
 
+/// What the list answers.
+const LISTED: &[Member] = &[Member::required("sessions", Shape::AllOwned(&SESSION), "at most 1,000")];
+
 /// `GET /api/v1/users/{user_id}/sessions`: those in the call's tenant, the newest first.
 struct ListSessions;
 
 impl Query for ListSessions {
     const ROUTE: &'static str = "/api/v1/users/{user_id}/sessions";
+    const DOC: Doc = Doc {
+        refuses: &[NOT_FOUND],
+        ..Doc::new(
+            "A user's sessions in the tenant, the newest first.",
+            "No workflow: update_user_session and revoke_user_sessions need no list. It is what people look at.",
+            Shape::Object(LISTED),
+        )
+    };
 
     async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
         let user_id = reader.call.param("user_id");
@@ -70,6 +81,21 @@ struct SignIn {
 impl Mutation for SignIn {
     const METHOD: MethodFilter = MethodFilter::POST;
     const ROUTE: &'static str = "/api/v1/users/{user_id}/sessions";
+    const DOC: Doc = Doc {
+        takes: &[
+            Member::optional("session_id", Shape::Id, "chosen by the caller"),
+            Member::required("session_data", Shape::TextMap, ""),
+        ],
+        refuses: &[NOT_FOUND, (409, "the id is taken, or the account is deactivated")],
+        ..Doc::created(
+            "Signs a user in.",
+            "No workflow: it is how a user comes to have a session.",
+            Shape::Object(&[
+                Member::required("session_id", Shape::Id, ""),
+                Member::required("created_at", Shape::Time, ""),
+            ]),
+        )
+    };
 
     fn read(_: &Call, body: &mut Fields<'_>) -> Self {
         Self { session_id: body.chosen_id("session_id"), session_data: body.text_map("session_data") }
@@ -93,6 +119,28 @@ struct PutSession {
 impl Mutation for PutSession {
     const METHOD: MethodFilter = MethodFilter::PUT;
     const ROUTE: &'static str = "/api/v1/users/{user_id}/session";
+    const DOC: Doc = Doc {
+        takes: &[
+            Member::optional("session_id", Shape::Id, "chosen by the caller"),
+            Member::required("tenant_id", Shape::Text, "that of the header"),
+            Member::optional("source_tenant_id", Shape::Id, "where the user comes from"),
+            Member::required("session_data", Shape::TextMap, ""),
+        ],
+        refuses: &[
+            (403, "the tenant of the body is not the header's"),
+            NOT_FOUND,
+            (409, "the id is taken, or the account is deactivated"),
+        ],
+        ..Doc::created(
+            "A new session in the tenant that the user goes to.",
+            "update_user_session (tenant switching). With `preserve_data` \"true\" in session_data the data of the \
+             newest session in source_tenant_id come along.",
+            Shape::Object(&[
+                Member::required("session_id", Shape::Id, "the chosen one"),
+                Member::required("updated_at", Shape::Time, ""),
+            ]),
+        )
+    };
 
     fn read(_: &Call, body: &mut Fields<'_>) -> Self {
         Self {
@@ -127,6 +175,18 @@ struct RevokeSessions {
 impl Mutation for RevokeSessions {
     const METHOD: MethodFilter = MethodFilter::DELETE;
     const ROUTE: &'static str = "/api/v1/users/{user_id}/sessions";
+    const DOC: Doc = Doc {
+        refuses: &[NOT_FOUND],
+        ..Doc::new(
+            "Revokes a user's active sessions in the tenant, and in no other.",
+            "revoke_user_sessions (tenant switching), as its last step; a deletion of personal data revokes sessions \
+             too.",
+            Shape::Object(&[
+                Member::required("sessions_revoked", Shape::Count, ""),
+                Member::required("revoked_at", Shape::Time, ""),
+            ]),
+        )
+    };
 
     fn read(call: &Call, _: &mut Fields<'_>) -> Self {
         Self { user_id: call.param("user_id").to_owned() }

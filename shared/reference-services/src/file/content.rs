@@ -6,7 +6,10 @@ use axum::routing::MethodFilter;
 use serde_json::{Value, json};
 
 use super::{CONTENTS, FILE, FILES};
-use crate::kernel::{Call, Content, Done, Problem, Query, Reader, Routes, Row, Stored, Tx, Upload, Work, row, sha256};
+use crate::kernel::{
+    Call, Content, Doc, Done, Member, NOT_FOUND, Problem, Query, Reader, Routes, Row, Shape, Stored, Tx, Upload, Work,
+    row, sha256,
+};
 
 /// Few bytes are in the row, many in pieces elsewhere.
 pub(super) const SCHEMA: &str = "
@@ -23,6 +26,14 @@ struct GetFile;
 
 impl Query for GetFile {
     const ROUTE: &'static str = "/api/v1/files/{file_id}";
+    const DOC: Doc = Doc {
+        refuses: &[NOT_FOUND],
+        ..Doc::new(
+            "A file's bytes.",
+            "No workflow: they read bytes where the data port has them. It is what people download.",
+            Shape::Bytes,
+        )
+    };
 
     fn is_logged(_: &Call) -> bool {
         true
@@ -39,6 +50,14 @@ struct GetContent;
 
 impl Query for GetContent {
     const ROUTE: &'static str = "/api/v1/data/file/{file_id}/content";
+    const DOC: Doc = Doc {
+        refuses: &[NOT_FOUND],
+        ..Doc::new(
+            "A file's bytes, and their SHA-256 as ETag.",
+            "Exports, backups and migrations read the bytes of each file of `GET /api/v1/data/file` so.",
+            Shape::Bytes,
+        )
+    };
 
     fn is_logged(_: &Call) -> bool {
         true
@@ -79,6 +98,19 @@ struct PutContent {
 impl Upload for PutContent {
     const METHOD: MethodFilter = MethodFilter::PUT;
     const ROUTE: &'static str = "/api/v1/data/file/{file_id}/content";
+    const DOC: Doc = Doc {
+        refuses: &[NOT_FOUND],
+        ..Doc::new(
+            "Other bytes for a file that is there.",
+            "Restores and migrations write the bytes of each file that they have imported so; at most 256 MiB.",
+            Shape::Object(&[
+                Member::required("file_id", Shape::Text, ""),
+                Member::required("size_bytes", Shape::Count, ""),
+                Member::required("sha256", Shape::Text, ""),
+                Member::required("updated_at", Shape::Time, ""),
+            ]),
+        )
+    };
 
     fn new(call: &Call, bytes: Stored) -> Self {
         Self { file_id: call.param("file_id").to_owned(), bytes }

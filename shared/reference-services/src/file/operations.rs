@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::content::checksum;
 use super::{CONTENTS, FILES, WORKSPACES};
-use crate::kernel::{Fields, Item, ItemDone, ItemOutcome, Operation, Problem, Tx};
+use crate::kernel::{Fields, Item, ItemDone, ItemOutcome, Member, Operation, Problem, Shape, Tx};
 
 /// What a file's processing is.
 pub(super) enum FileProcessing {
@@ -20,6 +20,12 @@ pub(super) enum FileProcessing {
 
 impl Operation for FileProcessing {
     const NAME: &'static str = "FileProcessing";
+    const ABOUT: &'static str = "Computes the checksum of the bytes, or renames, moves or deletes the file.";
+    const TAKES: &'static [Member] = &[
+        Member::required("action", Shape::Words(&["checksum", "rename", "move", "delete"]), ""),
+        Member::optional("name", Shape::Text, "with rename"),
+        Member::optional("workspace_id", Shape::Text, "with move"),
+    ];
 
     fn read(data: &mut Fields<'_>) -> Self {
         match data.one_of("action", &["checksum", "rename", "move", "delete"]) {

@@ -1,4 +1,5 @@
-//! What a key does, at most once: the effect, its before-image, the answer and the ledger's row in one transaction.
+//! What a key does, at most once: the effect, its before-image, the entries of the logs, the answer and the
+//! ledger's row in one transaction.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};

@@ -3,13 +3,16 @@
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::response::{IntoResponse as _, Json, Response};
-use axum::routing::post;
+use axum::routing::{MethodFilter, post};
 use serde_json::{Value, json};
 
 use super::batch::{Batch, ItemResult, MAX_ITEMS, Step};
 use super::item::Run;
 use super::request::MAX_KEY_CHARACTERS;
-use super::{Call, Fields, Item, OperationOf, Problem, Routes, Row, Service, exchange, mask, request};
+use super::{
+    Call, Described, Doc, EntityType, Fields, Item, Keys, Member, OperationOf, Problem, Routes, Row, Service, Shape,
+    exchange, mask, request, row,
+};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes.bulk::<Import>().bulk::<Delete>().bulk::<Mask>()
@@ -21,9 +24,11 @@ trait Bulk: 'static {
     /// What the logs call it.
     const ACTION: &'static str;
     const RUN: Run;
+    /// What it takes and answers.
+    const DOC: Doc;
 
     /// Reads what holds for all items. It becomes part of each.
-    fn read(body: &mut Fields<'_>, entity: &super::EntityType) -> Row;
+    fn read(body: &mut Fields<'_>, entity: &EntityType) -> Row;
 
     /// Reads what an item says beside its id and key.
     fn read_item(_: &mut Fields<'_>) -> Row {
@@ -33,7 +38,7 @@ trait Bulk: 'static {
 
 impl Routes {
     fn bulk<B: Bulk>(self) -> Self {
-        Self(self.0.route(B::ROUTE, post(handle::<B>)))
+        self.add(Described::new(MethodFilter::POST, B::ROUTE, Keys::Items, &B::DOC), post(handle::<B>))
     }
 }
 
@@ -41,16 +46,75 @@ struct Import;
 
 impl Bulk for Import {
     const ROUTE: &'static str = "/api/v1/data/{type}/import";
+    const DOC: Doc = Doc {
+        query: &[Member::optional("dry_run", Shape::Flag, "whether everything is taken back in the end")],
+        takes: &[
+            Member::optional(
+                "on_conflict",
+                Shape::Words(exchange::ON_CONFLICT),
+                "what becomes of a thing that is there; fail unless given",
+            ),
+            Member::optional("before_images", Shape::Flag, ""),
+            Member::required(
+                "items",
+                Shape::List(&[
+                    Member::required("id", Shape::Text, ""),
+                    Member::required(
+                        "key",
+                        Shape::Text,
+                        "at most 255 characters; one effect, and what it is undone by",
+                    ),
+                    Member::required("data", Shape::Import, ""),
+                    Member::optional("if_version", Shape::Count, "the version that the thing must have"),
+                ]),
+                "",
+            ),
+        ],
+        refuses: &[(404, "the service holds no such type")],
+        ..Doc::new(
+            "Takes in things under their ids.",
+            "Restores, migrations and cross-service synchronisation write so, batch by batch; the undo of a \
+             migration undoes the items' keys. 1 to 1,000 items; each is done by itself.",
+            Shape::Object(&[Member::required(
+                "results",
+                Shape::List(&[
+                    Member::required("id", Shape::Text, ""),
+                    Member::required("key", Shape::Text, ""),
+                    Member::required(
+                        "status",
+                        Shape::Words(&["created", "updated", "deleted", "skipped", "failed"]),
+                        "",
+                    ),
+                    Member::nullable(
+                        "code",
+                        Shape::Words(&[
+                            "NotFound",
+                            "Conflict",
+                            "Forbidden",
+                            "VersionMismatch",
+                            "InvalidInput",
+                            "KeyReused",
+                            "Undone",
+                        ]),
+                        "why it failed",
+                    ),
+                    Member::nullable("message", Shape::Text, ""),
+                    Member::nullable("before", Shape::Record, "the thing as it was, if before_images is true"),
+                ]),
+                "one for each item, in their order",
+            )]),
+        )
+    };
     const ACTION: &'static str = "import";
     const RUN: Run = OperationOf::new::<exchange::Import>().run;
 
-    fn read(body: &mut Fields<'_>, _: &super::EntityType) -> Row {
+    fn read(body: &mut Fields<'_>, _: &EntityType) -> Row {
         let on_conflict = body.optional_one_of("on_conflict", exchange::ON_CONFLICT).unwrap_or("fail");
-        super::row(json!({ "on_conflict": on_conflict }))
+        row(json!({ "on_conflict": on_conflict }))
     }
 
     fn read_item(item: &mut Fields<'_>) -> Row {
-        super::row(json!({ "data": item.object("data") }))
+        row(json!({ "data": item.object("data") }))
     }
 }
 
@@ -58,10 +122,63 @@ struct Delete;
 
 impl Bulk for Delete {
     const ROUTE: &'static str = "/api/v1/data/{type}/delete";
+    const DOC: Doc = Doc {
+        query: &[Member::optional("dry_run", Shape::Flag, "whether everything is taken back in the end")],
+        takes: &[
+            Member::optional("before_images", Shape::Flag, ""),
+            Member::required(
+                "items",
+                Shape::List(&[
+                    Member::required("id", Shape::Text, ""),
+                    Member::required(
+                        "key",
+                        Shape::Text,
+                        "at most 255 characters; one effect, and what it is undone by",
+                    ),
+                    Member::optional("if_version", Shape::Count, "the version that the thing must have"),
+                ]),
+                "",
+            ),
+        ],
+        refuses: &[(404, "the service holds no such type")],
+        ..Doc::new(
+            "Deletes things and what belongs to them.",
+            "Erasures, retention and archival delete so, in the order of references. 1 to 1,000 items; each is done \
+             by itself.",
+            Shape::Object(&[Member::required(
+                "results",
+                Shape::List(&[
+                    Member::required("id", Shape::Text, ""),
+                    Member::required("key", Shape::Text, ""),
+                    Member::required(
+                        "status",
+                        Shape::Words(&["created", "updated", "deleted", "skipped", "failed"]),
+                        "",
+                    ),
+                    Member::nullable(
+                        "code",
+                        Shape::Words(&[
+                            "NotFound",
+                            "Conflict",
+                            "Forbidden",
+                            "VersionMismatch",
+                            "InvalidInput",
+                            "KeyReused",
+                            "Undone",
+                        ]),
+                        "why it failed",
+                    ),
+                    Member::nullable("message", Shape::Text, ""),
+                    Member::nullable("before", Shape::Record, "the thing as it was, if before_images is true"),
+                ]),
+                "one for each item, in their order",
+            )]),
+        )
+    };
     const ACTION: &'static str = "delete";
     const RUN: Run = OperationOf::new::<exchange::Delete>().run;
 
-    fn read(_: &mut Fields<'_>, _: &super::EntityType) -> Row {
+    fn read(_: &mut Fields<'_>, _: &EntityType) -> Row {
         Row::new()
     }
 }
@@ -70,10 +187,65 @@ struct Mask;
 
 impl Bulk for Mask {
     const ROUTE: &'static str = "/api/v1/data/{type}/mask";
+    const DOC: Doc = Doc {
+        query: &[Member::optional("dry_run", Shape::Flag, "whether everything is taken back in the end")],
+        takes: &[
+            Member::optional("before_images", Shape::Flag, ""),
+            Member::required("fields", Shape::AnyObject, "e.g. {\"name\": \"redact\"}"),
+            Member::required(
+                "items",
+                Shape::List(&[
+                    Member::required("id", Shape::Text, ""),
+                    Member::required(
+                        "key",
+                        Shape::Text,
+                        "at most 255 characters; one effect, and what it is undone by",
+                    ),
+                    Member::optional("if_version", Shape::Count, "the version that the thing must have"),
+                ]),
+                "",
+            ),
+        ],
+        refuses: &[(404, "the service holds no such type")],
+        ..Doc::new(
+            "Makes fields of things unreadable.",
+            "Erasures mask what the law keeps from being deleted. `fields` names paths with their strategies: \
+             redact, hash (the same value stays the same one within the tenant) or null. 1 to 1,000 items; each is \
+             done by itself.",
+            Shape::Object(&[Member::required(
+                "results",
+                Shape::List(&[
+                    Member::required("id", Shape::Text, ""),
+                    Member::required("key", Shape::Text, ""),
+                    Member::required(
+                        "status",
+                        Shape::Words(&["created", "updated", "deleted", "skipped", "failed"]),
+                        "",
+                    ),
+                    Member::nullable(
+                        "code",
+                        Shape::Words(&[
+                            "NotFound",
+                            "Conflict",
+                            "Forbidden",
+                            "VersionMismatch",
+                            "InvalidInput",
+                            "KeyReused",
+                            "Undone",
+                        ]),
+                        "why it failed",
+                    ),
+                    Member::nullable("message", Shape::Text, ""),
+                    Member::nullable("before", Shape::Record, "the thing as it was, if before_images is true"),
+                ]),
+                "one for each item, in their order",
+            )]),
+        )
+    };
     const ACTION: &'static str = "mask";
     const RUN: Run = OperationOf::new::<mask::Mask>().run;
 
-    fn read(body: &mut Fields<'_>, entity: &super::EntityType) -> Row {
+    fn read(body: &mut Fields<'_>, entity: &EntityType) -> Row {
         let fields = body.object("fields");
         if fields.is_empty() {
             body.refuse("fields", "must name a field");
@@ -83,7 +255,7 @@ impl Bulk for Mask {
                 body.refuse(&format!("fields/{path}"), error);
             }
         }
-        super::row(json!({ "fields": fields }))
+        row(json!({ "fields": fields }))
     }
 }
 

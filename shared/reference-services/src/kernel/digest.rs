@@ -9,12 +9,33 @@ use sqlx::AssertSqlSafe;
 use super::request::{hex, write_canonical};
 use super::selection::Selection;
 use super::version::Watermark;
-use super::{Problem, Query, Reader};
+use super::{Doc, Member, Problem, Query, Reader, Shape};
 
 pub(super) struct Digest;
 
 impl Query for Digest {
     const ROUTE: &'static str = "/api/v1/data/{type}/digest";
+    const DOC: Doc = Doc {
+        query: &[
+            Member::optional("subject", Shape::Text, "only things about this user"),
+            Member::optional("from_id", Shape::Text, "only ids from this one on"),
+            Member::optional("to_id", Shape::Text, "only ids before this one"),
+        ],
+        refuses: &[(404, "the service holds no such type")],
+        ..Doc::new(
+            "One number for many things, to compare what two services hold.",
+            "`filter.<field>=<value>` leaves only things with this value; an entry of an object is \
+             `filter.<field>.<entry>`. All conditions hold together. The verification of a migration and of a \
+             restore compares digests, and halves the range of ids until it has found what differs. The hash is \
+             SHA-256 over one line for each thing, by id: `{\"data\":..,\"id\":..,\"references\":..}` as JSON with \
+             its keys in order and without spaces. Neither version nor times of change count.",
+            Shape::Object(&[
+                Member::required("count", Shape::Count, ""),
+                Member::required("sha256", Shape::Text, "64 hexadecimal digits"),
+                Member::required("watermark", Shape::Text, ""),
+            ]),
+        )
+    };
 
     async fn answer(reader: Reader<'_>) -> Result<Response, Problem> {
         let call = reader.call;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::log::LogKind;
-use super::{Fields, Item, ItemDone, ItemOutcome, Operation, OperationOf, Problem, Row, Tx};
+use super::{Fields, Item, ItemDone, ItemOutcome, Member, Operation, OperationOf, Problem, Row, Shape, Tx};
 
 /// The operations of every type.
 pub(super) static OPERATIONS: &[OperationOf] = &[OperationOf::new::<DataExport>(), OperationOf::new::<DataImport>()];
@@ -16,6 +16,8 @@ struct DataExport;
 
 impl Operation for DataExport {
     const NAME: &'static str = "DataExport";
+    const ABOUT: &'static str = "Answers the thing; the logs say that it has left the house.";
+    const TAKES: &'static [Member] = &[];
 
     fn read(_: &mut Fields<'_>) -> Self {
         Self
@@ -34,6 +36,13 @@ struct DataImport(Import);
 impl Operation for DataImport {
     const NAME: &'static str = "DataImport";
     const CREATES: bool = true;
+    const ABOUT: &'static str = "Makes the thing what the record says.";
+    const TAKES: &'static [Member] = &[
+        Member::required("record", Shape::OwnImport, ""),
+        Member::optional("on_conflict", Shape::Words(ON_CONFLICT), "fail unless given"),
+        Member::optional("if_version", Shape::Count, "the version that the thing must have"),
+        Member::optional("before_images", Shape::Flag, ""),
+    ];
 
     fn read(data: &mut Fields<'_>) -> Self {
         Self(Import::read_record("record", data))
@@ -67,6 +76,13 @@ impl Import {
 impl Operation for Import {
     const NAME: &'static str = "import";
     const CREATES: bool = true;
+    const ABOUT: &'static str = "Makes the thing what the record says.";
+    const TAKES: &'static [Member] = &[
+        Member::required("data", Shape::OwnImport, ""),
+        Member::optional("on_conflict", Shape::Words(ON_CONFLICT), "fail unless given"),
+        Member::optional("if_version", Shape::Count, "the version that the thing must have"),
+        Member::optional("before_images", Shape::Flag, ""),
+    ];
 
     fn read(data: &mut Fields<'_>) -> Self {
         Self::read_record("data", data)
@@ -107,6 +123,11 @@ pub(super) struct Delete {
 
 impl Operation for Delete {
     const NAME: &'static str = "delete";
+    const ABOUT: &'static str = "Deletes the thing.";
+    const TAKES: &'static [Member] = &[
+        Member::optional("if_version", Shape::Count, "the version that the thing must have"),
+        Member::optional("before_images", Shape::Flag, ""),
+    ];
 
     fn read(data: &mut Fields<'_>) -> Self {
         Self { condition: Condition::read(data) }

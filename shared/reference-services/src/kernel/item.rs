@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::fields::AN_ID;
 use super::request::is_id;
-use super::{EntityType, Fields, Problem, Row, Tx};
+use super::{EntityType, Fields, Member, Problem, Row, Tx};
 
 /// One of the things that a request is about.
 pub(crate) struct Item {
@@ -41,6 +41,10 @@ pub(crate) trait Operation: Sized + Send + 'static {
     const NAME: &'static str;
     /// Whether it makes a thing, whose id must then be one.
     const CREATES: bool = false;
+    /// What it does, in a line.
+    const ABOUT: &'static str;
+    /// What it needs.
+    const TAKES: &'static [Member];
 
     /// Reads what the caller says; what is wrong with it `data` remembers.
     fn read(data: &mut Fields<'_>) -> Self;
@@ -55,12 +59,14 @@ pub(crate) type Run = for<'t> fn(&'t Item, &'t mut Tx<'_>) -> BoxFuture<'t, Resu
 /// An operation by its name.
 pub(crate) struct OperationOf {
     pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) takes: &'static [Member],
     pub(super) run: Run,
 }
 
 impl OperationOf {
     pub(crate) const fn new<O: Operation>() -> Self {
-        Self { name: O::NAME, run: |item, tx| Box::pin(run::<O>(item, tx)) }
+        Self { name: O::NAME, about: O::ABOUT, takes: O::TAKES, run: |item, tx| Box::pin(run::<O>(item, tx)) }
     }
 }
 

@@ -7,7 +7,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::cursor::Cursor;
-use super::{EntityType, Problem, Query, Reader, Row, Table};
+use super::{Doc, EntityType, Member, Problem, Query, Reader, Row, Shape, Table};
 
 /// What happened to a thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +98,39 @@ pub(super) struct Logs;
 
 impl Query for Logs {
     const ROUTE: &'static str = "/api/v1/logs";
+    const DOC: Doc = Doc {
+        query: &[
+            Member::optional("kind", Shape::Words(&["access", "modification", "deletion", "export"]), ""),
+            Member::optional("from", Shape::Time, "only entries from then on"),
+            Member::optional("to", Shape::Time, "only entries before then"),
+            Member::optional("subject", Shape::Text, ""),
+            Member::optional("cursor", Shape::Text, ""),
+            Member::optional("limit", Shape::Count, "1 to 1000; 100 unless given"),
+        ],
+        ..Doc::new(
+            "Who saw, changed, deleted or took away what, in the order in which it happened.",
+            "Audit log generation and compliance reports read all four kinds; an erasure proves itself by the \
+             entries of the kind deletion.",
+            Shape::Object(&[
+                Member::required(
+                    "entries",
+                    Shape::List(&[
+                        Member::required("seq", Shape::Count, ""),
+                        Member::required("kind", Shape::Words(&["access", "modification", "deletion", "export"]), ""),
+                        Member::required("at", Shape::Time, ""),
+                        Member::required("entity_type", Shape::Text, ""),
+                        Member::required("entity_id", Shape::AnyText, ""),
+                        Member::nullable("subject", Shape::Text, "the user whom it is about"),
+                        Member::required("action", Shape::Text, "what was done"),
+                        Member::nullable("actor", Shape::Text, "X-User-ID of the request"),
+                        Member::nullable("key", Shape::Text, "the key that it was done by"),
+                    ]),
+                    "",
+                ),
+                Member::nullable("next_cursor", Shape::Text, "null on the last page"),
+            ]),
+        )
+    };
 
     async fn answer(reader: Reader<'_>) -> Result<Response, Problem> {
         let call = reader.call;

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use super::entity::Kind;
 use super::exchange::Condition;
 use super::request::hex;
-use super::{EntityType, Fields, Item, ItemDone, Operation, Problem, Row, Tx};
+use super::{EntityType, Fields, Item, ItemDone, Member, Operation, Problem, Row, Shape, Tx};
 
 const STRATEGIES: [&str; 3] = ["redact", "hash", "null"];
 const REDACTED: &str = "[redacted]";
@@ -34,6 +34,12 @@ pub(super) fn error(entity: &EntityType, path: &str, strategy: &Value) -> Option
 
 impl Operation for Mask {
     const NAME: &'static str = "mask";
+    const ABOUT: &'static str = "Makes fields unreadable.";
+    const TAKES: &'static [Member] = &[
+        Member::required("fields", Shape::AnyObject, ""),
+        Member::optional("if_version", Shape::Count, "the version that the thing must have"),
+        Member::optional("before_images", Shape::Flag, ""),
+    ];
 
     fn read(data: &mut Fields<'_>) -> Self {
         Self { fields: data.object("fields"), condition: Condition::read(data) }

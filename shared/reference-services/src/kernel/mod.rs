@@ -10,6 +10,7 @@ mod catalog;
 mod control;
 mod cursor;
 mod digest;
+mod doc;
 mod entity;
 mod exchange;
 mod fault_rule;
@@ -21,12 +22,14 @@ mod log;
 mod mask;
 mod mutation;
 mod open;
+mod openapi;
 mod operations;
 mod page;
 mod pages;
 mod problem;
 mod query;
 mod request;
+mod routes;
 mod seed;
 mod selection;
 mod table;
@@ -34,6 +37,7 @@ mod transaction;
 mod undo;
 mod upload;
 mod version;
+mod yaml;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -42,6 +46,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{MethodFilter, get};
 use clock::SharedClock;
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnection;
@@ -51,6 +56,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::ServiceKind;
 pub(crate) use attempt::Work;
 pub(crate) use blob::{Content, Stored, sha256};
+pub(crate) use doc::{Doc, Member, NOT_FOUND, Shape};
 pub(crate) use entity::{EntityType, Field, Kind, Reference, Replica};
 pub use fault_rule::{Fault, FaultRule};
 pub(crate) use faults::Faults;
@@ -59,10 +65,13 @@ pub(crate) use item::{Item, ItemDone, ItemOutcome, Operation, OperationOf};
 pub use ledger::{LedgerEntry, Outcome};
 pub(crate) use mutation::{Done, Mutation};
 pub(crate) use open::create_private;
+pub(crate) use openapi::document;
 pub(crate) use page::Page;
 pub(crate) use problem::Problem;
 pub(crate) use query::Query;
 pub(crate) use request::Call;
+pub(crate) use routes::Routes;
+use routes::{Described, Keys};
 pub(crate) use seed::{Rows, Seeded};
 pub(crate) use table::{Dependent, Derived, Row, Table, row};
 pub(crate) use transaction::{Reader, Tx};
@@ -181,23 +190,24 @@ impl Service {
         Reader { connection, call, tenants: self.tenants(), service: self }
     }
 
-    /// The complete service: its routes, `/health`, undo, and the control routes that no fault touches.
+    /// The complete service: its routes, and the control routes that no fault touches.
     pub(crate) fn router(&self) -> Router {
-        let routes = Routes(Router::new()).mutation::<undo::Undo>().query::<log::Logs>();
-        let routes = routes.query::<catalog::Catalog>().query::<pages::Pages>().query::<digest::Digest>();
-        let routes = bulk::routes(operations::routes(routes));
-        let routes = (self.definition().routes)(routes);
         let faults = axum::middleware::from_fn_with_state(self.clone(), faults::inject);
-        routes
-            .0
-            .route("/health", axum::routing::get(health))
+        Self::routes(self.definition())
+            .router
             .route_layer(faults)
             .merge(control::routes())
             .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such route"))
-            .method_not_allowed_fallback(async || {
-                Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the route has no such method")
-            })
             .with_state(self.clone())
+    }
+
+    /// The routes of such a service: its own, and those that every service has.
+    fn routes(definition: &Definition) -> Routes {
+        let health = Described::new(MethodFilter::GET, "/health", Keys::None, &HEALTH);
+        let routes = (definition.routes)(Routes::new().add(health, get(self::health)));
+        let routes = routes.query::<catalog::Catalog>().query::<pages::Pages>().query::<digest::Digest>();
+        let routes = bulk::routes(routes);
+        operations::routes(routes).mutation::<undo::Undo>().query::<log::Logs>()
     }
 
     /// The business data, by table; rows by key.
@@ -217,25 +227,15 @@ impl Service {
     }
 }
 
-/// Collects a service's routes.
-pub(crate) struct Routes(Router<Service>);
-
-impl Routes {
-    /// Adds a route that changes something.
-    pub(crate) fn mutation<M: Mutation>(self) -> Self {
-        Self(self.0.route(M::ROUTE, axum::routing::on(M::METHOD, mutation::handle::<M>)))
-    }
-
-    /// Adds a route that takes in bytes.
-    pub(crate) fn upload<U: Upload>(self) -> Self {
-        Self(self.0.route(U::ROUTE, axum::routing::on(U::METHOD, upload::handle::<U>)))
-    }
-
-    /// Adds a route that reads.
-    pub(crate) fn query<Q: Query>(self) -> Self {
-        Self(self.0.route(Q::ROUTE, axum::routing::get(query::handle::<Q>)))
-    }
-}
+const HEALTH: Doc = Doc::new(
+    "Whether the service works.",
+    "The health check of the coordination API and GET /ready. It asks for no tenant and no key.",
+    Shape::Object(&[
+        Member::required("status", Shape::Words(&["healthy", "unhealthy"]), ""),
+        Member::required("service", Shape::Text, "its name"),
+        Member::required("timestamp", Shape::Time, ""),
+    ]),
+);
 
 async fn health(State(service): State<Service>) -> Response {
     let alive = sqlx::query("SELECT 1").execute(&mut *service.connection().await).await.is_ok();

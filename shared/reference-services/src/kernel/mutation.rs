@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::attempt::{Keyed, Work};
 use super::ledger::Outcome;
-use super::{Call, Fields, Problem, Service, Tx, request};
+use super::{Call, Doc, Fields, Problem, Service, Tx, request};
 
 /// A route that changes something; the type is its request.
 pub(crate) trait Mutation: Sized + Send + 'static {
@@ -17,6 +17,8 @@ pub(crate) trait Mutation: Sized + Send + 'static {
     const METHOD: MethodFilter;
     /// The route's template.
     const ROUTE: &'static str;
+    /// What it takes and answers.
+    const DOC: Doc;
 
     /// Reads the request; what is wrong with the body `body` remembers.
     fn read(call: &Call, body: &mut Fields<'_>) -> Self;

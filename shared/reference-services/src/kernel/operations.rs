@@ -3,17 +3,69 @@
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::response::{IntoResponse as _, Json, Response};
-use axum::routing::post;
+use axum::routing::{MethodFilter, post};
 use serde_json::{Value, json};
 
 use super::batch::{Batch, ItemResult, MAX_ITEMS, Refusal, Step};
 use super::request::MAX_KEY_CHARACTERS;
-use super::{Call, Definition, Fields, Item, Problem, Routes, Service, request};
+use super::{Call, Definition, Described, Doc, Fields, Item, Keys, Member, Problem, Routes, Service, Shape, request};
 
 const ROUTE: &str = "/api/v1/operations/{operation}";
 
+const DOC: Doc = Doc {
+    query: &[Member::optional("dry_run", Shape::Flag, "whether everything is taken back in the end")],
+    takes: &[Member::required(
+        "items",
+        Shape::List(&[
+            Member::required("entity_type", Shape::Text, ""),
+            Member::required("entity_id", Shape::Text, ""),
+            Member::required("key", Shape::Text, "at most 255 characters; one effect, and what it is undone by"),
+            Member::optional("data", Shape::OperationData, ""),
+        ]),
+        "",
+    )],
+    refuses: &[(404, "none of the service's types has such an operation")],
+    ..Doc::new(
+        "Does one operation to many things.",
+        "process_bulk_batch (bulk operation), one call for each batch. Which operations there are for which type GET \
+         /api/v1/data lists; what each needs are the schemas `<type>.<operation>`. 1 to 1,000 items; each is done by \
+         itself.",
+        Shape::Object(&[Member::required(
+            "results",
+            Shape::List(&[
+                Member::required("key", Shape::Text, ""),
+                Member::required("entity_id", Shape::Text, ""),
+                Member::required("status", Shape::Words(&["succeeded", "failed"]), ""),
+                Member::nullable(
+                    "outcome",
+                    Shape::Words(&["created", "updated", "unchanged", "sent", "exported", "processed", "deleted"]),
+                    "",
+                ),
+                Member::nullable(
+                    "code",
+                    Shape::Words(&[
+                        "NotFound",
+                        "Conflict",
+                        "Forbidden",
+                        "VersionMismatch",
+                        "InvalidInput",
+                        "KeyReused",
+                        "Undone",
+                        "UnknownEntityType",
+                    ]),
+                    "why it failed",
+                ),
+                Member::nullable("message", Shape::Text, ""),
+                Member::required("retryable", Shape::Flag, "whether it may be done later"),
+                Member::nullable("data", Shape::Anything, "what the operation answers"),
+            ]),
+            "one for each item, in their order",
+        )]),
+    )
+};
+
 pub(super) fn routes(routes: Routes) -> Routes {
-    Routes(routes.0.route(ROUTE, post(operate)))
+    routes.add(Described::new(MethodFilter::POST, ROUTE, Keys::Items, &DOC), post(operate))
 }
 
 /// An item as the caller names it.

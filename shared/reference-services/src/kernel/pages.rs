@@ -7,12 +7,71 @@ use super::cursor::Cursor;
 use super::log::{LogKind, Occasion};
 use super::selection::Selection;
 use super::version::Watermark;
-use super::{Call, EntityType, Problem, Query, Reader, Row};
+use super::{Call, Doc, EntityType, Member, Problem, Query, Reader, Row, Shape};
 
 pub(super) struct Pages;
 
 impl Query for Pages {
     const ROUTE: &'static str = "/api/v1/data/{type}";
+    const DOC: Doc = Doc {
+        query: &[
+            Member::optional("cursor", Shape::Text, "`next_cursor` of the page before, for the same question"),
+            Member::optional("limit", Shape::Count, "1 to 1000; 100 unless given"),
+            Member::optional(
+                "changed_since",
+                Shape::Text,
+                "a watermark: only what has changed since, in the order of changes, deletions too",
+            ),
+            Member::optional("subject", Shape::Text, "only things about this user"),
+            Member::optional("from_id", Shape::Text, "only ids from this one on"),
+            Member::optional("to_id", Shape::Text, "only ids before this one"),
+            Member::optional("purpose", Shape::Words(&["export"]), "whether the page leaves the house"),
+        ],
+        refuses: &[(404, "the service holds no such type")],
+        ..Doc::new(
+            "Things of a type, page by page, by id.",
+            "`filter.<field>=<value>` leaves only things with this value; an entry of an object is \
+             `filter.<field>.<entry>`. All conditions hold together. Exports, backups, migrations, retention and \
+             bulk operations by filter read their data so, erasures their selection. With `purpose=export` each \
+             thing shown gets an entry in the logs.",
+            Shape::Object(&[
+                Member::required(
+                    "items",
+                    Shape::List(&[
+                        Member::required("id", Shape::Text, ""),
+                        Member::required("version", Shape::Count, ""),
+                        Member::required("updated_at", Shape::Time, ""),
+                        Member::required("data", Shape::Record, ""),
+                        Member::required(
+                            "references",
+                            Shape::List(&[
+                                Member::required("field", Shape::Text, ""),
+                                Member::required("service", Shape::Text, ""),
+                                Member::required("type", Shape::Text, ""),
+                                Member::required("id", Shape::Text, ""),
+                            ]),
+                            "",
+                        ),
+                    ]),
+                    "",
+                ),
+                Member::required(
+                    "deletions",
+                    Shape::List(&[
+                        Member::required("id", Shape::Text, ""),
+                        Member::required("deleted_at", Shape::Time, ""),
+                    ]),
+                    "with changed_since: what is gone",
+                ),
+                Member::nullable("next_cursor", Shape::Text, "null on the last page"),
+                Member::required(
+                    "watermark",
+                    Shape::Text,
+                    "what has changed after it is not on these pages; for changed_since",
+                ),
+            ]),
+        )
+    };
 
     fn is_logged(call: &Call) -> bool {
         is_export(call).unwrap_or_default()

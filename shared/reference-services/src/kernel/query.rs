@@ -5,12 +5,14 @@ use axum::extract::{RawPathParams, Request, State};
 use axum::response::Response;
 use sqlx::Connection as _;
 
-use super::{Call, Problem, Reader, Service};
+use super::{Call, Doc, Problem, Reader, Service};
 
 /// A route that reads.
 pub(crate) trait Query: 'static {
     /// The route's template.
     const ROUTE: &'static str;
+    /// What it takes and answers.
+    const DOC: Doc;
 
     /// Whether the answer is itself written down.
     fn is_logged(_: &Call) -> bool {

@@ -9,7 +9,7 @@ use super::attempt::Answer;
 use super::log::LogKind;
 use super::table::decode;
 use super::transaction::collision;
-use super::{Call, Done, Fields, Mutation, Outcome, Problem, Row, Table, Tx};
+use super::{Call, Doc, Done, Fields, Member, Mutation, Outcome, Problem, Row, Shape, Table, Tx};
 
 /// `DELETE /api/v1/effects/{idempotency_key}`. It takes no body.
 pub(super) struct Undo {
@@ -19,6 +19,19 @@ pub(super) struct Undo {
 impl Mutation for Undo {
     const METHOD: MethodFilter = MethodFilter::DELETE;
     const ROUTE: &'static str = "/api/v1/effects/{idempotency_key}";
+    const DOC: Doc = Doc {
+        refuses: &[(409, "somebody has changed the same thing since")],
+        ..Doc::new(
+            "Undoes what a key did, and refuses the key from then on.",
+            "The compensation of every step of every workflow: a key that has done nothing yet is refused with 410 \
+             when it comes (a tombstone). Items of batches are undone by their own keys. A repeated undo gives the \
+             first answer.",
+            Shape::Object(&[
+                Member::required("undone", Shape::Flag, "whether there was anything to undo"),
+                Member::required("undone_at", Shape::Time, ""),
+            ]),
+        )
+    };
 
     fn read(call: &Call, _: &mut Fields<'_>) -> Self {
         Self { key: call.param("idempotency_key").to_owned() }
@@ -219,7 +232,8 @@ impl Effect {
         for parent in tx.service.definition().tables {
             let Some(key) = self.table.parent_key(parent, row) else { continue };
             let deleted = sqlx::query(
-                "SELECT 1 FROM effects WHERE table_name = ? AND row_key = ? AND seq > ? AND undone = 0 AND kind = 'delete'",
+                "SELECT 1 FROM effects WHERE table_name = ? AND row_key = ? AND seq > ? AND undone = 0 AND kind = \
+                 'delete'",
             )
             .bind(parent.name)
             .bind(Value::from(key).to_string())

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::attempt::{Attempt, Keyed, Work};
 use super::blob::Stored;
-use super::{Call, Problem, Service, request};
+use super::{Call, Doc, Problem, Service, request};
 
 /// A route whose body is bytes; the type is its request.
 pub(crate) trait Upload: Work + 'static {
@@ -16,6 +16,8 @@ pub(crate) trait Upload: Work + 'static {
     const METHOD: MethodFilter;
     /// The route's template.
     const ROUTE: &'static str;
+    /// What it answers.
+    const DOC: Doc;
 
     /// The request. Its work must keep the bytes.
     fn new(call: &Call, bytes: Stored) -> Self;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{MEMBERSHIPS, TENANTS};
-use crate::kernel::{Fields, Item, ItemDone, ItemOutcome, Operation, OperationOf, Problem, Tx, row};
+use crate::kernel::{Fields, Item, ItemDone, ItemOutcome, Member, Operation, OperationOf, Problem, Shape, Tx, row};
 
 pub(super) static OF_MEMBERSHIPS: &[OperationOf] = &[
     OperationOf::new::<UserCreation>(),
@@ -20,6 +20,9 @@ struct UserCreation {
 impl Operation for UserCreation {
     const NAME: &'static str = "UserCreation";
     const CREATES: bool = true;
+    const ABOUT: &'static str = "A new membership of the user whose id the item has.";
+    const TAKES: &'static [Member] =
+        &[Member::required("role", Shape::Text, ""), Member::required("permissions", Shape::Texts, "")];
 
     fn read(data: &mut Fields<'_>) -> Self {
         Self { role: data.text("role"), permissions: data.texts("permissions") }
@@ -44,6 +47,9 @@ struct PermissionUpdate {
 
 impl Operation for PermissionUpdate {
     const NAME: &'static str = "PermissionUpdate";
+    const ABOUT: &'static str = "Another role or other permissions.";
+    const TAKES: &'static [Member] =
+        &[Member::optional("role", Shape::Text, ""), Member::optional("permissions", Shape::Texts, "")];
 
     fn read(data: &mut Fields<'_>) -> Self {
         Self { role: data.optional_text("role"), permissions: data.optional_texts("permissions") }
@@ -66,6 +72,8 @@ struct UserDeactivation;
 
 impl Operation for UserDeactivation {
     const NAME: &'static str = "UserDeactivation";
+    const ABOUT: &'static str = "The user has no access any more.";
+    const TAKES: &'static [Member] = &[];
 
     fn read(_: &mut Fields<'_>) -> Self {
         Self

@@ -57,9 +57,20 @@ async fn bytes_come_back_as_they_went() {
 #[tokio::test]
 async fn abandoned_bytes_are_forgotten() {
     let world = World::new().await;
-    let endless = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from(bytes(2 * CHUNK)))]);
-    let endless = Body::from_stream(futures::StreamExt::chain(endless, futures::stream::pending()));
-    let upload = put(&world, ACME, PATH, "lost", endless);
+    let (time, first) = (Arc::clone(&world.clock), Bytes::from(bytes(2 * CHUNK)));
+    let slow = futures::stream::unfold(Some(first), move |piece| {
+        let time = Arc::clone(&time);
+        async move {
+            match piece {
+                Some(piece) => Some((Ok::<_, std::io::Error>(piece), None)),
+                None => {
+                    clock::sleep(&*time, std::time::Duration::from_secs(10)).await;
+                    None
+                }
+            }
+        }
+    });
+    let upload = put(&world, ACME, PATH, "lost", Body::from_stream(slow));
     assert!(clock::timeout(&*world.clock, std::time::Duration::from_secs(1), upload).await.is_none());
     let service = world.services.service(ServiceKind::File);
     assert_eq!(service.stored_chunks().await, 1);

@@ -26,24 +26,3 @@ async fn seeding_goes_on_where_it_stopped() {
     let digest = world.get(ServiceKind::Tenant, "tenant-many", "/api/v1/data/membership/digest").await.json();
     assert_eq!((&digest["count"], &digest["watermark"].is_string()), (&json!(10_000), &true));
 }
-
-#[tokio::test]
-#[ignore = "measures, and takes a while unless optimised"]
-async fn a_million_is_seeded_in_little_time() {
-    let directory = std::env::temp_dir().join(format!("reference-services-{}", uuid::Uuid::now_v7()));
-    let clock: SharedClock = Arc::new(clock::SystemClock);
-    let services = Services::open(&directory, Arc::clone(&clock)).await.expect("opens");
-    let begun = clock.now();
-    services.seed_entities("tenant-many", 1_000_000, |_| {}).await.expect("seeds");
-    let took = clock.now().duration_since(begun);
-    println!("a million seeded in {took:?}");
-    let world = World { services, clock };
-    for path in ["account/digest", "account?limit=1000"] {
-        let begun = world.clock.now();
-        let path = format!("/api/v1/data/{path}");
-        assert_eq!(world.get(ServiceKind::Auth, "tenant-many", &path).await.status, 200);
-        println!("{path} in {:?}", world.clock.now().duration_since(begun));
-    }
-    std::fs::remove_dir_all(&directory).expect("removes");
-    assert!(took.as_secs() < 120);
-}

@@ -5,7 +5,9 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::MethodFilter;
 use serde_json::{Value, json};
 
-use crate::kernel::{Call, Done, Fields, Mutation, Problem, Query, Reader, Routes, Row, Table, Tx, row};
+use crate::kernel::{
+    Call, Doc, Done, Fields, Member, Mutation, NOT_FOUND, Problem, Query, Reader, Routes, Row, Shape, Table, Tx, row,
+};
 use crate::tenant;
 
 pub(super) static CONTEXTS: Table =
@@ -20,6 +22,19 @@ struct GetContext;
 
 impl Query for GetContext {
     const ROUTE: &'static str = "/api/v1/users/{user_id}/tenant-context";
+    const DOC: Doc = Doc {
+        refuses: &[NOT_FOUND],
+        ..Doc::new(
+            "The tenant that a user works in, and with which preferences.",
+            "No workflow: update_user_tenant_context says which tenant it expects. It is what people look at.",
+            Shape::Object(&[
+                Member::required("user_id", Shape::Text, ""),
+                Member::required("tenant_id", Shape::Text, ""),
+                Member::required("preferences", Shape::TextMap, ""),
+                Member::required("version", Shape::Count, ""),
+            ]),
+        )
+    };
 
     async fn answer(mut reader: Reader<'_>) -> Result<Response, Problem> {
         let mut context = context(&mut reader).await?;
@@ -38,6 +53,27 @@ struct PutContext {
 impl Mutation for PutContext {
     const METHOD: MethodFilter = MethodFilter::PUT;
     const ROUTE: &'static str = "/api/v1/users/{user_id}/tenant-context";
+    const DOC: Doc = Doc {
+        takes: &[
+            Member::required("new_tenant_id", Shape::Text, "that of the header"),
+            Member::required("expected_tenant_id", Shape::Text, "where the user must be"),
+            Member::required("preserve_preferences", Shape::Flag, ""),
+        ],
+        refuses: &[
+            (403, "the new tenant is not the header's"),
+            NOT_FOUND,
+            (409, "the user works in another tenant than the expected one"),
+        ],
+        ..Doc::new(
+            "Moves a user from the expected tenant to the header's.",
+            "update_user_tenant_context (tenant switching). Without preserve_preferences the preferences become the \
+             settings of the new tenant.",
+            Shape::Object(&[
+                Member::required("updated_at", Shape::Time, ""),
+                Member::required("new_context", Shape::TextMap, "user_id, tenant_id and previous_tenant_id"),
+            ]),
+        )
+    };
 
     fn read(_: &Call, body: &mut Fields<'_>) -> Self {
         Self {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{DEACTIVATED, create};
-use crate::kernel::{Fields, Item, ItemDone, ItemOutcome, Operation, OperationOf, Problem, Row, Tx};
+use crate::kernel::{Fields, Item, ItemDone, ItemOutcome, Member, Operation, OperationOf, Problem, Row, Shape, Tx};
 
 pub(super) static OF_PROFILES: &[OperationOf] =
     &[OperationOf::new::<UserCreation>(), OperationOf::new::<UserUpdate>(), OperationOf::new::<UserDeactivation>()];
@@ -18,6 +18,12 @@ struct UserCreation {
 impl Operation for UserCreation {
     const NAME: &'static str = "UserCreation";
     const CREATES: bool = true;
+    const ABOUT: &'static str = "A new profile under the id of the item.";
+    const TAKES: &'static [Member] = &[
+        Member::required("user_id", Shape::Id, ""),
+        Member::required("profile_data", Shape::TextMap, ""),
+        Member::optional("preferences", Shape::TextMap, ""),
+    ];
 
     fn read(data: &mut Fields<'_>) -> Self {
         Self {
@@ -40,6 +46,11 @@ struct UserUpdate {
 
 impl Operation for UserUpdate {
     const NAME: &'static str = "UserUpdate";
+    const ABOUT: &'static str = "Other data or preferences; what is not named stays.";
+    const TAKES: &'static [Member] = &[
+        Member::optional("profile_data", Shape::TextMapChanges, ""),
+        Member::optional("preferences", Shape::TextMapChanges, ""),
+    ];
 
     fn read(data: &mut Fields<'_>) -> Self {
         Self { changes: ["profile_data", "preferences"].map(|field| (field, data.text_map_changes(field))) }
@@ -68,6 +79,8 @@ struct UserDeactivation;
 
 impl Operation for UserDeactivation {
     const NAME: &'static str = "UserDeactivation";
+    const ABOUT: &'static str = "The user may not do anything any more.";
+    const TAKES: &'static [Member] = &[];
 
     fn read(_: &mut Fields<'_>) -> Self {
         Self

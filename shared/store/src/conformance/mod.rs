@@ -10,6 +10,7 @@ mod control;
 mod driver;
 mod isolation;
 mod journal;
+mod leases;
 mod limits;
 mod memory_blobs;
 mod records;
@@ -28,6 +29,7 @@ use crate::{
 
 pub use blobs::blobs;
 use driver::{ByJournal, BySteps};
+pub use leases::leases;
 pub use memory_blobs::MemoryBlobs;
 
 const TENANT: &str = "tenant-a";
