@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use workflow_service::{App, Settings, Surroundings};
 
-use crate::subjects::TENANT_SWITCHING;
+use crate::subjects::{BULK_OPERATION, TENANT_SWITCHING};
 use crate::world::{TENANT, World, full_request, run};
 
 const START: &str = "/api/v1/workflows/user-onboarding";
@@ -279,6 +279,89 @@ fn wrong_switches() -> Vec<Wrong> {
         wrong("a switch without a tenant", post(&[JSON], full()), 400, "TenantContext", &[]),
         forbidden("a header with neither tenant", &[JSON, ("x-tenant-id", "tenant-789")]),
         forbidden("another user's switch", &[JSON, TENANT_HEADER, ("x-user-id", "mover-999999")]),
+    ]
+}
+
+/// Starts of a bulk operation, links for uploads, and files of results.
+fn wrong_jobs() -> Vec<Wrong> {
+    let post = |path: &str, body: &Value| request(Method::POST, path, &[TENANT_HEADER, JSON], body.to_string());
+    let invalid = |why, request, pointers| Wrong { why, request, status: 422, error_type: "Validation", pointers };
+    let job = |why, name: &str, value: Value, pointers| {
+        let mut body = (BULK_OPERATION.request)(0);
+        body[name] = value;
+        invalid(why, post(BULK_OPERATION.path, &body), pointers)
+    };
+    let entity = |service: &str, entity_type: &str, id: Value, data: Value| json!([{ "service": service, "entity_type": entity_type, "entity_id": id, "operation_data": data }]);
+    let uploads = "/api/v1/workflows/bulk-operation/uploads";
+    let upload = |why, body: Value, pointers| invalid(why, post(uploads, &body), pointers);
+    let missing = |why, path: &str| {
+        let request = request(Method::GET, path, &[TENANT_HEADER], Body::empty());
+        Wrong { why, request, status: 404, error_type: "NotFound", pointers: &[] }
+    };
+    vec![
+        job("no id of the job", "operation_id", Value::Null, &["/operation_id"]),
+        job("an unknown operation", "operation_type", json!("UserErasure"), &["/operation_type"]),
+        job("no entity", "target_entities", json!([]), &["/target_entities"]),
+        job(
+            "an unknown service",
+            "target_entities",
+            entity("billing", "account", json!("u"), json!({})),
+            &["/target_entities/0/service"],
+        ),
+        job(
+            "a service without such users",
+            "target_entities",
+            entity("file", "file", json!("u"), json!({})),
+            &["/target_entities/0/service"],
+        ),
+        job(
+            "an unknown entity type",
+            "target_entities",
+            entity("auth", "profile", json!("u"), json!({})),
+            &["/target_entities/0/entity_type"],
+        ),
+        job(
+            "an entity of another tenant",
+            "target_entities",
+            entity("auth", "account", json!("u"), json!({ "tenant_id": "tenant-456" })),
+            &["/target_entities/0/operation_data"],
+        ),
+        job(
+            "an e-mail address for an id",
+            "target_entities",
+            entity("auth", "account", json!("u@example.com"), json!("x")),
+            &["/target_entities/0/entity_id", "/target_entities/0/operation_data"],
+        ),
+        job("a batch of nothing", "batch_options", json!({ "batch_size": 0 }), &["/batch_options/batch_size"]),
+        job(
+            "options that no attempt can hold",
+            "batch_options",
+            json!({ "parallel_batches": 0, "delay_between_batches_ms": 60_000, "max_retries": -1, "continue_on_error": 1 }),
+            &[
+                "/batch_options/parallel_batches",
+                "/batch_options/delay_between_batches_ms",
+                "/batch_options/continue_on_error",
+                "/batch_options/max_retries",
+            ],
+        ),
+        job(
+            "a threshold of nothing",
+            "batch_options",
+            json!({ "failure_threshold": { "count": 0 } }),
+            &["/batch_options/failure_threshold/count"],
+        ),
+        job("an upload besides", "input", json!({ "upload_id": "upload_1" }), &["/input"]),
+        {
+            let mut body = (BULK_OPERATION.request)(0);
+            body["target_entities"] = json!([]);
+            body["input"] = json!({ "upload_id": "upload_nowhere" });
+            invalid("an upload that is not there", post(BULK_OPERATION.path, &body), &["/input/upload_id"])
+        },
+        upload("an upload of no size", json!({}), &["/size_bytes"]),
+        upload("an upload of nothing", json!({ "size_bytes": 0 }), &["/size_bytes"]),
+        upload("an upload that is too large", json!({ "size_bytes": 1_u64 << 40 }), &["/size_bytes"]),
+        missing("a file of nobody", "/api/v1/workflows/bulk_operation_x/results/failed.csv"),
+        missing("a file that is a path", "/api/v1/workflows/bulk_operation_x/results/..%2F..%2Flink.key"),
     ]
 }
 
@@ -590,7 +673,7 @@ fn a_wrong_request_is_named_and_does_nothing() {
     run(async {
         let world = World::new().await;
         let before = world.snapshot().await;
-        let wrong = wrong_starts().into_iter().chain(wrong_switches()).chain(wrong_reads());
+        let wrong = wrong_starts().into_iter().chain(wrong_switches()).chain(wrong_jobs()).chain(wrong_reads());
         let controls = CONTROLS.into_iter().chain(["retry"]).flat_map(wrong_controls);
         let wrong = wrong.chain(controls).chain(wrong_retries()).chain(wrong_actions()).chain(wrong_health_checks());
         for Wrong { why, request, status, error_type, pointers } in wrong {
@@ -624,6 +707,7 @@ fn a_foreign_workflow_answers_like_a_missing_one() {
             (Method::GET, "/api/v1/workflows/{id}/status"),
             (Method::GET, "/api/v1/workflows/{id}/status?wait=25s"),
             (Method::GET, "/api/v1/workflows/{id}/stream"),
+            (Method::GET, "/api/v1/workflows/{id}/results/failed.csv"),
             (Method::POST, "/api/v1/workflows/{id}/cancel"),
             (Method::POST, "/api/v1/workflows/{id}/pause"),
             (Method::POST, "/api/v1/workflows/{id}/resume"),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::SystemClock;
+use contracts::responses::StatusResponse;
 use futures::future::join_all;
 use futures::{StreamExt as _, stream};
 use reference_services::{Fault, FaultRule, ServiceKind};
@@ -20,6 +21,7 @@ use crate::embedded::Subject;
 use crate::interpreter::dice::Dice;
 use crate::invariants::one_effect;
 use crate::process::{Site, pause};
+use crate::subjects::counts_are_true;
 use crate::world::TENANT;
 
 /// How often, unless `CRASH_KILLS` says otherwise.
@@ -94,6 +96,65 @@ async fn kills_lose_nothing_and_double_nothing() {
     assert_eq!(site.services.snapshot(Some(REFUSED_TENANT)).await.unwrap(), before, "something was left behind");
     assert_eq!(members(&site).await, members_before + good.len(), "a member for each completed onboarding");
     println!("{kills} kills, {} executions, 0 lost, 0 doubled", stored.len());
+}
+
+/// Entities of the job that is killed, and kills of it where there are `CRASH_KILLS`.
+const ENTITIES: usize = 600;
+const KILLS_OF_JOBS: usize = 60;
+
+/// A job whose process is killed over and over: each entity is made once, and the counts are true.
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_of_a_job_lose_nothing_and_double_nothing() {
+    let seed = 20_260_105;
+    let kills = kills() * KILLS_OF_JOBS / KILLS;
+    println!("seed {seed}, {kills} kills");
+    let mut dice = Dice(seed);
+    let site = Site::new().await;
+    // Slow enough that kills meet batches.
+    let slow = FaultRule::on("POST", "/api/v1/operations/{operation}", Fault::Delay { delay_ms: 20 });
+    site.services.set_faults(ServiceKind::Auth, vec![slow]);
+    let account = |number: usize| {
+        // Every tenth has no address, which is refused.
+        let email = if number.is_multiple_of(10) { String::new() } else { format!("job-{number}@example.com") };
+        serde_json::json!({
+            "service": "auth", "entity_type": "account", "entity_id": format!("job-{number}"),
+            "operation_data": { "email": email, "name": "N", "role": "user" },
+        })
+    };
+    let job = serde_json::json!({
+        "operation_id": "killed", "tenant_id": TENANT, "operation_type": "UserCreation",
+        "target_entities": (0..ENTITIES).map(account).collect::<Vec<_>>(),
+        "batch_options": { "batch_size": 5, "parallel_batches": 4 },
+    });
+    let start = async || site.post(TENANT, "/api/v1/workflows/bulk-operation", &job).await;
+    let mut known = None;
+    for _ in 0..kills {
+        let mut server = site.spawn(None);
+        site.until_up(&mut server).await;
+        if known.is_none()
+            && let Some((_, answer)) = start().await
+        {
+            known = answer["workflow_id"].as_str().map(str::to_owned);
+        }
+        pause(Duration::from_millis(dice.below(120) as u64)).await;
+        server.kill().await.unwrap();
+    }
+    let mut server = site.spawn(None);
+    site.until_up(&mut server).await;
+    let (_, answer) = start().await.expect("the server is up");
+    let id = answer["workflow_id"].as_str().unwrap().to_owned();
+    assert!(known.is_none_or(|known| known == id), "it was started twice");
+    let ended = site.until_all_ended(TENANT).await;
+    assert_eq!(ended, [(id.clone(), "Completed".to_owned())]);
+    let url = site.url(&format!("/api/v1/workflows/{id}/status"));
+    let status = site.http.get(url).header("x-tenant-id", TENANT).send().await.unwrap().text().await.unwrap();
+    let status: StatusResponse = serde_json::from_str(&status).unwrap();
+    let ledger = site.services.ledger().await.unwrap();
+    one_effect(&ledger).unwrap();
+    counts_are_true(&status, &ledger).unwrap();
+    let result = status.result.unwrap();
+    assert_eq!(result["successful_operations"], ENTITIES - ENTITIES / 10, "{result}");
+    println!("{kills} kills, {ENTITIES} entities, 0 lost, 0 doubled");
 }
 
 /// Executions that are retried and whose retries are retried, over and over.

@@ -107,15 +107,17 @@ fn what_does_not_work_is_told_with_its_reason_and_what_it_affects() {
         assert_eq!(detail(&answer, "user").affected_by, ["auth-service"]);
         assert_eq!(detail(&answer, "file-service").depends_on, ["user", "tenant_service"]);
         assert_eq!(detail(&answer, "file-service").affected_by, ["auth-service", "tenant_service"]);
-        assert_eq!(answer.affected_workflows, [WorkflowKind::UserOnboarding, WorkflowKind::TenantSwitching]);
+        let every = [WorkflowKind::UserOnboarding, WorkflowKind::TenantSwitching, WorkflowKind::BulkOperation];
+        assert_eq!(answer.affected_workflows, every);
 
         // Only what is asked about counts.
         let one = ask(&world, &json!({ "services": ["user"] })).await;
         assert!(one.overall_healthy && detail(&one, "user").affected_by.is_empty());
-        // A mail is sent by the onboarding alone.
+        // A switch sends no mail.
         let one = ask(&world, &json!({ "services": ["notifications"] })).await;
-        assert_eq!(one.affected_workflows, [WorkflowKind::UserOnboarding]);
-        assert_eq!(detail(&one, "notifications").workflows, [WorkflowKind::UserOnboarding]);
+        let mailing = [WorkflowKind::UserOnboarding, WorkflowKind::BulkOperation];
+        assert_eq!(one.affected_workflows, mailing);
+        assert_eq!(detail(&one, "notifications").workflows, mailing);
     });
 }
 

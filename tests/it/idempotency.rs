@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::invariants;
-use crate::subjects;
+use crate::subjects::{self, BULK_OPERATION};
 use crate::world::{Site, TENANT, World, full_request, full_request_of, run};
 
 const PATH: &str = "/api/v1/workflows/user-onboarding";
@@ -72,6 +72,33 @@ fn key_order_does_not_make_another_body_but_a_value_does() {
             }
         });
     }
+}
+
+/// The id of a job is its key: fifty at once are one, also when they come with keys of their own.
+#[test]
+fn a_job_is_started_once_by_its_own_id() {
+    run(async {
+        let world = World::new().await;
+        let request = (BULK_OPERATION.request)(0);
+        let starts = (0..50).map(|number| {
+            let (world, request) = (&world, &request);
+            async move {
+                let key = format!("key-{number}");
+                world.post(BULK_OPERATION.path, request, &[("idempotency-key", &key)]).await
+            }
+        });
+        let answers = join_all(starts).await;
+        let ids: BTreeSet<_> = answers.iter().map(|(_, body)| body["workflow_id"].as_str().unwrap()).collect();
+        assert_eq!(ids.len(), 1, "{answers:?}");
+        let id = ids.into_iter().next().unwrap();
+        world.until_ended(id).await;
+        let (status, body) = world.post(BULK_OPERATION.path, &request, &[]).await;
+        assert_eq!((status, body["workflow_id"].as_str()), (StatusCode::OK, Some(id)), "after its end, too");
+        let mut other = request.clone();
+        other["batch_options"]["batch_size"] = 3.into();
+        let (status, problem) = world.post(BULK_OPERATION.path, &other, &[]).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+    });
 }
 
 /// A key belongs to a route: the same one starts an execution of each workflow.

@@ -341,6 +341,7 @@ fn keep_house(store: SqlStore, blobs: Arc<FileBlobs>, retention: Duration, clock
             if clock.instant() >= next_search {
                 next_search = clock.instant() + SEARCH_INTERVAL;
                 requests = store.remove_lost_requests(&blobs).await.inspect_err(failed).unwrap_or_default();
+                requests += blobs.remove_old_uploads().await.inspect_err(failed).unwrap_or_default();
             }
             let pages = store.release_pages().await.inspect_err(failed).unwrap_or_default();
             let Archived { executions, failed } = archived;

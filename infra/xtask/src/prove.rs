@@ -20,6 +20,8 @@ enum Part {
     Kills,
     /// Every fault at every call site, on Step Functions and on Temporal.
     Faults,
+    /// A job of 100,000 entities, of which few, some and all fail.
+    Jobs,
     /// Every pair of faults on the embedded engine, and every fault that a retry meets.
     Pairs,
     /// A thousand random machines on moto.
@@ -48,6 +50,11 @@ impl Prove {
                 // Another filter: the generated cases, of which only a sample runs otherwise.
                 faults.arg("generated_cases");
                 run(faults.env("AWS_MATRIX", "full").env("TEMPORAL_MATRIX", "full"))
+            }
+            Part::Jobs => {
+                // Optimised: a service's own work is most of it.
+                let mut jobs = cargo(&["test", "--profile", "bench", "--package", "e2e", "--", "--nocapture"]);
+                run(jobs.arg("the_counts_of_a_large_job_are_true").env("BULK_ENTITIES", "100000"))
             }
             Part::Pairs => {
                 // Optimised: these are tens of thousands of executions, and ten minutes are the limit.

@@ -1,8 +1,8 @@
 //! Puts together what came of all batches of a bulk operation.
 
-use store::{RESULTS, UPLOADS};
+use store::{JOBS, RESULTS, UPLOADS};
 
-use crate::bulk::{FOLDER, results};
+use crate::bulk::results;
 use crate::{Activity, Function};
 
 /// `complete_bulk_operation`: takes `{interrupted?}`, writes the files of results, and reports the result. Its error
@@ -13,7 +13,7 @@ pub static COMPLETE_BULK_OPERATION: Activity = Activity {
     function: Function {
         timeout_seconds: 890,
         memory_mb: Some(512),
-        reads: &[FOLDER],
+        reads: &[JOBS],
         writes: &[RESULTS],
         removes: &[UPLOADS],
         leases: false,

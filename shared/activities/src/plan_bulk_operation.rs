@@ -1,8 +1,8 @@
 //! Writes down which entities a bulk operation is about, and cuts them into batches.
 
-use store::UPLOADS;
+use store::{JOBS, UPLOADS};
 
-use crate::bulk::{FOLDER, plan};
+use crate::bulk::plan;
 use crate::{Activity, Function};
 
 /// `plan_bulk_operation`: takes `{request, origin?}`, answers `{manifest, batches, total, batch_size, stops_at}`. A retry
@@ -13,8 +13,8 @@ pub static PLAN_BULK_OPERATION: Activity = Activity {
     function: Function {
         timeout_seconds: 890,
         memory_mb: Some(512),
-        reads: &[FOLDER, UPLOADS],
-        writes: &[FOLDER],
+        reads: &[JOBS, UPLOADS],
+        writes: &[JOBS],
         removes: &[UPLOADS],
         leases: true,
     },

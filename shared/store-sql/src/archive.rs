@@ -84,6 +84,7 @@ impl SqlStore {
         while !self.writer.write(RemoveSteps { id: id.to_owned() }).await? {
             clock::sleep(&*self.clock, PAUSE).await;
         }
+        blobs.remove_job(tenant_id, id).await?;
         let remove = RemoveArchived { tenant_id: tenant_id.to_owned(), id: id.to_owned(), version, events: page.total };
         match self.writer.write(remove).await? {
             Some(request) => self.remove_request(blobs, tenant_id, &request).await.map(drop),

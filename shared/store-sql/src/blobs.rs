@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
-use store::{BlobBody, BlobKey, BlobReader, Blobs, REQUESTS, StoreError};
+use store::{BlobBody, BlobKey, BlobReader, Blobs, JOBS, REQUESTS, StoreError, UPLOADS};
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::sync::Mutex;
@@ -27,6 +27,9 @@ const UNFINISHED: &str = ".unfinished";
 
 /// Before it is as old, a blob is not removed.
 const MIN_AGE: Duration = Duration::from_secs(3_600);
+
+/// How long an upload waits for its job. Its link is valid for an hour.
+const UNUSED_UPLOADS_STAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// Blobs in a folder of their own. A server and its workers share it.
 #[derive(Debug, Clone)]
@@ -64,6 +67,31 @@ impl FileBlobs {
             return Ok(false);
         }
         fs::remove_file(&path).await.map(|()| true).map_err(unavailable)
+    }
+
+    /// Removes what the job of an execution worked with, if it was one.
+    pub(crate) async fn remove_job(&self, tenant_id: &str, id: &str) -> Result<(), StoreError> {
+        let Some(key) = BlobKey::new(tenant_id, &[JOBS, id]) else { return Ok(()) };
+        match fs::remove_dir_all(self.path(&key)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unavailable(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Removes uploads that no job has used for a day; how many.
+    pub async fn remove_old_uploads(&self) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        for tenant_id in self.tenants().await? {
+            let folder = self.folder.join(tenant_id).join(UPLOADS);
+            for name in names(&folder).await? {
+                let path = folder.join(name);
+                if is_as_old_as(&path, UNUSED_UPLOADS_STAY).await? {
+                    fs::remove_file(&path).await.map_err(unavailable)?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
     }
 
     /// The tenants that have blobs.
@@ -179,8 +207,12 @@ async fn names(folder: &Path) -> Result<Vec<String>, StoreError> {
 
 /// Whether a file is there and was stored long enough ago to be removed.
 async fn is_old(file: &Path) -> Result<bool, StoreError> {
+    is_as_old_as(file, MIN_AGE).await
+}
+
+async fn is_as_old_as(file: &Path, age: Duration) -> Result<bool, StoreError> {
     match fs::metadata(file).await.and_then(|file| file.modified()) {
-        Ok(stored) => Ok(stored.elapsed().is_ok_and(|age| age >= MIN_AGE)),
+        Ok(stored) => Ok(stored.elapsed().is_ok_and(|elapsed| elapsed >= age)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(unavailable(error)),
     }
@@ -231,4 +263,40 @@ async fn write(path: &Path, mut body: BlobBody) -> Result<(), StoreError> {
     }
     file.flush().await.map_err(unavailable)?;
     file.sync_all().await.map_err(unavailable)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "files have the times of the machine")]
+    async fn what_a_job_worked_with_and_what_no_job_used_is_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let blobs = FileBlobs::open(folder.path()).await.expect("it opens");
+        let key = |names: &[&str]| BlobKey::new("tenant-a", names).expect("it is a key");
+        let kept =
+            [key(&[JOBS, "job-2", "plan.json"]), key(&["results", "job-1", "failed.csv"]), key(&[UPLOADS, "new"])];
+        let gone = [key(&[JOBS, "job-1", "plan.json"]), key(&[JOBS, "job-1", "manifest.json"]), key(&[UPLOADS, "old"])];
+        for key in kept.iter().chain(&gone) {
+            blobs.put(key, stream::iter([Ok(Bytes::from_static(b"x"))]).boxed()).await.expect("it is stored");
+        }
+        let two_days_ago = SystemTime::now() - Duration::from_secs(2 * 24 * 3_600);
+        let old = std::fs::File::options().write(true).open(blobs.path(&gone[2])).expect("it is there");
+        old.set_modified(two_days_ago).expect("it is so old");
+        for _ in 0..2 {
+            blobs.remove_job("tenant-a", "job-1").await.expect("it is removed");
+        }
+        assert_eq!(blobs.remove_old_uploads().await.expect("they are looked at"), 1);
+        for key in &kept {
+            assert_eq!(blobs.size(key).await.expect("it is looked at"), Some(1), "{key}");
+        }
+        for key in &gone {
+            assert_eq!(blobs.size(key).await.expect("it is looked at"), None, "{key}");
+        }
+    }
 }

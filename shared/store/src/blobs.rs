@@ -14,6 +14,10 @@ pub type BlobBody = BoxStream<'static, Result<Bytes, StoreError>>;
 /// The part of a blob's name that stands before the files that an execution leaves: `<tenant>/results/<execution>/<file>`.
 pub const RESULTS: &str = "results";
 
+/// The folder of files that a job works with: `<tenant>/bulk/<execution>/<file>`. Nobody needs them once the execution cannot
+/// be retried any more.
+pub const JOBS: &str = "bulk";
+
 /// The folder of files that a tenant uploaded: `<tenant>/uploads/<upload>`.
 pub const UPLOADS: &str = "uploads";
 

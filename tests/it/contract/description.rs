@@ -15,6 +15,7 @@ use super::schema::{resolve, validate};
 use super::{TENANT, clock, services};
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test's own switch")]
 fn the_published_files_are_the_services_own_descriptions() {
     for kind in ServiceKind::ALL {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../infra/contracts/{}.yaml", kind.name()));

@@ -21,6 +21,7 @@ mod progress;
 mod reference;
 mod remote;
 mod render;
+mod results;
 mod retry;
 mod run;
 mod serve;
@@ -71,6 +72,8 @@ enum Command {
     Describe(describe::DescribeArgs),
     /// Shows the events of a workflow.
     History(history::HistoryArgs),
+    /// Lists the files that a workflow left, or writes one of them.
+    Results(results::ResultsArgs),
     /// Stops workflows before their next step, and undoes what was done.
     Cancel(actions::ActionArgs),
     /// Runs workflows again that did not complete, or undoes what they left.
@@ -163,6 +166,7 @@ impl Cli {
             Command::Describe(args) => describe::run(args, output).await,
             Command::History(args) => history::run(args, output).await,
             Command::Cancel(args) => actions::run(Action::Cancel, args, output).await,
+            Command::Results(args) => results::run(args, output).await,
             Command::Retry(args) => retry::run(args, output).await,
             Command::Pause(args) => actions::run(Action::Pause, args, output).await,
             Command::Resume(args) => actions::run(Action::Resume, args, output).await,

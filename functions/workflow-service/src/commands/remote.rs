@@ -2,11 +2,14 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use reqwest::header::{AUTHORIZATION, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_LENGTH, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LOCATION, RETRY_AFTER,
+};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::{Value, json};
 
@@ -255,6 +258,50 @@ impl Server {
     pub(crate) async fn start(&self, workflow: &str, request: &Value, key: &str) -> anyhow::Result<Value> {
         let call = self.request(Method::POST, &["api", "v1", "workflows", workflow]).json(request);
         self.ask(call.header("idempotency-key", key)).await
+    }
+
+    /// Uploads a file of entities; the upload's id.
+    pub(crate) async fn upload(&self, file: &Path) -> anyhow::Result<String> {
+        let unreadable = |error: std::io::Error| {
+            CommandError::usage(format!("--entities: {} cannot be read: {error}", file.display()))
+        };
+        let opened = tokio::fs::File::open(file).await.map_err(unreadable)?;
+        let bytes = opened.metadata().await.map_err(unreadable)?.len();
+        let path = ["api", "v1", "workflows", "bulk-operation", "uploads"];
+        let answer = self.ask(self.request(Method::POST, &path).json(&json!({ "size_bytes": bytes }))).await?;
+        let text = |name: &str| answer[name].as_str().context("the answer names no upload").map(str::to_owned);
+        let mut put = self.by_link(Method::PUT, &text("upload_url")?)?.header(CONTENT_LENGTH, bytes).body(opened);
+        for (name, value) in answer["headers"].as_object().into_iter().flatten() {
+            put = put.header(name, value.as_str().unwrap_or_default());
+        }
+        self.checked(self.send(put).await?).await?;
+        text("upload_id")
+    }
+
+    /// A file that a workflow left, part by part.
+    pub(crate) async fn result(&self, id: &str, name: &str) -> anyhow::Result<Response> {
+        if matches!(id, "" | "." | "..") {
+            return Err(CommandError::usage(format!("'{id}' is no id of a workflow")));
+        }
+        let answer = self.send(self.request(Method::GET, &["api", "v1", "workflows", id, "results", name])).await?;
+        let link = answer.headers().get(LOCATION).and_then(|link| link.to_str().ok()).map(str::to_owned);
+        match link.filter(|_| answer.status() == StatusCode::FOUND) {
+            Some(link) => self.checked(self.send(self.by_link(Method::GET, &link)?).await?).await,
+            None => self.checked(answer).await,
+        }
+    }
+
+    /// A request by a link, which is all that it takes: neither tenant nor token go to where it leads.
+    fn by_link(&self, method: Method, link: &str) -> anyhow::Result<RequestBuilder> {
+        let url = match link.strip_prefix('/') {
+            Some(path) => format!("{}/{path}", self.base.as_str().trim_end_matches('/')),
+            None => link.to_owned(),
+        };
+        let mut http = Client::builder().connect_timeout(CONNECT_TIMEOUT).redirect(reqwest::redirect::Policy::none());
+        if is_loopback(&self.base) {
+            http = http.no_proxy();
+        }
+        Ok(http.build().context("no HTTP client")?.request(method, url))
     }
 
     /// The status of a workflow.

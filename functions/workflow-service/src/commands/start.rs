@@ -1,6 +1,7 @@
 //! `workflow-service start`
 
 use std::io::Read as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ pub(crate) struct StartArgs {
     /// The request: a file, - for standard input, or the JSON itself (@FILE is a file, too).
     #[arg(long, value_name = "FILE|-|JSON")]
     input: String,
+    /// A file of entities for a bulk operation, CSV or JSON Lines: it is uploaded first.
+    #[arg(long, value_name = "FILE")]
+    entities: Option<PathBuf>,
     /// Waits for the end and shows the progress.
     #[arg(long)]
     wait: bool,
@@ -45,7 +49,14 @@ pub(crate) struct StartArgs {
 
 pub(crate) async fn run(args: StartArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     let server = args.remote.open()?;
-    let request = request(&args.input)?;
+    let mut request = request(&args.input)?;
+    if let Some(file) = &args.entities {
+        let upload_id = server.upload(file).await?;
+        match request.get_mut("input").filter(|input| input.is_object()) {
+            Some(input) => input["upload_id"] = upload_id.into(),
+            None => request["input"] = serde_json::json!({ "upload_id": upload_id }),
+        }
+    }
     let key = args.idempotency_key.unwrap_or_else(|| Uuid::now_v7().to_string());
     let workflow = args.workflow.replace('_', "-");
     let started = server.start(&workflow, &request, &key).await;

@@ -18,13 +18,10 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use store::{BlobKey, Blobs, StoreError, UPLOADS};
+use store::{BlobKey, Blobs, JOBS, StoreError, UPLOADS};
 
 use crate::Context;
 use crate::harness::store_failed;
-
-/// The folder of a tenant's bulk operations.
-pub(crate) const FOLDER: &str = "bulk";
 
 impl<'a> Context<'a> {
     /// The files of this execution.
@@ -168,7 +165,7 @@ impl Files<'_> {
     }
 
     fn key(&self, name: &str) -> Result<BlobKey, ActivityError> {
-        key(self.tenant_id, &[FOLDER, self.execution_id, name])
+        key(self.tenant_id, &[JOBS, self.execution_id, name])
     }
 
     /// The plan.

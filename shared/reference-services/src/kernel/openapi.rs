@@ -1,12 +1,15 @@
 //! The description of a service in OpenAPI 3.1, made of what its routes, types and operations say of themselves.
 
+mod schema;
+
 use super::doc::{Doc, Member, Presence, Shape};
-use super::entity::{EntityType, Field, Kind};
+use super::entity::EntityType;
 use super::item::OperationOf;
 use super::routes::{Described, Keys};
 use super::yaml::Node;
 use super::{Definition, Service, exchange};
 use crate::ServiceKind;
+use schema::{import, import_name, operation_name, record, reference, words};
 
 /// What is refused by every route under `/api/v1`.
 const BAD_REQUEST: (u16, &str) = (400, "a header, a parameter or the JSON cannot be used");
@@ -38,7 +41,7 @@ pub(crate) fn document(kind: ServiceKind) -> String {
     for route in Service::routes(definition).described {
         let operation = describe.operation(&route);
         match paths.iter_mut().find(|(path, _)| *path == route.route) {
-            Some((_, methods)) => add(methods, route.method, operation),
+            Some((_, methods)) => methods.add(route.method, operation),
             None => paths.push((route.route.to_owned(), Node::Map(vec![(route.method.to_owned(), operation)]))),
         }
     }
@@ -52,12 +55,6 @@ pub(crate) fn document(kind: ServiceKind) -> String {
         "# Written by `UPDATE_CONTRACTS=1 cargo test -p e2e --test it contract::description`.\n{}",
         document.document()
     )
-}
-
-fn add(map: &mut Node, name: &str, node: Node) {
-    if let Node::Map(entries) = map {
-        entries.push((name.to_owned(), node));
-    }
 }
 
 /// Describes what one service has.
@@ -88,13 +85,13 @@ impl Describe {
             parameters.push(reference("parameters", "Key"));
         }
         if !parameters.is_empty() {
-            add(&mut operation, "parameters", Node::List(parameters));
+            operation.add("parameters", Node::List(parameters));
         }
         if route.is_upload {
-            add(&mut operation, "requestBody", content("application/octet-stream", Node::Map(Vec::new()), true));
+            operation.add("requestBody", content("application/octet-stream", Node::Map(Vec::new()), true));
         } else if !takes.is_empty() {
             let is_required = takes.iter().any(|member| member.presence == Presence::Required);
-            add(&mut operation, "requestBody", content("application/json", self.object(takes), is_required));
+            operation.add("requestBody", content("application/json", self.object(takes), is_required));
         }
         let mut responses = vec![(status.to_string(), self.answer("done", answers))];
         if !route.route.starts_with("/api/") {
@@ -144,54 +141,6 @@ impl Describe {
         ])
     }
 
-    fn object(&self, members: &[Member]) -> Node {
-        let properties = members.iter().map(|member| (member.name.to_owned(), self.member(member)));
-        let required = members.iter().filter(|member| member.presence != Presence::Optional);
-        object(properties.collect(), required.map(|member| member.name))
-    }
-
-    fn member(&self, member: &Member) -> Node {
-        let schema = self.schema(&member.shape);
-        let schema = if member.presence == Presence::Required { schema } else { or_null(schema) };
-        if member.about.is_empty() { schema } else { schema.with("description", member.about.into()) }
-    }
-
-    fn schema(&self, shape: &Shape) -> Node {
-        match shape {
-            Shape::Id => typed("string").with("pattern", "^[A-Za-z0-9._-]{1,128}$".into()),
-            Shape::Text => typed("string").with("minLength", Node::Plain("1".to_owned())),
-            Shape::AnyText => typed("string"),
-            Shape::Words(list) => words(list.iter().copied()),
-            Shape::Time => typed("string").with("format", "date-time".into()),
-            Shape::Flag => typed("boolean"),
-            Shape::Count => typed("integer").with("minimum", Node::Plain("0".to_owned())),
-            Shape::TextMap => typed("object").with("additionalProperties", typed("string")),
-            Shape::TextMapChanges => typed("object").with("additionalProperties", or_null(typed("string"))),
-            Shape::Texts => list(typed("string")),
-            Shape::AnyObject => typed("object"),
-            Shape::Anything => Node::Map(Vec::new()),
-            Shape::Object(members) => self.object(members),
-            Shape::List(members) => list(self.object(members)),
-            Shape::Owned(entity) => owned(entity),
-            Shape::AllOwned(entity) => list(owned(entity)),
-            Shape::Record => self.any_of(|entity| vec![entity.name.to_owned()]),
-            Shape::OwnImport => match self.own {
-                Some(entity) => reference("schemas", &import_name(entity)),
-                None => self.schema(&Shape::Import),
-            },
-            Shape::Import => self.any_of(|entity| vec![import_name(entity)]),
-            Shape::OperationData => self
-                .any_of(|entity| entity.all_operations().map(|operation| operation_name(entity, operation)).collect()),
-            Shape::TypeName => words(self.definition.entity_types.iter().map(|entity| entity.name)),
-            Shape::Bytes => Node::Map(Vec::new()),
-        }
-    }
-
-    fn any_of(&self, names: impl Fn(&EntityType) -> Vec<String>) -> Node {
-        let names = self.definition.entity_types.iter().flat_map(|entity| names(entity));
-        Node::map([("anyOf", Node::List(names.map(|name| reference("schemas", &name)).collect()))])
-    }
-
     fn operation_names(&self) -> Vec<&'static str> {
         let mut names: Vec<_> =
             self.definition.entity_types.iter().flat_map(|entity| entity.operation_names()).collect();
@@ -235,100 +184,6 @@ impl Describe {
         }
         Node::map([("parameters", parameters), ("schemas", Node::Map(schemas))])
     }
-}
-
-fn import_name(entity: &EntityType) -> String {
-    format!("{}.import", entity.name)
-}
-
-fn operation_name(entity: &EntityType, operation: &OperationOf) -> String {
-    format!("{}.{}", entity.name, operation.name)
-}
-
-/// A thing as it is handed out.
-fn record(entity: &EntityType, more: &[&str]) -> Node {
-    let fields = entity.fields.iter().map(|field| (field.name.to_owned(), field_schema(&field.kind)));
-    let more_fields = more.iter().map(|name| ((*name).to_owned(), typed("string")));
-    let names = entity.fields.iter().map(|field| field.name).chain(more.iter().copied());
-    object(fields.chain(more_fields).collect(), names)
-}
-
-/// A thing as the routes about one thing answer it.
-fn owned(entity: &EntityType) -> Node {
-    let is_tenant = entity.fields.iter().any(|field| field.name == "tenant_id");
-    let own: &[&str] = if is_tenant { &[] } else { &["tenant_id"] };
-    let more: Vec<_> = own.iter().copied().chain(entity.written_at).collect();
-    record(entity, &more)
-}
-
-/// A thing as it is taken in.
-fn import(entity: &EntityType) -> Node {
-    let may_be_left_out = |field: &Field| {
-        field.name == entity.id_field || matches!(field.kind, Kind::NullableText | Kind::OneOf(_) | Kind::Time)
-    };
-    let fields = entity.fields.iter().map(|field| {
-        let schema = field_schema(&field.kind);
-        let is_null = may_be_left_out(field) && !matches!(field.kind, Kind::NullableText);
-        (field.name.to_owned(), if is_null { or_null(schema) } else { schema })
-    });
-    let required = entity.fields.iter().filter(|field| !may_be_left_out(field)).map(|field| field.name);
-    object(fields.collect(), required)
-}
-
-fn field_schema(kind: &Kind) -> Node {
-    match kind {
-        Kind::Id | Kind::Text | Kind::UniqueText => typed("string").with("minLength", Node::Plain("1".to_owned())),
-        Kind::NullableText => or_null(typed("string")),
-        Kind::OneOf(list) => words(list.iter().copied()),
-        Kind::Time => typed("string").with("format", "date-time".into()),
-        Kind::TextMap => typed("object").with("additionalProperties", typed("string")),
-        Kind::Texts => list(typed("string")),
-        Kind::Object => typed("object"),
-        Kind::Flag => typed("boolean"),
-        Kind::Count => typed("integer").with("minimum", Node::Plain("0".to_owned())),
-    }
-}
-
-fn object<'n>(properties: Vec<(String, Node)>, required: impl Iterator<Item = &'n str>) -> Node {
-    let required: Vec<_> = required.map(Node::from).collect();
-    let mut object = typed("object");
-    if !properties.is_empty() {
-        add(&mut object, "properties", Node::Map(properties));
-    }
-    if !required.is_empty() {
-        add(&mut object, "required", Node::List(required));
-    }
-    object
-}
-
-fn typed(name: &str) -> Node {
-    Node::map([("type", name.into())])
-}
-
-fn list(items: Node) -> Node {
-    typed("array").with("items", items)
-}
-
-fn words(list: impl Iterator<Item = &'static str>) -> Node {
-    Node::map([("enum", Node::List(list.map(Node::from).collect()))])
-}
-
-/// The same, or null.
-fn or_null(schema: Node) -> Node {
-    let Node::Map(mut entries) = schema else { return schema };
-    for (name, node) in &mut entries {
-        match node {
-            Node::Text(kind) if name == "type" => *node = Node::List(vec![kind.as_str().into(), "null".into()]),
-            Node::List(words) if name == "enum" => words.push(Node::Plain("null".to_owned())),
-            Node::List(choices) if name == "anyOf" => choices.push(typed("null")),
-            _ => {}
-        }
-    }
-    Node::Map(entries)
-}
-
-fn reference(part: &str, name: &str) -> Node {
-    Node::map([("$ref", format!("#/components/{part}/{name}").into())])
 }
 
 fn schema_of(schema: Node) -> Node {

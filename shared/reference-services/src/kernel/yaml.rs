@@ -19,11 +19,16 @@ impl Node {
         Self::Map(entries.map(|(name, node)| (name.to_owned(), node)).into())
     }
 
-    /// With a further entry.
-    pub(super) fn with(mut self, name: &str, node: Self) -> Self {
-        if let Self::Map(entries) = &mut self {
+    /// Adds an entry to an object.
+    pub(super) fn add(&mut self, name: &str, node: Self) {
+        if let Self::Map(entries) = self {
             entries.push((name.to_owned(), node));
         }
+    }
+
+    /// With a further entry.
+    pub(super) fn with(mut self, name: &str, node: Self) -> Self {
+        self.add(name, node);
         self
     }
 
