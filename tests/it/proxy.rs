@@ -116,7 +116,10 @@ async fn forward(State(proxy): State<Proxy>, method: Method, uri: Uri, headers: 
     let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let target = target.unwrap_or_else(|| format!("S3.{}", s3_operation(&method, &uri)));
     let authorization = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let key = authorization.split("Credential=").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    // What is presigned has it in the query.
+    let signed = if authorization.is_empty() { uri.query().unwrap_or_default() } else { authorization };
+    let key =
+        signed.split("Credential=").nth(1).and_then(|rest| rest.split(['/', '%', '&']).next()).unwrap_or_default();
     let number = proxy.0.count.fetch_add(1, Ordering::Relaxed);
     let request: Value = serde_json::from_slice(&body).unwrap_or_default();
     let index = request["IndexName"].as_str().unwrap_or_default().to_owned();

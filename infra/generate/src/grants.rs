@@ -100,7 +100,7 @@ impl Grants {
                 self.queried.insert("due");
             }
             Port::Archiving => {
-                self.table.extend(["BatchWriteItem", "DeleteItem", "GetItem", "UpdateItem"]);
+                self.table.extend(["BatchGetItem", "BatchWriteItem", "DeleteItem", "GetItem", "UpdateItem"]);
                 self.queried.extend(["", "due"]);
                 self.written.insert(EXECUTIONS);
                 self.uploads = true;
