@@ -1,5 +1,7 @@
 //! What a service answers to a rule.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
@@ -72,7 +74,9 @@ impl Answer {
 fn shape(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
-            let shown = fields.iter().map(|(name, value)| match value {
+            // In the order of their names, whatever order the map keeps.
+            let fields: BTreeMap<_, _> = fields.iter().collect();
+            let shown = fields.into_iter().map(|(name, value)| match value {
                 _ if !is_plain(name) => "(another name)".to_owned(),
                 Value::Array(entries) => format!("{name} {}", shape_of_list(entries)),
                 Value::Null | Value::Bool(_) | Value::Number(_) if PLAIN_FIELDS.contains(&name.as_str()) => {
