@@ -12,6 +12,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use store::Executions as _;
 
+use crate::subjects::BULK_OPERATION;
 use crate::world::{Control, ControlAction, Script, TENANT, World, full_request, full_request_of, run};
 
 /// Who asks. What there is belongs to [`TENANT`].
@@ -32,7 +33,7 @@ struct Asked {
 impl Asked {
     /// A request of an endpoint that [`TENANT`] may send; it names this execution if it names any. There may be several.
     fn of(endpoint: &Endpoint, id: &str) -> Vec<Self> {
-        let path = endpoint.path.replace("{workflow_id}", id);
+        let path = endpoint.path.replace("{workflow_id}", id).replace("{name}", "failed.csv");
         let one = |path: String, body| vec![Self { method: endpoint.method.clone(), path, body, headers: Vec::new() }];
         match endpoint.name {
             "start-user-onboarding" => one(path, full_request_of(7)),
@@ -40,7 +41,11 @@ impl Asked {
                 path,
                 json!({ "user_id": "user-123", "current_tenant_id": TENANT, "target_tenant_id": "tenant-789" }),
             ),
-            "get-workflow-status" | "stream-workflow" | "list-workflows" => one(path, Value::Null),
+            "start-bulk-operation" => one(path, (BULK_OPERATION.request)(7)),
+            "create-bulk-upload" => one(path, json!({ "size_bytes": 1 })),
+            "get-workflow-status" | "get-workflow-results" | "stream-workflow" | "list-workflows" => {
+                one(path, Value::Null)
+            }
             "cancel-workflow" | "pause-workflow" | "resume-workflow" | "terminate-workflow" => {
                 one(path, json!({ "reason": "a mistake" }))
             }
@@ -184,7 +189,7 @@ impl Theirs {
 /// What the log calls a request of an endpoint.
 fn action(endpoint: &Endpoint) -> &'static str {
     match endpoint.name {
-        "start-user-onboarding" | "start-tenant-switching" => "start_workflow",
+        name if name.starts_with("start-") => "start_workflow",
         "cancel-workflow" => "cancel_workflow",
         "pause-workflow" => "pause_workflow",
         "resume-workflow" => "resume_workflow",
@@ -341,11 +346,14 @@ fn a_foreign_key_is_a_new_one() {
         let mut own = full_request();
         own["tenant_id"] = json!(ASKING);
         let switch = json!({ "user_id": "user-123", "current_tenant_id": ASKING, "target_tenant_id": "tenant-789" });
+        let mut job = (BULK_OPERATION.request)(7);
+        job["tenant_id"] = json!(ASKING);
         for endpoint in endpoints().filter(|endpoint| endpoint.name.starts_with("start-")) {
             for mut asked in Asked::of(endpoint, "") {
                 asked.body = match endpoint.name {
                     "start-user-onboarding" => own.clone(),
                     "start-tenant-switching" => switch.clone(),
+                    "start-bulk-operation" => job.clone(),
                     other => panic!("{other} has no rule: add one"),
                 };
                 let (status, _, started) = asked.with(KEY.0, KEY.1).for_tenant(ASKING).send(&theirs.world).await;

@@ -41,6 +41,7 @@ async fn one_workflow_is_a_matter_of_its_own_endpoint() {
         (&["terminate", "a", "--yes", "--reason", "why"], "terminate", json!({ "reason": "why" })),
         (&["retry", "a"], "retry", Value::Null),
         (&["retry", "a", "--undo"], "retry", json!({ "undo": true })),
+        (&["retry", "a", "--only", "failed"], "retry", json!({ "only": "failed" })),
     ] {
         let ended = server.run(arguments).await;
         ended.assert(0, &format!("a: did POST /api/v1/workflows/a/{path}"), "");
@@ -57,6 +58,7 @@ async fn one_workflow_is_a_matter_of_its_own_endpoint() {
     let json = server.run(&["retry", "a", "-o", "json"]).await.json();
     assert_eq!(json["action"], "retry");
     assert_eq!((&json["results"][0]["outcome"], &json["results"][0]["new_workflow_id"]), (&json!("done"), &json!("b")));
+    server.run(&["retry", "a", "b", "--only", "failed"]).await.assert(2, "", "--only is for one workflow at a time");
     server.run(&["cancel", "ended"]).await.assert(4, "", "409 Conflict: It has ended: Failed.");
 }
 

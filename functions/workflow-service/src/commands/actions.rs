@@ -37,6 +37,8 @@ pub(crate) enum Action {
     Terminate,
     /// Runs again.
     Retry,
+    /// Does again what failed of a job.
+    RetryFailed,
     /// Undoes what still stands.
     Undo,
 }
@@ -49,7 +51,7 @@ impl Action {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Terminate => "terminate",
-            Self::Retry => "retry",
+            Self::Retry | Self::RetryFailed => "retry",
             Self::Undo => "undo",
         }
     }
@@ -65,7 +67,7 @@ impl Action {
             Self::Cancel | Self::Terminate => &[Status::Running, Status::Paused],
             Self::Pause => &[Status::Running],
             Self::Resume => &[Status::Paused],
-            Self::Retry => &[Status::Failed, Status::TimedOut],
+            Self::Retry | Self::RetryFailed => &[Status::Failed, Status::TimedOut],
             Self::Undo => &[Status::Failed, Status::TimedOut, Status::Terminated],
         }
     }
@@ -78,7 +80,7 @@ impl Action {
             Self::Pause => format!("Pause {workflows}?"),
             Self::Resume => format!("Resume {workflows}?"),
             Self::Terminate => format!("Terminate {workflows} at once, without undoing anything?"),
-            Self::Retry => format!("Retry {workflows}?"),
+            Self::Retry | Self::RetryFailed => format!("Retry {workflows}?"),
             Self::Undo => format!("Undo what {workflows} left behind?"),
         }
     }
@@ -115,6 +117,9 @@ pub(crate) async fn run(action: Action, mut args: ActionArgs, output: &mut Outpu
     let server = args.remote.open()?;
     if !args.all && !args.filters.is_empty() {
         return Err(CommandError::usage("filters are for --all; workflows that are named need none"));
+    }
+    if action == Action::RetryFailed && args.ids.len() != 1 {
+        return Err(CommandError::usage("--only is for one workflow at a time"));
     }
     if args.all && args.filters.status.is_empty() {
         args.filters.status = action.statuses().to_vec();
@@ -155,8 +160,10 @@ async fn one(
 ) -> anyhow::Result<ExitCode> {
     let mut body = Map::new();
     body.extend(reason.map(|reason| ("reason".to_owned(), json!(reason))));
-    if action == Action::Undo {
-        body.insert("undo".to_owned(), json!(true));
+    match action {
+        Action::Undo => drop(body.insert("undo".to_owned(), json!(true))),
+        Action::RetryFailed => drop(body.insert("only".to_owned(), json!("failed"))),
+        _ => {}
     }
     let mut answer = server.act(id, action.endpoint(), &Value::Object(body), &new_key()).await?;
     if args.is_json() {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::actions::{self, Action, ActionArgs};
 use super::output::Output;
@@ -15,9 +15,23 @@ pub(crate) struct RetryArgs {
     /// Undoes what a workflow left behind, instead of running it again.
     #[arg(long)]
     undo: bool,
+    /// Tries again only the entities of a job that failed; the job may have completed. It takes one workflow.
+    #[arg(long, conflicts_with_all = ["undo", "all", "dry_run"])]
+    only: Option<Only>,
+}
+
+/// What of a job is done again.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Only {
+    /// What failed.
+    Failed,
 }
 
 pub(crate) async fn run(args: RetryArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
-    let action = if args.undo { Action::Undo } else { Action::Retry };
+    let action = match (args.undo, args.only) {
+        (true, _) => Action::Undo,
+        (false, Some(Only::Failed)) => Action::RetryFailed,
+        (false, None) => Action::Retry,
+    };
     actions::run(action, args.action, output).await
 }

@@ -16,6 +16,8 @@ use serde_json::{Map, Value, json};
 use super::{BatchPart, Entity, EntityStatus, Files, Outcome, Plan, entity_key, lost, push_line};
 use crate::Context;
 
+/// The code of an entity that may have been done or not.
+const UNKNOWN: &str = "Unknown";
 /// Entities in one call.
 const MAX_CALL_ENTITIES: usize = 1_000;
 /// About the most bytes of one call; a single entity may have more.
@@ -25,12 +27,15 @@ const MAX_CALL_BYTES: usize = 512 * 1024;
 const SLICE: Duration = Duration::from_secs(30);
 /// The longest pause before what failed for a passing reason is tried again.
 const MAX_PAUSE_SECONDS: u64 = 60;
+/// The longest pause after a service asked to slow down, unless it asked for a longer one. Each pause is six events of a
+/// state machine's history, of which Step Functions keeps 25,000.
+const MAX_THROTTLED_PAUSE_SECONDS: u64 = 300;
+/// How long a service may answer 429 and nothing else; then what it was asked for has failed.
+const MAX_THROTTLED_SECONDS: u64 = 24 * 3_600;
 
 #[derive(Deserialize)]
 struct Input {
     batch: BatchPart,
-    /// How often it has been called again, from 0.
-    round: u64,
     /// With how many failed entities of the job no further batch begins.
     stops_at: Option<u64>,
     /// The error for which the machine gives the batch up; what is not decided by then has failed.
@@ -55,6 +60,15 @@ struct State {
     outcomes: Vec<Option<Outcome>>,
     /// What is to be called, in this order.
     queue: VecDeque<Group>,
+    /// Calls that were answered 429 since the last other answer.
+    #[serde(default)]
+    throttled: u32,
+    /// How long they were waited for.
+    #[serde(default)]
+    throttled_seconds: u64,
+    /// Whether an attempt began that may have made calls of which this does not tell.
+    #[serde(default)]
+    is_under_way: bool,
 }
 
 /// What is to be done after a call.
@@ -68,11 +82,12 @@ enum Next {
 
 /// Does a batch: answers `{completed, failed, unprocessed}`.
 pub(crate) async fn process(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let Input { batch, round, stops_at, given_up } = context.input()?;
+    let Input { batch, stops_at, given_up } = context.input()?;
     let files = context.files();
     let plan = files.read_plan().await?;
     let entities = files.read_entities(&batch).await?;
-    let stored = if round > 0 { files.read(&files.state(batch.batch)?).await? } else { None };
+    let state_file = files.state(batch.batch)?;
+    let stored = files.read(&state_file).await?;
     let work = Work { context, plan: &plan, entities: &entities };
     let mut state = stored.unwrap_or_else(|| work.begin());
     if state.outcomes.len() != entities.len() {
@@ -80,6 +95,11 @@ pub(crate) async fn process(context: &Context<'_>) -> Result<Value, ActivityErro
     }
     if let Some(error) = given_up {
         state.give_up(&entities, &error);
+    }
+    if !plan.options.dry_run {
+        // If this attempt says nothing any more, what it did is not known.
+        state.is_under_way = true;
+        files.write(&state_file, json!(state).to_string().into_bytes()).await?;
     }
     let is_stopped = |state: &State| stops_at.is_some_and(|stops_at| state.failed() >= stops_at);
     let began = context.clock.instant();
@@ -94,7 +114,8 @@ pub(crate) async fn process(context: &Context<'_>) -> Result<Value, ActivityErro
             Next::Wait(seconds) => seconds,
             Next::Fail(error) => return Err(error),
         };
-        files.write(&files.state(batch.batch)?, json!(state).to_string().into_bytes()).await?;
+        state.is_under_way = false;
+        files.write(&state_file, json!(state).to_string().into_bytes()).await?;
         return Err(unfinished(wait));
     }
     let counts = finish(&files, &batch, &entities, state).await?;
@@ -114,15 +135,42 @@ async fn finish(
     entities: &[Entity],
     state: State,
 ) -> Result<Value, ActivityError> {
-    let (mut text, mut counts) = (Vec::new(), [0_u64; 3]);
-    for (entity, outcome) in entities.iter().zip(state.outcomes) {
-        let outcome = outcome.unwrap_or_else(|| Outcome::unprocessed(entity.index));
+    let mut counts = [0_u64; 3];
+    for outcome in write_outcomes(files, batch, entities, state).await? {
         counts[outcome.status as usize] += 1;
-        push_line(&mut text, &outcome)?;
     }
-    files.write(&files.outcomes(batch.batch)?, text).await?;
     let [completed, failed, unprocessed] = counts;
     Ok(json!({ "completed": completed, "failed": failed, "unprocessed": unprocessed }))
+}
+
+async fn write_outcomes(
+    files: &Files<'_>,
+    batch: &BatchPart,
+    entities: &[Entity],
+    state: State,
+) -> Result<Vec<Outcome>, ActivityError> {
+    let mut text = Vec::new();
+    let of_entity =
+        |(entity, outcome): (&Entity, Option<Outcome>)| outcome.unwrap_or_else(|| Outcome::unprocessed(entity.index));
+    let outcomes: Vec<Outcome> = entities.iter().zip(state.outcomes).map(of_entity).collect();
+    outcomes.iter().try_for_each(|outcome| push_line(&mut text, outcome))?;
+    files.write(&files.outcomes(batch.batch)?, text).await?;
+    Ok(outcomes)
+}
+
+/// What came of a batch that was given up between its calls, or within one; none if it never began. What may have been done
+/// without being told counts as failed.
+pub(super) async fn conclude(
+    files: &Files<'_>,
+    batch: &BatchPart,
+    entities: &[Entity],
+) -> Result<Option<Vec<Outcome>>, ActivityError> {
+    let Some(mut state) = files.read::<State>(&files.state(batch.batch)?).await? else { return Ok(None) };
+    if !state.is_under_way {
+        state.queue.retain(|group| group.attempts > 0);
+    }
+    state.give_up(entities, UNKNOWN);
+    write_outcomes(files, batch, entities, state).await.map(Some)
 }
 
 /// The error that asks to be called again.
@@ -142,7 +190,9 @@ struct Work<'a> {
 impl Work<'_> {
     /// Nothing is done; what cannot be tried has failed.
     fn begin(&self) -> State {
-        let mut state = State { outcomes: vec![None; self.entities.len()], queue: VecDeque::new() };
+        let outcomes = vec![None; self.entities.len()];
+        let mut state =
+            State { outcomes, queue: VecDeque::new(), throttled: 0, throttled_seconds: 0, is_under_way: false };
         for service in Service::ALL {
             let (mut places, mut bytes) = (Vec::new(), 0);
             for (place, entity) in self.entities.iter().enumerate() {
@@ -174,7 +224,10 @@ impl Work<'_> {
         let group = Group { attempts: group.attempts + 1, ..group };
         let service = self.service_of(&group)?;
         match self.operate(service, &group).await? {
-            Ok(results) => Ok(self.note(state, group, results)),
+            Ok(results) => {
+                (state.throttled, state.throttled_seconds) = (0, 0);
+                Ok(self.note(state, group, results))
+            }
             Err(error) => self.whole_call_failed(state, group, service, error).await,
         }
     }
@@ -237,7 +290,29 @@ impl Work<'_> {
             return Next::GoOn;
         }
         state.queue.push_back(Group { places: again, attempts: group.attempts, is_halved: group.is_halved });
-        Next::Wait(pause(group.attempts))
+        Next::Wait(pause(group.attempts, MAX_PAUSE_SECONDS))
+    }
+
+    /// Asking to slow down is no failure, and no attempt; but nobody waits for ever.
+    fn throttled(&self, state: &mut State, group: Group, error: &ActivityError) -> Next {
+        state.throttled += 1;
+        let asked = error.cause.retry_after_seconds.unwrap_or_default();
+        let wait = asked.max(pause(state.throttled, MAX_THROTTLED_PAUSE_SECONDS));
+        state.throttled_seconds += wait;
+        if state.throttled_seconds <= MAX_THROTTLED_SECONDS {
+            state.queue.push_front(Group { attempts: group.attempts - 1, ..group });
+            return Next::Wait(wait);
+        }
+        let hours = MAX_THROTTLED_SECONDS / 3_600;
+        let message = format!("{}, and nothing else for {hours} hours", error.cause.message);
+        self.fail(state, group, &error.error, &message);
+        Next::GoOn
+    }
+
+    fn fail(&self, state: &mut State, group: Group, code: &str, message: &str) {
+        for place in group.places {
+            state.outcomes[place] = Some(failed(self.entities[place].index, code, message, group.attempts));
+        }
     }
 
     /// The call as a whole failed: it is tried again, or it is found out which entity is to blame.
@@ -250,17 +325,15 @@ impl Work<'_> {
     ) -> Result<Next, ActivityError> {
         let attempts = group.attempts;
         if error.error == ErrorName::ServiceThrottled.as_str() {
-            // Asking to slow down is no failure, and no attempt.
-            let wait = error.cause.retry_after_seconds.unwrap_or(1).max(1);
-            state.queue.push_front(Group { attempts: attempts - 1, ..group });
-            return Ok(Next::Wait(wait));
+            return Ok(self.throttled(state, group, &error));
         }
+        (state.throttled, state.throttled_seconds) = (0, 0);
         if error.error == ErrorName::ServiceUnreachable.as_str() {
             return Ok(Next::Fail(error));
         }
         if error.is_retryable() && !group.is_halved && attempts <= self.plan.options.max_retries {
             state.queue.push_front(group);
-            return Ok(Next::Wait(pause(attempts)));
+            return Ok(Next::Wait(pause(attempts, MAX_PAUSE_SECONDS)));
         }
         let mut message = error.cause.message.clone();
         let mut is_of_one = may_be_of_one_entity(&error);
@@ -273,9 +346,7 @@ impl Work<'_> {
             is_of_one = false;
         }
         if group.places.len() == 1 || !is_of_one {
-            for place in group.places {
-                state.outcomes[place] = Some(failed(self.entities[place].index, &error.error, &message, attempts));
-            }
+            self.fail(state, group, &error.error, &message);
             return Ok(Next::GoOn);
         }
         let mut left = group.places;
@@ -311,9 +382,9 @@ fn may_be_of_one_entity(error: &ActivityError) -> bool {
     error.is_retryable() || names.iter().any(|name| error.error == name.as_str())
 }
 
-/// The seconds before the next attempt after so many.
-fn pause(attempts: u32) -> u64 {
-    1_u64.checked_shl(attempts.saturating_sub(1)).unwrap_or(MAX_PAUSE_SECONDS).min(MAX_PAUSE_SECONDS)
+/// The seconds before the next attempt after so many: 1, 2, 4, and so on up to the longest.
+fn pause(attempts: u32, longest: u64) -> u64 {
+    1_u64.checked_shl(attempts.saturating_sub(1)).unwrap_or(longest).min(longest)
 }
 
 /// A service's sentence, of a length that fits into a table.

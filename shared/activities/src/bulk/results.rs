@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use store::{RESULTS, StoreError};
 
-use super::{BatchPart, Entity, EntityStatus, Files, Outcome, Plan, key, push_line};
+use super::cell::protect;
+use super::{BatchPart, Entity, EntityStatus, Files, Outcome, Plan, batch, key, push_line};
 use crate::Context;
 use crate::harness::store_failed;
 
@@ -195,8 +196,12 @@ async fn read_all(
     mut outs: Vec<Out>,
 ) -> Result<Counts, ActivityError> {
     let batches = stream::iter(parts).map(async |part| {
-        let outcomes = files.read_outcomes(part.batch).await?;
-        Ok((files.read_entities(&part).await?, outcomes))
+        let entities = files.read_entities(&part).await?;
+        let outcomes = match files.read_outcomes(part.batch).await? {
+            None => batch::conclude(files, &part, &entities).await?,
+            outcomes => outcomes,
+        };
+        Ok((entities, outcomes))
     });
     let mut batches = batches.buffered(READ_AT_ONCE);
     let mut counts = Counts::default();
@@ -295,13 +300,14 @@ impl Line<'_> {
     }
 }
 
-/// A row as RFC 4180 has it.
+/// A row as RFC 4180 has it, with no formulas.
 fn row(fields: &[&str]) -> Vec<u8> {
     let mut row = Vec::new();
     for (place, field) in fields.iter().enumerate() {
         if place > 0 {
             row.push(b',');
         }
+        let field = protect(field);
         match field.contains(['"', ',', '\n', '\r']) {
             true => row.extend(format!("\"{}\"", field.replace('"', "\"\"")).into_bytes()),
             false => row.extend(field.as_bytes()),

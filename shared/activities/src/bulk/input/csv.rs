@@ -4,6 +4,7 @@ use contracts::ActivityError;
 use csv_core::{ReadRecordResult, Reader};
 use serde_json::{Map, Value};
 
+use super::super::cell::unprotect;
 use super::row::{Row, SERVICE, TYPE};
 use super::{Line, MAX_ROW_BYTES, Rows, no_input};
 
@@ -162,7 +163,7 @@ fn read(names: &[String], row: Vec<String>) -> Result<Row, String> {
         let value = match serde_json::from_str::<Value>(trimmed) {
             Ok(value) if is_json => value,
             Err(_) if name == "operation_data" => return Err("has an operation_data that is no JSON object".to_owned()),
-            Ok(_) | Err(_) => Value::String(cell),
+            Ok(_) | Err(_) => Value::String(unprotect(cell)),
         };
         object.insert(name.clone(), value);
     }
