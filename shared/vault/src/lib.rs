@@ -1,0 +1,18 @@
+//! Keys, sealed parts and signed documents: what a backup or an archive is made of.
+//!
+//! - [`Keys`] is the port to an installation's keys; [`FileKeys`] keeps them in a file.
+//! - [`PartWriter`] and [`PartReader`] compress and encrypt a stream of lines.
+//! - [`sign_document`] and [`verify_document`] sign JSON.
+//! - [`Manifest`] lists the parts of a backup and is signed; [`verify_folder`] checks a copy of a backup without any
+//!   secret key.
+//!
+//! Only [`FileKeys`] and [`verify_folder`] touch files. Nothing here has a clock, a socket or a runtime.
+
+mod crypto;
+mod file_keys;
+mod keys;
+mod public_key;
+
+pub use file_keys::{FileKeys, FileKeysError};
+pub use keys::{DataKey, ED25519, KeyError, Keys, Signature, WrappedKey};
+pub use public_key::{PublicKey, PublicKeyError};
