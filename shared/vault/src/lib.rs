@@ -11,8 +11,10 @@
 mod crypto;
 mod file_keys;
 mod keys;
+mod part;
 mod public_key;
 
 pub use file_keys::{FileKeys, FileKeysError};
 pub use keys::{DataKey, ED25519, KeyError, Keys, Signature, WrappedKey};
+pub use part::{FRAME_BYTES, MAX_LINE_BYTES, PartError, PartReader, PartSummary, PartWriter};
 pub use public_key::{PublicKey, PublicKeyError};

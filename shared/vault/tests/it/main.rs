@@ -1,0 +1,8 @@
+//! What backups rely on: what was written is read again, and nothing else is.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod key_file;
+mod parts;
+mod support;
+mod tampering;
