@@ -8,12 +8,15 @@
 //!
 //! Only [`FileKeys`] and [`verify_folder`] touch files. Nothing here has a clock, a socket or a runtime.
 
+mod canonical;
 mod crypto;
+mod document;
 mod file_keys;
 mod keys;
 mod part;
 mod public_key;
 
+pub use document::{DocumentError, SignError, sign_document, verify_document};
 pub use file_keys::{FileKeys, FileKeysError};
 pub use keys::{DataKey, ED25519, KeyError, Keys, Signature, WrappedKey};
 pub use part::{FRAME_BYTES, MAX_LINE_BYTES, PartError, PartReader, PartSummary, PartWriter};
