@@ -12,12 +12,19 @@ mod canonical;
 mod crypto;
 mod document;
 mod file_keys;
+mod folder;
 mod keys;
+mod manifest;
 mod part;
 mod public_key;
 
 pub use document::{DocumentError, SignError, sign_document, verify_document};
 pub use file_keys::{FileKeys, FileKeysError};
+pub use folder::{FolderFault, FolderProblem, VerifyError, VerifyReport, verify_folder};
 pub use keys::{DataKey, ED25519, KeyError, Keys, Signature, WrappedKey};
+pub use manifest::{
+    Dangling, MANIFEST_FILE, MANIFEST_FORMAT, MANIFEST_KIND, MANIFEST_VERSION, MAX_DANGLING, Manifest, ManifestError,
+    PartEntry, PartMismatch, ServiceSummary, TypeSummary, key_context, part_context, part_name,
+};
 pub use part::{FRAME_BYTES, MAX_LINE_BYTES, PartError, PartReader, PartSummary, PartWriter};
 pub use public_key::{PublicKey, PublicKeyError};
