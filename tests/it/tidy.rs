@@ -33,6 +33,7 @@ fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("settings", &["contracts", "downstream", "workflows"]),
         ("aws-clients", &["clock", "contracts", "engine", "settings", "store"]),
         ("reference-services", &["clock"]),
+        ("vault", &["contracts"]),
     ])
 }
 

@@ -1,0 +1,134 @@
+//! The port to an installation's keys.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::crypto::{self, NoRandomness};
+use crate::public_key::PublicKey;
+
+/// The one algorithm of signatures (RFC 8032).
+pub const ED25519: &str = "Ed25519";
+
+/// What an installation's keys can do. The keys themselves never leave the implementation: a key file, or a service for
+/// managing keys.
+#[async_trait]
+pub trait Keys: Send + Sync {
+    /// A fresh 256-bit data key, and its wrapped form, which may be stored beside what the key encrypts. Both belong to
+    /// `context`, e.g. [`key_context`](crate::key_context): [`unwrap`](Keys::unwrap) takes the same one only.
+    ///
+    /// # Errors
+    /// [`KeyError::Unavailable`].
+    async fn new_data_key(&self, context: &str) -> Result<(DataKey, WrappedKey), KeyError>;
+
+    /// The data key of a wrapped key.
+    ///
+    /// # Errors
+    /// Any [`KeyError`].
+    async fn unwrap(&self, wrapped: &WrappedKey, context: &str) -> Result<DataKey, KeyError>;
+
+    /// Signs with the current signing key.
+    ///
+    /// # Errors
+    /// [`KeyError::Unavailable`].
+    async fn sign(&self, message: &[u8]) -> Result<Signature, KeyError>;
+
+    /// The public half of the current signing key.
+    ///
+    /// # Errors
+    /// [`KeyError::Unavailable`].
+    async fn public_key(&self) -> Result<PublicKey, KeyError>;
+}
+
+/// Why keys did not do what they were asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// What was wrapped by this key cannot be read any more, unless somebody brings the key back.
+    #[error("the key '{key_id}' of the provider '{provider}' is not among this installation's keys")]
+    Lost {
+        /// Who had the key, e.g. `file`.
+        provider: String,
+        /// Which one it is.
+        key_id: String,
+    },
+    /// The caller has the wrong wrapped key, or a damaged one.
+    #[error("the wrapped key does not open for '{context}': it was made for something else, or it was changed")]
+    Wrong {
+        /// What the key was to be for.
+        context: String,
+    },
+    /// It may be tried again.
+    #[error("the keys are not available at the moment: {reason}")]
+    Unavailable {
+        /// What the implementation says.
+        reason: String,
+    },
+}
+
+impl From<NoRandomness> for KeyError {
+    fn from(_: NoRandomness) -> Self {
+        Self::Unavailable { reason: "the operating system gave no random bytes".to_owned() }
+    }
+}
+
+/// A 256-bit key that encrypts data. Its memory is overwritten when it is dropped, and nothing prints it.
+#[derive(Clone)]
+pub struct DataKey(Zeroizing<[u8; DataKey::BYTES]>);
+
+impl DataKey {
+    /// The length of a key, in bytes.
+    pub const BYTES: usize = 32;
+
+    /// A key of these bytes, which an implementation of [`Keys`] made.
+    pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The bytes of the key.
+    pub fn as_bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+
+    pub(crate) fn random() -> Result<Self, NoRandomness> {
+        crypto::random().map(Self::from_bytes)
+    }
+}
+
+impl fmt::Debug for DataKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DataKey(..)")
+    }
+}
+
+/// A data key, encrypted by a key that stays in its place. It is no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrappedKey {
+    /// Who wrapped it and how, e.g. `file` for AES-256-GCM with a key of the key file.
+    pub provider: String,
+    /// The key that wrapped it.
+    pub key_id: String,
+    /// What the provider made of it, in base64.
+    pub value: String,
+}
+
+/// A signature over a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signature {
+    /// [`ED25519`].
+    pub algorithm: String,
+    /// [`PublicKey::key_id`] of the key that verifies it.
+    pub key_id: String,
+    /// The 64 bytes of the signature, in base64.
+    pub value: String,
+}
+
+impl Signature {
+    /// An Ed25519 signature.
+    pub fn ed25519(key_id: String, value: &[u8]) -> Self {
+        Self { algorithm: ED25519.to_owned(), key_id, value: crypto::base64(value) }
+    }
+}
