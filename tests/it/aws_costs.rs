@@ -10,6 +10,7 @@ use crate::aws::{self, Aws, Options, Stack};
 use crate::commits;
 use crate::lambda::Spent;
 use crate::proxy::Seen;
+use crate::subjects::{BULK_OPERATION, Subject};
 use crate::world::{Control, ControlAction, Script, full_request, run};
 
 /// What an execution, and moving it to the archive, may cost; what they cost is printed.
@@ -41,9 +42,10 @@ fn units(seen: &[Seen]) -> BTreeMap<&str, (f64, f64)> {
     units
 }
 
-/// How many states the execution entered, according to Step Functions.
+/// How many states the execution entered, according to Step Functions; those of a Map's children are not among them.
 async fn entries(aws: &Aws, stack: &Stack, id: &str) -> usize {
-    let arn = format!("arn:aws:states:us-east-1:123456789012:execution:{}-user-onboarding:{id}", stack.prefix);
+    let machine = Subject::of(id).name();
+    let arn = format!("arn:aws:states:us-east-1:123456789012:execution:{}-{machine}:{id}", stack.prefix);
     let history = aws.sfn.get_execution_history().execution_arn(arn).max_results(1_000).send().await.unwrap();
     let entered = |kind: &HistoryEventType| kind.as_str().ends_with("StateEntered");
     history.events.iter().filter(|event| entered(&event.r#type)).count()
@@ -138,6 +140,36 @@ fn a_success_enters_each_state_once_and_asks_little() {
         let own = spent.iter().filter(|(function, _)| !others.contains(&function.as_str()));
         let once: Vec<u32> = own.map(|(_, spent)| spent.invocations).collect();
         assert_eq!(once, vec![1; 1 + steps + 1], "the start, each step, the end");
+    });
+}
+
+/// A job of n batches enters three states, and each batch one of its own.
+#[test]
+fn a_batch_costs_one_state_and_few_requests() {
+    const BATCHES: usize = 20;
+    aws::run(|aws| async move {
+        let stack = aws.stack(Options { proxied: true, ..Options::default() }).await;
+        let proxies = stack.proxies.as_ref().unwrap();
+        let account = |number: usize| {
+            let id = format!("counted-{number}");
+            let data = json!({ "email": format!("{id}@example.com"), "name": "N", "role": "user" });
+            json!({ "service": "auth", "entity_type": "account", "entity_id": id, "operation_data": data })
+        };
+        let mut request = (BULK_OPERATION.request)(0);
+        request["target_entities"] = (0..2 * BATCHES).map(account).collect();
+        let id = stack.site.start_of(&BULK_OPERATION, &request).await;
+        stack.site.until_ended(&id).await;
+        assert_eq!(stack.site.status(&id).await.result.unwrap()["batches_processed"], BATCHES);
+        assert_eq!(entries(aws, &stack, &id).await, 3, "plan, Map, results");
+        let mut all = proxies.dynamodb.take();
+        all.retain(|request| !["BatchGetItem", "Query"].iter().any(|read| request.target.ends_with(read)));
+        println!("DynamoDB: {:?} for {BATCHES} batches, {:.1} write units", counted(&all), written(&all));
+        let largest = all.iter().map(|seen| seen.bytes).max().unwrap();
+        assert!(largest <= 4_096, "{largest} bytes in a request");
+        // A batch reads whether it may begin, begins, and ends.
+        assert!(all.len() <= 3 * BATCHES + 16, "{} requests", all.len());
+        let spent = aws.lambda.spent(&stack.prefix);
+        assert_eq!(spent["process-bulk-batch"].invocations as usize, BATCHES, "each batch once");
     });
 }
 

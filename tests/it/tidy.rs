@@ -28,7 +28,7 @@ fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("engine-temporal", &["clock", "contracts", "engine", "store", "workflows"]),
         // The two halves of one engine have the way to the server and what is said on it in common.
         ("engine-temporal-worker", &["asl", "clock", "contracts", "engine", "engine-temporal", "store", "workflows"]),
-        ("activities", &["clock", "contracts", "downstream", "engine", "store"]),
+        ("activities", &["clock", "contracts", "downstream", "engine", "store", "vault"]),
         ("api", &["activities", "clock", "contracts", "downstream", "engine", "store", "workflows"]),
         ("settings", &["contracts", "downstream", "workflows"]),
         ("aws-clients", &["clock", "contracts", "engine", "settings", "store"]),

@@ -13,6 +13,7 @@ use futures::FutureExt as _;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 use store_aws::{DynamoStore, S3Blobs};
+use vault::NoKeys;
 
 pub use aws_clients::Error;
 
@@ -34,7 +35,8 @@ pub async fn serve(activity: &'static Activity) -> Result<(), Error> {
     let transport = Arc::new(HttpTransport::default());
     let downstream = Downstream::new(transport, endpoints, Arc::clone(&clock), CALL_TIMEOUT);
     let leases = Arc::new(recorder.clone());
-    let activities = Activities::new(downstream, blobs, leases, clock);
+    let keys = Arc::new(NoKeys("this function has no keys"));
+    let activities = Activities::new(downstream, blobs, leases, keys, clock);
     let attempt = async |event: LambdaEvent<Value>| told(activities.attempt(activity, event.payload, &recorder)).await;
     lambda_runtime::run(service_fn(attempt)).await
 }

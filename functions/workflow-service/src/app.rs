@@ -26,6 +26,7 @@ use store_aws::{DynamoStore, S3Blobs};
 use store_sql::{Archived, Durability, FileBlobs, SqlStore};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use vault::KeyFilePath;
 use workflows::RetryPolicies;
 
 use crate::{aws, link_key};
@@ -101,7 +102,8 @@ impl Foundation {
         let store = store.with_blobs(blobs.clone()).with_limits(limits);
         let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
         let leases = Arc::new(store.clone());
-        let activities = Activities::new(downstream.clone(), blobs.clone(), leases, Arc::clone(&clock));
+        let keys = Arc::new(KeyFilePath::new(settings.key_file.clone()));
+        let activities = Activities::new(downstream.clone(), blobs.clone(), leases, keys, Arc::clone(&clock));
         let runner = around(around_activities, activities);
         Ok(Self { store, blobs, downstream, runner, clock })
     }
@@ -144,7 +146,9 @@ async fn ports_on_aws(
     let runner = match &settings.temporal.activities {
         ActivityPlace::InProcess => {
             let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
-            around(around_activities, Activities::new(downstream, blobs.clone(), store.clone(), Arc::clone(&clock)))
+            let keys = Arc::new(KeyFilePath::new(settings.key_file.clone()));
+            let clock = Arc::clone(&clock);
+            around(around_activities, Activities::new(downstream, blobs.clone(), store.clone(), keys, clock))
         }
         ActivityPlace::InFunctions { prefix } => {
             around(around_activities, InvokedActivities::new(clients.functions(), prefix))

@@ -23,6 +23,8 @@ enum Name {
     Interpreter,
     /// The embedded engine: executions a second, commits, recovery, memory, fairness.
     Embedded,
+    /// Bulk operations in the server: memory, rate beside a bare client, fairness.
+    Jobs,
     /// Temporal beside the embedded engine, and beside a workflow written by hand.
     Temporal,
     /// Whether a page of a long list costs more than one of a short list.
@@ -41,12 +43,21 @@ impl Bench {
     }
 
     pub(crate) fn run(&self) -> anyhow::Result<()> {
-        let usual = [Name::ColdStart, Name::Interpreter, Name::Embedded, Name::Temporal, Name::ListPage, Name::Size];
+        let usual = [
+            Name::ColdStart,
+            Name::Interpreter,
+            Name::Embedded,
+            Name::Jobs,
+            Name::Temporal,
+            Name::ListPage,
+            Name::Size,
+        ];
         let wanted = if self.names.is_empty() { usual.as_slice() } else { self.names.as_slice() };
         parts(wanted, |name| match name {
             Name::ColdStart => cold_start(),
             Name::Interpreter => interpreter(),
             Name::Embedded => embedded(),
+            Name::Jobs => jobs(),
             Name::Temporal => temporal(),
             Name::ListPage => list_page(),
             Name::Size => size(),
@@ -72,6 +83,22 @@ fn interpreter() -> anyhow::Result<()> {
 
 fn embedded() -> anyhow::Result<()> {
     run(&mut cargo(&["run", "--profile", "bench", "--package", "bench", "--bin", "embedded"]))
+}
+
+fn jobs() -> anyhow::Result<()> {
+    run(&mut cargo(&[
+        "build",
+        "--release",
+        "--package",
+        "workflow-service",
+        "--package",
+        "bench",
+        "--bin",
+        "workflow-service",
+        "--bin",
+        "jobs",
+    ]))?;
+    run(Command::new("target/release/jobs").arg("target/release/workflow-service"))
 }
 
 fn temporal() -> anyhow::Result<()> {

@@ -16,7 +16,7 @@ pub static COMPLETE_BULK_OPERATION: Activity = Activity {
         reads: &[JOBS],
         writes: &[RESULTS],
         removes: &[UPLOADS],
-        leases: false,
+        ..Function::USUAL
     },
     ..Activity::NOTHING
 };

@@ -11,6 +11,7 @@ use downstream::Downstream;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use store::{Blobs, Leases};
+use vault::Keys;
 
 /// What attempts stand on.
 #[derive(Clone, Copy)]
@@ -18,6 +19,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) downstream: &'a Downstream,
     pub(crate) blobs: &'a dyn Blobs,
     pub(crate) leases: &'a dyn Leases,
+    pub(crate) keys: &'a dyn Keys,
     pub(crate) clock: &'a SharedClock,
 }
 
@@ -29,6 +31,8 @@ pub struct Context<'a> {
     pub blobs: &'a dyn Blobs,
     /// The tenant's leases.
     pub leases: &'a dyn Leases,
+    /// The installation's keys.
+    pub keys: &'a dyn Keys,
     /// Time.
     pub clock: &'a SharedClock,
     /// What the state machine says.
@@ -48,11 +52,12 @@ impl<'a> Context<'a> {
         input: Value,
         effect_scope: &'a str,
     ) -> Self {
-        let Surroundings { downstream, blobs, leases, clock } = *surroundings;
+        let Surroundings { downstream, blobs, leases, keys, clock } = *surroundings;
         Self {
             downstream,
             blobs,
             leases,
+            keys,
             clock,
             call,
             path: call.step.path(),

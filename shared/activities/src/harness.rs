@@ -17,6 +17,7 @@ use store::{
     AttemptOutcome, Begin, Blobs, Effects, Finish, Leases, RequestError, StepOutcome, StepRecorder, StepRef,
     StoreError, StoredRequest,
 };
+use vault::Keys;
 
 use crate::context::Surroundings;
 use crate::{ALL, Activity, Context, input};
@@ -27,13 +28,20 @@ pub struct Activities {
     /// Where large requests are, and the files of activities.
     blobs: Arc<dyn Blobs>,
     leases: Arc<dyn Leases>,
+    keys: Arc<dyn Keys>,
     clock: SharedClock,
 }
 
 impl Activities {
     /// All activities, on these services.
-    pub fn new(downstream: Downstream, blobs: Arc<dyn Blobs>, leases: Arc<dyn Leases>, clock: SharedClock) -> Self {
-        Self { downstream, blobs, leases, clock }
+    pub fn new(
+        downstream: Downstream,
+        blobs: Arc<dyn Blobs>,
+        leases: Arc<dyn Leases>,
+        keys: Arc<dyn Keys>,
+        clock: SharedClock,
+    ) -> Self {
+        Self { downstream, blobs, leases, keys, clock }
     }
 
     /// One attempt: asks the recorder, does or undoes, tells the recorder.
@@ -75,6 +83,7 @@ impl Activities {
                     downstream: &downstream,
                     blobs: &*self.blobs,
                     leases: &*self.leases,
+                    keys: &*self.keys,
                     clock: &self.clock,
                 };
                 let attempt = Attempt { activity, surroundings, call, input };
@@ -270,6 +279,8 @@ mod tests {
     use store::conformance::MemoryBlobs;
     use store::{BegunAttempt, Leased};
 
+    use vault::NoKeys;
+
     use super::*;
 
     /// A recorder that lets every step begin, and says so of every end.
@@ -359,7 +370,8 @@ mod tests {
         let clock: SharedClock = Arc::new(SystemClock);
         let downstream =
             Downstream::new(Arc::new(Nothing), Endpoints::default(), Arc::clone(&clock), Duration::from_secs(1));
-        Activities::new(downstream, Arc::new(MemoryBlobs::default()), Arc::new(NoLeases), clock)
+        let keys = Arc::new(NoKeys("nobody asks for any here"));
+        Activities::new(downstream, Arc::new(MemoryBlobs::default()), Arc::new(NoLeases), keys, clock)
             .attempt(&ECHO, payload, recorder)
             .await
     }

@@ -80,13 +80,22 @@ pub struct Function {
     pub removes: &'static [&'static str],
     /// Whether it asks for leases.
     pub leases: bool,
+    /// Whether it uses the installation's keys.
+    pub keys: bool,
 }
 
 impl Function {
     /// Longer than a call to a service (10 s) and the longest `Retry-After` granted (20 s), shorter than a Task's usual
     /// `TimeoutSeconds` (45 s).
-    pub const USUAL: Self =
-        Self { timeout_seconds: 40, memory_mb: None, reads: &[], writes: &[], removes: &[], leases: false };
+    pub const USUAL: Self = Self {
+        timeout_seconds: 40,
+        memory_mb: None,
+        reads: &[],
+        writes: &[],
+        removes: &[],
+        leases: false,
+        keys: false,
+    };
 }
 
 impl Activity {

@@ -17,6 +17,7 @@ pub static PLAN_BULK_OPERATION: Activity = Activity {
         writes: &[JOBS],
         removes: &[UPLOADS],
         leases: true,
+        ..Function::USUAL
     },
     ..Activity::NOTHING
 };

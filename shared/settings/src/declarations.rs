@@ -198,6 +198,7 @@ pub(crate) const FUNCTION_STORE: Setting<bool> =
 const STORE: &str = "store.kind";
 pub(crate) const DATA_DIR: Setting<String> =
     Setting::new("store.data_dir", Shape::Text, text, "a path").or(".workflow-service");
+pub(crate) const KEY_FILE: Setting<String> = Setting::new("store.key_file", Shape::Text, text, "a path");
 pub(crate) const TABLE: Setting<String> = Setting::new("store.table", Shape::Text, text, "a table's name");
 pub(crate) const BUCKET: Setting<String> = Setting::new("store.bucket", Shape::Text, text, "a bucket's name");
 pub(crate) const RETENTION_DAYS: Setting<u32> =
@@ -218,7 +219,7 @@ pub(crate) const TENANTS_CLAIM: Setting<String> =
 pub(crate) const ROLES_CLAIM: Setting<String> = Setting::new("auth.roles_claim", Shape::Text, text, "a claim's name");
 
 /// The settings of a server or a worker, in the order in which they are shown: section by section.
-pub(crate) const OF_SERVER: [&dyn Declared; 38] = [
+pub(crate) const OF_SERVER: [&dyn Declared; 39] = [
     &HOST,
     &PORT,
     &REQUEST_TIMEOUT,
@@ -250,6 +251,7 @@ pub(crate) const OF_SERVER: [&dyn Declared; 38] = [
     &HAS_ACTIVITIES_IN_FUNCTIONS,
     &IS_DYNAMODB,
     &DATA_DIR,
+    &KEY_FILE,
     &TABLE,
     &BUCKET,
     &RETENTION_DAYS,

@@ -10,9 +10,9 @@ use downstream::{Endpoints, Service};
 use workflows::{RetryPolicies, RetryPolicy};
 
 use crate::declarations::{
-    ANSWERED, BATCH_SIZE, DATA_DIR, DEFAULT_TIMEOUT, HAS_ACTIVITIES_IN_FUNCTIONS, HOST, MAX_CONCURRENT_ACTIVITIES,
-    MAX_CONNECTIONS, OF_FUNCTIONS, OF_SERVER, OPEN_EXECUTIONS, OPEN_EXECUTIONS_PER_TENANT, PORT, REQUEST_TIMEOUT,
-    RETENTION_DAYS, RetrySettings, SERVER_ENGINE, SERVICES, UNREACHABLE,
+    ANSWERED, BATCH_SIZE, DATA_DIR, DEFAULT_TIMEOUT, HAS_ACTIVITIES_IN_FUNCTIONS, HOST, KEY_FILE,
+    MAX_CONCURRENT_ACTIVITIES, MAX_CONNECTIONS, OF_FUNCTIONS, OF_SERVER, OPEN_EXECUTIONS, OPEN_EXECUTIONS_PER_TENANT,
+    PORT, REQUEST_TIMEOUT, RETENTION_DAYS, RetrySettings, SERVER_ENGINE, SERVICES, UNREACHABLE,
 };
 use crate::host::Host;
 use crate::keys::Keys;
@@ -55,6 +55,8 @@ pub struct Settings {
     pub store: StoreKind,
     /// `store.data_dir`
     pub data_dir: PathBuf,
+    /// `store.key_file`, or `keys.json` in the data directory: the keys of backups.
+    pub key_file: PathBuf,
     /// `store.retention_days`: how long an execution stays in the database after its end, before it goes to the archive.
     /// For `store.kind = 'sqlite'`; the deployment on AWS has its own.
     pub retention: Duration,
@@ -132,6 +134,10 @@ impl Settings {
             temporal: temporal(keys),
             store: store(keys),
             data_dir: keys.value(&DATA_DIR).into(),
+            key_file: match keys.take(&KEY_FILE) {
+                Some(path) => path.into(),
+                None => Path::new(&keys.value(&DATA_DIR)).join("keys.json"),
+            },
             retention: DAY * keys.value(&RETENTION_DAYS),
             has_own_roots,
         };

@@ -1,8 +1,10 @@
 //! Signed documents: `{"document": {...}, "signature": {...}}`.
 //!
-//! The signature is over [`message`]: what kind of document it is, and the document in canonical JSON. So white space
-//! and the order of names do not matter, and a document of one kind never passes for one of another kind.
+//! The signature is over [`message`]: what kind of document it is, and the SHA-256 of the document in canonical JSON. So
+//! white space and the order of names do not matter, a document of one kind never passes for one of another kind, and what
+//! is signed is short: AWS KMS signs at most 4,096 bytes.
 
+use contracts::effect::sha256_hex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -111,5 +113,5 @@ fn message(kind: &str, document: &Value) -> Result<String, String> {
     if !document.is_object() {
         return Err("the document is no JSON object".to_owned());
     }
-    Ok(format!("workflow-service/{kind}/1\n{}", canonical(document)?))
+    Ok(format!("workflow-service/{kind}/1\n{}", sha256_hex(canonical(document)?.as_bytes())))
 }

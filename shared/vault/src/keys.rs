@@ -35,11 +35,40 @@ pub trait Keys: Send + Sync {
     /// [`KeyError::Unavailable`].
     async fn sign(&self, message: &[u8]) -> Result<Signature, KeyError>;
 
-    /// The public half of the current signing key.
+    /// The public halves of all signing keys, the current one first.
     ///
     /// # Errors
     /// [`KeyError::Unavailable`].
-    async fn public_key(&self) -> Result<PublicKey, KeyError>;
+    async fn public_keys(&self) -> Result<Vec<PublicKey>, KeyError>;
+}
+
+/// No keys, and why: for what needs none.
+#[derive(Debug, Clone)]
+pub struct NoKeys(pub &'static str);
+
+impl NoKeys {
+    fn error(&self) -> KeyError {
+        KeyError::Unavailable { reason: self.0.to_owned() }
+    }
+}
+
+#[async_trait]
+impl Keys for NoKeys {
+    async fn new_data_key(&self, _: &str) -> Result<(DataKey, WrappedKey), KeyError> {
+        Err(self.error())
+    }
+
+    async fn unwrap(&self, _: &WrappedKey, _: &str) -> Result<DataKey, KeyError> {
+        Err(self.error())
+    }
+
+    async fn sign(&self, _: &[u8]) -> Result<Signature, KeyError> {
+        Err(self.error())
+    }
+
+    async fn public_keys(&self) -> Result<Vec<PublicKey>, KeyError> {
+        Err(self.error())
+    }
 }
 
 /// Why keys did not do what they were asked.

@@ -6,7 +6,7 @@
 //! - [`Manifest`] lists the parts of a backup and is signed; [`verify_folder`] checks a copy of a backup without any
 //!   secret key.
 //!
-//! Only [`FileKeys`] and [`verify_folder`] touch files. Nothing here has a clock, a socket or a runtime.
+//! Only [`FileKeys`], [`KeyFilePath`] and [`verify_folder`] touch files. Nothing here has a clock, a socket or a runtime.
 
 mod canonical;
 mod crypto;
@@ -19,9 +19,9 @@ mod part;
 mod public_key;
 
 pub use document::{DocumentError, SignError, sign_document, verify_document};
-pub use file_keys::{FileKeys, FileKeysError};
+pub use file_keys::{FileKeys, FileKeysError, KeyFilePath};
 pub use folder::{FolderFault, FolderProblem, VerifyError, VerifyReport, verify_folder};
-pub use keys::{DataKey, ED25519, KeyError, Keys, Signature, WrappedKey};
+pub use keys::{DataKey, ED25519, KeyError, Keys, NoKeys, Signature, WrappedKey};
 pub use manifest::{
     Dangling, MANIFEST_FILE, MANIFEST_FORMAT, MANIFEST_KIND, MANIFEST_VERSION, MAX_DANGLING, Manifest, ManifestError,
     PartEntry, PartMismatch, ServiceSummary, TypeSummary, key_context, part_context, part_name,

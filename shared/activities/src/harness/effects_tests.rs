@@ -11,6 +11,8 @@ use http::StatusCode;
 use store::BegunAttempt;
 use store::conformance::MemoryBlobs;
 
+use vault::NoKeys;
+
 use super::tests::NoLeases;
 use super::*;
 
@@ -105,7 +107,8 @@ async fn attempt(activity: &Activity, payload: Value, effects: Effects, answers:
     let endpoints = Endpoints::new(["http://127.0.0.1:1"; 5]).expect("loopback");
     let downstream = Downstream::new(services.clone(), endpoints, Arc::clone(&clock), Duration::from_secs(1));
     let recorder = Recorder { effects, ended: Mutex::default() };
-    let outcome = Activities::new(downstream, Arc::new(MemoryBlobs::default()), Arc::new(NoLeases), clock)
+    let keys = Arc::new(NoKeys("nobody asks for any here"));
+    let outcome = Activities::new(downstream, Arc::new(MemoryBlobs::default()), Arc::new(NoLeases), keys, clock)
         .attempt(activity, payload, &recorder)
         .await;
     let mut ended = recorder.ended.into_inner().expect("nobody panicked");

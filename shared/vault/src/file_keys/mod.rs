@@ -5,6 +5,7 @@
 
 mod format;
 mod place;
+mod reread;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use contracts::Timestamp;
 use zeroize::Zeroizing;
 
 use self::format::{FormatError, KeyFile, key_pair, public_key};
+pub use self::reread::KeyFilePath;
 use crate::crypto::{self, NoRandomness};
 use crate::keys::{DataKey, KeyError, Keys, Signature, WrappedKey};
 use crate::public_key::PublicKey;
@@ -152,10 +154,6 @@ impl FileKeys {
     pub fn created_at(&self, key: &PublicKey) -> Option<Timestamp> {
         self.signing.iter().find(|signing| signing.public == *key).map(|signing| signing.created_at)
     }
-
-    fn current_signing_key(&self) -> Result<&SigningKey, KeyError> {
-        self.signing.first().ok_or_else(|| unavailable("there is no signing key"))
-    }
 }
 
 #[async_trait]
@@ -188,13 +186,14 @@ impl Keys for FileKeys {
     }
 
     async fn sign(&self, message: &[u8]) -> Result<Signature, KeyError> {
-        let SigningKey { pair, public, .. } = self.current_signing_key()?;
+        let SigningKey { pair, public, .. } =
+            self.signing.first().ok_or_else(|| unavailable("there is no signing key"))?;
         let signature = pair.try_sign(message).map_err(|_| unavailable("the message cannot be signed"))?;
         Ok(Signature::ed25519(public.key_id(), signature.as_ref()))
     }
 
-    async fn public_key(&self) -> Result<PublicKey, KeyError> {
-        Ok(self.current_signing_key()?.public)
+    async fn public_keys(&self) -> Result<Vec<PublicKey>, KeyError> {
+        Ok(Self::public_keys(self))
     }
 }
 
