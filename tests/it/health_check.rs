@@ -107,7 +107,13 @@ fn what_does_not_work_is_told_with_its_reason_and_what_it_affects() {
         assert_eq!(detail(&answer, "user").affected_by, ["auth-service"]);
         assert_eq!(detail(&answer, "file-service").depends_on, ["user", "tenant_service"]);
         assert_eq!(detail(&answer, "file-service").affected_by, ["auth-service", "tenant_service"]);
-        let every = [WorkflowKind::UserOnboarding, WorkflowKind::TenantSwitching, WorkflowKind::BulkOperation];
+        let every = [
+            WorkflowKind::UserOnboarding,
+            WorkflowKind::TenantSwitching,
+            WorkflowKind::BulkOperation,
+            WorkflowKind::CrossServiceBackup,
+            WorkflowKind::CrossServiceRestore,
+        ];
         assert_eq!(answer.affected_workflows, every);
 
         // Only what is asked about counts.
@@ -115,7 +121,7 @@ fn what_does_not_work_is_told_with_its_reason_and_what_it_affects() {
         assert!(one.overall_healthy && detail(&one, "user").affected_by.is_empty());
         // A switch sends no mail.
         let one = ask(&world, &json!({ "services": ["notifications"] })).await;
-        let mailing = [WorkflowKind::UserOnboarding, WorkflowKind::BulkOperation];
+        let mailing = [every[0], every[2], every[3], every[4]];
         assert_eq!(one.affected_workflows, mailing);
         assert_eq!(detail(&one, "notifications").workflows, mailing);
     });

@@ -9,6 +9,7 @@ mod aws_cases;
 mod aws_costs;
 mod aws_edges;
 mod aws_faults;
+mod backup;
 mod bad_input;
 mod bulk;
 mod cancel;

@@ -336,6 +336,10 @@ impl World {
         let environment = settings.iter().map(|(name, value)| (format!("WORKFLOW__{name}"), value.clone()));
         let mut settings = Settings::load(None, environment).unwrap();
         settings.data_dir = directory.to_owned();
+        settings.key_file = directory.join("keys.json");
+        if !settings.key_file.exists() {
+            vault::FileKeys::init(&settings.key_file, now).unwrap();
+        }
         let store = Arc::new(Mutex::new(None));
         let script = Arc::new(Mutex::new(script));
         let (scripted_store, scripted_clock, scripted) = (Arc::clone(&store), Arc::clone(&clock), Arc::clone(&script));

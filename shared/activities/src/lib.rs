@@ -3,17 +3,26 @@
 //! Doing and undoing are one activity. An activity never knows which engine runs it, and never decides whether to
 //! retry: it makes one attempt and names its error.
 
+mod back_up_data_set;
+mod backup;
 mod bulk;
+mod complete_backup;
 mod complete_bulk_operation;
+mod complete_restore;
 mod context;
 mod create_sample_data;
 mod create_user_account;
 mod create_user_profile;
+mod files;
 mod get_tenant_context;
 mod harness;
 mod input;
+mod plan_backup;
 mod plan_bulk_operation;
+mod plan_restore;
 mod process_bulk_batch;
+mod restore;
+mod restore_part;
 mod revoke_user_sessions;
 mod send_notification;
 mod setup_user_file_workspace;
@@ -28,15 +37,21 @@ use std::pin::Pin;
 use downstream::Service;
 use store::StepOutcome;
 
+pub use back_up_data_set::BACK_UP_DATA_SET;
+pub use complete_backup::COMPLETE_BACKUP;
 pub use complete_bulk_operation::COMPLETE_BULK_OPERATION;
+pub use complete_restore::COMPLETE_RESTORE;
 pub use context::Context;
 pub use create_sample_data::CREATE_SAMPLE_DATA;
 pub use create_user_account::CREATE_USER_ACCOUNT;
 pub use create_user_profile::CREATE_USER_PROFILE;
 pub use get_tenant_context::GET_TENANT_CONTEXT;
 pub use harness::Activities;
+pub use plan_backup::PLAN_BACKUP;
 pub use plan_bulk_operation::PLAN_BULK_OPERATION;
+pub use plan_restore::PLAN_RESTORE;
 pub use process_bulk_batch::PROCESS_BULK_BATCH;
+pub use restore_part::RESTORE_PART;
 pub use revoke_user_sessions::REVOKE_USER_SESSIONS;
 pub use send_notification::SEND_NOTIFICATION;
 pub use setup_user_file_workspace::SETUP_USER_FILE_WORKSPACE;
@@ -111,7 +126,7 @@ impl Activity {
 }
 
 /// Every activity.
-pub static ALL: [&Activity; 14] = [
+pub static ALL: [&Activity; 20] = [
     &GET_TENANT_CONTEXT,
     &CREATE_USER_ACCOUNT,
     &CREATE_USER_PROFILE,
@@ -126,6 +141,12 @@ pub static ALL: [&Activity; 14] = [
     &PLAN_BULK_OPERATION,
     &PROCESS_BULK_BATCH,
     &COMPLETE_BULK_OPERATION,
+    &PLAN_BACKUP,
+    &BACK_UP_DATA_SET,
+    &COMPLETE_BACKUP,
+    &PLAN_RESTORE,
+    &RESTORE_PART,
+    &COMPLETE_RESTORE,
 ];
 
 #[cfg(test)]

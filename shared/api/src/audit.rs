@@ -137,6 +137,11 @@ const WORKFLOWS: &str = "/api/v1/workflows/";
 
 /// The workflow that a route starts.
 fn started(route: &str) -> Option<WorkflowKind> {
+    match route {
+        "/api/v1/coordination/backup" => return Some(WorkflowKind::CrossServiceBackup),
+        "/api/v1/coordination/restore" => return Some(WorkflowKind::CrossServiceRestore),
+        _ => {}
+    }
     route.strip_prefix(WORKFLOWS)?.replace('-', "_").parse().ok()
 }
 
@@ -175,6 +180,8 @@ mod tests {
             ("/api/v1/workflows/tenant-switching", AuditAction::StartWorkflow),
             ("/api/v1/workflows/bulk-operation", AuditAction::StartWorkflow),
             ("/api/v1/workflows/bulk-operation/uploads", AuditAction::Read),
+            ("/api/v1/coordination/backup", AuditAction::StartWorkflow),
+            ("/api/v1/coordination/restore", AuditAction::StartWorkflow),
             ("/api/v1/workflows/{workflow_id}/cancel", AuditAction::CancelWorkflow),
             ("/api/v1/workflows/{workflow_id}/pause", AuditAction::PauseWorkflow),
             ("/api/v1/workflows/{workflow_id}/resume", AuditAction::ResumeWorkflow),

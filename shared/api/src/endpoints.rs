@@ -213,6 +213,20 @@ pub static ENDPOINTS: &[Endpoint] = &[
         route: Route::Readiness(crate::check_services_health::route),
     },
     Endpoint {
+        name: "start-backup",
+        method: Method::POST,
+        path: "/api/v1/coordination/backup",
+        ports: &[Port::Create, Port::Keep, Port::Start(&[WorkflowKind::CrossServiceBackup])],
+        route: Route::Starting(crate::start_backup::route),
+    },
+    Endpoint {
+        name: "start-restore",
+        method: Method::POST,
+        path: "/api/v1/coordination/restore",
+        ports: &[Port::Create, Port::Keep, Port::Start(&[WorkflowKind::CrossServiceRestore])],
+        route: Route::Starting(crate::start_restore::route),
+    },
+    Endpoint {
         name: "health",
         method: Method::GET,
         path: "/health",

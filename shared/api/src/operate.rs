@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use contracts::audit::AuditAction;
+use contracts::backup::{BackupRequest, RestoreRequest};
 use contracts::bulk_operation::BulkOperationRequest;
 use contracts::request::Request;
 use contracts::step::{StepPath, WorkflowRef};
@@ -319,6 +320,8 @@ fn check_request(record: &ExecutionRecord, request: &Value, caller: &Caller) -> 
         WorkflowKind::UserOnboarding => check::<UserOnboardingRequest>(&record.id, request, caller),
         WorkflowKind::TenantSwitching => check::<TenantSwitchingRequest>(&record.id, request, caller),
         WorkflowKind::BulkOperation => check::<BulkOperationRequest>(&record.id, request, caller),
+        WorkflowKind::CrossServiceBackup => check::<BackupRequest>(&record.id, request, caller),
+        WorkflowKind::CrossServiceRestore => check::<RestoreRequest>(&record.id, request, caller),
         WorkflowKind::DataMigration | WorkflowKind::Compliance => Err(Problem::internal()),
     }
 }
@@ -327,6 +330,8 @@ fn check_request(record: &ExecutionRecord, request: &Value, caller: &Caller) -> 
 fn has_deadline(kind: WorkflowKind) -> bool {
     match kind {
         WorkflowKind::BulkOperation => BulkOperationRequest::HAS_DEADLINE,
+        WorkflowKind::CrossServiceBackup => BackupRequest::HAS_DEADLINE,
+        WorkflowKind::CrossServiceRestore => RestoreRequest::HAS_DEADLINE,
         WorkflowKind::UserOnboarding
         | WorkflowKind::TenantSwitching
         | WorkflowKind::DataMigration

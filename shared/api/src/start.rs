@@ -11,7 +11,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use clock::Instant;
 use contracts::audit::AuditAction;
-use contracts::document::Document;
+use contracts::document::{Document, canonical};
 use contracts::effect::sha256_hex;
 use contracts::fields::{BadField, Fields};
 use contracts::limits::MAX_IDEMPOTENCY_KEY_CHARS;
@@ -76,13 +76,13 @@ async fn start<R: Request>(
         Created::Full(full) => return Err(Problem::full(full)),
     };
     let preferred = preferred_wait(headers);
-    let Some(wait) = preferred.or(is_synchronous.then_some(Duration::MAX)) else {
-        return Ok(answer(&record, mean, warnings));
+    let Some(wait) = preferred.or((is_synchronous || R::IS_AWAITED).then_some(Duration::MAX)) else {
+        return Ok(answer(&record, mean, warnings, R::IS_AWAITED));
     };
     let wait = starting.api.granted(wait);
     let deadline = (starting.api.clock.instant() + wait).min(answer_by);
     let record = wait_for_end(&starting.api, &tenant_id, record, deadline).await;
-    let mut answer = answer(&record, mean, warnings);
+    let mut answer = answer(&record, mean, warnings, R::IS_AWAITED);
     if preferred.is_some() {
         let applied =
             HeaderValue::from_str(&format!("wait={}", wait.as_secs())).unwrap_or(HeaderValue::from_static("wait"));
@@ -267,7 +267,7 @@ async fn wait_for_end(api: &Api, tenant_id: &str, mut record: ExecutionRecord, d
 }
 
 /// 202 while it runs, 200 once it has ended; with how long executions of its kind take.
-fn answer(record: &ExecutionRecord, mean: Option<Duration>, warnings: Vec<String>) -> Response {
+fn answer(record: &ExecutionRecord, mean: Option<Duration>, warnings: Vec<String>, with_result: bool) -> Response {
     let status_url = format!("/api/v1/workflows/{}/status", record.id);
     let body = StartResponse {
         workflow_id: record.id.clone(),
@@ -281,6 +281,13 @@ fn answer(record: &ExecutionRecord, mean: Option<Duration>, warnings: Vec<String
         estimated_duration_seconds: mean.map(|mean| mean.as_millis().div_ceil(1_000) as u64),
         warnings,
     };
+    let mut body = json!(body);
+    // Existing clients of these endpoints read the result there.
+    if let (true, Some(Value::Object(result)), Some(body)) = (with_result, &record.result, body.as_object_mut()) {
+        for (name, value) in result {
+            body.entry(name).or_insert_with(|| value.clone());
+        }
+    }
     let status = if record.status.is_open() { StatusCode::ACCEPTED } else { StatusCode::OK };
     let mut response = (status, Json(body)).into_response();
     let headers = response.headers_mut();
@@ -340,19 +347,6 @@ pub(crate) fn idempotency_key(
     };
     let key = key.filter(|key| (1..=MAX_IDEMPOTENCY_KEY_CHARS).contains(&key.len())).ok_or_else(unusable)?;
     Ok(Some(IdempotencyKey { route: format!("POST {path}"), key: key.into_owned(), body_hash: hash(body) }))
-}
-
-/// The same JSON with all keys in order, whatever order the map type keeps.
-fn canonical(value: &Value) -> Value {
-    match value {
-        Value::Object(object) => {
-            let mut entries: Vec<_> = object.iter().map(|(key, value)| (key.clone(), canonical(value))).collect();
-            entries.sort_by(|(left, _), (right, _)| left.cmp(right));
-            Value::Object(entries.into_iter().collect())
-        }
-        Value::Array(items) => Value::Array(items.iter().map(canonical).collect()),
-        other => other.clone(),
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::limits::{
     MAX_SUBJECT_CHARS, MAX_TENANT_CHARS,
 };
 use crate::request::Request;
+use crate::services::service_named;
 
 /// What is done to each entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -116,8 +117,7 @@ impl EntityTarget {
 
 fn known_service(fields: &mut Fields<'_>, operation: Option<BulkOperationType>) -> Option<&'static str> {
     let given = fields.text("service", 1..=MAX_SUBJECT_CHARS);
-    let name = given.strip_suffix("-service").or_else(|| given.strip_suffix("_service")).unwrap_or(given);
-    let known = STORED.iter().map(|(service, _)| *service).find(|service| *service == name);
+    let known = service_named(given);
     let (Some(operation), false) = (operation, given.is_empty()) else { return known };
     let fitting: Vec<&str> = operation.targets().iter().map(|(service, _)| *service).collect();
     if !known.is_some_and(|service| fitting.contains(&service)) {

@@ -16,6 +16,19 @@ use crate::fields::{BadField, Fields, segment};
 /// Most repeated members that are told of one body.
 const MAX_TOLD: usize = 100;
 
+/// The same JSON with all keys in order, whatever order the map type keeps.
+pub fn canonical(value: &Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let mut entries: Vec<_> = object.iter().map(|(key, value)| (key.clone(), canonical(value))).collect();
+            entries.sort_by(|(left, _), (right, _)| left.cmp(right));
+            Value::Object(entries.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(canonical).collect()),
+        other => other.clone(),
+    }
+}
+
 /// A request's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The five kinds of workflow.
+/// The kinds of workflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkflowKind {
@@ -21,12 +21,23 @@ pub enum WorkflowKind {
     BulkOperation,
     /// Export, erasure, retention, audit.
     Compliance,
+    /// Everything that services hold of a tenant is read into a backup.
+    CrossServiceBackup,
+    /// A backup is written back.
+    CrossServiceRestore,
 }
 
 impl WorkflowKind {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::UserOnboarding, Self::TenantSwitching, Self::DataMigration, Self::BulkOperation, Self::Compliance];
+    pub const ALL: [Self; 7] = [
+        Self::UserOnboarding,
+        Self::TenantSwitching,
+        Self::DataMigration,
+        Self::BulkOperation,
+        Self::Compliance,
+        Self::CrossServiceBackup,
+        Self::CrossServiceRestore,
+    ];
 
     /// The name in lists and ids, e.g. `user_onboarding`.
     pub fn as_str(self) -> &'static str {
@@ -36,6 +47,8 @@ impl WorkflowKind {
             Self::DataMigration => "data_migration",
             Self::BulkOperation => "bulk_operation",
             Self::Compliance => "compliance",
+            Self::CrossServiceBackup => "cross_service_backup",
+            Self::CrossServiceRestore => "cross_service_restore",
         }
     }
 

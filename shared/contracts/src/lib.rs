@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod backup;
 pub mod bulk_operation;
 mod characters;
 pub mod document;
@@ -17,6 +18,7 @@ pub mod limits;
 mod redacted;
 pub mod request;
 pub mod responses;
+pub mod services;
 pub mod status;
 pub mod step;
 pub mod tenant_switching;

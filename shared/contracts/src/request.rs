@@ -17,6 +17,9 @@ pub trait Request: Serialize + DeserializeOwned + Send + Sync {
     /// Whether it ends after the time limit of workflows, unless it has ended before.
     const HAS_DEADLINE: bool = true;
 
+    /// Whether the answer to the start waits for the end as long as it may, and has the members of the result at its top.
+    const IS_AWAITED: bool = false;
+
     /// Reads it. A bad field is reported to `fields`, and the value returned is then of no use.
     fn read(fields: &mut Fields<'_>) -> Self;
 

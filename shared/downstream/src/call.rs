@@ -85,14 +85,21 @@ fn encode(segments: &[&str]) -> Option<String> {
             return None;
         }
         path.push('/');
-        for byte in segment.bytes() {
-            match byte {
-                byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => path.push(char::from(byte)),
-                byte => path.push_str(&format!("%{byte:02X}")),
-            }
-        }
+        path.push_str(&percent_encoded(segment));
     }
     Some(path)
+}
+
+/// A text as it stands in a segment of a path, or as a value in a query.
+pub(crate) fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => encoded.push(char::from(byte)),
+            byte => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 #[cfg(test)]

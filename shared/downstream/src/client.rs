@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use clock::SharedClock;
 use contracts::{ActivityError, Cause, ErrorName, Timestamp, redacted};
-use http::{StatusCode, Uri};
+use futures::TryStreamExt as _;
+use http::{HeaderMap, StatusCode, Uri};
 use serde::de::DeserializeOwned;
 
-use crate::transport::Transport;
+use crate::transport::{Body, Transport, whole};
 use crate::{Call, TransportFault, retry_after};
 
 /// The first wait for what this process lacks for a connection; each further one is twice as long.
@@ -130,14 +131,72 @@ impl Downstream {
     /// Makes the call; the answer must be JSON of this type.
     pub async fn call<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, ActivityError> {
         let service = call.service;
-        let body = self.send(call).await?;
-        serde_json::from_slice(&body).map_err(|_| {
-            // The effect has most likely happened: repeating with the same key answers it properly, or is undone.
-            failure(service, ErrorName::ServiceUnavailable, "answered with something else than the contract says")
-        })
+        read(service, &self.send(call).await?)
     }
 
     async fn send(&self, call: Call<'_>) -> Result<Bytes, ActivityError> {
+        let service = call.service;
+        let request = self.request(call)?;
+        match self.answer(request).await {
+            None => Err(self.too_late(service)),
+            Some(Err(fault)) => Err(unanswered(service, fault)),
+            Some(Ok(answer)) if answer.status().is_success() => Ok(answer.into_body()),
+            Some(Ok(answer)) => Err(refusal(service, answer.status(), answer.headers(), self.clock.now())),
+        }
+    }
+
+    /// Makes a call whose answer, or whose body, is too large to be read whole. The head of the answer and each part of it
+    /// come within the deadline; a body that is sent may take as long as it does.
+    pub(crate) async fn exchange(
+        &self,
+        call: Call<'_>,
+        body: Option<Body>,
+    ) -> Result<http::Response<Body>, ActivityError> {
+        let service = call.service;
+        let request = self.request(call)?;
+        let answer = match body {
+            Some(body) => Some(self.transport.exchange(request.map(|_| body)).await),
+            None => clock::timeout(&*self.clock, self.deadline, self.transport.exchange(request.map(whole))).await,
+        };
+        let answer = answer.ok_or_else(|| self.too_late(service))?.map_err(|fault| unanswered(service, fault))?;
+        if !answer.status().is_success() {
+            return Err(refusal(service, answer.status(), answer.headers(), self.clock.now()));
+        }
+        Ok(answer)
+    }
+
+    /// The next part of an answer; none after its end.
+    pub(crate) async fn next_part(&self, service: Service, body: &mut Body) -> Result<Option<Bytes>, ActivityError> {
+        match clock::timeout(&*self.clock, self.deadline, body.try_next()).await {
+            None => Err(self.too_late(service)),
+            Some(part) => part.map_err(|fault| unanswered(service, fault)),
+        }
+    }
+
+    /// The answer as JSON of this type; none if it has more bytes than `max`.
+    pub(crate) async fn call_within<T: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+        max: usize,
+    ) -> Result<Option<T>, ActivityError> {
+        let service = call.service;
+        let mut body = self.exchange(call, None).await?.into_body();
+        let mut text = BytesMut::new();
+        while let Some(part) = self.next_part(service, &mut body).await? {
+            if text.len() + part.len() > max {
+                return Ok(None);
+            }
+            text.extend_from_slice(&part);
+        }
+        read(service, &text).map(Some)
+    }
+
+    fn too_late(&self, service: Service) -> ActivityError {
+        let message = format!("did not answer within {} s", self.deadline.as_secs_f64());
+        failure(service, ErrorName::ServiceTimeout, message)
+    }
+
+    fn request(&self, call: Call<'_>) -> Result<http::Request<Bytes>, ActivityError> {
         let service = call.service;
         let path =
             call.path.ok_or_else(|| failure(service, ErrorName::InvalidInput, "an id cannot stand in a path"))?;
@@ -158,18 +217,7 @@ impl Downstream {
             }
         }
         let body = call.body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-        let request = request
-            .body(body)
-            .map_err(|_| failure(service, ErrorName::Internal, "the request cannot be put into HTTP"))?;
-        match self.answer(request).await {
-            None => {
-                let message = format!("did not answer within {} s", self.deadline.as_secs_f64());
-                Err(failure(service, ErrorName::ServiceTimeout, message))
-            }
-            Some(Err(fault)) => Err(unanswered(service, fault)),
-            Some(Ok(answer)) if answer.status().is_success() => Ok(answer.into_body()),
-            Some(Ok(answer)) => Err(refusal(service, &answer, self.clock.now())),
-        }
+        request.body(body).map_err(|_| failure(service, ErrorName::Internal, "the request cannot be put into HTTP"))
     }
 
     /// What comes of sending it, or none if that is not known by the deadline. While this process lacks something for a
@@ -188,6 +236,13 @@ impl Downstream {
             pause = (pause * 2).min(MAX_SHORTAGE_PAUSE);
         }
     }
+}
+
+fn read<T: DeserializeOwned>(service: Service, body: &[u8]) -> Result<T, ActivityError> {
+    serde_json::from_slice(body).map_err(|_| {
+        // The effect has most likely happened: repeating with the same key answers it properly, or is undone.
+        failure(service, ErrorName::ServiceUnavailable, "answered with something else than the contract says")
+    })
 }
 
 /// An error of a call without an answer. What this process lacks is not put down to the service.
@@ -214,8 +269,7 @@ pub(crate) fn expect_same(service: Service, asked: &str, answered: &str, message
 }
 
 /// What a status other than success means.
-fn refusal(service: Service, answer: &http::Response<Bytes>, now: Timestamp) -> ActivityError {
-    let status = answer.status();
+fn refusal(service: Service, status: StatusCode, headers: &HeaderMap, now: Timestamp) -> ActivityError {
     let name = match status {
         StatusCode::TOO_MANY_REQUESTS => ErrorName::ServiceThrottled,
         StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => ErrorName::ServiceTimeout,
@@ -225,13 +279,13 @@ fn refusal(service: Service, answer: &http::Response<Bytes>, now: Timestamp) -> 
         status if status.is_server_error() => ErrorName::ServiceUnavailable,
         _ => ErrorName::ServiceRejected,
     };
-    let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let cause = Cause {
         service: Some(service.as_str().to_owned()),
         step: None,
         message: format!("answered {}", status.as_u16()),
         http_status: Some(status.as_u16()),
-        retry_after_seconds: retry_after::seconds(answer.headers(), now),
+        retry_after_seconds: retry_after::seconds(headers, now),
         upstream_request_id: header("x-request-id").filter(|id| contracts::ids::is_plain_id(id)).map(str::to_owned),
     };
     ActivityError { error: name.to_string(), cause: Box::new(cause) }

@@ -1,5 +1,6 @@
 //! Whether a service works: what it answers at `GET /health`, and what it depends on.
 
+use contracts::services::service_named;
 use std::fmt;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ impl fmt::Display for HealthFault {
 impl Service {
     /// The service of this name: `auth`, `auth-service` and `auth_service` are the same one.
     pub fn named(name: &str) -> Option<Self> {
-        let name = name.strip_suffix("-service").or_else(|| name.strip_suffix("_service")).unwrap_or(name);
+        let name = service_named(name)?;
         Self::ALL.into_iter().find(|service| service.as_str() == name)
     }
 

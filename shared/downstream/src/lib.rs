@@ -8,6 +8,7 @@ pub mod auth;
 mod call;
 mod client;
 pub mod contract;
+pub mod data;
 pub mod effects;
 mod fault;
 pub mod file;
@@ -23,7 +24,7 @@ pub use call::Call;
 pub use client::{Downstream, Endpoints, InvalidEndpoint, Service};
 pub use fault::{Shortage, TransportFault};
 pub use health::{HEALTH_TIME, Health, HealthFault};
-pub use transport::{HttpTransport, Transport};
+pub use transport::{Body, HttpTransport, Transport, whole};
 
 #[cfg(test)]
 mod tests;

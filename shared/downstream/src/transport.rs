@@ -6,17 +6,36 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use contracts::limits::MAX_SERVICE_REPLY_BYTES;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::TransportFault;
 
 /// How long a connection may take. A host that has gone does not refuse it.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 
-/// Sends one request and reads the whole answer.
+/// What a request or an answer holds, in parts of any size.
+pub type Body = BoxStream<'static, Result<Bytes, TransportFault>>;
+
+/// A body of these bytes.
+pub fn whole(bytes: Bytes) -> Body {
+    stream::iter([Ok(bytes)]).boxed()
+}
+
+/// Sends one request: one attempt, no retries, no redirects.
 #[async_trait]
 pub trait Transport: Send + Sync {
-    /// One attempt; no retries, no redirects.
+    /// Reads the whole answer, up to a limit.
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, TransportFault>;
+
+    /// Sends the body as it comes, and hands over the answer's as it comes, without a limit. Who has no way to do so sends
+    /// and reads it whole.
+    async fn exchange(&self, request: http::Request<Body>) -> Result<http::Response<Body>, TransportFault> {
+        let (parts, body) = request.into_parts();
+        let body: Vec<Bytes> = body.try_collect().await?;
+        let request = http::Request::from_parts(parts, Bytes::from(body.concat()));
+        Ok(self.send(request).await?.map(whole))
+    }
 }
 
 /// How long a connection is kept that is not used. What is in front of a service closes it too, a load balancer of AWS
@@ -59,6 +78,19 @@ impl HttpTransport {
         let client = builder.build().map_err(|error| TransportFault::of_client(&error))?;
         Ok(self.client.get_or_init(|| client))
     }
+
+    async fn execute(
+        &self,
+        request: http::Request<impl Into<reqwest::Body>>,
+    ) -> Result<http::Response<Body>, TransportFault> {
+        let request = reqwest::Request::try_from(request).map_err(|_| TransportFault::Unreachable)?;
+        let answer = self.client()?.execute(request).await;
+        let mut answer = answer.map_err(|error| TransportFault::of_request(&error))?;
+        let mut reply = http::Response::new(());
+        *reply.status_mut() = answer.status();
+        *reply.headers_mut() = std::mem::take(answer.headers_mut());
+        Ok(reply.map(|()| answer.bytes_stream().map_err(|_| TransportFault::Broken).boxed()))
+    }
 }
 
 impl Default for HttpTransport {
@@ -70,18 +102,16 @@ impl Default for HttpTransport {
 #[async_trait]
 impl Transport for HttpTransport {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, TransportFault> {
-        let request = reqwest::Request::try_from(request).map_err(|_| TransportFault::Unreachable)?;
-        let answer = self.client()?.execute(request).await;
-        let mut answer = answer.map_err(|error| TransportFault::of_request(&error))?;
-        let mut reply = http::Response::new(Bytes::new());
-        *reply.status_mut() = answer.status();
-        *reply.headers_mut() = std::mem::take(answer.headers_mut());
+        let (head, mut answer) = self.execute(request).await?.into_parts();
         let mut body = BytesMut::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|_| TransportFault::Broken)? {
+        while let Some(chunk) = answer.try_next().await? {
             append(&mut body, &chunk)?;
         }
-        *reply.body_mut() = body.freeze();
-        Ok(reply)
+        Ok(http::Response::from_parts(head, body.freeze()))
+    }
+
+    async fn exchange(&self, request: http::Request<Body>) -> Result<http::Response<Body>, TransportFault> {
+        self.execute(request.map(reqwest::Body::wrap_stream)).await
     }
 }
 

@@ -21,6 +21,9 @@ pub const JOBS: &str = "bulk";
 /// The folder of files that a tenant uploaded: `<tenant>/uploads/<upload>`.
 pub const UPLOADS: &str = "uploads";
 
+/// The folder of backups: `<tenant>/backups/<backup>/<file>`.
+pub const BACKUPS: &str = "backups";
+
 /// Where a blob is: below its tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobKey(String);

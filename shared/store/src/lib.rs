@@ -30,7 +30,7 @@ mod turns;
 pub use archive::{ArchiveHead, archived_events, archived_state};
 pub use audit::{Audit, AuditFilter, AuditPage, AuditRow, NewAuditRow};
 pub use batches::BatchChange;
-pub use blobs::{BlobBody, BlobKey, BlobReader, Blobs, JOBS, RESULTS, UPLOADS};
+pub use blobs::{BACKUPS, BlobBody, BlobKey, BlobReader, Blobs, JOBS, RESULTS, UPLOADS};
 pub use control::{Control, Controlled, Decision};
 pub use executions::{
     Created, Damage, DueExecution, Estimated, ExecutionRecord, Executions, IdempotencyKey, NewExecution, OpenExecution,

@@ -48,7 +48,7 @@ pub enum StepEffect {
 }
 
 /// Every workflow.
-pub static ALL: [Workflow; 3] = [
+pub static ALL: [Workflow; 5] = [
     Workflow::new(
         WorkflowKind::UserOnboarding,
         "UserOnboarding",
@@ -63,6 +63,16 @@ pub static ALL: [Workflow; 3] = [
         WorkflowKind::BulkOperation,
         "BulkOperation",
         include_str!("../../../statemachines/bulk-operation.asl.json"),
+    ),
+    Workflow::new(
+        WorkflowKind::CrossServiceBackup,
+        "CrossServiceBackup",
+        include_str!("../../../statemachines/cross-service-backup.asl.json"),
+    ),
+    Workflow::new(
+        WorkflowKind::CrossServiceRestore,
+        "CrossServiceRestore",
+        include_str!("../../../statemachines/cross-service-restore.asl.json"),
     ),
 ];
 

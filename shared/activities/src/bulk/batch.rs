@@ -7,14 +7,15 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use contracts::{ActivityError, Cause, ErrorName};
+use contracts::{ActivityError, ErrorName};
 use downstream::operations::{Item, ItemResult, ItemStatus, operate};
 use downstream::{Health, Service};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{BatchPart, Entity, EntityStatus, Files, Outcome, Plan, entity_key, lost, push_line};
+use super::{BatchPart, Entity, EntityStatus, Outcome, Plan, entity_key};
 use crate::Context;
+use crate::files::{Files, lost, push_line, unfinished};
 
 /// The code of an entity that may have been done or not.
 const UNKNOWN: &str = "Unknown";
@@ -84,7 +85,7 @@ enum Next {
 pub(crate) async fn process(context: &Context<'_>) -> Result<Value, ActivityError> {
     let Input { batch, stops_at, given_up } = context.input()?;
     let files = context.files();
-    let plan = files.read_plan().await?;
+    let plan: Plan = files.read_plan().await?;
     let entities = files.read_entities(&batch).await?;
     let state_file = files.state(batch.batch)?;
     let stored = files.read(&state_file).await?;
@@ -99,7 +100,7 @@ pub(crate) async fn process(context: &Context<'_>) -> Result<Value, ActivityErro
     if !plan.options.dry_run {
         // If this attempt says nothing any more, what it did is not known.
         state.is_under_way = true;
-        files.write(&state_file, json!(state).to_string().into_bytes()).await?;
+        files.write_json(&state_file, &state).await?;
     }
     let is_stopped = |state: &State| stops_at.is_some_and(|stops_at| state.failed() >= stops_at);
     let began = context.clock.instant();
@@ -115,7 +116,7 @@ pub(crate) async fn process(context: &Context<'_>) -> Result<Value, ActivityErro
             Next::Fail(error) => return Err(error),
         };
         state.is_under_way = false;
-        files.write(&state_file, json!(state).to_string().into_bytes()).await?;
+        files.write_json(&state_file, &state).await?;
         return Err(unfinished(wait));
     }
     let counts = finish(&files, &batch, &entities, state).await?;
@@ -171,13 +172,6 @@ pub(super) async fn conclude(
     }
     state.give_up(entities, UNKNOWN);
     write_outcomes(files, batch, entities, state).await.map(Some)
-}
-
-/// The error that asks to be called again.
-fn unfinished(wait_seconds: u64) -> ActivityError {
-    let message = "the batch is to be called again".to_owned();
-    let cause = Cause { message, retry_after_seconds: Some(wait_seconds), ..Cause::default() };
-    ActivityError { error: ErrorName::BatchUnfinished.to_string(), cause: Box::new(cause) }
 }
 
 /// A batch being done.

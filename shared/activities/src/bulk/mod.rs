@@ -10,31 +10,16 @@ mod input;
 pub(crate) mod plan;
 pub(crate) mod results;
 
-use bytes::Bytes;
+use contracts::ActivityError;
 use contracts::bulk_operation::{BatchOptions, BulkOperationType};
 use contracts::effect::Effect;
 use contracts::step::{StepItem, StepPath};
-use contracts::{ActivityError, ErrorName};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use store::{BlobKey, Blobs, JOBS, StoreError, UPLOADS};
+use store::{BlobKey, UPLOADS};
 
-use crate::Context;
+use crate::files::{Files, key, lost, read_lines};
 use crate::harness::store_failed;
-
-impl<'a> Context<'a> {
-    /// The files of this execution.
-    fn files(&self) -> Files<'a> {
-        self.files_of(self.execution_id())
-    }
-
-    /// The files of another execution of the tenant.
-    fn files_of(&self, execution_id: &'a str) -> Files<'a> {
-        Files { blobs: self.blobs, tenant_id: self.tenant_id(), execution_id }
-    }
-}
 
 /// What an execution goes on from, if it retries another one.
 #[derive(Debug, Clone, Deserialize)]
@@ -135,81 +120,37 @@ pub(crate) enum EntityStatus {
     Unprocessed,
 }
 
-/// The files of one execution.
-pub(crate) struct Files<'a> {
-    pub(crate) blobs: &'a dyn Blobs,
-    pub(crate) tenant_id: &'a str,
-    pub(crate) execution_id: &'a str,
-}
-
 impl Files<'_> {
-    pub(crate) fn entities(&self) -> Result<BlobKey, ActivityError> {
+    fn entities(&self) -> Result<BlobKey, ActivityError> {
         self.key("entities.jsonl")
     }
 
-    pub(crate) fn manifest(&self) -> Result<BlobKey, ActivityError> {
-        self.key("manifest.json")
-    }
-
-    pub(crate) fn plan(&self) -> Result<BlobKey, ActivityError> {
-        self.key("plan.json")
-    }
-
     /// What came of a batch.
-    pub(crate) fn outcomes(&self, batch: u64) -> Result<BlobKey, ActivityError> {
+    fn outcomes(&self, batch: u64) -> Result<BlobKey, ActivityError> {
         self.key(&format!("outcomes-{batch}.jsonl"))
     }
 
-    /// How far a batch is that is called again.
-    pub(crate) fn state(&self, batch: u64) -> Result<BlobKey, ActivityError> {
-        self.key(&format!("state-{batch}.json"))
-    }
-
-    fn key(&self, name: &str) -> Result<BlobKey, ActivityError> {
-        key(self.tenant_id, &[JOBS, self.execution_id, name])
-    }
-
-    /// The plan.
-    pub(crate) async fn read_plan(&self) -> Result<Plan, ActivityError> {
-        self.read(&self.plan()?).await?.ok_or_else(|| lost("the plan"))
-    }
-
     /// The batches.
-    pub(crate) async fn read_manifest(&self) -> Result<Vec<BatchPart>, ActivityError> {
+    async fn read_manifest(&self) -> Result<Vec<BatchPart>, ActivityError> {
         self.read(&self.manifest()?).await?.ok_or_else(|| lost("the manifest"))
     }
 
     /// The entities of a batch.
-    pub(crate) async fn read_entities(&self, part: &BatchPart) -> Result<Vec<Entity>, ActivityError> {
+    async fn read_entities(&self, part: &BatchPart) -> Result<Vec<Entity>, ActivityError> {
         let lines = self.blobs.get_part(&self.entities()?, part.offset, part.length).await.map_err(store_failed)?;
         let lines = lines.filter(|lines| lines.len() as u64 == part.length).ok_or_else(|| lost("the entities"))?;
         read_lines(&lines, "the entities")
     }
 
     /// What came of a batch, if it is over.
-    pub(crate) async fn read_outcomes(&self, batch: u64) -> Result<Option<Vec<Outcome>>, ActivityError> {
+    async fn read_outcomes(&self, batch: u64) -> Result<Option<Vec<Outcome>>, ActivityError> {
         let lines = self.read_whole(&self.outcomes(batch)?).await?;
         lines.map(|lines| read_lines(&lines, "what came of a batch")).transpose()
     }
 
-    pub(crate) async fn read<T: DeserializeOwned>(&self, key: &BlobKey) -> Result<Option<T>, ActivityError> {
-        let text = self.read_whole(key).await?;
-        text.map(|text| serde_json::from_slice(&text).map_err(|_| lost("a file of the job"))).transpose()
-    }
-
-    async fn read_whole(&self, key: &BlobKey) -> Result<Option<Vec<u8>>, ActivityError> {
-        let Some(body) = self.blobs.get(key).await.map_err(store_failed)? else { return Ok(None) };
-        let parts: Vec<Bytes> = body.try_collect().await.map_err(store_failed)?;
-        Ok(Some(parts.concat()))
-    }
-
     /// Removes an upload that nobody needs any more.
-    pub(crate) async fn remove_upload(&self, upload_id: &str) -> Result<(), ActivityError> {
+    async fn remove_upload(&self, upload_id: &str) -> Result<(), ActivityError> {
         self.blobs.remove(&[upload(self.tenant_id, upload_id)?]).await.map_err(store_failed)
-    }
-
-    pub(crate) async fn write(&self, key: &BlobKey, text: Vec<u8>) -> Result<(), ActivityError> {
-        self.blobs.put(key, stream::iter([Ok(text.into())]).boxed()).await.map_err(store_failed)
     }
 }
 
@@ -218,31 +159,10 @@ pub(crate) fn upload(tenant_id: &str, upload_id: &str) -> Result<BlobKey, Activi
     key(tenant_id, &[UPLOADS, upload_id])
 }
 
-pub(crate) fn key(tenant_id: &str, names: &[&str]) -> Result<BlobKey, ActivityError> {
-    BlobKey::new(tenant_id, names)
-        .ok_or_else(|| store_failed(StoreError::Inconsistent("a file of the job has no name".to_owned())))
-}
-
 /// The key of what is done to an entity: of its place in the input, never of its batch, so that cutting the input anew
 /// repeats nothing.
 pub(crate) fn entity_key(tenant_id: &str, plan: &Plan, index: u64) -> Result<String, ActivityError> {
     let item = StepItem::new(index.to_string()).map_err(|error| lost(&error.to_string()))?;
     let step = StepPath { name: plan.operation.as_str().to_owned(), item: Some(item) };
     Ok(Effect { tenant_id, scope: &plan.effect_scope, step: &step }.idempotency_key())
-}
-
-/// Adds a line of JSON.
-pub(crate) fn push_line(text: &mut Vec<u8>, line: &impl Serialize) -> Result<(), ActivityError> {
-    serde_json::to_writer(&mut *text, line).map_err(|error| lost(&error.to_string()))?;
-    text.push(b'\n');
-    Ok(())
-}
-
-fn read_lines<T: DeserializeOwned>(lines: &[u8], what: &str) -> Result<Vec<T>, ActivityError> {
-    serde_json::Deserializer::from_slice(lines).into_iter().collect::<Result<_, _>>().map_err(|_| lost(what))
-}
-
-/// Something that was written is not there, or is something else.
-pub(crate) fn lost(what: &str) -> ActivityError {
-    ActivityError::new(ErrorName::IntegrityViolation, format!("{what}: missing or damaged"))
 }

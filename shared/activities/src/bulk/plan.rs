@@ -2,17 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use contracts::bulk_operation::BulkOperationRequest;
 use contracts::{ActivityError, ErrorName};
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use store::{Leased, StoreError};
+use store::Leased;
 
-use super::{BatchPart, Entity, EntityStatus, Files, Origin, Outcome, Plan, input, lost, push_line, upload};
+use super::{BatchPart, Entity, EntityStatus, Origin, Outcome, Plan, input, upload};
 use crate::Context;
+use crate::files::{Files, push_line, write_blob};
 use crate::harness::store_failed;
 
 /// Entities are written in parts of about so many bytes.
@@ -55,7 +55,7 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
     }
     let (total, batch_size) = (cut.total, request.batch_options.batch_size_for(cut.total));
     let parts = cut.parts(batch_size / request.batch_options.batch_size);
-    files.write(&files.manifest()?, json!(parts).to_string().into_bytes()).await?;
+    files.write_json(&files.manifest()?, &parts).await?;
     let stops_at = request.batch_options.stops_at(total);
     let plan = Plan {
         operation_id: request.operation_id,
@@ -68,7 +68,7 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         batch_size,
         upload_id: request.input.map(|input| input.upload_id),
     };
-    files.write(&files.plan()?, json!(plan).to_string().into_bytes()).await?;
+    files.write_json(&files.plan()?, &plan).await?;
     Ok(json!({
         "manifest": files.manifest()?.to_string(), "batches": plan.batches, "total": total, "batch_size": batch_size,
         "stops_at": stops_at,
@@ -164,58 +164,30 @@ impl Cut {
 }
 
 /// Writes the entities, and notes where they may be cut.
-async fn write(files: &Files<'_>, entities: Entities<'_>, unit: u64) -> Result<Cut, ActivityError> {
-    // A body cannot borrow, and may hand on errors of the store only: what is read is passed on, and what goes wrong with it
-    // is kept.
-    let (mut sender, receiver) = futures::channel::mpsc::channel::<Result<Bytes, StoreError>>(2);
-    let key = files.entities()?;
-    let put = files.blobs.put(&key, receiver.boxed());
-    let produce = async move {
-        let produced = produce(entities, unit, &mut sender).await;
-        if produced.is_err() {
-            // Half a file is none.
-            let torn = StoreError::Unavailable("the entities cannot be read".to_owned());
-            let _ = futures::SinkExt::send(&mut sender, Err(torn)).await;
+async fn write(files: &Files<'_>, mut entities: Entities<'_>, unit: u64) -> Result<Cut, ActivityError> {
+    write_blob(files.blobs, &files.entities()?, async |writer| {
+        let mut cut = Cut { total: 0, begins: Vec::new(), bytes: 0, data_sets: BTreeSet::new() };
+        let mut part = Vec::with_capacity(PART_BYTES);
+        while let Some(entity) = entities.try_next().await? {
+            if cut.total.is_multiple_of(unit) {
+                cut.begins.push(cut.bytes);
+            }
+            let data_set = format!("{}/{}", entity.service, entity.entity_type);
+            if entity.problem.is_none() && !cut.data_sets.contains(&data_set) {
+                cut.data_sets.insert(data_set);
+            }
+            let before = part.len();
+            push_line(&mut part, &entity)?;
+            cut.bytes += (part.len() - before) as u64;
+            cut.total += 1;
+            if part.len() >= PART_BYTES {
+                writer.write(std::mem::replace(&mut part, Vec::with_capacity(PART_BYTES))).await?;
+            }
         }
-        produced
-    };
-    let (stored, produced) = futures::join!(put, produce);
-    let cut = produced?;
-    stored.map_err(store_failed)?;
-    cut.ok_or_else(|| lost("the file of entities"))
-}
-
-/// Reads the entities, and hands them on as text; none if nobody wants them any more.
-async fn produce(
-    mut entities: impl Stream<Item = Result<Entity, ActivityError>> + Unpin,
-    unit: u64,
-    sender: &mut futures::channel::mpsc::Sender<Result<Bytes, StoreError>>,
-) -> Result<Option<Cut>, ActivityError> {
-    let mut cut = Cut { total: 0, begins: Vec::new(), bytes: 0, data_sets: BTreeSet::new() };
-    let mut part = Vec::with_capacity(PART_BYTES);
-    while let Some(entity) = entities.try_next().await? {
-        if cut.total.is_multiple_of(unit) {
-            cut.begins.push(cut.bytes);
-        }
-        let data_set = format!("{}/{}", entity.service, entity.entity_type);
-        if entity.problem.is_none() && !cut.data_sets.contains(&data_set) {
-            cut.data_sets.insert(data_set);
-        }
-        let before = part.len();
-        push_line(&mut part, &entity)?;
-        cut.bytes += (part.len() - before) as u64;
-        cut.total += 1;
-        if part.len() >= PART_BYTES && !hand_on(sender, &mut part).await {
-            return Ok(None);
-        }
-    }
-    Ok(hand_on(sender, &mut part).await.then_some(cut))
-}
-
-/// Whether somebody still writes what is handed on.
-async fn hand_on(sender: &mut futures::channel::mpsc::Sender<Result<Bytes, StoreError>>, part: &mut Vec<u8>) -> bool {
-    let bytes = Bytes::from(std::mem::replace(part, Vec::with_capacity(PART_BYTES)));
-    futures::SinkExt::send(sender, Ok(bytes)).await.is_ok()
+        writer.write(part).await?;
+        Ok(cut)
+    })
+    .await
 }
 
 #[cfg(test)]

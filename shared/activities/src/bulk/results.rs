@@ -9,8 +9,9 @@ use serde_json::{Map, Value, json};
 use store::{RESULTS, StoreError};
 
 use super::cell::protect;
-use super::{BatchPart, Entity, EntityStatus, Files, Outcome, Plan, batch, key, push_line};
+use super::{BatchPart, Entity, EntityStatus, Outcome, Plan, batch};
 use crate::Context;
+use crate::files::{Files, key, lost, push_line};
 use crate::harness::store_failed;
 
 /// Batches that are read at the same time.
@@ -116,7 +117,7 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
         "files": links,
         "completed_at": context.clock.now(),
     }) else {
-        return Err(super::lost("the result"));
+        return Err(lost("the result"));
     };
     context.report(report)?;
     // The file of entities has all of it from now on.

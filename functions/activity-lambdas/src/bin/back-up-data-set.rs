@@ -1,0 +1,6 @@
+//! The activity `back_up_data_set`.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), activity_lambdas::Error> {
+    activity_lambdas::serve(&activities::BACK_UP_DATA_SET).await
+}

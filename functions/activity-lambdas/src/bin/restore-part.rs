@@ -1,0 +1,6 @@
+//! The activity `restore_part`.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), activity_lambdas::Error> {
+    activity_lambdas::serve(&activities::RESTORE_PART).await
+}

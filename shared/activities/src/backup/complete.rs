@@ -1,0 +1,302 @@
+//! Completes a backup: reads again what has changed meanwhile, checks every part, and signs the manifest.
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use contracts::{ActivityError, ErrorName};
+use downstream::data::{PageOf, Reference, Thing, page};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+use vault::{
+    Dangling, MANIFEST_FILE, MANIFEST_FORMAT, MANIFEST_VERSION, MAX_DANGLING, Manifest, PartEntry, ServiceSummary,
+    SignError, TypeSummary,
+};
+
+use super::lines::ContentLine;
+use super::read::{open, write_content};
+use super::sealed::Vault;
+use super::{DataSet, Plan, SetState, entry, key_failed, line_of, place};
+use crate::Context;
+use crate::files::lost;
+
+/// How often what has changed is read again. What changes all the time is not waited for.
+const MAX_ROUNDS: u32 = 5;
+/// Most things that may have changed meanwhile; a backup that would need more is begun too early.
+const MAX_CHANGES: usize = 50_000;
+
+/// What has become of things since they were read, by id; none of what is gone.
+type Changes = BTreeMap<String, Option<Thing>>;
+
+/// Completes a backup, and reports the result.
+pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityError> {
+    let files = context.files();
+    let plan: Plan = files.read_plan().await?;
+    let vault = open(context, &plan).await?;
+    let mut states = Vec::new();
+    for set in 0..plan.sets.len() {
+        let state: Option<SetState> = files.read(&files.state(set as u64)?).await?;
+        let state = state.unwrap_or_default();
+        if !state.is_done {
+            let given_up = state.failure.as_deref();
+            let name = ErrorName::ALL.into_iter().find(|name| given_up == Some(name.as_str()));
+            return Err(ActivityError::new(name.unwrap_or(ErrorName::Internal), unread(&plan.sets[set])));
+        }
+        states.push(state);
+    }
+    let (changes, rounds) = catch_up(context, &plan, &states).await?;
+    let mut parts = Vec::new();
+    for ((set, state), changed) in plan.sets.iter().zip(&states).zip(&changes) {
+        let rewriting = Rewriting { context, vault: &vault, set };
+        parts.push(if changed.is_empty() { state.parts.clone() } else { rewriting.rewrite(state, changed).await? });
+    }
+    let checked = check(&vault, &plan, &parts).await?;
+    let manifest = Manifest {
+        format: MANIFEST_FORMAT.to_owned(),
+        version: MANIFEST_VERSION,
+        backup_id: plan.backup_id.clone(),
+        tenant_id: context.tenant_id().to_owned(),
+        began_at: plan.began_at,
+        created_at: context.clock.now(),
+        data_key: plan.data_key.clone(),
+        services: checked.services,
+        parts: parts.into_iter().flatten().collect(),
+        dangling: checked.dangling,
+        dangling_count: checked.dangling_count,
+        changed_during: changes.iter().any(|changed| !changed.is_empty()),
+        rounds,
+    };
+    manifest.check().map_err(|error| ActivityError::new(ErrorName::Internal, error.to_string()))?;
+    let text = manifest.sign(context.keys).await.map_err(|error| match error {
+        SignError::Keys(error) => key_failed(error),
+        error @ SignError::NotADocument { .. } => ActivityError::new(ErrorName::Internal, error.to_string()),
+    })?;
+    let manifest_bytes = text.len() as u64;
+    files.write(&place(context.tenant_id(), &plan.backup_id, MANIFEST_FILE)?, text).await?;
+    context.report(result(&manifest, manifest_bytes))?;
+    Ok(json!({ "parts": manifest.parts.len() }))
+}
+
+fn unread(set: &DataSet) -> String {
+    format!("{} of {} was not read to its end", set.entity_type, set.service)
+}
+
+/// What the API answers.
+fn result(manifest: &Manifest, manifest_bytes: u64) -> Map<String, Value> {
+    let types = manifest.services.iter().flat_map(|service| &service.types);
+    let (content, things): (Vec<_>, Vec<_>) = types.partition(|of| of.entity_type == super::FILE_CONTENT);
+    let services: Vec<&str> = manifest.services.iter().map(|service| service.service.as_str()).collect();
+    let stored: u64 = manifest.parts.iter().map(|part| part.stored_bytes).sum();
+    let result = json!({
+        "backup_id": manifest.backup_id,
+        "backup_location": format!("{}/{}/{}", manifest.tenant_id, store::BACKUPS, manifest.backup_id),
+        "services_backed_up": services,
+        "backup_size_bytes": stored + manifest_bytes,
+        "records_backed_up": things.iter().map(|of| of.items).sum::<u64>(),
+        "has_file_contents": !content.is_empty(),
+        "parts": manifest.parts.len(),
+        "changed_during": manifest.changed_during,
+        "dangling_references": manifest.dangling_count,
+        "began_at": manifest.began_at,
+        "created_at": manifest.created_at,
+    });
+    result.as_object().cloned().unwrap_or_default()
+}
+
+/// Reads what has changed since the first pages, until nothing has; how often it was read.
+async fn catch_up(
+    context: &Context<'_>,
+    plan: &Plan,
+    states: &[SetState],
+) -> Result<(Vec<Changes>, u32), ActivityError> {
+    let mut changes: Vec<Changes> = plan.sets.iter().map(|_| Changes::new()).collect();
+    let mut watermarks: Vec<Option<String>> = states.iter().map(|state| state.watermark.clone()).collect();
+    for round in 1..=MAX_ROUNDS {
+        let mut has_changed = false;
+        for (number, set) in plan.sets.iter().enumerate() {
+            let Some(since) = watermarks[number].clone() else { return Err(lost("the watermark of a data set")) };
+            let entity_type = if set.is_content { "file" } else { &set.entity_type };
+            let mut cursor = None;
+            loop {
+                let of = PageOf { cursor: cursor.as_deref(), changed_since: Some(&since) };
+                let page = page(context.downstream, set.service()?, entity_type, context.tenant_id(), of).await?;
+                has_changed |= !page.items.is_empty() || !page.deletions.is_empty();
+                changes[number].extend(page.deletions.into_iter().map(|deletion| (deletion.id, None)));
+                changes[number].extend(page.items.into_iter().map(|thing| (thing.id.clone(), Some(thing))));
+                watermarks[number].get_or_insert_with(String::new).clone_from(&page.watermark);
+                if changes.iter().map(BTreeMap::len).sum::<usize>() > MAX_CHANGES {
+                    let message = format!("more than {MAX_CHANGES} things changed while they were read");
+                    return Err(ActivityError::new(ErrorName::Conflict, message));
+                }
+                match page.next_cursor {
+                    Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
+                    Some(_) => return Err(lost("the next page of what has changed")),
+                    None => break,
+                }
+            }
+        }
+        if !has_changed {
+            return Ok((changes, round));
+        }
+    }
+    Ok((changes, MAX_ROUNDS))
+}
+
+/// Writes the parts of a data set anew, with what has changed. Under other names: until the manifest is signed this may be
+/// repeated.
+struct Rewriting<'a> {
+    context: &'a Context<'a>,
+    vault: &'a Vault<'a>,
+    set: &'a DataSet,
+}
+
+impl Rewriting<'_> {
+    async fn rewrite(&self, state: &SetState, changes: &Changes) -> Result<Vec<PartEntry>, ActivityError> {
+        let mut changes: Vec<(&String, &Option<Thing>)> = changes.iter().collect();
+        changes.reverse();
+        let mut parts = Vec::new();
+        for (number, old) in (1..).zip(state.parts.iter().map(Some).chain([None])) {
+            let name = format!("{}.{}.changed.{number:05}.part", self.set.service, self.set.entity_type);
+            let (lines, summary) = self
+                .vault
+                .write(&name, async |sealing| {
+                    match (old, self.set.is_content) {
+                        (Some(old), false) => {
+                            let mut opened = self.vault.open(old).await?;
+                            while let Some(line) = opened.next().await? {
+                                let thing: Thing = serde_json::from_slice(&line).map_err(|_| lost("a line"))?;
+                                // What is new comes where its id belongs.
+                                while changes.last().is_some_and(|(id, _)| **id < thing.id) {
+                                    if let Some((_, Some(new))) = changes.pop() {
+                                        sealing.line(&line_of(new)?).await?;
+                                    }
+                                }
+                                match changes.last() {
+                                    Some((id, now)) if **id == thing.id => {
+                                        if let Some(now) = now {
+                                            sealing.line(&line_of(now)?).await?;
+                                        }
+                                        changes.pop();
+                                    }
+                                    _ => sealing.line(&line).await?,
+                                }
+                            }
+                            opened.finish()?;
+                        }
+                        (Some(old), true) => {
+                            let mut opened = self.vault.open(old).await?;
+                            while let Some(line) = opened.next().await? {
+                                let file = ContentLine::read(&line)?.file().to_owned();
+                                if !changes.iter().any(|(id, _)| **id == file) {
+                                    sealing.line(&line).await?;
+                                }
+                            }
+                            opened.finish()?;
+                        }
+                        (None, false) => {
+                            while let Some((_, new)) = changes.pop() {
+                                if let Some(new) = new {
+                                    sealing.line(&line_of(new)?).await?;
+                                }
+                            }
+                        }
+                        (None, true) => {
+                            for (id, _) in changes.iter().rev().filter(|(_, now)| now.is_some()) {
+                                write_content(self.context, id, sealing).await?;
+                            }
+                        }
+                    }
+                    Ok(sealing.lines)
+                })
+                .await?;
+            if lines > 0 {
+                parts.push(entry(self.set, name, parts.len() + 1, summary));
+            }
+        }
+        Ok(parts)
+    }
+}
+
+/// What is in the parts.
+#[derive(Default)]
+struct Checked {
+    services: Vec<ServiceSummary>,
+    dangling: Vec<Dangling>,
+    dangling_count: u64,
+}
+
+/// Reads all parts back: each is what was written, and what it refers to is looked for.
+async fn check(vault: &Vault<'_>, plan: &Plan, parts: &[Vec<PartEntry>]) -> Result<Checked, ActivityError> {
+    let mut checked = Checked::default();
+    let mut known = HashSet::new();
+    let mut unresolved = Vec::new();
+    // What is referred to comes last, so that most references are resolved at once.
+    for (set, parts) in plan.sets.iter().zip(parts).rev() {
+        let (mut hash, mut items) = (Sha256::new(), 0);
+        for part in parts {
+            let mut opened = vault.open(part).await?;
+            while let Some(line) = opened.next().await? {
+                items += 1;
+                if set.is_content {
+                    hash.update(&line);
+                    hash.update(b"\n");
+                    continue;
+                }
+                let thing: Thing = serde_json::from_slice(&line).map_err(|_| lost("a line of a backup"))?;
+                hash.update(canonical(&thing).as_bytes());
+                known.insert(fingerprint(&set.service, &set.entity_type, &thing.id));
+                for reference in &thing.references {
+                    let Reference { service, entity_type, id, .. } = reference;
+                    let is_looked_for = plan.sets.iter().any(|set| set.is_of(reference));
+                    if is_looked_for && !known.contains(&fingerprint(service, entity_type, id)) {
+                        unresolved.push((set, thing.id.clone(), reference.clone()));
+                    }
+                }
+            }
+            let found = opened.finish()?;
+            if found.sha256 != part.sha256 {
+                return Err(lost(&format!("the part {}", part.name)));
+            }
+        }
+        let summary = TypeSummary {
+            entity_type: set.entity_type.clone(),
+            schema_version: set.schema_version,
+            items,
+            digest: contracts::effect::hex(&hash.finalize()),
+        };
+        match checked.services.iter_mut().find(|service| service.service == set.service) {
+            Some(service) => service.types.insert(0, summary),
+            None => checked.services.insert(0, ServiceSummary { service: set.service.clone(), types: vec![summary] }),
+        }
+    }
+    for (set, id, reference) in unresolved {
+        if known.contains(&fingerprint(&reference.service, &reference.entity_type, &reference.id)) {
+            continue;
+        }
+        checked.dangling_count += 1;
+        if checked.dangling.len() < MAX_DANGLING {
+            checked.dangling.push(Dangling {
+                service: set.service.clone(),
+                entity_type: set.entity_type.clone(),
+                id,
+                field: reference.field,
+                refers_to: reference.id,
+            });
+        }
+    }
+    Ok(checked)
+}
+
+/// A thing's place in a set of all things: eight bytes for each, as there may be a million.
+fn fingerprint(service: &str, entity_type: &str, id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (service, entity_type, id).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A thing as the services' digests have it: JSON without spaces, names in order, and a line break.
+fn canonical(thing: &Thing) -> String {
+    let value = json!({ "data": thing.data, "id": thing.id, "references": thing.references });
+    let mut text = contracts::document::canonical(&value).to_string();
+    text.push('\n');
+    text
+}

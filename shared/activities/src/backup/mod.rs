@@ -1,0 +1,137 @@
+//! Backups: what their activities have in common.
+//!
+//! The plan writes down which types of things are read, in which order, and the data key. A step for each of them reads it
+//! page by page into sealed parts. The completion reads again what has changed meanwhile, checks all parts, and signs the
+//! manifest: before that there is no backup.
+
+mod complete;
+mod discard;
+mod lines;
+pub(crate) mod plan;
+pub(crate) mod read;
+mod sealed;
+
+use contracts::{ActivityError, ErrorName, Timestamp};
+use downstream::Service;
+use downstream::data::{Reference, Thing};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use store::{BACKUPS, BlobKey};
+use vault::{KeyError, PartEntry, PartError, PartSummary, WrappedKey};
+
+use crate::Context;
+use crate::files::{key, lost};
+
+pub(crate) use lines::ContentLine;
+pub(crate) use sealed::{Opened, Vault};
+
+/// What all steps of a backup need to know.
+#[derive(Debug, Serialize, Deserialize)]
+struct Plan {
+    backup_id: String,
+    began_at: Timestamp,
+    data_key: WrappedKey,
+    /// In the order in which they are read: what refers to others before what it refers to, so that most of what is referred
+    /// to is there when it is read.
+    sets: Vec<DataSet>,
+}
+
+/// What is read by one step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct DataSet {
+    service: String,
+    entity_type: String,
+    schema_version: u64,
+    /// Whether it is the bytes of the files, which have no pages of their own.
+    is_content: bool,
+}
+
+/// How far a data set is read.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct SetState {
+    /// Where the next page begins.
+    cursor: Option<String>,
+    /// Things of that page that are read already.
+    skip: usize,
+    /// The last id that was read: ids come in order, or pages would be read for ever.
+    last_id: Option<String>,
+    /// What the first page said: what has changed after it is read again.
+    watermark: Option<String>,
+    /// Things, or files, that were read.
+    things: u64,
+    /// What is written.
+    parts: Vec<PartEntry>,
+    is_done: bool,
+    /// The error for which it was given up.
+    failure: Option<String>,
+}
+
+/// The type of the bytes of files.
+pub(crate) const FILE_CONTENT: &str = "file_content";
+
+impl DataSet {
+    fn service(&self) -> Result<Service, ActivityError> {
+        Service::named(&self.service).ok_or_else(|| lost("the service of a data set"))
+    }
+
+    /// Whether a thing is one of this set.
+    fn is_of(&self, reference: &Reference) -> bool {
+        !self.is_content && self.service == reference.service && self.entity_type == reference.entity_type
+    }
+}
+
+#[derive(Deserialize)]
+struct Conclusion {
+    /// The error for which the backup is not completed.
+    interrupted: Option<String>,
+}
+
+/// Completes a backup, or discards it.
+pub(crate) async fn conclude(context: &Context<'_>) -> Result<Value, ActivityError> {
+    let Conclusion { interrupted } = context.input()?;
+    match interrupted {
+        None => complete::complete(context).await,
+        Some(_) => discard::discard(context).await,
+    }
+}
+
+/// What a part's file is called.
+fn part_name_of(set: &DataSet, number: usize) -> String {
+    vault::part_name(&set.service, &set.entity_type, u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+/// A part that was written.
+fn entry(set: &DataSet, name: String, number: usize, summary: PartSummary) -> PartEntry {
+    let PartSummary { items, bytes, stored_bytes, sha256 } = summary;
+    let number = u32::try_from(number).unwrap_or(u32::MAX);
+    let (service, entity_type) = (set.service.clone(), set.entity_type.clone());
+    PartEntry { name, service, entity_type, number, items, bytes, stored_bytes, sha256 }
+}
+
+/// Where a file of a backup is.
+pub(crate) fn place(tenant_id: &str, backup_id: &str, name: &str) -> Result<BlobKey, ActivityError> {
+    key(tenant_id, &[BACKUPS, backup_id, name])
+}
+
+pub(crate) fn key_failed(error: KeyError) -> ActivityError {
+    let name = match &error {
+        KeyError::Lost { .. } => ErrorName::NotFound,
+        KeyError::Wrong { .. } => ErrorName::IntegrityViolation,
+        KeyError::Unavailable { .. } => ErrorName::ServiceUnavailable,
+    };
+    ActivityError::new(name, error.to_string())
+}
+
+fn part_failed(error: PartError) -> ActivityError {
+    let name = match &error {
+        PartError::Unavailable { .. } => ErrorName::ServiceUnavailable,
+        PartError::LineTooLong { .. } => ErrorName::PayloadTooLarge,
+        _ => ErrorName::IntegrityViolation,
+    };
+    ActivityError::new(name, error.to_string())
+}
+
+/// A line of a part.
+fn line_of(thing: &Thing) -> Result<Vec<u8>, ActivityError> {
+    serde_json::to_vec(thing).map_err(|error| lost(&error.to_string()))
+}

@@ -1,0 +1,121 @@
+//! Writes down what a backup reads, in which order, and under which key.
+
+use std::collections::BTreeSet;
+
+use contracts::backup::BackupRequest;
+use contracts::{ActivityError, ErrorName};
+use downstream::Service;
+use downstream::data::{EntityType, catalogue};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use vault::{MANIFEST_FILE, key_context};
+
+use super::{DataSet, FILE_CONTENT, Plan, key_failed, place};
+use crate::Context;
+use crate::files::lost;
+use crate::harness::store_failed;
+
+#[derive(Deserialize)]
+struct Input {
+    request: BackupRequest,
+}
+
+/// Plans a backup: answers `{manifest, sets}`.
+pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> {
+    let Input { request } = context.input()?;
+    let tenant_id = context.tenant_id();
+    let manifest = place(tenant_id, &request.backup_id, MANIFEST_FILE)?;
+    if context.blobs.size(&manifest).await.map_err(store_failed)?.is_some() {
+        let message = format!("the tenant has a backup {} already", request.backup_id);
+        return Err(ActivityError::new(ErrorName::Conflict, message));
+    }
+    let mut types = Vec::new();
+    for name in &request.services {
+        let service = Service::named(name).ok_or_else(|| lost("the name of a service"))?;
+        for entity_type in catalogue(context.downstream, service, tenant_id).await?.entity_types {
+            types.push((service, entity_type));
+        }
+    }
+    let sets: Vec<DataSet> = in_order(types).into_iter().flat_map(sets_of).collect();
+    let purpose = key_context(tenant_id, &request.backup_id);
+    let (_, data_key) = context.keys.new_data_key(&purpose).await.map_err(key_failed)?;
+    let plan = Plan { backup_id: request.backup_id, began_at: context.clock.now(), data_key, sets };
+    let files = context.files();
+    let items: Vec<Value> = (0..plan.sets.len()).map(|set| json!({ "set": set })).collect();
+    files.write_json(&files.manifest()?, &items).await?;
+    files.write_json(&files.plan()?, &plan).await?;
+    Ok(json!({ "manifest": files.manifest()?.to_string(), "sets": plan.sets.len() }))
+}
+
+/// Files have bytes besides.
+fn sets_of((service, entity_type): (Service, EntityType)) -> Vec<DataSet> {
+    let set = DataSet {
+        service: service.as_str().to_owned(),
+        entity_type: entity_type.name,
+        schema_version: entity_type.schema_version,
+        is_content: false,
+    };
+    if service != Service::File || set.entity_type != "file" {
+        return vec![set];
+    }
+    let content = DataSet { entity_type: FILE_CONTENT.to_owned(), is_content: true, ..set.clone() };
+    vec![set, content]
+}
+
+/// Types that refer to others before those; where they refer to each other in a circle, in the order of the services.
+fn in_order(types: Vec<(Service, EntityType)>) -> Vec<(Service, EntityType)> {
+    fn visit(place: usize, types: &[(Service, EntityType)], seen: &mut BTreeSet<usize>, order: &mut Vec<usize>) {
+        if !seen.insert(place) {
+            return;
+        }
+        for reference in &types[place].1.references {
+            let is_referred_to = |(service, entity_type): &(Service, EntityType)| {
+                service.as_str() == reference.service && entity_type.name == reference.entity_type
+            };
+            if let Some(place) = types.iter().position(is_referred_to) {
+                visit(place, types, seen, order);
+            }
+        }
+        order.push(place);
+    }
+    let (mut seen, mut order) = (BTreeSet::new(), Vec::new());
+    for place in 0..types.len() {
+        visit(place, &types, &mut seen, &mut order);
+    }
+    let mut types: Vec<_> = types.into_iter().map(Some).collect();
+    order.into_iter().rev().filter_map(|place| types[place].take()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use downstream::data::ReferenceField;
+
+    use super::*;
+
+    fn entity_type(name: &str, refers_to: &[(&str, &str)]) -> EntityType {
+        let reference = |(service, entity_type): &(&str, &str)| ReferenceField {
+            field: "x".to_owned(),
+            service: (*service).to_owned(),
+            entity_type: (*entity_type).to_owned(),
+        };
+        let references = refers_to.iter().map(reference).collect();
+        EntityType { name: name.to_owned(), schema_version: 1, references }
+    }
+
+    #[test]
+    fn what_refers_to_others_comes_first() {
+        let types = vec![
+            (Service::Auth, entity_type("account", &[])),
+            (Service::User, entity_type("profile", &[("auth", "account"), ("file", "file")])),
+            (Service::File, entity_type("workspace", &[("auth", "account")])),
+            (Service::File, entity_type("file", &[("file", "workspace"), ("nobody", "nothing")])),
+        ];
+        let order: Vec<String> = in_order(types).into_iter().map(|(_, entity_type)| entity_type.name).collect();
+        assert_eq!(order, ["profile", "file", "workspace", "account"]);
+        let circle = vec![
+            (Service::Auth, entity_type("a", &[("user", "b")])),
+            (Service::User, entity_type("b", &[("auth", "a")])),
+        ];
+        assert_eq!(in_order(circle).len(), 2);
+    }
+}

@@ -1,0 +1,24 @@
+//! Completes a restore, or undoes one that cannot be completed.
+
+use downstream::Service;
+use store::{BACKUPS, JOBS};
+
+use crate::restore::conclude;
+use crate::{Activity, Function};
+
+/// `complete_restore`: takes `{interrupted?}`. Reads back what was written and reports the result; or undoes
+/// it.
+pub static COMPLETE_RESTORE: Activity = Activity {
+    name: "complete_restore",
+    forward: |context| Box::pin(conclude(context)),
+    calls: &Service::ALL,
+    function: Function {
+        timeout_seconds: 890,
+        memory_mb: Some(512),
+        reads: &[BACKUPS, JOBS],
+        writes: &[JOBS],
+        keys: true,
+        ..Function::USUAL
+    },
+    ..Activity::NOTHING
+};

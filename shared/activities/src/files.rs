@@ -1,0 +1,147 @@
+//! The files that an execution works with. Whatever the size of a job, nothing but counts passes an engine.
+
+use bytes::Bytes;
+use contracts::{ActivityError, Cause, ErrorName};
+use futures::channel::mpsc::{Sender, channel};
+use futures::{SinkExt as _, StreamExt as _, TryStreamExt as _, stream};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use store::{BlobKey, Blobs, JOBS, StoreError};
+
+use crate::Context;
+use crate::harness::store_failed;
+
+impl<'a> Context<'a> {
+    /// The files of this execution.
+    pub(crate) fn files(&self) -> Files<'a> {
+        self.files_of(self.execution_id())
+    }
+
+    /// The files of another execution of the tenant.
+    pub(crate) fn files_of(&self, execution_id: &'a str) -> Files<'a> {
+        Files { blobs: self.blobs, tenant_id: self.tenant_id(), execution_id }
+    }
+}
+
+/// The files of one execution.
+pub(crate) struct Files<'a> {
+    pub(crate) blobs: &'a dyn Blobs,
+    pub(crate) tenant_id: &'a str,
+    pub(crate) execution_id: &'a str,
+}
+
+impl Files<'_> {
+    /// The items of its distributed Map.
+    pub(crate) fn manifest(&self) -> Result<BlobKey, ActivityError> {
+        self.key("manifest.json")
+    }
+
+    /// What its batches need to know.
+    pub(crate) fn plan(&self) -> Result<BlobKey, ActivityError> {
+        self.key("plan.json")
+    }
+
+    /// How far a batch is that is called again.
+    pub(crate) fn state(&self, batch: u64) -> Result<BlobKey, ActivityError> {
+        self.key(&format!("state-{batch}.json"))
+    }
+
+    pub(crate) fn key(&self, name: &str) -> Result<BlobKey, ActivityError> {
+        key(self.tenant_id, &[JOBS, self.execution_id, name])
+    }
+
+    /// The plan, which an earlier step has written.
+    pub(crate) async fn read_plan<T: DeserializeOwned>(&self) -> Result<T, ActivityError> {
+        self.read(&self.plan()?).await?.ok_or_else(|| lost("the plan"))
+    }
+
+    pub(crate) async fn read<T: DeserializeOwned>(&self, key: &BlobKey) -> Result<Option<T>, ActivityError> {
+        let text = self.read_whole(key).await?;
+        text.map(|text| serde_json::from_slice(&text).map_err(|_| lost("a file of the job"))).transpose()
+    }
+
+    pub(crate) async fn read_whole(&self, key: &BlobKey) -> Result<Option<Vec<u8>>, ActivityError> {
+        let Some(body) = self.blobs.get(key).await.map_err(store_failed)? else { return Ok(None) };
+        let parts: Vec<Bytes> = body.try_collect().await.map_err(store_failed)?;
+        Ok(Some(parts.concat()))
+    }
+
+    pub(crate) async fn write(&self, key: &BlobKey, text: Vec<u8>) -> Result<(), ActivityError> {
+        self.blobs.put(key, stream::iter([Ok(text.into())]).boxed()).await.map_err(store_failed)
+    }
+
+    pub(crate) async fn write_json(&self, key: &BlobKey, value: &impl Serialize) -> Result<(), ActivityError> {
+        let text = serde_json::to_vec(value).map_err(|error| lost(&error.to_string()))?;
+        self.write(key, text).await
+    }
+}
+
+/// Where the parts of a blob go while it is written.
+pub(crate) struct BlobWriter(Sender<Result<Bytes, StoreError>>);
+
+impl BlobWriter {
+    /// Hands on a part.
+    ///
+    /// # Errors
+    /// Nobody writes it any more; whoever does not says why.
+    pub(crate) async fn write(&mut self, part: Vec<u8>) -> Result<(), ActivityError> {
+        let sent = if part.is_empty() { Ok(()) } else { self.0.send(Ok(part.into())).await };
+        sent.map_err(|_| ActivityError::new(ErrorName::ServiceUnavailable, "a file cannot be written"))
+    }
+}
+
+/// Writes a blob while its parts are made, whole or not at all.
+pub(crate) async fn write_blob<T>(
+    blobs: &dyn Blobs,
+    key: &BlobKey,
+    produce: impl AsyncFnOnce(&mut BlobWriter) -> Result<T, ActivityError>,
+) -> Result<T, ActivityError> {
+    // A body cannot borrow, and may hand on errors of the store only: what is made is passed on, and what goes wrong with it
+    // is kept.
+    let (sender, receiver) = channel(2);
+    let mut writer = BlobWriter(sender);
+    let put = blobs.put(key, receiver.boxed());
+    let made = async move {
+        let made = produce(&mut writer).await;
+        if made.is_err() {
+            // Half a file is none.
+            let torn = StoreError::Unavailable("what is to be written cannot be read".to_owned());
+            let _ = writer.0.send(Err(torn)).await;
+        }
+        made
+    };
+    match futures::join!(put, made) {
+        (Ok(()), made) => made,
+        // It was torn, or the writer was told that nobody writes.
+        (Err(_), Err(error)) if error.cause.message != "a file cannot be written" => Err(error),
+        (Err(error), _) => Err(store_failed(error)),
+    }
+}
+
+/// Where a blob of the tenant is.
+pub(crate) fn key(tenant_id: &str, names: &[&str]) -> Result<BlobKey, ActivityError> {
+    BlobKey::new(tenant_id, names).ok_or_else(|| ActivityError::new(ErrorName::Internal, "the name of a file is none"))
+}
+
+/// Adds a line of JSON.
+pub(crate) fn push_line(text: &mut Vec<u8>, line: &impl Serialize) -> Result<(), ActivityError> {
+    serde_json::to_writer(&mut *text, line).map_err(|error| lost(&error.to_string()))?;
+    text.push(b'\n');
+    Ok(())
+}
+
+pub(crate) fn read_lines<T: DeserializeOwned>(lines: &[u8], what: &str) -> Result<Vec<T>, ActivityError> {
+    serde_json::Deserializer::from_slice(lines).into_iter().collect::<Result<_, _>>().map_err(|_| lost(what))
+}
+
+/// Something that was written is not there, or is something else.
+pub(crate) fn lost(what: &str) -> ActivityError {
+    ActivityError::new(ErrorName::IntegrityViolation, format!("{what}: missing or damaged"))
+}
+
+/// The error that asks to be called again after so many seconds.
+pub(crate) fn unfinished(wait_seconds: u64) -> ActivityError {
+    let message = "the batch is to be called again".to_owned();
+    let cause = Cause { message, retry_after_seconds: Some(wait_seconds), ..Cause::default() };
+    ActivityError { error: ErrorName::BatchUnfinished.to_string(), cause: Box::new(cause) }
+}

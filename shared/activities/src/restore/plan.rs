@@ -1,0 +1,87 @@
+//! Checks a backup from its signature to its last byte, and writes down in which order it is restored.
+
+use std::collections::BTreeSet;
+
+use contracts::backup::RestoreRequest;
+use contracts::{ActivityError, ErrorName};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use store::Leased;
+use vault::{MANIFEST_FILE, Manifest};
+
+use super::{Plan, open};
+use crate::Context;
+use crate::backup::{FILE_CONTENT, key_failed, place};
+use crate::harness::store_failed;
+
+#[derive(Deserialize)]
+struct Input {
+    request: RestoreRequest,
+}
+
+/// Plans a restore: answers `{manifest, total}`.
+pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> {
+    let Input { request } = context.input()?;
+    let tenant_id = context.tenant_id();
+    let files = context.files();
+    let text = files.read_whole(&place(tenant_id, &request.backup_id, MANIFEST_FILE)?).await?;
+    let none = || {
+        let message = format!("the tenant has no backup {}", request.backup_id);
+        ActivityError::new(ErrorName::NotFound, message)
+    };
+    let keys = context.keys.public_keys().await.map_err(key_failed)?;
+    let manifest = Manifest::open(&text.ok_or_else(none)?, &keys, &request.backup_id, tenant_id)
+        .map_err(|error| ActivityError::new(ErrorName::IntegrityViolation, error.to_string()))?;
+    let vault = open(context, &request.backup_id, &manifest.data_key).await?;
+    for part in &manifest.parts {
+        let mut opened = vault.open(part).await?;
+        while opened.next().await?.is_some() {}
+        let found = opened.finish()?;
+        manifest
+            .compare(&part.name, &found)
+            .map_err(|error| ActivityError::new(ErrorName::IntegrityViolation, error.to_string()))?;
+    }
+    if !request.dry_run {
+        hold(context, &manifest).await?;
+    }
+    // The backup has what refers to others first; the bytes of files follow the files.
+    let mut parts = manifest.parts.clone();
+    let order = manifest.parts.iter().map(|part| (part.service.as_str(), part.entity_type.as_str()));
+    let first_seen: Vec<(&str, &str)> = order.fold(Vec::new(), |mut seen, of| {
+        if !seen.contains(&of) {
+            seen.push(of);
+        }
+        seen
+    });
+    let position = |part: &vault::PartEntry| {
+        let of = (part.service.as_str(), part.entity_type.as_str());
+        let place = first_seen.iter().position(|seen| *seen == of).unwrap_or_default();
+        (part.entity_type == FILE_CONTENT, std::cmp::Reverse(place), part.number)
+    };
+    parts.sort_by_key(position);
+    let things = |of: &&vault::TypeSummary| of.entity_type != FILE_CONTENT;
+    let total: u64 = manifest.services.iter().flat_map(|of| &of.types).filter(things).map(|of| of.items).sum();
+    let items: Vec<Value> = (0..parts.len()).map(|part| json!({ "part": part })).collect();
+    let RestoreRequest { backup_id, on_conflict, dry_run, .. } = request;
+    let plan = Plan { backup_id, on_conflict, dry_run, data_key: manifest.data_key.clone(), parts };
+    files.write_json(&files.manifest()?, &items).await?;
+    files.write_json(&files.plan()?, &plan).await?;
+    Ok(json!({ "manifest": files.manifest()?.to_string(), "total": total }))
+}
+
+/// Nobody else changes many things of these types meanwhile.
+async fn hold(context: &Context<'_>, manifest: &Manifest) -> Result<(), ActivityError> {
+    let types = manifest
+        .services
+        .iter()
+        .flat_map(|service| service.types.iter().map(|of| format!("{}/{}", service.service, of.entity_type)));
+    let data_sets: BTreeSet<String> = types.collect();
+    let data_sets: Vec<String> = data_sets.into_iter().collect();
+    match context.leases.lease(context.tenant_id(), &data_sets, context.execution_id()).await.map_err(store_failed)? {
+        Leased::Granted => Ok(()),
+        Leased::Held { data_set, by } => {
+            let message = format!("{by} is changing many entities of {data_set}; start this one when that has ended");
+            Err(ActivityError::new(ErrorName::Conflict, message))
+        }
+    }
+}

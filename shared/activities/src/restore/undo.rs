@@ -1,0 +1,106 @@
+//! Undoes a restore: services put back what was there before.
+
+use contracts::effect::sha256_hex;
+use contracts::{ActivityError, ErrorName};
+use downstream::data::Thing;
+use downstream::{Service, effects};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use vault::PartEntry;
+
+use super::{PartState, Plan, key_of, open};
+use crate::Context;
+use crate::backup::{ContentLine, FILE_CONTENT, Vault};
+use crate::files::lost;
+
+/// Calls at the same time.
+const AT_ONCE: usize = 8;
+/// After so many, what is done is noted.
+const NOTED_AFTER: usize = 400;
+/// Most things that the result names which somebody else changed meanwhile.
+const MAX_TOLD: usize = 100;
+
+/// How far it is undone.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct UndoState {
+    /// Parts that are undone, from the last one on.
+    parts: usize,
+    /// Things of the next part that are undone, from its last one on.
+    things: usize,
+    undone: u64,
+    /// What somebody else changed meanwhile: it stays as it is.
+    left: Vec<String>,
+    left_count: u64,
+}
+
+/// Undoes a restore, and reports what was undone.
+pub(crate) async fn undo(context: &Context<'_>) -> Result<Value, ActivityError> {
+    let files = context.files();
+    let plan: Plan = match files.read_plan().await {
+        // Nothing was written before it.
+        Err(error) if error.error == ErrorName::IntegrityViolation.as_str() => return Ok(json!({ "left": 0 })),
+        plan => plan?,
+    };
+    let state_file = files.key("undo.json")?;
+    let mut state: UndoState = files.read(&state_file).await?.unwrap_or_default();
+    let vault = open(context, &plan.backup_id, &plan.data_key).await?;
+    while !plan.dry_run && state.parts < plan.parts.len() {
+        let number = plan.parts.len() - 1 - state.parts;
+        let part = &plan.parts[number];
+        // A part that has no state has not begun.
+        if files.read::<PartState>(&files.state(number as u64)?).await?.is_some() {
+            let mut ids = ids_of(&vault, part).await?;
+            ids.reverse();
+            for ids in ids.get(state.things..).unwrap_or_default().to_vec().chunks(NOTED_AFTER) {
+                let undoing = stream::iter(ids.to_vec()).map(|id| undo_one(context, part, id)).buffered(AT_ONCE);
+                for left in undoing.try_collect::<Vec<_>>().await?.into_iter().flatten() {
+                    state.left_count += 1;
+                    if state.left.len() < MAX_TOLD {
+                        state.left.push(left);
+                    }
+                }
+                state.things += ids.len();
+                state.undone += ids.len() as u64;
+                files.write_json(&state_file, &state).await?;
+            }
+        }
+        (state.parts, state.things) = (state.parts + 1, 0);
+        files.write_json(&state_file, &state).await?;
+    }
+    let left = json!({ "changed_by_others": state.left, "changed_by_others_count": state.left_count });
+    context.report(Map::from_iter([
+        ("backup_id".to_owned(), json!(plan.backup_id)),
+        ("undone".to_owned(), json!(true)),
+        ("left".to_owned(), left),
+    ]))?;
+    Ok(json!({ "left": state.left_count }))
+}
+
+/// The ids in a part, in the order in which they were written.
+async fn ids_of(vault: &Vault<'_>, part: &PartEntry) -> Result<Vec<String>, ActivityError> {
+    let (mut opened, mut ids) = (vault.open(part).await?, Vec::new());
+    while let Some(line) = opened.next().await? {
+        if part.entity_type != FILE_CONTENT {
+            let Thing { id, .. } = serde_json::from_slice(&line).map_err(|_| lost("a line of a backup"))?;
+            ids.push(id);
+        } else if let ContentLine::End { file, .. } = ContentLine::read(&line)? {
+            ids.push(file);
+        }
+    }
+    Ok(ids)
+}
+
+/// Undoes what was done to one thing; what it is called if somebody else has changed it since.
+async fn undo_one(context: &Context<'_>, part: &PartEntry, id: String) -> Result<Option<String>, ActivityError> {
+    let service = Service::named(&part.service).ok_or_else(|| lost("the service of a part"))?;
+    let effect = key_of(context, part, &id)?;
+    let own_key = sha256_hex(format!("undo {effect}").as_bytes());
+    match effects::undo(context.downstream, service, context.tenant_id(), &effect, own_key).await {
+        Ok(_) => Ok(None),
+        Err(error) if error.error == ErrorName::Conflict.as_str() => {
+            Ok(Some(format!("{}/{}/{id}", part.service, part.entity_type)))
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,147 @@
+//! Writes one part of a backup into its service.
+
+use std::time::Duration;
+
+use contracts::backup::RestoreConflict;
+use contracts::{ActivityError, ErrorName};
+use downstream::Service;
+use downstream::data::{ImportItem, ImportStatus, OnConflict, Thing, import};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use vault::PartEntry;
+
+use super::upload::{Checksums, checksums, upload_file};
+use super::{Counts, PartFailure, PartState, Plan, key_of, open};
+use crate::Context;
+use crate::backup::{FILE_CONTENT, Opened};
+use crate::files::{lost, unfinished};
+
+/// Things in one call.
+const CALL_ITEMS: usize = 200;
+/// About the most bytes of one call; a single thing may have more.
+const CALL_BYTES: usize = 512 * 1024;
+/// How long one attempt works before it says that it is to be called again.
+pub(super) const SLICE: Duration = Duration::from_secs(30);
+
+#[derive(Deserialize)]
+struct Input {
+    batch: PartNumber,
+    /// The error for which the machine gives the part up.
+    #[serde(default)]
+    given_up: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct PartNumber {
+    part: usize,
+}
+
+/// Writes a part: answers `{completed, failed}`.
+pub(crate) async fn write(context: &Context<'_>) -> Result<Value, ActivityError> {
+    let Input { batch: PartNumber { part: number }, given_up } = context.input()?;
+    let files = context.files();
+    let plan: Plan = files.read_plan().await?;
+    let part = plan.parts.get(number).ok_or_else(|| lost("a part of the plan"))?;
+    let state_file = files.state(number as u64)?;
+    let mut state: PartState = files.read(&state_file).await?.unwrap_or_default();
+    if let Some(error) = given_up {
+        let message = format!("the part {} could not be restored", part.name);
+        state.failure.get_or_insert(PartFailure { error, message });
+    }
+    // Before the first call: whoever undoes must know that it began.
+    files.write_json(&state_file, &state).await?;
+    let vault = open(context, &plan.backup_id, &plan.data_key).await?;
+    let mut opened = vault.open(part).await?;
+    for _ in 0..state.lines {
+        opened.next().await?;
+    }
+    let checksums = match part.entity_type == FILE_CONTENT {
+        true => checksums(&vault, part).await?,
+        false => Checksums::new(),
+    };
+    let writing = Writing { context, plan: &plan, part };
+    let began = context.clock.instant();
+    while state.failure.is_none() {
+        let is_over = match part.entity_type == FILE_CONTENT {
+            true => upload_file(context, &plan, part, &checksums, &mut opened, &mut state).await?,
+            false => writing.write_some(&mut opened, &mut state).await?,
+        };
+        files.write_json(&state_file, &state).await?;
+        if is_over {
+            break;
+        }
+        if context.clock.instant().since(began) >= SLICE {
+            return Err(unfinished(0));
+        }
+    }
+    let failed = u64::from(state.failure.is_some());
+    let completed = if part.entity_type == FILE_CONTENT { 0 } else { state.counts.sum() };
+    context
+        .report(Map::from_iter([("completed".to_owned(), json!(completed)), ("failed".to_owned(), json!(failed))]))?;
+    Ok(json!({ "completed": completed, "failed": failed }))
+}
+
+struct Writing<'a> {
+    context: &'a Context<'a>,
+    plan: &'a Plan,
+    part: &'a PartEntry,
+}
+
+impl Writing<'_> {
+    /// Writes some things by one call; whether there is nothing left.
+    async fn write_some(&self, opened: &mut Opened, state: &mut PartState) -> Result<bool, ActivityError> {
+        let (mut things, mut bytes, mut is_over) = (Vec::new(), 0, false);
+        while things.len() < CALL_ITEMS && bytes < CALL_BYTES {
+            let Some(line) = opened.next().await? else {
+                is_over = true;
+                break;
+            };
+            bytes += line.len();
+            let thing: Thing = serde_json::from_slice(&line).map_err(|_| lost("a line of a backup"))?;
+            things.push(thing);
+        }
+        if things.is_empty() {
+            return Ok(true);
+        }
+        let mut items = Vec::with_capacity(things.len());
+        for thing in &things {
+            items.push(ImportItem {
+                id: &thing.id,
+                key: key_of(self.context, self.part, &thing.id)?,
+                data: &thing.data,
+            });
+        }
+        let on_conflict = match self.plan.on_conflict {
+            RestoreConflict::Skip => OnConflict::Skip,
+            RestoreConflict::Overwrite => OnConflict::Overwrite,
+            RestoreConflict::Fail => OnConflict::Fail,
+        };
+        let PartEntry { service, entity_type, .. } = self.part;
+        let at = Service::named(service).ok_or_else(|| lost("the service of a part"))?;
+        let (tenant_id, downstream) = (self.context.tenant_id(), self.context.downstream);
+        let results = import(downstream, at, entity_type, tenant_id, &items, on_conflict, self.plan.dry_run).await?;
+        let mut counts = Counts::default();
+        for (thing, result) in things.iter().zip(results) {
+            match result.status {
+                ImportStatus::Created => counts.created += 1,
+                ImportStatus::Updated => counts.replaced += 1,
+                ImportStatus::Skipped => {
+                    counts.skipped += 1;
+                    if entity_type == "file" && self.plan.on_conflict == RestoreConflict::Skip {
+                        state.kept_files.push(thing.id.clone());
+                    }
+                }
+                ImportStatus::Failed => {
+                    let code = result.code.unwrap_or_else(|| ErrorName::ServiceRejected.to_string());
+                    let why = result.message.unwrap_or_default();
+                    let message = format!("{service}: the {entity_type} {}: {code}: {why}", thing.id);
+                    let error = if code == "Conflict" { ErrorName::Conflict } else { ErrorName::ServiceRejected };
+                    state.failure.get_or_insert(PartFailure { error: error.to_string(), message });
+                }
+            }
+        }
+        state.counts.add(counts);
+        state.lines += things.len() as u64;
+        Ok(is_over)
+    }
+}

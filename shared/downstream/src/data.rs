@@ -1,0 +1,292 @@
+//! The data port: what a service holds, page by page; the same on every service.
+
+use bytes::Bytes;
+use contracts::{ActivityError, ErrorName, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::call::percent_encoded;
+use crate::client::failure;
+use crate::{Body, Call, Downstream, Service};
+
+/// What a service holds.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Catalogue {
+    /// Its types of things.
+    pub entity_types: Vec<EntityType>,
+}
+
+/// A type of things. Only what callers need of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EntityType {
+    /// Its name, e.g. `account`.
+    #[serde(rename = "type")]
+    pub name: String,
+    /// Raised by a change that a reader must know of.
+    pub schema_version: u64,
+    /// The fields that hold ids of other things.
+    pub references: Vec<ReferenceField>,
+}
+
+/// A field that holds the id of another thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReferenceField {
+    /// The field.
+    pub field: String,
+    /// Whose thing it is.
+    pub service: String,
+    /// The type of the thing.
+    #[serde(rename = "type")]
+    pub entity_type: String,
+}
+
+/// A thing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Thing {
+    /// Its id.
+    pub id: String,
+    /// What the service knows of it.
+    pub data: Value,
+    /// The ids of other things within `data`.
+    pub references: Vec<Reference>,
+}
+
+/// The id of another thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reference {
+    /// The field that holds it.
+    pub field: String,
+    /// Whose thing it is.
+    pub service: String,
+    /// The type of the thing.
+    #[serde(rename = "type")]
+    pub entity_type: String,
+    /// Its id.
+    pub id: String,
+}
+
+/// Things of a type.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Page {
+    /// The things, by id; of what has changed, by the order of changes.
+    pub items: Vec<Thing>,
+    /// Of what has changed: what is gone.
+    pub deletions: Vec<Deletion>,
+    /// Where the next page begins; none on the last page.
+    pub next_cursor: Option<String>,
+    /// What has changed after it is not on these pages.
+    pub watermark: String,
+}
+
+/// A thing that is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Deletion {
+    /// Its id.
+    pub id: String,
+    /// When it went.
+    pub deleted_at: Timestamp,
+}
+
+/// Which page.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PageOf<'a> {
+    /// Where it begins; none for the first.
+    pub cursor: Option<&'a str>,
+    /// Only what has changed since this watermark, deletions too.
+    pub changed_since: Option<&'a str>,
+}
+
+/// How many of something there are, and the hash of all of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Digest {
+    /// How many.
+    pub count: u64,
+    /// SHA-256, 64 hexadecimal digits.
+    pub sha256: String,
+    /// What has changed after it is not in the digest.
+    pub watermark: String,
+}
+
+/// Things on a page, and the most bytes of one.
+const PAGE_ITEMS: u32 = 200;
+const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a service holds.
+///
+/// # Errors
+/// It does not say.
+pub async fn catalogue(downstream: &Downstream, service: Service, tenant_id: &str) -> Result<Catalogue, ActivityError> {
+    downstream.call(Call::get(service, &["data"], tenant_id)).await
+}
+
+/// One page of the things of a type; fewer of them where they are large.
+///
+/// # Errors
+/// The service does not answer with a page, or a single thing is too large for one.
+pub async fn page(
+    downstream: &Downstream,
+    service: Service,
+    entity_type: &str,
+    tenant_id: &str,
+    of: PageOf<'_>,
+) -> Result<Page, ActivityError> {
+    let mut limit = PAGE_ITEMS;
+    loop {
+        let mut query = format!("limit={limit}");
+        for (name, value) in [("cursor", of.cursor), ("changed_since", of.changed_since)] {
+            query.extend(value.map(|value| format!("&{name}={}", percent_encoded(value))));
+        }
+        let call = Call::get(service, &["data", entity_type], tenant_id).with_query(&query);
+        match downstream.call_within(call, MAX_PAGE_BYTES).await? {
+            Some(page) => return Ok(page),
+            None if limit > 1 => limit = (limit / 8).max(1),
+            None => {
+                let message = format!("a thing of the type {entity_type} has more than {MAX_PAGE_BYTES} bytes");
+                return Err(failure(service, ErrorName::PayloadTooLarge, message));
+            }
+        }
+    }
+}
+
+/// How many things of a type there are, and the hash of all of them.
+///
+/// # Errors
+/// The service does not say.
+pub async fn digest(
+    downstream: &Downstream,
+    service: Service,
+    entity_type: &str,
+    tenant_id: &str,
+) -> Result<Digest, ActivityError> {
+    downstream.call(Call::get(service, &["data", entity_type, "digest"], tenant_id)).await
+}
+
+/// What becomes of a thing that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnConflict {
+    /// It is an error.
+    Fail,
+    /// It stays as it is.
+    Skip,
+    /// It becomes what is taken in.
+    Overwrite,
+}
+
+/// A thing to be taken in.
+#[derive(Debug, Clone, Serialize)]
+pub struct ImportItem<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// What makes this idempotent, and by which it is undone.
+    pub key: String,
+    /// What the service is to know of it.
+    pub data: &'a Value,
+}
+
+/// What came of a thing.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Imported {
+    /// The item's.
+    pub key: String,
+    /// What was done.
+    pub status: ImportStatus,
+    /// Why it failed, in a word of the contract.
+    #[serde(default)]
+    pub code: Option<String>,
+    /// The same in a sentence, which holds nothing personal.
+    #[serde(default)]
+    pub message: Option<String>,
+}
+
+/// What was done with a thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImportStatus {
+    /// It was not there.
+    Created,
+    /// It was there, and something else.
+    Updated,
+    /// It stays as it is.
+    Skipped,
+    /// Nothing was done.
+    Failed,
+}
+
+#[derive(Deserialize)]
+struct ImportAnswer {
+    results: Vec<Imported>,
+}
+
+/// Takes in things of a type, each under its own key; with `dry_run` it only tells what would come of them. The results are in
+/// the order of the items.
+///
+/// # Errors
+/// Nothing is known of any of them.
+pub async fn import(
+    downstream: &Downstream,
+    service: Service,
+    entity_type: &str,
+    tenant_id: &str,
+    items: &[ImportItem<'_>],
+    on_conflict: OnConflict,
+    dry_run: bool,
+) -> Result<Vec<Imported>, ActivityError> {
+    let call = Call::post_each(service, &["data", entity_type, "import"], tenant_id);
+    let call = if dry_run { call.with_query("dry_run=true") } else { call };
+    let body = json!({ "on_conflict": on_conflict, "items": items });
+    let answer: ImportAnswer = downstream.call(call.with_body(body)).await?;
+    let is_same = |(item, result): (&ImportItem<'_>, &Imported)| item.key == result.key;
+    if answer.results.len() == items.len() && items.iter().zip(&answer.results).all(is_same) {
+        return Ok(answer.results);
+    }
+    Err(failure(service, ErrorName::IntegrityViolation, "answered for other things than it was asked about"))
+}
+
+/// The bytes of a file, as they come.
+pub struct Content<'a> {
+    downstream: &'a Downstream,
+    body: Body,
+    /// Their SHA-256, as the service says.
+    pub sha256: Option<String>,
+}
+
+/// The bytes of a file.
+///
+/// # Errors
+/// The service does not answer with them.
+pub async fn content<'a>(
+    downstream: &'a Downstream,
+    tenant_id: &str,
+    file_id: &str,
+) -> Result<Content<'a>, ActivityError> {
+    let call = Call::get(Service::File, &["data", "file", file_id, "content"], tenant_id);
+    let (head, body) = downstream.exchange(call, None).await?.into_parts();
+    let tag = head.headers.get("etag").and_then(|tag| tag.to_str().ok());
+    Ok(Content { downstream, body, sha256: tag.map(|tag| tag.trim_matches('"').to_owned()) })
+}
+
+impl Content<'_> {
+    /// The next bytes; none after the end.
+    ///
+    /// # Errors
+    /// The service stops in the middle.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ActivityError> {
+        self.downstream.next_part(Service::File, &mut self.body).await
+    }
+}
+
+/// Gives a file these bytes; it may be repeated with the same key.
+///
+/// # Errors
+/// The service does not take them.
+pub async fn put_content(
+    downstream: &Downstream,
+    tenant_id: &str,
+    file_id: &str,
+    idempotency_key: String,
+    bytes: Body,
+) -> Result<(), ActivityError> {
+    let call = Call::put(Service::File, &["data", "file", file_id, "content"], tenant_id, idempotency_key);
+    downstream.exchange(call, Some(bytes)).await.map(drop)
+}
