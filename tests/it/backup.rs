@@ -1,30 +1,16 @@
 //! Backups and restores: what comes back is what there was, and a restore that is not completed leaves no trace.
 
-use axum::body::Body;
 use contracts::Status;
 use contracts::responses::StatusResponse;
-use http::{Method, Request, StatusCode};
+use http::StatusCode;
 use reference_services::{Fault, FaultRule, ServiceKind};
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
 
+use crate::subjects::damage;
 use crate::world::{Control, ControlAction, Script, TENANT, World, run};
 
 const BACKUP: &str = "/api/v1/coordination/backup";
 const RESTORE: &str = "/api/v1/coordination/restore";
-
-/// A call to a service, past ours.
-async fn at(world: &World, kind: ServiceKind, method: Method, path: &str, body: Value) {
-    let request = Request::builder().method(method).uri(path).header("x-tenant-id", TENANT);
-    let request = request.header("idempotency-key", path).body(Body::from(body.to_string())).unwrap();
-    let answer = world.services.router(kind).oneshot(request).await.unwrap();
-    assert!(answer.status().is_success(), "{path}: {}", answer.status());
-}
-
-async fn delete(world: &World, kind: ServiceKind, entity_type: &str, id: &str) {
-    let body = json!({ "items": [{ "id": id, "key": format!("delete {id}") }] });
-    at(world, kind, Method::POST, &format!("/api/v1/data/{entity_type}/delete"), body).await;
-}
 
 /// Takes a backup.
 async fn back_up(world: &World, backup_id: &str) -> Value {
@@ -52,15 +38,6 @@ async fn held(world: &World) -> Value {
         content["sha256"].take();
     }
     held
-}
-
-/// Deletes, changes and adds things.
-async fn damage(world: &World) {
-    delete(world, ServiceKind::User, "profile", "profile-123").await;
-    delete(world, ServiceKind::File, "file", "file-123-1").await;
-    let change = json!({ "items": [{ "entity_type": "account", "entity_id": "user-124", "key": "rename", "data": { "name": "Renamed" } }] });
-    at(world, ServiceKind::Auth, Method::POST, "/api/v1/operations/UserUpdate", change).await;
-    at(world, ServiceKind::File, Method::PUT, "/api/v1/data/file/file-123-2/content", json!("other bytes")).await;
 }
 
 #[test]

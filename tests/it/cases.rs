@@ -152,7 +152,7 @@ fn line(event: &contracts::Event) -> String {
 fn masked(subject: &Subject, id: &str, result: Value) -> Value {
     let mut result: Value = serde_json::from_str(&result.to_string().replace(id, "<workflow_id>")).unwrap();
     for name in subject.masked {
-        if result[*name].is_string() {
+        if !result[*name].is_null() {
             result[*name] = json!(format!("<{name}>"));
         }
     }

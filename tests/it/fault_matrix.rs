@@ -121,7 +121,7 @@ fn faulty(subject: &'static Subject, times: Option<u64>) -> impl Iterator<Item =
 
 /// Every fault at every call site of every workflow.
 pub(crate) fn every_fault(times: Option<u64>) -> impl Iterator<Item = Faulty> {
-    subjects::EVERY.into_iter().flat_map(move |subject| faulty(subject, times))
+    subjects::SIDE_BY_SIDE.into_iter().flat_map(move |subject| faulty(subject, times))
 }
 
 /// What goes wrong in one execution.
@@ -237,7 +237,7 @@ fn run_all(cells: &[Cell]) -> (BTreeMap<usize, Met>, Vec<String>) {
 /// Runs cells that meet all their faults.
 fn check_all(cells: &[Cell]) {
     let (met, violations) = run_all(cells);
-    for subject in subjects::EVERY {
+    for subject in subjects::SIDE_BY_SIDE {
         let count = cells.iter().filter(|cell| cell.subject().kind == subject.kind).count();
         println!("{}: {count} cells", subject.name());
     }
@@ -283,7 +283,7 @@ fn every_pair_of_faults_keeps_the_invariants() {
     let all = std::env::var("FAULT_PAIRS").is_ok_and(|pairs| pairs == "all");
     let mut dice = Dice(SEED);
     let mut firsts = Vec::new();
-    for subject in subjects::EVERY {
+    for subject in subjects::SIDE_BY_SIDE {
         let of_subject = first_cells(subject);
         match all {
             true => firsts.extend(of_subject),
@@ -314,7 +314,7 @@ fn every_pair_of_faults_keeps_the_invariants() {
     check_all(&pairs);
     let took = SystemClock.now().duration_since(began).unsigned_abs();
     println!("{} s", took.as_secs());
-    assert!(!all || took <= LIMIT * subjects::EVERY.len() as u32, "{took:?} for all pairs");
+    assert!(!all || took <= LIMIT * subjects::SIDE_BY_SIDE.len() as u32, "{took:?} for all pairs");
 }
 
 /// The call sites are all there are: one for every Task of each state machine, and the calls that some make besides.

@@ -103,8 +103,8 @@ impl Expected {
 
 /// The cases of a workflow, by pattern.
 pub(crate) fn cases(subject: &Subject) -> Vec<Generated> {
-    // What a job's batches do is not undone: its stories tell of it.
-    if subject.is_job() {
+    // What batches do is no event of its own: stories tell of it.
+    if subject.workflow().has_batches() {
         return Vec::new();
     }
     let machine = subject.machine();

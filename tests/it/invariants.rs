@@ -9,7 +9,7 @@ use contracts::{Event, Status};
 use reference_services::{LedgerEntry, Outcome};
 use serde_json::Value;
 
-use crate::subjects::{Subject, counts_are_possible};
+use crate::subjects::Subject;
 use crate::world::{Site, TENANT};
 
 /// Checks one execution, alone in its world, against the services' data from before it.
@@ -53,8 +53,8 @@ pub(crate) async fn history_is_true(
     let history = world.history(&status.workflow_id).await;
     let events: Vec<Event> = history.events.into_iter().map(|event| event.event).collect();
     ends_once(&events, status)?;
-    if Subject::of(&status.workflow_id).is_job() {
-        counts_are_possible(status, ledger)?;
+    if let Some(check) = Subject::of(&status.workflow_id).counts {
+        check(status, ledger)?;
     }
     effects_are_told(&events, &status.workflow_id, ledger)?;
     attempts_are_bounded(Subject::of(&status.workflow_id), &events)
@@ -132,8 +132,9 @@ pub(crate) fn no_residue(ended: &[Ended], before: &Value, after: &Value) -> Resu
         let residue = if has_completed { Vec::new() } else { residue(status)? };
         mails_allowed += if has_completed { subject.mails } else { 0 };
         let stands = subject.undoable.iter().filter(|(step, _)| has_completed || residue.contains(step));
-        // What a job does to its entities is not undone.
-        let jobs = subject.sites.iter().filter(|_| subject.is_job()).map(|site| site.service);
+        // What a job does to its entities is not undone; a restore that has completed has changed what it is about.
+        let is_changed = subject.is_job() || has_completed && subject.undoable.is_empty();
+        let jobs = subject.sites.iter().filter(|_| is_changed).map(|site| site.service);
         for service in stands.map(|(_, service)| *service).chain(jobs) {
             allowed.entry(service).or_default().extend((subject.marks)(subject, &status.workflow_id, request));
         }

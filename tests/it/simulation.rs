@@ -48,7 +48,7 @@ fn seconds(dice: &mut Dice, below: usize) -> Duration {
 }
 
 async fn user(world: &World, dice: &mut Dice, number: usize) -> User {
-    let subject = *dice.one_of(&subjects::EVERY);
+    let subject = *dice.one_of(&subjects::SIDE_BY_SIDE);
     let mut request = world.prepare(subject, number).await;
     for option in request.as_object_mut().unwrap().values_mut().filter(|value| value.is_boolean()) {
         *option = json!(dice.below(4) > 0);
@@ -77,7 +77,7 @@ async fn user(world: &World, dice: &mut Dice, number: usize) -> User {
 
 /// The call sites of all workflows.
 fn sites() -> Vec<CallSite> {
-    subjects::EVERY.into_iter().flat_map(|subject| subject.sites).copied().collect()
+    subjects::SIDE_BY_SIDE.into_iter().flat_map(|subject| subject.sites).copied().collect()
 }
 
 fn rules(dice: &mut Dice) -> BTreeMap<String, Vec<FaultRule>> {

@@ -139,6 +139,8 @@ impl Stack {
         let more = more.into_iter().map(|(name, value)| (name.to_owned(), value));
         let mut settings = Settings::load(None, more.chain(own)).unwrap();
         settings.data_dir = directory.path().to_owned();
+        settings.key_file = directory.path().join("keys.json");
+        vault::FileKeys::init(&settings.key_file, clock.now()).unwrap();
         let own = definition.as_deref().map(|definition| serde_json::from_str(definition).unwrap_or_default());
         let activities = own.as_ref().map(functions).unwrap_or_default();
         let definition_of = move |kind: WorkflowKind| {

@@ -458,7 +458,7 @@ impl Site {
     /// Starts an execution of this workflow; its id.
     pub(crate) async fn start_of(&self, subject: &Subject, request: &Value) -> String {
         let (status, body) = self.post(subject.path, request, &[]).await;
-        assert_eq!(status, StatusCode::ACCEPTED, "{body}");
+        assert!(status.is_success(), "{body}");
         serde_json::from_value::<StartResponse>(body).unwrap().workflow_id
     }
 
@@ -517,6 +517,9 @@ impl Site {
     /// Creates in the services what the request with this number presupposes; the request.
     pub(crate) async fn prepare(&self, subject: &Subject, number: usize) -> Value {
         (subject.prepare)(self.services.clone(), number).await;
+        if let Some(presupposed) = subject.presupposes {
+            presupposed(self, number).await;
+        }
         (subject.request)(number)
     }
 

@@ -19,6 +19,7 @@ pub(crate) static BULK_OPERATION: Subject = Subject {
     request: request_of,
     // Nobody has an account yet.
     prepare: |_, _| std::future::ready(()).boxed(),
+    presupposes: None,
     sites: &[site("ProcessBatch", "auth", "POST", OPERATIONS)],
     undoable: &[],
     tolerated: &[],
@@ -33,6 +34,7 @@ pub(crate) static BULK_OPERATION: Subject = Subject {
         let entities = request["target_entities"].as_array().into_iter().flatten();
         entities.filter_map(|entity| entity["entity_id"].as_str().map(str::to_owned)).collect()
     },
+    counts: Some(counts_are_possible),
 };
 
 /// The route of every operation.
@@ -66,7 +68,7 @@ pub(crate) fn counts_are_true(status: &StatusResponse, ledger: &[LedgerEntry]) -
 
 /// I6 where services may say something else than they did: what is told as done is done, and of what is told as failed
 /// some may be done.
-pub(crate) fn counts_are_possible(status: &StatusResponse, ledger: &[LedgerEntry]) -> Result<(), String> {
+fn counts_are_possible(status: &StatusResponse, ledger: &[LedgerEntry]) -> Result<(), String> {
     let Some(counts) = Counts::of(status)? else { return Ok(()) };
     let keys: BTreeSet<String> = (0..counts.total).map(|index| key_of(status, index)).collect();
     let applied = applied(ledger, |key| keys.contains(key))?;

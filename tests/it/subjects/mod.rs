@@ -1,32 +1,39 @@
 //! The workflows that the generic proofs loop over: what the proofs need to know of each.
 
 mod bulk_operation;
+mod cross_service;
 mod tenant_switching;
 mod user_onboarding;
 
 use std::collections::BTreeMap;
 
 use contracts::WorkflowKind;
+use contracts::responses::StatusResponse;
 use futures::future::BoxFuture;
-use reference_services::{Fault, FaultRule, ServiceKind, Services};
+use reference_services::{Fault, FaultRule, LedgerEntry, ServiceKind, Services};
 use serde_json::Value;
 use workflows::{Workflow, WorkflowStep};
 
-pub(crate) use bulk_operation::{BULK_OPERATION, counts_are_possible, counts_are_true};
+pub(crate) use bulk_operation::{BULK_OPERATION, counts_are_true};
+pub(crate) use cross_service::{CROSS_SERVICE_BACKUP, CROSS_SERVICE_RESTORE, damage};
 pub(crate) use tenant_switching::{TARGET, TENANT_SWITCHING, join, read, user_of};
 pub(crate) use user_onboarding::USER_ONBOARDING;
 
-use crate::world::{Control, ControlAction, Script};
+use crate::world::{Control, ControlAction, Script, Site};
 
 /// Every workflow whose steps are undone when it does not complete.
 pub(crate) static ALL: [&Subject; 2] = [&USER_ONBOARDING, &TENANT_SWITCHING];
 
-/// Every workflow.
-pub(crate) static EVERY: [&Subject; 3] = [&USER_ONBOARDING, &TENANT_SWITCHING, &BULK_OPERATION];
+/// Every workflow whose executions run side by side, each about somebody else.
+pub(crate) static SIDE_BY_SIDE: [&Subject; 3] = [&USER_ONBOARDING, &TENANT_SWITCHING, &BULK_OPERATION];
 
-/// Every step of every workflow.
+/// Every workflow.
+pub(crate) static EVERY: [&Subject; 5] =
+    [&USER_ONBOARDING, &TENANT_SWITCHING, &BULK_OPERATION, &CROSS_SERVICE_BACKUP, &CROSS_SERVICE_RESTORE];
+
+/// Every step of these workflows.
 pub(crate) fn steps() -> impl Iterator<Item = (&'static Subject, &'static WorkflowStep)> {
-    EVERY.into_iter().flat_map(|subject| subject.steps().iter().map(move |step| (subject, step)))
+    SIDE_BY_SIDE.into_iter().flat_map(|subject| subject.steps().iter().map(move |step| (subject, step)))
 }
 
 /// A workflow under test.
@@ -38,6 +45,8 @@ pub(crate) struct Subject {
     pub(crate) request: fn(usize) -> Value,
     /// Creates in the services what the request with this number presupposes; once, however often it is called.
     pub(crate) prepare: fn(Services, usize) -> BoxFuture<'static, ()>,
+    /// What the request with this number presupposes of our own service, if anything.
+    pub(crate) presupposes: Option<fn(&Site, usize) -> BoxFuture<'_, ()>>,
     /// Its calls, in their order.
     pub(crate) sites: &'static [CallSite],
     /// Forward steps with an effect that can be undone, and the service that has it.
@@ -59,7 +68,12 @@ pub(crate) struct Subject {
     pub(crate) mails: usize,
     /// Texts that mark the rows which an execution with this id and request may have changed.
     pub(crate) marks: fn(&Subject, &str, &Value) -> Vec<String>,
+    /// Checks what a job counts that undoes nothing; none for what is undone if it does not complete.
+    pub(crate) counts: Option<Counting>,
 }
+
+/// What is wrong with the counts of a job, by its status and what the services did.
+pub(crate) type Counting = fn(&StatusResponse, &[LedgerEntry]) -> Result<(), String>;
 
 impl std::fmt::Debug for Subject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -96,9 +110,9 @@ impl Subject {
         *self.sites.iter().find(|site| site.name == name).unwrap_or_else(|| panic!("no call of {name}"))
     }
 
-    /// Whether it works in batches: what they do is not undone.
+    /// Whether what it does is not undone.
     pub(crate) fn is_job(&self) -> bool {
-        self.workflow().has_batches()
+        self.counts.is_some()
     }
 
     pub(crate) fn is_tolerated(&self, step: &str) -> bool {

@@ -19,6 +19,7 @@ pub(crate) static TENANT_SWITCHING: Subject = Subject {
     path: "/api/v1/workflows/tenant-switching",
     request: request_of,
     prepare: |services, number| async move { settle(&services, &user_of(number)).await }.boxed(),
+    presupposes: None,
     sites: &[
         site("ValidateTenantAccess", "tenant", "GET", "/api/v1/tenants/{tenant_id}/access/{user_id}"),
         site("GetTenantContext", "tenant", "GET", "/api/v1/tenants/{tenant_id}/context"),
@@ -47,6 +48,7 @@ pub(crate) static TENANT_SWITCHING: Subject = Subject {
     personal: &[],
     mails: 0,
     marks: |_, _, request| vec![request["user_id"].as_str().unwrap().to_owned()],
+    counts: None,
 };
 
 /// All of the same length: none is the begin of another one.

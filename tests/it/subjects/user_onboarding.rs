@@ -15,6 +15,7 @@ pub(crate) static USER_ONBOARDING: Subject = Subject {
     request: full_request_of,
     // The person is new.
     prepare: |_, _| std::future::ready(()).boxed(),
+    presupposes: None,
     sites: &[
         site("GetTenantContext", "tenant", "GET", "/api/v1/tenants/{tenant_id}/context"),
         site("CreateUserAccount", "auth", "POST", "/api/v1/users"),
@@ -46,6 +47,7 @@ pub(crate) static USER_ONBOARDING: Subject = Subject {
     personal: &["user_email", "user_name"],
     mails: 1,
     marks: chosen_ids,
+    counts: None,
 };
 
 /// The ids of what an execution creates.
