@@ -18,8 +18,10 @@ use futures::future::join;
 use reference_services::{ServiceKind, Services};
 use serde_json::{Value, json};
 use store_aws::DynamoStore;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use vault::FileKeys;
 use workflows::Workflow;
 
 use crate::lambda::{self, Around, Deployment, Lambda, Reply};
@@ -65,6 +67,7 @@ pub(crate) struct Stack {
     pub(crate) machine_arn: String,
     pub(crate) proxies: Option<Proxies>,
     aws: &'static Aws,
+    _keys: TempDir,
 }
 
 /// What stands before AWS.
@@ -150,11 +153,16 @@ impl Aws {
         };
         let bucket = bucket(&prefix);
         self.s3.create_bucket(&bucket).await;
+        let keys = tempfile::tempdir().unwrap();
+        let key_file = keys.path().join("keys.json");
+        FileKeys::init(&key_file, clock.now()).unwrap();
         let mut environment = vec![
             ("WORKFLOW__ENGINE__STATE_MACHINE_PREFIX".to_owned(), format!("{MACHINES}:{prefix}-")),
             ("WORKFLOW__STORE__KIND".to_owned(), "dynamodb".to_owned()),
             ("WORKFLOW__STORE__TABLE".to_owned(), format!("table-{prefix}")),
             ("WORKFLOW__STORE__BUCKET".to_owned(), bucket),
+            // moto's KMS has no key that signs with Ed25519.
+            ("WORKFLOW__KEYS__FILE".to_owned(), key_file.display().to_string()),
             // At once.
             ("WORKFLOW__STORE__RETENTION_DAYS".to_owned(), "0".to_owned()),
             ("AWS_ACCESS_KEY_ID".to_owned(), "test".to_owned()),
@@ -218,7 +226,7 @@ impl Aws {
         let door = Door::Http(http, self.lambda.front(&prefix));
         let settling_time = Duration::from_millis(500);
         let site = Site { door, services, clock, calls: Arc::default(), unreached: Arc::default(), settling_time };
-        Stack { site, prefix, store, machine_arn, proxies, aws: self }
+        Stack { site, prefix, store, machine_arn, proxies, aws: self, _keys: keys }
     }
 }
 

@@ -3,6 +3,7 @@
 mod actions;
 mod against_server;
 mod health;
+mod keys;
 mod outputs;
 mod scripted;
 mod waiting;

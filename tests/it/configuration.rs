@@ -55,6 +55,7 @@ async fn what_config_prints_is_a_file_that_says_the_same() {
         "maximum_interval = \"60s\" # file",
         "kind = \"embedded\" # default",
         "data_dir = \"/srv/data\" # --data-dir",
+        "# key_file is not set",
         "# table is not set",
     ] {
         assert!(lines.iter().any(|printed| printed == line), "{line} is missing in {lines:#?}");

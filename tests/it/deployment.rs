@@ -266,6 +266,8 @@ fn deployed(value: &Value) -> String {
     };
     match function.iter().next().map(|(name, value)| (name.as_str(), value)).unwrap() {
         ("!If", parts) => deployed(&parts[1]),
+        // A key, the only kind of resource whose ARN is asked for.
+        ("!GetAtt", _) => format!("arn:aws:kms:ap-southeast-1:123456789012:key/{:036}", 0),
         ("!Sub", text) => [
             ("${AWS::Partition}", "aws"),
             ("${AWS::Region}", "us-east-1"),
@@ -293,6 +295,18 @@ fn environment(template: &Value) -> &serde_json::Map<String, Value> {
     template["Globals"]["Function"]["Environment"]["Variables"].as_object().unwrap()
 }
 
+/// Whether it is the function of an activity that uses the installation's keys.
+fn has_keys(binary: &str) -> bool {
+    activities::ALL.iter().any(|known| known.function.keys && known.name.replace('_', "-") == binary)
+}
+
+/// What the function of an activity with keys has besides.
+fn environment_with_keys() -> serde_json::Map<String, Value> {
+    let names = [("KMS_KEY", "BackupKey"), ("SIGNING_KEY", "BackupSigningKey")];
+    let arn = |key: &str| serde_json::json!({ "!GetAtt": format!("{key}.Arn") });
+    names.map(|(name, key)| (format!("WORKFLOW__KEYS__{name}"), arn(key))).into_iter().collect()
+}
+
 /// Lambda takes 4 KB, whatever the parameters are.
 #[test]
 fn the_environment_has_room() {
@@ -305,11 +319,17 @@ fn the_environment_has_room() {
         // A stack's name has at most 31 characters, a region's 20.
         None => deployed(value).len() + 31 + 20,
     };
-    let size: usize = environment(&template).iter().map(|(name, value)| name.len() + longest(value)).sum();
+    let size: usize = environment(&template)
+        .iter()
+        .chain(&environment_with_keys())
+        .map(|(name, value)| name.len() + longest(value))
+        .sum();
     println!("{size} bytes of 4,096");
     assert!(size <= 4_096, "{size} bytes");
     for (binary, (_, properties)) in functions(&template) {
-        assert!(properties.get("Environment").is_none(), "{binary} has the environment of all");
+        let own = properties.get("Environment").map(|own| own["Variables"].clone());
+        let expected = has_keys(&binary).then(|| environment_with_keys().into());
+        assert_eq!(own, expected, "{binary}: what it has besides the environment of all");
     }
 }
 
@@ -319,12 +339,13 @@ fn every_function_starts_with_what_the_template_gives_it() {
     aws::run(|_| async move {
         let template = template();
         let folder = crate::lambda::binaries().await;
-        for binary in functions(&template).into_keys() {
+        for (binary, (_, properties)) in functions(&template) {
+            let own = properties["Environment"]["Variables"].as_object().cloned().unwrap_or_default();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let runtime = listener.local_addr().unwrap().to_string();
             let mut function = tokio::process::Command::new(folder.join(&binary))
                 .env_clear()
-                .envs(environment(&template).iter().map(|(name, value)| (name, deployed(value))))
+                .envs(environment(&template).iter().chain(&own).map(|(name, value)| (name, deployed(value))))
                 // What Lambda itself sets.
                 .envs(["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| (name, "us-east-1")))
                 .envs(["NAME", "VERSION"].map(|name| (format!("AWS_LAMBDA_FUNCTION_{name}"), "1")))
@@ -766,6 +787,15 @@ fn a_function_may_do_what_its_ports_ask_for_and_nothing_else() {
         let only_denies = ENDPOINTS.iter().any(|endpoint| endpoint.name == binary && endpoint.needs_token())
             && !has_port(&binary, |port| matches!(port, Port::Create | Port::Control | Port::Terminate));
         assert_eq!(puts_audit_rows_only(&template, &role), only_denies, "{binary}");
+        for (action, key) in [
+            ("kms:GenerateDataKey", "BackupKey.Arn"),
+            ("kms:Decrypt", "BackupKey.Arn"),
+            ("kms:GetPublicKey", "BackupSigningKey.Arn"),
+            ("kms:Sign", "BackupSigningKey.Arn"),
+        ] {
+            let on_key = allowed.get(action).is_some_and(|resources| resources.iter().any(|resource| resource == key));
+            assert_eq!(on_key, has_keys(&binary), "{binary}: {action}");
+        }
         let wide: Vec<_> = allowed.iter().filter(|(_, resources)| resources.iter().any(|name| name == "*")).collect();
         assert!(wide.iter().all(|(action, _)| action.starts_with("xray:")), "{binary}: {wide:?}");
     }
@@ -835,6 +865,24 @@ fn the_key_is_used_for_what_is_said_and_for_nobody_else() {
             resource["Type"] == "AWS::SQS::Queue" && resource["Properties"].get("QueueName").is_some()
         });
     assert_eq!(named.count(), 0, "CloudFormation's names begin with the stack's");
+}
+
+/// Backups outlive the stack, so their keys do.
+#[test]
+fn the_keys_of_backups_stay() {
+    let template = template();
+    let [wraps, signs] = ["BackupKey", "BackupSigningKey"].map(|key| &template["Resources"][key]);
+    for key in [wraps, signs] {
+        assert_eq!(
+            (&key["DeletionPolicy"], &key["UpdateReplacePolicy"]),
+            (&"RetainExceptOnCreate".into(), &"Retain".into())
+        );
+        let statements = key["Properties"]["KeyPolicy"]["Statement"].as_array().unwrap();
+        assert_eq!(statements.len(), 1, "roles say who may use it");
+    }
+    assert_eq!(wraps["Properties"]["EnableKeyRotation"], true);
+    assert_eq!(signs["Properties"]["KeySpec"], "ECC_NIST_EDWARDS25519");
+    assert_eq!(template["Outputs"]["BackupSigningKeyArn"]["Value"]["!GetAtt"], "BackupSigningKey.Arn");
 }
 
 /// A default, or what a stage has in its place.

@@ -64,11 +64,26 @@ async fn it_finds_nothing_wrong_beside_a_server_and_writes_nothing() {
         assert!(found.contains(detail), "{check}: {found}");
         assert!(outcome == "ok" || check == "disk", "{check}: {outcome}, {found}");
     }
+    let (outcome, found) = &said["key file"];
+    assert!(outcome == "warning" && found.starts_with("there is no "), "{outcome}, {found}");
     assert_eq!(files(site.data_dir()), before);
     server.kill().await.unwrap();
     let (code, said) = doctor(site.data_dir(), site.environment()).await;
     assert_eq!(code, Some(0), "{said:#?}");
     assert!(said["port"].1.ends_with("is free") && !said.contains_key("lock"), "{said:#?}");
+    let keys = site.data_dir().join("keys.json");
+    for (text, mode, outcome) in [("{}", 0o600, "problem"), ("", 0o644, "problem"), ("new", 0o600, "ok")] {
+        match text {
+            "new" => vault::FileKeys::init(&keys, clock::Clock::now(&clock::SystemClock)).unwrap(),
+            text => std::fs::write(&keys, text).unwrap(),
+        }
+        std::fs::set_permissions(&keys, Permissions::from_mode(mode)).unwrap();
+        let (_, said) = doctor(site.data_dir(), site.environment()).await;
+        assert_eq!(said["key file"].0, outcome, "{said:#?}");
+        if outcome == "problem" {
+            std::fs::remove_file(&keys).unwrap();
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,6 +38,7 @@ mod in_process;
 #[allow(dead_code, unreachable_pub, reason = "shared with the interpreter's own tests, each of which uses a part")]
 mod interpreter;
 mod invariants;
+mod kms;
 mod lambda;
 mod local;
 mod machines;

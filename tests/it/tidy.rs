@@ -31,7 +31,7 @@ fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("activities", &["clock", "contracts", "downstream", "engine", "store", "vault"]),
         ("api", &["activities", "clock", "contracts", "downstream", "engine", "store", "workflows"]),
         ("settings", &["contracts", "downstream", "workflows"]),
-        ("aws-clients", &["clock", "contracts", "engine", "settings", "store"]),
+        ("aws-clients", &["clock", "contracts", "engine", "settings", "store", "vault"]),
         ("reference-services", &["clock"]),
         ("vault", &["contracts"]),
     ])

@@ -8,12 +8,13 @@ use activities::{Activities, Activity};
 use aws_clients::Clients;
 use clock::{SharedClock, SystemClock};
 use contracts::{ActivityError, ErrorName};
-use downstream::{Downstream, HttpTransport};
+use downstream::{Downstream, Endpoints, HttpTransport};
 use futures::FutureExt as _;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
+use settings::{Aws, FunctionSettings, KeysPlace};
 use store_aws::{DynamoStore, S3Blobs};
-use vault::NoKeys;
+use vault::{KeyFilePath, Keys, NoKeys};
 
 pub use aws_clients::Error;
 
@@ -25,17 +26,56 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// `Catch` look at; its cause is the `errorMessage`.
 pub async fn serve(activity: &'static Activity) -> Result<(), Error> {
     aws_clients::log();
-    let (aws, table, bucket, endpoints) =
-        settings::of_function(|settings| (settings.aws(), settings.table(), settings.bucket(), settings.endpoints()))?;
+    let surroundings = settings::of_function(Surroundings::of)?;
+    let clients = Clients::of_function(surroundings.aws.clone());
+    run(activity, surroundings, &clients, Arc::new(NoKeys("this function has no keys"))).await
+}
+
+/// Serves an activity that uses the installation's keys. Only its function has the client of KMS, and the rights.
+pub async fn serve_with_keys(activity: &'static Activity) -> Result<(), Error> {
+    aws_clients::log();
+    let (surroundings, place) = settings::of_function(|settings| (Surroundings::of(settings), settings.keys()))?;
+    let clients = Clients::of_function(surroundings.aws.clone());
+    let keys: Arc<dyn Keys> = match place {
+        KeysPlace::Kms { wrapping_key, signing_key } => Arc::new(clients.keys(wrapping_key, signing_key)),
+        KeysPlace::File(path) => Arc::new(KeyFilePath::new(path)),
+    };
+    run(activity, surroundings, &clients, keys).await
+}
+
+/// What every activity's function has.
+struct Surroundings {
+    aws: Aws,
+    table: String,
+    bucket: String,
+    endpoints: Endpoints,
+}
+
+impl Surroundings {
+    fn of(settings: &mut FunctionSettings) -> Self {
+        Self {
+            aws: settings.aws(),
+            table: settings.table(),
+            bucket: settings.bucket(),
+            endpoints: settings.endpoints(),
+        }
+    }
+}
+
+async fn run(
+    activity: &'static Activity,
+    surroundings: Surroundings,
+    clients: &Clients,
+    keys: Arc<dyn Keys>,
+) -> Result<(), Error> {
+    let Surroundings { table, bucket, endpoints, .. } = surroundings;
     let clock: SharedClock = Arc::new(SystemClock);
-    let clients = Clients::of_function(aws);
     let dynamodb = clients.dynamodb();
     let blobs = Arc::new(S3Blobs::new(clients.s3(), bucket));
     let recorder = DynamoStore::new(|| dynamodb, table, Arc::clone(&clock));
     let transport = Arc::new(HttpTransport::default());
     let downstream = Downstream::new(transport, endpoints, Arc::clone(&clock), CALL_TIMEOUT);
     let leases = Arc::new(recorder.clone());
-    let keys = Arc::new(NoKeys("this function has no keys"));
     let activities = Activities::new(downstream, blobs, leases, keys, clock);
     let attempt = async |event: LambdaEvent<Value>| told(activities.attempt(activity, event.payload, &recorder)).await;
     lambda_runtime::run(service_fn(attempt)).await

@@ -80,6 +80,11 @@ impl Function {
         pascal(&self.name)
     }
 
+    /// Whether it is told where the installation's keys are.
+    pub(crate) fn has_keys(&self) -> bool {
+        self.ports.iter().any(|port| matches!(port, Port::Keys))
+    }
+
     /// Whether nobody waits for its answer.
     pub(crate) fn is_started_by_events(&self) -> bool {
         matches!(self.source, Source::StatusChange { .. } | Source::Schedule { .. })
@@ -120,19 +125,21 @@ fn endpoint(endpoint: &'static Endpoint) -> Function {
     }
 }
 
-fn activity(activity: &'static activities::Activity) -> Function {
+pub(crate) fn activity(activity: &'static activities::Activity) -> Function {
     let (name, function) = (activity.name, &activity.function);
+    let serve = if function.keys { "serve_with_keys" } else { "serve" };
+    let keys = function.keys.then_some(Port::Keys);
     let steps = if machines::does_batches(name) { Port::Batches } else { Port::Steps };
     Function {
         name: name.replace('_', "-"),
         package: Package::Activities,
         called_by: format!("The activity `{name}`."),
-        serve: format!("serve(&activities::{})", name.to_uppercase()),
+        serve: format!("{}(&activities::{})", serve, name.to_uppercase()),
         description: format!("The activity {name}"),
         timeout: function.timeout_seconds,
         memory: function.memory_mb,
         condition: None,
         source: Source::Caller,
-        ports: vec![steps, Port::Files(function)],
+        ports: [steps, Port::Files(function)].into_iter().chain(keys).collect(),
     }
 }

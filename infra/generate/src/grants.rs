@@ -33,6 +33,8 @@ pub(crate) enum Port {
     Batches,
     /// The files of an activity, in the folders that it names: `Blobs`; its leases: `Leases`.
     Files(&'static activities::Function),
+    /// The installation's keys: `Keys`.
+    Keys,
     /// Reads the items of distributed Maps, and writes their results: `Blobs`.
     MapFiles,
     /// Reads the key to Temporal's API.
@@ -125,6 +127,11 @@ impl Grants {
                 if files.leases {
                     self.table.extend(["GetItem", "UpdateItem"]);
                 }
+            }
+            Port::Keys => {
+                let (wraps, signs) = ("!GetAtt BackupKey.Arn".to_owned(), "!GetAtt BackupSigningKey.Arn".to_owned());
+                self.others += &allow(&["kms:Decrypt", "kms:GenerateDataKey"], [wraps]);
+                self.others += &allow(&["kms:GetPublicKey", "kms:Sign"], [signs]);
             }
             Port::MapFiles => {
                 self.read.insert(ALL);

@@ -53,12 +53,18 @@ fn resources(function: &Function) -> anyhow::Result<String> {
         ("description", &*function.description),
         ("timeout", &*timeout),
         ("memory", &*function.memory.map(|size| format!("MemorySize: {size}")).unwrap_or_default()),
+        ("environment", environment(function)),
         ("failures", &*failures(function)?),
         ("events", &*events(function)?),
         ("statements", &*grants.statements()),
     ];
     let values: Vec<_> = common.into_iter().chain(values).collect();
     Ok(fill(include_str!("../../template/each/function.yaml"), &values)? + &queue)
+}
+
+/// Variables besides those of all functions.
+fn environment(function: &Function) -> &'static str {
+    if function.has_keys() { include_str!("../../template/each/keys.yaml") } else { "" }
 }
 
 /// What becomes of events that the function fails at.
@@ -113,4 +119,36 @@ fn schedule_statements(functions: &[Function]) -> String {
         }
     }
     statements
+}
+
+#[cfg(test)]
+mod tests {
+    use activities::Activity;
+
+    use super::*;
+
+    static WITHOUT_KEYS: Activity = Activity { name: "make_backup", ..Activity::NOTHING };
+    static WITH_KEYS: Activity = Activity {
+        name: "make_backup",
+        function: activities::Function { keys: true, ..activities::Function::USUAL },
+        ..Activity::NOTHING
+    };
+
+    #[test]
+    fn only_the_function_of_an_activity_with_keys_is_told_of_them_and_may_use_them() {
+        let [with, without] = [&WITH_KEYS, &WITHOUT_KEYS].map(crate::functions::activity);
+        assert_eq!(with.serve, "serve_with_keys(&activities::MAKE_BACKUP)");
+        assert_eq!(without.serve, "serve(&activities::MAKE_BACKUP)");
+        let [with, without] = [with, without].map(|function| resources(&function).unwrap());
+        let environment = indent(include_str!("../../template/each/keys.yaml"), 4);
+        let statements =
+            [("kms:Decrypt, kms:GenerateDataKey", "BackupKey"), ("kms:GetPublicKey, kms:Sign", "BackupSigningKey")]
+                .map(|(actions, key)| {
+                    format!("- Effect: Allow\n  Action: [{actions}]\n  Resource: !GetAtt {key}.Arn\n")
+                });
+        let statements = indent(&statements.concat(), 12);
+        assert!(with.contains(&environment) && with.contains(&statements), "{with}");
+        assert!(!without.contains("BackupKey") && !without.contains("Environment"), "{without}");
+        assert_eq!(with.replace(&environment, "").replace(&statements, ""), without);
+    }
 }

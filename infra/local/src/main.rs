@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
-use clock::SystemClock;
+use clock::{Clock as _, SystemClock};
 use reference_services::{ServiceKind, Services};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -107,6 +108,8 @@ impl Stop {
 /// All programs; they stop when this is dropped.
 struct Stack {
     peers: Vec<Peer>,
+    /// What is in memory elsewhere is gone with the stack, and so are the keys of its backups.
+    _keys: TempDir,
 }
 
 impl Stack {
@@ -136,6 +139,9 @@ async fn start(cli: &Cli) -> anyhow::Result<Stack> {
     aws::create_table(&dynamodb, TABLE).await?;
     aws::create_bucket(&moto, BUCKET).await?;
     let machines = aws::create_state_machines(&moto, BUCKET).await?;
+    let keys = TempDir::new()?;
+    let key_file = keys.path().join("keys.json");
+    vault::FileKeys::init(&key_file, SystemClock.now())?;
     let mut environment = vec![
         ("STAGE", "local".to_owned()),
         ("AWS_REGION", aws::REGION.to_owned()),
@@ -149,6 +155,8 @@ async fn start(cli: &Cli) -> anyhow::Result<Stack> {
         ("WORKFLOW__STORE__TABLE", TABLE.to_owned()),
         ("WORKFLOW__STORE__BUCKET", BUCKET.to_owned()),
         ("WORKFLOW__STORE__RETENTION_DAYS", "90".to_owned()),
+        // moto's KMS has no key that signs with Ed25519.
+        ("WORKFLOW__KEYS__FILE", key_file.display().to_string()),
         ("WORKFLOW__ENGINE__KIND", "stepfunctions".to_owned()),
         ("WORKFLOW__ENGINE__STATE_MACHINE_PREFIX", machines),
         // `cargo lambda watch` knows functions by the names of their binaries.
@@ -158,7 +166,7 @@ async fn start(cli: &Cli) -> anyhow::Result<Stack> {
         ("WORKFLOW__LIMITS__LONGEST_WAIT", "25".to_owned()),
     ];
     environment.extend(SERVICE_VARIABLES.into_iter().zip(&services).map(|(name, url)| (name, url.clone())));
-    let mut stack = Stack { peers };
+    let mut stack = Stack { peers, _keys: keys };
     stack.peers.push(installed.functions(cli.port, environment).await?);
     announce(cli, &services, &dynamodb, &moto);
     Ok(stack)

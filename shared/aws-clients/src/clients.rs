@@ -12,7 +12,7 @@ use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use settings::Aws;
 
 use crate::http::{CONNECT_TIMEOUT, http_client};
-use crate::{Functions, Secrets};
+use crate::{Functions, KmsKeys, Secrets};
 
 /// One try of a request; all tries of it. API Gateway gives 30 s in all, and an activity's own limit is longer.
 pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -73,6 +73,11 @@ impl Clients {
     /// Reads secrets.
     pub fn secrets(&self) -> Secrets {
         Secrets::new(&self.sdk)
+    }
+
+    /// The keys of KMS with these ARNs: a symmetric one, and one that signs with Ed25519.
+    pub fn keys(&self, wrapping_key: String, signing_key: String) -> KmsKeys {
+        KmsKeys::new(&self.sdk, wrapping_key, signing_key)
     }
 
     /// Whether something else plays this service.

@@ -1,5 +1,5 @@
 //! AWS as the functions reach it, and a worker beside them: the clients of its SDKs and how they are configured, secrets,
-//! functions that are called, Temporal behind one of those, and the logs of a function.
+//! keys, functions that are called, Temporal behind one of those, and the logs of a function.
 
 mod causes;
 mod clients;
@@ -7,6 +7,7 @@ mod functions;
 pub mod gateway;
 mod http;
 mod invoked_activities;
+mod kms_keys;
 mod logs;
 #[cfg(test)]
 mod scripted;
@@ -16,6 +17,7 @@ pub use clients::Clients;
 pub use functions::{CallFailed, Functions};
 pub use http::http_client;
 pub use invoked_activities::InvokedActivities;
+pub use kms_keys::KmsKeys;
 pub use logs::log;
 pub use secrets::Secrets;
 

@@ -4,7 +4,9 @@ use contracts::{EngineKind, redacted};
 use toml::Value;
 
 use crate::host::Host;
-use crate::values::{address, boolean, choice, coefficient, days, integer, seconds, state_machine_prefix, text, url};
+use crate::values::{
+    address, boolean, choice, coefficient, days, integer, kms_key, seconds, state_machine_prefix, text, url,
+};
 
 /// A setting.
 pub(crate) struct Setting<T> {
@@ -199,6 +201,15 @@ const STORE: &str = "store.kind";
 pub(crate) const DATA_DIR: Setting<String> =
     Setting::new("store.data_dir", Shape::Text, text, "a path").or(".workflow-service");
 pub(crate) const KEY_FILE: Setting<String> = Setting::new("store.key_file", Shape::Text, text, "a path");
+const fn key(path: &'static str) -> Setting<String> {
+    Setting::new(path, Shape::Text, kms_key, "the ARN of a key (arn:...:kms:...:key/...)")
+}
+
+/// What wraps the keys of backups, and what signs them.
+pub(crate) const KMS_KEY: Setting<String> = key("keys.kms_key");
+pub(crate) const SIGNING_KEY: Setting<String> = key("keys.signing_key");
+/// In their place where AWS is played by something else, which has no such key.
+pub(crate) const LOCAL_KEY_FILE: Setting<String> = Setting::new("keys.file", Shape::Text, text, "a path");
 pub(crate) const TABLE: Setting<String> = Setting::new("store.table", Shape::Text, text, "a table's name");
 pub(crate) const BUCKET: Setting<String> = Setting::new("store.bucket", Shape::Text, text, "a bucket's name");
 pub(crate) const RETENTION_DAYS: Setting<u32> =
@@ -262,5 +273,13 @@ pub(crate) const OF_SERVER: [&dyn Declared; 39] = [
 ];
 
 /// Settings that only functions read.
-pub(crate) const OF_FUNCTIONS: [&str; 5] =
-    [STATE_MACHINE_PREFIX.path, API_KEY_SECRET.path, LONGEST_WAIT.path, TENANTS_CLAIM.path, ROLES_CLAIM.path];
+pub(crate) const OF_FUNCTIONS: [&str; 8] = [
+    STATE_MACHINE_PREFIX.path,
+    API_KEY_SECRET.path,
+    KMS_KEY.path,
+    SIGNING_KEY.path,
+    LOCAL_KEY_FILE.path,
+    LONGEST_WAIT.path,
+    TENANTS_CLAIM.path,
+    ROLES_CLAIM.path,
+];

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use contracts::access::Access;
@@ -11,9 +12,9 @@ use downstream::Endpoints;
 
 use crate::aws::{Aws, aws};
 use crate::declarations::{
-    API_KEY_SECRET, AUTH_MODE, BUCKET, DEFAULT_TIMEOUT, FUNCTION_ENGINE, FUNCTION_PREFIX, FUNCTION_STORE, LONGEST_WAIT,
-    NAMESPACE, OPEN_EXECUTIONS_PER_TENANT, RETENTION_DAYS, ROLES_CLAIM, SERVICES, STATE_MACHINE_PREFIX, TABLE,
-    TASK_QUEUE, TEMPORAL_URL, TENANTS_CLAIM,
+    API_KEY_SECRET, AUTH_MODE, BUCKET, DEFAULT_TIMEOUT, FUNCTION_ENGINE, FUNCTION_PREFIX, FUNCTION_STORE, KMS_KEY,
+    LOCAL_KEY_FILE, LONGEST_WAIT, NAMESPACE, OPEN_EXECUTIONS_PER_TENANT, RETENTION_DAYS, ROLES_CLAIM, SERVICES,
+    SIGNING_KEY, STATE_MACHINE_PREFIX, TABLE, TASK_QUEUE, TEMPORAL_URL, TENANTS_CLAIM,
 };
 use crate::keys::{Keys, Naming};
 use crate::temporal::TemporalServer;
@@ -23,6 +24,23 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// The function that has the client of Temporal.
 const TEMPORAL_GATEWAY: &str = "temporal-gateway";
+
+/// The stage in which stand-ins play AWS. The template's parameter does not allow it.
+const LOCAL: &str = "local";
+
+/// Where a function's keys are, by which backups are encrypted and signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeysPlace {
+    /// In AWS KMS.
+    Kms {
+        /// `keys.kms_key`: the ARN of the symmetric key, which wraps data keys.
+        wrapping_key: String,
+        /// `keys.signing_key`: the ARN of the key that signs with Ed25519.
+        signing_key: String,
+    },
+    /// `keys.file`: in a key file on this machine, where the stage is `local`: no stand-in for KMS signs with Ed25519.
+    File(PathBuf),
+}
 
 /// Reads the settings of the process, which is a function.
 ///
@@ -72,6 +90,8 @@ impl FunctionSettings {
             &NAMESPACE,
             &TASK_QUEUE,
             &API_KEY_SECRET,
+            &KMS_KEY,
+            &SIGNING_KEY,
             &TABLE,
             &BUCKET,
             &AUTH_MODE,
@@ -87,6 +107,8 @@ impl FunctionSettings {
         keys.take(&DEFAULT_TIMEOUT);
         keys.take(&OPEN_EXECUTIONS_PER_TENANT);
         keys.take(&LONGEST_WAIT);
+        self.local_key_file();
+        let Self { keys, .. } = self;
         let urls = SERVICES.each_ref().map(|setting| keys.take(setting).unwrap_or_default());
         services::endpoints(keys, &urls);
     }
@@ -159,6 +181,27 @@ impl FunctionSettings {
         format!("{}{TEMPORAL_GATEWAY}", self.function_prefix())
     }
 
+    /// `keys.*`: where the keys are by which backups are encrypted and signed.
+    pub fn keys(&mut self) -> KeysPlace {
+        match self.local_key_file() {
+            Some(file) => KeysPlace::File(file),
+            None => KeysPlace::Kms {
+                wrapping_key: self.keys.required(&KMS_KEY),
+                signing_key: self.keys.required(&SIGNING_KEY),
+            },
+        }
+    }
+
+    /// A file on the disk of a deployed function is lost with it, and with it every backup.
+    fn local_key_file(&mut self) -> Option<PathBuf> {
+        let file = self.keys.take(&LOCAL_KEY_FILE)?;
+        if self.others.get("STAGE").is_some_and(|stage| stage == LOCAL) {
+            return Some(file.into());
+        }
+        self.keys.refuse(LOCAL_KEY_FILE.path, "is for STAGE=local only");
+        None
+    }
+
     /// Whether there is a Temporal server.
     pub fn has_temporal(&self) -> bool {
         self.keys.has(&TEMPORAL_URL)
@@ -197,7 +240,7 @@ mod tests {
         read.map(drop).expect_err("something is wrong").to_string()
     }
 
-    const LOCAL: [(&str, &str); 2] = [("WORKFLOW__AUTH__MODE", "off"), ("STAGE", "local")];
+    const ON_THIS_MACHINE: [(&str, &str); 2] = [("WORKFLOW__AUTH__MODE", "off"), ("STAGE", "local")];
 
     #[test]
     fn everything_that_is_wrong_is_listed() {
@@ -222,6 +265,7 @@ mod tests {
             settings.engine();
             settings.state_machines();
             settings.function_prefix();
+            settings.keys();
             settings.access();
         }));
         for problem in [
@@ -240,6 +284,8 @@ mod tests {
             "WORKFLOW__ENGINE__KIND: is missing",
             "WORKFLOW__ENGINE__STATE_MACHINE_PREFIX: expected what the ARNs",
             "WORKFLOW__ENGINE__FUNCTION_PREFIX: is missing",
+            "WORKFLOW__KEYS__KMS_KEY: is missing, expected the ARN of a key",
+            "WORKFLOW__KEYS__SIGNING_KEY: is missing, expected the ARN of a key",
             "WORKFLOW__AUTH__MODE: 'off' is for STAGE=local only",
         ] {
             assert!(listed.contains(&format!("\n  {problem}")), "{problem} is missing in {listed}");
@@ -248,22 +294,24 @@ mod tests {
 
     #[test]
     fn what_is_not_asked_for_may_be_missing_but_not_wrong() {
-        assert_eq!(settings(&LOCAL).read(FunctionSettings::access), Ok(Access::Open));
+        assert_eq!(settings(&ON_THIS_MACHINE).read(FunctionSettings::access), Ok(Access::Open));
         let odd = [
             ("WORKFLOW__STORE__KIND", "sqlite"),
             ("WORKFLOW__STORE__RETENTION_DAYS", "many"),
             ("WORKFLOW__LIMITS__LONGEST_WAIT", "0"),
             ("WORKFLOW__SERVICES__FILE_SERVICE", "ftp://files"),
             ("WORKFLOW__TEMPORAL__SERVER_URL", "temporal"),
+            ("WORKFLOW__KEYS__SIGNING_KEY", "alias/signing"),
             ("WORKFLOW__STORE__ARCHIVE_BUCKET", "bucket"),
         ];
-        let listed = problems(settings(&[&LOCAL[..], &odd].concat()).read(FunctionSettings::access));
+        let listed = problems(settings(&[&ON_THIS_MACHINE[..], &odd].concat()).read(FunctionSettings::access));
         for (name, problem) in odd.map(|(name, _)| name).into_iter().zip([
             "expected 'dynamodb'",
             "expected days",
             "expected whole seconds",
             "'ftp://files' has neither",
             "expected the URL of a server",
+            "expected the ARN of a key",
             "there is no such setting",
         ]) {
             assert!(listed.contains(&format!("{name}: {problem}")), "{name}: {problem} is missing in {listed}");
@@ -282,6 +330,23 @@ mod tests {
         assert!(settings(&[]).read(FunctionSettings::access).is_err());
         let unnamed = problems(settings(&[("WORKFLOW__AUTH__MODE", "gateway")]).read(FunctionSettings::access));
         assert!(unnamed.contains("WORKFLOW__AUTH__TENANTS_CLAIM: is missing"), "{unnamed}");
+    }
+
+    #[test]
+    fn keys_are_in_kms_unless_the_stage_is_local() {
+        let [wrapping_key, signing_key] = ["one", "two"].map(|id| format!("arn:aws:kms:eu-central-1:1234:key/{id}"));
+        let in_kms = [("WORKFLOW__KEYS__KMS_KEY", &*wrapping_key), ("WORKFLOW__KEYS__SIGNING_KEY", &signing_key)];
+        let read = |variables: &[(&str, &str)]| settings(variables).read(FunctionSettings::keys);
+        let kms = KeysPlace::Kms { wrapping_key: wrapping_key.clone(), signing_key: signing_key.clone() };
+        assert_eq!(read(&in_kms), Ok(kms));
+        let in_file = ("WORKFLOW__KEYS__FILE", "/keys.json");
+        assert_eq!(read(&[in_file, ("STAGE", "local")]), Ok(KeysPlace::File("/keys.json".into())));
+        for stage in [&[][..], &[("STAGE", "dev")]] {
+            let given = [&in_kms[..], &[in_file], stage].concat();
+            assert!(problems(read(&given)).ends_with("\n  WORKFLOW__KEYS__FILE: is for STAGE=local only"));
+            let unread = problems(settings(&given).read(|_| ()));
+            assert!(unread.ends_with("\n  WORKFLOW__KEYS__FILE: is for STAGE=local only"), "{unread}");
+        }
     }
 
     #[test]

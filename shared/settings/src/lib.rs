@@ -24,7 +24,7 @@ mod values;
 use std::fmt;
 
 pub use aws::Aws;
-pub use function::{FunctionSettings, of_function};
+pub use function::{FunctionSettings, KeysPlace, of_function};
 pub use host::Host;
 pub use origin::{Effective, Origin};
 pub use server::{Limits, Settings, Survey};

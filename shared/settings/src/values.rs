@@ -67,6 +67,11 @@ pub(crate) fn state_machine_prefix(value: &Value) -> Option<String> {
     text(value).filter(|prefix| prefix.starts_with("arn:") && prefix.contains(":stateMachine:"))
 }
 
+/// The ARN of a key in AWS KMS.
+pub(crate) fn kms_key(value: &Value) -> Option<String> {
+    text(value).filter(|arn| arn.starts_with("arn:") && arn.contains(":kms:") && arn.contains(":key/"))
+}
+
 /// Where the `choices` lead to; none for another text.
 pub(crate) fn choice<T: Copy>(value: &Value, choices: &[(&str, T)]) -> Option<T> {
     let text = value.as_str()?;

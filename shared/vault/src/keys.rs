@@ -20,7 +20,7 @@ pub trait Keys: Send + Sync {
     /// `context`, e.g. [`key_context`](crate::key_context): [`unwrap`](Keys::unwrap) takes the same one only.
     ///
     /// # Errors
-    /// [`KeyError::Unavailable`].
+    /// Any [`KeyError`] but `Wrong`.
     async fn new_data_key(&self, context: &str) -> Result<(DataKey, WrappedKey), KeyError>;
 
     /// The data key of a wrapped key.
@@ -32,13 +32,13 @@ pub trait Keys: Send + Sync {
     /// Signs with the current signing key.
     ///
     /// # Errors
-    /// [`KeyError::Unavailable`].
+    /// Any [`KeyError`] but `Wrong`.
     async fn sign(&self, message: &[u8]) -> Result<Signature, KeyError>;
 
     /// The public halves of all signing keys, the current one first.
     ///
     /// # Errors
-    /// [`KeyError::Unavailable`].
+    /// Any [`KeyError`] but `Wrong`.
     async fn public_keys(&self) -> Result<Vec<PublicKey>, KeyError>;
 }
 
@@ -141,6 +141,18 @@ pub struct WrappedKey {
     pub key_id: String,
     /// What the provider made of it, in base64.
     pub value: String,
+}
+
+impl WrappedKey {
+    /// What a provider made of a data key.
+    pub fn new(provider: &str, key_id: &str, value: &[u8]) -> Self {
+        Self { provider: provider.to_owned(), key_id: key_id.to_owned(), value: crypto::base64(value) }
+    }
+
+    /// What the provider made of it; none if somebody changed it.
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        crypto::from_base64(&self.value)
+    }
 }
 
 /// A signature over a message.

@@ -19,9 +19,9 @@ const DER_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PublicKey([u8; PublicKey::BYTES]);
 
-/// A text is not the PEM of an Ed25519 public key.
+/// A text or DER is not that of an Ed25519 public key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not the public key of an Ed25519 signing key in PEM: {reason}")]
+#[error("not the public key of an Ed25519 signing key: {reason}")]
 pub struct PublicKeyError {
     reason: &'static str,
 }
@@ -63,6 +63,15 @@ impl PublicKey {
         let body = body.ok_or(error("it is not one text from BEGIN PUBLIC KEY to END PUBLIC KEY"))?;
         let body: String = body.split_ascii_whitespace().collect();
         let der = crypto::from_base64(&body).ok_or(error("what it holds is not base64"))?;
+        Self::from_der(&der)
+    }
+
+    /// The key in a DER-encoded SubjectPublicKeyInfo (RFC 8410), as AWS KMS gives it.
+    ///
+    /// # Errors
+    /// The bytes are something else.
+    pub fn from_der(der: &[u8]) -> Result<Self, PublicKeyError> {
+        let error = |reason| PublicKeyError { reason };
         let key = der.strip_prefix(&DER_PREFIX).ok_or(error("the key is of another algorithm"))?;
         key.try_into().map(Self).map_err(|_| error("the key is not 32 bytes long"))
     }

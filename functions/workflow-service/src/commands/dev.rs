@@ -13,6 +13,7 @@ use workflow_service::app::{create_private, temporal_connector};
 use workflow_service::edge::{Allotment, Connections, Hosts, Server};
 use workflow_service::{App, Settings};
 
+use super::keys::init_if_missing;
 use super::output::announce;
 use super::serve::{Beside, listen, listen_to_api, serve_api, temporal_hint, until_stopped, within};
 use super::working::Working;
@@ -20,6 +21,7 @@ use super::working::Working;
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let api_listener = listen_to_api(&settings).await?;
     create_private(&settings.data_dir)?;
+    let has_new_keys = init_if_missing(&settings)?;
     let services = Services::open(&settings.data_dir.join("services"), Arc::new(SystemClock)).await?;
     let seeded = services.seed_demo().await?;
     let allotment = Allotment::new(&settings, true);
@@ -39,6 +41,9 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let app = App::open(&settings, surroundings).await?;
     let api = serve_api(&settings, &allotment, api_listener, app.router.clone());
     announce(greeting(&settings, &app, seeded, worker.as_deref()));
+    if has_new_keys {
+        announce(format!("created the keys of backups: {}", settings.key_file.display()));
+    }
     if worker.is_some() {
         beside.worker = Some(Working::start(app.worker(&settings)?));
     }

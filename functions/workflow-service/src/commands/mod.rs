@@ -2,6 +2,7 @@
 
 mod actions;
 mod answers;
+mod backup;
 mod check_service;
 mod completions;
 mod config;
@@ -12,6 +13,7 @@ pub(crate) mod exit;
 mod filters;
 mod health;
 mod history;
+mod keys;
 mod lint;
 mod list;
 mod news;
@@ -86,6 +88,10 @@ enum Command {
     Terminate(actions::ActionArgs),
     /// Asks a running server how it is, and with --tenant how the services are; for health checks.
     Health(health::HealthArgs),
+    /// Creates, rotates and shows the keys by which backups are encrypted and signed.
+    Keys(keys::KeysArgs),
+    /// Verifies a copy of a backup.
+    Backup(backup::BackupArgs),
     /// Shows every setting, its value and where that comes from.
     Config(config::ConfigArgs),
     /// Says what is wrong with this installation and what to do.
@@ -153,8 +159,10 @@ impl ServerArgs {
 
 impl Cli {
     pub(crate) async fn run(self, output: &mut Output) -> anyhow::Result<ExitCode> {
-        if matches!(self.command, Command::Dev(_) | Command::Server(_) | Command::Worker(_) | Command::Reference(_)) {
-            // Whatever they write may hold personal data.
+        let writes_data =
+            matches!(self.command, Command::Dev(_) | Command::Server(_) | Command::Worker(_) | Command::Reference(_));
+        if writes_data || matches!(self.command, Command::Keys(_)) {
+            // Whatever they write may hold personal data, or keys.
             rustix::process::umask(Mode::RWXG | Mode::RWXO);
         }
         match self.command {
@@ -172,6 +180,8 @@ impl Cli {
             Command::Resume(args) => actions::run(Action::Resume, args, output).await,
             Command::Terminate(args) => actions::run(Action::Terminate, args, output).await,
             Command::Health(args) => health::run(args, output).await,
+            Command::Keys(args) => keys::run(args, output),
+            Command::Backup(args) => backup::run(args, output),
             Command::Config(args) => config::run(&args, output),
             Command::Doctor(args) => doctor::run(&args, output).await,
             Command::Lint(args) => lint::run(&args, output),

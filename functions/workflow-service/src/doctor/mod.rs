@@ -3,6 +3,7 @@
 mod aws;
 mod configuration;
 mod data_directory;
+mod key_file;
 mod machine;
 mod port;
 mod process;
@@ -93,8 +94,9 @@ async fn examine_surroundings(settings: &Settings) -> Vec<Finding> {
         }
         StoreKind::Dynamodb { .. } => findings.push(aws::examine(settings, &*clock).await),
     }
-    // Where functions run the activities, nothing else calls the services.
+    // Where functions run the activities, nothing else calls the services, and the keys are in AWS KMS.
     if settings.temporal.activities == ActivityPlace::InProcess {
+        findings.push(key_file::examine(&settings.key_file));
         findings.extend(services::examine(settings, &*clock).await);
     }
     findings.extend(temporal::examine(settings, &clock).await);

@@ -166,17 +166,17 @@ impl Keys for FileKeys {
         let purpose = Aad::from(purpose(key_id, context));
         let tag = key.seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), purpose, &mut sealed);
         let tag = tag.map_err(|_| unavailable("the data key cannot be encrypted"))?;
-        let value = crypto::base64(&[&nonce, sealed.as_slice(), tag.as_ref()].concat());
-        Ok((data_key, WrappedKey { provider: PROVIDER.to_owned(), key_id: key_id.clone(), value }))
+        let value = [&nonce, sealed.as_slice(), tag.as_ref()].concat();
+        Ok((data_key, WrappedKey::new(PROVIDER, key_id, &value)))
     }
 
     async fn unwrap(&self, wrapped: &WrappedKey, context: &str) -> Result<DataKey, KeyError> {
-        let WrappedKey { provider, key_id, value } = wrapped;
+        let WrappedKey { provider, key_id, .. } = wrapped;
         let key = self.wrapping.iter().find(|key| provider == PROVIDER && key.key_id == *key_id);
         let lost = || KeyError::Lost { provider: provider.clone(), key_id: key_id.clone() };
         let wrong = || KeyError::Wrong { context: context.to_owned() };
         let WrappingKey { key, .. } = key.ok_or_else(lost)?;
-        let value = crypto::from_base64(value).ok_or_else(wrong)?;
+        let value = wrapped.bytes().ok_or_else(wrong)?;
         let (nonce, sealed) = value.split_first_chunk::<NONCE_LEN>().ok_or_else(wrong)?;
         let mut sealed = Zeroizing::new(sealed.to_vec());
         let purpose = Aad::from(purpose(key_id, context));
