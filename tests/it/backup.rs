@@ -1,12 +1,15 @@
 //! Backups and restores: what comes back is what there was, and a restore that is not completed leaves no trace.
 
+use std::path::Path;
+
+use axum::body::Body;
 use contracts::Status;
 use contracts::responses::StatusResponse;
-use http::StatusCode;
+use http::{Method, Request, StatusCode};
 use reference_services::{Fault, FaultRule, ServiceKind};
 use serde_json::{Value, json};
 
-use crate::subjects::damage;
+use crate::subjects::{at, damage};
 use crate::world::{Control, ControlAction, Script, TENANT, World, run};
 
 const BACKUP: &str = "/api/v1/coordination/backup";
@@ -92,4 +95,144 @@ fn a_restore_that_fails_or_is_cancelled_leaves_everything_as_it_was() {
             assert_eq!(held(&world).await, damaged, "{name}");
         });
     }
+}
+
+/// Whatever is wrong with a backup is found before anything is written.
+#[test]
+fn a_backup_that_is_not_as_it_was_signed_writes_nothing() {
+    type Tamper = fn(&Path);
+    let cases: [(&str, &str, Tamper); 7] = [
+        ("a bit is flipped", "IntegrityViolation", |folder| {
+            let mut bytes = std::fs::read(folder.join("auth.account.00001.part")).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(folder.join("auth.account.00001.part"), bytes).unwrap();
+        }),
+        ("the end is cut off", "IntegrityViolation", |folder| {
+            let bytes = std::fs::read(folder.join("user.profile.00001.part")).unwrap();
+            std::fs::write(folder.join("user.profile.00001.part"), &bytes[..bytes.len() - 20]).unwrap();
+        }),
+        ("two parts are swapped", "IntegrityViolation", |folder| {
+            let [one, other] = ["auth.account.00001.part", "user.profile.00001.part"].map(|name| folder.join(name));
+            std::fs::rename(&one, folder.join("x")).unwrap();
+            std::fs::rename(&other, &one).unwrap();
+            std::fs::rename(folder.join("x"), &other).unwrap();
+        }),
+        ("a part is missing", "IntegrityViolation", |folder| {
+            std::fs::remove_file(folder.join("tenant.membership.00001.part")).unwrap();
+        }),
+        ("a part is another backup's", "IntegrityViolation", |folder| {
+            let name = "auth.account.00001.part";
+            std::fs::copy(folder.with_file_name("backup-2").join(name), folder.join(name)).unwrap();
+        }),
+        ("the manifest is changed", "IntegrityViolation", |folder| {
+            let text = std::fs::read_to_string(folder.join("manifest.json")).unwrap();
+            std::fs::write(folder.join("manifest.json"), text.replacen("\"rounds\":1", "\"rounds\":2", 1)).unwrap();
+        }),
+        ("the manifest is another backup's", "IntegrityViolation", |folder| {
+            std::fs::copy(folder.with_file_name("backup-2").join("manifest.json"), folder.join("manifest.json"))
+                .unwrap();
+        }),
+    ];
+    for (name, expected, tamper) in cases {
+        run(async {
+            let world = World::new().await;
+            back_up(&world, "backup-1").await;
+            back_up(&world, "backup-2").await;
+            damage(&world).await;
+            let damaged = held(&world).await;
+            tamper(&world.blobs().join(TENANT).join("backups/backup-1"));
+            world.forget_calls();
+            let status = restore(&world, request("backup-1")).await;
+            let failure = status.failure.unwrap_or_else(|| panic!("{name}: {}", status.status));
+            assert_eq!((failure.error.as_str(), failure.step.as_deref()), (expected, Some("PlanRestore")), "{name}");
+            let calls = world.calls.lock().unwrap();
+            assert!(calls.keys().all(|call| call.starts_with("GET ")), "{name}: {calls:?}");
+            drop(calls);
+            assert_eq!(held(&world).await, damaged, "{name}");
+        });
+    }
+}
+
+#[test]
+fn a_backup_that_is_not_there_is_as_one_of_somebody_else() {
+    run(async {
+        let world = World::new().await;
+        back_up(&world, "backup-1").await;
+        let mut told = Vec::new();
+        for id in ["backup-1", "backup-9"] {
+            let foreign = json!({ "backup_id": id, "tenant_id": "tenant-456" });
+            let asked = Request::builder().method(Method::POST).uri(RESTORE).header("x-tenant-id", "tenant-456");
+            let asked = asked.header("content-type", "application/json").body(Body::from(foreign.to_string()));
+            let (_, _, answer) = world.call(asked.unwrap()).await;
+            told.push(answer["error"].as_str().unwrap().replace(id, "ID"));
+        }
+        assert_eq!(told[0], told[1]);
+        let again = world.post(BACKUP, &request("backup-1"), &[]).await.1;
+        assert_eq!(again["status"], "completed", "the same start is the same execution: {again}");
+        assert_eq!(world.get("/api/v1/workflows?workflow_type=cross_service_backup").await.1["total_count"], 1);
+        let mut other = request("backup-1");
+        other["services"] = json!(["auth"]);
+        assert_eq!(world.post(BACKUP, &other, &[]).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    });
+}
+
+#[test]
+fn what_is_there_is_overwritten_or_stays_or_is_an_error() {
+    run(async {
+        let world = World::new().await;
+        let before = held(&world).await;
+        back_up(&world, "backup-1").await;
+        damage(&world).await;
+        let damaged = held(&world).await;
+        let of = |more: Value| {
+            let mut request = request("backup-1");
+            request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            request
+        };
+        let dry = restore(&world, of(json!({ "dry_run": true }))).await.result.unwrap();
+        assert_eq!(held(&world).await, damaged, "a dry run changes nothing");
+        let failed = restore(&world, of(json!({ "on_conflict": "fail" }))).await;
+        assert_eq!(failed.failure.unwrap().error, "Conflict");
+        assert_eq!(held(&world).await, damaged, "a restore that fails changes nothing");
+        let kept = restore(&world, of(json!({ "on_conflict": "skip" }))).await.result.unwrap();
+        assert_eq!((&kept["created"], &kept["replaced"]), (&json!(2), &json!(0)), "{kept}");
+        let renamed = held(&world).await["auth"]["accounts"].to_string();
+        assert!(renamed.contains("\"name\":\"X\""), "what is there stays: {renamed}");
+        let done = restore(&world, request("backup-1")).await.result.unwrap();
+        assert_eq!(done["created"], 0, "{done}");
+        assert_eq!(held(&world).await, before);
+        assert_eq!((&dry["created"], &dry["replaced"]), (&json!(2), &json!(2)), "as the real ones together: {dry}");
+    });
+}
+
+/// What changes while a backup is made is in it as it is at the end.
+#[test]
+fn a_backup_catches_up_with_what_changes_meanwhile() {
+    run(async {
+        let world = World::new().await;
+        // Accounts are read last: everything else has been read by then.
+        let slow = FaultRule {
+            times: Some(1),
+            ..FaultRule::on("GET", "/api/v1/data/{type}", Fault::Delay { delay_ms: 5_000 })
+        };
+        world.services.set_faults(ServiceKind::Auth, vec![slow]);
+        let (_, answer) = world.post(BACKUP, &request("backup-1"), &[("prefer", "wait=0")]).await;
+        let id = answer["workflow_id"].as_str().unwrap();
+        clock::sleep(&*world.clock, std::time::Duration::from_secs(2)).await;
+        damage(&world).await;
+        let changed = held(&world).await;
+        let status = world.until_ended(id).await;
+        assert_eq!(status.status, Status::Completed, "{:?}", status.error);
+        assert_eq!(status.result.unwrap()["changed_during"], true);
+        for (kind, path, id) in
+            [(ServiceKind::User, "profile", "profile-124"), (ServiceKind::File, "file", "file-123-2")]
+        {
+            let body = json!({ "items": [{ "id": id, "key": format!("again {id}") }] });
+            at(&world, kind, Method::POST, &format!("/api/v1/data/{path}/delete"), body).await;
+        }
+        let status = restore(&world, request("backup-1")).await;
+        assert_eq!(status.status, Status::Completed, "{:?}", status.error);
+        assert_eq!(held(&world).await, changed, "it is as it was when the backup ended");
+    });
 }

@@ -700,7 +700,8 @@ fn has_port(binary: &str, is_it: impl Fn(&Port) -> bool) -> bool {
 /// Of that what only a request needs that is too large for the table.
 fn needed_for_large_requests(binary: &str) -> BTreeSet<&'static str> {
     let puts = has_port(binary, |port| *port == Port::Keep).then_some("s3:PutObject");
-    let reads = is_activity(binary) && !binary.contains("bulk");
+    let activity = activities::ALL.iter().find(|activity| activity.name.replace('_', "-") == binary);
+    let reads = activity.is_some_and(|activity| activity.function.reads.is_empty());
     puts.into_iter().chain(reads.then_some("s3:GetObject")).collect()
 }
 

@@ -17,6 +17,7 @@ mod files;
 mod get_tenant_context;
 mod harness;
 mod input;
+mod leases;
 mod plan_backup;
 mod plan_bulk_operation;
 mod plan_restore;

@@ -94,12 +94,18 @@ pub(crate) async fn damage(site: &Site) {
         (Auth, Method::POST, "/api/v1/operations/UserUpdate", json!({ "items": [renamed] })),
         (File, Method::PUT, "/api/v1/data/file/file-123-2/content", json!("other bytes")),
     ] {
-        call(site, kind, method, path, body).await;
+        at(site, kind, method, path, body).await;
     }
 }
 
 /// A call to a service, past ours.
-async fn call(site: &Site, kind: reference_services::ServiceKind, method: http::Method, path: &str, body: Value) {
+pub(crate) async fn at(
+    site: &Site,
+    kind: reference_services::ServiceKind,
+    method: http::Method,
+    path: &str,
+    body: Value,
+) {
     use tower::ServiceExt as _;
     let request = http::Request::builder().method(method).uri(path).header("x-tenant-id", TENANT);
     let request = request.header("idempotency-key", path).body(axum::body::Body::from(body.to_string())).unwrap();

@@ -15,7 +15,7 @@ use serde_json::Value;
 use workflows::{Workflow, WorkflowStep};
 
 pub(crate) use bulk_operation::{BULK_OPERATION, counts_are_true};
-pub(crate) use cross_service::{CROSS_SERVICE_BACKUP, CROSS_SERVICE_RESTORE, damage};
+pub(crate) use cross_service::{CROSS_SERVICE_BACKUP, CROSS_SERVICE_RESTORE, at, damage};
 pub(crate) use tenant_switching::{TARGET, TENANT_SWITCHING, join, read, user_of};
 pub(crate) use user_onboarding::USER_ONBOARDING;
 

@@ -8,12 +8,12 @@ use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use store::Leased;
 
 use super::{BatchPart, Entity, EntityStatus, Origin, Outcome, Plan, input, upload};
 use crate::Context;
 use crate::files::{Files, push_line, write_blob};
 use crate::harness::store_failed;
+use crate::leases::hold;
 
 /// Entities are written in parts of about so many bytes.
 const PART_BYTES: usize = 256 * 1024;
@@ -51,7 +51,7 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         cut => cut?,
     };
     if request.operation_type.changes_entities() && !request.batch_options.dry_run {
-        hold(context, &cut.data_sets).await?;
+        hold(context, cut.data_sets.clone()).await?;
     }
     let (total, batch_size) = (cut.total, request.batch_options.batch_size_for(cut.total));
     let parts = cut.parts(batch_size / request.batch_options.batch_size);
@@ -73,19 +73,6 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         "manifest": files.manifest()?.to_string(), "batches": plan.batches, "total": total, "batch_size": batch_size,
         "stops_at": stops_at,
     }))
-}
-
-/// Nobody else changes many entities of these data sets meanwhile.
-async fn hold(context: &Context<'_>, data_sets: &BTreeSet<String>) -> Result<(), ActivityError> {
-    let data_sets: Vec<String> = data_sets.iter().cloned().collect();
-    let leased = context.leases.lease(context.tenant_id(), &data_sets, context.execution_id()).await;
-    match leased.map_err(store_failed)? {
-        Leased::Granted => Ok(()),
-        Leased::Held { data_set, by } => {
-            let message = format!("{by} is changing many entities of {data_set}; start this one when that has ended");
-            Err(ActivityError::new(ErrorName::Conflict, message))
-        }
-    }
 }
 
 /// The entities of the request itself.

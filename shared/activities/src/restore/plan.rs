@@ -1,18 +1,15 @@
 //! Checks a backup from its signature to its last byte, and writes down in which order it is restored.
 
-use std::collections::BTreeSet;
-
 use contracts::backup::RestoreRequest;
 use contracts::{ActivityError, ErrorName};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use store::Leased;
 use vault::{MANIFEST_FILE, Manifest};
 
 use super::{Plan, open};
 use crate::Context;
 use crate::backup::{FILE_CONTENT, key_failed, place};
-use crate::harness::store_failed;
+use crate::leases::hold;
 
 #[derive(Deserialize)]
 struct Input {
@@ -42,7 +39,11 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
             .map_err(|error| ActivityError::new(ErrorName::IntegrityViolation, error.to_string()))?;
     }
     if !request.dry_run {
-        hold(context, &manifest).await?;
+        let types = manifest
+            .services
+            .iter()
+            .flat_map(|service| service.types.iter().map(|of| format!("{}/{}", service.service, of.entity_type)));
+        hold(context, types.collect()).await?;
     }
     // The backup has what refers to others first; the bytes of files follow the files.
     let mut parts = manifest.parts.clone();
@@ -67,21 +68,4 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
     files.write_json(&files.manifest()?, &items).await?;
     files.write_json(&files.plan()?, &plan).await?;
     Ok(json!({ "manifest": files.manifest()?.to_string(), "total": total }))
-}
-
-/// Nobody else changes many things of these types meanwhile.
-async fn hold(context: &Context<'_>, manifest: &Manifest) -> Result<(), ActivityError> {
-    let types = manifest
-        .services
-        .iter()
-        .flat_map(|service| service.types.iter().map(|of| format!("{}/{}", service.service, of.entity_type)));
-    let data_sets: BTreeSet<String> = types.collect();
-    let data_sets: Vec<String> = data_sets.into_iter().collect();
-    match context.leases.lease(context.tenant_id(), &data_sets, context.execution_id()).await.map_err(store_failed)? {
-        Leased::Granted => Ok(()),
-        Leased::Held { data_set, by } => {
-            let message = format!("{by} is changing many entities of {data_set}; start this one when that has ended");
-            Err(ActivityError::new(ErrorName::Conflict, message))
-        }
-    }
 }
