@@ -548,11 +548,16 @@ async fn backups(site: &Site) -> u64 {
     site.services.set_faults(ServiceKind::User, vec![FaultRule::on("GET", "/api/v1/data/{type}", refused)]);
     assert_eq!(ended("backup", "refused").await.status, Status::Failed);
     site.services.set_faults(ServiceKind::User, Vec::new());
-    for what in ["backup", "restore"] {
-        let status = ended(what, "backup-1").await;
-        assert_eq!(status.status, Status::Completed, "{what}: {:?}", status.error);
-    }
-    3
+    assert_eq!(ended("backup", "backup-1").await.status, Status::Completed);
+    // What is undone notes how far it is.
+    let refused = Fault::Status { status: 400, retry_after_seconds: None };
+    let rule = FaultRule::on("POST", "/api/v1/data/{type}/import", refused);
+    site.services.set_faults(ServiceKind::User, vec![rule]);
+    assert_eq!(ended("restore", "backup-1").await.status, Status::Failed);
+    site.services.set_faults(ServiceKind::User, Vec::new());
+    let status = ended("restore", "backup-1").await;
+    assert_eq!(status.status, Status::Completed, "{:?}", status.error);
+    4
 }
 
 /// Does to executions all that operators can do, to one and to many; how many executions there are from it.

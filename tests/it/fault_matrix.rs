@@ -53,7 +53,15 @@ pub(crate) async fn real_time_matrix<F>(
     let cells = either.into_iter().filter(|faulty| {
         is_full || ["CreateUserProfile", "UpdateUserSession", "ProcessBatch"].contains(&faulty.site.name)
     });
-    let cells: Vec<Faulty> = cells.collect();
+    // A job waits as long as a service asks it to: an hour here.
+    let takes_an_hour = |faulty: &Faulty| {
+        let asked = match faulty.fault {
+            Fault::Status { retry_after_seconds, .. } => retry_after_seconds.unwrap_or_default(),
+            _ => 0,
+        };
+        faulty.subject.is_job() && asked > 60
+    };
+    let cells: Vec<Faulty> = cells.filter(|faulty| !takes_an_hour(faulty)).collect();
     let count = cells.len();
     let named = cells.into_iter().map(|faulty| {
         let name = faulty.to_string();

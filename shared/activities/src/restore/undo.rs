@@ -4,7 +4,6 @@ use contracts::effect::sha256_hex;
 use contracts::{ActivityError, ErrorName};
 use downstream::data::Thing;
 use downstream::{Service, effects};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use vault::PartEntry;
@@ -14,8 +13,6 @@ use crate::Context;
 use crate::backup::{ContentLine, FILE_CONTENT, Vault};
 use crate::files::lost;
 
-/// Calls at the same time.
-const AT_ONCE: usize = 8;
 /// After so many, what is done is noted.
 const NOTED_AFTER: usize = 400;
 /// Most things that the result names which somebody else changed meanwhile.
@@ -52,12 +49,14 @@ pub(crate) async fn undo(context: &Context<'_>) -> Result<Value, ActivityError> 
         if files.read::<PartState>(&files.state(number as u64)?).await?.is_some() {
             let mut ids = ids_of(&vault, part).await?;
             ids.reverse();
-            for ids in ids.get(state.things..).unwrap_or_default().to_vec().chunks(NOTED_AFTER) {
-                let undoing = stream::iter(ids.to_vec()).map(|id| undo_one(context, part, id)).buffered(AT_ONCE);
-                for left in undoing.try_collect::<Vec<_>>().await?.into_iter().flatten() {
-                    state.left_count += 1;
-                    if state.left.len() < MAX_TOLD {
-                        state.left.push(left);
+            for ids in ids.get(state.things..).unwrap_or_default().chunks(NOTED_AFTER) {
+                // One after the other: things of a type may refer to each other.
+                for id in ids {
+                    if let Some(left) = undo_one(context, part, id).await? {
+                        state.left_count += 1;
+                        if state.left.len() < MAX_TOLD {
+                            state.left.push(left);
+                        }
                     }
                 }
                 state.things += ids.len();
@@ -92,9 +91,9 @@ async fn ids_of(vault: &Vault<'_>, part: &PartEntry) -> Result<Vec<String>, Acti
 }
 
 /// Undoes what was done to one thing; what it is called if somebody else has changed it since.
-async fn undo_one(context: &Context<'_>, part: &PartEntry, id: String) -> Result<Option<String>, ActivityError> {
+async fn undo_one(context: &Context<'_>, part: &PartEntry, id: &str) -> Result<Option<String>, ActivityError> {
     let service = Service::named(&part.service).ok_or_else(|| lost("the service of a part"))?;
-    let effect = key_of(context, part, &id)?;
+    let effect = key_of(context, part, id)?;
     let own_key = sha256_hex(format!("undo {effect}").as_bytes());
     match effects::undo(context.downstream, service, context.tenant_id(), &effect, own_key).await {
         Ok(_) => Ok(None),

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bench::{Measured, cpu_seconds, fresh, load_average, now};
+use clock::SystemClock;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 
@@ -173,7 +174,7 @@ async fn measure_fairness(server: &Server, round: usize, measured: &mut Measured
     let idle = p99_of_starts(server, &format!("idle-{round}")).await?;
     let id = start_job(server, TENANT, &format!("busy-{round}"), SIZES[2].0 / 2).await?;
     // It reads the file first.
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    clock::sleep(&SystemClock, Duration::from_secs(5)).await;
     let busy = p99_of_starts(server, &format!("beside-{round}")).await?;
     server.post(TENANT, &format!("/api/v1/workflows/{id}/cancel"), &json!({})).await.context("it was still running")?;
     server.until_ended(TENANT, &id).await?;
@@ -193,7 +194,7 @@ async fn p99_of_starts(server: &Server, name: &str) -> anyhow::Result<f64> {
         let began = now();
         server.post(OTHER_TENANT, "/api/v1/workflows/user-onboarding", &request).await?;
         times.push(began.elapsed().as_secs_f64() * 1e3);
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        clock::sleep(&SystemClock, Duration::from_millis(10)).await;
     }
     times.sort_by(f64::total_cmp);
     Ok(times[STARTS * 99 / 100])

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use clock::SystemClock;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -37,7 +38,7 @@ impl Server {
             if server.client.get(format!("{}/health", server.url)).send().await.is_ok() {
                 return Ok(server);
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            clock::sleep(&SystemClock, Duration::from_millis(100)).await;
         }
         bail!("the server does not come up")
     }
