@@ -32,7 +32,8 @@ impl Query for Pages {
             "Things of a type, page by page, by id.",
             "`filter.<field>=<value>` leaves only things with this value; an entry of an object is \
              `filter.<field>.<entry>`. All conditions hold together. Exports, backups, migrations, retention and \
-             bulk operations by filter read their data so, erasures their selection. With `purpose=export` each \
+             bulk operations by filter read their data so, erasures their selection: back_up_data_set, \
+             complete_backup for what has changed meanwhile, complete_restore to compare. With `purpose=export` each \
              thing shown gets an entry in the logs.",
             Shape::Object(&[
                 Member::required(
