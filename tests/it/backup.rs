@@ -235,3 +235,33 @@ fn a_backup_catches_up_with_what_changes_meanwhile() {
         assert_eq!(held(&world).await, changed, "it is as it was when the backup ended");
     });
 }
+
+#[test]
+fn what_did_not_complete_can_be_retried() {
+    run(async {
+        let world = World::new().await;
+        let before = held(&world).await;
+        let refused = Fault::Status { status: 400, retry_after_seconds: None };
+        let retried = async |id: &str| {
+            world.services.set_faults(ServiceKind::User, Vec::new());
+            let (status, answer) = world.post(&format!("/api/v1/workflows/{id}/retry"), &Value::Null, &[]).await;
+            assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+            world.until_ended(answer["new_workflow_id"].as_str().unwrap()).await.status
+        };
+        let rule = FaultRule::on("GET", "/api/v1/data/{type}", refused.clone());
+        world.services.set_faults(ServiceKind::User, vec![rule]);
+        let (_, failed) = world.post(BACKUP, &request("backup-1"), &[]).await;
+        assert_eq!(failed["status"], "failed", "{failed}");
+        let folder = world.blobs().join(TENANT).join("backups/backup-1");
+        assert_eq!(std::fs::read_dir(&folder).map_or(0, Iterator::count), 0, "what was written is discarded");
+        assert_eq!(retried(failed["workflow_id"].as_str().unwrap()).await, Status::Completed);
+        damage(&world).await;
+        world
+            .services
+            .set_faults(ServiceKind::User, vec![FaultRule::on("POST", "/api/v1/data/{type}/import", refused)]);
+        let failed = restore(&world, request("backup-1")).await;
+        assert_eq!(failed.status, Status::Failed);
+        assert_eq!(retried(&failed.workflow_id).await, Status::Completed);
+        assert_eq!(held(&world).await, before);
+    });
+}
