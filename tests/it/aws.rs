@@ -2,7 +2,7 @@
 //! record in DynamoDB. The functions are the real binaries; Step Functions is moto's interpreter. Everything takes real
 //! time here, so the state machines are deployed with their waits cut down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -31,7 +31,7 @@ use crate::proxy::Proxy;
 use crate::world::{Control, Dispatch, Door, Script, Site};
 
 /// A `TimeoutSeconds` that no honest attempt needs more than, and one for cases that wait for it.
-pub(crate) const TIMEOUT_SECONDS: u64 = 45;
+const TIMEOUT_SECONDS: u64 = 45;
 const SHORT_TIMEOUT_SECONDS: u64 = 3;
 
 /// Seconds of a script's waits that last as long here; longer ones are cut to a twentieth.
@@ -194,13 +194,14 @@ impl Aws {
         for (name, value) in settings.iter().filter(|(name, _)| !name.contains("RETRY_POLICY")) {
             environment.push((format!("WORKFLOW__{name}"), value.clone()));
         }
-        let waits_for_timeout = script.dispatch.iter().any(|dispatch| dispatch.error == "States.Timeout");
-        let timeout = if waits_for_timeout { SHORT_TIMEOUT_SECONDS } else { TIMEOUT_SECONDS };
+        // Only what is to run out of time: other steps may take as long as a busy machine lets them.
+        let runs_out = script.dispatch.iter().filter(|dispatch| dispatch.error == "States.Timeout");
+        let runs_out: BTreeSet<String> = runs_out.map(|dispatch| dispatch.step.clone()).collect();
         let attempts = settings.get("WORKFLOWS__RETRY_POLICY__MAXIMUM_ATTEMPTS").map(|text| text.parse().unwrap());
         for workflow in &workflows::ALL {
             let definition = match &given {
                 Some(given) => bound(&given.definition, &prefix),
-                None => definition(workflow, &prefix, timeout, attempts),
+                None => definition(workflow, &prefix, &runs_out, attempts),
             };
             let name = format!("{prefix}-{}", workflow.kind.as_str().replace('_', "-"));
             let create = self.sfn.create_state_machine().name(name).definition(definition);
@@ -215,7 +216,6 @@ impl Aws {
             None => Arc::new(Scripted {
                 script: Mutex::new(script),
                 store: store.clone(),
-                timeout,
                 status_events,
                 events: AtomicU32::new(0),
             }),
@@ -276,9 +276,9 @@ fn function(prefix: &str, activity: &str) -> String {
 }
 
 /// The state machine as it is deployed, with these functions and with its waits cut down.
-fn definition(workflow: &Workflow, prefix: &str, timeout: u64, attempts: Option<u64>) -> String {
+fn definition(workflow: &Workflow, prefix: &str, runs_out: &BTreeSet<String>, attempts: Option<u64>) -> String {
     let bound = workflow.bound(&Default::default(), &bucket(prefix), |activity| function(prefix, activity));
-    cut_down(&bound, timeout, attempts)
+    cut_down(&bound, runs_out, attempts)
 }
 
 /// The bucket of a deployment.
@@ -287,20 +287,23 @@ fn bucket(prefix: &str) -> String {
 }
 
 /// A state machine with its waits cut down, for engines that take real time.
-pub(crate) fn cut_down(definition: &str, timeout: u64, attempts: Option<u64>) -> String {
+///
+/// The Tasks that a test lets run out of time do so soon.
+pub(crate) fn cut_down(definition: &str, runs_out: &BTreeSet<String>, attempts: Option<u64>) -> String {
     let mut machine: Value = serde_json::from_str(definition).unwrap();
-    cut_down_within(&mut machine, timeout, attempts);
+    cut_down_within(&mut machine, runs_out, attempts);
     machine.to_string()
 }
 
-fn cut_down_within(machine: &mut Value, timeout: u64, attempts: Option<u64>) {
-    for state in machine["States"].as_object_mut().into_iter().flat_map(|states| states.values_mut()) {
+fn cut_down_within(machine: &mut Value, runs_out: &BTreeSet<String>, attempts: Option<u64>) {
+    for (name, state) in machine["States"].as_object_mut().into_iter().flatten() {
         if state["Type"] == "Map" {
-            cut_down_within(&mut state["ItemProcessor"], timeout, attempts);
+            cut_down_within(&mut state["ItemProcessor"], runs_out, attempts);
         }
         if state["Type"] != "Task" {
             continue;
         }
+        let timeout = if runs_out.contains(name) { SHORT_TIMEOUT_SECONDS } else { TIMEOUT_SECONDS };
         state["TimeoutSeconds"] = timeout.into();
         for retrier in state["Retry"].as_array_mut().unwrap() {
             retrier["IntervalSeconds"] = 1.into();
@@ -361,7 +364,6 @@ impl Around for InPlace {
 struct Scripted {
     script: Mutex<Script>,
     store: DynamoStore,
-    timeout: u64,
     status_events: StatusEvents,
     /// Status events so far.
     events: AtomicU32,
@@ -392,7 +394,7 @@ impl Around for Scripted {
                     let _ = lambda.invoke_plainly(function, payload).await;
                 }
                 if error == "States.Timeout" {
-                    pause(Duration::from_secs(self.timeout + 2)).await;
+                    pause(Duration::from_secs(SHORT_TIMEOUT_SECONDS + 2)).await;
                 }
                 Err(json!({ "errorType": error, "errorMessage": "" }))
             }
