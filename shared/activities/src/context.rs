@@ -8,6 +8,7 @@ use contracts::limits::MAX_REPORT_BYTES;
 use contracts::step::{StepCall, StepPath};
 use contracts::{ActivityError, ErrorName};
 use downstream::Downstream;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use store::{Blobs, Leases};
@@ -87,6 +88,19 @@ impl<'a> Context<'a> {
             let message = format!("the state machine hands over an input that cannot be used: {problem}");
             ActivityError::new(ErrorName::Internal, message)
         })
+    }
+
+    /// Whether a last step that concludes what was interrupted came here by an error.
+    ///
+    /// # Errors
+    /// The state machine hands over something else.
+    pub(crate) fn is_interrupted(&self) -> Result<bool, ActivityError> {
+        #[derive(Deserialize)]
+        struct Conclusion {
+            /// The error, if there is one.
+            interrupted: Option<String>,
+        }
+        self.input().map(|Conclusion { interrupted }| interrupted.is_some())
     }
 
     /// The effect of this step.

@@ -77,16 +77,23 @@ impl Files<'_> {
 }
 
 /// Where the parts of a blob go while it is written.
-pub(crate) struct BlobWriter(Sender<Result<Bytes, StoreError>>);
+pub(crate) struct BlobWriter {
+    sender: Sender<Result<Bytes, StoreError>>,
+    /// Whether nobody writes it any more; whoever does not says why.
+    is_given_up: bool,
+}
 
 impl BlobWriter {
     /// Hands on a part.
     ///
     /// # Errors
-    /// Nobody writes it any more; whoever does not says why.
+    /// Nobody writes it any more.
     pub(crate) async fn write(&mut self, part: Vec<u8>) -> Result<(), ActivityError> {
-        let sent = if part.is_empty() { Ok(()) } else { self.0.send(Ok(part.into())).await };
-        sent.map_err(|_| ActivityError::new(ErrorName::ServiceUnavailable, "a file cannot be written"))
+        let sent = if part.is_empty() { Ok(()) } else { self.sender.send(Ok(part.into())).await };
+        sent.map_err(|_| {
+            self.is_given_up = true;
+            ActivityError::new(ErrorName::ServiceUnavailable, "a file cannot be written")
+        })
     }
 }
 
@@ -99,21 +106,21 @@ pub(crate) async fn write_blob<T>(
     // A body cannot borrow, and may hand on errors of the store only: what is made is passed on, and what goes wrong with it
     // is kept.
     let (sender, receiver) = channel(2);
-    let mut writer = BlobWriter(sender);
+    let mut writer = BlobWriter { sender, is_given_up: false };
     let put = blobs.put(key, receiver.boxed());
     let made = async move {
         let made = produce(&mut writer).await;
         if made.is_err() {
             // Half a file is none.
             let torn = StoreError::Unavailable("what is to be written cannot be read".to_owned());
-            let _ = writer.0.send(Err(torn)).await;
+            let _ = writer.sender.send(Err(torn)).await;
         }
-        made
+        (made, writer.is_given_up)
     };
     match futures::join!(put, made) {
-        (Ok(()), made) => made,
-        // It was torn, or the writer was told that nobody writes.
-        (Err(_), Err(error)) if error.cause.message != "a file cannot be written" => Err(error),
+        (Ok(()), (made, _)) => made,
+        // It was torn.
+        (Err(_), (Err(error), false)) => Err(error),
         (Err(error), _) => Err(store_failed(error)),
     }
 }

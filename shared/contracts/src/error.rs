@@ -97,6 +97,11 @@ impl ErrorName {
         }
     }
 
+    /// The error of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|error| error.as_str() == name)
+    }
+
     /// Whether trying the same thing again can help. The standard retrier of the state machines lists exactly these, but
     /// for `ServiceUnreachable`, which has a more patient retrier of its own.
     pub fn is_retryable(self) -> bool {
@@ -154,7 +159,7 @@ impl ActivityError {
 
     /// Whether trying the same thing again can help.
     pub fn is_retryable(&self) -> bool {
-        ErrorName::ALL.into_iter().any(|name| name.as_str() == self.error && name.is_retryable())
+        ErrorName::named(&self.error).is_some_and(ErrorName::is_retryable)
     }
 
     /// The cause as it travels: JSON text.

@@ -122,7 +122,7 @@ pub async fn catalogue(downstream: &Downstream, service: Service, tenant_id: &st
 /// One page of the things of a type; fewer of them where they are large.
 ///
 /// # Errors
-/// The service does not answer with a page, or a single thing is too large for one.
+/// The service does not answer with a page, a single thing is too large for one, or the next page would be this one again.
 pub async fn page(
     downstream: &Downstream,
     service: Service,
@@ -137,7 +137,12 @@ pub async fn page(
             query.extend(value.map(|value| format!("&{name}={}", percent_encoded(value))));
         }
         let call = Call::get(service, &["data", entity_type], tenant_id).with_query(&query);
-        match downstream.call_within(call, MAX_PAGE_BYTES).await? {
+        match downstream.call_within::<Page>(call, MAX_PAGE_BYTES).await? {
+            // It would be read for ever.
+            Some(Page { next_cursor: Some(next), .. }) if of.cursor == Some(&next) => {
+                let message = format!("its pages of {entity_type} lead back to where they came from");
+                return Err(failure(service, ErrorName::IntegrityViolation, message));
+            }
             Some(page) => return Ok(page),
             None if limit > 1 => limit = (limit / 8).max(1),
             None => {

@@ -13,9 +13,9 @@ use vault::{
 };
 
 use super::lines::ContentLine;
-use super::read::{open, write_content};
-use super::sealed::Vault;
-use super::{DataSet, Plan, SetState, entry, key_failed, line_of, place};
+use super::read::write_content;
+use super::sealed::{Sealing, Vault};
+use super::{DataSet, Plan, SetState, changed_part_name_of, entry, key_failed, line_of, place};
 use crate::Context;
 use crate::files::lost;
 
@@ -31,14 +31,13 @@ type Changes = BTreeMap<String, Option<Thing>>;
 pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityError> {
     let files = context.files();
     let plan: Plan = files.read_plan().await?;
-    let vault = open(context, &plan).await?;
+    let vault = Vault::of(context, &plan.backup_id, &plan.data_key).await?;
     let mut states = Vec::new();
     for set in 0..plan.sets.len() {
         let state: Option<SetState> = files.read(&files.state(set as u64)?).await?;
         let state = state.unwrap_or_default();
         if !state.is_done {
-            let given_up = state.failure.as_deref();
-            let name = ErrorName::ALL.into_iter().find(|name| given_up == Some(name.as_str()));
+            let name = state.failure.as_deref().and_then(ErrorName::named);
             return Err(ActivityError::new(name.unwrap_or(ErrorName::Internal), unread(&plan.sets[set])));
         }
         states.push(state);
@@ -114,11 +113,10 @@ async fn catch_up(
         let mut has_changed = false;
         for (number, set) in plan.sets.iter().enumerate() {
             let Some(since) = watermarks[number].clone() else { return Err(lost("the watermark of a data set")) };
-            let entity_type = if set.is_content { "file" } else { &set.entity_type };
             let mut cursor = None;
             loop {
                 let of = PageOf { cursor: cursor.as_deref(), changed_since: Some(&since) };
-                let page = page(context.downstream, set.service()?, entity_type, context.tenant_id(), of).await?;
+                let page = page(context.downstream, set.service()?, set.listed_type(), context.tenant_id(), of).await?;
                 has_changed |= !page.items.is_empty() || !page.deletions.is_empty();
                 changes[number].extend(page.deletions.into_iter().map(|deletion| (deletion.id, None)));
                 changes[number].extend(page.items.into_iter().map(|thing| (thing.id.clone(), Some(thing))));
@@ -127,10 +125,9 @@ async fn catch_up(
                     let message = format!("more than {MAX_CHANGES} things changed while they were read");
                     return Err(ActivityError::new(ErrorName::Conflict, message));
                 }
-                match page.next_cursor {
-                    Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
-                    Some(_) => return Err(lost("the next page of what has changed")),
-                    None => break,
+                cursor = page.next_cursor;
+                if cursor.is_none() {
+                    break;
                 }
             }
         }
@@ -149,71 +146,89 @@ struct Rewriting<'a> {
     set: &'a DataSet,
 }
 
+/// Changes that are not written yet, the first id last.
+type Pending<'a> = Vec<(&'a String, &'a Option<Thing>)>;
+
 impl Rewriting<'_> {
     async fn rewrite(&self, state: &SetState, changes: &Changes) -> Result<Vec<PartEntry>, ActivityError> {
-        let mut changes: Vec<(&String, &Option<Thing>)> = changes.iter().collect();
-        changes.reverse();
+        let mut pending: Pending<'_> = changes.iter().rev().collect();
         let mut parts = Vec::new();
         for (number, old) in (1..).zip(state.parts.iter().map(Some).chain([None])) {
-            let name = format!("{}.{}.changed.{number:05}.part", self.set.service, self.set.entity_type);
-            let (lines, summary) = self
-                .vault
-                .write(&name, async |sealing| {
-                    match (old, self.set.is_content) {
-                        (Some(old), false) => {
-                            let mut opened = self.vault.open(old).await?;
-                            while let Some(line) = opened.next().await? {
-                                let thing: Thing = serde_json::from_slice(&line).map_err(|_| lost("a line"))?;
-                                // What is new comes where its id belongs.
-                                while changes.last().is_some_and(|(id, _)| **id < thing.id) {
-                                    if let Some((_, Some(new))) = changes.pop() {
-                                        sealing.line(&line_of(new)?).await?;
-                                    }
-                                }
-                                match changes.last() {
-                                    Some((id, now)) if **id == thing.id => {
-                                        if let Some(now) = now {
-                                            sealing.line(&line_of(now)?).await?;
-                                        }
-                                        changes.pop();
-                                    }
-                                    _ => sealing.line(&line).await?,
-                                }
-                            }
-                            opened.finish()?;
-                        }
-                        (Some(old), true) => {
-                            let mut opened = self.vault.open(old).await?;
-                            while let Some(line) = opened.next().await? {
-                                let file = ContentLine::read(&line)?.file().to_owned();
-                                if !changes.iter().any(|(id, _)| **id == file) {
-                                    sealing.line(&line).await?;
-                                }
-                            }
-                            opened.finish()?;
-                        }
-                        (None, false) => {
-                            while let Some((_, new)) = changes.pop() {
-                                if let Some(new) = new {
-                                    sealing.line(&line_of(new)?).await?;
-                                }
-                            }
-                        }
-                        (None, true) => {
-                            for (id, _) in changes.iter().rev().filter(|(_, now)| now.is_some()) {
-                                write_content(self.context, id, sealing).await?;
-                            }
-                        }
-                    }
-                    Ok(sealing.lines)
-                })
-                .await?;
+            let name = changed_part_name_of(self.set, number);
+            let written = self.vault.write(&name, async |sealing| {
+                match (old, self.set.is_content) {
+                    (Some(old), false) => self.merge(old, &mut pending, sealing).await?,
+                    (Some(old), true) => self.leave_out(old, changes, sealing).await?,
+                    (None, false) => add_before(None, &mut pending, sealing).await?,
+                    (None, true) => self.read_again(changes, sealing).await?,
+                }
+                Ok(sealing.lines)
+            });
+            let (lines, summary) = written.await?;
             if lines > 0 {
                 parts.push(entry(self.set, name, parts.len() + 1, summary));
             }
         }
         Ok(parts)
     }
+
+    /// Writes the things of a part as they are now. What is new comes where its id belongs.
+    async fn merge(
+        &self,
+        old: &PartEntry,
+        pending: &mut Pending<'_>,
+        sealing: &mut Sealing<'_>,
+    ) -> Result<(), ActivityError> {
+        let mut opened = self.vault.open(old).await?;
+        while let Some(line) = opened.next().await? {
+            let thing: Thing = serde_json::from_slice(&line).map_err(|_| lost("a line"))?;
+            add_before(Some(&thing.id), pending, sealing).await?;
+            match pending.pop_if(|(id, _)| **id == thing.id) {
+                Some((_, Some(now))) => sealing.line(&line_of(now)?).await?,
+                Some((_, None)) => {}
+                None => sealing.line(&line).await?,
+            }
+        }
+        opened.finish().map(drop)
+    }
+
+    /// Writes the bytes of a part's files, but for those of files that have changed.
+    async fn leave_out(
+        &self,
+        old: &PartEntry,
+        changes: &Changes,
+        sealing: &mut Sealing<'_>,
+    ) -> Result<(), ActivityError> {
+        let mut opened = self.vault.open(old).await?;
+        while let Some(line) = opened.next().await? {
+            if !changes.contains_key(ContentLine::read(&line)?.file()) {
+                sealing.line(&line).await?;
+            }
+        }
+        opened.finish().map(drop)
+    }
+
+    /// Writes the bytes of files that have changed and are still there.
+    async fn read_again(&self, changes: &Changes, sealing: &mut Sealing<'_>) -> Result<(), ActivityError> {
+        for (id, _) in changes.iter().filter(|(_, now)| now.is_some()) {
+            write_content(self.context, id, sealing).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes what is new before an id, or all that is left.
+async fn add_before(
+    id: Option<&str>,
+    pending: &mut Pending<'_>,
+    sealing: &mut Sealing<'_>,
+) -> Result<(), ActivityError> {
+    while let Some((_, new)) = pending.pop_if(|(new, _)| id.is_none_or(|id| new.as_str() < id)) {
+        if let Some(new) = new {
+            sealing.line(&line_of(new)?).await?;
+        }
+    }
+    Ok(())
 }
 
 /// What is in the parts.

@@ -4,7 +4,7 @@ use contracts::{ActivityError, ErrorName};
 use serde_json::{Value, json};
 use vault::MANIFEST_FILE;
 
-use super::{Plan, SetState, place};
+use super::{Plan, SetState, changed_part_name_of, part_name_of, place};
 use crate::Context;
 use crate::files::Files;
 use crate::harness::store_failed;
@@ -23,8 +23,7 @@ pub(crate) async fn discard(context: &Context<'_>) -> Result<Value, ActivityErro
         let state: SetState = files.read(&files.state(number as u64)?).await?.unwrap_or_default();
         // One more than is noted may have been written.
         for part in 1..=state.parts.len() + 1 {
-            let (service, entity_type) = (&set.service, &set.entity_type);
-            for name in [super::part_name_of(set, part), format!("{service}.{entity_type}.changed.{part:05}.part")] {
+            for name in [part_name_of(set, part), changed_part_name_of(set, part)] {
                 blobs.push(place(tenant_id, &plan.backup_id, &name)?);
             }
         }

@@ -74,30 +74,33 @@ impl DataSet {
         Service::named(&self.service).ok_or_else(|| lost("the service of a data set"))
     }
 
+    /// The type whose pages it is read by.
+    fn listed_type(&self) -> &str {
+        if self.is_content { "file" } else { &self.entity_type }
+    }
+
     /// Whether a thing is one of this set.
     fn is_of(&self, reference: &Reference) -> bool {
         !self.is_content && self.service == reference.service && self.entity_type == reference.entity_type
     }
 }
 
-#[derive(Deserialize)]
-struct Conclusion {
-    /// The error for which the backup is not completed.
-    interrupted: Option<String>,
-}
-
 /// Completes a backup, or discards it.
 pub(crate) async fn conclude(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let Conclusion { interrupted } = context.input()?;
-    match interrupted {
-        None => complete::complete(context).await,
-        Some(_) => discard::discard(context).await,
+    match context.is_interrupted()? {
+        false => complete::complete(context).await,
+        true => discard::discard(context).await,
     }
 }
 
 /// What a part's file is called.
 fn part_name_of(set: &DataSet, number: usize) -> String {
     vault::part_name(&set.service, &set.entity_type, u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+/// What a part's file is called that is written anew, with what has changed meanwhile.
+fn changed_part_name_of(set: &DataSet, number: usize) -> String {
+    format!("{}.{}.changed.{number:05}.part", set.service, set.entity_type)
 }
 
 /// A part that was written.

@@ -8,11 +8,10 @@ use downstream::data::{Page, PageOf, content, page};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
-use vault::key_context;
 
 use super::lines::{ContentLine, PIECE_BYTES};
 use super::sealed::{Sealing, Vault};
-use super::{DataSet, Plan, SetState, entry, key_failed, line_of, part_name_of};
+use super::{DataSet, Plan, SetState, entry, line_of, part_name_of};
 use crate::Context;
 use crate::files::{lost, unfinished};
 
@@ -46,7 +45,7 @@ pub(crate) async fn read(context: &Context<'_>) -> Result<Value, ActivityError> 
         state.failure = Some(error);
         files.write_json(&state_file, &state).await?;
     }
-    let vault = open(context, &plan).await?;
+    let vault = Vault::of(context, &plan.backup_id, &plan.data_key).await?;
     let reading = Reading { context, vault: &vault, set, began: context.clock.instant() };
     while !state.is_done && state.failure.is_none() {
         state = reading.write_part(state).await?;
@@ -59,14 +58,6 @@ pub(crate) async fn read(context: &Context<'_>) -> Result<Value, ActivityError> 
     context
         .report(Map::from_iter([("completed".to_owned(), json!(completed)), ("failed".to_owned(), json!(failed))]))?;
     Ok(json!({ "completed": completed, "parts": state.parts.len() }))
-}
-
-/// The backup's vault, with its key.
-pub(super) async fn open<'a>(context: &Context<'a>, plan: &'a Plan) -> Result<Vault<'a>, ActivityError> {
-    let tenant_id = context.tenant_id();
-    let purpose = key_context(tenant_id, &plan.backup_id);
-    let key = context.keys.unwrap(&plan.data_key, &purpose).await.map_err(key_failed)?;
-    Ok(Vault { blobs: context.blobs, tenant_id, backup_id: &plan.backup_id, key })
 }
 
 struct Reading<'a> {
@@ -133,9 +124,8 @@ impl Reading<'_> {
 
     async fn page(&self, state: &SetState) -> Result<Page, ActivityError> {
         let (service, tenant_id) = (self.set.service()?, self.context.tenant_id());
-        let entity_type = if self.set.is_content { "file" } else { &self.set.entity_type };
         let of = PageOf { cursor: state.cursor.as_deref(), changed_since: None };
-        page(self.context.downstream, service, entity_type, tenant_id, of).await
+        page(self.context.downstream, service, self.set.listed_type(), tenant_id, of).await
     }
 
     async fn write_content(&self, file_id: &str, sealing: &mut Sealing<'_>) -> Result<(), ActivityError> {

@@ -3,18 +3,19 @@
 use contracts::ActivityError;
 use futures::TryStreamExt as _;
 use store::{BlobBody, BlobKey, Blobs};
-use vault::{DataKey, PartEntry, PartReader, PartSummary, PartWriter, part_context};
+use vault::{DataKey, PartEntry, PartReader, PartSummary, PartWriter, WrappedKey, key_context, part_context};
 
-use super::{part_failed, place};
+use super::{key_failed, part_failed, place};
+use crate::Context;
 use crate::files::{BlobWriter, lost, write_blob};
 use crate::harness::store_failed;
 
 /// Which backup a part belongs to, and the key that opens it.
 pub(crate) struct Vault<'a> {
-    pub(crate) blobs: &'a dyn Blobs,
-    pub(crate) tenant_id: &'a str,
-    pub(crate) backup_id: &'a str,
-    pub(crate) key: DataKey,
+    blobs: &'a dyn Blobs,
+    tenant_id: &'a str,
+    backup_id: &'a str,
+    key: DataKey,
 }
 
 /// A part being written.
@@ -35,7 +36,18 @@ impl Sealing<'_> {
     }
 }
 
-impl Vault<'_> {
+impl<'a> Vault<'a> {
+    /// Of a backup of the tenant, with its key.
+    pub(crate) async fn of(
+        context: &Context<'a>,
+        backup_id: &'a str,
+        wrapped: &WrappedKey,
+    ) -> Result<Self, ActivityError> {
+        let tenant_id = context.tenant_id();
+        let key = context.keys.unwrap(wrapped, &key_context(tenant_id, backup_id)).await.map_err(key_failed)?;
+        Ok(Self { blobs: context.blobs, tenant_id, backup_id, key })
+    }
+
     /// Writes a part; answers what the lines were made of.
     pub(super) async fn write<T>(
         &self,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use contracts::{ActivityError, ErrorName};
 use futures::channel::mpsc::{Receiver, Sender, channel};
 use futures::{SinkExt as _, StreamExt as _, TryStreamExt as _, stream};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use store::{RESULTS, StoreError};
 
@@ -24,13 +24,6 @@ const MAX_TOLD: usize = 100;
 /// The columns of the CSV files, which are also what an upload is read by.
 const COLUMNS: [&str; 8] =
     ["index", "service", "entity_type", "entity_id", "operation_data", "code", "message", "attempts"];
-
-#[derive(Deserialize)]
-struct Input {
-    /// The error for which the machine came here, if it did not come here by itself.
-    #[serde(default)]
-    interrupted: Option<String>,
-}
 
 /// A line of a file of results.
 #[derive(Serialize)]
@@ -85,7 +78,7 @@ struct Counts {
 
 /// Writes the files of results and reports the result. Its error is that of the job: more entities have failed than may.
 pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let Input { interrupted } = context.input()?;
+    let is_interrupted = context.is_interrupted()?;
     let files = context.files();
     let plan = files.read_plan().await?;
     let parts = files.read_manifest().await?;
@@ -125,7 +118,7 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
         files.remove_upload(upload_id).await?;
     }
     let stops_at = plan.options.stops_at(plan.total);
-    if interrupted.is_none() && unprocessed > 0 && stops_at.is_some_and(|stops_at| failed >= stops_at) {
+    if !is_interrupted && unprocessed > 0 && stops_at.is_some_and(|stops_at| failed >= stops_at) {
         let message = format!("{failed} of {} entities failed, and {unprocessed} were not tried", plan.total);
         return Err(ActivityError::new(ErrorName::BatchesStopped, message));
     }

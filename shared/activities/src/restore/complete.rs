@@ -9,7 +9,7 @@ use downstream::data::{PageOf, Thing, page};
 use serde_json::{Value, json};
 use vault::PartEntry;
 
-use super::{Counts, PartState, Plan, open};
+use super::{Counts, PartState, Plan, is_same_type};
 use crate::Context;
 use crate::backup::{FILE_CONTENT, Opened, Vault};
 use crate::files::lost;
@@ -23,15 +23,15 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
         let state: Option<PartState> = files.read(&files.state(number as u64)?).await?;
         let state = state.ok_or_else(|| ActivityError::new(ErrorName::ServiceUnavailable, unwritten(part)))?;
         if let Some(failure) = state.failure {
-            let name = ErrorName::ALL.into_iter().find(|name| name.as_str() == failure.error);
-            return Err(ActivityError::new(name.unwrap_or(ErrorName::ServiceUnavailable), failure.message));
+            let name = ErrorName::named(&failure.error).unwrap_or(ErrorName::ServiceUnavailable);
+            return Err(ActivityError::new(name, failure.message));
         }
         match part.entity_type == FILE_CONTENT {
             true => contents += state.counts.replaced,
             false => things.entry(&part.service).or_default().add(state.counts),
         }
     }
-    let vault = open(context, &plan.backup_id, &plan.data_key).await?;
+    let vault = Vault::of(context, &plan.backup_id, &plan.data_key).await?;
     // What was there and stays is not what the backup says.
     let is_comparable = !plan.dry_run && plan.on_conflict != RestoreConflict::Skip;
     let verified = if is_comparable { verify(context, &vault, &plan).await? } else { 0 };
@@ -39,12 +39,6 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
         all.add(*counts);
         all
     });
-    let per_service: BTreeMap<&str, Value> = things
-        .iter()
-        .map(|(service, of)| {
-            (*service, json!({ "created": of.created, "replaced": of.replaced, "skipped": of.skipped }))
-        })
-        .collect();
     let report = json!({
         "backup_id": plan.backup_id,
         "services_restored": things.keys().collect::<Vec<_>>(),
@@ -52,7 +46,7 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
         "created": all.created,
         "replaced": all.replaced,
         "skipped": all.skipped,
-        "per_service": per_service,
+        "per_service": things,
         "file_contents_restored": contents,
         "verified": verified,
         "dry_run": plan.dry_run,
@@ -69,15 +63,9 @@ fn unwritten(part: &PartEntry) -> String {
 /// Compares what the services hold now with the backup; how many things are the same. All are, or it is an error.
 async fn verify(context: &Context<'_>, vault: &Vault<'_>, plan: &Plan) -> Result<u64, ActivityError> {
     let mut verified = 0;
-    let mut types: Vec<(&str, &str)> = Vec::new();
-    for part in plan.parts.iter().filter(|part| part.entity_type != FILE_CONTENT) {
-        if !types.contains(&(&part.service, &part.entity_type)) {
-            types.push((&part.service, &part.entity_type));
-        }
-    }
-    for (service, entity_type) in types {
-        let parts = plan.parts.iter().filter(|part| part.service == service && part.entity_type == entity_type);
-        let mut saved = Saved { vault, parts: parts.collect(), opened: None };
+    for parts in plan.parts.chunk_by(is_same_type).filter(|parts| parts[0].entity_type != FILE_CONTENT) {
+        let PartEntry { service, entity_type, .. } = &parts[0];
+        let mut saved = Saved { vault, parts: parts.iter(), opened: None };
         let at = Service::named(service).ok_or_else(|| lost("the service of a part"))?;
         let mut expected = saved.next().await?;
         let mut cursor: Option<String> = None;
@@ -90,9 +78,9 @@ async fn verify(context: &Context<'_>, vault: &Vault<'_>, plan: &Plan) -> Result
                     expected = saved.next().await?;
                 }
             }
-            match page.next_cursor {
-                Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
-                Some(_) | None => break,
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
             }
         }
         if let Some(Thing { id, .. }) = expected {
@@ -107,7 +95,7 @@ async fn verify(context: &Context<'_>, vault: &Vault<'_>, plan: &Plan) -> Result
 /// The things of a type in a backup, in the order of their ids.
 struct Saved<'a> {
     vault: &'a Vault<'a>,
-    parts: Vec<&'a PartEntry>,
+    parts: std::slice::Iter<'a, PartEntry>,
     opened: Option<Opened>,
 }
 
@@ -120,10 +108,8 @@ impl Saved<'_> {
                 }
                 self.opened = None;
             }
-            if self.parts.is_empty() {
-                return Ok(None);
-            }
-            self.opened = Some(self.vault.open(self.parts.remove(0)).await?);
+            let Some(part) = self.parts.next() else { return Ok(None) };
+            self.opened = Some(self.vault.open(part).await?);
         }
     }
 }

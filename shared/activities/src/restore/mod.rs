@@ -10,16 +10,15 @@ mod undo;
 mod upload;
 pub(crate) mod write;
 
+use contracts::ActivityError;
 use contracts::backup::RestoreConflict;
 use contracts::effect::{Effect, sha256_hex};
 use contracts::step::{StepItem, StepPath};
-use contracts::{ActivityError, ErrorName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use vault::{DataKey, PartEntry, WrappedKey, key_context};
+use vault::{PartEntry, WrappedKey};
 
 use crate::Context;
-use crate::backup::{Vault, key_failed};
 use crate::files::lost;
 
 /// What all steps of a restore need to know.
@@ -72,36 +71,33 @@ impl Counts {
     }
 }
 
-#[derive(Deserialize)]
-struct Conclusion {
-    /// The error for which the restore is not completed.
-    interrupted: Option<String>,
-}
-
 /// Completes a restore, or undoes it.
 pub(crate) async fn conclude(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let Conclusion { interrupted } = context.input()?;
-    match interrupted {
-        None => complete::complete(context).await,
-        Some(_) => undo::undo(context).await,
+    match context.is_interrupted()? {
+        false => complete::complete(context).await,
+        true => undo::undo(context).await,
     }
 }
 
-/// The backup's vault, with its key.
-async fn open<'a>(context: &Context<'a>, backup_id: &'a str, wrapped: &WrappedKey) -> Result<Vault<'a>, ActivityError> {
-    let tenant_id = context.tenant_id();
-    let key: DataKey = context.keys.unwrap(wrapped, &key_context(tenant_id, backup_id)).await.map_err(key_failed)?;
-    Ok(Vault { blobs: context.blobs, tenant_id, backup_id, key })
+/// Whether two parts are of the same type of things. Those of a type stand together.
+fn is_same_type(one: &PartEntry, other: &PartEntry) -> bool {
+    (&one.service, &one.entity_type) == (&other.service, &other.entity_type)
 }
 
-/// The key under which a thing of a part is written. A retry of a restore has others, as those of an undone one are refused.
-fn key_of(context: &Context<'_>, part: &PartEntry, id: &str) -> Result<String, ActivityError> {
+/// What the effect of restoring a thing of a part is called. A retry of a restore has others, as those of an undone one are
+/// refused.
+fn step_of(part: &PartEntry, id: &str) -> Result<StepPath, ActivityError> {
     let item = sha256_hex(format!("{}\n{}\n{id}", part.service, part.entity_type).as_bytes());
     let item = StepItem::new(item[..32].to_owned()).map_err(|error| lost(&error.to_string()))?;
-    let step = StepPath { name: "RestoreThing".to_owned(), item: Some(item) };
-    Ok(Effect { tenant_id: context.tenant_id(), scope: context.execution_id(), step: &step }.idempotency_key())
+    Ok(StepPath { name: "RestoreThing".to_owned(), item: Some(item) })
 }
 
-fn internal(message: &str) -> ActivityError {
-    ActivityError::new(ErrorName::Internal, message)
+/// The effect of restoring a thing.
+fn effect_of<'a>(context: &Context<'a>, step: &'a StepPath) -> Effect<'a> {
+    Effect { tenant_id: context.tenant_id(), scope: context.execution_id(), step }
+}
+
+/// The key under which a thing of a part is written.
+fn key_of(context: &Context<'_>, part: &PartEntry, id: &str) -> Result<String, ActivityError> {
+    Ok(effect_of(context, &step_of(part, id)?).idempotency_key())
 }

@@ -4,11 +4,11 @@ use contracts::backup::RestoreRequest;
 use contracts::{ActivityError, ErrorName};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use vault::{MANIFEST_FILE, Manifest};
+use vault::{MANIFEST_FILE, Manifest, PartEntry};
 
-use super::{Plan, open};
+use super::{Plan, is_same_type};
 use crate::Context;
-use crate::backup::{FILE_CONTENT, key_failed, place};
+use crate::backup::{FILE_CONTENT, Vault, key_failed, place};
 use crate::leases::hold;
 
 #[derive(Deserialize)]
@@ -29,7 +29,7 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
     let keys = context.keys.public_keys().await.map_err(key_failed)?;
     let manifest = Manifest::open(&text.ok_or_else(none)?, &keys, &request.backup_id, tenant_id)
         .map_err(|error| ActivityError::new(ErrorName::IntegrityViolation, error.to_string()))?;
-    let vault = open(context, &request.backup_id, &manifest.data_key).await?;
+    let vault = Vault::of(context, &request.backup_id, &manifest.data_key).await?;
     for part in &manifest.parts {
         let mut opened = vault.open(part).await?;
         while opened.next().await?.is_some() {}
@@ -46,20 +46,10 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         hold(context, types.collect()).await?;
     }
     // The backup has what refers to others first; the bytes of files follow the files.
-    let mut parts = manifest.parts.clone();
-    let order = manifest.parts.iter().map(|part| (part.service.as_str(), part.entity_type.as_str()));
-    let first_seen: Vec<(&str, &str)> = order.fold(Vec::new(), |mut seen, of| {
-        if !seen.contains(&of) {
-            seen.push(of);
-        }
-        seen
-    });
-    let position = |part: &vault::PartEntry| {
-        let of = (part.service.as_str(), part.entity_type.as_str());
-        let place = first_seen.iter().position(|seen| *seen == of).unwrap_or_default();
-        (part.entity_type == FILE_CONTENT, std::cmp::Reverse(place), part.number)
-    };
-    parts.sort_by_key(position);
+    let mut types: Vec<&[PartEntry]> = manifest.parts.chunk_by(is_same_type).collect();
+    types.reverse();
+    let mut parts = types.concat();
+    parts.sort_by_key(|part| part.entity_type == FILE_CONTENT);
     let things = |of: &&vault::TypeSummary| of.entity_type != FILE_CONTENT;
     let total: u64 = manifest.services.iter().flat_map(|of| &of.types).filter(things).map(|of| of.items).sum();
     let items: Vec<Value> = (0..parts.len()).map(|part| json!({ "part": part })).collect();

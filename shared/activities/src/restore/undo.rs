@@ -1,6 +1,5 @@
 //! Undoes a restore: services put back what was there before.
 
-use contracts::effect::sha256_hex;
 use contracts::{ActivityError, ErrorName};
 use downstream::data::Thing;
 use downstream::{Service, effects};
@@ -8,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use vault::PartEntry;
 
-use super::{PartState, Plan, key_of, open};
+use super::{PartState, Plan, effect_of, step_of};
 use crate::Context;
 use crate::backup::{ContentLine, FILE_CONTENT, Vault};
 use crate::files::lost;
@@ -41,7 +40,7 @@ pub(crate) async fn undo(context: &Context<'_>) -> Result<Value, ActivityError> 
     };
     let state_file = files.key("undo.json")?;
     let mut state: UndoState = files.read(&state_file).await?.unwrap_or_default();
-    let vault = open(context, &plan.backup_id, &plan.data_key).await?;
+    let vault = Vault::of(context, &plan.backup_id, &plan.data_key).await?;
     while !plan.dry_run && state.parts < plan.parts.len() {
         let number = plan.parts.len() - 1 - state.parts;
         let part = &plan.parts[number];
@@ -93,9 +92,10 @@ async fn ids_of(vault: &Vault<'_>, part: &PartEntry) -> Result<Vec<String>, Acti
 /// Undoes what was done to one thing; what it is called if somebody else has changed it since.
 async fn undo_one(context: &Context<'_>, part: &PartEntry, id: &str) -> Result<Option<String>, ActivityError> {
     let service = Service::named(&part.service).ok_or_else(|| lost("the service of a part"))?;
-    let effect = key_of(context, part, id)?;
-    let own_key = sha256_hex(format!("undo {effect}").as_bytes());
-    match effects::undo(context.downstream, service, context.tenant_id(), &effect, own_key).await {
+    let step = step_of(part, id)?;
+    let effect = effect_of(context, &step);
+    let (key, own_key) = (effect.idempotency_key(), effect.undo_key());
+    match effects::undo(context.downstream, service, context.tenant_id(), &key, own_key).await {
         Ok(_) => Ok(None),
         Err(error) if error.error == ErrorName::Conflict.as_str() => {
             Ok(Some(format!("{}/{}/{id}", part.service, part.entity_type)))

@@ -1,6 +1,6 @@
 //! Gives files their bytes back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use contracts::{ActivityError, ErrorName};
@@ -10,22 +10,44 @@ use futures::channel::mpsc::channel;
 use futures::{SinkExt as _, StreamExt as _};
 use vault::PartEntry;
 
-use super::{PartState, Plan, internal, key_of};
+use super::{PartState, Plan, key_of};
 use crate::Context;
 use crate::backup::{ContentLine, Opened, Vault};
 use crate::files::lost;
 
-/// The SHA-256 of each file whose bytes are in a part.
-pub(super) type Checksums = HashMap<String, String>;
+/// What is to be known of the files whose bytes are in a part.
+#[derive(Default)]
+pub(super) struct Known {
+    /// Their SHA-256.
+    checksums: HashMap<String, String>,
+    /// Those that were there before and stay as they are.
+    kept: HashSet<String>,
+}
 
-pub(super) async fn checksums(vault: &Vault<'_>, part: &PartEntry) -> Result<Checksums, ActivityError> {
-    let (mut opened, mut checksums) = (vault.open(part).await?, Checksums::new());
-    while let Some(line) = opened.next().await? {
-        if let ContentLine::End { file, sha256, .. } = ContentLine::read(&line)? {
-            checksums.insert(file, sha256);
+impl Known {
+    pub(super) async fn read(
+        context: &Context<'_>,
+        plan: &Plan,
+        vault: &Vault<'_>,
+        part: &PartEntry,
+    ) -> Result<Self, ActivityError> {
+        let (mut opened, mut known) = (vault.open(part).await?, Self::default());
+        while let Some(line) = opened.next().await? {
+            if let ContentLine::End { file, sha256, .. } = ContentLine::read(&line)? {
+                known.checksums.insert(file, sha256);
+            }
         }
+        let files = context.files();
+        for (number, part) in plan.parts.iter().enumerate().filter(|(_, part)| part.entity_type == "file") {
+            let state: Option<PartState> = files.read(&files.state(number as u64)?).await?;
+            let unrestored = || {
+                let message = format!("the part {} is not restored yet", part.name);
+                ActivityError::new(ErrorName::Internal, message)
+            };
+            known.kept.extend(state.ok_or_else(unrestored)?.kept_files);
+        }
+        Ok(known)
     }
-    Ok(checksums)
 }
 
 /// Writes the bytes of one file, unless it has them; whether there is none left.
@@ -33,7 +55,7 @@ pub(super) async fn upload_file(
     context: &Context<'_>,
     plan: &Plan,
     part: &PartEntry,
-    checksums: &Checksums,
+    known: &Known,
     opened: &mut Opened,
     state: &mut PartState,
 ) -> Result<bool, ActivityError> {
@@ -41,8 +63,8 @@ pub(super) async fn upload_file(
     let first = ContentLine::read(&first)?;
     let file_id = first.file().to_owned();
     let is_kept = plan.dry_run
-        || is_kept(context, plan, &file_id).await?
-        || has_bytes(context, &file_id, checksums.get(&file_id)).await?;
+        || known.kept.contains(&file_id)
+        || has_bytes(context, &file_id, known.checksums.get(&file_id)).await?;
     let key = key_of(context, part, &file_id)?;
     let (mut sender, receiver) = channel::<Result<Bytes, TransportFault>>(2);
     let lines = async {
@@ -85,17 +107,4 @@ async fn has_bytes(context: &Context<'_>, file_id: &str, sha256: Option<&String>
         Err(error) if error.error == ErrorName::NotFound.as_str() => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// Whether a file was there before, and stays as it is.
-async fn is_kept(context: &Context<'_>, plan: &Plan, file_id: &str) -> Result<bool, ActivityError> {
-    let files = context.files();
-    for (number, part) in plan.parts.iter().enumerate().filter(|(_, part)| part.entity_type == "file") {
-        let state: Option<PartState> = files.read(&files.state(number as u64)?).await?;
-        let state = state.ok_or_else(|| internal(&format!("the part {} is not restored yet", part.name)))?;
-        if state.kept_files.iter().any(|kept| kept == file_id) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

@@ -10,10 +10,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use vault::PartEntry;
 
-use super::upload::{Checksums, checksums, upload_file};
-use super::{Counts, PartFailure, PartState, Plan, key_of, open};
+use super::upload::{Known, upload_file};
+use super::{Counts, PartFailure, PartState, Plan, key_of};
 use crate::Context;
-use crate::backup::{FILE_CONTENT, Opened};
+use crate::backup::{FILE_CONTENT, Opened, Vault};
 use crate::files::{lost, unfinished};
 
 /// Things in one call.
@@ -50,20 +50,20 @@ pub(crate) async fn write(context: &Context<'_>) -> Result<Value, ActivityError>
     }
     // Before the first call: whoever undoes must know that it began.
     files.write_json(&state_file, &state).await?;
-    let vault = open(context, &plan.backup_id, &plan.data_key).await?;
+    let vault = Vault::of(context, &plan.backup_id, &plan.data_key).await?;
     let mut opened = vault.open(part).await?;
     for _ in 0..state.lines {
         opened.next().await?;
     }
-    let checksums = match part.entity_type == FILE_CONTENT {
-        true => checksums(&vault, part).await?,
-        false => Checksums::new(),
+    let known = match part.entity_type == FILE_CONTENT {
+        true => Known::read(context, &plan, &vault, part).await?,
+        false => Known::default(),
     };
     let writing = Writing { context, plan: &plan, part };
     let began = context.clock.instant();
     while state.failure.is_none() {
         let is_over = match part.entity_type == FILE_CONTENT {
-            true => upload_file(context, &plan, part, &checksums, &mut opened, &mut state).await?,
+            true => upload_file(context, &plan, part, &known, &mut opened, &mut state).await?,
             false => writing.write_some(&mut opened, &mut state).await?,
         };
         files.write_json(&state_file, &state).await?;
