@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{
-    Access, Api, Check, Files, GatewayClaims, Operating, Readiness, ServiceChecks, SignedLinks, Starting, Streaming,
+    Access, Api, Check, Files, GatewayClaims, KeptBackups, Operating, Readiness, ServiceChecks, SignedLinks, Starting,
+    Streaming,
 };
 use async_trait::async_trait;
 use axum::body::Body;
@@ -272,8 +273,9 @@ pub(crate) async fn behind_a_gateway(world: &World, folder: &std::path::Path, au
     let blobs = Arc::clone(&starting.blobs);
     let links = Arc::new(SignedLinks::new(*b"a secret", Arc::clone(&blobs), Arc::clone(&world.clock)));
     let files = Files { api: api.clone(), blobs: Arc::new(FileBlobs::open(folder).await.unwrap()), links };
+    let kept = KeptBackups { api: api.clone(), backups: store.clone(), blobs: Arc::clone(&starting.blobs) };
     let readiness = Readiness { api, engine: Arc::new(Well), services };
-    api::router(Operating { starting, ends: store }, readiness, files)
+    api::router(Operating { starting, ends: store }, readiness, files, kept)
 }
 
 /// Calls with these claims, for these tenants and this user.

@@ -1,6 +1,7 @@
 //! Backups and restores: what comes back is what there was, and a restore that is not completed leaves no trace.
 
 use std::path::Path;
+use std::time::Duration;
 
 use axum::body::Body;
 use contracts::Status;
@@ -8,12 +9,14 @@ use contracts::responses::StatusResponse;
 use http::{Method, Request, StatusCode};
 use reference_services::{Fault, FaultRule, ServiceKind};
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::subjects::{at, damage};
 use crate::world::{Control, ControlAction, Script, TENANT, World, run};
 
 const BACKUP: &str = "/api/v1/coordination/backup";
 const RESTORE: &str = "/api/v1/coordination/restore";
+const BACKUPS: &str = "/api/v1/coordination/backups";
 
 /// Takes a backup.
 async fn back_up(world: &World, backup_id: &str) -> Value {
@@ -173,6 +176,216 @@ fn a_backup_that_is_not_there_is_as_one_of_somebody_else() {
         let mut other = request("backup-1");
         other["services"] = json!(["auth"]);
         assert_eq!(world.post(BACKUP, &other, &[]).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    });
+}
+
+/// A request about backups that were completed, of this tenant.
+async fn ask(world: &World, method: Method, path: &str, tenant_id: &str) -> (StatusCode, Value) {
+    let asked = Request::builder().method(method).uri(format!("{BACKUPS}{path}")).header("x-tenant-id", tenant_id);
+    let (status, _, answer) = world.call(asked.header("x-request-id", "r").body(Body::empty()).unwrap()).await;
+    (status, answer)
+}
+
+async fn listed(world: &World) -> Vec<String> {
+    let (_, list) = ask(world, Method::GET, "", TENANT).await;
+    let backups = list["backups"].as_array().unwrap_or_else(|| panic!("{list}")).iter();
+    backups.map(|backup| backup["backup_id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn backups_are_listed_shown_and_removed_by_their_tenant_alone() {
+    run(async {
+        let world = World::new().await;
+        let taken = back_up(&world, "backup-1").await;
+        clock::sleep(&*world.clock, Duration::from_secs(1)).await;
+        back_up(&world, "backup-2").await;
+        assert_eq!(listed(&world).await, ["backup-2", "backup-1"], "the newest is the first");
+        let (_, shown) = ask(&world, Method::GET, "/backup-1", TENANT).await;
+        for name in ["backup_id", "workflow_id", "backup_location", "backup_size_bytes", "records_backed_up"] {
+            assert_eq!(shown[name], taken[name], "{name}: {shown}");
+        }
+        assert_eq!((&shown["keep_until"], &shown["last_drill"]), (&Value::Null, &Value::Null), "{shown}");
+        let types =
+            shown["services"].as_array().unwrap().iter().flat_map(|service| service["types"].as_array().unwrap());
+        assert!(types.clone().any(|of| of["entity_type"] == "account" && of["items"] == 4), "{shown}");
+
+        let before = held(&world).await;
+        let (_, foreign) = ask(&world, Method::GET, "", "tenant-456").await;
+        assert_eq!(foreign["backups"], json!([]), "{foreign}");
+        for method in [Method::GET, Method::DELETE] {
+            let mut told = Vec::new();
+            for id in ["backup-1", "backup-9", "a%2Fb"] {
+                let (status, problem) = ask(&world, method.clone(), &format!("/{id}"), "tenant-456").await;
+                assert_eq!(status, StatusCode::NOT_FOUND, "{problem}");
+                told.push(problem.to_string().replace(id, "ID"));
+            }
+            assert!(told.iter().all(|other| *other == told[0]), "{told:?}");
+        }
+        assert_eq!(listed(&world).await.len(), 2, "nothing is removed by others");
+
+        let (status, removed) = ask(&world, Method::DELETE, "/backup-1", TENANT).await;
+        assert_eq!((status, &removed["deleted"]), (StatusCode::OK, &json!(true)), "{removed}");
+        assert_eq!(listed(&world).await, ["backup-2"]);
+        assert!(!world.blobs().join(TENANT).join("backups/backup-1").exists(), "its files are gone");
+        assert_eq!(ask(&world, Method::DELETE, "/backup-1", TENANT).await.0, StatusCode::NOT_FOUND);
+        let failure = restore(&world, request("backup-1")).await.failure.unwrap();
+        assert_eq!(failure.error, "NotFound");
+        assert_eq!(held(&world).await, before, "what the services hold stays");
+        let audit = world.get("/api/v1/audit?action=delete_backup").await.1;
+        let accepted: Vec<_> =
+            audit["entries"].as_array().unwrap().iter().filter(|row| row["outcome"] == "accepted").collect();
+        assert_eq!(accepted.len(), 1, "{audit}");
+        assert_eq!(accepted[0]["details"]["backup_id"], "backup-1");
+    });
+}
+
+#[test]
+fn a_backup_in_use_is_not_removed() {
+    run(async {
+        let world = World::new().await;
+        back_up(&world, "backup-1").await;
+        damage(&world).await;
+        let slow = FaultRule {
+            times: Some(1),
+            ..FaultRule::on("POST", "/api/v1/data/{type}/import", Fault::Delay { delay_ms: 5_000 })
+        };
+        world.services.set_faults(ServiceKind::User, vec![slow]);
+        let (_, answer) = world.post(RESTORE, &request("backup-1"), &[("prefer", "wait=0")]).await;
+        let id = answer["workflow_id"].as_str().unwrap();
+        clock::sleep(&*world.clock, Duration::from_secs(2)).await;
+        let (status, problem) = ask(&world, Method::DELETE, "/backup-1", TENANT).await;
+        assert_eq!(status, StatusCode::CONFLICT, "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(id), "{problem}");
+        let status = world.until_ended(id).await;
+        assert_eq!(status.status, Status::Completed, "{:?}", status.error);
+        assert_eq!(ask(&world, Method::DELETE, "/backup-1", TENANT).await.0, StatusCode::OK);
+    });
+}
+
+#[test]
+fn backups_go_by_their_age_and_their_number() {
+    run(async {
+        let world = World::new().await;
+        let take = async |id: &str, field: &str, value: u64| {
+            let mut request = request(id);
+            request[field] = json!(value);
+            let (status, answer) = world.post(BACKUP, &request, &[]).await;
+            assert_eq!((status, &answer["status"]), (StatusCode::OK, &json!("completed")), "{answer}");
+            clock::sleep(&*world.clock, Duration::from_secs(1)).await;
+        };
+        back_up(&world, "for-ever").await;
+        take("for-two-days", "keep_days", 2).await;
+        for id in ["one", "two", "three"] {
+            take(id, "keep_count", 2).await;
+        }
+        let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+        clock::sleep(&*world.clock, hours(1)).await;
+        assert_eq!(listed(&world).await, ["three", "two", "for-two-days", "for-ever"]);
+        assert!(!world.blobs().join(TENANT).join("backups/one").exists(), "its files are gone");
+        clock::sleep(&*world.clock, hours(46)).await;
+        assert_eq!(listed(&world).await.len(), 4, "two days are not over");
+        clock::sleep(&*world.clock, hours(2)).await;
+        assert_eq!(listed(&world).await, ["three", "two", "for-ever"]);
+        let audit = world.get("/api/v1/audit?action=delete_backup").await.1;
+        let told: Vec<_> =
+            audit["entries"].as_array().unwrap().iter().map(|row| &row["details"]["backup_id"]).collect();
+        assert_eq!(told, ["for-two-days", "one"], "{audit}");
+        assert_eq!(audit["entries"][0]["actor"], Value::Null);
+    });
+}
+
+#[test]
+fn a_schedule_makes_one_backup_of_each_tenant_in_each_period() {
+    run(async {
+        let settings = [
+            ("BACKUPS__TENANTS", "tenant-123,tenant-456".to_owned()),
+            ("BACKUPS__EVERY", "6h".to_owned()),
+            ("BACKUPS__KEEP_COUNT", "3".to_owned()),
+        ];
+        let world = World::with(Script::default(), &settings).await;
+        clock::sleep(&*world.clock, Duration::from_secs(31 * 3_600)).await;
+        let ids = listed(&world).await;
+        assert_eq!(ids.len(), 3, "{ids:?}");
+        assert!(ids.iter().all(|id| id.starts_with("scheduled-")), "{ids:?}");
+        for tenant_id in [TENANT, "tenant-456"] {
+            let asked = Request::get("/api/v1/workflows?workflow_type=cross_service_backup");
+            let (_, _, list) = world.call(asked.header("x-tenant-id", tenant_id).body(Body::empty()).unwrap()).await;
+            assert!((6..=7).contains(&list["total_count"].as_u64().unwrap()), "{list}");
+            assert_eq!(list["counts"]["Completed"], list["total_count"], "{list}");
+        }
+    });
+}
+
+#[test]
+fn a_backup_goes_into_another_tenant_of_the_caller() {
+    run(async {
+        let world = World::new().await;
+        back_up(&world, "backup-1").await;
+        let before = held(&world).await;
+        let mut asked = request("backup-1");
+        asked["target_tenant_id"] = json!("tenant-new");
+        let status = restore(&world, asked.clone()).await;
+        assert_eq!(status.status, Status::Completed, "{:?}", status.error);
+        let result = status.result.unwrap();
+        assert_eq!((&result["created"], &result["verified"]), (&json!(24), &json!(24)), "{result}");
+        let new = world.services.router(ServiceKind::Tenant);
+        let tenants = Request::get("/api/v1/data/tenant").header("x-tenant-id", "tenant-new");
+        let answer = new.oneshot(tenants.body(Body::empty()).unwrap()).await.unwrap();
+        let answer = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        let itself = &answer["items"][0];
+        assert_eq!((&itself["id"], &itself["data"]["tenant_id"]), (&json!("tenant-new"), &json!("tenant-new")));
+        assert_ne!(held(&world).await, before);
+        let (forbidden, problem) = {
+            let mut foreign = asked;
+            foreign["tenant_id"] = json!("tenant-456");
+            foreign["target_tenant_id"] = json!("tenant-789");
+            world.post(RESTORE, &foreign, &[]).await
+        };
+        assert_eq!(forbidden, StatusCode::FORBIDDEN, "{problem}");
+    });
+}
+
+#[test]
+fn a_drill_tells_whether_a_backup_can_be_restored_and_leaves_nothing() {
+    run(async {
+        let world = World::new().await;
+        back_up(&world, "backup-1").await;
+        damage(&world).await;
+        let before = held(&world).await;
+        let drill = async || {
+            let mut asked = request("backup-1");
+            asked["drill"] = json!(true);
+            let status = restore(&world, asked).await;
+            let (_, shown) = ask(&world, Method::GET, "/backup-1", TENANT).await;
+            assert_eq!(shown["last_drill"]["workflow_id"], status.workflow_id, "{shown}");
+            (status, shown["last_drill"].clone())
+        };
+        let (status, noted) = drill().await;
+        assert_eq!(status.status, Status::Completed, "{:?}", status.error);
+        let result = status.result.unwrap();
+        assert_eq!((&result["created"], &result["verified"]), (&json!(24), &json!(24)), "{result}");
+        assert_eq!((&noted["passed"], &noted["error"]), (&json!(true), &Value::Null));
+        assert_eq!(noted["recovery_seconds"], result["recovery_seconds"]);
+        assert!(result["recovery_point"].is_string(), "{result}");
+        assert_eq!(held(&world).await, before, "nothing is left of it");
+
+        let refused = Fault::Status { status: 400, retry_after_seconds: None };
+        let rule = FaultRule::on("POST", "/api/v1/data/{type}/import", refused);
+        world.services.set_faults(ServiceKind::User, vec![rule]);
+        let (status, noted) = drill().await;
+        assert_eq!(status.status, Status::Failed);
+        assert_eq!((&noted["passed"], &noted["error"]), (&json!(false), &json!("ServiceRejected")));
+        assert_eq!(held(&world).await, before, "nothing is left of it");
+        world.services.set_faults(ServiceKind::User, Vec::new());
+
+        let part = world.blobs().join(TENANT).join("backups/backup-1/auth.account.00001.part");
+        let mut bytes = std::fs::read(&part).unwrap();
+        bytes[40] ^= 1;
+        std::fs::write(&part, bytes).unwrap();
+        let (_, noted) = drill().await;
+        assert_eq!((&noted["passed"], &noted["error"]), (&json!(false), &json!("IntegrityViolation")));
+        assert_eq!(held(&world).await, before);
     });
 }
 

@@ -13,7 +13,7 @@ use store_aws::Holds;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
-use crate::aws::{self, Options, StatusEvents, root};
+use crate::aws::{self, Options, Stack, StatusEvents, root};
 use crate::process::pause;
 use crate::proxy::{Answer, Rule, Seen};
 use crate::world::{Door, Site, full_request, full_request_of};
@@ -239,7 +239,7 @@ pub(crate) fn actions(seen: &Seen) -> BTreeSet<&'static str> {
     let action = |operation: &str| match operation {
         "Put" | "PutItem" => "dynamodb:PutItem",
         "Update" | "UpdateItem" => "dynamodb:UpdateItem",
-        "Delete" => "dynamodb:DeleteItem",
+        "Delete" | "DeleteItem" => "dynamodb:DeleteItem",
         "GetItem" => "dynamodb:GetItem",
         "BatchGetItem" => "dynamodb:BatchGetItem",
         "BatchWriteItem" => "dynamodb:BatchWriteItem",
@@ -250,6 +250,7 @@ pub(crate) fn actions(seen: &Seen) -> BTreeSet<&'static str> {
         "GetObject" => "s3:GetObject",
         "HeadObject" => "s3:GetObject",
         "DeleteObjects" => "s3:DeleteObject",
+        "ListObjectsV2" => "s3:ListBucket",
         "PutObject" => "s3:PutObject",
         other => panic!("{other} has no rule: add one"),
     };
@@ -273,15 +274,19 @@ fn deployed(value: &Value) -> String {
             ("${AWS::Region}", "us-east-1"),
             ("${AWS::AccountId}", "123456789012"),
             ("${AWS::StackName}", "workflow-service-dev"),
+            ("${BackupEveryHours}", "24"),
         ]
         .iter()
         .fold(text.as_str().unwrap().to_owned(), |text, (name, value)| text.replace(name, value)),
         ("!Ref", resource) => match resource.as_str().unwrap() {
             "Engine" => "temporal".to_owned(),
             "Stage" => "dev".to_owned(),
-            "DefaultTimeoutSeconds" | "LongestWaitSeconds" | "OpenExecutionsPerTenant" | "RetentionDays" => {
-                "90".to_owned()
-            }
+            "DefaultTimeoutSeconds"
+            | "LongestWaitSeconds"
+            | "OpenExecutionsPerTenant"
+            | "RetentionDays"
+            | "BackupKeepDays"
+            | "BackupKeepCount" => "90".to_owned(),
             "TemporalServerUrl" => "https://temporal.example.com:7233".to_owned(),
             url if url.ends_with("Url") => "https://service.example.com".to_owned(),
             _ => "deployed".to_owned(),
@@ -387,7 +392,10 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         let gateway = lists.into_iter().flat_map(|list| gateway.clone().map(|(name, value)| (list, name, value)));
         let overrides = overrides.map(|(binary, name)| (binary, name, pascal(binary))).chain(gateway).collect();
         let status_events = StatusEvents::FirstLost;
-        let stack = aws.stack(Options { overrides, status_events, proxied: true, ..Options::default() }).await;
+        let settings = [("BACKUPS__TENANTS", "tenant-123"), ("BACKUPS__EVERY", "24h")];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let stack =
+            aws.stack(Options { overrides, status_events, proxied: true, settings, ..Options::default() }).await;
         let site = &stack.site;
         let proxies = stack.proxies.as_ref().unwrap();
         stack.claim(Some(serde_json::json!({ "sub": "user-1", "tenants": "[tenant-123]" })));
@@ -417,7 +425,7 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         site.post("/api/v1/workflows/tenant-switching", &switch, &key).await;
         let switched = site.until_ended(switching["workflow_id"].as_str().unwrap()).await;
         assert_eq!(switched.status, Status::Completed, "{:?}", switched.error);
-        let jobs = bulk(site).await + backups(site).await;
+        let jobs = bulk(site).await + backups(site, &stack).await;
         // An event that leaves something out.
         let brief = serde_json::json!({ "detail": { "name": id, "status": "SUCCEEDED" } });
         let recorded = stack.invoke("project-execution-status", brief).await.unwrap();
@@ -456,6 +464,7 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
             ("GET", "/api/v1/workflows/nowhere/stream"),
             ("POST", "/api/v1/coordination/health-check"),
             ("POST", "/api/v1/workflows/bulk-operation/uploads"),
+            ("GET", "/api/v1/coordination/backups"),
         ] {
             let request = http::Request::builder().method(method).uri(path).header("x-tenant-id", "tenant-456");
             let request = request.body(axum::body::Body::empty()).unwrap();
@@ -478,7 +487,8 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         // Those of Temporal have nothing to do here.
         for binary in binaries().into_iter().filter(|binary| !binary.starts_with("temporal-")) {
             let id = pascal(&binary);
-            let needed: BTreeSet<&str> = &needed(&binary) - &needed_for_large_requests(&binary);
+            let mut needed: BTreeSet<&str> = &needed(&binary) - &needed_for_large_requests(&binary);
+            needed.extend(removes_backups(&binary).then_some("s3:ListBucket"));
             assert_eq!(used.get(&id).cloned().unwrap_or_default(), needed, "{binary}");
             let allowed = statements(&template, &format!("{id}Role")).remove("dynamodb:Query").unwrap_or_default();
             let allowed = allowed.into_iter().map(|resource| resource.replace("${Table.Arn}", "Table.Arn")).collect();
@@ -538,12 +548,14 @@ async fn bulk(site: &Site) -> u64 {
 }
 
 /// Does all that backups and restores do; how many executions there are from it.
-async fn backups(site: &Site) -> u64 {
-    let ended = async |what: &str, id: &str| {
-        let request = serde_json::json!({ "backup_id": id, "tenant_id": "tenant-123" });
+async fn backups(site: &Site, stack: &Stack) -> u64 {
+    let asked = async |what: &str, id: &str, field: &str, value: Value| {
+        let mut request = serde_json::json!({ "backup_id": id, "tenant_id": "tenant-123" });
+        request[field] = value;
         let (_, answer) = site.post(&format!("/api/v1/coordination/{what}"), &request, &[]).await;
         site.until_ended(answer["workflow_id"].as_str().unwrap_or_else(|| panic!("{answer}"))).await
     };
+    let ended = async |what: &str, id: &str| asked(what, id, "keep_count", Value::from(1)).await;
     let refused = Fault::Status { status: 400, retry_after_seconds: None };
     site.services.set_faults(ServiceKind::User, vec![FaultRule::on("GET", "/api/v1/data/{type}", refused)]);
     assert_eq!(ended("backup", "refused").await.status, Status::Failed);
@@ -557,7 +569,27 @@ async fn backups(site: &Site) -> u64 {
     site.services.set_faults(ServiceKind::User, Vec::new());
     let status = ended("restore", "backup-1").await;
     assert_eq!(status.status, Status::Completed, "{:?}", status.error);
-    4
+    let drill = asked("restore", "backup-1", "drill", Value::Bool(true)).await;
+    assert_eq!(drill.status, Status::Completed, "{:?}", drill.error);
+    let path = "/api/v1/coordination/backups";
+    let (_, backup) = site.get(&format!("{path}/backup-1")).await;
+    assert_eq!(backup["last_drill"]["passed"], true, "{backup}");
+    // One too many: the older one goes.
+    assert_eq!(ended("backup", "backup-2").await.status, Status::Completed);
+    let kept = stack.invoke("keep-backups", Value::Null).await.unwrap();
+    assert_eq!(kept, serde_json::json!({ "begun": 1, "removed": 1, "left": 0 }));
+    let (_, list) = site.get(path).await;
+    let names: Vec<_> = list["backups"].as_array().unwrap().iter().map(|backup| &backup["backup_id"]).collect();
+    assert!(names.contains(&&Value::from("backup-2")) && !names.contains(&&Value::from("backup-1")), "{list}");
+    let removed = http::Request::delete(format!("{path}/backup-2")).header("x-tenant-id", "tenant-123");
+    let (status, _, answer) = site.call(removed.body(axum::body::Body::empty()).unwrap()).await;
+    assert_eq!(status, 200, "{answer}");
+    // The scheduled one.
+    let (_, list) = site.get("/api/v1/workflows?workflow_type=cross_service_backup&status=Running").await;
+    for scheduled in list["workflows"].as_array().unwrap() {
+        site.until_ended(scheduled["workflow_id"].as_str().unwrap()).await;
+    }
+    7
 }
 
 /// Does to executions all that operators can do, to one and to many; how many executions there are from it.
@@ -660,13 +692,30 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
         "back-up-data-set" | "restore-part" => {
             &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
         }
-        "complete-bulk-operation" | "complete-backup" => {
+        "complete-bulk-operation" => {
             &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
         }
-        "plan-backup" | "complete-restore" => {
-            &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
-        }
-        "plan-restore" => {
+        "complete-backup" => &[
+            "dynamodb:DeleteItem",
+            "dynamodb:PutItem",
+            "dynamodb:Query",
+            "dynamodb:UpdateItem",
+            "s3:DeleteObject",
+            "s3:GetObject",
+            "s3:PutObject",
+        ],
+        "complete-restore" => &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"],
+        "keep-backups" => &[
+            "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:Query",
+            "dynamodb:UpdateItem",
+            "s3:DeleteObject",
+            "s3:PutObject",
+            "states:StartExecution",
+        ],
+        "plan-backup" | "plan-restore" => {
             &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
         }
         activity if is_activity(activity) => &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject"],
@@ -691,7 +740,17 @@ fn needed_for(port: Port) -> &'static [&'static str] {
         // The client does what a link says, with the rights of who signed it.
         Port::Upload => &["s3:PutObject"],
         Port::Audit => &["dynamodb:Query"],
+        Port::Backup => &["dynamodb:GetItem"],
+        Port::Backups => &["dynamodb:Query"],
+        Port::RemoveBackup => {
+            &["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "s3:DeleteObject"]
+        }
     }
+}
+
+/// Whether it removes all that is in the folder of a backup.
+fn removes_backups(binary: &str) -> bool {
+    ["complete-backup", "delete-backup", "keep-backups"].contains(&binary)
 }
 
 fn is_activity(binary: &str) -> bool {
@@ -704,7 +763,8 @@ fn has_port(binary: &str, is_it: impl Fn(&Port) -> bool) -> bool {
 
 /// Of that what only a request needs that is too large for the table.
 fn needed_for_large_requests(binary: &str) -> BTreeSet<&'static str> {
-    let puts = has_port(binary, |port| *port == Port::Keep).then_some("s3:PutObject");
+    let keeps = has_port(binary, |port| *port == Port::Keep) || binary == "keep-backups";
+    let puts = keeps.then_some("s3:PutObject");
     let activity = activities::ALL.iter().find(|activity| activity.name.replace('_', "-") == binary);
     let reads = activity.is_some_and(|activity| activity.function.reads.is_empty());
     puts.into_iter().chain(reads.then_some("s3:GetObject")).collect()
@@ -713,7 +773,7 @@ fn needed_for_large_requests(binary: &str) -> BTreeSet<&'static str> {
 /// What it asks for besides where Temporal is the engine.
 fn needed_with_temporal(binary: &str) -> &'static [&'static str] {
     match binary {
-        "reconcile-executions" => &["lambda:InvokeFunction"],
+        "reconcile-executions" | "keep-backups" => &["lambda:InvokeFunction"],
         "temporal-gateway" => &["secretsmanager:GetSecretValue"],
         "temporal-worker" => &["lambda:InvokeFunction", "secretsmanager:GetSecretValue"],
         binary if has_port(binary, |port| matches!(port, Port::Start(_) | Port::Terminate)) => {
@@ -757,7 +817,11 @@ fn resources_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
                 });
                 machines(&kinds.flatten().copied().collect::<Vec<_>>())
             });
-            Some(started.unwrap_or_else(|| machines(&WorkflowKind::ALL)))
+            let of_events = match binary {
+                "keep-backups" => machines(&[WorkflowKind::CrossServiceBackup]),
+                _ => machines(&WorkflowKind::ALL),
+            };
+            Some(started.unwrap_or(of_events))
         }
         ("states", "DescribeExecution" | "StopExecution") => {
             let executions = machines(&WorkflowKind::ALL).into_iter();
@@ -781,7 +845,8 @@ fn folders_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
         ("process-bulk-batch", _) | ("plan-bulk-operation", "s3:PutObject" | "s3:AbortMultipartUpload") => &["bulk"],
         ("complete-bulk-operation", "s3:GetObject") => &["bulk", "requests"],
         ("complete-bulk-operation", "s3:PutObject" | "s3:AbortMultipartUpload") => &["results"],
-        ("start-bulk-operation" | "start-backup" | "start-restore", "s3:PutObject") => &["requests"],
+        ("start-bulk-operation" | "start-backup" | "start-restore" | "keep-backups", "s3:PutObject") => &["requests"],
+        ("delete-backup" | "keep-backups", _) => &["backups"],
         ("plan-backup" | "plan-restore", "s3:GetObject") => &["backups", "requests"],
         ("back-up-data-set", "s3:GetObject") => &["bulk"],
         ("restore-part", "s3:GetObject") => &["backups", "bulk"],
@@ -804,8 +869,9 @@ fn a_function_may_do_what_its_ports_ask_for_and_nothing_else() {
         let mut verbs: BTreeSet<&str> = allowed.keys().map(String::as_str).filter(|action| !implied(action)).collect();
         let mut needed = needed(&binary);
         needed.extend(needed_with_temporal(&binary));
-        // S3 says that something is missing only to who may list.
-        assert_eq!(verbs.remove("s3:ListBucket"), needed.contains("s3:GetObject"), "{binary}");
+        // S3 says that something is missing only to who may list; whoever removes a folder lists it.
+        let lists = needed.contains("s3:GetObject") || removes_backups(&binary);
+        assert_eq!(verbs.remove("s3:ListBucket"), lists, "{binary}");
         // Only a history, or the files of a distributed Map, may be long enough to have parts.
         let activity = activities::ALL.iter().find(|activity| activity.name.replace('_', "-") == binary);
         let uploads = ["archive-executions", "temporal-worker"].contains(&&*binary)
@@ -817,7 +883,8 @@ fn a_function_may_do_what_its_ports_ask_for_and_nothing_else() {
         assert!(verbs.iter().all(|verb| !verb.contains('*')), "{binary}");
         let role = format!("{id}Role");
         for (service, key) in [("dynamodb", &["kms:Decrypt", "kms:GenerateDataKey*"][..]), ("s3", &["kms:Decrypt"])] {
-            let uses = verbs.iter().any(|verb| verb.starts_with(&format!("{service}:")));
+            let is_keyed = |verb: &&str| verb.starts_with(&format!("{service}:")) && *verb != "s3:DeleteObject";
+            let uses = verbs.iter().any(is_keyed);
             assert_eq!(uses_the_key_through(&template, &role, service, key), uses, "{binary}: {service} and the key");
         }
         let stores = verbs.contains("s3:PutObject");
@@ -828,7 +895,9 @@ fn a_function_may_do_what_its_ports_ask_for_and_nothing_else() {
             }
         }
         let only_denies = ENDPOINTS.iter().any(|endpoint| endpoint.name == binary && endpoint.needs_token())
-            && !has_port(&binary, |port| matches!(port, Port::Create | Port::Control | Port::Terminate));
+            && !has_port(&binary, |port| {
+                matches!(port, Port::Create | Port::Control | Port::Terminate | Port::RemoveBackup)
+            });
         assert_eq!(puts_audit_rows_only(&template, &role), only_denies, "{binary}");
         for (action, key) in [
             ("kms:GenerateDataKey", "BackupKey.Arn"),

@@ -38,6 +38,7 @@ fn the_dynamodb_store() {
         conformance::step_store(open, wait).await;
         conformance::step_store_control(open, wait, 4).await;
         conformance::leases(open).await;
+        conformance::backups(open).await;
         let limited = async |limits: OpenLimits| open().await.with_limit(limits.of_tenant);
         conformance::step_store_limits(limited, wait).await;
     });

@@ -34,6 +34,7 @@ impl Asked {
     /// A request of an endpoint that [`TENANT`] may send; it names this execution if it names any. There may be several.
     fn of(endpoint: &Endpoint, id: &str) -> Vec<Self> {
         let path = endpoint.path.replace("{workflow_id}", id).replace("{name}", "failed.csv");
+        let path = path.replace("{backup_id}", "backup-1");
         let one = |path: String, body| vec![Self { method: endpoint.method.clone(), path, body, headers: Vec::new() }];
         match endpoint.name {
             "start-user-onboarding" => one(path, full_request_of(7)),
@@ -44,9 +45,13 @@ impl Asked {
             "start-bulk-operation" => one(path, (BULK_OPERATION.request)(7)),
             "start-backup" | "start-restore" => one(path, json!({ "backup_id": "backup-1", "tenant_id": TENANT })),
             "create-bulk-upload" => one(path, json!({ "size_bytes": 1 })),
-            "get-workflow-status" | "get-workflow-results" | "stream-workflow" | "list-workflows" => {
-                one(path, Value::Null)
-            }
+            "get-workflow-status"
+            | "get-workflow-results"
+            | "stream-workflow"
+            | "list-workflows"
+            | "list-backups"
+            | "get-backup"
+            | "delete-backup" => one(path, Value::Null),
             "cancel-workflow" | "pause-workflow" | "resume-workflow" | "terminate-workflow" => {
                 one(path, json!({ "reason": "a mistake" }))
             }
@@ -197,6 +202,7 @@ fn action(endpoint: &Endpoint) -> &'static str {
         "terminate-workflow" => "terminate_workflow",
         "retry-workflow" => "retry_workflow",
         "act-on-workflows" => "act_on_workflows",
+        "delete-backup" => "delete_backup",
         _ => "read",
     }
 }
@@ -377,20 +383,25 @@ fn a_foreign_page_token_is_denied() {
             theirs.world.start(&full_request_of(number)).await;
         }
         theirs.until_quiet().await;
+        for id in ["backup-1", "backup-2"] {
+            let request = json!({ "backup_id": id, "tenant_id": TENANT });
+            let (status, answer) = theirs.world.post("/api/v1/coordination/backup", &request, &[]).await;
+            assert_eq!(status, StatusCode::OK, "{answer}");
+        }
         let act = json!({ "action": "cancel", "filter": {}, "dry_run": true });
         let get = |path: &str| (Method::GET, path.to_owned(), Value::Null);
         let paged = [
             ("list-workflows", get("/api/v1/workflows?page_size=1")),
             ("get-workflow-history", get("/api/v1/workflows/history?page_size=1")),
             ("list-audit-rows", get("/api/v1/audit?page_size=1")),
+            ("list-backups", get("/api/v1/coordination/backups?page_size=1")),
             ("act-on-workflows", (Method::POST, "/api/v1/workflows/actions".to_owned(), act)),
         ];
         for endpoint in endpoints() {
             let is_listed = paged.iter().any(|(name, _)| *name == endpoint.name);
-            let has_pages = endpoint
-                .ports
-                .iter()
-                .any(|port| matches!(port, api::Port::List | api::Port::History | api::Port::Audit));
+            let has_pages = endpoint.ports.iter().any(|port| {
+                matches!(port, api::Port::List | api::Port::History | api::Port::Audit | api::Port::Backups)
+            });
             assert_eq!(is_listed, has_pages, "{} has pages", endpoint.name);
         }
         let before = theirs.all().await;

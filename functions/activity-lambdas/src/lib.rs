@@ -75,8 +75,8 @@ async fn run(
     let recorder = DynamoStore::new(|| dynamodb, table, Arc::clone(&clock));
     let transport = Arc::new(HttpTransport::default());
     let downstream = Downstream::new(transport, endpoints, Arc::clone(&clock), CALL_TIMEOUT);
-    let leases = Arc::new(recorder.clone());
-    let activities = Activities::new(downstream, blobs, leases, keys, clock);
+    let records = Arc::new(recorder.clone());
+    let activities = Activities::new(downstream, blobs, records.clone(), records, keys, clock);
     let attempt = async |event: LambdaEvent<Value>| told(activities.attempt(activity, event.payload, &recorder)).await;
     lambda_runtime::run(service_fn(attempt)).await
 }

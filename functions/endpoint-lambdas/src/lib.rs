@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Access, Api, Check, Files, Operating, Readiness, ServiceChecks, Starting, Streaming};
+use api::{Access, Api, Check, Files, KeptBackups, Operating, Readiness, ServiceChecks, Starting, Streaming};
 use async_trait::async_trait;
 use aws_clients::Clients;
 use aws_clients::gateway::TemporalGateway;
@@ -68,29 +68,51 @@ async fn serve_api(route: Router<Api>, api: Api) -> Result<(), Error> {
 /// Serves an endpoint that starts executions.
 pub async fn serve_starting(route: Router<Starting>) -> Result<(), Error> {
     aws_clients::log();
-    let (common, bucket, start, limits) = settings::of_function(|settings| {
-        (Common::read(settings), settings.bucket(), StartSettings::read(settings), Limits::read(settings))
-    })?;
-    let Common { aws, table, requests } = common;
-    let clients = Clients::of_function(aws);
-    let blobs = Arc::new(S3Blobs::new(clients.s3(), bucket));
-    let store = store(&clients, table).with_blobs(blobs.clone()).with_limit(limits.open_executions);
-    let mut api = api(store, requests);
-    let engine: Arc<dyn Engine> = match start {
-        StartSettings::Temporal { gateway } => {
-            Arc::new(TemporalGateway::new(clients.functions(), gateway, Arc::clone(&api.clock)))
-        }
-        StartSettings::StepFunctions { machines } => {
-            let sfn = clients.sfn();
-            Arc::new(StepFunctions::new(|| sfn, machines))
-        }
-    };
-    let kind = engine.kind();
-    api.engines = Engines::new(vec![engine]);
-    let (clock, audit) = (Arc::clone(&api.clock), Arc::clone(&api.audit));
-    let Limits { default_timeout, .. } = limits;
-    let starting = Starting { api, engine: kind, blobs, default_timeout, durations: Arc::default() };
+    let (starting, _) = settings::of_function(StartingSettings::read)?.open();
+    let (clock, audit) = (Arc::clone(&starting.api.clock), Arc::clone(&starting.api.audit));
     run(route.with_state(starting), clock, Some(audit)).await
+}
+
+/// What a function is told that starts executions.
+pub struct StartingSettings {
+    common: Common,
+    bucket: String,
+    start: StartSettings,
+    limits: Limits,
+}
+
+impl StartingSettings {
+    /// Reads it.
+    pub fn read(settings: &mut FunctionSettings) -> Self {
+        Self {
+            common: Common::read(settings),
+            bucket: settings.bucket(),
+            start: StartSettings::read(settings),
+            limits: Limits::read(settings),
+        }
+    }
+
+    /// What it starts executions with, and the store.
+    pub fn open(self) -> (Starting, DynamoStore) {
+        let Self { common: Common { aws, table, requests }, bucket, start, limits } = self;
+        let clients = Clients::of_function(aws);
+        let blobs = Arc::new(S3Blobs::new(clients.s3(), bucket));
+        let store = store(&clients, table).with_blobs(blobs.clone()).with_limit(limits.open_executions);
+        let mut api = api(store.clone(), requests);
+        let engine: Arc<dyn Engine> = match start {
+            StartSettings::Temporal { gateway } => {
+                Arc::new(TemporalGateway::new(clients.functions(), gateway, Arc::clone(&api.clock)))
+            }
+            StartSettings::StepFunctions { machines } => {
+                let sfn = clients.sfn();
+                Arc::new(StepFunctions::new(|| sfn, machines))
+            }
+        };
+        let kind = engine.kind();
+        api.engines = Engines::new(vec![engine]);
+        let Limits { default_timeout, .. } = limits;
+        (Starting { api, engine: kind, blobs, default_timeout, durations: Arc::default() }, store)
+    }
 }
 
 /// Serves an endpoint that stops executions, or does anything to many of them, on whatever engine they run.
@@ -131,6 +153,20 @@ pub async fn serve_files(route: Router<Files>) -> Result<(), Error> {
     let (clock, audit) = (Arc::clone(&api.clock), Arc::clone(&api.audit));
     let links = Arc::new(S3Links::new(blobs.clone(), Arc::clone(&clock)));
     run(route.with_state(Files { api, blobs: Arc::new(blobs), links }), clock, Some(audit)).await
+}
+
+/// Serves an endpoint about backups that were completed.
+pub async fn serve_backups(route: Router<KeptBackups>) -> Result<(), Error> {
+    aws_clients::log();
+    let (common, bucket) = settings::of_function(|settings| (Common::read(settings), settings.bucket()))?;
+    let Common { aws, table, requests } = common;
+    let clients = Clients::of_function(aws);
+    let blobs = Arc::new(S3Blobs::new(clients.s3(), bucket));
+    let store = store(&clients, table);
+    let backups = Arc::new(store.clone());
+    let api = api(store, requests);
+    let (clock, audit) = (Arc::clone(&api.clock), Arc::clone(&api.audit));
+    run(route.with_state(KeptBackups { api, backups, blobs }), clock, Some(audit)).await
 }
 
 /// Serves an endpoint that tells whether everything works.

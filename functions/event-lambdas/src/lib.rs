@@ -1,6 +1,7 @@
 //! What events and schedules start.
 
 pub mod archive_executions;
+pub mod keep_backups;
 pub mod project_execution_status;
 pub mod reconcile_executions;
 pub mod temporal_gateway;

@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use activities::Activities;
 use anyhow::{Context as _, anyhow, bail};
-use api::{Api, Check, Files, Operating, Readiness, ServiceChecks, SignedLinks, Starting, Streaming};
+use api::{
+    Api, Check, Files, KeptBackups, KeptHouse, Operating, Readiness, ServiceChecks, SignedLinks, Starting, Streaming,
+};
 use async_trait::async_trait;
 use aws_clients::InvokedActivities;
 use axum::Router;
 use clock::{SharedClock, SystemClock};
+use contracts::backup::BackupSchedule;
 use contracts::limits::MAX_WAIT_SECONDS;
 use contracts::{EngineKind, Timestamp};
 use downstream::{Downstream, HttpTransport, Transport};
@@ -21,7 +24,7 @@ use engine_embedded::{DirectoryLock, EmbeddedEngine, Limits};
 use engine_temporal::{Connector, Server, Temporal as TemporalEngine};
 use engine_temporal_worker::Ports;
 use settings::{ActivityPlace, Settings, StoreKind, Temporal, TemporalServer};
-use store::{OpenLimits, StoreError};
+use store::{OpenLimits, Removed, StoreError};
 use store_aws::{DynamoStore, S3Blobs};
 use store_sql::{Archived, Durability, FileBlobs, SqlStore};
 use tokio::sync::watch;
@@ -78,6 +81,7 @@ pub struct App {
     foundation: Foundation,
     reconciling: Option<AbortHandle>,
     housekeeping: AbortHandle,
+    backups: AbortHandle,
     stop: watch::Sender<bool>,
     _locks: Vec<DirectoryLock>,
 }
@@ -101,9 +105,11 @@ impl Foundation {
         let limits = OpenLimits { of_tenant: open_executions_per_tenant.into(), in_all: open_executions.into() };
         let store = store.with_blobs(blobs.clone()).with_limits(limits);
         let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
-        let leases = Arc::new(store.clone());
+        let records = Arc::new(store.clone());
         let keys = Arc::new(KeyFilePath::new(settings.key_file.clone()));
-        let activities = Activities::new(downstream.clone(), blobs.clone(), leases, keys, Arc::clone(&clock));
+        let (blobs_of_activities, leases, backups) = (blobs.clone(), records.clone(), records);
+        let activities =
+            Activities::new(downstream.clone(), blobs_of_activities, leases, backups, keys, Arc::clone(&clock));
         let runner = around(around_activities, activities);
         Ok(Self { store, blobs, downstream, runner, clock })
     }
@@ -148,7 +154,10 @@ async fn ports_on_aws(
             let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
             let keys = Arc::new(KeyFilePath::new(settings.key_file.clone()));
             let clock = Arc::clone(&clock);
-            around(around_activities, Activities::new(downstream, blobs.clone(), store.clone(), keys, clock))
+            around(
+                around_activities,
+                Activities::new(downstream, blobs.clone(), store.clone(), store.clone(), keys, clock),
+            )
         }
         ActivityPlace::InFunctions { prefix } => {
             around(around_activities, InvokedActivities::new(clients.functions(), prefix))
@@ -255,20 +264,23 @@ impl App {
         };
         let links = SignedLinks::new(link_key, blobs.clone(), Arc::clone(clock));
         let files = Files { api: api.clone(), blobs: blobs.clone(), links: Arc::new(links.clone()) };
+        let kept = KeptBackups { api: api.clone(), backups: Arc::new(store.clone()), blobs: blobs.clone() };
         let readiness = Readiness { api, engine: Arc::new(AllEngines(engines.clone())), services };
         let recovered = engine.recover().await?;
         let housekeeping = keep_house(store.clone(), blobs.clone(), settings.retention, Arc::clone(clock));
+        let backups = keep_backups(starting.clone(), store.clone(), settings.backups.clone());
         let reconciling = temporal.map(|_| reconcile(store.clone(), engines, Arc::clone(clock)));
         let store = store.clone();
         let operating = Operating { starting, ends: Arc::new(store.clone()) };
         Ok(Self {
-            router: api::router(operating, readiness, files).merge(links.routes()),
+            router: api::router(operating, readiness, files, kept).merge(links.routes()),
             store,
             engine,
             recovered,
             foundation,
             reconciling,
             housekeeping,
+            backups,
             stop,
             _locks: locks,
         })
@@ -300,6 +312,7 @@ impl Drop for App {
             reconciling.abort();
         }
         self.housekeeping.abort();
+        self.backups.abort();
     }
 }
 
@@ -351,6 +364,27 @@ fn keep_house(store: SqlStore, blobs: Arc<FileBlobs>, retention: Duration, clock
             let Archived { executions, failed } = archived;
             if (journals, executions, failed, requests, pages) != (0, 0, 0, 0, 0) {
                 tracing::info!(journals, executions, failed, requests, pages, "what is old was removed or archived");
+            }
+        }
+    };
+    clock::spawn(&time, keeping).abort_handle()
+}
+
+/// How often backups are looked for that are to be begun, where there is a schedule.
+const SCHEDULE_INTERVAL: Duration = Duration::from_secs(60);
+
+fn keep_backups(starting: Starting, store: SqlStore, schedule: Option<BackupSchedule>) -> AbortHandle {
+    let time = Arc::clone(&starting.api.clock);
+    let interval = if schedule.is_some() { SCHEDULE_INTERVAL } else { HOUSEKEEPING_INTERVAL };
+    let keeping = async move {
+        loop {
+            clock::sleep(&*starting.api.clock, interval).await;
+            match api::keep_backups(&starting, &store, schedule.as_ref()).await {
+                Ok(KeptHouse { removed: Removed { backups: 0, left: 0 }, .. }) => {}
+                Ok(KeptHouse { removed: Removed { backups, left }, .. }) => {
+                    tracing::info!(removed = backups, left, "backups whose time is up");
+                }
+                Err(error) => tracing::error!(%error, "backups whose time is up are not removed"),
             }
         }
     };

@@ -1,11 +1,13 @@
 //! The functions that events and schedules start, and what is there for Temporal.
 
+use contracts::WorkflowKind;
+
 use crate::functions::{Function, Package, Source};
 use crate::grants::Port;
 
 const HAS_TEMPORAL: Option<&str> = Some("HasTemporal");
 
-pub(crate) fn all() -> [Function; 5] {
+pub(crate) fn all() -> [Function; 6] {
     [
         Function {
             timeout: 30,
@@ -36,6 +38,21 @@ pub(crate) fn all() -> [Function; 5] {
                 "archive-executions",
                 "EventBridge Scheduler: every hour",
                 "Moves executions that ended long ago from the table to the bucket",
+                Source::Schedule { every: "1 hour", window_minutes: Some(15), max_age_seconds: 3_600 },
+            )
+        },
+        Function {
+            timeout: 900,
+            ports: vec![
+                Port::Endpoint(api::Port::Create),
+                Port::Endpoint(api::Port::Keep),
+                Port::Endpoint(api::Port::Start(&[WorkflowKind::CrossServiceBackup])),
+                Port::KeptBackups,
+            ],
+            ..function(
+                "keep-backups",
+                "EventBridge Scheduler: every hour",
+                "Begins backups that are due by the schedule, and removes those whose time is up",
                 Source::Schedule { every: "1 hour", window_minutes: Some(15), max_age_seconds: 3_600 },
             )
         },

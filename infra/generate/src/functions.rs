@@ -85,6 +85,11 @@ impl Function {
         self.ports.iter().any(|port| matches!(port, Port::Keys))
     }
 
+    /// Whether it is told which backups are made on their own.
+    pub(crate) fn has_backup_schedule(&self) -> bool {
+        self.ports.iter().any(|port| matches!(port, Port::KeptBackups))
+    }
+
     /// Whether nobody waits for its answer.
     pub(crate) fn is_started_by_events(&self) -> bool {
         matches!(self.source, Source::StatusChange { .. } | Source::Schedule { .. })

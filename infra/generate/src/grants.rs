@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use activities::BackupUse;
 use contracts::WorkflowKind;
-use store::{RESULTS, UPLOADS};
+use store::{BACKUPS, RESULTS, UPLOADS};
 
 use crate::machines;
 use crate::text::{indent, pascal};
@@ -37,6 +38,8 @@ pub(crate) enum Port {
     Keys,
     /// Reads the items of distributed Maps, and writes their results: `Blobs`.
     MapFiles,
+    /// Removes backups whose time is up: `store::remove_due_backups`.
+    KeptBackups,
     /// Reads the key to Temporal's API.
     TemporalApiKey,
 }
@@ -74,6 +77,8 @@ pub(crate) struct Grants {
     read: BTreeSet<&'static str>,
     written: BTreeSet<&'static str>,
     removed: BTreeSet<&'static str>,
+    /// Whether keys are listed.
+    lists: bool,
     /// Whether what is written may have parts.
     uploads: bool,
     /// Statements of their own.
@@ -124,6 +129,15 @@ impl Grants {
                 self.written.extend(files.writes);
                 self.removed.extend(files.removes);
                 self.uploads |= !files.writes.is_empty();
+                match files.backups {
+                    BackupUse::Nothing => {}
+                    BackupUse::Looks => drop(self.table.insert("GetItem")),
+                    BackupUse::Notes => drop(self.table.insert("UpdateItem")),
+                    BackupUse::Keeps => {
+                        self.table.extend(["DeleteItem", "UpdateItem"]);
+                        self.queried.insert("");
+                    }
+                }
                 if files.leases {
                     self.table.extend(["GetItem", "UpdateItem"]);
                 }
@@ -137,6 +151,10 @@ impl Grants {
                 self.read.insert(ALL);
                 self.written.insert(ALL);
                 self.uploads = true;
+            }
+            Port::KeptBackups => {
+                self.remove_backups();
+                self.queried.insert("due");
             }
             Port::TemporalApiKey => {
                 self.others +=
@@ -182,7 +200,17 @@ impl Grants {
             api::Port::Check => self.table.extend(["GetItem"]),
             api::Port::Archive => self.read.extend([EXECUTIONS]),
             api::Port::Audit => drop(self.queried.insert("")),
+            api::Port::Backup => drop(self.table.insert("GetItem")),
+            api::Port::Backups => drop(self.queried.insert("")),
+            api::Port::RemoveBackup => self.remove_backups(),
         }
+    }
+
+    /// Removes backups with their files.
+    fn remove_backups(&mut self) {
+        self.table.extend(["DeleteItem", "GetItem", "PutItem", "UpdateItem"]);
+        self.removed.insert(BACKUPS);
+        self.lists = true;
     }
 
     /// On Step Functions, or under this condition on Temporal.
@@ -228,7 +256,7 @@ impl Grants {
     }
 
     fn on_bucket(&self) -> String {
-        if self.read.is_empty() && self.written.is_empty() {
+        if self.read.is_empty() && self.written.is_empty() && self.removed.is_empty() {
             return String::new();
         }
         let keys = |folders: &BTreeSet<&str>| -> Vec<String> {
@@ -238,7 +266,7 @@ impl Grants {
             };
             folders.iter().map(all).collect()
         };
-        let list = match self.read.is_empty() {
+        let list = match self.read.is_empty() && !self.lists {
             true => String::new(),
             false => {
                 "# Only who may list is told that an object is missing; others are told that it is forbidden.\n"
@@ -248,13 +276,16 @@ impl Grants {
         };
         let write: &[&str] =
             if self.uploads { &["s3:AbortMultipartUpload", "s3:PutObject"] } else { &["s3:PutObject"] };
-        let key: &[&str] =
-            if self.written.is_empty() { &["kms:Decrypt"] } else { &["kms:Decrypt", "kms:GenerateDataKey*"] };
+        let key = match (self.read.is_empty(), self.written.is_empty()) {
+            (true, true) => String::new(),
+            (false, true) => key_of("s3", &["kms:Decrypt"]),
+            (_, false) => key_of("s3", &["kms:Decrypt", "kms:GenerateDataKey*"]),
+        };
         allow(&["s3:GetObject"], keys(&self.read))
             + &list
             + &allow(write, keys(&self.written))
             + &allow(&["s3:DeleteObject"], keys(&self.removed))
-            + &key_of("s3", key)
+            + &key
     }
 }
 

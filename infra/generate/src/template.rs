@@ -64,7 +64,11 @@ fn resources(function: &Function) -> anyhow::Result<String> {
 
 /// Variables besides those of all functions.
 fn environment(function: &Function) -> &'static str {
-    if function.has_keys() { include_str!("../../template/each/keys.yaml") } else { "" }
+    match function.has_backup_schedule() {
+        _ if function.has_keys() => include_str!("../../template/each/keys.yaml"),
+        true => include_str!("../../template/each/backup-schedule.yaml"),
+        false => "",
+    }
 }
 
 /// What becomes of events that the function fails at.

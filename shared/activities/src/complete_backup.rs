@@ -4,7 +4,7 @@ use downstream::Service;
 use store::{BACKUPS, JOBS};
 
 use crate::backup::conclude;
-use crate::{Activity, Function};
+use crate::{Activity, BackupUse, Function};
 
 /// `complete_backup`: takes `{interrupted?}`. Reads what has changed meanwhile, checks the parts,
 /// signs the manifest and reports the result; or removes what was written.
@@ -18,6 +18,7 @@ pub static COMPLETE_BACKUP: Activity = Activity {
         reads: &[BACKUPS, JOBS],
         writes: &[BACKUPS],
         removes: &[BACKUPS],
+        backups: BackupUse::Keeps,
         keys: true,
         ..Function::USUAL
     },

@@ -1,13 +1,12 @@
-//! Completes a restore, or undoes one that cannot be completed.
+//! Completes a restore, ends a drill, or undoes what cannot be completed.
 
 use downstream::Service;
 use store::{BACKUPS, JOBS};
 
 use crate::restore::conclude;
-use crate::{Activity, Function};
+use crate::{Activity, BackupUse, Function};
 
-/// `complete_restore`: takes `{interrupted?}`. Reads back what was written and reports the result; or undoes
-/// it.
+/// `complete_restore`: takes `{interrupted?, ends_drill?}`. Reads back what was written and reports the result; or undoes it.
 pub static COMPLETE_RESTORE: Activity = Activity {
     name: "complete_restore",
     forward: |context| Box::pin(conclude(context)),
@@ -17,6 +16,7 @@ pub static COMPLETE_RESTORE: Activity = Activity {
         memory_mb: Some(512),
         reads: &[BACKUPS, JOBS],
         writes: &[JOBS],
+        backups: BackupUse::Notes,
         keys: true,
         ..Function::USUAL
     },

@@ -11,7 +11,7 @@ use downstream::Downstream;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use store::{Blobs, Leases};
+use store::{Backups, Blobs, Leases};
 use vault::Keys;
 
 /// What attempts stand on.
@@ -20,6 +20,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) downstream: &'a Downstream,
     pub(crate) blobs: &'a dyn Blobs,
     pub(crate) leases: &'a dyn Leases,
+    pub(crate) backups: &'a dyn Backups,
     pub(crate) keys: &'a dyn Keys,
     pub(crate) clock: &'a SharedClock,
 }
@@ -32,6 +33,8 @@ pub struct Context<'a> {
     pub blobs: &'a dyn Blobs,
     /// The tenant's leases.
     pub leases: &'a dyn Leases,
+    /// The tenant's backups.
+    pub backups: &'a dyn Backups,
     /// The installation's keys.
     pub keys: &'a dyn Keys,
     /// Time.
@@ -53,11 +56,12 @@ impl<'a> Context<'a> {
         input: Value,
         effect_scope: &'a str,
     ) -> Self {
-        let Surroundings { downstream, blobs, leases, keys, clock } = *surroundings;
+        let Surroundings { downstream, blobs, leases, backups, keys, clock } = *surroundings;
         Self {
             downstream,
             blobs,
             leases,
+            backups,
             keys,
             clock,
             call,

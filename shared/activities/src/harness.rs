@@ -14,7 +14,7 @@ use engine::{ActivityCall, ActivityRunner};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use store::{
-    AttemptOutcome, Begin, Blobs, Effects, Finish, Leases, RequestError, StepOutcome, StepRecorder, StepRef,
+    AttemptOutcome, Backups, Begin, Blobs, Effects, Finish, Leases, RequestError, StepOutcome, StepRecorder, StepRef,
     StoreError, StoredRequest,
 };
 use vault::Keys;
@@ -28,6 +28,7 @@ pub struct Activities {
     /// Where large requests are, and the files of activities.
     blobs: Arc<dyn Blobs>,
     leases: Arc<dyn Leases>,
+    backups: Arc<dyn Backups>,
     keys: Arc<dyn Keys>,
     clock: SharedClock,
 }
@@ -38,10 +39,11 @@ impl Activities {
         downstream: Downstream,
         blobs: Arc<dyn Blobs>,
         leases: Arc<dyn Leases>,
+        backups: Arc<dyn Backups>,
         keys: Arc<dyn Keys>,
         clock: SharedClock,
     ) -> Self {
-        Self { downstream, blobs, leases, keys, clock }
+        Self { downstream, blobs, leases, backups, keys, clock }
     }
 
     /// One attempt: asks the recorder, does or undoes, tells the recorder.
@@ -83,6 +85,7 @@ impl Activities {
                     downstream: &downstream,
                     blobs: &*self.blobs,
                     leases: &*self.leases,
+                    backups: &*self.backups,
                     keys: &*self.keys,
                     clock: &self.clock,
                 };
@@ -275,10 +278,11 @@ mod tests {
 
     use bytes::Bytes;
     use clock::{Clock as _, SystemClock};
+    use contracts::Timestamp;
+    use contracts::backup::Drill;
     use downstream::{Endpoints, Transport, TransportFault};
     use store::conformance::MemoryBlobs;
-    use store::{BegunAttempt, Leased};
-
+    use store::{Backup, BackupPage, BegunAttempt, DueBackup, Holder, Leased, NewAuditRow, Removal};
     use vault::NoKeys;
 
     use super::*;
@@ -339,8 +343,50 @@ mod tests {
 
     #[async_trait]
     impl Leases for NoLeases {
-        async fn lease(&self, _: &str, _: &[String], _: &str) -> Result<Leased, StoreError> {
+        async fn lease(&self, _: &str, _: &[String], _: Holder<'_>) -> Result<Leased, StoreError> {
             Ok(Leased::Granted)
+        }
+    }
+
+    /// Backups that nobody asks for here.
+    pub(super) struct NoBackups;
+
+    fn nobody_asks<T>() -> Result<T, StoreError> {
+        Err(StoreError::Unavailable("nobody asks for backups here".to_owned()))
+    }
+
+    #[async_trait]
+    impl Backups for NoBackups {
+        async fn keep_backup(&self, _: &Backup) -> Result<(), StoreError> {
+            nobody_asks()
+        }
+
+        async fn backup(&self, _: &str, _: &str) -> Result<Option<Backup>, StoreError> {
+            nobody_asks()
+        }
+
+        async fn backups(&self, _: &str, _: Option<&str>, _: u32) -> Result<BackupPage, StoreError> {
+            nobody_asks()
+        }
+
+        async fn keep_until(&self, _: &str, _: &str, _: Timestamp) -> Result<(), StoreError> {
+            nobody_asks()
+        }
+
+        async fn note_drill(&self, _: &str, _: &str, _: &Drill) -> Result<(), StoreError> {
+            nobody_asks()
+        }
+
+        async fn begin_removal(&self, _: &str, _: NewAuditRow) -> Result<Removal, StoreError> {
+            nobody_asks()
+        }
+
+        async fn end_removal(&self, _: &str, _: &str) -> Result<(), StoreError> {
+            nobody_asks()
+        }
+
+        async fn due_backups(&self, _: Timestamp, _: u32) -> Result<Vec<DueBackup>, StoreError> {
+            nobody_asks()
         }
     }
 
@@ -371,9 +417,16 @@ mod tests {
         let downstream =
             Downstream::new(Arc::new(Nothing), Endpoints::default(), Arc::clone(&clock), Duration::from_secs(1));
         let keys = Arc::new(NoKeys("nobody asks for any here"));
-        Activities::new(downstream, Arc::new(MemoryBlobs::default()), Arc::new(NoLeases), keys, clock)
-            .attempt(&ECHO, payload, recorder)
-            .await
+        Activities::new(
+            downstream,
+            Arc::new(MemoryBlobs::default()),
+            Arc::new(NoLeases),
+            Arc::new(NoBackups),
+            keys,
+            clock,
+        )
+        .attempt(&ECHO, payload, recorder)
+        .await
     }
 
     fn inline() -> StoredRequest {

@@ -3,22 +3,27 @@
 use std::collections::BTreeSet;
 
 use contracts::{ActivityError, ErrorName};
-use store::Leased;
+use store::{Holder, Leased};
 
 use crate::Context;
 use crate::harness::store_failed;
 
-/// Holds these data sets (`auth/account`) until the execution ends.
+/// Holds these data sets of a tenant (`auth/account`) until the execution ends.
 ///
 /// # Errors
 /// `Conflict` with the execution that holds one of them.
-pub(crate) async fn hold(context: &Context<'_>, data_sets: BTreeSet<String>) -> Result<(), ActivityError> {
+pub(crate) async fn hold(
+    context: &Context<'_>,
+    tenant_id: &str,
+    data_sets: BTreeSet<String>,
+) -> Result<(), ActivityError> {
     let data_sets: Vec<String> = data_sets.into_iter().collect();
-    let leased = context.leases.lease(context.tenant_id(), &data_sets, context.execution_id()).await;
+    let holder = Holder { tenant_id: context.tenant_id(), execution_id: context.execution_id() };
+    let leased = context.leases.lease(tenant_id, &data_sets, holder).await;
     match leased.map_err(store_failed)? {
         Leased::Granted => Ok(()),
         Leased::Held { data_set, by } => {
-            let message = format!("{by} is changing many entities of {data_set}; start this one when that has ended");
+            let message = format!("{by} works with {data_set}; start this one when that has ended");
             Err(ActivityError::new(ErrorName::Conflict, message))
         }
     }

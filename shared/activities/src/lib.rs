@@ -96,8 +96,23 @@ pub struct Function {
     pub removes: &'static [&'static str],
     /// Whether it asks for leases.
     pub leases: bool,
+    /// What it does with the records of backups.
+    pub backups: BackupUse,
     /// Whether it uses the installation's keys.
     pub keys: bool,
+}
+
+/// What an activity does with the records of backups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackupUse {
+    /// Nothing.
+    Nothing,
+    /// Looks at one: `Backups::backup`.
+    Looks,
+    /// Notes what a drill came to: `Backups::note_drill`.
+    Notes,
+    /// Keeps one, and lets go of others: `Backups::keep_backup`, `Backups::keep_until`, `store::remove_backup`.
+    Keeps,
 }
 
 impl Function {
@@ -110,6 +125,7 @@ impl Function {
         writes: &[],
         removes: &[],
         leases: false,
+        backups: BackupUse::Nothing,
         keys: false,
     };
 }

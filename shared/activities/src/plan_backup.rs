@@ -4,7 +4,7 @@ use downstream::Service;
 use store::{BACKUPS, JOBS};
 
 use crate::backup::plan;
-use crate::{Activity, Function};
+use crate::{Activity, BackupUse, Function};
 
 /// `plan_backup`: takes `{request}`, answers `{manifest, sets}`.
 pub static PLAN_BACKUP: Activity = Activity {
@@ -16,6 +16,8 @@ pub static PLAN_BACKUP: Activity = Activity {
         memory_mb: Some(512),
         reads: &[BACKUPS],
         writes: &[JOBS],
+        leases: true,
+        backups: BackupUse::Looks,
         keys: true,
         ..Function::USUAL
     },

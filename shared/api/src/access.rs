@@ -71,6 +71,12 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// Nobody: what is done by a schedule, in this tenant.
+    pub(crate) fn schedule(tenant_id: &str) -> Self {
+        let request = RequestFacts::of_schedule();
+        Self { tenant_id: tenant_id.to_owned(), user_id: None, traceparent: None, identity: None, request }
+    }
+
     /// Whether the caller may act in this tenant.
     pub(crate) fn may_act_in(&self, tenant_id: &str) -> bool {
         self.identity.as_ref().is_none_or(|identity| identity.tenants.iter().any(|tenant| tenant == tenant_id))

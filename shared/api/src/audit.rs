@@ -45,6 +45,17 @@ impl RequestFacts {
         Self { id, method: request.method().clone(), route, workflow_id: named, caller: Arc::default() }
     }
 
+    /// What is done without a request.
+    pub(crate) fn of_schedule() -> Self {
+        Self {
+            id: "schedule".to_owned(),
+            method: Method::POST,
+            route: "/api/v1/coordination/backup".to_owned(),
+            workflow_id: None,
+            caller: Arc::default(),
+        }
+    }
+
     /// Notes who calls.
     pub(crate) fn know(&self, caller: KnownCaller) {
         // A request has one caller, whoever asks for it again.
@@ -96,6 +107,15 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// The row of the removal of a backup.
+    pub(crate) fn backup_row(&self, backup_id: &str, at: Timestamp) -> NewAuditRow {
+        let mut row = self.request.row(&self.known(), AuditAction::DeleteBackup, at);
+        row.details["backup_id"] = json!(backup_id);
+        row
+    }
+}
+
 /// Records a denial if it is known who was denied. A denial stays a denial, whether or not it can be recorded.
 pub(crate) async fn record_denial(
     audit: Option<&dyn Audit>,
@@ -118,6 +138,9 @@ pub(crate) async fn record_denial(
 /// What a request asks for, by its method and route. Not by the list of endpoints, with which every function would hold
 /// the handlers of all.
 fn action(method: &Method, route: &str) -> AuditAction {
+    if method == Method::DELETE && route == "/api/v1/coordination/backups/{backup_id}" {
+        return AuditAction::DeleteBackup;
+    }
     if method != Method::POST {
         return AuditAction::Read;
     }
@@ -154,6 +177,8 @@ mod tests {
     fn changes(port: &Port) -> bool {
         match port {
             Port::Create | Port::Keep | Port::Start(_) | Port::Control | Port::Terminate => true,
+            Port::RemoveBackup => true,
+            Port::Backup | Port::Backups => false,
             Port::Read | Port::List | Port::History | Port::Retried | Port::Request => false,
             Port::Check | Port::Archive | Port::Audit => false,
             // A link changes nothing yet: the start that uses what was uploaded has its row.

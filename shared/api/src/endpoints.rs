@@ -8,7 +8,7 @@ use axum::http::Method;
 use clock::SharedClock;
 use contracts::WorkflowKind;
 
-use crate::{Api, Files, Operating, Readiness, Starting};
+use crate::{Api, Files, KeptBackups, Operating, Readiness, Starting};
 
 /// One endpoint, which the server and a Lambda function of its own both serve.
 #[derive(Debug)]
@@ -60,6 +60,12 @@ pub enum Port {
     Uploaded,
     /// Signs links that read the files an execution left: `BlobLinks::download`.
     Results,
+    /// Reads what is known of a backup: `Backups::backup`.
+    Backup,
+    /// Lists backups: `Backups::backups`.
+    Backups,
+    /// Removes a backup: `Backups::begin_removal`, `store::remove_backup`.
+    RemoveBackup,
     /// Reads the audit log: `Audit::rows`. Every endpoint that asks who calls also adds to it what it denies.
     Audit,
 }
@@ -77,6 +83,8 @@ pub enum Route {
     Operating(fn() -> Router<Operating>),
     /// Leads to files.
     Files(fn() -> Router<Files>),
+    /// Works with backups that were completed.
+    Backups(fn() -> Router<KeptBackups>),
     /// Asks everything else whether it works.
     Readiness(fn() -> Router<Readiness>),
 }
@@ -227,6 +235,27 @@ pub static ENDPOINTS: &[Endpoint] = &[
         route: Route::Starting(crate::start_restore::route),
     },
     Endpoint {
+        name: "list-backups",
+        method: Method::GET,
+        path: "/api/v1/coordination/backups",
+        ports: &[Port::Backups],
+        route: Route::Backups(crate::list_backups::route),
+    },
+    Endpoint {
+        name: "get-backup",
+        method: Method::GET,
+        path: "/api/v1/coordination/backups/{backup_id}",
+        ports: &[Port::Backup],
+        route: Route::Backups(crate::get_backup::route),
+    },
+    Endpoint {
+        name: "delete-backup",
+        method: Method::DELETE,
+        path: "/api/v1/coordination/backups/{backup_id}",
+        ports: &[Port::RemoveBackup],
+        route: Route::Backups(crate::delete_backup::route),
+    },
+    Endpoint {
         name: "health",
         method: Method::GET,
         path: "/health",
@@ -257,13 +286,14 @@ impl Endpoint {
             Route::Starting(_) => "serve_starting",
             Route::Operating(_) => "serve_operating",
             Route::Files(_) => "serve_files",
+            Route::Backups(_) => "serve_backups",
             Route::Readiness(_) => "serve_readiness",
         }
     }
 }
 
 /// The routes of all endpoints.
-pub(crate) fn routes(operating: &Operating, readiness: &Readiness, files: &Files) -> Router {
+pub(crate) fn routes(operating: &Operating, readiness: &Readiness, files: &Files, kept: &KeptBackups) -> Router {
     let starting = &operating.starting;
     let routes = ENDPOINTS.iter().map(|endpoint| match endpoint.route {
         Route::Alone(route) => route().with_state(Arc::clone(&starting.api.clock)),
@@ -271,6 +301,7 @@ pub(crate) fn routes(operating: &Operating, readiness: &Readiness, files: &Files
         Route::Starting(route) => route().with_state(starting.clone()),
         Route::Operating(route) => route().with_state(operating.clone()),
         Route::Files(route) => route().with_state(files.clone()),
+        Route::Backups(route) => route().with_state(kept.clone()),
         Route::Readiness(route) => route().with_state(readiness.clone()),
     });
     routes.fold(Router::new(), Router::merge)

@@ -14,14 +14,17 @@ pub mod check_services_health;
 mod conditional;
 pub mod create_bulk_upload;
 mod damage;
+pub mod delete_backup;
 mod durations;
 mod endpoints;
+pub mod get_backup;
 pub mod get_workflow_history;
 pub mod get_workflow_results;
 pub mod get_workflow_status;
 mod headers;
 pub mod health;
 pub mod list_audit_rows;
+pub mod list_backups;
 pub mod list_workflows;
 mod operate;
 mod page;
@@ -31,6 +34,7 @@ mod problem;
 pub mod ready;
 pub mod resume_workflow;
 pub mod retry_workflow;
+mod scheduled_backups;
 mod serve;
 mod service_checks;
 mod signed_links;
@@ -54,13 +58,14 @@ use clock::SharedClock;
 use contracts::EngineKind;
 use contracts::limits::MAX_WAIT_SECONDS;
 use engine::Engines;
-use store::{Audit, BlobLinks, BlobReader, Blobs, EndRecorder, Executions, History};
+use store::{Audit, Backups, BlobLinks, BlobReader, Blobs, EndRecorder, Executions, History};
 
 pub use access::GatewayClaims;
 pub use contracts::access::Access;
 pub use durations::Durations;
 pub use endpoints::{ENDPOINTS, Endpoint, Port, Route};
 pub use problem::Problem;
+pub use scheduled_backups::{KeptHouse, keep_backups};
 pub use serve::{complete, refuse};
 pub use service_checks::ServiceChecks;
 pub use signed_links::SignedLinks;
@@ -161,6 +166,23 @@ impl FromRef<Files> for Api {
     }
 }
 
+/// What the endpoints about backups that were completed work with.
+#[derive(Clone)]
+pub struct KeptBackups {
+    /// What all endpoints work with.
+    pub api: Api,
+    /// The backups.
+    pub backups: Arc<dyn Backups>,
+    /// Their files.
+    pub blobs: Arc<dyn Blobs>,
+}
+
+impl FromRef<KeptBackups> for Api {
+    fn from_ref(kept: &KeptBackups) -> Self {
+        kept.api.clone()
+    }
+}
+
 /// What the endpoints that tell whether everything works ask.
 #[derive(Clone)]
 pub struct Readiness {
@@ -179,8 +201,8 @@ impl FromRef<Readiness> for Api {
 }
 
 /// The whole API, for a server.
-pub fn router(operating: Operating, readiness: Readiness, files: Files) -> Router {
-    let routes = endpoints::routes(&operating, &readiness, &files);
+pub fn router(operating: Operating, readiness: Readiness, files: Files, kept: KeptBackups) -> Router {
+    let routes = endpoints::routes(&operating, &readiness, &files, &kept);
     let Api { clock, request_timeout, audit, .. } = operating.starting.api;
     complete(routes, clock, request_timeout, Some(audit))
 }

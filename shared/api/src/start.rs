@@ -59,22 +59,10 @@ async fn start<R: Request>(
     check_caller(&request, &caller)?;
     let idempotency = own_key(&request, headers, path, body.value())?;
     let tenant_id = caller.tenant_id.clone();
-    refuse_if_full(&starting.api, &tenant_id, idempotency.as_ref()).await?;
-    check_upload(starting, &request, &tenant_id, idempotency.as_ref()).await?;
-    let engine = starting.api.engines.of(starting.engine).ok_or_else(Problem::internal)?;
-    let mut new = new_execution(starting, &request, caller, idempotency)?;
-    engine.admit(&mut new).await?;
-    // Durable before the record that needs it.
-    let kept = json!(request);
-    new.request = StoredRequest::keep(&tenant_id, kept, &*starting.blobs).await?;
     let warnings = request.warnings();
     let mean = starting.durations.mean(&starting.api, &tenant_id, R::KIND);
-    let (created, mean) = futures::join!(create(starting, Arc::clone(engine), new), mean);
-    let record = match created? {
-        Created::New(record) | Created::Existing(record) => record,
-        Created::KeyReused => return Err(Problem::key_reused()),
-        Created::Full(full) => return Err(Problem::full(full)),
-    };
+    let (record, mean) = futures::join!(begin(starting, &request, caller, idempotency), mean);
+    let record = record?;
     let preferred = preferred_wait(headers);
     let Some(wait) = preferred.or((is_synchronous || R::IS_AWAITED).then_some(Duration::MAX)) else {
         return Ok(answer(&record, mean, warnings, R::IS_AWAITED));
@@ -89,6 +77,28 @@ async fn start<R: Request>(
         answer.headers_mut().insert(HeaderName::from_static("preference-applied"), applied);
     }
     Ok(answer)
+}
+
+/// Stores the start and begins it. The request is checked, and the caller may ask for it.
+pub(crate) async fn begin<R: Request>(
+    starting: &Starting,
+    request: &R,
+    caller: Caller,
+    idempotency: Option<IdempotencyKey>,
+) -> Result<ExecutionRecord, Problem> {
+    let tenant_id = caller.tenant_id.clone();
+    refuse_if_full(&starting.api, &tenant_id, idempotency.as_ref()).await?;
+    check_upload(starting, request, &tenant_id, idempotency.as_ref()).await?;
+    let engine = starting.api.engines.of(starting.engine).ok_or_else(Problem::internal)?;
+    let mut new = new_execution(starting, request, caller, idempotency)?;
+    engine.admit(&mut new).await?;
+    // Durable before the record that needs it.
+    new.request = StoredRequest::keep(&tenant_id, json!(request), &*starting.blobs).await?;
+    match create(starting, Arc::clone(engine), new).await? {
+        Created::New(record) | Created::Existing(record) => Ok(record),
+        Created::KeyReused => Err(Problem::key_reused()),
+        Created::Full(full) => Err(Problem::full(full)),
+    }
 }
 
 /// What a start is about must have been uploaded. One that repeats an earlier start needs it no more.
@@ -320,7 +330,12 @@ fn own_key(
 ) -> Result<Option<IdempotencyKey>, Problem> {
     let of_client = idempotency_key(headers, path, body)?;
     let Some((field, id)) = request.own_id() else { return Ok(of_client) };
-    Ok(Some(IdempotencyKey { route: format!("POST {path}"), key: format!("{field}:{id}"), body_hash: hash(body) }))
+    Ok(Some(key_of_own_id(path, field, id, body)))
+}
+
+/// The key of a request that has an id of its own.
+pub(crate) fn key_of_own_id(path: &str, field: &str, id: &str, body: &Value) -> IdempotencyKey {
+    IdempotencyKey { route: format!("POST {path}"), key: format!("{field}:{id}"), body_hash: hash(body) }
 }
 
 fn hash(body: &Value) -> String {

@@ -5,7 +5,9 @@ use contracts::backup::BackupRequest;
 
 use crate::{Starting, start};
 
+pub(crate) const PATH: &str = "/api/v1/coordination/backup";
+
 /// The route.
 pub fn route() -> Router<Starting> {
-    start::route::<BackupRequest>("/api/v1/coordination/backup")
+    start::route::<BackupRequest>(PATH)
 }

@@ -28,13 +28,15 @@ pub enum AuditAction {
     /// One of these for several executions. Each execution that it changes has a row with its own action; this one is for
     /// each that was denied, and for a request that was denied as a whole.
     ActOnWorkflows,
+    /// The removal of a backup. A row without a caller tells of one whose time was up.
+    DeleteBackup,
     /// Anything that changes nothing; only its denials are in the log.
     Read,
 }
 
 impl AuditAction {
     /// Every action.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::StartWorkflow,
         Self::CancelWorkflow,
         Self::PauseWorkflow,
@@ -43,6 +45,7 @@ impl AuditAction {
         Self::RetryWorkflow,
         Self::UndoWorkflow,
         Self::ActOnWorkflows,
+        Self::DeleteBackup,
         Self::Read,
     ];
 
@@ -57,6 +60,7 @@ impl AuditAction {
             Self::RetryWorkflow => "retry_workflow",
             Self::UndoWorkflow => "undo_workflow",
             Self::ActOnWorkflows => "act_on_workflows",
+            Self::DeleteBackup => "delete_backup",
             Self::Read => "read",
         }
     }

@@ -1,8 +1,11 @@
-//! The requests of backup and restore.
+//! Backup and restore: their requests, and what is known of a backup that was completed.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::Timestamp;
 use crate::fields::Fields;
 use crate::ids::{PLAIN_ID, WorkflowKind, is_plain_id};
 use crate::limits::MAX_TENANT_CHARS;
@@ -18,6 +21,10 @@ pub struct BackupRequest {
     pub tenant_id: String,
     /// Which services, in the contract's names; all of them unless given.
     pub services: Vec<String>,
+    /// For how many days it is kept; until somebody deletes it unless given.
+    pub keep_days: Option<u32>,
+    /// Of the tenant's backups that have such a number, the newest so many stay; all of them unless given.
+    pub keep_count: Option<u32>,
 }
 
 /// A backup is written back.
@@ -25,8 +32,12 @@ pub struct BackupRequest {
 pub struct RestoreRequest {
     /// Which backup of the tenant.
     pub backup_id: String,
-    /// Whose backup, and where it goes.
+    /// Whose backup.
     pub tenant_id: String,
+    /// Into which tenant it goes; into the same one unless given.
+    pub target_tenant_id: Option<String>,
+    /// Whether it goes into a tenant of its own, is compared, and is removed again.
+    pub drill: bool,
     /// What becomes of things that are there already.
     pub on_conflict: RestoreConflict,
     /// Whether it is only told what would come of it.
@@ -57,6 +68,87 @@ impl RestoreConflict {
     }
 }
 
+/// What a completed backup holds. It never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupSummary {
+    /// Its name.
+    pub backup_id: String,
+    /// The execution that made it.
+    pub workflow_id: String,
+    /// Where its files are: a folder below the blobs.
+    pub backup_location: String,
+    /// The size of its files, as they are stored.
+    pub backup_size_bytes: u64,
+    /// Things in it; files' bytes are none.
+    pub records_backed_up: u64,
+    /// What it holds, service by service.
+    pub services: Vec<BackedUpService>,
+    /// Whether something changed while it was made.
+    pub changed_during: bool,
+    /// References to things that are not in it.
+    pub dangling_references: u64,
+    /// When it was begun.
+    pub began_at: Timestamp,
+    /// When it was completed.
+    pub created_at: Timestamp,
+    /// Of the tenant's backups that have such a number, the newest so many stay.
+    pub keep_count: Option<u32>,
+}
+
+/// What a backup holds of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackedUpService {
+    /// The service, in the contract's name.
+    pub service: String,
+    /// Its types of things.
+    pub types: Vec<BackedUpType>,
+}
+
+/// What a backup holds of a type of things.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackedUpType {
+    /// The type.
+    pub entity_type: String,
+    /// How many of them.
+    pub items: u64,
+}
+
+/// What the last drill of a backup came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drill {
+    /// The execution.
+    pub workflow_id: String,
+    /// When it was over.
+    pub at: Timestamp,
+    /// Whether all of the backup came back.
+    pub passed: bool,
+    /// Why not: the name of an error.
+    pub error: Option<String>,
+    /// How long it took until everything was back and compared.
+    pub recovery_seconds: Option<u64>,
+}
+
+/// Backups that are made again and again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupSchedule {
+    /// How often: at the multiples of this since 1970-01-01T00:00Z.
+    pub every: Duration,
+    /// Of these tenants.
+    pub tenants: Vec<String>,
+    /// For how many days each is kept; until somebody deletes it if there is none.
+    pub keep_days: Option<u32>,
+    /// How many of a tenant's are kept; all of them if there is none.
+    pub keep_count: Option<u32>,
+}
+
+/// A hundred years.
+const MAX_KEEP_DAYS: u32 = 36_525;
+const MAX_KEEP_COUNT: u32 = 10_000;
+
+fn optional_number(fields: &mut Fields<'_>, name: &str, most: u32) -> Option<u32> {
+    fields.is_given(name).then(|| fields.number_or(name, 1..=u64::from(most), 1) as u32)
+}
+
 fn plain_id(fields: &mut Fields<'_>, name: &str) -> String {
     fields.text_like(name, 1..=MAX_TENANT_CHARS, is_plain_id, PLAIN_ID).to_owned()
 }
@@ -73,7 +165,13 @@ impl Request for BackupRequest {
             true => fields.distinct("services", 1..=SERVICES.len(), service_named, &expected),
             false => SERVICES.map(|name| (name, name)).to_vec(),
         };
-        Self { backup_id, tenant_id, services: services.into_iter().map(|(_, name)| name.to_owned()).collect() }
+        Self {
+            backup_id,
+            tenant_id,
+            services: services.into_iter().map(|(_, name)| name.to_owned()).collect(),
+            keep_days: optional_number(fields, "keep_days", MAX_KEEP_DAYS),
+            keep_count: optional_number(fields, "keep_count", MAX_KEEP_COUNT),
+        }
     }
 
     fn options(&self) -> Value {
@@ -95,9 +193,18 @@ impl Request for RestoreRequest {
     const IS_AWAITED: bool = true;
 
     fn read(fields: &mut Fields<'_>) -> Self {
+        let target_tenant_id = fields.is_given("target_tenant_id").then(|| plain_id(fields, "target_tenant_id"));
+        let drill = fields.flag("drill");
+        for name in ["target_tenant_id", "on_conflict", "dry_run"] {
+            if drill && fields.is_given(name) {
+                fields.bad(name, "must be left out: a drill writes into a tenant of its own");
+            }
+        }
         Self {
             backup_id: plain_id(fields, "backup_id"),
             tenant_id: plain_id(fields, "tenant_id"),
+            target_tenant_id,
+            drill,
             on_conflict: match fields.is_given("on_conflict") {
                 true => fields.one_of("on_conflict", &RestoreConflict::ALL, RestoreConflict::as_str),
                 false => None,
@@ -108,11 +215,12 @@ impl Request for RestoreRequest {
     }
 
     fn options(&self) -> Value {
-        json!({ "backup_id": self.backup_id, "dry_run": self.dry_run })
+        json!({ "backup_id": self.backup_id, "dry_run": self.dry_run, "drill": self.drill })
     }
 
     fn tenants(&self) -> Vec<(&'static str, &str)> {
-        vec![("tenant_id", &self.tenant_id)]
+        let target = self.target_tenant_id.as_deref().map(|target| ("target_tenant_id", target));
+        std::iter::once(("tenant_id", self.tenant_id.as_str())).chain(target).collect()
     }
 }
 
@@ -132,6 +240,14 @@ mod tests {
         let bad = read::<RestoreRequest>(&Document::parse(body).expect("JSON")).expect_err("it is bad");
         let pointers: Vec<&str> = bad.iter().map(|bad| bad.pointer.as_str()).collect();
         assert_eq!(pointers, ["/on_conflict", "/dry_run"]);
+        let body = br#"{"backup_id":"b-1","tenant_id":"t","drill":true,"target_tenant_id":"u","dry_run":true}"#;
+        let bad = read::<RestoreRequest>(&Document::parse(body).expect("JSON")).expect_err("it is bad");
+        let pointers: Vec<&str> = bad.iter().map(|bad| bad.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/target_tenant_id", "/dry_run"]);
+        let body = br#"{"backup_id":"b-1","tenant_id":"t","keep_days":0,"keep_count":1.5}"#;
+        let bad = read::<BackupRequest>(&Document::parse(body).expect("JSON")).expect_err("it is bad");
+        let pointers: Vec<&str> = bad.iter().map(|bad| bad.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/keep_days", "/keep_count"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::audit::{AuditAction, AuditOutcome};
+use crate::backup::{BackupSummary, Drill};
 use crate::history::Event;
 use crate::ids::WorkflowKind;
 use crate::status::Status;
@@ -336,6 +337,37 @@ pub struct CancelResponse {
     pub workflow_id: String,
     pub cancelled: bool,
     pub cancelled_at: Timestamp,
+    pub message: String,
+}
+
+/// A page of a tenant's backups, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct BackupsResponse {
+    pub backups: Vec<BackupEntry>,
+    pub page_size: u32,
+    pub next_page_token: Option<String>,
+}
+
+/// A backup.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct BackupEntry {
+    pub tenant_id: String,
+    #[serde(flatten)]
+    pub summary: BackupSummary,
+    pub keep_until: Option<Timestamp>,
+    pub removing_since: Option<Timestamp>,
+    pub last_drill: Option<Drill>,
+}
+
+/// The answer to the removal of a backup.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct DeleteBackupResponse {
+    pub backup_id: String,
+    pub deleted: bool,
+    pub deleted_at: Timestamp,
     pub message: String,
 }
 

@@ -5,7 +5,8 @@ use toml::Value;
 
 use crate::host::Host;
 use crate::values::{
-    address, boolean, choice, coefficient, days, integer, kms_key, seconds, state_machine_prefix, text, url,
+    address, boolean, choice, coefficient, days, hours, integer, kms_key, seconds, state_machine_prefix, tenants, text,
+    url,
 };
 
 /// A setting.
@@ -215,6 +216,14 @@ pub(crate) const BUCKET: Setting<String> = Setting::new("store.bucket", Shape::T
 pub(crate) const RETENTION_DAYS: Setting<u32> =
     Setting::new("store.retention_days", Shape::Number, days, "days").or("90");
 
+/// Backups that are made on their own, if there are such tenants.
+pub(crate) const BACKUP_TENANTS: Setting<Vec<String>> =
+    Setting::new("backups.tenants", Shape::Text, tenants, "ids of tenants, each once, with commas between them");
+pub(crate) const BACKUPS_EVERY: Setting<u64> =
+    Setting::new("backups.every", Shape::Number, hours, "a duration of an hour or more (\"24h\")").or("24h");
+pub(crate) const BACKUPS_KEEP_DAYS: Setting<u32> = count("backups.keep_days");
+pub(crate) const BACKUPS_KEEP_COUNT: Setting<u32> = count("backups.keep_count");
+
 /// What the engine finishes within the default time limit, see the server's README.
 pub(crate) const OPEN_EXECUTIONS: Setting<u32> = count("limits.open_executions").or("2000");
 pub(crate) const OPEN_EXECUTIONS_PER_TENANT: Setting<u32> = count("limits.open_executions_per_tenant").or("500");
@@ -230,7 +239,7 @@ pub(crate) const TENANTS_CLAIM: Setting<String> =
 pub(crate) const ROLES_CLAIM: Setting<String> = Setting::new("auth.roles_claim", Shape::Text, text, "a claim's name");
 
 /// The settings of a server or a worker, in the order in which they are shown: section by section.
-pub(crate) const OF_SERVER: [&dyn Declared; 39] = [
+pub(crate) const OF_SERVER: [&dyn Declared; 43] = [
     &HOST,
     &PORT,
     &REQUEST_TIMEOUT,
@@ -266,6 +275,10 @@ pub(crate) const OF_SERVER: [&dyn Declared; 39] = [
     &TABLE,
     &BUCKET,
     &RETENTION_DAYS,
+    &BACKUP_TENANTS,
+    &BACKUPS_EVERY,
+    &BACKUPS_KEEP_DAYS,
+    &BACKUPS_KEEP_COUNT,
     &OPEN_EXECUTIONS,
     &OPEN_EXECUTIONS_PER_TENANT,
     &AUTH_MODE,

@@ -7,14 +7,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use contracts::access::Access;
+use contracts::backup::BackupSchedule;
 use contracts::{EngineKind, WorkflowKind};
 use downstream::Endpoints;
 
 use crate::aws::{Aws, aws};
 use crate::declarations::{
-    API_KEY_SECRET, AUTH_MODE, BUCKET, DEFAULT_TIMEOUT, FUNCTION_ENGINE, FUNCTION_PREFIX, FUNCTION_STORE, KMS_KEY,
-    LOCAL_KEY_FILE, LONGEST_WAIT, NAMESPACE, OPEN_EXECUTIONS_PER_TENANT, RETENTION_DAYS, ROLES_CLAIM, SERVICES,
-    SIGNING_KEY, STATE_MACHINE_PREFIX, TABLE, TASK_QUEUE, TEMPORAL_URL, TENANTS_CLAIM,
+    API_KEY_SECRET, AUTH_MODE, BACKUP_TENANTS, BACKUPS_EVERY, BACKUPS_KEEP_COUNT, BACKUPS_KEEP_DAYS, BUCKET,
+    DEFAULT_TIMEOUT, FUNCTION_ENGINE, FUNCTION_PREFIX, FUNCTION_STORE, KMS_KEY, LOCAL_KEY_FILE, LONGEST_WAIT,
+    NAMESPACE, OPEN_EXECUTIONS_PER_TENANT, RETENTION_DAYS, ROLES_CLAIM, SERVICES, SIGNING_KEY, STATE_MACHINE_PREFIX,
+    TABLE, TASK_QUEUE, TEMPORAL_URL, TENANTS_CLAIM,
 };
 use crate::keys::{Keys, Naming};
 use crate::temporal::TemporalServer;
@@ -101,6 +103,10 @@ impl FunctionSettings {
         for setting in text {
             keys.take(setting);
         }
+        keys.take(&BACKUP_TENANTS);
+        keys.take(&BACKUPS_EVERY);
+        keys.take(&BACKUPS_KEEP_DAYS);
+        keys.take(&BACKUPS_KEEP_COUNT);
         keys.take(&FUNCTION_ENGINE);
         keys.take(&FUNCTION_STORE);
         keys.take(&RETENTION_DAYS);
@@ -133,6 +139,17 @@ impl FunctionSettings {
     /// `store.retention_days`: how long an execution stays in the table after its end.
     pub fn retention(&mut self) -> Duration {
         DAY * self.keys.required(&RETENTION_DAYS)
+    }
+
+    /// `backups.*`: backups that are made on their own, if there are tenants that have any.
+    pub fn backup_schedule(&mut self) -> Option<BackupSchedule> {
+        let tenants = self.keys.take(&BACKUP_TENANTS)?;
+        Some(BackupSchedule {
+            every: Duration::from_secs(self.keys.required(&BACKUPS_EVERY)),
+            tenants,
+            keep_days: self.keys.take(&BACKUPS_KEEP_DAYS),
+            keep_count: self.keys.take(&BACKUPS_KEEP_COUNT),
+        })
     }
 
     /// `workflows.default_timeout`: how long an execution may take, pauses excluded.

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use contracts::EngineKind;
 use contracts::access::Access;
+use contracts::backup::BackupSchedule;
 use downstream::{Endpoints, Service};
 use workflows::{RetryPolicies, RetryPolicy};
 
 use crate::declarations::{
-    ANSWERED, BATCH_SIZE, DATA_DIR, DEFAULT_TIMEOUT, HAS_ACTIVITIES_IN_FUNCTIONS, HOST, KEY_FILE,
-    MAX_CONCURRENT_ACTIVITIES, MAX_CONNECTIONS, OF_FUNCTIONS, OF_SERVER, OPEN_EXECUTIONS, OPEN_EXECUTIONS_PER_TENANT,
-    PORT, REQUEST_TIMEOUT, RETENTION_DAYS, RetrySettings, SERVER_ENGINE, SERVICES, UNREACHABLE,
+    ANSWERED, BACKUP_TENANTS, BACKUPS_EVERY, BACKUPS_KEEP_COUNT, BACKUPS_KEEP_DAYS, BATCH_SIZE, DATA_DIR,
+    DEFAULT_TIMEOUT, HAS_ACTIVITIES_IN_FUNCTIONS, HOST, KEY_FILE, MAX_CONCURRENT_ACTIVITIES, MAX_CONNECTIONS,
+    OF_FUNCTIONS, OF_SERVER, OPEN_EXECUTIONS, OPEN_EXECUTIONS_PER_TENANT, PORT, REQUEST_TIMEOUT, RETENTION_DAYS,
+    RetrySettings, SERVER_ENGINE, SERVICES, UNREACHABLE,
 };
 use crate::host::Host;
 use crate::keys::Keys;
@@ -60,6 +62,8 @@ pub struct Settings {
     /// `store.retention_days`: how long an execution stays in the database after its end, before it goes to the archive.
     /// For `store.kind = 'sqlite'`; the deployment on AWS has its own.
     pub retention: Duration,
+    /// `backups.*`: backups that are made on their own.
+    pub backups: Option<BackupSchedule>,
     /// From `auth.*` and the address.
     pub access: Access,
     /// Whether AWS's endpoints are trusted by the roots of `SSL_CERT_FILE`, not by Amazon's.
@@ -139,6 +143,7 @@ impl Settings {
                 None => Path::new(&keys.value(&DATA_DIR)).join("keys.json"),
             },
             retention: DAY * keys.value(&RETENTION_DAYS),
+            backups: backups(keys),
             has_own_roots,
         };
         if let (ActivityPlace::InFunctions { .. }, StoreKind::Sqlite) = (&settings.temporal.activities, &settings.store)
@@ -170,6 +175,14 @@ pub struct Limits {
     pub open_executions: u32,
     /// `limits.open_executions_per_tenant`
     pub open_executions_per_tenant: u32,
+}
+
+/// What is said of the schedule is read, and so checked, whether or not there is one.
+fn backups(keys: &mut Keys) -> Option<BackupSchedule> {
+    let tenants = keys.take(&BACKUP_TENANTS);
+    let every = Duration::from_secs(keys.value(&BACKUPS_EVERY));
+    let (keep_days, keep_count) = (keys.take(&BACKUPS_KEEP_DAYS), keys.take(&BACKUPS_KEEP_COUNT));
+    tenants.map(|tenants| BackupSchedule { every, tenants, keep_days, keep_count })
 }
 
 fn limits(keys: &mut Keys) -> Limits {

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use contracts::ids::is_plain_id;
+use contracts::limits::MAX_TENANT_CHARS;
 use toml::Value;
 
 pub(crate) fn text(value: &Value) -> Option<String> {
@@ -70,6 +72,22 @@ pub(crate) fn state_machine_prefix(value: &Value) -> Option<String> {
 /// The ARN of a key in AWS KMS.
 pub(crate) fn kms_key(value: &Value) -> Option<String> {
     text(value).filter(|arn| arn.starts_with("arn:") && arn.contains(":kms:") && arn.contains(":key/"))
+}
+
+/// Ids of tenants: a list, or text with commas between them. None comes twice.
+pub(crate) fn tenants(value: &Value) -> Option<Vec<String>> {
+    let texts: Vec<&str> = match value {
+        Value::Array(values) => values.iter().map(Value::as_str).collect::<Option<_>>()?,
+        value => value.as_str()?.split(',').map(str::trim).collect(),
+    };
+    let is_good = texts.iter().all(|id| id.chars().count() <= MAX_TENANT_CHARS && is_plain_id(id));
+    let are_distinct = texts.iter().enumerate().all(|(place, id)| !texts[..place].contains(id));
+    (is_good && are_distinct && !texts.is_empty()).then(|| texts.into_iter().map(str::to_owned).collect())
+}
+
+/// An hour or more, in seconds.
+pub(crate) fn hours(value: &Value) -> Option<u64> {
+    seconds(value).filter(|seconds| *seconds >= 3_600)
 }
 
 /// Where the `choices` lead to; none for another text.

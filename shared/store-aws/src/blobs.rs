@@ -101,17 +101,41 @@ impl Blobs for S3Blobs {
     }
 
     async fn remove(&self, keys: &[BlobKey]) -> Result<(), StoreError> {
-        // S3 takes as many keys in one request.
-        for keys in keys.chunks(1_000) {
-            let objects = keys.iter().map(|key| ObjectIdentifier::builder().key(key.to_string()).build());
-            let objects = objects.collect::<Result<Vec<_>, _>>().map_err(unavailable)?;
-            let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build().map_err(unavailable)?;
-            let removed = self.client.delete_objects().bucket(&self.bucket).delete(delete).send().await;
-            if let Some(error) = removed.map_err(failed)?.errors().first() {
-                return Err(unavailable(error.message().unwrap_or("an object cannot be removed")));
-            }
+        let keys: Vec<String> = keys.iter().map(BlobKey::to_string).collect();
+        for keys in keys.chunks(MAX_KEYS) {
+            self.remove_objects(keys).await?;
         }
         Ok(())
+    }
+
+    async fn remove_folder(&self, tenant_id: &str, folder: &[&str]) -> Result<(), StoreError> {
+        let Some(folder) = BlobKey::new(tenant_id, folder) else { return Ok(()) };
+        // What is removed is not listed any more, so each list begins anew.
+        loop {
+            let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(format!("{folder}/"));
+            let found = list.send().await.map_err(failed)?.contents.unwrap_or_default();
+            let keys: Vec<String> = found.into_iter().filter_map(|object| object.key).collect();
+            if keys.is_empty() {
+                return Ok(());
+            }
+            self.remove_objects(&keys).await?;
+        }
+    }
+}
+
+/// Keys that S3 lists, and removes, in one request.
+const MAX_KEYS: usize = 1_000;
+
+impl S3Blobs {
+    async fn remove_objects(&self, keys: &[String]) -> Result<(), StoreError> {
+        let objects = keys.iter().map(|key| ObjectIdentifier::builder().key(key).build());
+        let objects = objects.collect::<Result<Vec<_>, _>>().map_err(unavailable)?;
+        let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build().map_err(unavailable)?;
+        let removed = self.client.delete_objects().bucket(&self.bucket).delete(delete).send().await;
+        match removed.map_err(failed)?.errors().first() {
+            Some(error) => Err(unavailable(error.message().unwrap_or("an object cannot be removed"))),
+            None => Ok(()),
+        }
     }
 }
 

@@ -294,6 +294,24 @@ impl DynamoStore {
         before: Timestamp,
         limit: u32,
     ) -> Result<Vec<Due>, StoreError> {
+        let found = self.due_items(partition, after, before, limit).await?;
+        let parse = |item: &Item| {
+            let (tenant_id, id) = keys::parse_execution(item.text("pk")?)
+                .ok_or_else(|| StoreError::Inconsistent("what is due is no execution".to_owned()))?;
+            let key = item.text("due_sk")?.to_owned();
+            Ok(Due { tenant_id: tenant_id.to_owned(), id: id.to_owned(), key })
+        };
+        found.iter().map(parse).collect()
+    }
+
+    /// The items of these partitions of `due`, each for a shard, after a key and before a moment, the oldest first.
+    pub(crate) async fn due_items(
+        &self,
+        partition: fn(u64) -> String,
+        after: Option<&str>,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Item>, StoreError> {
         // Keys are moments and ids, and none ends like this: it is after the one and before the next.
         let after = after.map_or_else(|| "0".to_owned(), |after| format!("{after}#"));
         let shards = (0..keys::DUE_SHARDS).map(|shard| {
@@ -315,13 +333,7 @@ impl DynamoStore {
         let mut found: Vec<Item> = try_join_all(shards).await?.into_iter().flatten().map(Item).collect();
         found.sort_by(|left, right| left.optional_text("due_sk").cmp(&right.optional_text("due_sk")));
         found.truncate(limit as usize);
-        let parse = |item: &Item| {
-            let (tenant_id, id) = keys::parse_execution(item.text("pk")?)
-                .ok_or_else(|| StoreError::Inconsistent("what is due is no execution".to_owned()))?;
-            let key = item.text("due_sk")?.to_owned();
-            Ok(Due { tenant_id: tenant_id.to_owned(), id: id.to_owned(), key })
-        };
-        found.iter().map(parse).collect()
+        Ok(found)
     }
 
     pub(crate) async fn execution(&self, tenant_id: &str, id: &str) -> Result<Option<Item>, StoreError> {

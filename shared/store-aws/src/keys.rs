@@ -77,6 +77,18 @@ pub(crate) fn leases(tenant_id: &str) -> String {
     format!("{tenant_id}#L")
 }
 
+const BACKUPS: &str = "#K";
+
+/// The partition of a tenant's backups, each sorted by its name.
+pub(crate) fn backups(tenant_id: &str) -> String {
+    format!("{tenant_id}{BACKUPS}")
+}
+
+/// The tenant in the partition key of backups.
+pub(crate) fn parse_backups(pk: &str) -> Option<&str> {
+    pk.strip_suffix(BACKUPS)
+}
+
 pub(crate) fn durations(tenant_id: &str) -> String {
     format!("{tenant_id}#D")
 }
@@ -129,6 +141,14 @@ pub(crate) fn ended(shard: u64) -> String {
 
 pub(crate) fn ended_shard(id: &str) -> String {
     ended(hash(id) % DUE_SHARDS)
+}
+
+pub(crate) fn kept(shard: u64) -> String {
+    format!("kept#{shard}")
+}
+
+pub(crate) fn kept_shard(backup_id: &str) -> String {
+    kept(hash(backup_id) % DUE_SHARDS)
 }
 
 /// The first one has the name that a feed in one piece had.

@@ -12,6 +12,8 @@
 //! | an `Idempotency-Key` | `<tenant>#I#<route>#<key>` | `A` |
 //! | totals, in 16 shards so that starts and ends do not wait for each other | `<tenant>#C` | `<shard>` |
 //! | durations of completed executions by kind | `<tenant>#D` | `A` |
+//! | a lease of a data set | `<tenant>#L` | the data set |
+//! | a backup | `<tenant>#K` | its name |
 //! | a row of the audit log, which never goes | `<tenant>#A` | time, id |
 //!
 //! | index | of | partition | sorted by |
@@ -19,6 +21,7 @@
 //! | `by_tenant`, `by_kind`, `by_status` | executions | tenant (and kind, or status and kind) | start, id |
 //! | `by_user` | executions that a user asked for | tenant and user | start, id |
 //! | `due` | executions | `pending#<shard>` until they begin, `open#<shard>` until they end, `ended#<shard>` until they are archived | start or when they were put off to, then end |
+//! | `due` | backups that are not kept for ever | `kept#<shard>` | until when they are kept |
 //! | `feed` | events | tenant, in 4 shards by execution (`<tenant>`, `<tenant>#F#<shard>`) | time |
 //!
 //! # Requests
@@ -40,6 +43,7 @@
 
 mod archive;
 mod audit;
+mod backups;
 mod batch;
 mod batches;
 mod blobs;

@@ -71,11 +71,7 @@ impl FileBlobs {
 
     /// Removes what the job of an execution worked with, if it was one.
     pub(crate) async fn remove_job(&self, tenant_id: &str, id: &str) -> Result<(), StoreError> {
-        let Some(key) = BlobKey::new(tenant_id, &[JOBS, id]) else { return Ok(()) };
-        match fs::remove_dir_all(self.path(&key)).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unavailable(error)),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        self.remove_folder(tenant_id, &[JOBS, id]).await
     }
 
     /// Removes uploads that no job has used for a day; how many.
@@ -188,6 +184,14 @@ impl Blobs for FileBlobs {
             }
         }
         Ok(())
+    }
+
+    async fn remove_folder(&self, tenant_id: &str, folder: &[&str]) -> Result<(), StoreError> {
+        let Some(folder) = BlobKey::new(tenant_id, folder) else { return Ok(()) };
+        match fs::remove_dir_all(self.path(&folder)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unavailable(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 }
 

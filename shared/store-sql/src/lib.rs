@@ -10,6 +10,7 @@
 
 mod archive;
 mod audit;
+mod backups;
 mod batches;
 mod blobs;
 mod damaged;
@@ -237,6 +238,7 @@ fn sqlite_migrations() -> Migrator {
         (6, "open_executions", include_str!("../migrations/sqlite/0006_open_executions.sql")),
         (7, "lists", include_str!("../migrations/sqlite/0007_lists.sql")),
         (8, "leases", include_str!("../migrations/sqlite/0008_leases.sql")),
+        (9, "backups", include_str!("../migrations/sqlite/0009_backups.sql")),
     ];
     let migration = |(version, name, text): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(text), false)

@@ -39,6 +39,7 @@ async fn sqlite_without_a_journal() {
     })
     .await;
     conformance::leases(open).await;
+    conformance::backups(open).await;
 }
 
 #[tokio::test]

@@ -67,4 +67,7 @@ pub trait Blobs: BlobReader {
 
     /// Removes those of these blobs that are there.
     async fn remove(&self, keys: &[BlobKey]) -> Result<(), StoreError>;
+
+    /// Removes every blob below this folder of the tenant. Nobody may be writing one there.
+    async fn remove_folder(&self, tenant_id: &str, folder: &[&str]) -> Result<(), StoreError>;
 }

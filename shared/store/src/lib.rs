@@ -7,6 +7,7 @@
 
 mod archive;
 mod audit;
+mod backups;
 mod batches;
 mod blobs;
 pub mod conformance;
@@ -29,6 +30,9 @@ mod turns;
 
 pub use archive::{ArchiveHead, archived_events, archived_state};
 pub use audit::{Audit, AuditFilter, AuditPage, AuditRow, NewAuditRow};
+pub use backups::{
+    Backup, BackupPage, Backups, DueBackup, Removal, Removed, lease_of_backup, remove_backup, remove_due_backups,
+};
 pub use batches::BatchChange;
 pub use blobs::{BACKUPS, BlobBody, BlobKey, BlobReader, Blobs, JOBS, RESULTS, UPLOADS};
 pub use control::{Control, Controlled, Decision};
@@ -43,7 +47,7 @@ pub use journal::{
     Commit, CommitOutcome, End, Gate, Journal, JournalRecord, JournalStart, JournalledExecution, MAX_RECORDS_READ,
     RecordSelection,
 };
-pub use leases::{Leased, Leases};
+pub use leases::{Holder, Leased, Leases};
 pub use limits::{Full, OpenCounts, OpenLimits};
 pub use links::{BlobLinks, Link};
 pub use list::{Counts, ListFilter, ListPage};

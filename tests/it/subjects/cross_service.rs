@@ -41,6 +41,7 @@ pub(crate) static CROSS_SERVICE_RESTORE: Subject = Subject {
     prepare: |_, _| std::future::ready(()).boxed(),
     presupposes: Some(backed_up_and_damaged),
     sites: &[
+        site("PlanRestore", "auth", "GET", "/api/v1/data"),
         site("RestorePart", "auth", "POST", "/api/v1/data/{type}/import"),
         site("RestorePart/content", "file", "GET", CONTENT),
         site("RestorePart/upload", "file", "PUT", CONTENT),
@@ -55,9 +56,9 @@ pub(crate) static CROSS_SERVICE_RESTORE: Subject = Subject {
     ],
     tolerated: &[],
     last_before_pivot: "RestorePart",
-    final_steps: &["CompleteRestore"],
+    final_steps: &["EndDrill"],
     taken_elsewhere: &["RestoreParts/Catch/0", "RestorePart/Catch/0", "WaitForPart"],
-    masked: &["restored_at"],
+    masked: &["restored_at", "recovery_point", "recovery_seconds", "tenant_id"],
     personal: &[],
     mails: 0,
     // What it restores is the tenant's.

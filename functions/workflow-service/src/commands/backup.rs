@@ -1,4 +1,4 @@
-//! `workflow-service backup verify`: whether a folder holds a backup as it was made, offline.
+//! `workflow-service backup`; here `verify`: whether a folder holds a backup as it was made, offline.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,10 +7,10 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use vault::{FileKeys, Manifest, PublicKey, VerifyReport, verify_folder};
 
-use super::ServerArgs;
 use super::exit::{CommandError, Exit};
 use super::output::{Output, OutputArgs};
 use super::table::Table;
+use super::{ServerArgs, backups};
 
 /// Options of `backup`.
 #[derive(Debug, Args)]
@@ -21,6 +21,18 @@ pub(crate) struct BackupArgs {
 
 #[derive(Debug, Subcommand)]
 enum BackupCommand {
+    /// Backs up everything that services hold of the tenant, and waits for the end.
+    Create(backups::CreateArgs),
+    /// Writes a backup back, and waits for the end.
+    Restore(backups::RestoreArgs),
+    /// Restores a backup into a tenant of its own, compares it, and removes that tenant again.
+    Drill(backups::OneArgs),
+    /// Lists the tenant's backups, newest first.
+    List(backups::AllArgs),
+    /// Shows what a backup holds.
+    Show(backups::OneArgs),
+    /// Removes a backup and its files.
+    Delete(backups::OneArgs),
     /// Says whether a folder holds a backup as it was made: asks no server, and needs no secret key.
     Verify(VerifyArgs),
 }
@@ -40,9 +52,16 @@ struct VerifyArgs {
     server: ServerArgs,
 }
 
-pub(crate) fn run(args: BackupArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
-    let BackupCommand::Verify(args) = args.command;
-    verify(&args, output)
+pub(crate) async fn run(args: BackupArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
+    match args.command {
+        BackupCommand::Create(args) => backups::create(args, output).await,
+        BackupCommand::Restore(args) => backups::restore(args, output).await,
+        BackupCommand::Drill(args) => backups::drill(args, output).await,
+        BackupCommand::List(args) => backups::list(args, output).await,
+        BackupCommand::Show(args) => backups::show(args, output).await,
+        BackupCommand::Delete(args) => backups::delete(args, output).await,
+        BackupCommand::Verify(args) => verify(&args, output),
+    }
 }
 
 fn verify(args: &VerifyArgs, output: &mut Output) -> anyhow::Result<ExitCode> {

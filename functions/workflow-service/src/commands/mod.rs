@@ -3,6 +3,7 @@
 mod actions;
 mod answers;
 mod backup;
+mod backups;
 mod check_service;
 mod completions;
 mod config;
@@ -90,7 +91,7 @@ enum Command {
     Health(health::HealthArgs),
     /// Creates, rotates and shows the keys by which backups are encrypted and signed.
     Keys(keys::KeysArgs),
-    /// Verifies a copy of a backup.
+    /// Makes, restores, drills, lists and removes backups, and verifies copies of them.
     Backup(backup::BackupArgs),
     /// Shows every setting, its value and where that comes from.
     Config(config::ConfigArgs),
@@ -181,7 +182,7 @@ impl Cli {
             Command::Terminate(args) => actions::run(Action::Terminate, args, output).await,
             Command::Health(args) => health::run(args, output).await,
             Command::Keys(args) => keys::run(args, output),
-            Command::Backup(args) => backup::run(args, output),
+            Command::Backup(args) => backup::run(args, output).await,
             Command::Config(args) => config::run(&args, output),
             Command::Doctor(args) => doctor::run(&args, output).await,
             Command::Lint(args) => lint::run(&args, output),

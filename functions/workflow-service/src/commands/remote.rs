@@ -84,6 +84,14 @@ impl RemoteArgs {
         self.open_at(DEFAULT_URL)
     }
 
+    /// The tenant.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub(crate) fn tenant(&self) -> anyhow::Result<&str> {
+        Ok(text(self.tenant.as_ref(), "tenant")?.unwrap_or_default())
+    }
+
     /// Whether a tenant is given.
     pub(crate) fn has_tenant(&self) -> anyhow::Result<bool> {
         Ok(text(self.tenant.as_ref(), "tenant")?.is_some())

@@ -77,9 +77,19 @@ pub(crate) async fn run(args: StartArgs, output: &mut Output) -> anyhow::Result<
     if !args.wait {
         return Ok(Exit::Done.into());
     }
-    let answer = ended(&server, id).await?;
+    follow(&server, id, &args.output, output).await
+}
+
+/// Waits for the end of a workflow, shows its progress meanwhile, and then what it came to.
+pub(crate) async fn follow(
+    server: &Server,
+    id: &str,
+    args: &OutputArgs,
+    output: &mut Output,
+) -> anyhow::Result<ExitCode> {
+    let answer = ended(server, id).await?;
     let status: WorkflowStatus = answers::read(&answer)?;
-    if args.output.is_json() {
+    if args.is_json() {
         output.json(&answer)?;
     } else {
         output.line(status.status.as_str())?;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use contracts::backup::BackupSummary;
 use contracts::{ActivityError, ErrorName};
 use downstream::data::{PageOf, Reference, Thing, page};
 use serde_json::{Map, Value, json};
@@ -12,6 +13,7 @@ use vault::{
     SignError, TypeSummary,
 };
 
+use super::keep::{keep, summary};
 use super::lines::ContentLine;
 use super::read::write_content;
 use super::sealed::{Sealing, Vault};
@@ -31,7 +33,7 @@ type Changes = BTreeMap<String, Option<Thing>>;
 pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityError> {
     let files = context.files();
     let plan: Plan = files.read_plan().await?;
-    let vault = Vault::of(context, &plan.backup_id, &plan.data_key).await?;
+    let vault = Vault::of(context, context.tenant_id(), &plan.backup_id, &plan.data_key).await?;
     let mut states = Vec::new();
     for set in 0..plan.sets.len() {
         let state: Option<SetState> = files.read(&files.state(set as u64)?).await?;
@@ -71,7 +73,10 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
     })?;
     let manifest_bytes = text.len() as u64;
     files.write(&place(context.tenant_id(), &plan.backup_id, MANIFEST_FILE)?, text).await?;
-    context.report(result(&manifest, manifest_bytes))?;
+    let summary = summary(context, &plan, &manifest, manifest_bytes);
+    context.report(result(&manifest, &summary))?;
+    // It is a backup from here on: whatever is interrupted before is done again, or discarded.
+    keep(context, &plan, summary).await?;
     Ok(json!({ "parts": manifest.parts.len() }))
 }
 
@@ -80,23 +85,21 @@ fn unread(set: &DataSet) -> String {
 }
 
 /// What the API answers.
-fn result(manifest: &Manifest, manifest_bytes: u64) -> Map<String, Value> {
-    let types = manifest.services.iter().flat_map(|service| &service.types);
-    let (content, things): (Vec<_>, Vec<_>) = types.partition(|of| of.entity_type == super::FILE_CONTENT);
-    let services: Vec<&str> = manifest.services.iter().map(|service| service.service.as_str()).collect();
-    let stored: u64 = manifest.parts.iter().map(|part| part.stored_bytes).sum();
+fn result(manifest: &Manifest, summary: &BackupSummary) -> Map<String, Value> {
+    let names: Vec<&str> = summary.services.iter().map(|service| service.service.as_str()).collect();
+    let mut types = summary.services.iter().flat_map(|service| &service.types);
     let result = json!({
-        "backup_id": manifest.backup_id,
-        "backup_location": format!("{}/{}/{}", manifest.tenant_id, store::BACKUPS, manifest.backup_id),
-        "services_backed_up": services,
-        "backup_size_bytes": stored + manifest_bytes,
-        "records_backed_up": things.iter().map(|of| of.items).sum::<u64>(),
-        "has_file_contents": !content.is_empty(),
+        "backup_id": summary.backup_id,
+        "backup_location": summary.backup_location,
+        "services_backed_up": names,
+        "backup_size_bytes": summary.backup_size_bytes,
+        "records_backed_up": summary.records_backed_up,
+        "has_file_contents": types.any(|of| of.entity_type == super::FILE_CONTENT),
         "parts": manifest.parts.len(),
-        "changed_during": manifest.changed_during,
-        "dangling_references": manifest.dangling_count,
-        "began_at": manifest.began_at,
-        "created_at": manifest.created_at,
+        "changed_during": summary.changed_during,
+        "dangling_references": summary.dangling_references,
+        "began_at": summary.began_at,
+        "created_at": summary.created_at,
     });
     result.as_object().cloned().unwrap_or_default()
 }

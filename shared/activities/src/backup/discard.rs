@@ -2,32 +2,19 @@
 
 use contracts::{ActivityError, ErrorName};
 use serde_json::{Value, json};
-use vault::MANIFEST_FILE;
+use store::remove_backup;
 
-use super::{Plan, SetState, changed_part_name_of, part_name_of, place};
+use super::Plan;
 use crate::Context;
-use crate::files::Files;
 use crate::harness::store_failed;
 
-/// Removes the parts: without a manifest they are no backup.
+/// Removes whatever is there of it.
 pub(crate) async fn discard(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let files: Files<'_> = context.files();
-    let plan: Plan = match files.read_plan().await {
+    let plan: Plan = match context.files().read_plan().await {
         // It was not even planned.
-        Err(error) if error.error == ErrorName::IntegrityViolation.as_str() => return Ok(json!({ "removed": 0 })),
+        Err(error) if error.error == ErrorName::IntegrityViolation.as_str() => return Ok(json!({ "removed": false })),
         plan => plan?,
     };
-    let tenant_id = context.tenant_id();
-    let mut blobs = vec![place(tenant_id, &plan.backup_id, MANIFEST_FILE)?];
-    for (number, set) in plan.sets.iter().enumerate() {
-        let state: SetState = files.read(&files.state(number as u64)?).await?.unwrap_or_default();
-        // One more than is noted may have been written.
-        for part in 1..=state.parts.len() + 1 {
-            for name in [part_name_of(set, part), changed_part_name_of(set, part)] {
-                blobs.push(place(tenant_id, &plan.backup_id, &name)?);
-            }
-        }
-    }
-    context.blobs.remove(&blobs).await.map_err(store_failed)?;
-    Ok(json!({ "removed": blobs.len() }))
+    remove_backup(context.backups, context.blobs, context.tenant_id(), &plan.backup_id).await.map_err(store_failed)?;
+    Ok(json!({ "removed": true }))
 }

@@ -6,6 +6,7 @@
 
 mod complete;
 mod discard;
+mod keep;
 mod lines;
 pub(crate) mod plan;
 pub(crate) mod read;
@@ -34,6 +35,12 @@ struct Plan {
     /// In the order in which they are read: what refers to others before what it refers to, so that most of what is referred
     /// to is there when it is read.
     sets: Vec<DataSet>,
+    /// For how many days the backup is kept; until somebody deletes it if there is none.
+    #[serde(default)]
+    keep_days: Option<u32>,
+    /// How many backups stay of those that have such a number.
+    #[serde(default)]
+    keep_count: Option<u32>,
 }
 
 /// What is read by one step.

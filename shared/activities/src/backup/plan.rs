@@ -8,12 +8,14 @@ use downstream::Service;
 use downstream::data::{EntityType, catalogue};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use store::lease_of_backup;
 use vault::{MANIFEST_FILE, key_context};
 
 use super::{DataSet, FILE_CONTENT, Plan, key_failed, place};
 use crate::Context;
 use crate::files::lost;
 use crate::harness::store_failed;
+use crate::leases::hold;
 
 #[derive(Deserialize)]
 struct Input {
@@ -24,8 +26,10 @@ struct Input {
 pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> {
     let Input { request } = context.input()?;
     let tenant_id = context.tenant_id();
+    hold(context, tenant_id, BTreeSet::from([lease_of_backup(&request.backup_id)])).await?;
     let manifest = place(tenant_id, &request.backup_id, MANIFEST_FILE)?;
-    if context.blobs.size(&manifest).await.map_err(store_failed)?.is_some() {
+    let is_known = context.backups.backup(tenant_id, &request.backup_id).await.map_err(store_failed)?.is_some();
+    if is_known || context.blobs.size(&manifest).await.map_err(store_failed)?.is_some() {
         let message = format!("the tenant has a backup {} already", request.backup_id);
         return Err(ActivityError::new(ErrorName::Conflict, message));
     }
@@ -39,7 +43,14 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
     let sets: Vec<DataSet> = in_order(types).into_iter().flat_map(sets_of).collect();
     let purpose = key_context(tenant_id, &request.backup_id);
     let (_, data_key) = context.keys.new_data_key(&purpose).await.map_err(key_failed)?;
-    let plan = Plan { backup_id: request.backup_id, began_at: context.clock.now(), data_key, sets };
+    let plan = Plan {
+        backup_id: request.backup_id,
+        began_at: context.clock.now(),
+        data_key,
+        sets,
+        keep_days: request.keep_days,
+        keep_count: request.keep_count,
+    };
     let files = context.files();
     let items: Vec<Value> = (0..plan.sets.len()).map(|set| json!({ "set": set })).collect();
     files.write_json(&files.manifest()?, &items).await?;
@@ -99,7 +110,7 @@ mod tests {
             entity_type: (*entity_type).to_owned(),
         };
         let references = refers_to.iter().map(reference).collect();
-        EntityType { name: name.to_owned(), schema_version: 1, references }
+        EntityType { name: name.to_owned(), schema_version: 1, id_field: "id".to_owned(), references }
     }
 
     #[test]

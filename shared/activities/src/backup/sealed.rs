@@ -37,13 +37,13 @@ impl Sealing<'_> {
 }
 
 impl<'a> Vault<'a> {
-    /// Of a backup of the tenant, with its key.
+    /// Of a backup of a tenant, with its key.
     pub(crate) async fn of(
         context: &Context<'a>,
+        tenant_id: &'a str,
         backup_id: &'a str,
         wrapped: &WrappedKey,
     ) -> Result<Self, ActivityError> {
-        let tenant_id = context.tenant_id();
         let key = context.keys.unwrap(wrapped, &key_context(tenant_id, backup_id)).await.map_err(key_failed)?;
         Ok(Self { blobs: context.blobs, tenant_id, backup_id, key })
     }

@@ -51,7 +51,7 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         cut => cut?,
     };
     if request.operation_type.changes_entities() && !request.batch_options.dry_run {
-        hold(context, cut.data_sets.clone()).await?;
+        hold(context, context.tenant_id(), cut.data_sets.clone()).await?;
     }
     let (total, batch_size) = (cut.total, request.batch_options.batch_size_for(cut.total));
     let parts = cut.parts(batch_size / request.batch_options.batch_size);

@@ -9,7 +9,7 @@ use downstream::data::{PageOf, Thing, page};
 use serde_json::{Value, json};
 use vault::PartEntry;
 
-use super::{Counts, PartState, Plan, is_same_type};
+use super::{Counts, PartState, Plan, drill, is_same_type};
 use crate::Context;
 use crate::backup::{FILE_CONTENT, Opened, Vault};
 use crate::files::lost;
@@ -31,10 +31,11 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
             false => things.entry(&part.service).or_default().add(state.counts),
         }
     }
-    let vault = Vault::of(context, &plan.backup_id, &plan.data_key).await?;
+    let vault = plan.vault(context).await?;
     // What was there and stays is not what the backup says.
     let is_comparable = !plan.dry_run && plan.on_conflict != RestoreConflict::Skip;
     let verified = if is_comparable { verify(context, &vault, &plan).await? } else { 0 };
+    let recovery_seconds = if plan.is_drill { Some(drill::passed(context, &plan).await?) } else { None };
     let all = things.values().fold(Counts::default(), |mut all, counts| {
         all.add(*counts);
         all
@@ -50,6 +51,10 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
         "file_contents_restored": contents,
         "verified": verified,
         "dry_run": plan.dry_run,
+        "tenant_id": plan.target.tenant_id,
+        "drill": plan.is_drill,
+        "recovery_seconds": recovery_seconds,
+        "recovery_point": plan.recovery_point,
         "restored_at": context.clock.now(),
     });
     context.report(report.as_object().cloned().unwrap_or_default())?;
@@ -65,13 +70,13 @@ async fn verify(context: &Context<'_>, vault: &Vault<'_>, plan: &Plan) -> Result
     let mut verified = 0;
     for parts in plan.parts.chunk_by(is_same_type).filter(|parts| parts[0].entity_type != FILE_CONTENT) {
         let PartEntry { service, entity_type, .. } = &parts[0];
-        let mut saved = Saved { vault, parts: parts.iter(), opened: None };
+        let mut saved = Saved { plan, vault, parts: parts.iter(), opened: None };
         let at = Service::named(service).ok_or_else(|| lost("the service of a part"))?;
         let mut expected = saved.next().await?;
         let mut cursor: Option<String> = None;
         loop {
             let of = PageOf { cursor: cursor.as_deref(), changed_since: None };
-            let page = page(context.downstream, at, entity_type, context.tenant_id(), of).await?;
+            let page = page(context.downstream, at, entity_type, &plan.target.tenant_id, of).await?;
             for thing in page.items {
                 if expected.as_ref().is_some_and(|expected| expected.id == thing.id && expected.data == thing.data) {
                     verified += 1;
@@ -94,22 +99,23 @@ async fn verify(context: &Context<'_>, vault: &Vault<'_>, plan: &Plan) -> Result
 
 /// The things of a type in a backup, in the order of their ids.
 struct Saved<'a> {
+    plan: &'a Plan,
     vault: &'a Vault<'a>,
     parts: std::slice::Iter<'a, PartEntry>,
-    opened: Option<Opened>,
+    opened: Option<(&'a PartEntry, Opened)>,
 }
 
 impl Saved<'_> {
     async fn next(&mut self) -> Result<Option<Thing>, ActivityError> {
         loop {
-            if let Some(opened) = &mut self.opened {
+            if let Some((part, opened)) = &mut self.opened {
                 if let Some(line) = opened.next().await? {
-                    return serde_json::from_slice(&line).map(Some).map_err(|_| lost("a line of a backup"));
+                    return self.plan.thing(part, &line).map(Some);
                 }
                 self.opened = None;
             }
             let Some(part) = self.parts.next() else { return Ok(None) };
-            self.opened = Some(self.vault.open(part).await?);
+            self.opened = Some((part, self.vault.open(part).await?));
         }
     }
 }

@@ -1,14 +1,21 @@
 //! Checks a backup from its signature to its last byte, and writes down in which order it is restored.
 
-use contracts::backup::RestoreRequest;
+use std::collections::BTreeSet;
+
+use contracts::backup::{RestoreConflict, RestoreRequest};
 use contracts::{ActivityError, ErrorName};
+use downstream::Service;
+use downstream::data::catalogue;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use vault::{MANIFEST_FILE, Manifest, PartEntry};
+use store::lease_of_backup;
+use vault::{MANIFEST_FILE, Manifest, PartEntry, ServiceSummary};
 
-use super::{Plan, is_same_type};
+use super::{Plan, Target, drill, is_same_type, is_tenant};
 use crate::Context;
 use crate::backup::{FILE_CONTENT, Vault, key_failed, place};
+use crate::files::lost;
+use crate::harness::store_failed;
 use crate::leases::hold;
 
 #[derive(Deserialize)]
@@ -19,31 +26,30 @@ struct Input {
 /// Plans a restore: answers `{manifest, total}`.
 pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> {
     let Input { request } = context.input()?;
-    let tenant_id = context.tenant_id();
-    let files = context.files();
-    let text = files.read_whole(&place(tenant_id, &request.backup_id, MANIFEST_FILE)?).await?;
-    let none = || {
-        let message = format!("the tenant has no backup {}", request.backup_id);
-        ActivityError::new(ErrorName::NotFound, message)
-    };
-    let keys = context.keys.public_keys().await.map_err(key_failed)?;
-    let manifest = Manifest::open(&text.ok_or_else(none)?, &keys, &request.backup_id, tenant_id)
-        .map_err(|error| ActivityError::new(ErrorName::IntegrityViolation, error.to_string()))?;
-    let vault = Vault::of(context, &request.backup_id, &manifest.data_key).await?;
-    for part in &manifest.parts {
-        let mut opened = vault.open(part).await?;
-        while opened.next().await?.is_some() {}
-        let found = opened.finish()?;
-        manifest
-            .compare(&part.name, &found)
-            .map_err(|error| ActivityError::new(ErrorName::IntegrityViolation, error.to_string()))?;
+    let planned = check_and_plan(context, &request).await;
+    if let Err(error) = &planned
+        && request.drill
+        && !error.is_retryable()
+    {
+        drill::failed(context, &request.tenant_id, &request.backup_id, &error.error).await?;
     }
-    if !request.dry_run {
-        let types = manifest
-            .services
-            .iter()
-            .flat_map(|service| service.types.iter().map(|of| format!("{}/{}", service.service, of.entity_type)));
-        hold(context, types.collect()).await?;
+    planned
+}
+
+async fn check_and_plan(context: &Context<'_>, request: &RestoreRequest) -> Result<Value, ActivityError> {
+    let RestoreRequest { backup_id, tenant_id, target_tenant_id, drill, on_conflict, dry_run } = request;
+    // Before it is looked at: it must not be removed meanwhile.
+    hold(context, tenant_id, BTreeSet::from([lease_of_backup(backup_id)])).await?;
+    let manifest = manifest(context, tenant_id, backup_id).await?;
+    check_parts(context, &manifest).await?;
+    let target = match (drill, target_tenant_id) {
+        (true, _) => drill::tenant_of(context),
+        (false, Some(target)) => target.clone(),
+        (false, None) => tenant_id.clone(),
+    };
+    let tenant_id_field = check_types(context, &manifest.services, &target).await?;
+    if !dry_run {
+        hold(context, &target, data_sets(&manifest.services)).await?;
     }
     // The backup has what refers to others first; the bytes of files follow the files.
     let mut types: Vec<&[PartEntry]> = manifest.parts.chunk_by(is_same_type).collect();
@@ -53,9 +59,88 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
     let things = |of: &&vault::TypeSummary| of.entity_type != FILE_CONTENT;
     let total: u64 = manifest.services.iter().flat_map(|of| &of.types).filter(things).map(|of| of.items).sum();
     let items: Vec<Value> = (0..parts.len()).map(|part| json!({ "part": part })).collect();
-    let RestoreRequest { backup_id, on_conflict, dry_run, .. } = request;
-    let plan = Plan { backup_id, on_conflict, dry_run, data_key: manifest.data_key.clone(), parts };
+    let plan = Plan {
+        backup_id: backup_id.clone(),
+        tenant_id: tenant_id.clone(),
+        target: Target { tenant_id: target, tenant_id_field },
+        is_drill: *drill,
+        recovery_point: manifest.created_at,
+        // The tenant of a drill is empty.
+        on_conflict: if *drill { RestoreConflict::Fail } else { *on_conflict },
+        dry_run: *dry_run,
+        data_key: manifest.data_key.clone(),
+        parts,
+    };
+    let files = context.files();
     files.write_json(&files.manifest()?, &items).await?;
     files.write_json(&files.plan()?, &plan).await?;
     Ok(json!({ "manifest": files.manifest()?.to_string(), "total": total }))
+}
+
+/// The manifest, if it is signed by this installation and the backup is not being removed.
+async fn manifest(context: &Context<'_>, tenant_id: &str, backup_id: &str) -> Result<Manifest, ActivityError> {
+    let none = || ActivityError::new(ErrorName::NotFound, format!("the tenant has no backup {backup_id}"));
+    let known = context.backups.backup(tenant_id, backup_id).await.map_err(store_failed)?;
+    if known.is_some_and(|backup| backup.removing_since.is_some()) {
+        return Err(none());
+    }
+    let text = context.files().read_whole(&place(tenant_id, backup_id, MANIFEST_FILE)?).await?;
+    let keys = context.keys.public_keys().await.map_err(key_failed)?;
+    Manifest::open(&text.ok_or_else(none)?, &keys, backup_id, tenant_id)
+        .map_err(|error| ActivityError::new(ErrorName::IntegrityViolation, error.to_string()))
+}
+
+/// Reads every byte of every part.
+async fn check_parts(context: &Context<'_>, manifest: &Manifest) -> Result<(), ActivityError> {
+    let vault = Vault::of(context, &manifest.tenant_id, &manifest.backup_id, &manifest.data_key).await?;
+    for part in &manifest.parts {
+        let mut opened = vault.open(part).await?;
+        while opened.next().await?.is_some() {}
+        let found = opened.finish()?;
+        manifest
+            .compare(&part.name, &found)
+            .map_err(|error| ActivityError::new(ErrorName::IntegrityViolation, error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Looks whether the services still take what is in the backup; the field of a tenant that holds its id.
+async fn check_types(
+    context: &Context<'_>,
+    services: &[ServiceSummary],
+    target: &str,
+) -> Result<String, ActivityError> {
+    let mut tenant_id_field = "tenant_id".to_owned();
+    for ServiceSummary { service: name, types } in services {
+        let service = Service::named(name).ok_or_else(|| lost("the service of a part"))?;
+        let known = catalogue(context.downstream, service, target).await?.entity_types;
+        for of in types.iter().filter(|of| of.entity_type != FILE_CONTENT) {
+            let now = known.iter().find(|known| known.name == of.entity_type);
+            let entity_type = &of.entity_type;
+            let message = match now {
+                Some(now) if now.schema_version == of.schema_version => {
+                    if is_tenant(name, entity_type) {
+                        tenant_id_field.clone_from(&now.id_field);
+                    }
+                    continue;
+                }
+                Some(now) => format!(
+                    "{name}: the backup has {entity_type} of schema version {}, and the service has {} now",
+                    of.schema_version, now.schema_version
+                ),
+                None => format!("{name}: the service has no {entity_type} any more, and the backup has"),
+            };
+            return Err(ActivityError::new(ErrorName::ServiceRejected, message));
+        }
+    }
+    Ok(tenant_id_field)
+}
+
+/// The data sets of all types; the bytes of files are a part of the files.
+fn data_sets(services: &[ServiceSummary]) -> BTreeSet<String> {
+    let of = |service: &ServiceSummary| {
+        let types = service.types.iter().map(|of| format!("{}/{}", service.service, of.entity_type));
+        types.collect::<Vec<_>>()
+    };
+    services.iter().flat_map(of).collect()
 }

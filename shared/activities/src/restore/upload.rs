@@ -6,7 +6,7 @@ use bytes::Bytes;
 use contracts::{ActivityError, ErrorName};
 use downstream::TransportFault;
 use downstream::data::{content, put_content};
-use futures::channel::mpsc::channel;
+use futures::channel::mpsc::{Sender, channel};
 use futures::{SinkExt as _, StreamExt as _};
 use vault::PartEntry;
 
@@ -64,35 +64,28 @@ pub(super) async fn upload_file(
     let file_id = first.file().to_owned();
     let is_kept = plan.dry_run
         || known.kept.contains(&file_id)
-        || has_bytes(context, &file_id, known.checksums.get(&file_id)).await?;
+        || has_bytes(context, plan, &file_id, known.checksums.get(&file_id)).await?;
     let key = key_of(context, part, &file_id)?;
     let (mut sender, receiver) = channel::<Result<Bytes, TransportFault>>(2);
     let lines = async {
-        let (mut line, mut lines) = (first, 1_u64);
-        while let ContentLine::Piece { file, .. } = &line {
-            if *file != file_id {
-                return Err(lost("the end of a file's bytes"));
-            }
-            // Who does not want them says why.
-            if !is_kept {
-                let _ = sender.send(Ok(line.bytes()?.into())).await;
-            }
-            let next = opened.next().await?.ok_or_else(|| lost("the end of a file's bytes"))?;
-            line = ContentLine::read(&next)?;
-            lines += 1;
+        let lines = send_pieces(first, opened, (!is_kept).then_some(&mut sender)).await;
+        if lines.is_err() {
+            // Half of the bytes are none.
+            let torn = TransportFault::Broken;
+            let _ = sender.send(Err(torn)).await;
         }
         drop(sender);
-        Ok(lines)
+        lines
     };
     let put = async {
         match is_kept {
             true => Ok(()),
-            false => put_content(context.downstream, context.tenant_id(), &file_id, key, receiver.boxed()).await,
+            false => put_content(context.downstream, &plan.target.tenant_id, &file_id, key, receiver.boxed()).await,
         }
     };
     let (lines, put) = futures::join!(lines, put);
-    put?;
     state.lines += lines?;
+    put?;
     match is_kept {
         true => state.counts.skipped += 1,
         false => state.counts.replaced += 1,
@@ -100,9 +93,37 @@ pub(super) async fn upload_file(
     Ok(false)
 }
 
+/// Reads the pieces of a file to its end, and sends their bytes if somebody wants them; how many lines that were.
+async fn send_pieces(
+    first: ContentLine,
+    opened: &mut Opened,
+    mut sender: Option<&mut Sender<Result<Bytes, TransportFault>>>,
+) -> Result<u64, ActivityError> {
+    let file_id = first.file().to_owned();
+    let (mut line, mut lines) = (first, 1);
+    while let ContentLine::Piece { file, .. } = &line {
+        if *file != file_id {
+            return Err(lost("the end of a file's bytes"));
+        }
+        // Who does not want them any more says why.
+        if let Some(sender) = &mut sender {
+            let _ = sender.send(Ok(line.bytes()?.into())).await;
+        }
+        let next = opened.next().await?.ok_or_else(|| lost("the end of a file's bytes"))?;
+        line = ContentLine::read(&next)?;
+        lines += 1;
+    }
+    Ok(lines)
+}
+
 /// Whether a file has these bytes already.
-async fn has_bytes(context: &Context<'_>, file_id: &str, sha256: Option<&String>) -> Result<bool, ActivityError> {
-    match content(context.downstream, context.tenant_id(), file_id).await {
+async fn has_bytes(
+    context: &Context<'_>,
+    plan: &Plan,
+    file_id: &str,
+    sha256: Option<&String>,
+) -> Result<bool, ActivityError> {
+    match content(context.downstream, &plan.target.tenant_id, file_id).await {
         Ok(content) => Ok(sha256.is_some() && content.sha256.as_ref() == sha256),
         Err(error) if error.error == ErrorName::NotFound.as_str() => Ok(false),
         Err(error) => Err(error),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use contracts::backup::RestoreConflict;
 use contracts::{ActivityError, ErrorName};
 use downstream::Service;
-use downstream::data::{ImportItem, ImportStatus, OnConflict, Thing, import};
+use downstream::data::{ImportItem, ImportStatus, OnConflict, import};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use vault::PartEntry;
@@ -13,7 +13,7 @@ use vault::PartEntry;
 use super::upload::{Known, upload_file};
 use super::{Counts, PartFailure, PartState, Plan, key_of};
 use crate::Context;
-use crate::backup::{FILE_CONTENT, Opened, Vault};
+use crate::backup::{FILE_CONTENT, Opened};
 use crate::files::{lost, unfinished};
 
 /// Things in one call.
@@ -50,7 +50,7 @@ pub(crate) async fn write(context: &Context<'_>) -> Result<Value, ActivityError>
     }
     // Before the first call: whoever undoes must know that it began.
     files.write_json(&state_file, &state).await?;
-    let vault = Vault::of(context, &plan.backup_id, &plan.data_key).await?;
+    let vault = plan.vault(context).await?;
     let mut opened = vault.open(part).await?;
     for _ in 0..state.lines {
         opened.next().await?;
@@ -97,8 +97,7 @@ impl Writing<'_> {
                 break;
             };
             bytes += line.len();
-            let thing: Thing = serde_json::from_slice(&line).map_err(|_| lost("a line of a backup"))?;
-            things.push(thing);
+            things.push(self.plan.thing(self.part, &line)?);
         }
         if things.is_empty() {
             return Ok(true);
@@ -118,7 +117,7 @@ impl Writing<'_> {
         };
         let PartEntry { service, entity_type, .. } = self.part;
         let at = Service::named(service).ok_or_else(|| lost("the service of a part"))?;
-        let (tenant_id, downstream) = (self.context.tenant_id(), self.context.downstream);
+        let (tenant_id, downstream) = (&self.plan.target.tenant_id, self.context.downstream);
         let results = import(downstream, at, entity_type, tenant_id, &items, on_conflict, self.plan.dry_run).await?;
         let mut counts = Counts::default();
         for (thing, result) in things.iter().zip(results) {

@@ -17,6 +17,7 @@ pub async fn blobs(store: &impl Blobs) {
     a_broken_body_changes_nothing(store).await;
     a_part_is_what_is_there(store).await;
     what_is_removed_is_gone(store).await;
+    a_removed_folder_is_empty_and_others_are_not(store).await;
 }
 
 fn keys_stay_below_their_tenant() {
@@ -82,6 +83,29 @@ async fn what_is_removed_is_gone(store: &impl Blobs) {
     ok(store.remove(&keys).await);
     ok(store.remove(&[]).await);
     assert!(read(store, &keys[0]).await.is_none());
+}
+
+async fn a_removed_folder_is_empty_and_others_are_not(store: &impl Blobs) {
+    let key = |tenant, names: &[&str]| BlobKey::new(tenant, names).expect("it is a key");
+    let kept = [
+        key("tenant-d", &["backups", "b-10", "part"]),
+        key("tenant-d", &["backups", "b-1.part"]),
+        key("tenant-e", &["backups", "b-1", "part"]),
+    ];
+    let gone: Vec<BlobKey> = (0..3).map(|part| key("tenant-d", &["backups", "b-1", &format!("part-{part}")])).collect();
+    for key in kept.iter().chain(&gone) {
+        ok(store.put(key, body(b"x", 1)).await);
+    }
+    for _ in 0..2 {
+        ok(store.remove_folder("tenant-d", &["backups", "b-1"]).await);
+    }
+    for (keys, size) in [(&kept[..], Some(1)), (&gone[..], None)] {
+        for key in keys {
+            assert_eq!(ok(store.size(key).await), size, "{key}");
+        }
+    }
+    ok(store.remove_folder("tenant-d", &["..", ".."]).await);
+    assert_eq!(ok(store.size(&kept[0]).await), Some(1), "what is no folder of the tenant stays");
 }
 
 fn torn() -> StoreError {

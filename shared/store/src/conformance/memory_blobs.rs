@@ -52,4 +52,10 @@ impl Blobs for MemoryBlobs {
         self.all().retain(|known, _| keys.iter().all(|key| key.to_string() != *known));
         Ok(())
     }
+
+    async fn remove_folder(&self, tenant_id: &str, folder: &[&str]) -> Result<(), StoreError> {
+        let folder = BlobKey::new(tenant_id, folder).map(|key| format!("{key}/")).unwrap_or_else(|| "/".to_owned());
+        self.all().retain(|known, _| !known.starts_with(&folder));
+        Ok(())
+    }
 }

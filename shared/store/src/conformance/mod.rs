@@ -5,6 +5,7 @@
 //! ends ([`step_store`]).
 
 mod audit;
+mod backups;
 mod blobs;
 mod control;
 mod driver;
@@ -27,6 +28,7 @@ use crate::{
     JournalRecord, JournalStart, NewEvent, NewExecution, OpenLimits, Progress, StepRecorder, StoreError, StoredRequest,
 };
 
+pub use backups::backups;
 pub use blobs::blobs;
 use driver::{ByJournal, BySteps};
 pub use leases::leases;
