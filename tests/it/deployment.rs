@@ -385,8 +385,14 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         let overrides = binaries().into_iter().map(|binary| (&*binary.leak(), "AWS_ACCESS_KEY_ID"));
         // DynamoDB Local takes letters and digits only.
         // Those that deny nothing but what a token does not allow.
-        let lists =
-            ["list-workflows", "list-audit-rows", "stream-workflow", "check-services-health", "create-bulk-upload"];
+        let lists = [
+            "list-workflows",
+            "list-audit-rows",
+            "list-backups",
+            "stream-workflow",
+            "check-services-health",
+            "create-bulk-upload",
+        ];
         let gateway = [("MODE", "gateway"), ("TENANTS_CLAIM", "tenants"), ("ROLES_CLAIM", "roles")];
         let gateway = gateway.map(|(name, value)| (&*format!("WORKFLOW__AUTH__{name}").leak(), value.to_owned()));
         let gateway = lists.into_iter().flat_map(|list| gateway.clone().map(|(name, value)| (list, name, value)));
@@ -450,6 +456,7 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         assert_eq!(archived, serde_json::json!({ "executions": 3 + operated + jobs, "failed": 0 }));
         site.get(&format!("/api/v1/workflows/history?workflow_id={id}")).await;
         site.get("/api/v1/workflows/nowhere/status").await;
+        site.get("/api/v1/coordination/backups/nowhere").await;
         site.get("/api/v1/workflows/nowhere/results/failed.csv").await;
         site.get("/api/v1/workflows/history?workflow_id=nowhere").await;
         for asked in ["cancel", "pause", "resume", "terminate", "retry"] {
@@ -468,10 +475,11 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         ] {
             let request = http::Request::builder().method(method).uri(path).header("x-tenant-id", "tenant-456");
             let request = request.body(axum::body::Body::empty()).unwrap();
-            assert_eq!(site.call(request).await.0.as_u16(), 403, "{path}");
+            let (status, _, answer) = site.call(request).await;
+            assert_eq!(status.as_u16(), 403, "{path}: {answer}");
         }
         let denied = site.get("/api/v1/audit?outcome=denied").await.1;
-        assert_eq!(denied["entries"].as_array().map(Vec::len), Some(14), "{denied}");
+        assert_eq!(denied["entries"].as_array().map(Vec::len), Some(16), "{denied}");
 
         let mut used = BTreeMap::<String, BTreeSet<&str>>::new();
         let mut queried = BTreeMap::<String, BTreeSet<String>>::new();

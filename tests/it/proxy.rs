@@ -194,6 +194,7 @@ fn s3_operation(method: &Method, uri: &Uri) -> &'static str {
     let query = uri.query().unwrap_or_default();
     let has = |name: &str| query.split('&').any(|part| part.split('=').next() == Some(name));
     match (method.as_str(), has("uploadId")) {
+        ("GET", _) if has("list-type") => "ListObjectsV2",
         ("GET", _) => "GetObject",
         ("HEAD", _) => "HeadObject",
         ("POST", _) if has("delete") => "DeleteObjects",

@@ -17,9 +17,14 @@ impl<'a> Context<'a> {
         self.files_of(self.execution_id())
     }
 
+    /// The files of a job within this execution, which has other jobs too.
+    pub(crate) fn files_for(&self, job: &'static str) -> Files<'a> {
+        Files { job, ..self.files() }
+    }
+
     /// The files of another execution of the tenant.
     pub(crate) fn files_of(&self, execution_id: &'a str) -> Files<'a> {
-        Files { blobs: self.blobs, tenant_id: self.tenant_id(), execution_id }
+        Files { blobs: self.blobs, tenant_id: self.tenant_id(), execution_id, job: "" }
     }
 }
 
@@ -28,6 +33,8 @@ pub(crate) struct Files<'a> {
     pub(crate) blobs: &'a dyn Blobs,
     pub(crate) tenant_id: &'a str,
     pub(crate) execution_id: &'a str,
+    /// What their names begin with.
+    job: &'static str,
 }
 
 impl Files<'_> {
@@ -47,7 +54,7 @@ impl Files<'_> {
     }
 
     pub(crate) fn key(&self, name: &str) -> Result<BlobKey, ActivityError> {
-        key(self.tenant_id, &[JOBS, self.execution_id, name])
+        key(self.tenant_id, &[JOBS, self.execution_id, &format!("{}{name}", self.job)])
     }
 
     /// The plan, which an earlier step has written.

@@ -8,6 +8,7 @@ mod backup;
 mod bulk;
 mod complete_backup;
 mod complete_bulk_operation;
+mod complete_migration;
 mod complete_restore;
 mod context;
 mod create_sample_data;
@@ -18,8 +19,11 @@ mod get_tenant_context;
 mod harness;
 mod input;
 mod leases;
+mod migrate_batch;
+mod migration;
 mod plan_backup;
 mod plan_bulk_operation;
+mod plan_migration;
 mod plan_restore;
 mod process_bulk_batch;
 mod restore;
@@ -41,6 +45,7 @@ use store::StepOutcome;
 pub use back_up_data_set::BACK_UP_DATA_SET;
 pub use complete_backup::COMPLETE_BACKUP;
 pub use complete_bulk_operation::COMPLETE_BULK_OPERATION;
+pub use complete_migration::COMPLETE_MIGRATION;
 pub use complete_restore::COMPLETE_RESTORE;
 pub use context::Context;
 pub use create_sample_data::CREATE_SAMPLE_DATA;
@@ -48,8 +53,10 @@ pub use create_user_account::CREATE_USER_ACCOUNT;
 pub use create_user_profile::CREATE_USER_PROFILE;
 pub use get_tenant_context::GET_TENANT_CONTEXT;
 pub use harness::Activities;
+pub use migrate_batch::MIGRATE_BATCH;
 pub use plan_backup::PLAN_BACKUP;
 pub use plan_bulk_operation::PLAN_BULK_OPERATION;
+pub use plan_migration::PLAN_MIGRATION;
 pub use plan_restore::PLAN_RESTORE;
 pub use process_bulk_batch::PROCESS_BULK_BATCH;
 pub use restore_part::RESTORE_PART;
@@ -143,7 +150,7 @@ impl Activity {
 }
 
 /// Every activity.
-pub static ALL: [&Activity; 20] = [
+pub static ALL: [&Activity; 23] = [
     &GET_TENANT_CONTEXT,
     &CREATE_USER_ACCOUNT,
     &CREATE_USER_PROFILE,
@@ -164,6 +171,9 @@ pub static ALL: [&Activity; 20] = [
     &PLAN_RESTORE,
     &RESTORE_PART,
     &COMPLETE_RESTORE,
+    &PLAN_MIGRATION,
+    &MIGRATE_BATCH,
+    &COMPLETE_MIGRATION,
 ];
 
 #[cfg(test)]

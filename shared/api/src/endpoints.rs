@@ -106,6 +106,13 @@ pub static ENDPOINTS: &[Endpoint] = &[
         route: Route::Starting(crate::start_tenant_switching::route),
     },
     Endpoint {
+        name: "start-data-migration",
+        method: Method::POST,
+        path: "/api/v1/workflows/data-migration",
+        ports: &[Port::Create, Port::Keep, Port::Start(&[WorkflowKind::DataMigration])],
+        route: Route::Starting(crate::start_data_migration::route),
+    },
+    Endpoint {
         name: "start-bulk-operation",
         method: Method::POST,
         path: "/api/v1/workflows/bulk-operation",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use contracts::audit::AuditAction;
 use contracts::backup::{BackupRequest, RestoreRequest};
 use contracts::bulk_operation::BulkOperationRequest;
+use contracts::data_migration::DataMigrationRequest;
 use contracts::request::Request;
 use contracts::step::{StepPath, WorkflowRef};
 use contracts::tenant_switching::TenantSwitchingRequest;
@@ -322,7 +323,8 @@ fn check_request(record: &ExecutionRecord, request: &Value, caller: &Caller) -> 
         WorkflowKind::BulkOperation => check::<BulkOperationRequest>(&record.id, request, caller),
         WorkflowKind::CrossServiceBackup => check::<BackupRequest>(&record.id, request, caller),
         WorkflowKind::CrossServiceRestore => check::<RestoreRequest>(&record.id, request, caller),
-        WorkflowKind::DataMigration | WorkflowKind::Compliance => Err(Problem::internal()),
+        WorkflowKind::DataMigration => check::<DataMigrationRequest>(&record.id, request, caller),
+        WorkflowKind::Compliance => Err(Problem::internal()),
     }
 }
 
@@ -332,10 +334,8 @@ fn has_deadline(kind: WorkflowKind) -> bool {
         WorkflowKind::BulkOperation => BulkOperationRequest::HAS_DEADLINE,
         WorkflowKind::CrossServiceBackup => BackupRequest::HAS_DEADLINE,
         WorkflowKind::CrossServiceRestore => RestoreRequest::HAS_DEADLINE,
-        WorkflowKind::UserOnboarding
-        | WorkflowKind::TenantSwitching
-        | WorkflowKind::DataMigration
-        | WorkflowKind::Compliance => true,
+        WorkflowKind::DataMigration => DataMigrationRequest::HAS_DEADLINE,
+        WorkflowKind::UserOnboarding | WorkflowKind::TenantSwitching | WorkflowKind::Compliance => true,
     }
 }
 

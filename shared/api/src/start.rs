@@ -57,6 +57,9 @@ async fn start<R: Request>(
     let mut body = body::json(headers, body).await?;
     let (request, is_synchronous) = read::<R>(&mut body)?;
     check_caller(&request, &caller)?;
+    if let Some(why) = request.unavailable() {
+        return Err(Problem::not_implemented(why));
+    }
     let idempotency = own_key(&request, headers, path, body.value())?;
     let tenant_id = caller.tenant_id.clone();
     let warnings = request.warnings();
@@ -150,6 +153,9 @@ fn read<R: Request>(body: &mut Document) -> Result<(R, bool), Problem> {
 /// the user for whom it acts is the caller.
 pub(crate) fn check_caller(request: &impl Request, caller: &Caller) -> Result<(), Problem> {
     let tenants = request.tenants();
+    if let Some((field, _)) = request.own_tenant().filter(|(_, tenant)| *tenant != caller.tenant_id) {
+        return Err(Problem::forbidden(format!("The tenant of the X-Tenant-ID header is not the body's {field}.")));
+    }
     if !tenants.iter().any(|(_, tenant)| *tenant == caller.tenant_id) {
         let fields: Vec<&str> = tenants.iter().map(|(field, _)| *field).collect();
         let detail = format!("The tenant of the X-Tenant-ID header is not the body's {}.", fields.join(" or "));

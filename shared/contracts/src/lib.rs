@@ -7,6 +7,7 @@ pub mod audit;
 pub mod backup;
 pub mod bulk_operation;
 mod characters;
+pub mod data_migration;
 pub mod document;
 pub mod effect;
 pub mod email;

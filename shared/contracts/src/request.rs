@@ -30,6 +30,16 @@ pub trait Request: Serialize + DeserializeOwned + Send + Sync {
     /// all must be the caller's.
     fn tenants(&self) -> Vec<(&'static str, &str)>;
 
+    /// The tenant among these that must be the header's, if not any of them may be.
+    fn own_tenant(&self) -> Option<(&'static str, &str)> {
+        None
+    }
+
+    /// Why nobody can do it yet, if nobody can.
+    fn unavailable(&self) -> Option<String> {
+        None
+    }
+
     /// The user for whom it acts, if it acts for one: the caller, unless the caller is an administrator.
     fn acts_for(&self) -> Option<&str> {
         None

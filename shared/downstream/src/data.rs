@@ -1,5 +1,7 @@
 //! The data port: what a service holds, page by page; the same on every service.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use contracts::{ActivityError, ErrorName, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -28,6 +30,21 @@ pub struct EntityType {
     pub id_field: String,
     /// The fields that hold ids of other things.
     pub references: Vec<ReferenceField>,
+    /// What it is a copy of.
+    #[serde(default)]
+    pub replica_of: Option<Replica>,
+}
+
+/// What a type is a copy of. A copy has the original's id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replica {
+    /// Whose thing it is.
+    pub service: String,
+    /// The type of the thing.
+    #[serde(rename = "type")]
+    pub entity_type: String,
+    /// Each field of the copy with the path to the original's.
+    pub fields: BTreeMap<String, String>,
 }
 
 /// A field that holds the id of another thing.
@@ -96,6 +113,27 @@ pub struct PageOf<'a> {
     pub cursor: Option<&'a str>,
     /// Only what has changed since this watermark, deletions too.
     pub changed_since: Option<&'a str>,
+    /// Only these things.
+    pub within: Option<&'a Within>,
+}
+
+/// Some of the things of a type.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Within {
+    /// From this id on.
+    pub from_id: Option<String>,
+    /// Before this id.
+    pub to_id: Option<String>,
+    /// With these values, by field.
+    pub filters: BTreeMap<String, String>,
+}
+
+impl Within {
+    fn parameters(&self) -> impl Iterator<Item = (String, &str)> {
+        let bounds = [("from_id", &self.from_id), ("to_id", &self.to_id)];
+        let bounds = bounds.into_iter().filter_map(|(name, id)| Some((name.to_owned(), id.as_deref()?)));
+        bounds.chain(self.filters.iter().map(|(field, value)| (format!("filter.{field}"), value.as_str())))
+    }
 }
 
 /// How many of something there are, and the hash of all of it.
@@ -137,6 +175,9 @@ pub async fn page(
         let mut query = format!("limit={limit}");
         for (name, value) in [("cursor", of.cursor), ("changed_since", of.changed_since)] {
             query.extend(value.map(|value| format!("&{name}={}", percent_encoded(value))));
+        }
+        for (name, value) in of.within.into_iter().flat_map(Within::parameters) {
+            query.push_str(&format!("&{}={}", percent_encoded(&name), percent_encoded(value)));
         }
         let call = Call::get(service, &["data", entity_type], tenant_id).with_query(&query);
         match downstream.call_within::<Page>(call, MAX_PAGE_BYTES).await? {

@@ -48,7 +48,7 @@ pub enum StepEffect {
 }
 
 /// Every workflow.
-pub static ALL: [Workflow; 5] = [
+pub static ALL: [Workflow; 6] = [
     Workflow::new(
         WorkflowKind::UserOnboarding,
         "UserOnboarding",
@@ -58,6 +58,11 @@ pub static ALL: [Workflow; 5] = [
         WorkflowKind::TenantSwitching,
         "TenantSwitching",
         include_str!("../../../statemachines/tenant-switching.asl.json"),
+    ),
+    Workflow::new(
+        WorkflowKind::DataMigration,
+        "DataMigration",
+        include_str!("../../../statemachines/data-migration.asl.json"),
     ),
     Workflow::new(
         WorkflowKind::BulkOperation,

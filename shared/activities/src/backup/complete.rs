@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use contracts::backup::BackupSummary;
 use contracts::{ActivityError, ErrorName};
 use downstream::data::{PageOf, Reference, Thing, page};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use vault::{
@@ -17,7 +18,7 @@ use super::keep::{keep, summary};
 use super::lines::ContentLine;
 use super::read::write_content;
 use super::sealed::{Sealing, Vault};
-use super::{DataSet, Plan, SetState, changed_part_name_of, entry, key_failed, line_of, place};
+use super::{DataSet, Plan, SetState, changed_part_name_of, entry, files, key_failed, line_of, place};
 use crate::Context;
 use crate::files::lost;
 
@@ -29,10 +30,19 @@ const MAX_CHANGES: usize = 50_000;
 /// What has become of things since they were read, by id; none of what is gone.
 type Changes = BTreeMap<String, Option<Thing>>;
 
+#[derive(Deserialize)]
+struct ReportedAs {
+    /// The member of the result that tells of the backup, if all of it does not.
+    reported_as: Option<String>,
+}
+
 /// Completes a backup, and reports the result.
 pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let files = context.files();
+    let files = files(context);
     let plan: Plan = files.read_plan().await?;
+    if !plan.is_wanted {
+        return Ok(json!({ "parts": 0 }));
+    }
     let vault = Vault::of(context, context.tenant_id(), &plan.backup_id, &plan.data_key).await?;
     let mut states = Vec::new();
     for set in 0..plan.sets.len() {
@@ -74,7 +84,12 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
     let manifest_bytes = text.len() as u64;
     files.write(&place(context.tenant_id(), &plan.backup_id, MANIFEST_FILE)?, text).await?;
     let summary = summary(context, &plan, &manifest, manifest_bytes);
-    context.report(result(&manifest, &summary))?;
+    let result = result(&manifest, &summary);
+    let ReportedAs { reported_as } = context.input()?;
+    context.report(match reported_as {
+        Some(name) => Map::from_iter([(name, result.into())]),
+        None => result,
+    })?;
     // It is a backup from here on: whatever is interrupted before is done again, or discarded.
     keep(context, &plan, summary).await?;
     Ok(json!({ "parts": manifest.parts.len() }))
@@ -118,7 +133,7 @@ async fn catch_up(
             let Some(since) = watermarks[number].clone() else { return Err(lost("the watermark of a data set")) };
             let mut cursor = None;
             loop {
-                let of = PageOf { cursor: cursor.as_deref(), changed_since: Some(&since) };
+                let of = PageOf { cursor: cursor.as_deref(), changed_since: Some(&since), within: None };
                 let page = page(context.downstream, set.service()?, set.listed_type(), context.tenant_id(), of).await?;
                 has_changed |= !page.items.is_empty() || !page.deletions.is_empty();
                 changes[number].extend(page.deletions.into_iter().map(|deletion| (deletion.id, None)));

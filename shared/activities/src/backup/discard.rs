@@ -4,17 +4,20 @@ use contracts::{ActivityError, ErrorName};
 use serde_json::{Value, json};
 use store::remove_backup;
 
-use super::Plan;
+use super::{Plan, files};
 use crate::Context;
 use crate::harness::store_failed;
 
 /// Removes whatever is there of it.
 pub(crate) async fn discard(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let plan: Plan = match context.files().read_plan().await {
+    let plan: Plan = match files(context).read_plan().await {
         // It was not even planned.
         Err(error) if error.error == ErrorName::IntegrityViolation.as_str() => return Ok(json!({ "removed": false })),
         plan => plan?,
     };
+    if !plan.is_wanted {
+        return Ok(json!({ "removed": false }));
+    }
     remove_backup(context.backups, context.blobs, context.tenant_id(), &plan.backup_id).await.map_err(store_failed)?;
     Ok(json!({ "removed": true }))
 }

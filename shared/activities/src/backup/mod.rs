@@ -21,10 +21,15 @@ use store::{BACKUPS, BlobKey};
 use vault::{KeyError, PartEntry, PartError, PartSummary, WrappedKey};
 
 use crate::Context;
-use crate::files::{key, lost};
+use crate::files::{Files, key, lost};
 
 pub(crate) use lines::ContentLine;
 pub(crate) use sealed::{Opened, Vault};
+
+/// What a backup works with. Other jobs make one within their own execution.
+fn files<'a>(context: &Context<'a>) -> Files<'a> {
+    context.files_for("backup-")
+}
 
 /// What all steps of a backup need to know.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,6 +46,13 @@ struct Plan {
     /// How many backups stay of those that have such a number.
     #[serde(default)]
     keep_count: Option<u32>,
+    /// Whether it is made at all: a job that may do without one has its steps all the same.
+    #[serde(default = "yes")]
+    is_wanted: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What is read by one step.

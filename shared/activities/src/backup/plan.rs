@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use store::lease_of_backup;
 use vault::{MANIFEST_FILE, key_context};
 
-use super::{DataSet, FILE_CONTENT, Plan, key_failed, place};
+use super::{DataSet, FILE_CONTENT, Plan, files, key_failed, place, yes};
 use crate::Context;
 use crate::files::lost;
 use crate::harness::store_failed;
@@ -20,16 +20,42 @@ use crate::leases::hold;
 #[derive(Deserialize)]
 struct Input {
     request: BackupRequest,
+    /// Whether one is wanted.
+    #[serde(default = "yes")]
+    create: bool,
+    /// Whether one of this name is as good: an earlier execution of the same job has made it.
+    #[serde(default)]
+    reuse: bool,
 }
 
 /// Plans a backup: answers `{manifest, sets}`.
 pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let Input { request } = context.input()?;
+    let Input { request, create, reuse } = context.input()?;
     let tenant_id = context.tenant_id();
+    let create = create && !(reuse && is_there(context, &request.backup_id).await?);
+    let sets = if create { sets(context, tenant_id, &request).await? } else { Vec::new() };
+    let purpose = key_context(tenant_id, &request.backup_id);
+    let (_, data_key) = context.keys.new_data_key(&purpose).await.map_err(key_failed)?;
+    let plan = Plan {
+        backup_id: request.backup_id,
+        began_at: context.clock.now(),
+        data_key,
+        sets,
+        keep_days: request.keep_days,
+        keep_count: request.keep_count,
+        is_wanted: create,
+    };
+    let files = files(context);
+    let items: Vec<Value> = (0..plan.sets.len()).map(|set| json!({ "set": set })).collect();
+    files.write_json(&files.manifest()?, &items).await?;
+    files.write_json(&files.plan()?, &plan).await?;
+    Ok(json!({ "manifest": files.manifest()?.to_string(), "sets": plan.sets.len() }))
+}
+
+/// What there is to read, in the order in which it is read; nobody has a backup of this name.
+async fn sets(context: &Context<'_>, tenant_id: &str, request: &BackupRequest) -> Result<Vec<DataSet>, ActivityError> {
     hold(context, tenant_id, BTreeSet::from([lease_of_backup(&request.backup_id)])).await?;
-    let manifest = place(tenant_id, &request.backup_id, MANIFEST_FILE)?;
-    let is_known = context.backups.backup(tenant_id, &request.backup_id).await.map_err(store_failed)?.is_some();
-    if is_known || context.blobs.size(&manifest).await.map_err(store_failed)?.is_some() {
+    if is_there(context, &request.backup_id).await? {
         let message = format!("the tenant has a backup {} already", request.backup_id);
         return Err(ActivityError::new(ErrorName::Conflict, message));
     }
@@ -40,22 +66,15 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
             types.push((service, entity_type));
         }
     }
-    let sets: Vec<DataSet> = in_order(types).into_iter().flat_map(sets_of).collect();
-    let purpose = key_context(tenant_id, &request.backup_id);
-    let (_, data_key) = context.keys.new_data_key(&purpose).await.map_err(key_failed)?;
-    let plan = Plan {
-        backup_id: request.backup_id,
-        began_at: context.clock.now(),
-        data_key,
-        sets,
-        keep_days: request.keep_days,
-        keep_count: request.keep_count,
-    };
-    let files = context.files();
-    let items: Vec<Value> = (0..plan.sets.len()).map(|set| json!({ "set": set })).collect();
-    files.write_json(&files.manifest()?, &items).await?;
-    files.write_json(&files.plan()?, &plan).await?;
-    Ok(json!({ "manifest": files.manifest()?.to_string(), "sets": plan.sets.len() }))
+    Ok(in_order(types).into_iter().flat_map(sets_of).collect())
+}
+
+/// Whether the tenant has a backup of this name.
+async fn is_there(context: &Context<'_>, backup_id: &str) -> Result<bool, ActivityError> {
+    let tenant_id = context.tenant_id();
+    let manifest = place(tenant_id, backup_id, MANIFEST_FILE)?;
+    let is_known = context.backups.backup(tenant_id, backup_id).await.map_err(store_failed)?.is_some();
+    Ok(is_known || context.blobs.size(&manifest).await.map_err(store_failed)?.is_some())
 }
 
 /// Files have bytes besides.
@@ -110,7 +129,7 @@ mod tests {
             entity_type: (*entity_type).to_owned(),
         };
         let references = refers_to.iter().map(reference).collect();
-        EntityType { name: name.to_owned(), schema_version: 1, id_field: "id".to_owned(), references }
+        EntityType { name: name.to_owned(), schema_version: 1, id_field: "id".to_owned(), references, replica_of: None }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::lines::{ContentLine, PIECE_BYTES};
 use super::sealed::{Sealing, Vault};
-use super::{DataSet, Plan, SetState, entry, line_of, part_name_of};
+use super::{DataSet, Plan, SetState, entry, files, line_of, part_name_of};
 use crate::Context;
 use crate::files::{lost, unfinished};
 
@@ -36,7 +36,7 @@ struct SetNumber {
 /// Reads a data set: answers `{completed, parts}`, where `completed` counts things or files.
 pub(crate) async fn read(context: &Context<'_>) -> Result<Value, ActivityError> {
     let Input { batch: SetNumber { set: number }, given_up } = context.input()?;
-    let files = context.files();
+    let files = files(context);
     let plan: Plan = files.read_plan().await?;
     let set = plan.sets.get(number).ok_or_else(|| lost("a data set"))?;
     let state_file = files.state(number as u64)?;
@@ -124,7 +124,7 @@ impl Reading<'_> {
 
     async fn page(&self, state: &SetState) -> Result<Page, ActivityError> {
         let (service, tenant_id) = (self.set.service()?, self.context.tenant_id());
-        let of = PageOf { cursor: state.cursor.as_deref(), changed_since: None };
+        let of = PageOf { cursor: state.cursor.as_deref(), changed_since: None, within: None };
         page(self.context.downstream, service, self.set.listed_type(), tenant_id, of).await
     }
 

@@ -75,7 +75,7 @@ async fn verify(context: &Context<'_>, vault: &Vault<'_>, plan: &Plan) -> Result
         let mut expected = saved.next().await?;
         let mut cursor: Option<String> = None;
         loop {
-            let of = PageOf { cursor: cursor.as_deref(), changed_since: None };
+            let of = PageOf { cursor: cursor.as_deref(), changed_since: None, within: None };
             let page = page(context.downstream, at, entity_type, &plan.target.tenant_id, of).await?;
             for thing in page.items {
                 if expected.as_ref().is_some_and(|expected| expected.id == thing.id && expected.data == thing.data) {

@@ -1,0 +1,6 @@
+//! The activity `migrate_batch`.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), activity_lambdas::Error> {
+    activity_lambdas::serve(&activities::MIGRATE_BATCH).await
+}

@@ -1,0 +1,86 @@
+//! Reads things of a set, page by page.
+
+use contracts::ActivityError;
+use downstream::data::{Page, PageOf, Thing, Within, page};
+
+use super::{Part, Plan, Set};
+use crate::Context;
+
+/// Sorts behind this id and before any longer one that begins with it: ids have no such character.
+const JUST_AFTER: char = '!';
+
+/// The things of a part, after one that is done.
+pub(super) struct Reading<'a> {
+    context: &'a Context<'a>,
+    tenant_id: &'a str,
+    set: &'a Set,
+    /// What is left to read: one question for all, or one for each id.
+    questions: std::vec::IntoIter<Within>,
+    current: Option<(Within, Option<String>)>,
+}
+
+impl<'a> Reading<'a> {
+    /// Begins after the thing with this id.
+    pub(super) fn part(context: &'a Context<'a>, plan: &'a Plan, part: &'a Part, after: Option<&str>) -> Self {
+        let set = &plan.sets[part.set];
+        let questions = match &part.ids {
+            Some(ids) => {
+                let left = ids.iter().filter(|id| after.is_none_or(|after| id.as_str() > after));
+                left.map(|id| only(id)).collect()
+            }
+            None => {
+                let from_id = after.map(just_after).or_else(|| part.within.from_id.clone());
+                vec![Within { from_id, filters: set.filters.clone(), ..part.within.clone() }]
+            }
+        };
+        Self { context, tenant_id: &plan.source, set, questions: questions.into_iter(), current: None }
+    }
+
+    /// The next things, and what has changed after they were read; none after the last ones.
+    pub(super) async fn next(&mut self) -> Result<Option<Page>, ActivityError> {
+        let (within, cursor) = match self.current.take() {
+            Some(current) => current,
+            None => match self.questions.next() {
+                Some(within) => (within, None),
+                None => return Ok(None),
+            },
+        };
+        let of = PageOf { cursor: cursor.as_deref(), changed_since: None, within: Some(&within) };
+        let (service, entity_type) = (self.set.source()?, &self.set.entity_type);
+        let mut page = page(self.context.downstream, service, entity_type, self.tenant_id, of).await?;
+        self.current = page.next_cursor.take().map(|cursor| (within, Some(cursor)));
+        Ok(Some(page))
+    }
+}
+
+/// The question for one thing.
+pub(super) fn only(id: &str) -> Within {
+    Within { from_id: Some(id.to_owned()), to_id: Some(just_after(id)), ..Within::default() }
+}
+
+/// What comes next after an id.
+pub(super) fn just_after(id: &str) -> String {
+    format!("{id}{JUST_AFTER}")
+}
+
+/// The things of a set that have changed since they were planned, and the ids of those that are gone; where to go on.
+pub(super) async fn changes(
+    context: &Context<'_>,
+    plan: &Plan,
+    set: &Set,
+    since: &str,
+) -> Result<(Vec<Thing>, Vec<String>, String), ActivityError> {
+    let within = Within { filters: set.filters.clone(), ..Within::default() };
+    let (mut changed, mut gone, mut cursor) = (Vec::new(), Vec::new(), None::<String>);
+    loop {
+        let of = PageOf { cursor: cursor.as_deref(), changed_since: Some(since), within: Some(&within) };
+        let page = page(context.downstream, set.source()?, &set.entity_type, &plan.source, of).await?;
+        let is_meant = |id: &str| set.ids.as_ref().is_none_or(|ids| ids.iter().any(|meant| meant == id));
+        changed.extend(page.items.into_iter().filter(|thing| is_meant(&thing.id)));
+        gone.extend(page.deletions.into_iter().map(|gone| gone.id).filter(|id| is_meant(id)));
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return Ok((changed, gone, page.watermark));
+        }
+    }
+}
