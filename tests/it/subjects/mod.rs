@@ -2,6 +2,7 @@
 
 mod bulk_operation;
 mod cross_service;
+mod data_migration;
 mod tenant_switching;
 mod user_onboarding;
 
@@ -16,6 +17,7 @@ use workflows::{Workflow, WorkflowStep};
 
 pub(crate) use bulk_operation::{BULK_OPERATION, counts_are_true};
 pub(crate) use cross_service::{CROSS_SERVICE_BACKUP, CROSS_SERVICE_RESTORE, at, damage};
+pub(crate) use data_migration::DATA_MIGRATION;
 pub(crate) use tenant_switching::{TARGET, TENANT_SWITCHING, join, read, user_of};
 pub(crate) use user_onboarding::USER_ONBOARDING;
 
@@ -28,8 +30,14 @@ pub(crate) static ALL: [&Subject; 2] = [&USER_ONBOARDING, &TENANT_SWITCHING];
 pub(crate) static SIDE_BY_SIDE: [&Subject; 3] = [&USER_ONBOARDING, &TENANT_SWITCHING, &BULK_OPERATION];
 
 /// Every workflow.
-pub(crate) static EVERY: [&Subject; 5] =
-    [&USER_ONBOARDING, &TENANT_SWITCHING, &BULK_OPERATION, &CROSS_SERVICE_BACKUP, &CROSS_SERVICE_RESTORE];
+pub(crate) static EVERY: [&Subject; 6] = [
+    &USER_ONBOARDING,
+    &TENANT_SWITCHING,
+    &DATA_MIGRATION,
+    &BULK_OPERATION,
+    &CROSS_SERVICE_BACKUP,
+    &CROSS_SERVICE_RESTORE,
+];
 
 /// Every step of these workflows.
 pub(crate) fn steps() -> impl Iterator<Item = (&'static Subject, &'static WorkflowStep)> {

@@ -58,6 +58,7 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         plan,
         told: Told::default(),
         wanted: BTreeMap::new(),
+        loose: Vec::new(),
         planned: BTreeSet::new(),
     };
     planning.hold(&sets).await?;
@@ -73,9 +74,14 @@ struct Planning<'a> {
     told: Told,
     /// What is referred to and not planned: its id, and who refers to it.
     wanted: BTreeMap<(String, String), BTreeMap<String, String>>,
+    /// References to what nobody has selected: of which thing, and to which.
+    loose: Vec<(Named, Named)>,
     /// What is planned, if things may refer to each other: service, type and id.
-    planned: BTreeSet<(String, String, String)>,
+    planned: BTreeSet<Named>,
 }
+
+/// Service, type and id.
+type Named = (String, String, String);
 
 impl Planning<'_> {
     /// Nobody else may change many of these things meanwhile.
@@ -183,15 +189,16 @@ impl Planning<'_> {
         }
         self.planned.insert((set.service.clone(), set.entity_type.clone(), thing.id.clone()));
         for Reference { service, entity_type, id, .. } in &thing.references {
-            let is_own = is_tenant(service, entity_type) && *id == self.plan.source;
-            if !is_own && brings {
+            if is_tenant(service, entity_type) && *id == self.plan.source {
+                continue;
+            }
+            if brings {
                 let wanted = self.wanted.entry((service.clone(), entity_type.clone())).or_default();
                 wanted.insert(id.clone(), thing.id.clone());
-            } else if !is_own && !self.is_selected(service, entity_type) {
-                self.plan.dangling += 1;
-                let message = format!("refers to the {entity_type} {id} of {service}, which does not come along");
-                let (service, entity_type, id) = (&*set.service, &*set.entity_type, &*thing.id);
-                self.told.add(DANGLING, &Line { service, entity_type, id, code: "Dangling", message: &message })?;
+            }
+            if !self.is_selected(service, entity_type) {
+                let of = (set.service.clone(), set.entity_type.clone(), thing.id.clone());
+                self.loose.push((of, (service.clone(), entity_type.clone(), id.clone())));
             }
         }
         Ok(())
@@ -229,7 +236,23 @@ impl Planning<'_> {
         Ok(())
     }
 
+    /// Tells of references to things that do not come along.
+    fn tell_dangling(&mut self) -> Result<(), ActivityError> {
+        for ((service, entity_type, id), to) in std::mem::take(&mut self.loose) {
+            if self.planned.contains(&to) {
+                continue;
+            }
+            self.plan.dangling += 1;
+            let message = format!("refers to the {} {} of {}, which does not come along", to.1, to.2, to.0);
+            let line =
+                Line { service: &service, entity_type: &entity_type, id: &id, code: "Dangling", message: &message };
+            self.told.add(DANGLING, &line)?;
+        }
+        Ok(())
+    }
+
     async fn finish(mut self) -> Result<Value, ActivityError> {
+        self.tell_dangling()?;
         let sets = &self.plan.sets;
         self.plan.parts.sort_by_key(|part| sets[part.set].level);
         let problems = self.told.count(PROBLEMS);
