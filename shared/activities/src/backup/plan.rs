@@ -53,6 +53,7 @@ fn sets_of((service, entity_type): (Service, EntityType)) -> Vec<DataSet> {
         service: service.as_str().to_owned(),
         entity_type: entity_type.name,
         schema_version: entity_type.schema_version,
+        id_field: entity_type.id_field,
         is_content: false,
     };
     if service != Service::File || set.entity_type != "file" {
@@ -99,7 +100,7 @@ mod tests {
             entity_type: (*entity_type).to_owned(),
         };
         let references = refers_to.iter().map(reference).collect();
-        EntityType { name: name.to_owned(), schema_version: 1, references }
+        EntityType { name: name.to_owned(), schema_version: 1, id_field: "id".to_owned(), references }
     }
 
     #[test]
