@@ -1,5 +1,6 @@
 //! Cancels: at every state, twice, during compensation, and racing the end.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use contracts::Status;
@@ -7,7 +8,7 @@ use reference_services::{Fault, FaultRule, ServiceKind};
 
 use crate::invariants;
 use crate::subjects::{self, Subject};
-use crate::world::{Control, ControlAction, Script, Site, World, full_request, run};
+use crate::world::{Control, ControlAction, Script, Site, World, full_request, in_parallel, run};
 
 fn script(step: &str) -> Script {
     let cancel = Control { during: step.to_owned(), what: ControlAction::Cancel, after_seconds: 0 };
@@ -19,21 +20,42 @@ pub(crate) fn expected(subject: &Subject, step: &str) -> Status {
     if subject.final_steps.contains(&step) { Status::Completed } else { Status::Cancelled }
 }
 
+/// What a cancel at this moment leads to; what else may be wrong then, everything is checked.
+async fn cancel_during(subject: &Subject, moment: &str) -> Result<(), String> {
+    let world = World::new().await;
+    let first = subjects::held(&world).await;
+    let request = world.prepare(subject, 0).await;
+    *world.script.lock().unwrap() = script(moment);
+    let before = world.snapshot().await;
+    let id = world.start_of(subject, &request).await;
+    world.until_ended(&id).await;
+    let status = invariants::check(&world, &id, &before).await?;
+    if let Some(check) = subject.about_everything {
+        check(&world, &status, &request, &first).await?;
+    }
+    let expected = expected(subject, moment);
+    let is_cancelled = expected == Status::Cancelled;
+    let is_asked = world.script.lock().unwrap().control.is_empty();
+    match is_asked && status.status == expected && status.cancelled_at.is_some() == is_cancelled {
+        true => Ok(()),
+        false => Err(format!("{}, cancelled at {:?}, asked {is_asked}", status.status, status.cancelled_at)),
+    }
+}
+
 #[test]
 fn a_cancel_during_any_step_undoes_everything_or_comes_too_late() {
-    for (subject, step) in subjects::steps() {
-        run(async {
-            let world = World::with(script(&step.state), &[]).await;
-            let request = world.prepare(subject, 0).await;
-            let before = world.snapshot().await;
-            let id = world.start_of(subject, &request).await;
-            world.until_ended(&id).await;
-            let status = invariants::check(&world, &id, &before).await.unwrap();
-            let expected = expected(subject, &step.state);
-            assert_eq!(status.status, expected, "{}", step.state);
-            assert_eq!(status.cancelled_at.is_some(), expected == Status::Cancelled, "{}", step.state);
-        });
-    }
+    let of = |subject: &'static Subject| subject.moments().into_iter().map(move |moment| (subject, moment));
+    let moments: Vec<_> = subjects::EVERY.into_iter().flat_map(of).collect();
+    let wrong = Mutex::new(Vec::new());
+    in_parallel(moments.len(), |number| {
+        let (subject, moment) = &moments[number];
+        if let Err(why) = run(cancel_during(subject, moment)) {
+            wrong.lock().unwrap().push(format!("{}, {moment}: {why}", subject.name()));
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    println!("{} moments", moments.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// Holds the profile for a while, so that requests of a test come in between.
