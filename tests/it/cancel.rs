@@ -4,11 +4,15 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use contracts::Status;
-use reference_services::{Fault, FaultRule, ServiceKind};
+use reference_services::Fault;
+use serde_json::json;
 
+use crate::holdings::{Maker, held};
+use crate::interpreter::dice::Dice;
 use crate::invariants;
-use crate::subjects::{self, Subject};
-use crate::world::{Control, ControlAction, Script, Site, World, full_request, in_parallel, run};
+use crate::round_trips::{OnConflict, compare, restored};
+use crate::subjects::{self, CROSS_SERVICE_BACKUP, CROSS_SERVICE_RESTORE, Subject, USER_ONBOARDING};
+use crate::world::{Control, ControlAction, Script, Site, TENANT, World, full_request, in_parallel, run};
 
 fn script(step: &str) -> Script {
     let cancel = Control { during: step.to_owned(), what: ControlAction::Cancel, after_seconds: 0 };
@@ -58,48 +62,57 @@ fn a_cancel_during_any_step_undoes_everything_or_comes_too_late() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Holds the profile for a while, so that requests of a test come in between.
-fn slow_profile(world: &World, fault: Fault) {
-    let rule = FaultRule { times: Some(1), ..FaultRule::on("POST", "/api/v1/profiles", fault) };
-    world.services.set_faults(ServiceKind::User, vec![rule]);
-}
-
 #[test]
 fn a_repeated_cancel_is_answered_like_the_first() {
-    run(async {
-        let world = World::new().await;
-        let before = world.snapshot().await;
-        slow_profile(&world, Fault::Delay { delay_ms: 5_000 });
-        let id = world.start(&full_request()).await;
-        clock::sleep(&*world.clock, Duration::from_secs(1)).await;
-        let first = world.cancel(&id).await.unwrap();
-        clock::sleep(&*world.clock, Duration::from_secs(1)).await;
-        let second = world.cancel(&id).await.unwrap();
-        assert_eq!(first, second);
-        assert_eq!(world.status(&id).await.status, Status::Running);
-        assert_eq!(world.until_ended(&id).await.status, Status::Cancelled);
-        invariants::check(&world, &id, &before).await.unwrap();
-        let ended = world.cancel(&id).await.unwrap_err();
-        assert!(ended["detail"].as_str().unwrap().contains("Cancelled"), "{ended}");
-    });
+    for (subject, held_up) in [
+        (&USER_ONBOARDING, "CreateUserProfile"),
+        (&CROSS_SERVICE_BACKUP, "BackUpDataSet"),
+        (&CROSS_SERVICE_RESTORE, "RestorePart/file"),
+    ] {
+        run(async {
+            let world = World::new().await;
+            let request = world.prepare(subject, 0).await;
+            let before = world.snapshot().await;
+            world.faults(&subject.site(held_up).faulty(Fault::Delay { delay_ms: 5_000 }, Some(1)));
+            let id = world.start_of(subject, &request).await;
+            clock::sleep(&*world.clock, Duration::from_secs(1)).await;
+            let first = world.cancel(&id).await.unwrap();
+            clock::sleep(&*world.clock, Duration::from_secs(1)).await;
+            let second = world.cancel(&id).await.unwrap();
+            assert_eq!(first, second);
+            assert_eq!(world.status(&id).await.status, Status::Running);
+            assert_eq!(world.until_ended(&id).await.status, Status::Cancelled);
+            invariants::check(&world, &id, &before).await.unwrap();
+            let ended = world.cancel(&id).await.unwrap_err();
+            assert!(ended["detail"].as_str().unwrap().contains("Cancelled"), "{ended}");
+        });
+    }
 }
 
 #[test]
 fn a_cancel_during_compensation_comes_too_late() {
     run(async {
-        let world = World::new().await;
+        let (world, other) = (World::new().await, World::new().await);
         is_refused_during_compensation(&world).await;
+        let (refused, undo) = ("CompleteRestore", "ConcludeRestore/last");
+        is_refused_while_undoing(&other, &CROSS_SERVICE_RESTORE, refused, undo).await;
     });
 }
 
 /// The undoing of the account takes so long that a cancel comes before its end.
 pub(crate) async fn is_refused_during_compensation(site: &Site) {
+    is_refused_while_undoing(site, &USER_ONBOARDING, "SetupUserFileWorkspace", "UndoCreateUserAccount").await;
+}
+
+/// A call is refused, and another one takes its time with undoing.
+async fn is_refused_while_undoing(site: &Site, subject: &Subject, refused: &str, undo: &str) {
+    let request = site.prepare(subject, 0).await;
     let before = site.snapshot().await;
-    let refused = Fault::Status { status: 400, retry_after_seconds: None };
-    site.services.set_faults(ServiceKind::File, vec![FaultRule::on("POST", "/api/v1/workspaces", refused)]);
-    let slow = FaultRule::on("DELETE", "/api/v1/effects/{idempotency_key}", Fault::Delay { delay_ms: 5_000 });
-    site.services.set_faults(ServiceKind::Auth, vec![slow]);
-    let id = site.start(&full_request()).await;
+    let fault = Fault::Status { status: 400, retry_after_seconds: None };
+    let mut faults = subject.site(refused).faulty(fault, None);
+    faults.extend(subject.site(undo).faulty(Fault::Delay { delay_ms: 5_000 }, None));
+    site.faults(&faults);
+    let id = site.start_of(subject, &request).await;
     let is_undoing = async || {
         let status = site.status(&id).await;
         assert_eq!(status.status, Status::Running);
@@ -148,4 +161,52 @@ fn cancels_that_race_the_end_have_one_winner() {
         println!("{accepted} cancels were accepted, {refused} refused");
         assert!(accepted >= 10 && refused >= 10, "the race was never open: {accepted} to {refused}");
     });
+}
+
+/// How often work that goes on meanwhile is done until an execution has ended.
+async fn work_until(world: &World, id: &str, most: usize) -> usize {
+    for done in 0..most {
+        store::Executions::check(&world.app.store).await.unwrap();
+        if done.is_multiple_of(50) && !world.status(id).await.status.is_open() {
+            return done;
+        }
+    }
+    most
+}
+
+/// The same of backups and restores, which take longer: cancels at all times until well after the end.
+#[test]
+fn cancels_of_backups_and_restores_that_race_the_end_have_one_winner() {
+    const RACES: usize = 24;
+    for subject in [&CROSS_SERVICE_BACKUP, &CROSS_SERVICE_RESTORE] {
+        run(async {
+            let (world, mut dice) = (World::new().await, Dice(20_260_108));
+            let mut maker = Maker::new(&world, &mut dice);
+            let saved = held(&world).await;
+            let kept = json!({ "backup_id": "kept", "tenant_id": TENANT });
+            let id = world.start_of(&CROSS_SERVICE_BACKUP, &kept).await;
+            let whole = work_until(&world, &id, 1_000_000).await;
+            let (mut accepted, mut refused) = (0, 0);
+            for number in 0..RACES {
+                maker.touch().await;
+                let before = held(&world).await;
+                let is_backup = subject.kind == CROSS_SERVICE_BACKUP.kind;
+                let request = if is_backup { (subject.request)(number) } else { kept.clone() };
+                let id = world.start_of(subject, &request).await;
+                work_until(&world, &id, whole * number * 2 / RACES).await;
+                let cancel = world.cancel(&id).await;
+                let status = world.until_ended(&id).await.status;
+                let (expected, after) = match cancel {
+                    Err(_) if is_backup => (Status::Completed, before),
+                    Err(_) => (Status::Completed, restored(&saved, &before, OnConflict::Overwrite).unwrap()),
+                    Ok(_) => (Status::Cancelled, before),
+                };
+                *if expected == Status::Cancelled { &mut accepted } else { &mut refused } += 1;
+                assert_eq!(status, expected);
+                compare("after the race", &held(&world).await, &after).unwrap();
+            }
+            println!("{}: {accepted} cancels were accepted, {refused} refused", subject.name());
+            assert!(accepted >= 5 && refused >= 5, "the race was never open: {accepted} to {refused}");
+        });
+    }
 }

@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 
 use crate::holdings::{CONTENT, Held, Maker, dangling, held};
 use crate::interpreter::dice::Dice;
+use crate::invariants;
+use crate::simulation;
 use crate::subjects::{CROSS_SERVICE_BACKUP, CROSS_SERVICE_RESTORE, Subject};
-use crate::world::{TENANT, World, in_parallel, run};
+use crate::world::{ControlAction, TENANT, World, in_parallel, run};
 
 const SEED: u64 = 20_260_107;
 /// How many, unless `ROUND_TRIPS` says otherwise.
@@ -21,7 +23,7 @@ const ROUNDS: usize = 30;
 
 /// What becomes of things that are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum OnConflict {
+pub(crate) enum OnConflict {
     Overwrite,
     Skip,
     Fail,
@@ -34,7 +36,7 @@ struct Backup {
 }
 
 /// What the tenant has after a restore; none if it fails because of what is there.
-fn restored(backup: &Held, there: &Held, on_conflict: OnConflict) -> Option<Held> {
+pub(crate) fn restored(backup: &Held, there: &Held, on_conflict: OnConflict) -> Option<Held> {
     let (mut after, mut is_refused) = (there.clone(), false);
     for (place, saved) in backup {
         let file = ("file", "file", place.2.clone());
@@ -63,7 +65,7 @@ fn is(what: &str, actual: &Value, expected: usize) -> Result<(), String> {
 }
 
 /// What is not as expected, in a line for each thing.
-fn compare(what: &str, actual: &Held, expected: &Held) -> Result<(), String> {
+pub(crate) fn compare(what: &str, actual: &Held, expected: &Held) -> Result<(), String> {
     let places: BTreeSet<_> = actual.keys().chain(expected.keys()).collect();
     let differ = |place: &&&_| actual.get(**place) != expected.get(**place);
     let line = |place: &_| format!("{place:?}: {:?}, not {:?}", actual.get(place), expected.get(place));
@@ -251,4 +253,111 @@ fn what_cannot_be_restored_beside_what_is_there_changes_nothing() {
             other => Err(other.to_owned()),
         }
     });
+}
+
+/// Executions of each history below.
+const EXECUTIONS: usize = 8;
+
+/// Cancels it or holds it for a while, or not; whether a cancel was accepted.
+async fn interfere(world: &World, dice: &mut Dice, id: &str) -> bool {
+    clock::sleep(&*world.clock, simulation::seconds(dice, 60)).await;
+    match dice.below(4) {
+        0 => world.cancel(id).await.is_ok(),
+        1 => {
+            for action in [ControlAction::Pause, ControlAction::Resume] {
+                action.carry_out(&world.app.store, TENANT, id, world.clock.now()).await;
+                clock::sleep(&*world.clock, simulation::seconds(dice, 600)).await;
+            }
+            false
+        }
+        _ => false,
+    }
+}
+
+/// An execution that services and users interfere with.
+async fn interfered(
+    world: &World,
+    dice: &mut Dice,
+    subject: &Subject,
+    request: &Value,
+) -> Result<StatusResponse, String> {
+    world.faults(&simulation::rules(dice, subject.sites));
+    let id = world.start_of(subject, request).await;
+    let is_cancelled = interfere(world, dice, &id).await;
+    let status = world.until_ended(&id).await;
+    world.faults(&BTreeMap::new());
+    clock::sleep(&*world.clock, world.settling_time).await;
+    let ledger = world.ledger().await;
+    invariants::one_effect(&ledger)?;
+    invariants::history_is_true(world, &status, &ledger).await?;
+    match is_cancelled && status.status == Status::Completed {
+        true => Err(format!("{id}: the cancel was accepted, and it completed")),
+        false => Ok(status),
+    }
+}
+
+/// Backups and restores one after the other: a backup is whole or gone, and a restore does all or nothing.
+async fn history(seed: u64, ended: &Mutex<BTreeMap<String, usize>>) -> Result<usize, String> {
+    let (mut dice, mut of_things) = (Dice(seed), Dice(seed + 1));
+    let world = World::new().await;
+    let mut maker = Maker::new(&world, &mut of_things);
+    maker.populate(*dice.one_of(&[0, 2, 8])).await;
+    let mut backups: Vec<Backup> = Vec::new();
+    for number in 0..EXECUTIONS {
+        for _ in 0..dice.below(6) {
+            maker.touch().await;
+        }
+        let there = held(&world).await;
+        let is_backup = backups.is_empty() || dice.below(3) == 0;
+        let (subject, id) = match is_backup {
+            true => (&CROSS_SERVICE_BACKUP, format!("backup-{number}")),
+            false => (&CROSS_SERVICE_RESTORE, dice.one_of(&backups).id.clone()),
+        };
+        let mut request = json!({ "backup_id": id, "tenant_id": TENANT });
+        let on_conflict =
+            *dice.one_of(&[OnConflict::Overwrite, OnConflict::Overwrite, OnConflict::Skip, OnConflict::Fail]);
+        if !is_backup {
+            request["on_conflict"] = json!(format!("{on_conflict:?}").to_lowercase());
+        }
+        let status = interfered(&world, &mut dice, subject, &request).await?;
+        let name = format!("{} {}", subject.name(), status.status);
+        *ended.lock().unwrap().entry(name.clone()).or_default() += 1;
+        let (now, is_whole) = (held(&world).await, status.status == Status::Completed);
+        if is_backup {
+            compare(&name, &now, &there)?;
+            subject.about_everything.unwrap()(&world, &status, &request, &Value::Null).await?;
+            backups.extend(is_whole.then_some(Backup { id, held: there }));
+            continue;
+        }
+        let saved = &backups.iter().find(|backup| backup.id == id).unwrap().held;
+        match status.failure {
+            None => {
+                let expected = restored(saved, &there, on_conflict).ok_or("it is to fail because of what is there")?;
+                compare(&name, &now, &expected)?;
+            }
+            // It says that something is left.
+            Some(failure) if failure.error == "CompensationFailed" => {}
+            Some(_) => compare(&name, &now, &there)?,
+        }
+    }
+    Ok(EXECUTIONS)
+}
+
+#[test]
+fn whatever_comes_in_between_a_backup_is_whole_and_a_restore_does_all_or_nothing() {
+    let ended = Mutex::default();
+    let executions = each_seed(rounds(), async |seed| history(seed, &ended).await);
+    let ended = ended.into_inner().unwrap();
+    println!("{executions} executions: {ended:?}");
+    for (subject, status) in [
+        ("cross-service-backup", Status::Completed),
+        ("cross-service-backup", Status::Failed),
+        ("cross-service-backup", Status::Cancelled),
+        ("cross-service-restore", Status::Completed),
+        ("cross-service-restore", Status::Failed),
+        ("cross-service-restore", Status::Cancelled),
+    ] {
+        let name = format!("{subject} {status}");
+        assert!(ended.get(&name).is_some_and(|count| *count > executions / 200), "hardly any ended so: {name}");
+    }
 }

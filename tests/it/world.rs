@@ -460,9 +460,9 @@ impl Site {
         self.start_of(&USER_ONBOARDING, request).await
     }
 
-    /// Starts an execution of this workflow; its id.
+    /// Starts an execution of this workflow, and does not wait for it; its id.
     pub(crate) async fn start_of(&self, subject: &Subject, request: &Value) -> String {
-        let (status, body) = self.post(subject.path, request, &[]).await;
+        let (status, body) = self.post(subject.path, request, &[("prefer", "wait=0")]).await;
         assert!(status.is_success(), "{body}");
         serde_json::from_value::<StartResponse>(body).unwrap().workflow_id
     }
