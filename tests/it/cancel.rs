@@ -1,5 +1,6 @@
 //! Cancels: at every state, twice, during compensation, and racing the end.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -163,45 +164,45 @@ fn cancels_that_race_the_end_have_one_winner() {
     });
 }
 
-/// How often work that goes on meanwhile is done until an execution has ended.
-async fn work_until(world: &World, id: &str, most: usize) -> usize {
-    for done in 0..most {
-        store::Executions::check(&world.app.store).await.unwrap();
-        if done.is_multiple_of(50) && !world.status(id).await.status.is_open() {
-            return done;
-        }
-    }
-    most
-}
-
-/// The same of backups and restores, which take longer: cancels at all times until well after the end.
+/// The same of backups and restores, in virtual time: cancels at all times, until well after the end.
 #[test]
-fn cancels_of_backups_and_restores_that_race_the_end_have_one_winner() {
-    const RACES: usize = 24;
+fn cancels_of_backups_and_restores_at_any_time_have_one_winner() {
+    const CANCELS: u32 = 30;
+    const TICK: Duration = Duration::from_millis(100);
     for subject in [&CROSS_SERVICE_BACKUP, &CROSS_SERVICE_RESTORE] {
         run(async {
             let (world, mut dice) = (World::new().await, Dice(20_260_108));
             let mut maker = Maker::new(&world, &mut dice);
-            let saved = held(&world).await;
-            let kept = json!({ "backup_id": "kept", "tenant_id": TENANT });
+            let (saved, kept) = (held(&world).await, json!({ "backup_id": "kept", "tenant_id": TENANT }));
             let id = world.start_of(&CROSS_SERVICE_BACKUP, &kept).await;
-            let whole = work_until(&world, &id, 1_000_000).await;
-            let (mut accepted, mut refused) = (0, 0);
-            for number in 0..RACES {
+            world.until_ended(&id).await;
+            let is_backup = subject.kind == CROSS_SERVICE_BACKUP.kind;
+            let (mut accepted, mut refused, mut whole) = (0, 0, Duration::ZERO);
+            for number in 0..=CANCELS {
                 maker.touch().await;
                 let before = held(&world).await;
-                let is_backup = subject.kind == CROSS_SERVICE_BACKUP.kind;
-                let request = if is_backup { (subject.request)(number) } else { kept.clone() };
+                let request = if is_backup { (subject.request)(number as usize) } else { kept.clone() };
+                world.faults(&subject.slow(700));
                 let id = world.start_of(subject, &request).await;
-                work_until(&world, &id, whole * number * 2 / RACES).await;
+                // The first one tells how long it takes.
+                while number == 0 && world.status(&id).await.status.is_open() {
+                    clock::sleep(&*world.clock, TICK).await;
+                    whole += TICK;
+                }
+                clock::sleep(&*world.clock, whole * number * 5 / (4 * CANCELS)).await;
                 let cancel = world.cancel(&id).await;
                 let status = world.until_ended(&id).await.status;
-                let (expected, after) = match cancel {
-                    Err(_) if is_backup => (Status::Completed, before),
-                    Err(_) => (Status::Completed, restored(&saved, &before, OnConflict::Overwrite).unwrap()),
-                    Ok(_) => (Status::Cancelled, before),
+                world.faults(&BTreeMap::new());
+                let after = match cancel {
+                    Ok(_) => before,
+                    Err(_) if is_backup => before,
+                    Err(_) => restored(&saved, &before, OnConflict::Overwrite).unwrap(),
                 };
-                *if expected == Status::Cancelled { &mut accepted } else { &mut refused } += 1;
+                let (count, expected) = match cancel {
+                    Ok(_) => (&mut accepted, Status::Cancelled),
+                    Err(_) => (&mut refused, Status::Completed),
+                };
+                *count += 1;
                 assert_eq!(status, expected);
                 compare("after the race", &held(&world).await, &after).unwrap();
             }

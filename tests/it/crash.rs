@@ -25,7 +25,7 @@ use crate::invariants::one_effect;
 use crate::process::{Site, pause};
 use crate::round_trips::{OnConflict, compare, restored};
 use crate::subjects::{self, CROSS_SERVICE_BACKUP, CROSS_SERVICE_RESTORE, counts_are_true};
-use crate::world::TENANT;
+use crate::world::{self, TENANT};
 
 /// How often, unless `CRASH_KILLS` says otherwise.
 const KILLS: usize = 500;
@@ -181,7 +181,7 @@ async fn kills_of_backups_and_restores_lose_nothing_and_double_nothing() {
     for round in 0..rounds {
         let saved = held(&seen).await;
         let mut request = serde_json::json!({ "backup_id": format!("killed-{round}"), "tenant_id": TENANT });
-        let backup = killed(&site, &mut dice, &CROSS_SERVICE_BACKUP, &request, None, &mut met).await;
+        let backup = killed(&site, &seen, &mut dice, &CROSS_SERVICE_BACKUP, &request, None, &mut met).await;
         assert_eq!(backup.status, Status::Completed, "{:?}", backup.error);
         compare("a backup changes nothing", &held(&seen).await, &saved).unwrap();
 
@@ -191,7 +191,7 @@ async fn kills_of_backups_and_restores_lose_nothing_and_double_nothing() {
         let refused = Some(FaultRule::on(UPLOAD.0, UPLOAD.1, refused)).filter(|_| round % 3 == 2);
         let is_refused = refused.is_some();
         request["on_conflict"] = "overwrite".into();
-        let restore = killed(&site, &mut dice, &CROSS_SERVICE_RESTORE, &request, refused, &mut met).await;
+        let restore = killed(&site, &seen, &mut dice, &CROSS_SERVICE_RESTORE, &request, refused, &mut met).await;
         let whole = restored(&saved, &there, OnConflict::Overwrite).unwrap();
         let is_whole = restore.status == Status::Completed;
         assert!(is_whole || is_refused, "{:?}", restore.error);
@@ -207,19 +207,18 @@ async fn kills_of_backups_and_restores_lose_nothing_and_double_nothing() {
 /// Starts an execution whose process is killed so often, and waits for its end; `met` counts the kills that it survived. Services are so slow that kills meet it.
 async fn killed(
     site: &Site,
+    seen: &world::Site,
     dice: &mut Dice,
     subject: &subjects::Subject,
     request: &Value,
     refused: Option<FaultRule>,
     met: &mut usize,
 ) -> StatusResponse {
-    for kind in ServiceKind::ALL {
-        let slow = subject.sites.iter().filter(|site| site.kind() == kind).map(|site| {
-            let rules = site.faulty(Fault::Delay { delay_ms: 15 }, None);
-            FaultRule { skip: 0, ..rules.into_values().flatten().next().unwrap() }
-        });
-        site.services.set_faults(kind, refused.iter().cloned().chain(slow).collect());
+    let mut rules = subject.slow(15);
+    if let Some(refused) = refused {
+        rules.entry("file".to_owned()).or_default().insert(0, refused);
     }
+    seen.faults(&rules);
     let key = format!("{}-{}", subject.name(), request["backup_id"].as_str().unwrap());
     let start = async || {
         let call = site.http.post(site.url(subject.path)).header("x-tenant-id", TENANT).header("prefer", "wait=0");
@@ -248,7 +247,7 @@ async fn killed(
     site.until_all_ended(TENANT).await;
     let status = status_of(site, &id).await;
     server.kill().await.unwrap();
-    ServiceKind::ALL.into_iter().for_each(|kind| site.services.set_faults(kind, Vec::new()));
+    seen.faults(&BTreeMap::new());
     status
 }
 

@@ -24,9 +24,9 @@ pub(crate) static CROSS_SERVICE_BACKUP: Subject = Subject {
     sites: &[
         site("PlanBackup", "auth", "GET", "/api/v1/data"),
         site("PlanBackup/last", "notifications", "GET", "/api/v1/data"),
-        site("BackUpDataSet", "user", "GET", PAGES),
         site("BackUpDataSet/content", "file", "GET", CONTENT),
         site("BackUpDataSet/content-last", "file", "GET", CONTENT).after(2),
+        site("BackUpDataSet", "user", "GET", PAGES),
         site("BackUpDataSet/last", "auth", "GET", PAGES).after(1),
         // Each type once more.
         site("CompleteBackup", "user", "GET", PAGES).after(2),

@@ -148,6 +148,17 @@ impl Subject {
         Script { control, ..Script::default() }
     }
 
+    /// Rules by which each of its calls takes so long.
+    pub(crate) fn slow(&self, delay_ms: u64) -> BTreeMap<String, Vec<FaultRule>> {
+        let mut rules = BTreeMap::<String, Vec<FaultRule>>::new();
+        for site in self.sites {
+            for (service, of_site) in site.after(0).faulty(Fault::Delay { delay_ms }, None) {
+                rules.entry(service).or_default().extend(of_site);
+            }
+        }
+        rules
+    }
+
     /// How many of its calls have this method and path.
     pub(crate) fn calls_of(&self, method: &str, path: &str) -> u32 {
         self.sites.iter().filter(|site| site.is_call(method, path)).count() as u32
