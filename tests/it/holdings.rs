@@ -100,7 +100,7 @@ pub(crate) fn dangling(held: &Held, services: &BTreeSet<&str>) -> usize {
         let text = |name: &str| reference[name].as_str().unwrap();
         let is_there =
             |of: &Type| of.name == text("type") && held.contains_key(&(of.kind.name(), of.name, text("id").to_owned()));
-        services.contains(text("service")) && !TYPES.iter().any(|of| is_there(of))
+        services.contains(text("service")) && !TYPES.iter().any(is_there)
     };
     references.filter(is_dangling).count()
 }
