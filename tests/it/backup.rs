@@ -11,7 +11,7 @@ use reference_services::{Fault, FaultRule, ServiceKind};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use crate::subjects::{at, damage};
+use crate::subjects::{at, damage, held};
 use crate::world::{Control, ControlAction, Script, TENANT, World, run};
 
 const BACKUP: &str = "/api/v1/coordination/backup";
@@ -35,15 +35,6 @@ async fn restore(world: &World, request: Value) -> StatusResponse {
 
 fn request(backup_id: &str) -> Value {
     json!({ "backup_id": backup_id, "tenant_id": TENANT })
-}
-
-/// What the services hold, without what they only calculate.
-async fn held(world: &World) -> Value {
-    let mut held = world.snapshot().await;
-    for content in held["file"]["contents"].as_array_mut().unwrap() {
-        content["sha256"].take();
-    }
-    held
 }
 
 #[test]
@@ -415,6 +406,34 @@ fn what_is_there_is_overwritten_or_stays_or_is_an_error() {
         assert_eq!(done["created"], 0, "{done}");
         assert_eq!(held(&world).await, before);
         assert_eq!((&dry["created"], &dry["replaced"]), (&json!(2), &json!(2)), "as the real ones together: {dry}");
+    });
+}
+
+/// What is missing has something missing to belong to, and the rest is as the backup says.
+#[test]
+fn what_is_as_the_backup_says_is_no_conflict_and_what_comes_with_it_is_told_before() {
+    run(async {
+        let world = World::new().await;
+        let before = held(&world).await;
+        back_up(&world, "backup-1").await;
+        let body = json!({ "items": [{ "id": "workspace-123", "key": "delete" }] });
+        at(&world, ServiceKind::File, Method::POST, "/api/v1/data/workspace/delete", body).await;
+        let gone = held(&world).await;
+        let mut request = request("backup-1");
+        request["on_conflict"] = json!("fail");
+        for dry_run in [true, false] {
+            assert_eq!(held(&world).await, gone);
+            request["dry_run"] = json!(dry_run);
+            let status = restore(&world, request.clone()).await;
+            let result = status.result.unwrap_or_else(|| panic!("{:?}", status.error));
+            assert_eq!((&result["created"], &result["replaced"]), (&json!(4), &json!(0)), "{result}");
+        }
+        assert_eq!(held(&world).await, before);
+        let other = json!("bytes of another length");
+        at(&world, ServiceKind::File, Method::PUT, "/api/v1/data/file/file-123-2/content", other).await;
+        let changed = held(&world).await;
+        assert_eq!(restore(&world, request).await.failure.unwrap().error, "Conflict");
+        assert_eq!(held(&world).await, changed);
     });
 }
 

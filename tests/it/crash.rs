@@ -7,7 +7,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clock::SystemClock;
+use clock::{Clock as _, SystemClock};
+use contracts::Status;
 use contracts::responses::StatusResponse;
 use futures::future::join_all;
 use futures::{StreamExt as _, stream};
@@ -18,11 +19,13 @@ use store_sql::{Durability, SqlStore};
 use tokio::process::{Child, Command};
 
 use crate::embedded::Subject;
+use crate::holdings::{Maker, held};
 use crate::interpreter::dice::Dice;
 use crate::invariants::one_effect;
 use crate::process::{Site, pause};
-use crate::subjects::counts_are_true;
-use crate::world::TENANT;
+use crate::round_trips::{OnConflict, compare, restored};
+use crate::subjects::{self, CROSS_SERVICE_BACKUP, CROSS_SERVICE_RESTORE, counts_are_true};
+use crate::world::{self, TENANT};
 
 /// How often, unless `CRASH_KILLS` says otherwise.
 const KILLS: usize = 500;
@@ -146,15 +149,112 @@ async fn kills_of_a_job_lose_nothing_and_double_nothing() {
     assert!(known.is_none_or(|known| known == id), "it was started twice");
     let ended = site.until_all_ended(TENANT).await;
     assert_eq!(ended, [(id.clone(), "Completed".to_owned())]);
-    let url = site.url(&format!("/api/v1/workflows/{id}/status"));
-    let status = site.http.get(url).header("x-tenant-id", TENANT).send().await.unwrap().text().await.unwrap();
-    let status: StatusResponse = serde_json::from_str(&status).unwrap();
+    let status = status_of(&site, &id).await;
     let ledger = site.services.ledger().await.unwrap();
     one_effect(&ledger).unwrap();
     counts_are_true(&status, &ledger).unwrap();
     let result = status.result.unwrap();
     assert_eq!(result["successful_operations"], ENTITIES - ENTITIES / 10, "{result}");
     println!("{kills} kills, {ENTITIES} entities, 0 lost, 0 doubled");
+}
+
+/// Rounds of a backup and a restore that are killed where there are `CRASH_KILLS`, and kills of each.
+const ROUNDS: usize = 10;
+const KILLS_OF_EACH: usize = 2;
+/// Every third of the restores is refused this, and undone.
+const UPLOAD: (&str, &str) = ("PUT", "/api/v1/data/file/{file_id}/content");
+
+/// Backups and restores of a tenant at random whose process is killed over and over. What completes is whole, and what fails
+/// changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_of_backups_and_restores_lose_nothing_and_double_nothing() {
+    let seed = 20_260_109;
+    let rounds = kills().div_ceil(KILLS / ROUNDS);
+    println!("seed {seed}, {rounds} rounds");
+    let (mut dice, mut of_things) = (Dice(seed), Dice(seed + 1));
+    let site = Site::new().await;
+    vault::FileKeys::init(&site.data_dir().join("keys.json"), SystemClock.now()).unwrap();
+    let seen = site.seen();
+    let mut maker = Maker::new(&seen, &mut of_things);
+    maker.populate(6).await;
+    let (mut undone, mut met) = (0, 0);
+    for round in 0..rounds {
+        let saved = held(&seen).await;
+        let mut request = serde_json::json!({ "backup_id": format!("killed-{round}"), "tenant_id": TENANT });
+        let backup = killed(&site, &seen, &mut dice, &CROSS_SERVICE_BACKUP, &request, None, &mut met).await;
+        assert_eq!(backup.status, Status::Completed, "{:?}", backup.error);
+        compare("a backup changes nothing", &held(&seen).await, &saved).unwrap();
+
+        maker.damage().await;
+        let there = held(&seen).await;
+        let refused = Fault::Status { status: 400, retry_after_seconds: None };
+        let refused = Some(FaultRule::on(UPLOAD.0, UPLOAD.1, refused)).filter(|_| round % 3 == 2);
+        let is_refused = refused.is_some();
+        request["on_conflict"] = "overwrite".into();
+        let restore = killed(&site, &seen, &mut dice, &CROSS_SERVICE_RESTORE, &request, refused, &mut met).await;
+        let whole = restored(&saved, &there, OnConflict::Overwrite).unwrap();
+        let is_whole = restore.status == Status::Completed;
+        assert!(is_whole || is_refused, "{:?}", restore.error);
+        undone += usize::from(!is_whole);
+        compare("after a restore", &held(&seen).await, if is_whole { &whole } else { &there }).unwrap();
+    }
+    one_effect(&site.services.ledger().await.unwrap()).unwrap();
+    let kills = 2 * rounds * KILLS_OF_EACH;
+    println!("{kills} kills, {met} of them in the middle, {undone} restores undone, 0 lost, 0 doubled");
+    assert!(met > kills / 3, "hardly any kill met an execution: {met}");
+}
+
+/// Starts an execution whose process is killed so often, and waits for its end; `met` counts the kills that it survived. Services are so slow that kills meet it.
+async fn killed(
+    site: &Site,
+    seen: &world::Site,
+    dice: &mut Dice,
+    subject: &subjects::Subject,
+    request: &Value,
+    refused: Option<FaultRule>,
+    met: &mut usize,
+) -> StatusResponse {
+    let mut rules = subject.slow(15);
+    if let Some(refused) = refused {
+        rules.entry("file".to_owned()).or_default().insert(0, refused);
+    }
+    seen.faults(&rules);
+    let key = format!("{}-{}", subject.name(), request["backup_id"].as_str().unwrap());
+    let start = async || {
+        let call = site.http.post(site.url(subject.path)).header("x-tenant-id", TENANT).header("prefer", "wait=0");
+        let answer = call.header("idempotency-key", &key).json(request).send().await.ok()?;
+        let answer: Value = answer.json().await.ok()?;
+        let id = answer["workflow_id"].as_str().map(str::to_owned);
+        // It may be on its way down.
+        assert!(id.is_some() || answer["status"] == 503, "{answer}");
+        id
+    };
+    let mut known = BTreeSet::new();
+    for _ in 0..KILLS_OF_EACH {
+        let mut server = site.spawn(None);
+        site.until_up(&mut server).await;
+        *met += usize::from(site.list(TENANT).await.iter().any(|(_, status)| status == "Running"));
+        known.extend(clock::timeout(&SystemClock, Duration::from_millis(300), start()).await.flatten());
+        pause(Duration::from_millis(dice.below(250) as u64)).await;
+        server.kill().await.unwrap();
+    }
+    let mut server = site.spawn(None);
+    site.until_up(&mut server).await;
+    *met += usize::from(site.list(TENANT).await.iter().any(|(_, status)| status == "Running"));
+    let id = start().await.expect("the server is up");
+    known.insert(id.clone());
+    assert_eq!(known.len(), 1, "it was started twice");
+    site.until_all_ended(TENANT).await;
+    let status = status_of(site, &id).await;
+    server.kill().await.unwrap();
+    seen.faults(&BTreeMap::new());
+    status
+}
+
+async fn status_of(site: &Site, id: &str) -> StatusResponse {
+    let url = site.url(&format!("/api/v1/workflows/{id}/status"));
+    let status = site.http.get(url).header("x-tenant-id", TENANT).send().await.unwrap().text().await.unwrap();
+    serde_json::from_str(&status).unwrap()
 }
 
 /// Executions that are retried and whose retries are retried, over and over.

@@ -184,6 +184,7 @@ fn probes(subject: &Subject) -> Vec<CallSite> {
 /// An execution that meets these faults.
 async fn meet(world: &World, number: usize, cell: &Cell) -> Result<Met, String> {
     let subject = cell.subject();
+    let first = subjects::held(world).await;
     let request = world.prepare(subject, number).await;
     let before = world.snapshot().await;
     let probes = probes(subject);
@@ -202,7 +203,10 @@ async fn meet(world: &World, number: usize, cell: &Cell) -> Result<Met, String> 
     let mut fired: BTreeMap<&str, VecDeque<u64>> =
         ServiceKind::ALL.map(|kind| (kind.name(), world.services.faults_fired(kind).into())).into();
     world.faults(&BTreeMap::new());
-    invariants::check(world, &id, &before).await?;
+    let status = invariants::check(world, &id, &before).await?;
+    if let Some(check) = subject.about_everything {
+        check(world, &status, &request, &first).await?;
+    }
     let mut next = |site: &CallSite| fired.get_mut(site.service).and_then(VecDeque::pop_front).unwrap();
     let is_whole = cell.faults.iter().map(|faulty| next(&faulty.site)).all(|times| times > 0);
     let counted: Vec<(&CallSite, u64)> = probes.iter().map(|site| (site, next(site))).collect();
@@ -212,15 +216,29 @@ async fn meet(world: &World, number: usize, cell: &Cell) -> Result<Met, String> 
     Ok(Met { is_whole, reached: subject.sites.iter().map(is_reached).collect() })
 }
 
-/// Executions that share a world, one after the other.
+/// Executions that share a world, one after the other, unless they are about everything in it.
 const CELLS_PER_WORLD: usize = 20;
+
+/// The cells of each world, with the number of the first one.
+fn worlds(cells: &[Cell]) -> Vec<(usize, &[Cell])> {
+    let (mut worlds, mut first) = (Vec::new(), 0);
+    let is_alone = |cell: &Cell| cell.subject().about_everything.is_some();
+    for alike in cells.chunk_by(|one, other| is_alone(one) == is_alone(other)) {
+        for of_world in alike.chunks(if is_alone(&alike[0]) { 1 } else { CELLS_PER_WORLD }) {
+            worlds.push((first, of_world));
+            first += of_world.len();
+        }
+    }
+    worlds
+}
 
 /// Runs all cells, on all cores: what they met, by number, and what went wrong.
 fn run_all(cells: &[Cell]) -> (BTreeMap<usize, Met>, Vec<String>) {
-    let chunks: Vec<_> = cells.chunks(CELLS_PER_WORLD).collect();
+    let worlds = worlds(cells);
     let (met, wrong) = (Mutex::new(BTreeMap::new()), Mutex::new(Vec::new()));
-    in_parallel(chunks.len(), |chunk| {
-        let mut left = chunks[chunk].iter().enumerate();
+    in_parallel(worlds.len(), |world| {
+        let (first, of_world) = worlds[world];
+        let mut left = of_world.iter().enumerate();
         while left.len() > 0 {
             run(async {
                 // Long enough that the deadline is not what ends them.
@@ -228,7 +246,7 @@ fn run_all(cells: &[Cell]) -> (BTreeMap<usize, Met>, Vec<String>) {
                 let world = World::with(Script::default(), &settings).await;
                 for (number, cell) in left.by_ref() {
                     match meet(&world, number, cell).await {
-                        Ok(of_cell) => drop(met.lock().unwrap().insert(chunk * CELLS_PER_WORLD + number, of_cell)),
+                        Ok(of_cell) => drop(met.lock().unwrap().insert(first + number, of_cell)),
                         Err(violation) => {
                             wrong.lock().unwrap().push(format!("{cell}: {violation}"));
                             // Who comes next is to begin in a world that is in order.
@@ -245,7 +263,7 @@ fn run_all(cells: &[Cell]) -> (BTreeMap<usize, Met>, Vec<String>) {
 /// Runs cells that meet all their faults.
 fn check_all(cells: &[Cell]) {
     let (met, violations) = run_all(cells);
-    for subject in subjects::SIDE_BY_SIDE {
+    for subject in subjects::EVERY {
         let count = cells.iter().filter(|cell| cell.subject().kind == subject.kind).count();
         println!("{}: {count} cells", subject.name());
     }
@@ -258,7 +276,7 @@ fn check_all(cells: &[Cell]) {
 
 #[test]
 fn every_single_fault_keeps_the_invariants() {
-    let cells = [Some(1), None].into_iter().flat_map(every_fault);
+    let cells = subjects::EVERY.into_iter().flat_map(either);
     check_all(&cells.map(Cell::alone).collect::<Vec<_>>());
 }
 
@@ -283,19 +301,22 @@ fn first_cells(subject: &'static Subject) -> Vec<Cell> {
 #[expect(clippy::disallowed_methods, reason = "a test's own switch")]
 fn every_pair_of_faults_keeps_the_invariants() {
     const SEED: u64 = 20_260_101;
-    /// First faults, and second ones for each.
+    /// First faults, and second ones for each; fewer where each pair takes a world of its own.
     const SAMPLE: (usize, usize) = (60, 8);
-    /// For each workflow.
-    const LIMIT: Duration = Duration::from_secs(600);
+    const SMALL_SAMPLE: (usize, usize) = (25, 4);
+    let sample = |subject: &Subject| if subject.about_everything.is_some() { SMALL_SAMPLE } else { SAMPLE };
+    /// For each workflow, and where each pair takes a world of its own.
+    const LIMITS: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(3_600));
+    let limit = |subject: &Subject| if subject.about_everything.is_some() { LIMITS.1 } else { LIMITS.0 };
     let began = SystemClock.now();
     let all = std::env::var("FAULT_PAIRS").is_ok_and(|pairs| pairs == "all");
     let mut dice = Dice(SEED);
     let mut firsts = Vec::new();
-    for subject in subjects::SIDE_BY_SIDE {
+    for subject in subjects::EVERY {
         let of_subject = first_cells(subject);
         match all {
             true => firsts.extend(of_subject),
-            false => firsts.extend((0..SAMPLE.0).map(|_| dice.one_of(&of_subject).clone())),
+            false => firsts.extend((0..sample(subject).0).map(|_| dice.one_of(&of_subject).clone())),
         }
     }
     if !all {
@@ -314,7 +335,7 @@ fn every_pair_of_faults_keeps_the_invariants() {
         match all {
             true => pairs.extend(seconds.iter().map(|second| first.with(second))),
             false if seconds.is_empty() => {}
-            false => pairs.extend((0..SAMPLE.1).map(|_| first.with(dice.one_of(&seconds)))),
+            false => pairs.extend((0..sample(first.subject()).1).map(|_| first.with(dice.one_of(&seconds)))),
         }
     }
     println!("{} first faults, {} pairs, all: {all}", firsts.len(), pairs.len());
@@ -322,7 +343,8 @@ fn every_pair_of_faults_keeps_the_invariants() {
     check_all(&pairs);
     let took = SystemClock.now().duration_since(began).unsigned_abs();
     println!("{} s", took.as_secs());
-    assert!(!all || took <= LIMIT * subjects::SIDE_BY_SIDE.len() as u32, "{took:?} for all pairs");
+    let limit: Duration = subjects::EVERY.into_iter().map(limit).sum();
+    assert!(!all || took <= limit, "{took:?} for all pairs");
 }
 
 /// The call sites are all there are: one for every Task of each state machine, and the calls that some make besides.

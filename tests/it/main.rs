@@ -32,6 +32,7 @@ mod existing_clients;
 mod fault_matrix;
 mod generated;
 mod health_check;
+mod holdings;
 mod idempotency;
 mod in_process;
 #[path = "../../shared/asl/tests/support/mod.rs"]
@@ -52,6 +53,7 @@ mod quarantine;
 mod read_side;
 mod reconciler;
 mod retries;
+mod round_trips;
 mod simulation;
 mod smoke_test;
 mod states;

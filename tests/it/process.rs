@@ -12,6 +12,8 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
+use crate::world::{self, Door};
+
 /// The variables that name the services, in the order of [`ServiceKind::ALL`].
 pub(crate) const SERVICE_VARIABLES: [&str; 5] = [
     "WORKFLOW__SERVICES__AUTH_SERVICE",
@@ -55,6 +57,18 @@ impl Site {
         let http = client.timeout(Duration::from_secs(20)).build().unwrap();
         let directory = tempfile::tempdir().unwrap();
         Self { services, http, environment, port, binary: binary().await, directory }
+    }
+
+    /// The same as its users see it.
+    pub(crate) fn seen(&self) -> world::Site {
+        world::Site {
+            door: Door::Http(self.http.clone(), self.url("")),
+            services: self.services.clone(),
+            clock: Arc::new(SystemClock),
+            calls: Arc::default(),
+            unreached: Arc::default(),
+            settling_time: Duration::ZERO,
+        }
     }
 
     pub(crate) fn data_dir(&self) -> &Path {

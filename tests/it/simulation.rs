@@ -41,7 +41,7 @@ struct User {
     is_watched: bool,
 }
 
-fn seconds(dice: &mut Dice, below: usize) -> Duration {
+pub(crate) fn seconds(dice: &mut Dice, below: usize) -> Duration {
     // Often hardly any time, or all would happen between the steps.
     let below = if dice.below(2) == 0 { 3 } else { below };
     Duration::from_millis(dice.below(below * 1_000) as u64)
@@ -80,11 +80,11 @@ fn sites() -> Vec<CallSite> {
     subjects::SIDE_BY_SIDE.into_iter().flat_map(|subject| subject.sites).copied().collect()
 }
 
-fn rules(dice: &mut Dice) -> BTreeMap<String, Vec<FaultRule>> {
+/// Faults of some of these calls; all of them take some time.
+pub(crate) fn rules(dice: &mut Dice, sites: &[CallSite]) -> BTreeMap<String, Vec<FaultRule>> {
     let mut rules = BTreeMap::<String, Vec<FaultRule>>::new();
-    let sites = sites();
     for _ in 0..dice.below(8) {
-        let site = dice.one_of(&sites);
+        let site = dice.one_of(sites);
         let (_, fault) = dice.one_of(&faults()).clone();
         let times = *dice.one_of(&[Some(1), Some(1), Some(2), Some(4), Some(20), None]);
         for (service, of_site) in site.faulty(fault, times) {
@@ -168,7 +168,7 @@ async fn simulate(seed: u64, executions: usize) -> Result<Vec<Status>, String> {
         users.push(user(&world, &mut dice, number).await);
     }
     let before = world.snapshot().await;
-    world.faults(&rules(&mut dice));
+    world.faults(&rules(&mut dice, &sites()));
 
     let ended = Arc::new(Mutex::new(Vec::new()));
     let mut tasks = Vec::new();

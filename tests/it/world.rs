@@ -150,6 +150,7 @@ pub(crate) struct Script {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Control {
+    /// The step or, of the items of a batch, one: `Name[item]`.
     pub(crate) during: String,
     #[serde(rename = "do")]
     pub(crate) what: ControlAction,
@@ -225,6 +226,7 @@ impl ActivityRunner for Scripted {
     async fn run(&self, call: ActivityCall, recorder: Arc<dyn StepRecorder>) -> StepOutcome {
         let text = |pointer: &str| call.payload.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (step, tenant_id, id) = (text("/step/name"), text("/workflow/tenant_id"), text("/workflow/id"));
+        let item = call.payload.pointer("/step/item").map(Value::to_string);
         let dispatch = self.script.lock().unwrap().dispatch_of(&step);
         let failed = |error: String| Err(ActivityError { error, cause: Box::new(Cause::default()) });
         let outcome = match dispatch {
@@ -240,7 +242,10 @@ impl ActivityRunner for Scripted {
         if let Some((_, work)) = afterwards {
             work();
         }
-        let controls = self.script.lock().unwrap().controls_during(&step);
+        let mut controls = self.script.lock().unwrap().controls_during(&step);
+        if let Some(item) = item {
+            controls.extend(self.script.lock().unwrap().controls_during(&format!("{step}[{item}]")));
+        }
         for control in controls {
             self.control(control, tenant_id.clone(), id.clone()).await;
         }
@@ -455,9 +460,9 @@ impl Site {
         self.start_of(&USER_ONBOARDING, request).await
     }
 
-    /// Starts an execution of this workflow; its id.
+    /// Starts an execution of this workflow, and does not wait for it; its id.
     pub(crate) async fn start_of(&self, subject: &Subject, request: &Value) -> String {
-        let (status, body) = self.post(subject.path, request, &[]).await;
+        let (status, body) = self.post(subject.path, request, &[("prefer", "wait=0")]).await;
         assert!(status.is_success(), "{body}");
         serde_json::from_value::<StartResponse>(body).unwrap().workflow_id
     }

@@ -26,7 +26,7 @@ pub struct EntityType {
     pub name: String,
     /// Raised by a change that a reader must know of.
     pub schema_version: u64,
-    /// The field that holds a thing's id.
+    /// The field of a thing that holds its id.
     pub id_field: String,
     /// The fields that hold ids of other things.
     pub references: Vec<ReferenceField>,

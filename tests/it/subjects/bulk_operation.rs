@@ -25,6 +25,7 @@ pub(crate) static BULK_OPERATION: Subject = Subject {
     tolerated: &[],
     last_before_pivot: "PlanBulkOperation",
     final_steps: &["CompleteBulkOperation"],
+    batches: &[],
     // Its list of batches is lost: `bulk.rs`.
     taken_elsewhere: &["ProcessBatches/Catch/0"],
     masked: &["completed_at"],
@@ -35,6 +36,7 @@ pub(crate) static BULK_OPERATION: Subject = Subject {
         entities.filter_map(|entity| entity["entity_id"].as_str().map(str::to_owned)).collect()
     },
     counts: Some(counts_are_possible),
+    about_everything: None,
 };
 
 /// The route of every operation.

@@ -1,12 +1,14 @@
 //! Data migrations: other services' copies of profiles become what the profiles say. It is about all of them, so executions
 //! do not run side by side.
 
-use contracts::WorkflowKind;
+use contracts::responses::StatusResponse;
+use contracts::{Status, WorkflowKind};
 use futures::FutureExt as _;
-use serde_json::json;
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
 
 use super::{Subject, site};
-use crate::world::TENANT;
+use crate::world::{TENANT, World};
 
 pub(crate) static DATA_MIGRATION: Subject = Subject {
     kind: WorkflowKind::DataMigration,
@@ -25,14 +27,17 @@ pub(crate) static DATA_MIGRATION: Subject = Subject {
         site("PlanBackup", "auth", "GET", "/api/v1/data"),
         site("BackUpDataSet", "auth", "GET", PAGES),
         site("BackUpDataSet/content", "file", "GET", "/api/v1/data/file/{file_id}/content"),
+        site("PlanMigration/catalogue", "user", "GET", "/api/v1/data").after(1),
         site("PlanMigration", "tenant", "POST", IMPORT),
         site("MigrateBatch", "user", "GET", PAGES),
-        site("MigrateBatch/write", "tenant", "POST", IMPORT),
+        site("MigrateBatch/write", "tenant", "POST", IMPORT).after(1),
+        site("CompleteMigration", "tenant", "POST", IMPORT).after(3),
     ],
     undoable: &[("MigrateBatches", "tenant")],
     tolerated: &[],
     last_before_pivot: "MigrateBatch",
     final_steps: &["CompleteMigration"],
+    batches: &[],
     taken_elsewhere: &[
         "BackUpDataSets/Catch/0",
         "BackUpDataSet/Catch/0",
@@ -46,7 +51,34 @@ pub(crate) static DATA_MIGRATION: Subject = Subject {
     mails: 0,
     marks: |_, _, _| vec![TENANT.to_owned()],
     counts: None,
+    about_everything: Some(the_copies_are_right),
 };
+
+/// After a migration that is complete there is nothing to do.
+fn the_copies_are_right<'w>(
+    world: &'w World,
+    status: &'w StatusResponse,
+    request: &'w Value,
+    _: &'w Value,
+) -> BoxFuture<'w, Result<(), String>> {
+    async move {
+        if status.status != Status::Completed {
+            return Ok(());
+        }
+        let mut again = request.clone();
+        again["migration_id"] = json!("again");
+        again["migration_options"]["dry_run"] = json!(true);
+        let id = world.start_of(&DATA_MIGRATION, &again).await;
+        let told = world.until_ended(&id).await;
+        let result = told.result.filter(|_| told.status == Status::Completed);
+        let result = result.ok_or_else(|| format!("it cannot be looked at again: {:?}", told.error))?;
+        match (&result["created"], &result["updated"]) == (&json!(0), &json!(0)) {
+            true => Ok(()),
+            false => Err(format!("there is something left to do: {result}")),
+        }
+    }
+    .boxed()
+}
 
 const PAGES: &str = "/api/v1/data/{type}";
 const IMPORT: &str = "/api/v1/data/{type}/import";

@@ -16,12 +16,12 @@ use serde_json::Value;
 use workflows::{Workflow, WorkflowStep};
 
 pub(crate) use bulk_operation::{BULK_OPERATION, counts_are_true};
-pub(crate) use cross_service::{CROSS_SERVICE_BACKUP, CROSS_SERVICE_RESTORE, at, damage};
+pub(crate) use cross_service::{CROSS_SERVICE_BACKUP, CROSS_SERVICE_RESTORE, ask, at, damage, held};
 pub(crate) use data_migration::DATA_MIGRATION;
 pub(crate) use tenant_switching::{TARGET, TENANT_SWITCHING, join, read, user_of};
 pub(crate) use user_onboarding::USER_ONBOARDING;
 
-use crate::world::{Control, ControlAction, Script, Site};
+use crate::world::{Control, ControlAction, Script, Site, World};
 
 /// Every workflow whose steps are undone when it does not complete.
 pub(crate) static ALL: [&Subject; 2] = [&USER_ONBOARDING, &TENANT_SWITCHING];
@@ -43,6 +43,9 @@ pub(crate) static EVERY: [&Subject; 6] = [
 pub(crate) fn steps() -> impl Iterator<Item = (&'static Subject, &'static WorkflowStep)> {
     SIDE_BY_SIDE.into_iter().flat_map(|subject| subject.steps().iter().map(move |step| (subject, step)))
 }
+
+/// Parts of a backup of the demo data: one of each type, and one of bytes.
+const BATCHES: usize = 11;
 
 /// A workflow under test.
 pub(crate) struct Subject {
@@ -66,6 +69,8 @@ pub(crate) struct Subject {
     pub(crate) last_before_pivot: &'static str,
     /// A cancel during these steps comes too late.
     pub(crate) final_steps: &'static [&'static str],
+    /// The steps of its Map that do the work, which are no steps to its users.
+    pub(crate) batches: &'static [&'static str],
     /// Edges of its machine that no case can take, and another test does.
     pub(crate) taken_elsewhere: &'static [&'static str],
     /// Fields of the result that differ from run to run.
@@ -78,10 +83,17 @@ pub(crate) struct Subject {
     pub(crate) marks: fn(&Subject, &str, &Value) -> Vec<String>,
     /// Checks what a job counts that undoes nothing; none for what is undone if it does not complete.
     pub(crate) counts: Option<Counting>,
+    /// What else holds in the end where executions are about everything that a tenant has: each has a world of its own.
+    pub(crate) about_everything: Option<Wholeness>,
 }
 
 /// What is wrong with the counts of a job, by its status and what the services did.
 pub(crate) type Counting = fn(&StatusResponse, &[LedgerEntry]) -> Result<(), String>;
+
+/// What is wrong with a world after an execution with this status and request: last comes what was held before what the
+/// request presupposes.
+pub(crate) type Wholeness =
+    for<'w> fn(&'w World, &'w StatusResponse, &'w Value, &'w Value) -> BoxFuture<'w, Result<(), String>>;
 
 impl std::fmt::Debug for Subject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -123,6 +135,12 @@ impl Subject {
         self.counts.is_some()
     }
 
+    /// What a control can come during: steps, and items of batches by their paths, as many as there are for the demo data.
+    pub(crate) fn moments(&self) -> Vec<String> {
+        let batches = self.batches.iter().flat_map(|batch| (0..BATCHES).map(move |item| format!("{batch}[{item}]")));
+        self.steps().iter().map(|step| step.state.clone()).chain(batches).collect()
+    }
+
     pub(crate) fn is_tolerated(&self, step: &str) -> bool {
         self.tolerated.contains(&step)
     }
@@ -136,6 +154,17 @@ impl Subject {
     pub(crate) fn script_to(&self, site: &CallSite) -> Script {
         let control = if site.is_undo { vec![self.cancel_all()] } else { Vec::new() };
         Script { control, ..Script::default() }
+    }
+
+    /// Rules by which each of its calls takes so long.
+    pub(crate) fn slow(&self, delay_ms: u64) -> BTreeMap<String, Vec<FaultRule>> {
+        let mut rules = BTreeMap::<String, Vec<FaultRule>>::new();
+        for site in self.sites {
+            for (service, of_site) in site.after(0).faulty(Fault::Delay { delay_ms }, None) {
+                rules.entry(service).or_default().extend(of_site);
+            }
+        }
+        rules
     }
 
     /// How many of its calls have this method and path.
@@ -158,6 +187,13 @@ pub(crate) struct CallSite {
 
 const fn site(name: &'static str, service: &'static str, method: &'static str, route: &'static str) -> CallSite {
     CallSite { name, service, method, route, skip: 0, is_undo: false }
+}
+
+impl CallSite {
+    /// The call that comes after so many others of its route.
+    const fn after(self, skip: u64) -> Self {
+        Self { skip, ..self }
+    }
 }
 
 const fn undo(name: &'static str, service: &'static str, skip: u64) -> CallSite {

@@ -42,6 +42,7 @@ pub(crate) static TENANT_SWITCHING: Subject = Subject {
     last_before_pivot: "UpdateTenantUserMembership",
     // The old sessions are gone from then on.
     final_steps: &["RevokeUserSessions"],
+    batches: &[],
     taken_elsewhere: &[],
     masked: &["new_session_id", "switch_completed_at"],
     // An id, and nothing else about the person.
@@ -49,6 +50,7 @@ pub(crate) static TENANT_SWITCHING: Subject = Subject {
     mails: 0,
     marks: |_, _, request| vec![request["user_id"].as_str().unwrap().to_owned()],
     counts: None,
+    about_everything: None,
 };
 
 /// All of the same length: none is the begin of another one.

@@ -42,12 +42,14 @@ pub(crate) static USER_ONBOARDING: Subject = Subject {
     last_before_pivot: "CreateSampleData",
     // A mail cannot be called back.
     final_steps: &["SendNotification"],
+    batches: &[],
     taken_elsewhere: &[],
     masked: &["user_id", "workspace_id", "onboarding_completed_at"],
     personal: &["user_email", "user_name"],
     mails: 1,
     marks: chosen_ids,
     counts: None,
+    about_everything: None,
 };
 
 /// The ids of what an execution creates.

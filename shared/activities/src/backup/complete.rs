@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use contracts::backup::BackupSummary;
 use contracts::{ActivityError, ErrorName};
-use downstream::data::{PageOf, Reference, Thing, page};
+use downstream::data::{PageOf, Reference, Thing};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -134,7 +134,7 @@ async fn catch_up(
             let mut cursor = None;
             loop {
                 let of = PageOf { cursor: cursor.as_deref(), changed_since: Some(&since), within: None };
-                let page = page(context.downstream, set.service()?, set.listed_type(), context.tenant_id(), of).await?;
+                let page = set.page(context, of).await?;
                 has_changed |= !page.items.is_empty() || !page.deletions.is_empty();
                 changes[number].extend(page.deletions.into_iter().map(|deletion| (deletion.id, None)));
                 changes[number].extend(page.items.into_iter().map(|thing| (thing.id.clone(), Some(thing))));

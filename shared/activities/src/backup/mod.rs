@@ -14,7 +14,7 @@ mod sealed;
 
 use contracts::{ActivityError, ErrorName, Timestamp};
 use downstream::Service;
-use downstream::data::{Reference, Thing};
+use downstream::data::{Page, PageOf, Reference, Thing, page};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{BACKUPS, BlobKey};
@@ -61,6 +61,8 @@ struct DataSet {
     service: String,
     entity_type: String,
     schema_version: u64,
+    /// The field of a thing that holds its id.
+    id_field: String,
     /// Whether it is the bytes of the files, which have no pages of their own.
     is_content: bool,
 }
@@ -96,6 +98,19 @@ impl DataSet {
     /// The type whose pages it is read by.
     fn listed_type(&self) -> &str {
         if self.is_content { "file" } else { &self.entity_type }
+    }
+
+    /// One page of what it is read by. What says of itself that it is something else could not be restored.
+    async fn page(&self, context: &Context<'_>, of: PageOf<'_>) -> Result<Page, ActivityError> {
+        let listed = self.listed_type();
+        let page = page(context.downstream, self.service()?, listed, context.tenant_id(), of).await?;
+        match page.items.iter().find(|thing| thing.data[&self.id_field] != thing.id.as_str()) {
+            None => Ok(page),
+            Some(Thing { id, .. }) => {
+                let message = format!("{}: the {listed} {id} has another id in its data", self.service);
+                Err(ActivityError::new(ErrorName::IntegrityViolation, message))
+            }
+        }
     }
 
     /// Whether a thing is one of this set.

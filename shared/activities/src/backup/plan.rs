@@ -83,6 +83,7 @@ fn sets_of((service, entity_type): (Service, EntityType)) -> Vec<DataSet> {
         service: service.as_str().to_owned(),
         entity_type: entity_type.name,
         schema_version: entity_type.schema_version,
+        id_field: entity_type.id_field,
         is_content: false,
     };
     if service != Service::File || set.entity_type != "file" {

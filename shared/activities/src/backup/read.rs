@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use contracts::effect::hex;
 use contracts::{ActivityError, ErrorName};
-use downstream::data::{Page, PageOf, content, page};
+use downstream::data::{Page, PageOf, content};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -123,9 +123,8 @@ impl Reading<'_> {
     }
 
     async fn page(&self, state: &SetState) -> Result<Page, ActivityError> {
-        let (service, tenant_id) = (self.set.service()?, self.context.tenant_id());
         let of = PageOf { cursor: state.cursor.as_deref(), changed_since: None, within: None };
-        page(self.context.downstream, service, self.set.listed_type(), tenant_id, of).await
+        self.set.page(self.context, of).await
     }
 
     async fn write_content(&self, file_id: &str, sealing: &mut Sealing<'_>) -> Result<(), ActivityError> {

@@ -223,7 +223,7 @@ impl Planning<'_> {
         let results = write(self.context, &self.plan, set, &moved, 0, true).await?;
         for (thing, result) in moved.iter().zip(&results) {
             // What it belongs to is not there yet, and comes before it.
-            let is_for_now = result.status == ImportStatus::Failed && self.follows() && set.level > 1;
+            let is_for_now = self.follows() && result.code.as_deref() == Some(ErrorName::NotFound.as_str());
             let status = if is_for_now { ImportStatus::Created } else { result.status };
             self.plan.expected.count(status);
             if status == ImportStatus::Failed {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
+use contracts::backup::RestoreConflict;
 use contracts::{ActivityError, ErrorName};
 use downstream::TransportFault;
 use downstream::data::{content, put_content};
@@ -10,7 +11,7 @@ use futures::channel::mpsc::{Sender, channel};
 use futures::{SinkExt as _, StreamExt as _};
 use vault::PartEntry;
 
-use super::{PartState, Plan, key_of};
+use super::{PartFailure, PartState, Plan, key_of};
 use crate::Context;
 use crate::backup::{ContentLine, Opened, Vault};
 use crate::files::lost;
@@ -62,9 +63,15 @@ pub(super) async fn upload_file(
     let Some(first) = opened.next().await? else { return Ok(true) };
     let first = ContentLine::read(&first)?;
     let file_id = first.file().to_owned();
-    let is_kept = plan.dry_run
-        || known.kept.contains(&file_id)
-        || has_bytes(context, plan, &file_id, known.checksums.get(&file_id)).await?;
+    let (is_strict, checksum) = (plan.on_conflict == RestoreConflict::Fail, known.checksums.get(&file_id));
+    let is_compared = !known.kept.contains(&file_id) && (is_strict || !plan.dry_run);
+    let has_them = if is_compared { has_bytes(context, plan, &file_id, checksum).await? } else { None };
+    if has_them == Some(false) && is_strict {
+        let message = format!("file: the file {file_id} has other bytes");
+        state.failure = Some(PartFailure { error: ErrorName::Conflict.to_string(), message });
+        return Ok(true);
+    }
+    let is_kept = plan.dry_run || !is_compared || has_them == Some(true);
     let key = key_of(context, part, &file_id)?;
     let (mut sender, receiver) = channel::<Result<Bytes, TransportFault>>(2);
     let lines = async {
@@ -116,16 +123,16 @@ async fn send_pieces(
     Ok(lines)
 }
 
-/// Whether a file has these bytes already.
+/// Whether a file has these bytes already; none if it has no bytes.
 async fn has_bytes(
     context: &Context<'_>,
     plan: &Plan,
     file_id: &str,
     sha256: Option<&String>,
-) -> Result<bool, ActivityError> {
+) -> Result<Option<bool>, ActivityError> {
     match content(context.downstream, &plan.target.tenant_id, file_id).await {
-        Ok(content) => Ok(sha256.is_some() && content.sha256.as_ref() == sha256),
-        Err(error) if error.error == ErrorName::NotFound.as_str() => Ok(false),
+        Ok(content) => Ok(Some(sha256.is_some() && content.sha256.as_ref() == sha256)),
+        Err(error) if error.error == ErrorName::NotFound.as_str() => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use contracts::backup::RestoreConflict;
 use contracts::{ActivityError, ErrorName};
 use downstream::Service;
-use downstream::data::{ImportItem, ImportStatus, OnConflict, import};
+use downstream::data::{ImportItem, ImportStatus, Imported, OnConflict, import};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use vault::PartEntry;
@@ -116,9 +116,8 @@ impl Writing<'_> {
             RestoreConflict::Fail => OnConflict::Fail,
         };
         let PartEntry { service, entity_type, .. } = self.part;
-        let at = Service::named(service).ok_or_else(|| lost("the service of a part"))?;
-        let (tenant_id, downstream) = (&self.plan.target.tenant_id, self.context.downstream);
-        let results = import(downstream, at, entity_type, tenant_id, &items, on_conflict, self.plan.dry_run).await?;
+        let mut results = self.import(&items, on_conflict, self.plan.dry_run).await?;
+        self.settle_doubts(&items, &mut results).await?;
         let mut counts = Counts::default();
         for (thing, result) in things.iter().zip(results) {
             match result.status {
@@ -142,5 +141,56 @@ impl Writing<'_> {
         state.counts.add(counts);
         state.lines += things.len() as u64;
         Ok(is_over)
+    }
+
+    async fn import(
+        &self,
+        items: &[ImportItem<'_>],
+        on_conflict: OnConflict,
+        dry_run: bool,
+    ) -> Result<Vec<Imported>, ActivityError> {
+        let PartEntry { service, entity_type, .. } = self.part;
+        let at = Service::named(service).ok_or_else(|| lost("the service of a part"))?;
+        let (tenant_id, downstream) = (&self.plan.target.tenant_id, self.context.downstream);
+        import(downstream, at, entity_type, tenant_id, items, on_conflict, dry_run).await
+    }
+
+    /// Settles what the service's answers leave open.
+    async fn settle_doubts(&self, items: &[ImportItem<'_>], results: &mut [Imported]) -> Result<(), ActivityError> {
+        if self.plan.on_conflict == RestoreConflict::Fail {
+            // The service refuses whatever is there; what is as the backup says may be there.
+            for place in self.would_be_skipped(items, results, "Conflict", OnConflict::Overwrite).await?.0 {
+                results[place].status = ImportStatus::Skipped;
+            }
+        }
+        if self.plan.dry_run {
+            // What these belong to would be restored before them.
+            let (there, missing) = self.would_be_skipped(items, results, "NotFound", OnConflict::Skip).await?;
+            there.into_iter().for_each(|place| results[place].status = ImportStatus::Updated);
+            missing.into_iter().for_each(|place| results[place].status = ImportStatus::Created);
+        }
+        Ok(())
+    }
+
+    /// The places of the things that failed with this code: first those that would be skipped if they were imported in this
+    /// way, then the others.
+    async fn would_be_skipped(
+        &self,
+        items: &[ImportItem<'_>],
+        results: &[Imported],
+        code: &str,
+        on_conflict: OnConflict,
+    ) -> Result<(Vec<usize>, Vec<usize>), ActivityError> {
+        let places: Vec<usize> = (0..items.len()).filter(|at| results[*at].code.as_deref() == Some(code)).collect();
+        if places.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let asked: Vec<ImportItem<'_>> = places.iter().map(|place| items[*place].clone()).collect();
+        let answers = self.import(&asked, on_conflict, true).await?;
+        let answered = places.into_iter().zip(answers);
+        let (skipped, others): (Vec<_>, Vec<_>) =
+            answered.partition(|(_, answer)| answer.status == ImportStatus::Skipped);
+        let places = |of: Vec<(usize, Imported)>| of.into_iter().map(|(place, _)| place).collect();
+        Ok((places(skipped), places(others)))
     }
 }

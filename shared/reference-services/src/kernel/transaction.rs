@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
+use axum::http::StatusCode;
 use clock::SharedClock;
 use serde_json::Value;
 use sqlx::sqlite::SqliteConnection;
@@ -87,7 +88,7 @@ impl Tx<'_> {
     /// Creates a row; undone by deleting it, whatever became of it. A collision is a conflict.
     pub(crate) async fn create(&mut self, table: &'static Table, mut row: Row) -> Result<(), Problem> {
         self.own(&mut row);
-        table.insert(self.reader.connection, &row).await.map_err(|error| collision(table, error))?;
+        table.insert(self.reader.connection, &row).await.map_err(|error| refusal(table, error))?;
         self.remember(table, &table.key_of(&row), "create", None).await?;
         self.log_change(LogKind::Modification, table, &row).await
     }
@@ -97,7 +98,7 @@ impl Tx<'_> {
         self.own(&mut row);
         let key = table.key_of(&row);
         let before = table.find(self.reader.connection, &key).await?;
-        table.upsert(self.reader.connection, &row).await.map_err(|error| collision(table, error))?;
+        table.upsert(self.reader.connection, &row).await.map_err(|error| refusal(table, error))?;
         self.remember(table, &key, "put", before).await?;
         self.log_change(LogKind::Modification, table, &row).await
     }
@@ -168,10 +169,21 @@ impl Tx<'_> {
 }
 
 /// What a caller is told whose row cannot be written.
+fn refusal(table: &Table, error: sqlx::Error) -> Problem {
+    match error.as_database_error() {
+        // Who wants to know what comes of many things must tell this from a thing that is in the way.
+        Some(error) if error.is_foreign_key_violation() => Problem::new(StatusCode::NOT_FOUND, OWNER_IS_AWAY),
+        _ => collision(table, error),
+    }
+}
+
+const OWNER_IS_AWAY: &str = "what it belongs to is not there";
+
+/// What a caller is told whose row cannot come back.
 pub(super) fn collision(table: &Table, error: sqlx::Error) -> Problem {
     match error.as_database_error() {
         Some(error) if error.is_unique_violation() => Problem::conflict(table.taken),
-        Some(error) if error.is_foreign_key_violation() => Problem::conflict("what it belongs to is not there"),
+        Some(error) if error.is_foreign_key_violation() => Problem::conflict(OWNER_IS_AWAY),
         _ => error.into(),
     }
 }

@@ -81,7 +81,7 @@ async fn bad_records_are_refused_each_with_all_that_is_wrong() {
         "tenant_name": "x", "subscription_tier": "x", "features": [], "quotas": {}, "settings": {},
     } });
     for (kind, path, item, code) in [
-        (ServiceKind::File, "file/import", orphan, "Conflict"),
+        (ServiceKind::File, "file/import", orphan, "NotFound"),
         (ServiceKind::Tenant, "tenant/import", foreign, "Forbidden"),
     ] {
         let results = send(&world, kind, ACME, path, &json!({ "on_conflict": "overwrite", "items": [item] })).await;
