@@ -25,11 +25,12 @@ pub(crate) static DATA_MIGRATION: Subject = Subject {
     presupposes: None,
     sites: &[
         site("PlanBackup", "auth", "GET", "/api/v1/data"),
-        site("BackUpDataSet", "auth", "GET", PAGES),
         site("BackUpDataSet/content", "file", "GET", "/api/v1/data/file/{file_id}/content"),
+        site("BackUpDataSet", "auth", "GET", PAGES),
         site("PlanMigration/catalogue", "user", "GET", "/api/v1/data").after(1),
         site("PlanMigration", "tenant", "POST", IMPORT),
-        site("MigrateBatch", "user", "GET", PAGES),
+        // The backup reads two types twice, and the plan reads one.
+        site("MigrateBatch", "user", "GET", PAGES).after(5),
         site("MigrateBatch/write", "tenant", "POST", IMPORT).after(1),
         site("CompleteMigration", "tenant", "POST", IMPORT).after(3),
     ],

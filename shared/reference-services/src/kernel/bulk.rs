@@ -73,7 +73,7 @@ impl Bulk for Import {
         refuses: &[(404, "the service holds no such type")],
         ..Doc::new(
             "Takes in things under their ids.",
-            "Restores (restore_part), migrations and cross-service synchronisation write so, batch by batch; the undo of a \
+            "Restores (restore_part) and migrations (plan_migration, migrate_batch, complete_migration) write so, batch by batch; the undo of a \
              migration undoes the items' keys. 1 to 1,000 items; each is done by itself.",
             Shape::Object(&[Member::required(
                 "results",
