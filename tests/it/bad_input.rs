@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use workflow_service::{App, Settings, Surroundings};
 
-use crate::subjects::{BULK_OPERATION, TENANT_SWITCHING};
+use crate::subjects::{BULK_OPERATION, DATA_MIGRATION, TENANT_SWITCHING};
 use crate::world::{TENANT, World, full_request, run};
 
 const START: &str = "/api/v1/workflows/user-onboarding";
@@ -369,6 +369,44 @@ fn wrong_jobs() -> Vec<Wrong> {
 const CONTROLS: [&str; 4] = ["cancel", "pause", "resume", "terminate"];
 
 /// Requests with a body that may be left out; what they would do something to does not matter.
+fn wrong_migrations() -> Vec<Wrong> {
+    let migration = |why, name: &str, value: Value, status, error_type, pointers| {
+        let mut body = (DATA_MIGRATION.request)(0);
+        body[name] = value;
+        let request = request(Method::POST, DATA_MIGRATION.path, &[TENANT_HEADER, JSON], body.to_string());
+        Wrong { why, request, status, error_type, pointers }
+    };
+    let invalid = |why, name: &str, value: Value, pointers| migration(why, name, value, 422, "Validation", pointers);
+    let selector = |service: &str, entity_type: &str| json!({ "service": service, "entity_type": entity_type });
+    vec![
+        invalid("no name", "migration_id", Value::Null, &["/migration_id"]),
+        invalid("a name too long for its backup", "migration_id", json!("m".repeat(60)), &["/migration_id"]),
+        invalid("an unknown type", "migration_type", json!("Copy"), &["/migration_type"]),
+        invalid("no selector", "data_selectors", json!([]), &["/data_selectors"]),
+        invalid(
+            "an unknown service",
+            "data_selectors",
+            json!([selector("billing", "invoice")]),
+            &["/data_selectors/0/service"],
+        ),
+        invalid(
+            "a type twice",
+            "data_selectors",
+            json!([selector("user", "profile"), selector("user-service", "profile")]),
+            &["/data_selectors"],
+        ),
+        invalid(
+            "batches of nothing",
+            "migration_options",
+            json!({ "batch_size": 0 }),
+            &["/migration_options/batch_size"],
+        ),
+        invalid("another source", "source_tenant_id", json!("tenant-456"), &["/source_tenant_id"]),
+        migration("another target", "target_tenant_id", json!("tenant-456"), 403, "Authorization", &[]),
+        migration("what is not there yet", "migration_type", json!("SystemUpgrade"), 501, "NotImplemented", &[]),
+    ]
+}
+
 fn wrong_controls(asked: &str) -> Vec<Wrong> {
     let path = format!("/api/v1/workflows/user_onboarding_x/{asked}");
     let wrong = |why, headers: &[(&str, &str)], body: String, status, pointers| {
@@ -673,7 +711,8 @@ fn a_wrong_request_is_named_and_does_nothing() {
     run(async {
         let world = World::new().await;
         let before = world.snapshot().await;
-        let wrong = wrong_starts().into_iter().chain(wrong_switches()).chain(wrong_jobs()).chain(wrong_reads());
+        let wrong = wrong_starts().into_iter().chain(wrong_switches()).chain(wrong_jobs()).chain(wrong_migrations());
+        let wrong = wrong.chain(wrong_reads());
         let controls = CONTROLS.into_iter().chain(["retry"]).flat_map(wrong_controls);
         let wrong = wrong.chain(controls).chain(wrong_retries()).chain(wrong_actions()).chain(wrong_health_checks());
         for Wrong { why, request, status, error_type, pointers } in wrong {

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use crate::aws::{self, Options, Stack, StatusEvents, root};
 use crate::process::pause;
 use crate::proxy::{Answer, Rule, Seen};
+use crate::subjects::DATA_MIGRATION;
 use crate::world::{Door, Site, full_request, full_request_of};
 
 /// The template, with CloudFormation's functions as plain objects: `!GetAtt A.B` is `{"!GetAtt": "A.B"}`.
@@ -431,7 +432,7 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         site.post("/api/v1/workflows/tenant-switching", &switch, &key).await;
         let switched = site.until_ended(switching["workflow_id"].as_str().unwrap()).await;
         assert_eq!(switched.status, Status::Completed, "{:?}", switched.error);
-        let jobs = bulk(site).await + backups(site, &stack).await;
+        let jobs = bulk(site).await + backups(site, &stack).await + migrations(site).await;
         // An event that leaves something out.
         let brief = serde_json::json!({ "detail": { "name": id, "status": "SUCCEEDED" } });
         let recorded = stack.invoke("project-execution-status", brief).await.unwrap();
@@ -600,6 +601,15 @@ async fn backups(site: &Site, stack: &Stack) -> u64 {
     7
 }
 
+/// Does all that migrations do; how many executions there are from it.
+async fn migrations(site: &Site) -> u64 {
+    let request = (DATA_MIGRATION.request)(0);
+    let (_, answer) = site.post(DATA_MIGRATION.path, &request, &[]).await;
+    let ended = site.until_ended(answer["workflow_id"].as_str().unwrap_or_else(|| panic!("{answer}"))).await;
+    assert_eq!(ended.status, Status::Completed, "{:?}", ended.error);
+    1
+}
+
 /// Does to executions all that operators can do, to one and to many; how many executions there are from it.
 async fn operate(site: &Site) -> u64 {
     let slow = FaultRule::on("POST", "/api/v1/profiles", Fault::Delay { delay_ms: 4_000 });
@@ -697,7 +707,7 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
             "s3:GetObject",
             "s3:PutObject",
         ],
-        "back-up-data-set" | "restore-part" => {
+        "back-up-data-set" | "restore-part" | "migrate-batch" => {
             &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
         }
         "complete-bulk-operation" => {
@@ -712,7 +722,9 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
             "s3:GetObject",
             "s3:PutObject",
         ],
-        "complete-restore" => &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"],
+        "complete-restore" | "complete-migration" => {
+            &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
+        }
         "keep-backups" => &[
             "dynamodb:DeleteItem",
             "dynamodb:GetItem",
@@ -723,7 +735,7 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
             "s3:PutObject",
             "states:StartExecution",
         ],
-        "plan-backup" | "plan-restore" => {
+        "plan-backup" | "plan-restore" | "plan-migration" => {
             &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
         }
         activity if is_activity(activity) => &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject"],
@@ -805,7 +817,7 @@ fn resources_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
         ("s3", "ListBucket") => one("Bucket.Arn"),
         // A machine says which files its distributed Map reads and writes.
         ("s3", _) if binary == "temporal-worker" => one("${Bucket.Arn}/*"),
-        ("s3", _) if ["bulk", "backup", "back-up", "restore"].iter().any(|word| binary.contains(word)) => {
+        ("s3", _) if ["bulk", "backup", "back-up", "restore", "migrat"].iter().any(|word| binary.contains(word)) => {
             folders_of(binary, action)
         }
         ("s3", "GetObject") if binary == "get-workflow-results" => {
@@ -853,7 +865,13 @@ fn folders_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
         ("process-bulk-batch", _) | ("plan-bulk-operation", "s3:PutObject" | "s3:AbortMultipartUpload") => &["bulk"],
         ("complete-bulk-operation", "s3:GetObject") => &["bulk", "requests"],
         ("complete-bulk-operation", "s3:PutObject" | "s3:AbortMultipartUpload") => &["results"],
-        ("start-bulk-operation" | "start-backup" | "start-restore" | "keep-backups", "s3:PutObject") => &["requests"],
+        ("start-bulk-operation" | "start-backup" | "start-restore" | "start-data-migration", "s3:PutObject") => {
+            &["requests"]
+        }
+        ("keep-backups", "s3:PutObject") | ("plan-migration", "s3:GetObject") => &["requests"],
+        ("migrate-batch", _) => &["bulk"],
+        ("complete-migration", "s3:GetObject") => &["bulk", "requests"],
+        ("plan-migration" | "complete-migration", _) => &["bulk", "results"],
         ("delete-backup" | "keep-backups", _) => &["backups"],
         ("plan-backup" | "plan-restore", "s3:GetObject") => &["backups", "requests"],
         ("back-up-data-set", "s3:GetObject") => &["bulk"],

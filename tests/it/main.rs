@@ -43,6 +43,7 @@ mod kms;
 mod lambda;
 mod local;
 mod machines;
+mod migration;
 mod outages;
 mod overload;
 mod panics;
