@@ -51,7 +51,7 @@ pub(crate) async fn migrate(context: &Context<'_>) -> Result<Value, ActivityErro
     let migrating = Migrating { context, plan: &plan, set: &plan.sets[part.set], number };
     let began = context.clock.instant();
     let after = state.after.clone();
-    let mut reading = Reading::part(context, &plan, part, after.as_deref());
+    let mut reading = Reading::part(context, &plan.source, &plan.sets[part.set], part, after.as_deref());
     while state.given_up.is_none() && !state.is_over {
         let Some(page) = reading.next().await? else {
             state.is_over = true;

@@ -164,7 +164,7 @@ impl Completing<'_> {
         let mut verified = 0;
         for part in &self.plan.parts {
             let set = &self.plan.sets[part.set];
-            let mut reading = Reading::part(self.context, self.plan, part, None);
+            let mut reading = Reading::part(self.context, &self.plan.source, set, part, None);
             while let Some(page) = reading.next().await? {
                 let moved: Vec<_> =
                     page.items.iter().map(|thing| set.change.of(&set.service, &set.entity_type, thing)).collect();

@@ -150,9 +150,8 @@ impl Planning<'_> {
         self.plan.sets.push(set.clone());
         let size = usize::try_from(self.plan.options.batch_size).unwrap_or(usize::MAX);
         let (mut ids, mut watermark) = (Vec::<String>::new(), None::<String>);
-        let (context, plan) = (self.context, Plan { sets: vec![set.clone()], ..self.plan.shallow() });
-        let of_plan = Part { set: 0, ..whole.clone() };
-        let mut reading = Reading::part(context, &plan, &of_plan, None);
+        let (context, source) = (self.context, self.plan.source.clone());
+        let mut reading = Reading::part(context, &source, &set, &whole, None);
         while let Some(page) = reading.next().await? {
             watermark.get_or_insert(page.watermark);
             for thing in &page.items {
@@ -170,13 +169,7 @@ impl Planning<'_> {
         }
         // One for all of a type, or the batches would be too many.
         let size = size.max(ids.len().div_ceil(MAX_BATCHES));
-        for ids in ids.chunks(size) {
-            let [first, .., last] = ids else {
-                self.plan.parts.push(part(&whole, &ids[0], &ids[0], ids));
-                continue;
-            };
-            self.plan.parts.push(part(&whole, first, last, ids));
-        }
+        self.plan.parts.extend(ids.chunks(size).map(|ids| part(&whole, ids)));
         if let Some(planned) = self.plan.sets.last_mut() {
             planned.watermark = watermark.unwrap_or_default();
         }
@@ -279,27 +272,11 @@ impl Planning<'_> {
     }
 }
 
-impl Plan {
-    /// What is to be known of it while it is made.
-    fn shallow(&self) -> Self {
-        Self {
-            migration_id: self.migration_id.clone(),
-            migration_type: self.migration_type,
-            options: self.options.clone(),
-            backup_id: self.backup_id.clone(),
-            source: self.source.clone(),
-            target: self.target.clone(),
-            sets: Vec::new(),
-            parts: Vec::new(),
-            dangling: 0,
-            expected: Counts::default(),
-        }
-    }
-}
-
-/// A batch from one id to another one.
-fn part(whole: &Part, first: &str, last: &str, ids: &[String]) -> Part {
-    let within = Within { from_id: Some(first.to_owned()), to_id: Some(just_after(last)), filters: BTreeMap::new() };
+/// A batch of these things.
+fn part(whole: &Part, ids: &[String]) -> Part {
+    let from_id = ids.first().cloned();
+    let to_id = ids.last().map(|last| just_after(last));
+    let within = Within { from_id, to_id, filters: BTreeMap::new() };
     let ids_of_set = whole.ids.as_ref().map(|_| ids.to_vec());
     Part { set: whole.set, within, ids: ids_of_set, things: ids.len() as u64 }
 }

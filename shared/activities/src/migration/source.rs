@@ -21,8 +21,13 @@ pub(super) struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     /// Begins after the thing with this id.
-    pub(super) fn part(context: &'a Context<'a>, plan: &'a Plan, part: &'a Part, after: Option<&str>) -> Self {
-        let set = &plan.sets[part.set];
+    pub(super) fn part(
+        context: &'a Context<'a>,
+        tenant_id: &'a str,
+        set: &'a Set,
+        part: &Part,
+        after: Option<&str>,
+    ) -> Self {
         let questions = match &part.ids {
             Some(ids) => {
                 let left = ids.iter().filter(|id| after.is_none_or(|after| id.as_str() > after));
@@ -33,7 +38,7 @@ impl<'a> Reading<'a> {
                 vec![Within { from_id, filters: set.filters.clone(), ..part.within.clone() }]
             }
         };
-        Self { context, tenant_id: &plan.source, set, questions: questions.into_iter(), current: None }
+        Self { context, tenant_id, set, questions: questions.into_iter(), current: None }
     }
 
     /// The next things, and what has changed after they were read; none after the last ones.
