@@ -103,3 +103,47 @@ async fn a_wait_survives_a_server_that_is_killed() {
     assert!(stdout.contains("\nCompleted\n"), "{stdout}");
     assert_eq!(stderr.matches("trying again until there is an answer").count(), 1, "{stderr}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_make_drill_list_show_restore_and_remove_backups() {
+    let site = Site::new().await;
+    let data_dir = site.data_dir().to_str().unwrap().to_owned();
+    run(&site, &["keys", "init", "--data-dir", &data_dir]).await.assert(0, "", "");
+    let mut server = site.spawn(None);
+    site.until_up(&mut server).await;
+
+    let created =
+        run(&site, &["backup", "create", "nightly", "--service", "auth", "--keep-days", "3", "-o", "json"]).await;
+    created.assert(0, "", "started cross_service_backup_");
+    assert_eq!(created.json()["result"]["services_backed_up"], json!(["auth"]));
+    run(&site, &["backup", "list"]).await.assert(0, "never", "");
+    let drilled = run(&site, &["backup", "drill", "nightly"]).await;
+    drilled.assert(0, "Completed\n", "started cross_service_restore_");
+    let list = run(&site, &["backup", "list"]).await;
+    let cells: Vec<&str> = list.stdout.lines().nth(1).unwrap().split("  ").filter(|cell| !cell.is_empty()).collect();
+    assert_eq!(cells.len(), 6, "{}", list.stdout);
+    assert!(
+        cells[0] == "nightly" && cells[4].trim().starts_with("until ") && cells[5].contains("passed in "),
+        "{cells:?}"
+    );
+    let shown = run(&site, &["backup", "show", "nightly"]).await;
+    for wanted in ["backup nightly, made from ", "auth     account", "Kept: until ", "Last drill: passed in "] {
+        shown.assert(0, wanted, "");
+    }
+    let json = run(&site, &["backup", "list", "-o", "json"]).await.json();
+    assert_eq!(json["backups"][0]["last_drill"]["passed"], true);
+
+    let dry = run(&site, &["backup", "restore", "nightly", "--dry-run", "--on-conflict", "skip", "-o", "json"]).await;
+    assert_eq!(
+        (&dry.json()["result"]["dry_run"], &dry.json()["result"]["records_restored"]),
+        (&json!(true), &json!(0))
+    );
+    let copied = run(&site, &["backup", "restore", "nightly", "--into", "tenant-copy", "-o", "json"]).await.json();
+    assert_eq!(copied["result"]["tenant_id"], "tenant-copy");
+
+    run(&site, &["backup", "delete", "nightly"]).await.assert(0, "nightly is deleted. Its files are removed.\n", "");
+    run(&site, &["backup", "delete", "nightly"]).await.assert(4, "", "404 Not Found: There is no such backup.");
+    run(&site, &["backup", "show", "nightly"]).await.assert(4, "", "There is no such backup.");
+    run(&site, &["backup", "drill", "nightly"]).await.assert(3, "NotFound: the tenant has no backup nightly", "");
+    run(&site, &["backup", "show", ".."]).await.assert(2, "", "'..' is no name of a backup");
+}

@@ -45,7 +45,7 @@ pub(crate) async fn migrate(context: &Context<'_>) -> Result<Value, ActivityErro
     }
     if let Some(error) = given_up {
         state.given_up.get_or_insert(error);
-        state.counts.failed = part.things.saturating_sub(state.counts.read) + state.counts.failed;
+        state.counts.failed += part.things.saturating_sub(state.counts.read);
         files.write_json(&state_file, &state).await?;
     }
     let migrating = Migrating { context, plan: &plan, set: &plan.sets[part.set], number };
