@@ -95,7 +95,7 @@ fn a_cancel_during_compensation_comes_too_late() {
     run(async {
         let (world, other) = (World::new().await, World::new().await);
         is_refused_during_compensation(&world).await;
-        let (refused, undo) = ("CompleteRestore", "ConcludeRestore/last");
+        let (refused, undo) = ("VerifyRestore", "ConcludeRestore/last");
         is_refused_while_undoing(&other, &CROSS_SERVICE_RESTORE, refused, undo).await;
     });
 }

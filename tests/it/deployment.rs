@@ -313,6 +313,22 @@ fn environment_with_keys() -> serde_json::Map<String, Value> {
     names.map(|(name, key)| (format!("WORKFLOW__KEYS__{name}"), arn(key))).into_iter().collect()
 }
 
+/// What the function that makes backups on its own has besides: nothing where no tenant has any.
+fn environment_with_schedule() -> serde_json::Map<String, Value> {
+    let if_any = |value: Value| serde_json::json!({ "!If": ["HasBackupSchedule", value, { "!Ref": "AWS::NoValue" }] });
+    let parameter = |name: &str| serde_json::json!({ "!Ref": name });
+    let every = serde_json::json!({ "!Sub": "${BackupEveryHours}h" });
+    [
+        ("TENANTS", parameter("BackupTenants")),
+        ("EVERY", every),
+        ("KEEP_DAYS", parameter("BackupKeepDays")),
+        ("KEEP_COUNT", parameter("BackupKeepCount")),
+    ]
+    .into_iter()
+    .map(|(name, value)| (format!("WORKFLOW__BACKUPS__{name}"), if_any(value)))
+    .collect()
+}
+
 /// Lambda takes 4 KB, whatever the parameters are.
 #[test]
 fn the_environment_has_room() {
@@ -334,7 +350,10 @@ fn the_environment_has_room() {
     assert!(size <= 4_096, "{size} bytes");
     for (binary, (_, properties)) in functions(&template) {
         let own = properties.get("Environment").map(|own| own["Variables"].clone());
-        let expected = has_keys(&binary).then(|| environment_with_keys().into());
+        let expected = match binary.as_str() {
+            "keep-backups" => Some(environment_with_schedule().into()),
+            _ => has_keys(&binary).then(|| environment_with_keys().into()),
+        };
         assert_eq!(own, expected, "{binary}: what it has besides the environment of all");
     }
 }
@@ -722,7 +741,7 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
             "s3:GetObject",
             "s3:PutObject",
         ],
-        "complete-restore" | "complete-migration" => {
+        "complete-restore" | "complete-migration" | "end-drill" | "verify-restore" => {
             &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
         }
         "keep-backups" => &[
@@ -817,7 +836,9 @@ fn resources_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
         ("s3", "ListBucket") => one("Bucket.Arn"),
         // A machine says which files its distributed Map reads and writes.
         ("s3", _) if binary == "temporal-worker" => one("${Bucket.Arn}/*"),
-        ("s3", _) if ["bulk", "backup", "back-up", "restore", "migrat"].iter().any(|word| binary.contains(word)) => {
+        ("s3", _)
+            if ["bulk", "backup", "back-up", "restore", "migrat", "drill"].iter().any(|word| binary.contains(word)) =>
+        {
             folders_of(binary, action)
         }
         ("s3", "GetObject") if binary == "get-workflow-results" => {
@@ -876,10 +897,13 @@ fn folders_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
         ("plan-backup" | "plan-restore", "s3:GetObject") => &["backups", "requests"],
         ("back-up-data-set", "s3:GetObject") => &["bulk"],
         ("restore-part", "s3:GetObject") => &["backups", "bulk"],
-        ("complete-backup" | "complete-restore", "s3:GetObject") => &["backups", "bulk", "requests"],
+        ("complete-backup" | "complete-restore" | "end-drill" | "verify-restore", "s3:GetObject") => {
+            &["backups", "bulk", "requests"]
+        }
         ("back-up-data-set", _) => &["backups", "bulk"],
         ("complete-backup", _) => &["backups"],
-        ("plan-backup" | "plan-restore" | "restore-part" | "complete-restore", _) => &["bulk"],
+        ("plan-backup" | "plan-restore" | "restore-part", _) => &["bulk"],
+        ("verify-restore" | "end-drill" | "complete-restore", _) => &["bulk"],
         (_, "s3:DeleteObject") | ("create-bulk-upload" | "start-bulk-operation", _) => &["uploads"],
         other => panic!("{other:?} has no rule: add one"),
     };

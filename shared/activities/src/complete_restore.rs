@@ -1,4 +1,4 @@
-//! Completes a restore, ends a drill, or undoes what cannot be completed.
+//! Completes a restore, or undoes one that cannot be completed.
 
 use downstream::Service;
 use store::{BACKUPS, JOBS};
@@ -6,7 +6,7 @@ use store::{BACKUPS, JOBS};
 use crate::restore::conclude;
 use crate::{Activity, BackupUse, Function};
 
-/// `complete_restore`: takes `{interrupted?, ends_drill?}`. Reads back what was written and reports the result; or undoes it.
+/// `complete_restore`: takes `{interrupted?}`. Reports the result; or undoes what was written.
 pub static COMPLETE_RESTORE: Activity = Activity {
     name: "complete_restore",
     forward: |context| Box::pin(conclude(context)),

@@ -14,6 +14,7 @@ mod context;
 mod create_sample_data;
 mod create_user_account;
 mod create_user_profile;
+mod end_drill;
 mod files;
 mod get_tenant_context;
 mod harness;
@@ -35,6 +36,7 @@ mod update_tenant_user_membership;
 mod update_user_session;
 mod update_user_tenant_context;
 mod validate_tenant_access;
+mod verify_restore;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -51,6 +53,7 @@ pub use context::Context;
 pub use create_sample_data::CREATE_SAMPLE_DATA;
 pub use create_user_account::CREATE_USER_ACCOUNT;
 pub use create_user_profile::CREATE_USER_PROFILE;
+pub use end_drill::END_DRILL;
 pub use get_tenant_context::GET_TENANT_CONTEXT;
 pub use harness::Activities;
 pub use migrate_batch::MIGRATE_BATCH;
@@ -67,6 +70,7 @@ pub use update_tenant_user_membership::UPDATE_TENANT_USER_MEMBERSHIP;
 pub use update_user_session::UPDATE_USER_SESSION;
 pub use update_user_tenant_context::UPDATE_USER_TENANT_CONTEXT;
 pub use validate_tenant_access::VALIDATE_TENANT_ACCESS;
+pub use verify_restore::VERIFY_RESTORE;
 
 /// An attempt in progress.
 pub type AttemptFuture<'a> = Pin<Box<dyn Future<Output = StepOutcome> + Send + 'a>>;
@@ -150,7 +154,7 @@ impl Activity {
 }
 
 /// Every activity.
-pub static ALL: [&Activity; 23] = [
+pub static ALL: [&Activity; 25] = [
     &GET_TENANT_CONTEXT,
     &CREATE_USER_ACCOUNT,
     &CREATE_USER_PROFILE,
@@ -170,6 +174,8 @@ pub static ALL: [&Activity; 23] = [
     &COMPLETE_BACKUP,
     &PLAN_RESTORE,
     &RESTORE_PART,
+    &VERIFY_RESTORE,
+    &END_DRILL,
     &COMPLETE_RESTORE,
     &PLAN_MIGRATION,
     &MIGRATE_BATCH,

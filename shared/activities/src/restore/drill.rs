@@ -66,7 +66,7 @@ async fn note(
 }
 
 /// Removes what a drill wrote, and looks whether anything is left.
-pub(super) async fn end(context: &Context<'_>) -> Result<Value, ActivityError> {
+pub(crate) async fn end(context: &Context<'_>) -> Result<Value, ActivityError> {
     let plan: Plan = context.files().read_plan().await?;
     let state = undo::undo_all(context, &plan).await?;
     if let Some(left) = state.left.first() {

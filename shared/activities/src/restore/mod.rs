@@ -6,10 +6,11 @@
 //! has, and ends with undoing.
 
 mod complete;
-mod drill;
+pub(crate) mod drill;
 pub(crate) mod plan;
 mod undo;
 mod upload;
+pub(crate) mod verify;
 pub(crate) mod write;
 
 use contracts::backup::RestoreConflict;
@@ -124,22 +125,15 @@ impl Counts {
 struct Conclusion {
     /// The error by which the execution came here, if it is one.
     interrupted: Option<String>,
-    /// Whether a drill is to be ended, which went well.
-    #[serde(default)]
-    ends_drill: bool,
 }
 
-/// Completes a restore, ends a drill, or undoes what was interrupted.
+/// Completes a restore, or undoes what was interrupted.
 pub(crate) async fn conclude(context: &Context<'_>) -> Result<Value, ActivityError> {
-    match context.input()? {
-        Conclusion { interrupted: Some(error), .. } => {
-            let undone = undo::undo(context).await;
-            drill::interrupted(context, &error).await?;
-            undone
-        }
-        Conclusion { ends_drill: true, .. } => drill::end(context).await,
-        Conclusion { .. } => complete::complete(context).await,
-    }
+    let Conclusion { interrupted } = context.input()?;
+    let Some(error) = interrupted else { return complete::complete(context).await };
+    let undone = undo::undo(context).await;
+    drill::interrupted(context, &error).await?;
+    undone
 }
 
 /// Whether two parts are of the same type of things. Those of a type stand together.

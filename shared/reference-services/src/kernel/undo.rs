@@ -24,8 +24,8 @@ impl Mutation for Undo {
         ..Doc::new(
             "Undoes what a key did, and refuses the key from then on.",
             "The compensation of every step of every workflow: a key that has done nothing yet is refused with 410 \
-             when it comes (a tombstone). Items of batches are undone by their own keys. A repeated undo gives the \
-             first answer.",
+             when it comes (a tombstone). Items of batches are undone by their own keys (complete_restore, end_drill, \
+             complete_migration). A repeated undo gives the first answer.",
             Shape::Object(&[
                 Member::required("undone", Shape::Flag, "whether there was anything to undo"),
                 Member::required("undone_at", Shape::Time, ""),

@@ -1,0 +1,105 @@
+//! Looks whether everything was written, and compares what services hold now with the backup.
+
+use contracts::backup::RestoreConflict;
+use contracts::{ActivityError, ErrorName};
+use downstream::Service;
+use downstream::data::{PageOf, Thing, page};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use vault::PartEntry;
+
+use super::{PartState, Plan, drill, is_same_type};
+use crate::Context;
+use crate::backup::{FILE_CONTENT, Opened, Vault};
+use crate::files::lost;
+
+/// The file of what was compared.
+pub(super) const VERIFIED: &str = "verified.json";
+
+/// What was compared.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Verified {
+    /// Things that are as in the backup.
+    pub(super) things: u64,
+    /// Of a drill: how long it took.
+    pub(super) recovery_seconds: Option<u64>,
+}
+
+/// Verifies a restore: answers `{verified}`.
+pub(crate) async fn verify(context: &Context<'_>) -> Result<Value, ActivityError> {
+    let files = context.files();
+    let plan: Plan = files.read_plan().await?;
+    for (number, part) in plan.parts.iter().enumerate() {
+        let state: Option<PartState> = files.read(&files.state(number as u64)?).await?;
+        let state = state.ok_or_else(|| ActivityError::new(ErrorName::ServiceUnavailable, unwritten(part)))?;
+        if let Some(failure) = state.failure {
+            let name = ErrorName::named(&failure.error).unwrap_or(ErrorName::ServiceUnavailable);
+            return Err(ActivityError::new(name, failure.message));
+        }
+    }
+    // What was there and stays is not what the backup says.
+    let is_comparable = !plan.dry_run && plan.on_conflict != RestoreConflict::Skip;
+    let things = if is_comparable { compare(context, &plan.vault(context).await?, &plan).await? } else { 0 };
+    let recovery_seconds = if plan.is_drill { Some(drill::passed(context, &plan).await?) } else { None };
+    files.write_json(&files.key(VERIFIED)?, &Verified { things, recovery_seconds }).await?;
+    Ok(json!({ "verified": things }))
+}
+
+fn unwritten(part: &PartEntry) -> String {
+    format!("the part {} was not restored", part.name)
+}
+
+/// Compares what the services hold now with the backup; how many things are the same. All are, or it is an error.
+async fn compare(context: &Context<'_>, vault: &Vault<'_>, plan: &Plan) -> Result<u64, ActivityError> {
+    let mut verified = 0;
+    for parts in plan.parts.chunk_by(is_same_type).filter(|parts| parts[0].entity_type != FILE_CONTENT) {
+        let PartEntry { service, entity_type, .. } = &parts[0];
+        let mut saved = Saved { plan, vault, parts: parts.iter(), opened: None };
+        let at = Service::named(service).ok_or_else(|| lost("the service of a part"))?;
+        let mut expected = saved.next().await?;
+        let mut cursor: Option<String> = None;
+        loop {
+            let of = PageOf { cursor: cursor.as_deref(), changed_since: None, within: None };
+            let page = page(context.downstream, at, entity_type, &plan.target.tenant_id, of).await?;
+            for thing in page.items {
+                if expected.as_ref().is_some_and(|expected| expected.id == thing.id && expected.data == thing.data) {
+                    verified += 1;
+                    expected = saved.next().await?;
+                }
+            }
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        if let Some(Thing { id, .. }) = expected {
+            let message =
+                format!("{service}: the {entity_type} {id} is not what the backup says after it was restored");
+            return Err(ActivityError::new(ErrorName::IntegrityViolation, message));
+        }
+    }
+    Ok(verified)
+}
+
+/// The things of a type in a backup, in the order of their ids.
+struct Saved<'a> {
+    plan: &'a Plan,
+    vault: &'a Vault<'a>,
+    parts: std::slice::Iter<'a, PartEntry>,
+    opened: Option<(&'a PartEntry, Opened)>,
+}
+
+impl Saved<'_> {
+    async fn next(&mut self) -> Result<Option<Thing>, ActivityError> {
+        loop {
+            if let Some((part, opened)) = &mut self.opened {
+                if let Some(line) = opened.next().await? {
+                    return self.plan.thing(part, &line).map(Some);
+                }
+                self.opened = None;
+            }
+            let Some(part) = self.parts.next() else { return Ok(None) };
+            self.opened = Some((part, self.vault.open(part).await?));
+        }
+    }
+}
