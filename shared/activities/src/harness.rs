@@ -339,7 +339,7 @@ mod tests {
     }
 
     /// Leases that nobody asks for here.
-    pub(super) struct NoLeases;
+    struct NoLeases;
 
     #[async_trait]
     impl Leases for NoLeases {
@@ -349,7 +349,7 @@ mod tests {
     }
 
     /// Backups that nobody asks for here.
-    pub(super) struct NoBackups;
+    struct NoBackups;
 
     fn nobody_asks<T>() -> Result<T, StoreError> {
         Err(StoreError::Unavailable("nobody asks for backups here".to_owned()))
@@ -390,6 +390,13 @@ mod tests {
         }
     }
 
+    /// All activities, with nothing but services.
+    pub(super) fn activities(downstream: Downstream, clock: SharedClock) -> Activities {
+        let keys = Arc::new(NoKeys("nobody asks for any here"));
+        let blobs = Arc::new(MemoryBlobs::default());
+        Activities::new(downstream, blobs, Arc::new(NoLeases), Arc::new(NoBackups), keys, clock)
+    }
+
     static ECHO: Activity = Activity {
         name: "echo",
         forward: |context| {
@@ -416,17 +423,7 @@ mod tests {
         let clock: SharedClock = Arc::new(SystemClock);
         let downstream =
             Downstream::new(Arc::new(Nothing), Endpoints::default(), Arc::clone(&clock), Duration::from_secs(1));
-        let keys = Arc::new(NoKeys("nobody asks for any here"));
-        Activities::new(
-            downstream,
-            Arc::new(MemoryBlobs::default()),
-            Arc::new(NoLeases),
-            Arc::new(NoBackups),
-            keys,
-            clock,
-        )
-        .attempt(&ECHO, payload, recorder)
-        .await
+        activities(downstream, clock).attempt(&ECHO, payload, recorder).await
     }
 
     fn inline() -> StoredRequest {

@@ -32,6 +32,7 @@ mod restore_part;
 mod revoke_user_sessions;
 mod send_notification;
 mod setup_user_file_workspace;
+mod things;
 mod update_tenant_user_membership;
 mod update_user_session;
 mod update_user_tenant_context;

@@ -9,11 +9,8 @@ use contracts::step::StepPath;
 use downstream::{Call, Endpoints, Service, Transport, TransportFault};
 use http::StatusCode;
 use store::BegunAttempt;
-use store::conformance::MemoryBlobs;
 
-use vault::NoKeys;
-
-use super::tests::{NoBackups, NoLeases};
+use super::tests::activities;
 use super::*;
 
 /// A call as a service sees it: what it does, for which tenant, and under which key.
@@ -107,17 +104,7 @@ async fn attempt(activity: &Activity, payload: Value, effects: Effects, answers:
     let endpoints = Endpoints::new(["http://127.0.0.1:1"; 5]).expect("loopback");
     let downstream = Downstream::new(services.clone(), endpoints, Arc::clone(&clock), Duration::from_secs(1));
     let recorder = Recorder { effects, ended: Mutex::default() };
-    let keys = Arc::new(NoKeys("nobody asks for any here"));
-    let outcome = Activities::new(
-        downstream,
-        Arc::new(MemoryBlobs::default()),
-        Arc::new(NoLeases),
-        Arc::new(NoBackups),
-        keys,
-        clock,
-    )
-    .attempt(activity, payload, &recorder)
-    .await;
+    let outcome = activities(downstream, clock).attempt(activity, payload, &recorder).await;
     let mut ended = recorder.ended.into_inner().expect("nobody panicked");
     assert_eq!(ended.len(), 1, "its end is recorded once");
     let AttemptOutcome { outcome: recorded, report } = ended.remove(0);

@@ -8,9 +8,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::source::Reading;
-use super::{CONTENT, Plan, Set, State, content, effect_of, refused, step_of, write};
+use super::{CONTENT, Plan, Refused, Set, State, content, refused, step_of, write};
 use crate::Context;
-use crate::files::{lost, push_line, unfinished};
+use crate::files::{lost, unfinished};
+use crate::things::key_of;
 
 /// How long one attempt works before it says that it is to be called again.
 const SLICE: Duration = Duration::from_secs(30);
@@ -73,17 +74,24 @@ pub(crate) async fn migrate(context: &Context<'_>) -> Result<Value, ActivityErro
     Ok(json!({ "completed": completed, "failed": counts.failed }))
 }
 
-/// Whether all batches of lower levels are over: what they write is referred to.
+/// Whether all batches of lower levels are over: what they write is referred to. The first batch of a level that finds them so
+/// notes it, so that the others need not look at all of them again.
 async fn is_due(context: &Context<'_>, plan: &Plan, number: usize) -> Result<bool, ActivityError> {
-    let level = |part: usize| plan.sets[plan.parts[part].set].level;
+    let own = plan.sets[plan.parts[number].set].level;
+    let earlier = plan.parts.partition_point(|part| plan.sets[part.set].level < own);
     let files = context.files();
+    let noted = files.key(&format!("level-{own}.json"))?;
+    if earlier == 0 || files.read::<bool>(&noted).await?.is_some() {
+        return Ok(true);
+    }
     // The last ones are the last to begin.
-    for earlier in (0..number).rev().filter(|earlier| level(*earlier) < level(number)) {
+    for earlier in (0..earlier).rev() {
         let state: Option<State> = files.read(&files.state(earlier as u64)?).await?;
         if !state.is_some_and(|state| state.is_over || state.given_up.is_some()) {
             return Ok(false);
         }
     }
+    files.write_json(&noted, &true).await?;
     Ok(true)
 }
 
@@ -100,43 +108,27 @@ impl Migrating<'_> {
         let files = context.files();
         let moved: Vec<_> = things.iter().map(|thing| set.change.of(&set.service, &set.entity_type, thing)).collect();
         // Before the call: whoever undoes must know of everything that may have been written.
-        state.ids.extend(moved.iter().map(|thing| thing.id.clone()));
-        state.ids.dedup();
+        let new: Vec<String> =
+            moved.iter().map(|thing| thing.id.clone()).filter(|id| !state.ids.contains(id)).collect();
+        state.ids.extend(new);
         files.write_json(&files.state(number as u64)?, state).await?;
         let results = write(context, plan, set, &moved, 0, false).await?;
-        let mut refusals = Vec::new();
         for ((thing, moved), result) in things.iter().zip(&moved).zip(&results) {
             state.counts.count(result.status);
             if result.status == ImportStatus::Failed {
-                let error = refused(set, &moved.id, result);
-                push_line(
-                    &mut refusals,
-                    &json!({
-                        "service": set.to_service, "entity_type": set.to_type, "id": moved.id, "code": error.error,
-                        "message": error.cause.message,
-                    }),
-                )?;
+                let ActivityError { error, cause } = refused(set, &moved.id, result);
+                state.refused.push(Refused { id: moved.id.clone(), code: error, message: cause.message });
             } else if set.has_contents() {
-                self.copy_content(&thing.id, &moved.id, state).await?;
+                self.copy_content(&thing.id, &moved.id).await?;
             }
-        }
-        if !refusals.is_empty() {
-            let place = files.key(&format!("failed-{number}-{}.jsonl", state.counts.read))?;
-            files.write(&place, refusals).await?;
         }
         state.after = things.last().map(|thing| thing.id.clone());
         Ok(())
     }
 
-    async fn copy_content(&self, from_id: &str, to_id: &str, state: &mut State) -> Result<(), ActivityError> {
-        let Self { context, plan, set, number } = *self;
-        let step = step_of(CONTENT, set, to_id, 0)?;
-        if !state.contents.iter().any(|written| written == to_id) {
-            state.contents.push(to_id.to_owned());
-            let files = context.files();
-            files.write_json(&files.state(number as u64)?, state).await?;
-        }
-        let key = effect_of(context, &step).idempotency_key();
+    async fn copy_content(&self, from_id: &str, to_id: &str) -> Result<(), ActivityError> {
+        let Self { context, plan, set, .. } = *self;
+        let key = key_of(context, &step_of(CONTENT, set, to_id, 0)?);
         content::copy(context, (&plan.source, from_id), (&plan.target, to_id), key).await
     }
 }

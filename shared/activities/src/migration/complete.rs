@@ -13,9 +13,8 @@ use super::batch::given_up;
 use super::problems::{Line, Told};
 use super::source::{Reading, changes};
 use super::undo::undo_one;
-use super::{Counts, Plan, Set, State, THING, refused, write};
+use super::{Counts, Plan, Refused, Set, State, THING, refused, write};
 use crate::Context;
-use crate::files::read_lines;
 
 /// How often what has changed meanwhile is written again. What changes all the time is not waited for.
 const MAX_ROUNDS: u32 = 5;
@@ -39,16 +38,6 @@ pub(super) struct CaughtUp {
     gone: u64,
     /// Whether something was changing still when the last round was over.
     is_changing: bool,
-}
-
-/// What a line of a file of failures says.
-#[derive(Deserialize)]
-struct Refused {
-    service: String,
-    entity_type: String,
-    id: String,
-    code: String,
-    message: String,
 }
 
 /// Completes a migration. Its error is that of what failed.
@@ -93,26 +82,19 @@ impl Completing<'_> {
                 let message = format!("the batch {number} was not migrated");
                 self.first.get_or_insert(ActivityError::new(ErrorName::ServiceUnavailable, message));
             }
-            if state.counts.failed > 0 && state.given_up.is_none() {
-                self.collect_failed(number, &state).await?;
+            if state.given_up.is_none() {
+                self.tell_refused(&self.plan.sets[part.set], state.refused)?;
             }
         }
         Ok(())
     }
 
-    /// The failures of a batch are in a file for each call.
-    async fn collect_failed(&mut self, number: usize, state: &State) -> Result<(), ActivityError> {
-        let files = self.context.files();
-        for read in 1..=state.counts.read {
-            let place = files.key(&format!("failed-{number}-{read}.jsonl"))?;
-            let Some(text) = files.read_whole(&place).await? else { continue };
-            for Refused { service, entity_type, id, code, message } in read_lines(&text, "what failed")? {
-                let line =
-                    Line { service: &service, entity_type: &entity_type, id: &id, code: &code, message: &message };
-                self.told.add(FAILED, &line)?;
-                let name = ErrorName::named(&code).unwrap_or(ErrorName::ServiceRejected);
-                self.first.get_or_insert_with(|| ActivityError::new(name, message.clone()));
-            }
+    fn tell_refused(&mut self, set: &Set, refused: Vec<Refused>) -> Result<(), ActivityError> {
+        for Refused { id, code, message } in refused {
+            let (service, entity_type) = (&*set.to_service, &*set.to_type);
+            self.told.add(FAILED, &Line { service, entity_type, id: &id, code: &code, message: &message })?;
+            let name = ErrorName::named(&code).unwrap_or(ErrorName::ServiceRejected);
+            self.first.get_or_insert_with(|| ActivityError::new(name, message));
         }
         Ok(())
     }

@@ -18,8 +18,7 @@ mod undo;
 use std::collections::BTreeMap;
 
 use contracts::data_migration::{MigrationOptions, MigrationType};
-use contracts::effect::{Effect, sha256_hex};
-use contracts::step::{StepItem, StepPath};
+use contracts::step::StepPath;
 use contracts::{ActivityError, ErrorName};
 use downstream::Service;
 use downstream::data::{ImportItem, ImportStatus, Imported, OnConflict, Within, import};
@@ -28,6 +27,7 @@ use serde_json::Value;
 
 use crate::Context;
 use crate::files::lost;
+use crate::things;
 use change::{Change, Moved};
 
 /// What all steps of a migration need to know.
@@ -87,12 +87,20 @@ struct State {
     after: Option<String>,
     /// What was written, in this order, by its id in the target. Noted before it is written.
     ids: Vec<String>,
-    /// Files whose bytes were written.
-    contents: Vec<String>,
     counts: Counts,
+    /// What the target did not take.
+    refused: Vec<Refused>,
     is_over: bool,
     /// The error for which it was given up.
     given_up: Option<String>,
+}
+
+/// A thing that the target did not take.
+#[derive(Debug, Serialize, Deserialize)]
+struct Refused {
+    id: String,
+    code: String,
+    message: String,
 }
 
 /// What became of things.
@@ -150,32 +158,26 @@ pub(crate) async fn conclude(context: &Context<'_>) -> Result<Value, ActivityErr
 
 /// What the effect on a thing of the target is called; `round` counts how often it was written again.
 fn step_of(what: &str, set: &Set, id: &str, round: u32) -> Result<StepPath, ActivityError> {
-    let item = sha256_hex(format!("{}\n{}\n{id}\n{round}", set.to_service, set.to_type).as_bytes());
-    let item = StepItem::new(item[..32].to_owned()).map_err(|error| lost(&error.to_string()))?;
-    Ok(StepPath { name: what.to_owned(), item: Some(item) })
+    things::step_of(what, &[&set.to_service, &set.to_type, id, &round.to_string()])
 }
 
 /// Writing a thing, and writing the bytes of a file.
 const THING: &str = "MigrateThing";
 const CONTENT: &str = "MigrateContent";
 
-fn effect_of<'a>(context: &Context<'a>, step: &'a StepPath) -> Effect<'a> {
-    Effect { tenant_id: context.tenant_id(), scope: context.execution_id(), step }
-}
-
 /// Writes things into the target, or asks what would come of that.
 async fn write(
     context: &Context<'_>,
     plan: &Plan,
     set: &Set,
-    things: &[Moved],
+    moved: &[Moved],
     round: u32,
     dry_run: bool,
 ) -> Result<Vec<Imported>, ActivityError> {
-    let mut items = Vec::with_capacity(things.len());
-    for thing in things {
+    let mut items = Vec::with_capacity(moved.len());
+    for thing in moved {
         let step = step_of(THING, set, &thing.id, round)?;
-        items.push(ImportItem { id: &thing.id, key: effect_of(context, &step).idempotency_key(), data: &thing.data });
+        items.push(ImportItem { id: &thing.id, key: things::key_of(context, &step), data: &thing.data });
     }
     let (at, overwrite) = (set.target()?, OnConflict::Overwrite);
     import(context.downstream, at, &set.to_type, &plan.target, &items, overwrite, dry_run).await

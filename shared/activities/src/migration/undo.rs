@@ -1,16 +1,13 @@
 //! Concludes a migration that was interrupted: services put back what was there before, if that was asked for.
 
 use contracts::{ActivityError, ErrorName};
-use downstream::effects;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::complete::CaughtUp;
-use super::{CONTENT, Plan, Set, State, THING, effect_of, step_of};
+use super::{CONTENT, Plan, Set, State, THING, step_of};
 use crate::Context;
-
-/// Most things that the result names which somebody else changed meanwhile.
-const MAX_TOLD: usize = 100;
+use crate::things::{self, Left};
 
 /// How far it is undone.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -19,21 +16,8 @@ struct UndoState {
     caught_up: bool,
     /// Batches that are undone, from the last one on.
     parts: usize,
-    undone: u64,
-    /// What somebody else changed meanwhile: it stays as it is.
-    left: Vec<String>,
-    left_count: u64,
-}
-
-impl UndoState {
-    fn leave(&mut self, left: Option<String>) {
-        self.undone += 1;
-        let Some(left) = left else { return };
-        self.left_count += 1;
-        if self.left.len() < MAX_TOLD {
-            self.left.push(left);
-        }
-    }
+    #[serde(flatten)]
+    left: Left,
 }
 
 /// Undoes whatever was written, or leaves it where that was asked for; reports what became of it.
@@ -48,13 +32,12 @@ pub(super) async fn conclude(context: &Context<'_>) -> Result<Value, ActivityErr
         return Ok(json!({ "left": 0 }));
     }
     let state = undo_all(context, &plan).await?;
-    let left = json!({ "changed_by_others": state.left, "changed_by_others_count": state.left_count });
     context.report(Map::from_iter([
         ("status".to_owned(), json!("RolledBack")),
         ("records_migrated".to_owned(), json!(0)),
-        ("left".to_owned(), left),
+        ("left".to_owned(), state.left.told()),
     ]))?;
-    Ok(json!({ "left": state.left_count }))
+    Ok(json!({ "left": state.left.count() }))
 }
 
 /// Undoes everything, the last things first. It goes on where an earlier attempt was.
@@ -65,8 +48,10 @@ async fn undo_all(context: &Context<'_>, plan: &Plan) -> Result<UndoState, Activ
     if !state.caught_up {
         let again: CaughtUp = files.read(&files.key("caught-up.json")?).await?.unwrap_or_default();
         for (set, id, round) in again.written.iter().rev() {
-            let left = undo_one(context, plan, &plan.sets[*set], THING, id, *round).await?;
-            state.leave(left);
+            let set = &plan.sets[*set];
+            if !undo_one(context, plan, set, THING, id, *round).await? {
+                state.left.add(&set.to_service, &set.to_type, id);
+            }
         }
         state.caught_up = true;
         files.write_json(&state_file, &state).await?;
@@ -75,13 +60,15 @@ async fn undo_all(context: &Context<'_>, plan: &Plan) -> Result<UndoState, Activ
         let number = plan.parts.len() - 1 - state.parts;
         let set = &plan.sets[plan.parts[number].set];
         let batch: State = files.read(&files.state(number as u64)?).await?.unwrap_or_default();
-        for id in batch.contents.iter().rev() {
+        // Bytes that were never written have nothing to undo.
+        for id in batch.ids.iter().rev().filter(|_| set.has_contents()) {
             undo_one(context, plan, set, CONTENT, id, 0).await?;
         }
         // One after the other: things of a type may refer to each other.
         for id in batch.ids.iter().rev() {
-            let left = undo_one(context, plan, set, THING, id, 0).await?;
-            state.leave(left);
+            if !undo_one(context, plan, set, THING, id, 0).await? {
+                state.left.add(&set.to_service, &set.to_type, id);
+            }
         }
         state.parts += 1;
         files.write_json(&state_file, &state).await?;
@@ -89,7 +76,7 @@ async fn undo_all(context: &Context<'_>, plan: &Plan) -> Result<UndoState, Activ
     Ok(state)
 }
 
-/// Undoes what was done to one thing; what it is called if somebody else has changed it since.
+/// Undoes what was done to one thing; false if somebody else has changed it since.
 pub(super) async fn undo_one(
     context: &Context<'_>,
     plan: &Plan,
@@ -97,15 +84,6 @@ pub(super) async fn undo_one(
     what: &str,
     id: &str,
     round: u32,
-) -> Result<Option<String>, ActivityError> {
-    let step = step_of(what, set, id, round)?;
-    let effect = effect_of(context, &step);
-    let (key, own_key) = (effect.idempotency_key(), effect.undo_key());
-    match effects::undo(context.downstream, set.target()?, &plan.target, &key, own_key).await {
-        Ok(_) => Ok(None),
-        Err(error) if error.error == ErrorName::Conflict.as_str() => {
-            Ok(Some(format!("{}/{}/{id}", set.to_service, set.to_type)))
-        }
-        Err(error) => Err(error),
-    }
+) -> Result<bool, ActivityError> {
+    things::undo(context, set.target()?, &plan.target, &step_of(what, set, id, round)?).await
 }

@@ -14,8 +14,7 @@ pub(crate) mod verify;
 pub(crate) mod write;
 
 use contracts::backup::RestoreConflict;
-use contracts::effect::{Effect, sha256_hex};
-use contracts::step::{StepItem, StepPath};
+use contracts::step::StepPath;
 use contracts::{ActivityError, Timestamp};
 use downstream::Service;
 use downstream::data::Thing;
@@ -26,6 +25,7 @@ use vault::{PartEntry, WrappedKey};
 use crate::Context;
 use crate::backup::Vault;
 use crate::files::lost;
+use crate::things;
 
 /// What all steps of a restore need to know.
 #[derive(Debug, Serialize, Deserialize)]
@@ -141,20 +141,12 @@ fn is_same_type(one: &PartEntry, other: &PartEntry) -> bool {
     (&one.service, &one.entity_type) == (&other.service, &other.entity_type)
 }
 
-/// What the effect of restoring a thing of a part is called. A retry of a restore has others, as those of an undone one are
-/// refused.
+/// What the effect of restoring a thing of a part is called.
 fn step_of(part: &PartEntry, id: &str) -> Result<StepPath, ActivityError> {
-    let item = sha256_hex(format!("{}\n{}\n{id}", part.service, part.entity_type).as_bytes());
-    let item = StepItem::new(item[..32].to_owned()).map_err(|error| lost(&error.to_string()))?;
-    Ok(StepPath { name: "RestoreThing".to_owned(), item: Some(item) })
-}
-
-/// The effect of restoring a thing.
-fn effect_of<'a>(context: &Context<'a>, step: &'a StepPath) -> Effect<'a> {
-    Effect { tenant_id: context.tenant_id(), scope: context.execution_id(), step }
+    things::step_of("RestoreThing", &[&part.service, &part.entity_type, id])
 }
 
 /// The key under which a thing of a part is written.
 fn key_of(context: &Context<'_>, part: &PartEntry, id: &str) -> Result<String, ActivityError> {
-    Ok(effect_of(context, &step_of(part, id)?).idempotency_key())
+    Ok(things::key_of(context, &step_of(part, id)?))
 }
