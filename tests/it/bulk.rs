@@ -54,9 +54,13 @@ async fn raw(
 
 /// A file of results.
 async fn file(world: &World, status: &StatusResponse, name: &str) -> String {
-    let link =
-        status.result.as_ref().unwrap()["files"][name].as_str().unwrap_or_else(|| panic!("no {name}")).to_owned();
-    let (found, headers, _) = raw(world, Method::GET, &link, Body::empty()).await;
+    let link = status.result.as_ref().unwrap()["files"][name].as_str().unwrap_or_else(|| panic!("no {name}"));
+    linked(world, link, name).await
+}
+
+/// The file that a link of a result leads to.
+pub(crate) async fn linked(world: &World, link: &str, name: &str) -> String {
+    let (found, headers, _) = raw(world, Method::GET, link, Body::empty()).await;
     assert_eq!(found, StatusCode::FOUND, "{link}");
     let location = headers["location"].to_str().unwrap().to_owned();
     let (read, headers, text) = raw(world, Method::GET, &location, Body::empty()).await;

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use contracts::Status;
+use http::StatusCode;
 use reference_services::FaultRule;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -27,6 +29,12 @@ pub(crate) struct Case {
     /// Fields of the request that differ from one that asks for everything.
     #[serde(default)]
     pub(crate) request: Map<String, Value>,
+    /// Requests whose executions end before, each by the fields that differ.
+    #[serde(default)]
+    pub(crate) earlier: Vec<Map<String, Value>>,
+    /// Whether the last one of those is taken back, instead of a start.
+    #[serde(default)]
+    pub(crate) reverses: bool,
     /// Settings by their environment names, without the prefix.
     #[serde(default)]
     pub(crate) settings: BTreeMap<String, String>,
@@ -75,12 +83,28 @@ fn play(subject: &Subject, case: &Case) -> Result<(Value, BTreeSet<asl::Edge>), 
 /// Runs a case on any site: the execution, its request, what came out.
 pub(crate) async fn play_on(site: &Site, subject: &Subject, case: &Case) -> Result<(String, Value, Value), String> {
     let mut request = site.prepare(subject, 0).await;
+    let mut last = String::new();
+    for fields in &case.earlier {
+        let mut earlier = request.clone();
+        fields.iter().for_each(|(name, value)| earlier[name] = value.clone());
+        last = site.start_of(subject, &earlier).await;
+        let ended = site.until_ended(&last).await;
+        assert_eq!(ended.status, Status::Completed, "{fields:?}: {:?}", ended.error);
+    }
+    site.calls.lock().unwrap().clear();
     let (before, prepared) = (site.snapshot().await, site.ledger().await);
     site.faults(&case.faults);
     for (name, value) in &case.request {
         request[name] = value.clone();
     }
-    let id = site.start_of(subject, &request).await;
+    let id = match case.reverses {
+        true => {
+            let (status, answer) = site.post(&format!("/api/v1/workflows/{last}/reverse"), &Value::Null, &[]).await;
+            assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+            answer["new_workflow_id"].as_str().unwrap().to_owned()
+        }
+        false => site.start_of(subject, &request).await,
+    };
     site.until_ended(&id).await;
     site.faults(&BTreeMap::new());
     let status = invariants::check(site, &id, &before).await?;

@@ -251,7 +251,8 @@ pub(crate) fn calls_are_bounded(world: &Site, ids: &[&str]) -> Result<(), String
             UNDO.times(if is_twice { 2 } else { 1 })
         } else if let Some((method, uri)) = read_of(call) {
             // Reads have no key: those of all executions count as one call.
-            let reads = ids.iter().map(|id| Subject::of(id).calls_of(method, uri.path())).sum();
+            // What only some requests ask for is no site: it is asked once.
+            let reads = ids.iter().map(|id| Subject::of(id).calls_of(method, uri.path())).sum::<u32>().max(1);
             let again =
                 ids.iter().map(|id| repeated(Subject::of(id), uri.path(), &unreached)).max().unwrap_or_default();
             let limit = FORWARD.times(reads);

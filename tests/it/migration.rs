@@ -11,6 +11,7 @@ use reference_services::{Fault, FaultRule, ServiceKind};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
+use crate::bulk::linked;
 use crate::subjects::{DATA_MIGRATION, at, held};
 use crate::world::{Control, ControlAction, Script, TENANT, World, run};
 
@@ -266,5 +267,237 @@ fn one_migration_at_a_time_changes_a_type() {
         assert_eq!(failure.error, "Conflict");
         assert!(failure.message.contains(first), "{}", failure.message);
         assert_eq!(until_ended(&world, NEW, first).await.status, Status::Completed);
+    });
+}
+
+/// A migration within the tenant.
+fn within(migration_id: &str, migration_type: &str, selectors: Value) -> Value {
+    json!({
+        "migration_id": migration_id, "target_tenant_id": TENANT, "migration_type": migration_type,
+        "data_selectors": selectors, "migration_options": { "batch_size": 2, "create_backup": false },
+    })
+}
+
+fn selector(service: &str, entity_type: &str, filters: Value) -> Value {
+    json!({ "service": service, "entity_type": entity_type, "filters": filters })
+}
+
+/// Gives a profile other preferences.
+async fn prefer(world: &World, key: &str, profile_id: &str, preferences: Value) {
+    let profiles = things(world, ServiceKind::User, "profile", TENANT).await;
+    let mut data = profiles.into_iter().find(|profile| profile["profile_id"] == profile_id).unwrap();
+    data["preferences"] = preferences;
+    let item = json!({ "id": profile_id, "key": key, "data": data });
+    let body = json!({ "on_conflict": "overwrite", "items": [item] });
+    at(world, ServiceKind::User, Method::POST, "/api/v1/data/profile/import", body).await;
+}
+
+async fn preferences(world: &World) -> BTreeMap<String, Value> {
+    let profiles = things(world, ServiceKind::User, "profile", TENANT).await.into_iter();
+    profiles.map(|profile| (profile["profile_id"].as_str().unwrap().to_owned(), profile["preferences"].clone())).collect()
+}
+
+/// Takes a migration back; the answer and, if it was accepted, how that ended.
+async fn reverse(world: &World, id: &str) -> (StatusCode, Value, Option<StatusResponse>) {
+    let asked = Request::post(format!("/api/v1/workflows/{id}/reverse")).header("x-tenant-id", TENANT);
+    let (status, _, answer) = world.call(asked.body(Body::empty()).unwrap()).await;
+    let ended = match answer["new_workflow_id"].as_str() {
+        Some(id) => Some(until_ended(world, TENANT, id).await),
+        None => None,
+    };
+    (status, answer, ended)
+}
+
+/// The lines of a file of a result.
+async fn lines(world: &World, status: &StatusResponse, files: &str, name: &str) -> Vec<Value> {
+    let result = status.result.as_ref().unwrap();
+    let link = result[files][name].as_str().unwrap_or_else(|| panic!("no {name}: {result}"));
+    let text = linked(world, link, name).await;
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn an_upgrade_changes_what_is_older_and_a_second_one_nothing() {
+    run(async {
+        let world = World::new().await;
+        prefer(&world, "newer", "profile-124", json!({ "locale": "fr-FR" })).await;
+        let request = within("up-1", "SystemUpgrade", json!([selector("user", "profile", json!({}))]));
+        let result = completed(&world, &request).await;
+        let all = preferences(&world).await;
+        assert_eq!(all["profile-123"], json!({ "theme": "dark", "locale": "en-US" }), "{result}");
+        assert_eq!(all["profile-124"], json!({ "locale": "fr-FR" }));
+        assert_eq!((&result["updated"], &result["unchanged"]), (&json!(all.len() - 1), &json!(1)), "{result}");
+        assert_eq!(result["verified"], json!(all.len()), "{result}");
+        let again = within("up-2", "SystemUpgrade", json!([selector("user", "profile", json!({}))]));
+        let again = completed(&world, &again).await;
+        assert_eq!((&again["updated"], &again["unchanged"]), (&json!(0), &json!(all.len())), "{again}");
+    });
+}
+
+#[test]
+fn what_does_not_transform_is_reported_and_stays_as_it_was() {
+    run(async {
+        let world = World::new().await;
+        prefer(&world, "klingon", "profile-124", json!({ "language": "tlh" })).await;
+        let before = preferences(&world).await;
+        let selectors = json!([selector("user", "profile", json!({}))]);
+        let refused = migrate(&world, &within("up-1", "SystemUpgrade", selectors.clone())).await;
+        assert_eq!(refused.status, Status::Failed);
+        assert_eq!(refused.failure.as_ref().unwrap().error, "InvalidInput");
+        let told = lines(&world, &refused, "plan_files", "problems.jsonl").await;
+        assert_eq!((&told[0]["id"], told.len()), (&json!("profile-124"), 1));
+        assert!(!told[0].to_string().contains("tlh"), "{told:?}");
+        assert_eq!(preferences(&world).await, before, "nothing is written before everything is known to be good");
+        let mut unchecked = within("up-2", "SystemUpgrade", selectors.clone());
+        unchecked["migration_options"]["validate_data"] = json!(false);
+        let undone = migrate(&world, &unchecked).await;
+        assert_eq!((undone.status, &undone.result.as_ref().unwrap()["status"]), (Status::Failed, &json!("RolledBack")));
+        assert_eq!(preferences(&world).await, before);
+        let mut kept = within("up-3", "SystemUpgrade", selectors);
+        kept["migration_options"]["validate_data"] = json!(false);
+        kept["migration_options"]["rollback_on_error"] = json!(false);
+        let kept = migrate(&world, &kept).await;
+        assert_eq!((kept.status, &kept.result.as_ref().unwrap()["status"]), (Status::Failed, &json!("Failed")));
+        assert_eq!(lines(&world, &kept, "files", "failed.jsonl").await[0]["id"], "profile-124");
+        let after = preferences(&world).await;
+        assert_eq!((&after["profile-124"], &after["profile-123"]["locale"]), (&before["profile-124"], &json!("en-US")));
+        let (status, answer, reversal) = reverse(&world, &kept.workflow_id).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "what was left can be taken back: {answer}");
+        assert_eq!(reversal.unwrap().status, Status::Completed);
+        assert_eq!(preferences(&world).await, before);
+    });
+}
+
+#[test]
+fn what_changes_while_it_is_upgraded_is_upgraded_as_it_is_then() {
+    run(async {
+        let world = World::new().await;
+        let slow = FaultRule {
+            times: Some(1),
+            skip: 1,
+            ..FaultRule::on("POST", "/api/v1/data/{type}/import", Fault::Delay { delay_ms: 5_000 })
+        };
+        world.services.set_faults(ServiceKind::User, vec![slow]);
+        let mut request = within("up-1", "SystemUpgrade", json!([selector("user", "profile", json!({}))]));
+        request["migration_options"]["validate_data"] = json!(false);
+        let asked = Request::post(DATA_MIGRATION.path).header("x-tenant-id", TENANT);
+        let asked = asked.header("content-type", "application/json").body(Body::from(request.to_string())).unwrap();
+        let (_, _, answer) = world.call(asked).await;
+        clock::sleep(&*world.clock, Duration::from_secs(2)).await;
+        prefer(&world, "later", "profile-125", json!({ "language": "de", "new": "yes" })).await;
+        let status = until_ended(&world, TENANT, answer["workflow_id"].as_str().unwrap()).await;
+        assert_eq!(status.status, Status::Completed, "{:?}", status.error);
+        assert_eq!(preferences(&world).await["profile-125"], json!({ "locale": "de-DE", "new": "yes" }));
+    });
+}
+
+#[test]
+fn what_is_archived_is_gone_and_comes_back_with_its_bytes() {
+    run(async {
+        let world = World::new().await;
+        let before = held(&world).await;
+        let files = json!([selector("file", "workspace", json!({})), selector("file", "file", json!({}))]);
+        let names = things(&world, ServiceKind::File, "file", TENANT).await;
+        let archived = completed(&world, &within("old", "DataArchival", files.clone())).await;
+        assert_eq!(archived["removed"], archived["records_processed"], "{archived}");
+        assert_eq!(archived["verified"], archived["removed"], "{archived}");
+        assert!(things(&world, ServiceKind::File, "file", TENANT).await.is_empty());
+        assert!(things(&world, ServiceKind::File, "workspace", TENANT).await.is_empty());
+        let mut one = within("back-1", "DataRestore", json!([
+            selector("file", "workspace", json!({})), selector("file", "file", json!({ "name": names[0]["name"] })),
+        ]));
+        one["restore_from"] = json!("archive_old");
+        let restored = completed(&world, &one).await;
+        let wanted = names.iter().filter(|file| file["name"] == names[0]["name"]).count();
+        assert_eq!(things(&world, ServiceKind::File, "file", TENANT).await.len(), wanted, "{restored}");
+        let mut rest = within("back-2", "DataRestore", files);
+        rest["restore_from"] = json!("archive_old");
+        rest["migration_options"]["on_conflict"] = json!("skip");
+        let rest = completed(&world, &rest).await;
+        assert_eq!(rest["created"], json!(names.len() - wanted), "{rest}");
+        assert_eq!(held(&world).await, before, "everything is as it was");
+    });
+}
+
+#[test]
+fn what_changed_since_it_was_archived_stays_and_is_told_of() {
+    run(async {
+        let world = World::new().await;
+        // The plan reads pages after the archive was made.
+        let slow = FaultRule {
+            times: Some(1),
+            skip: 2,
+            ..FaultRule::on("GET", "/api/v1/data/{type}", Fault::Delay { delay_ms: 5_000 })
+        };
+        world.services.set_faults(ServiceKind::User, vec![slow]);
+        let usage = json!([selector("user", "usage", json!({}))]);
+        let asked = Request::post(DATA_MIGRATION.path).header("x-tenant-id", TENANT);
+        let body = within("old", "DataArchival", usage).to_string();
+        let asked = asked.header("content-type", "application/json").body(Body::from(body)).unwrap();
+        let (_, _, answer) = world.call(asked).await;
+        clock::sleep(&*world.clock, Duration::from_secs(2)).await;
+        let changed = things(&world, ServiceKind::User, "usage", TENANT).await.remove(0);
+        let mut data = changed.clone();
+        data["actions"] = json!(1_000);
+        let item = json!({ "id": changed["usage_id"], "key": "more", "data": data });
+        let body = json!({ "on_conflict": "overwrite", "items": [item] });
+        at(&world, ServiceKind::User, Method::POST, "/api/v1/data/usage/import", body).await;
+        let status = until_ended(&world, TENANT, answer["workflow_id"].as_str().unwrap()).await;
+        assert_eq!(status.status, Status::Completed, "{:?}", status.error);
+        let result = status.result.as_ref().unwrap();
+        let left = things(&world, ServiceKind::User, "usage", TENANT).await;
+        let total = result["removed"].as_u64().unwrap() + left.len() as u64;
+        assert_eq!(result["records_processed"], json!(total), "{result}");
+        // It was archived as it is now, or it is there still: it is not lost.
+        let is_left = left.iter().any(|usage| usage["actions"] == 1_000);
+        assert_eq!(json!(usize::from(is_left)), result["left"], "{result}");
+    });
+}
+
+#[test]
+fn what_others_have_changed_since_is_not_taken_back() {
+    run(async {
+        let world = World::new().await;
+        let before = preferences(&world).await;
+        let request = within("up-1", "SystemUpgrade", json!([selector("user", "profile", json!({}))]));
+        let upgraded = migrate(&world, &request).await;
+        assert_eq!(upgraded.status, Status::Completed, "{:?}", upgraded.error);
+        prefer(&world, "mine", "profile-124", json!({ "locale": "ja-JP" })).await;
+        let (status, answer, reversal) = reverse(&world, &upgraded.workflow_id).await;
+        let reversal = reversal.unwrap_or_else(|| panic!("{status} {answer}"));
+        assert_eq!(reversal.status, Status::Completed, "{:?}", reversal.error);
+        let result = reversal.result.as_ref().unwrap();
+        assert_eq!((&result["left"], &result["left_first"]), (&json!(1), &json!(["user/profile/profile-124"])), "{result}");
+        assert_eq!(result["taken_back"], json!(before.len() - 1), "{result}");
+        assert_eq!(lines(&world, &reversal, "files", "left.jsonl").await[0]["id"], "profile-124");
+        let after = preferences(&world).await;
+        assert_eq!(after["profile-124"], json!({ "locale": "ja-JP" }));
+        assert_eq!(after["profile-123"], before["profile-123"]);
+        let (status, again, _) = reverse(&world, &upgraded.workflow_id).await;
+        assert_eq!((status, &again["new_workflow_id"]), (StatusCode::ACCEPTED, &answer["new_workflow_id"]), "the same");
+        let (status, refused, _) = reverse(&world, &reversal.workflow_id).await;
+        assert_eq!(status, StatusCode::CONFLICT, "{refused}");
+    });
+}
+
+#[test]
+fn what_cannot_be_reversed_is_refused_by_reason() {
+    run(async {
+        let world = World::new().await;
+        let profiles = json!([selector("user", "profile", json!({}))]);
+        let mut never = within("never", "SystemUpgrade", profiles.clone());
+        never["migration_options"]["reversible_days"] = json!(0);
+        let never = migrate(&world, &never).await;
+        let (status, answer, _) = reverse(&world, &never.workflow_id).await;
+        assert_eq!((status, answer["detail"].as_str().unwrap().contains("nothing to take back")), (StatusCode::CONFLICT, true), "{answer}");
+        let mut short = within("short", "CrossServiceSync", profiles);
+        short["migration_options"]["reversible_days"] = json!(1);
+        let short = migrate(&world, &short).await;
+        assert!(short.result.as_ref().unwrap()["reversible_until"].is_string());
+        clock::sleep(&*world.clock, Duration::from_secs(25 * 3_600)).await;
+        let (status, answer, _) = reverse(&world, &short.workflow_id).await;
+        assert_eq!((status, answer["detail"].as_str().unwrap().contains("until")), (StatusCode::CONFLICT, true), "{answer}");
+        let (status, _, _) = reverse(&world, "data_migration_00000000-0000-7000-8000-000000000000").await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
     });
 }

@@ -56,6 +56,7 @@ impl Asked {
             "cancel-workflow" | "pause-workflow" | "resume-workflow" | "terminate-workflow" => {
                 one(path, json!({ "reason": "a mistake" }))
             }
+            "reverse-workflow" => one(path, json!({ "reason": "a mistake" })),
             "retry-workflow" => [json!({}), json!({ "undo": true })].map(|body| one(path.clone(), body)).concat(),
             "get-workflow-history" | "list-audit-rows" => one(format!("{path}?workflow_id={id}"), Value::Null),
             "act-on-workflows" => {
@@ -202,6 +203,7 @@ fn action(endpoint: &Endpoint) -> &'static str {
         "resume-workflow" => "resume_workflow",
         "terminate-workflow" => "terminate_workflow",
         "retry-workflow" => "retry_workflow",
+        "reverse-workflow" => "reverse_workflow",
         "act-on-workflows" => "act_on_workflows",
         "delete-backup" => "delete_backup",
         _ => "read",

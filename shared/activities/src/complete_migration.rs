@@ -1,7 +1,7 @@
 //! Completes a data migration, or undoes one that cannot be completed.
 
 use downstream::Service;
-use store::{JOBS, RESULTS};
+use store::{BACKUPS, JOBS, RESULTS};
 
 use crate::migration::conclude;
 use crate::{Activity, Function};
@@ -14,8 +14,9 @@ pub static COMPLETE_MIGRATION: Activity = Activity {
     function: Function {
         timeout_seconds: 890,
         memory_mb: Some(512),
-        reads: &[JOBS],
+        reads: &[JOBS, BACKUPS],
         writes: &[JOBS, RESULTS],
+        keys: true,
         ..Function::USUAL
     },
     ..Activity::NOTHING

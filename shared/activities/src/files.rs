@@ -14,16 +14,11 @@ use crate::harness::store_failed;
 impl<'a> Context<'a> {
     /// The files of this execution.
     pub(crate) fn files(&self) -> Files<'a> {
-        self.files_of(self.execution_id())
-    }
-
-    /// The files of a job within this execution, which has other jobs too.
-    pub(crate) fn files_for(&self, job: &'static str) -> Files<'a> {
-        Files { job, ..self.files() }
+        Files { blobs: self.blobs, tenant_id: self.tenant_id(), execution_id: self.execution_id(), job: "" }
     }
 
     /// The files of another execution of the tenant.
-    pub(crate) fn files_of(&self, execution_id: &'a str) -> Files<'a> {
+    pub(crate) fn files_of<'f>(&'f self, execution_id: &'f str) -> Files<'f> {
         Files { blobs: self.blobs, tenant_id: self.tenant_id(), execution_id, job: "" }
     }
 }
@@ -38,6 +33,11 @@ pub(crate) struct Files<'a> {
 }
 
 impl Files<'_> {
+    /// Those of one job of the execution, which has others too.
+    pub(crate) fn for_job(self, job: &'static str) -> Self {
+        Self { job, ..self }
+    }
+
     /// The items of its distributed Map.
     pub(crate) fn manifest(&self) -> Result<BlobKey, ActivityError> {
         self.key("manifest.json")

@@ -1,7 +1,7 @@
 //! Migrates one batch.
 
 use downstream::Service;
-use store::JOBS;
+use store::{BACKUPS, JOBS};
 
 use crate::migration::batch;
 use crate::{Activity, Function};
@@ -14,8 +14,9 @@ pub static MIGRATE_BATCH: Activity = Activity {
     function: Function {
         timeout_seconds: 90,
         memory_mb: Some(512),
-        reads: &[JOBS],
+        reads: &[JOBS, BACKUPS],
         writes: &[JOBS],
+        keys: true,
         ..Function::USUAL
     },
     ..Activity::NOTHING

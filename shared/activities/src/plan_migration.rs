@@ -1,13 +1,13 @@
 //! Plans a data migration.
 
 use downstream::Service;
-use store::{JOBS, RESULTS};
+use store::{BACKUPS, JOBS, RESULTS};
 
 use crate::migration::plan;
-use crate::{Activity, Function};
+use crate::{Activity, BackupUse, Function};
 
-/// `plan_migration`: takes `{request}`, answers `{manifest, total, stops_at}`. Reads what is to be migrated, and asks the target
-/// what would come of it.
+/// `plan_migration`: takes `{request, reverses?}`, answers `{manifest, total, stops_at}`. Reads what is to be migrated, and
+/// asks the target what would come of it; or what the execution `reverses` has written, to take it back.
 pub static PLAN_MIGRATION: Activity = Activity {
     name: "plan_migration",
     forward: |context| Box::pin(plan::plan(context)),
@@ -15,9 +15,11 @@ pub static PLAN_MIGRATION: Activity = Activity {
     function: Function {
         timeout_seconds: 890,
         memory_mb: Some(512),
-        reads: &[],
+        reads: &[JOBS, BACKUPS],
         writes: &[JOBS, RESULTS],
         leases: true,
+        backups: BackupUse::Looks,
+        keys: true,
         ..Function::USUAL
     },
     ..Activity::NOTHING

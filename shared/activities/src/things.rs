@@ -1,5 +1,7 @@
 //! Things that an execution writes by the data port, each under a key of its own, and their undoing.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use contracts::effect::{Effect, sha256_hex};
 use contracts::step::{StepItem, StepPath};
 use contracts::{ActivityError, ErrorName};
@@ -19,50 +21,92 @@ pub(crate) fn step_of(what: &str, names: &[&str]) -> Result<StepPath, ActivityEr
 
 /// The key under which a thing is written. A retry of an execution has others, as those of an undone one are refused.
 pub(crate) fn key_of(context: &Context<'_>, step: &StepPath) -> String {
-    effect_of(context, step).idempotency_key()
+    Effect { tenant_id: context.tenant_id(), scope: context.execution_id(), step }.idempotency_key()
 }
 
-fn effect_of<'a>(context: &Context<'a>, step: &'a StepPath) -> Effect<'a> {
-    Effect { tenant_id: context.tenant_id(), scope: context.execution_id(), step }
+/// What an execution did to one thing of a tenant.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) service: Service,
+    pub(crate) entity_type: String,
+    pub(crate) id: String,
+    pub(crate) tenant_id: String,
+    pub(crate) step: StepPath,
 }
 
-/// Undoes what was done to one thing of a tenant; false if somebody else has changed it since, so that it stays.
+/// Undoes what an execution did, in this order. What somebody else has changed since stays, and is noted in `left`.
+///
+/// One after the other: things of a type may refer to each other.
 pub(crate) async fn undo(
     context: &Context<'_>,
-    service: Service,
-    tenant_id: &str,
-    step: &StepPath,
-) -> Result<bool, ActivityError> {
-    let effect = effect_of(context, step);
-    let (key, own_key) = (effect.idempotency_key(), effect.undo_key());
-    match effects::undo(context.downstream, service, tenant_id, &key, own_key).await {
-        Ok(_) => Ok(true),
-        Err(error) if error.error == ErrorName::Conflict.as_str() => Ok(false),
-        Err(error) => Err(error),
+    execution_id: &str,
+    all_done: &[Done],
+    left: &mut Left,
+) -> Result<(), ActivityError> {
+    for done in all_done {
+        let effect = Effect { tenant_id: context.tenant_id(), scope: execution_id, step: &done.step };
+        let (key, own_key) = (effect.idempotency_key(), effect.undo_key());
+        match effects::undo(context.downstream, done.service, &done.tenant_id, &key, own_key).await {
+            Ok(_) => {}
+            Err(error) if error.error == ErrorName::Conflict.as_str() => {
+                left.add(done.service.as_str(), &done.entity_type, &done.id);
+            }
+            Err(error) => return Err(error),
+        }
     }
+    Ok(())
+}
+
+/// A thing's place in a set of all things: eight bytes for each, as there may be a million.
+pub(crate) fn fingerprint(service: &str, entity_type: &str, id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (service, entity_type, id).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Most things that a result names which somebody else changed.
 const MAX_TOLD: usize = 100;
+/// Most things of which it is noted.
+const MAX_NOTED: usize = 10_000;
 
 /// What somebody else changed meanwhile: it stays as it is.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Left {
-    /// The first ones.
+    /// The first ones, as `service/type/id`.
     left: Vec<String>,
     left_count: u64,
+    /// The last one: more than one thing may have been done to it.
+    #[serde(default)]
+    last: Option<String>,
 }
 
 impl Left {
     pub(crate) fn add(&mut self, service: &str, entity_type: &str, id: &str) {
-        self.left_count += 1;
-        if self.left.len() < MAX_TOLD {
-            self.left.push(format!("{service}/{entity_type}/{id}"));
+        let name = format!("{service}/{entity_type}/{id}");
+        if self.last.as_ref() == Some(&name) {
+            return;
         }
+        self.left_count += 1;
+        if self.left.len() < MAX_NOTED {
+            self.left.push(name.clone());
+        }
+        self.last = Some(name);
+    }
+
+    pub(crate) fn add_all(&mut self, other: Self) {
+        self.left_count += other.left_count;
+        let room = MAX_NOTED.saturating_sub(self.left.len());
+        self.left.extend(other.left.into_iter().take(room));
+        self.last = other.last;
     }
 
     pub(crate) fn count(&self) -> u64 {
         self.left_count
+    }
+
+    /// Those that are noted, as `service/type/id`.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.left
     }
 
     pub(crate) fn first(&self) -> Option<&str> {
@@ -71,6 +115,7 @@ impl Left {
 
     /// As a result tells it.
     pub(crate) fn told(&self) -> Value {
-        json!({ "changed_by_others": self.left, "changed_by_others_count": self.left_count })
+        let first = &self.left[..self.left.len().min(MAX_TOLD)];
+        json!({ "changed_by_others": first, "changed_by_others_count": self.left_count })
     }
 }

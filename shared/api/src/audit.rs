@@ -150,6 +150,7 @@ fn action(method: &Method, route: &str) -> AuditAction {
         "{workflow_id}/resume" => AuditAction::ResumeWorkflow,
         "{workflow_id}/terminate" => AuditAction::TerminateWorkflow,
         "{workflow_id}/retry" => AuditAction::RetryWorkflow,
+        "{workflow_id}/reverse" => AuditAction::ReverseWorkflow,
         "actions" => AuditAction::ActOnWorkflows,
         _ if started(route).is_some() => AuditAction::StartWorkflow,
         _ => AuditAction::Read,
@@ -213,6 +214,7 @@ mod tests {
             ("/api/v1/workflows/{workflow_id}/resume", AuditAction::ResumeWorkflow),
             ("/api/v1/workflows/{workflow_id}/terminate", AuditAction::TerminateWorkflow),
             ("/api/v1/workflows/{workflow_id}/retry", AuditAction::RetryWorkflow),
+            ("/api/v1/workflows/{workflow_id}/reverse", AuditAction::ReverseWorkflow),
             ("/api/v1/workflows/actions", AuditAction::ActOnWorkflows),
             ("/api/v1/coordination/health-check", AuditAction::Read),
         ];

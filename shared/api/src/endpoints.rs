@@ -198,6 +198,19 @@ pub static ENDPOINTS: &[Endpoint] = &[
         route: Route::Starting(crate::retry_workflow::route),
     },
     Endpoint {
+        name: "reverse-workflow",
+        method: Method::POST,
+        path: "/api/v1/workflows/{workflow_id}/reverse",
+        ports: &[
+            Port::Retried,
+            Port::Request,
+            Port::Create,
+            Port::Start(&[WorkflowKind::DataMigration]),
+            Port::Archive,
+        ],
+        route: Route::Starting(crate::reverse_workflow::route),
+    },
+    Endpoint {
         name: "act-on-workflows",
         method: Method::POST,
         path: "/api/v1/workflows/actions",

@@ -34,6 +34,7 @@ mod problem;
 pub mod ready;
 pub mod resume_workflow;
 pub mod retry_workflow;
+pub mod reverse_workflow;
 mod scheduled_backups;
 mod serve;
 mod service_checks;

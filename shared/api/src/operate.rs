@@ -193,6 +193,35 @@ pub(crate) enum Retrying {
     OnlyFailed,
     /// Nothing: it undoes what still stands.
     Undo,
+    /// Nothing: it takes back what was migrated.
+    Reverse,
+}
+
+impl Retrying {
+    /// Whether the new execution does nothing but undo.
+    fn undoes(self) -> bool {
+        matches!(self, Self::Undo | Self::Reverse)
+    }
+}
+
+/// Why an execution cannot be reversed, if it cannot.
+fn not_reversible(record: &ExecutionRecord, now: Timestamp) -> Option<String> {
+    let status = record.status.reported();
+    let until = record.result.as_ref().and_then(|result| result["reversible_until"].as_str());
+    let until = until.and_then(|until| until.parse::<Timestamp>().ok());
+    match (&record.retried_as, until) {
+        _ if record.kind != WorkflowKind::DataMigration => {
+            Some("It is no data migration: only those can be reversed.".to_owned())
+        }
+        _ if record.status.is_open() => Some(format!("It is {status}: cancel it instead; what it did is undone then.")),
+        _ if !record.input["options"]["reverses"].is_null() => {
+            Some("It has reversed another one, and cannot be reversed itself.".to_owned())
+        }
+        (Some(other), _) => Some(format!("{other} has reversed or retried it.")),
+        (None, None) => Some(format!("It is {status}, and there is nothing to take back.")),
+        (None, Some(until)) if until < now => Some(format!("It could be reversed until {until}.")),
+        (None, Some(_)) => None,
+    }
 }
 
 /// Why an execution cannot be retried, if it cannot.
@@ -237,6 +266,7 @@ pub(crate) async fn retry(
 ) -> Result<ExecutionRecord, Problem> {
     let undoes = how == Retrying::Undo;
     let api = &starting.api;
+    let now = api.clock.now();
     let retried = match api.executions.retried(&caller.tenant_id, id).await {
         Ok(Some(retried)) => retried,
         Ok(None) => return Err(not_kept(api, caller, id).await?),
@@ -255,7 +285,11 @@ pub(crate) async fn retry(
     }
     // With a key the store tells, which compares the body with the one that the key came with before.
     let is_repeated = earlier.is_some();
-    if let Some(why) = not_retriable(record, how).filter(|_| !is_repeated) {
+    let refusal = match how {
+        Retrying::Reverse => not_reversible(record, now),
+        Retrying::Everything | Retrying::OnlyFailed | Retrying::Undo => not_retriable(record, how),
+    };
+    if let Some(why) = refusal.filter(|_| !is_repeated) {
         return Err(Problem::conflict(id, why));
     }
     // A retry is a start. What only undoes is not: it is never refused for this.
@@ -365,12 +399,17 @@ pub(crate) async fn earlier_retry(
 }
 
 fn same_retry(record: &ExecutionRecord, retry: ExecutionRecord, how: Retrying) -> Result<ExecutionRecord, Problem> {
-    let undoes = how == Retrying::Undo;
+    let undoes = how.undoes();
     if retry.retry_of.as_ref().is_some_and(|of| of.id == record.id && of.undoes == undoes) {
         return Ok(retry);
     }
+    let started_at = retry.started_at;
     let linked = ExecutionRecord { retried_as: Some(retry.id), ..record.clone() };
-    let why = not_retriable(&linked, how).unwrap_or_default();
+    let why = match how {
+        Retrying::Reverse => not_reversible(&linked, started_at),
+        Retrying::Everything | Retrying::OnlyFailed | Retrying::Undo => not_retriable(&linked, how),
+    }
+    .unwrap_or_default();
     Err(Problem::conflict(&record.id, why))
 }
 
@@ -435,7 +474,7 @@ fn new_retry(
     inherited: Inherited,
     how: Retrying,
 ) -> Result<NewExecution, Problem> {
-    let undoes = how == Retrying::Undo;
+    let undoes = how.undoes();
     let record = &retried.record;
     let now = starting.api.clock.now();
     let id = record.kind.new_execution_id(now);
@@ -445,6 +484,12 @@ fn new_retry(
     if workflow.has_batches() {
         options["origin"] = origin(record, how);
     }
+    if how == Retrying::Reverse {
+        options["reverses"] = json!(record.id);
+        // Nothing is copied before what was there before comes back.
+        options["create_backup"] = json!(false);
+        options["archives"] = json!(false);
+    }
     let reference = WorkflowRef {
         id: id.clone(),
         kind: record.kind,
@@ -453,7 +498,11 @@ fn new_retry(
         started_at: now,
         traceparent: caller.traceparent.clone(),
     };
-    let action = if undoes { AuditAction::UndoWorkflow } else { AuditAction::RetryWorkflow };
+    let action = match how {
+        Retrying::Undo => AuditAction::UndoWorkflow,
+        Retrying::Reverse => AuditAction::ReverseWorkflow,
+        Retrying::Everything | Retrying::OnlyFailed => AuditAction::RetryWorkflow,
+    };
     let mut audit = caller.audit_row(action, &record.id, now);
     audit.details["new_workflow_id"] = json!(id);
     let details = json!({ "workflow_type": record.kind, "input": null, "retried_from": record.id, "undo": undoes });
@@ -469,7 +518,7 @@ fn new_retry(
         started_at: now,
         deadline_at: (!undoes && has_deadline(record.kind))
             .then(|| clock::after(&*starting.api.clock, starting.default_timeout)),
-        cancel_requested_at: undoes.then_some(now),
+        cancel_requested_at: (how == Retrying::Undo).then_some(now),
         status: Status::Pending,
         input: json!({ "workflow": reference, "options": options }),
         request: retried.request.clone(),

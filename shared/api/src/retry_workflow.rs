@@ -36,7 +36,7 @@ async fn handle(
     let message = match how {
         Retrying::Undo => "Accepted: a new execution undoes what may still stand.",
         Retrying::OnlyFailed => "Accepted: a new execution tries again what failed.",
-        Retrying::Everything => {
+        Retrying::Everything | Retrying::Reverse => {
             "Accepted: a new execution does again what was undone, and goes on from what still stands."
         }
     };
@@ -48,12 +48,17 @@ async fn handle(
         message: message.to_owned(),
         status_url: status_url.clone(),
     };
-    let mut response = (StatusCode::ACCEPTED, Json(answer)).into_response();
-    if let Ok(url) = HeaderValue::from_str(&status_url) {
+    Ok(accepted(Json(answer), &status_url))
+}
+
+/// The answer that a new execution was accepted, with where to ask for its status.
+pub(crate) fn accepted(answer: impl IntoResponse, status_url: &str) -> Response {
+    let mut response = (StatusCode::ACCEPTED, answer).into_response();
+    if let Ok(url) = HeaderValue::from_str(status_url) {
         response.headers_mut().insert(header::LOCATION, url.clone());
         response.headers_mut().insert(HeaderName::from_static("operation-location"), url);
     }
-    Ok(response)
+    response
 }
 
 /// What the retry is to do, and why it is asked for.

@@ -23,6 +23,8 @@ pub enum AuditAction {
     TerminateWorkflow,
     /// A new execution of what did not complete.
     RetryWorkflow,
+    /// A new execution that takes back one that has completed.
+    ReverseWorkflow,
     /// The undoing of what an execution left.
     UndoWorkflow,
     /// One of these for several executions. Each execution that it changes has a row with its own action; this one is for
@@ -36,13 +38,14 @@ pub enum AuditAction {
 
 impl AuditAction {
     /// Every action.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::StartWorkflow,
         Self::CancelWorkflow,
         Self::PauseWorkflow,
         Self::ResumeWorkflow,
         Self::TerminateWorkflow,
         Self::RetryWorkflow,
+        Self::ReverseWorkflow,
         Self::UndoWorkflow,
         Self::ActOnWorkflows,
         Self::DeleteBackup,
@@ -58,6 +61,7 @@ impl AuditAction {
             Self::ResumeWorkflow => "resume_workflow",
             Self::TerminateWorkflow => "terminate_workflow",
             Self::RetryWorkflow => "retry_workflow",
+            Self::ReverseWorkflow => "reverse_workflow",
             Self::UndoWorkflow => "undo_workflow",
             Self::ActOnWorkflows => "act_on_workflows",
             Self::DeleteBackup => "delete_backup",

@@ -66,6 +66,12 @@ impl RestoreConflict {
             Self::Fail => "fail",
         }
     }
+
+    /// Reads `on_conflict`; they are overwritten unless it is given.
+    pub(crate) fn read(fields: &mut Fields<'_>) -> Self {
+        let given = fields.is_given("on_conflict").then(|| fields.one_of("on_conflict", &Self::ALL, Self::as_str));
+        given.flatten().unwrap_or(Self::Overwrite)
+    }
 }
 
 /// What a completed backup holds. It never changes.
@@ -205,11 +211,7 @@ impl Request for RestoreRequest {
             tenant_id: plain_id(fields, "tenant_id"),
             target_tenant_id,
             drill,
-            on_conflict: match fields.is_given("on_conflict") {
-                true => fields.one_of("on_conflict", &RestoreConflict::ALL, RestoreConflict::as_str),
-                false => None,
-            }
-            .unwrap_or(RestoreConflict::Overwrite),
+            on_conflict: RestoreConflict::read(fields),
             dry_run: fields.flag("dry_run"),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::backup::RestoreConflict;
 use crate::fields::Fields;
 use crate::ids::{PLAIN_ID, WorkflowKind, is_plain_id};
 use crate::limits::MAX_TENANT_CHARS;
@@ -71,6 +72,16 @@ pub struct MigrationOptions {
     pub rollback_on_error: bool,
     /// Whether it is only told what would come of it.
     pub dry_run: bool,
+    /// Of `DataRestore`: what becomes of things that are there already.
+    #[serde(default = "overwrite")]
+    pub on_conflict: RestoreConflict,
+    /// For how many days after its end it can be reversed; 0: it cannot.
+    #[serde(default)]
+    pub reversible_days: u32,
+}
+
+fn overwrite() -> RestoreConflict {
+    RestoreConflict::Overwrite
 }
 
 /// Data is moved, copied or changed.
@@ -86,6 +97,9 @@ pub struct DataMigrationRequest {
     pub migration_type: MigrationType,
     /// With which data.
     pub data_selectors: Vec<DataSelector>,
+    /// Of `DataRestore`: the archive or the backup.
+    #[serde(default)]
+    pub restore_from: Option<String>,
     /// How.
     pub migration_options: MigrationOptions,
 }
@@ -94,6 +108,9 @@ const MAX_SELECTORS: usize = 100;
 const MAX_BATCH_SIZE: u64 = 1_000;
 const MAX_WORKERS: u64 = 100;
 const MAX_TYPE_CHARS: usize = 64;
+/// What services keep of what was there before, and executions of their requests.
+const MAX_REVERSIBLE_DAYS: u64 = 90;
+const REVERSIBLE_DAYS: u32 = 30;
 
 impl Default for MigrationOptions {
     fn default() -> Self {
@@ -104,6 +121,8 @@ impl Default for MigrationOptions {
             create_backup: true,
             rollback_on_error: true,
             dry_run: false,
+            on_conflict: overwrite(),
+            reversible_days: REVERSIBLE_DAYS,
         }
     }
 }
@@ -118,6 +137,12 @@ impl MigrationOptions {
             create_backup: fields.flag_or("create_backup", default.create_backup),
             rollback_on_error: fields.flag_or("rollback_on_error", default.rollback_on_error),
             dry_run: fields.flag("dry_run"),
+            on_conflict: RestoreConflict::read(fields),
+            reversible_days: fields.number_or(
+                "reversible_days",
+                0..=MAX_REVERSIBLE_DAYS,
+                u64::from(default.reversible_days),
+            ) as u32,
         }
     }
 }
@@ -152,7 +177,22 @@ impl DataMigrationRequest {
         format!("migration_backup_{}", self.migration_id)
     }
 
+    /// What the archive is called that it makes.
+    pub fn archive_id(&self) -> String {
+        format!("archive_{}", self.migration_id)
+    }
+
+    /// Whether what it removes is archived before.
+    pub fn archives(&self) -> bool {
+        self.migration_type == MigrationType::DataArchival
+    }
+
     fn check(&self, fields: &mut Fields<'_>) {
+        match (self.migration_type == MigrationType::DataRestore, &self.restore_from) {
+            (true, None) => fields.bad("restore_from", "is missing: the id of an archive or a backup"),
+            (false, Some(_)) => fields.bad("restore_from", "must be left out: only DataRestore has one"),
+            _ => {}
+        }
         let source = self.source_tenant_id.as_deref();
         let is_other = source.is_some_and(|source| source != self.target_tenant_id);
         match self.migration_type {
@@ -198,6 +238,7 @@ impl Request for DataMigrationRequest {
                 false => None,
             }
             .unwrap_or_default(),
+            restore_from: fields.is_given("restore_from").then(|| plain(fields, "restore_from", MAX_TENANT_CHARS)),
         };
         request.check(fields);
         request
@@ -206,10 +247,13 @@ impl Request for DataMigrationRequest {
     fn options(&self) -> Value {
         let MigrationOptions { parallel_workers, create_backup, dry_run, rollback_on_error, .. } =
             self.migration_options;
+        let archives = self.archives();
         json!({
             "migration_id": self.migration_id,
-            "backup_id": self.backup_id(),
-            "create_backup": create_backup && !dry_run,
+            "backup_id": if archives { self.archive_id() } else { self.backup_id() },
+            "create_backup": (create_backup || archives) && !dry_run,
+            "archives": archives,
+            "reverses": null,
             "parallel_workers": parallel_workers,
             "rollback_on_error": rollback_on_error,
         })
@@ -226,11 +270,6 @@ impl Request for DataMigrationRequest {
 
     fn own_id(&self) -> Option<(&'static str, &str)> {
         Some(("migration_id", &self.migration_id))
-    }
-
-    fn unavailable(&self) -> Option<String> {
-        let is_there = matches!(self.migration_type, MigrationType::CrossServiceSync | MigrationType::TenantToTenant);
-        (!is_there).then(|| format!("Migrations of the type {} are not there yet.", self.migration_type.as_str()))
     }
 }
 

@@ -290,6 +290,20 @@ pub struct RetryResponse {
     pub status_url: String,
 }
 
+/// Answer to a reversal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct ReverseResponse {
+    pub workflow_id: String,
+    /// The execution that takes the other one back.
+    pub new_workflow_id: String,
+    pub reversed: bool,
+    pub reversed_at: Timestamp,
+    pub message: String,
+    /// Where to ask for the status of the new execution.
+    pub status_url: String,
+}
+
 /// What became of an action on one of several executions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -64,6 +64,9 @@ pub struct ReferenceField {
 pub struct Thing {
     /// Its id.
     pub id: String,
+    /// Which version of it this is, as the service counts them. What is kept of a thing elsewhere has none.
+    #[serde(default, skip_serializing)]
+    pub version: Option<u64>,
     /// What the service knows of it.
     pub data: Value,
     /// The ids of other things within `data`.
@@ -230,6 +233,20 @@ pub struct ImportItem<'a> {
     pub key: String,
     /// What the service is to know of it.
     pub data: &'a Value,
+    /// The version that it must have: it has not changed since it was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub if_version: Option<u64>,
+}
+
+/// A thing to be deleted.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeleteItem<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// What makes this idempotent, and by which it is undone.
+    pub key: String,
+    /// The version that it must have: it has not changed since it was read.
+    pub if_version: Option<u64>,
 }
 
 /// What came of a thing.
@@ -257,6 +274,8 @@ pub enum ImportStatus {
     Updated,
     /// It stays as it is.
     Skipped,
+    /// It was there, and is gone.
+    Deleted,
     /// Nothing was done.
     Failed,
 }
@@ -282,10 +301,38 @@ pub async fn import(
 ) -> Result<Vec<Imported>, ActivityError> {
     let call = Call::post_each(service, &["data", entity_type, "import"], tenant_id);
     let call = if dry_run { call.with_query("dry_run=true") } else { call };
-    let body = json!({ "on_conflict": on_conflict, "items": items });
-    let answer: ImportAnswer = downstream.call(call.with_body(body)).await?;
-    let is_same = |(item, result): (&ImportItem<'_>, &Imported)| item.key == result.key;
-    if answer.results.len() == items.len() && items.iter().zip(&answer.results).all(is_same) {
+    let call = call.with_body(json!({ "on_conflict": on_conflict, "items": items }));
+    results(downstream, service, call, items.iter().map(|item| &*item.key)).await
+}
+
+/// Deletes things of a type and what belongs to them, each under its own key; with `dry_run` it only tells what would come of
+/// them. The results are in the order of the items.
+///
+/// # Errors
+/// Nothing is known of any of them.
+pub async fn delete(
+    downstream: &Downstream,
+    service: Service,
+    entity_type: &str,
+    tenant_id: &str,
+    items: &[DeleteItem<'_>],
+    dry_run: bool,
+) -> Result<Vec<Imported>, ActivityError> {
+    let call = Call::post_each(service, &["data", entity_type, "delete"], tenant_id);
+    let call = if dry_run { call.with_query("dry_run=true") } else { call };
+    let call = call.with_body(json!({ "items": items }));
+    results(downstream, service, call, items.iter().map(|item| &*item.key)).await
+}
+
+/// What a service answers about items with these keys.
+async fn results(
+    downstream: &Downstream,
+    service: Service,
+    call: Call<'_>,
+    keys: impl ExactSizeIterator<Item = &str>,
+) -> Result<Vec<Imported>, ActivityError> {
+    let answer: ImportAnswer = downstream.call(call).await?;
+    if answer.results.len() == keys.len() && keys.zip(&answer.results).all(|(key, result)| key == result.key) {
         return Ok(answer.results);
     }
     Err(failure(service, ErrorName::IntegrityViolation, "answered for other things than it was asked about"))

@@ -66,6 +66,8 @@ static PROFILE: EntityType = EntityType {
         ("profile_data", "personal"),
         ("preferences", "personal"),
     ],
+    // Since version 2 a profile's preferences have a `locale` in the place of a `language`.
+    schema_version: 2,
     operations: operations::OF_PROFILES,
     ..EntityType::new(
         "profile",

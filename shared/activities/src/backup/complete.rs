@@ -1,7 +1,6 @@
 //! Completes a backup: reads again what has changed meanwhile, checks every part, and signs the manifest.
 
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use contracts::backup::BackupSummary;
 use contracts::{ActivityError, ErrorName};
@@ -21,6 +20,7 @@ use super::sealed::{Sealing, Vault};
 use super::{DataSet, Plan, SetState, changed_part_name_of, entry, files, key_failed, line_of, place};
 use crate::Context;
 use crate::files::lost;
+use crate::things::fingerprint;
 
 /// How often what has changed is read again. What changes all the time is not waited for.
 const MAX_ROUNDS: u32 = 5;
@@ -317,13 +317,6 @@ async fn check(vault: &Vault<'_>, plan: &Plan, parts: &[Vec<PartEntry>]) -> Resu
         }
     }
     Ok(checked)
-}
-
-/// A thing's place in a set of all things: eight bytes for each, as there may be a million.
-fn fingerprint(service: &str, entity_type: &str, id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (service, entity_type, id).hash(&mut hasher);
-    hasher.finish()
 }
 
 /// A thing as the services' digests have it: JSON without spaces, names in order, and a line break.

@@ -12,9 +12,11 @@ pub(crate) mod plan;
 pub(crate) mod read;
 mod sealed;
 
+use std::collections::BTreeMap;
+
 use contracts::{ActivityError, ErrorName, Timestamp};
 use downstream::Service;
-use downstream::data::{Page, PageOf, Reference, Thing, page};
+use downstream::data::{Page, PageOf, Reference, Thing, Within, page};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{BACKUPS, BlobKey};
@@ -24,11 +26,11 @@ use crate::Context;
 use crate::files::{Files, key, lost};
 
 pub(crate) use lines::ContentLine;
-pub(crate) use sealed::{Opened, Vault};
+pub(crate) use sealed::{Lines, Opened, Vault};
 
 /// What a backup works with. Other jobs make one within their own execution.
 fn files<'a>(context: &Context<'a>) -> Files<'a> {
-    context.files_for("backup-")
+    context.files().for_job("backup-")
 }
 
 /// What all steps of a backup need to know.
@@ -65,6 +67,9 @@ struct DataSet {
     id_field: String,
     /// Whether it is the bytes of the files, which have no pages of their own.
     is_content: bool,
+    /// Only things with these values, by the paths of fields.
+    #[serde(default)]
+    filters: BTreeMap<String, String>,
 }
 
 /// How far a data set is read.
@@ -103,6 +108,8 @@ impl DataSet {
     /// One page of what it is read by. What says of itself that it is something else could not be restored.
     async fn page(&self, context: &Context<'_>, of: PageOf<'_>) -> Result<Page, ActivityError> {
         let listed = self.listed_type();
+        let within = Within { filters: self.filters.clone(), ..Within::default() };
+        let of = PageOf { within: Some(&within), ..of };
         let page = page(context.downstream, self.service()?, listed, context.tenant_id(), of).await?;
         match page.items.iter().find(|thing| thing.data[&self.id_field] != thing.id.as_str()) {
             None => Ok(page),

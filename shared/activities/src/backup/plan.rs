@@ -1,8 +1,9 @@
 //! Writes down what a backup reads, in which order, and under which key.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::backup::BackupRequest;
+use contracts::data_migration::DataSelector;
 use contracts::{ActivityError, ErrorName};
 use downstream::Service;
 use downstream::data::{EntityType, catalogue};
@@ -26,14 +27,20 @@ struct Input {
     /// Whether one of this name is as good: an earlier execution of the same job has made it.
     #[serde(default)]
     reuse: bool,
+    /// What is archived, if it is an archive and not all that the services hold.
+    #[serde(default)]
+    selectors: Vec<DataSelector>,
+    #[serde(default)]
+    is_archive: bool,
 }
 
 /// Plans a backup: answers `{manifest, sets}`.
 pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let Input { request, create, reuse } = context.input()?;
+    let Input { request, create, reuse, selectors, is_archive } = context.input()?;
+    let selectors = is_archive.then_some(&*selectors);
     let tenant_id = context.tenant_id();
     let create = create && !(reuse && is_there(context, &request.backup_id).await?);
-    let sets = if create { sets(context, tenant_id, &request).await? } else { Vec::new() };
+    let sets = if create { sets(context, tenant_id, &request, selectors).await? } else { Vec::new() };
     let purpose = key_context(tenant_id, &request.backup_id);
     let (_, data_key) = context.keys.new_data_key(&purpose).await.map_err(key_failed)?;
     let plan = Plan {
@@ -53,7 +60,12 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
 }
 
 /// What there is to read, in the order in which it is read; nobody has a backup of this name.
-async fn sets(context: &Context<'_>, tenant_id: &str, request: &BackupRequest) -> Result<Vec<DataSet>, ActivityError> {
+async fn sets(
+    context: &Context<'_>,
+    tenant_id: &str,
+    request: &BackupRequest,
+    selectors: Option<&[DataSelector]>,
+) -> Result<Vec<DataSet>, ActivityError> {
     hold(context, tenant_id, BTreeSet::from([lease_of_backup(&request.backup_id)])).await?;
     if is_there(context, &request.backup_id).await? {
         let message = format!("the tenant has a backup {} already", request.backup_id);
@@ -66,7 +78,26 @@ async fn sets(context: &Context<'_>, tenant_id: &str, request: &BackupRequest) -
             types.push((service, entity_type));
         }
     }
-    Ok(in_order(types).into_iter().flat_map(sets_of).collect())
+    let sets: Vec<DataSet> = in_order(types).into_iter().flat_map(sets_of).collect();
+    match selectors {
+        Some(selectors) => selected(sets, selectors),
+        None => Ok(sets),
+    }
+}
+
+/// The data sets that are selected.
+fn selected(sets: Vec<DataSet>, selectors: &[DataSelector]) -> Result<Vec<DataSet>, ActivityError> {
+    let is_of =
+        |set: &DataSet, of: &DataSelector| set.service == of.service && set.listed_type() == of.entity_type;
+    if let Some(of) = selectors.iter().find(|of| !sets.iter().any(|set| is_of(set, of))) {
+        let message = format!("{} holds no {}", of.service, of.entity_type);
+        return Err(ActivityError::new(ErrorName::InvalidInput, message));
+    }
+    let selected = sets.into_iter().filter_map(|set| {
+        let selector = selectors.iter().find(|of| is_of(&set, of))?;
+        Some(DataSet { filters: selector.filters.clone(), ..set })
+    });
+    Ok(selected.collect())
 }
 
 /// Whether the tenant has a backup of this name.
@@ -85,6 +116,7 @@ fn sets_of((service, entity_type): (Service, EntityType)) -> Vec<DataSet> {
         schema_version: entity_type.schema_version,
         id_field: entity_type.id_field,
         is_content: false,
+        filters: BTreeMap::new(),
     };
     if service != Service::File || set.entity_type != "file" {
         return vec![set];

@@ -80,6 +80,32 @@ impl<'a> Vault<'a> {
     }
 }
 
+/// The lines of parts, one part after the other.
+pub(crate) struct Lines<'a> {
+    vault: &'a Vault<'a>,
+    parts: std::slice::Iter<'a, PartEntry>,
+    opened: Option<(&'a PartEntry, Opened)>,
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) fn of(vault: &'a Vault<'a>, parts: &'a [PartEntry]) -> Self {
+        Self { vault, parts: parts.iter(), opened: None }
+    }
+
+    /// The next line, and the part that it is in; none after the last one.
+    pub(crate) async fn next(&mut self) -> Result<Option<(&'a PartEntry, Vec<u8>)>, ActivityError> {
+        loop {
+            if let Some((part, opened)) = &mut self.opened
+                && let Some(line) = opened.next().await?
+            {
+                return Ok(Some((*part, line)));
+            }
+            let Some(part) = self.parts.next() else { return Ok(None) };
+            self.opened = Some((part, self.vault.open(part).await?));
+        }
+    }
+}
+
 /// A part being read.
 pub(crate) struct Opened {
     reader: PartReader,

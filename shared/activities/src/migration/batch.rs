@@ -1,14 +1,18 @@
 //! Migrates the things of one batch.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use contracts::{ActivityError, ErrorName};
-use downstream::data::{ImportStatus, Thing};
+use downstream::data::{ImportStatus, Imported, Thing};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::change::{Moved, Ready};
 use super::source::Reading;
-use super::{CONTENT, Plan, Refused, Set, State, content, refused, step_of, write};
+use super::transform::NotTransformed;
+use super::{CHANGED_SINCE, CONTENT, Part, Plan, Refused, Set, State, Way, content, refused, step_of, write};
+use super::{archive, restored, reverse};
 use crate::Context;
 use crate::files::{lost, unfinished};
 use crate::things::key_of;
@@ -18,7 +22,7 @@ const SLICE: Duration = Duration::from_secs(30);
 /// How long it waits for batches that come before it.
 const WAIT_SECONDS: u64 = 1;
 /// Things in one call.
-const CALL_ITEMS: usize = 200;
+pub(super) const CALL_ITEMS: usize = 200;
 
 #[derive(Deserialize)]
 struct Input {
@@ -33,54 +37,54 @@ struct BatchNumber {
     batch: usize,
 }
 
+/// A batch in work.
+pub(super) struct Working<'a> {
+    pub(super) context: &'a Context<'a>,
+    pub(super) plan: &'a Plan,
+    pub(super) part: &'a Part,
+    pub(super) number: usize,
+    began: clock::Instant,
+}
+
 /// Migrates a batch: answers `{completed, failed}`.
 pub(crate) async fn migrate(context: &Context<'_>) -> Result<Value, ActivityError> {
     let Input { batch: BatchNumber { batch: number }, given_up } = context.input()?;
     let files = context.files();
     let plan: Plan = files.read_plan().await?;
     let part = plan.parts.get(number).ok_or_else(|| lost("a batch of the plan"))?;
-    let state_file = files.state(number as u64)?;
-    let mut state: State = files.read(&state_file).await?.unwrap_or_default();
+    let mut state: State = files.read(&files.state(number as u64)?).await?.unwrap_or_default();
     if given_up.is_none() && !is_due(context, &plan, number).await? {
         return Err(unfinished(WAIT_SECONDS));
     }
+    let working = Working { context, plan: &plan, part, number, began: context.clock.instant() };
     if let Some(error) = given_up {
-        state.given_up.get_or_insert(error);
-        state.counts.failed += part.things.saturating_sub(state.counts.read);
-        files.write_json(&state_file, &state).await?;
+        working.give_up(&mut state, error).await?;
     }
-    let migrating = Migrating { context, plan: &plan, set: &plan.sets[part.set], number };
-    let began = context.clock.instant();
-    let after = state.after.clone();
-    let mut reading = Reading::part(context, &plan.source, &plan.sets[part.set], part, after.as_deref());
-    while state.given_up.is_none() && !state.is_over {
-        let Some(page) = reading.next().await? else {
-            state.is_over = true;
-            files.write_json(&state_file, &state).await?;
-            break;
-        };
-        for things in page.items.chunks(CALL_ITEMS) {
-            migrating.write_some(things, &mut state).await?;
-            files.write_json(&state_file, &state).await?;
+    if state.given_up.is_none() && !state.is_over {
+        match plan.way() {
+            Way::Write => working.write(&mut state).await?,
+            Way::Remove => archive::migrate(&working, &mut state).await?,
+            Way::Restore => restored::migrate(&working, &mut state, None).await?,
+            Way::Reverse => reverse::migrate(&working, &mut state).await?,
         }
-        if context.clock.instant().since(began) >= SLICE {
-            return Err(unfinished(0));
-        }
+        state.is_over = true;
+        working.note(&state).await?;
     }
-    let counts = state.counts;
-    let completed = counts.created + counts.updated + counts.unchanged;
-    let report = [("completed", completed), ("failed", counts.failed)];
+    let is_reversal = matches!(plan.way(), Way::Reverse);
+    let done = state.counts.migrated() + state.counts.left;
+    let (completed, failed) = (if is_reversal { state.counts.read } else { done }, state.counts.failed);
+    let report = [("completed", completed), ("failed", failed)];
     context.report(Map::from_iter(report.map(|(name, count)| (name.to_owned(), json!(count)))))?;
-    Ok(json!({ "completed": completed, "failed": counts.failed }))
+    Ok(json!({ "completed": completed, "failed": failed }))
 }
 
-/// Whether all batches of lower levels are over: what they write is referred to. The first batch of a level that finds them so
-/// notes it, so that the others need not look at all of them again.
+/// Whether all batches of lower turns are over. The first batch of a turn that finds them so notes it, so that the others need
+/// not look at all of them again.
 async fn is_due(context: &Context<'_>, plan: &Plan, number: usize) -> Result<bool, ActivityError> {
-    let own = plan.sets[plan.parts[number].set].level;
-    let earlier = plan.parts.partition_point(|part| plan.sets[part.set].level < own);
+    let own = plan.parts[number].turn;
+    let earlier = plan.parts.partition_point(|part| part.turn < own);
     let files = context.files();
-    let noted = files.key(&format!("level-{own}.json"))?;
+    let noted = files.key(&format!("turn-{own}.json"))?;
     if earlier == 0 || files.read::<bool>(&noted).await?.is_some() {
         return Ok(true);
     }
@@ -95,42 +99,128 @@ async fn is_due(context: &Context<'_>, plan: &Plan, number: usize) -> Result<boo
     Ok(true)
 }
 
-struct Migrating<'a> {
-    context: &'a Context<'a>,
-    plan: &'a Plan,
-    set: &'a Set,
-    number: usize,
+impl State {
+    /// Notes what came of a thing.
+    pub(super) fn settle(&mut self, set: &Set, id: &str, result: &Imported) {
+        self.counts.count(result.status);
+        if result.status == ImportStatus::Failed {
+            let ActivityError { error, cause } = refused(set, id, result);
+            self.refused.push(Refused { id: id.to_owned(), code: error, message: cause.message });
+        }
+    }
 }
 
-impl Migrating<'_> {
-    async fn write_some(&self, things: &[Thing], state: &mut State) -> Result<(), ActivityError> {
-        let Self { context, plan, set, number } = *self;
-        let files = context.files();
-        let moved: Vec<_> = things.iter().map(|thing| set.change.of(&set.service, &set.entity_type, thing)).collect();
+impl Working<'_> {
+    /// Writes down how far the batch is.
+    pub(super) async fn note(&self, state: &State) -> Result<(), ActivityError> {
+        let files = self.context.files();
+        files.write_json(&files.state(self.number as u64)?, state).await
+    }
+
+    /// # Errors
+    /// The attempt has worked long enough: it is to be called again.
+    pub(super) fn check_time(&self) -> Result<(), ActivityError> {
+        match self.context.clock.instant().since(self.began) >= SLICE {
+            true => Err(unfinished(0)),
+            false => Ok(()),
+        }
+    }
+
+    /// The machine calls no more for this batch: what of it is not done has failed.
+    async fn give_up(&self, state: &mut State, error: String) -> Result<(), ActivityError> {
+        if matches!(self.plan.way(), Way::Restore) {
+            restored::migrate(self, state, Some(error.clone())).await?;
+        }
+        state.given_up.get_or_insert(error);
+        state.counts.failed += self.part.things.saturating_sub(state.counts.read);
+        self.note(state).await
+    }
+
+    /// Writes the things of the batch, page by page.
+    async fn write(&self, state: &mut State) -> Result<(), ActivityError> {
+        let set = &self.plan.sets[self.part.set];
+        let ready = set.change.ready()?;
+        let after = state.after.clone();
+        let mut reading = Reading::part(self.context, &self.plan.source, set, self.part, after.as_deref());
+        while let Some(page) = reading.next().await? {
+            for things in page.items.chunks(CALL_ITEMS) {
+                self.write_some(set, &ready, things, state).await?;
+                self.note(state).await?;
+            }
+            self.check_time()?;
+        }
+        Ok(())
+    }
+
+    async fn write_some(
+        &self,
+        set: &Set,
+        ready: &Ready<'_>,
+        things: &[Thing],
+        state: &mut State,
+    ) -> Result<(), ActivityError> {
+        let moved = self.changed(set, ready, things, state);
         // Before the call: whoever undoes must know of everything that may have been written.
+        let noted: HashSet<&String> = state.ids.iter().collect();
         let new: Vec<String> =
-            moved.iter().map(|thing| thing.id.clone()).filter(|id| !state.ids.contains(id)).collect();
+            moved.iter().map(|(_, thing)| thing.id.clone()).filter(|id| !noted.contains(id)).collect();
         state.ids.extend(new);
-        files.write_json(&files.state(number as u64)?, state).await?;
-        let results = write(context, plan, set, &moved, 0, false).await?;
-        for ((thing, moved), result) in things.iter().zip(&moved).zip(&results) {
-            state.counts.count(result.status);
-            if result.status == ImportStatus::Failed {
-                let ActivityError { error, cause } = refused(set, &moved.id, result);
-                state.refused.push(Refused { id: moved.id.clone(), code: error, message: cause.message });
-            } else if set.has_contents() {
-                self.copy_content(&thing.id, &moved.id).await?;
+        self.note(state).await?;
+        let (from, moved): (Vec<&str>, Vec<Moved>) = moved.into_iter().unzip();
+        if !moved.is_empty() {
+            let results = write(self.context, self.plan, set, &moved, 0, false).await?;
+            for ((from, moved), result) in from.into_iter().zip(&moved).zip(&results) {
+                if self.plan.is_in_place() && is_for_later(result) {
+                    state.counts.count(ImportStatus::Updated);
+                    continue;
+                }
+                state.settle(set, &moved.id, result);
+                if result.status != ImportStatus::Failed && set.has_contents() {
+                    self.copy_content(set, from, &moved.id).await?;
+                }
             }
         }
         state.after = things.last().map(|thing| thing.id.clone());
         Ok(())
     }
 
-    async fn copy_content(&self, from_id: &str, to_id: &str) -> Result<(), ActivityError> {
-        let Self { context, plan, set, .. } = *self;
+    /// What is to be written, with the ids that the things have now. What cannot be changed, or is as it should be already,
+    /// is noted at once.
+    fn changed<'t>(
+        &self,
+        set: &Set,
+        ready: &Ready<'_>,
+        things: &'t [Thing],
+        state: &mut State,
+    ) -> Vec<(&'t str, Moved)> {
+        let mut changed = Vec::with_capacity(things.len());
+        for thing in things {
+            match ready.of(&set.service, &set.entity_type, thing) {
+                Ok(moved) if self.plan.is_in_place() && moved.data == thing.data => {
+                    // An earlier attempt may have written it.
+                    let is_written = state.ids.contains(&thing.id);
+                    state.counts.count(if is_written { ImportStatus::Updated } else { ImportStatus::Skipped });
+                }
+                Ok(moved) => changed.push((thing.id.as_str(), moved)),
+                Err(NotTransformed { code, message }) => {
+                    state.counts.count(ImportStatus::Failed);
+                    state.refused.push(Refused { id: thing.id.clone(), code: code.to_owned(), message });
+                }
+            }
+        }
+        changed
+    }
+
+    async fn copy_content(&self, set: &Set, from_id: &str, to_id: &str) -> Result<(), ActivityError> {
+        let Self { context, plan, .. } = *self;
         let key = key_of(context, &step_of(CONTENT, set, to_id, 0)?);
         content::copy(context, (&plan.source, from_id), (&plan.target, to_id), key).await
     }
+}
+
+/// Whether somebody has changed a thing since it was read: the completion reads it again.
+pub(super) fn is_for_later(result: &Imported) -> bool {
+    result.status == ImportStatus::Failed && matches!(result.code.as_deref(), Some(CHANGED_SINCE | "KeyReused"))
 }
 
 /// The error by which a batch was given up.

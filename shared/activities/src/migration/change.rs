@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 
 use contracts::effect::sha256_hex;
+use contracts::{ActivityError, ErrorName};
 use downstream::Service;
 use downstream::data::Thing;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use super::transform::{NotTransformed, Steps};
+use crate::restore::at;
 
 /// What becomes of the things of a set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -24,6 +28,13 @@ pub(super) enum Change {
         id_field: String,
         names: Names,
     },
+    /// It becomes what these transformations make of it, one after the other.
+    Transformed {
+        /// JSONata. It is kept in the plan: all batches use the same, whatever is deployed meanwhile.
+        transformations: Vec<String>,
+    },
+    /// It is deleted.
+    Removed,
 }
 
 /// A thing as it is to be in the target.
@@ -31,6 +42,14 @@ pub(super) enum Change {
 pub(super) struct Moved {
     pub(super) id: String,
     pub(super) data: Value,
+    /// The version that the thing of the target must have, if it must have one.
+    pub(super) if_version: Option<u64>,
+}
+
+/// A change, ready to be used.
+pub(super) struct Ready<'a> {
+    change: &'a Change,
+    transformations: Steps,
 }
 
 /// How ids of one tenant become ids of another one: always in the same way, so that a migration that is repeated copies
@@ -62,17 +81,29 @@ pub(super) fn is_tenant(service: &str, entity_type: &str) -> bool {
 }
 
 impl Change {
+    pub(super) fn ready(&self) -> Result<Ready<'_>, ActivityError> {
+        let transformations: &[String] = match self {
+            Self::Transformed { transformations } => transformations,
+            Self::Copied { .. } | Self::Renamed { .. } | Self::Removed => &[],
+        };
+        let compiled = Steps::compile(transformations);
+        let transformations = compiled.map_err(|message| ActivityError::new(ErrorName::Internal, message))?;
+        Ok(Ready { change: self, transformations })
+    }
+}
+
+impl Ready<'_> {
     /// What becomes of a thing of this type.
-    pub(super) fn of(&self, service: &str, entity_type: &str, thing: &Thing) -> Moved {
-        match self {
-            Self::Copied { id_field, fields } => {
+    pub(super) fn of(&self, service: &str, entity_type: &str, thing: &Thing) -> Result<Moved, NotTransformed> {
+        Ok(match self.change {
+            Change::Copied { id_field, fields } => {
                 let mut copy = Map::from_iter([(id_field.clone(), Value::from(thing.id.as_str()))]);
                 for (field, path) in fields {
                     copy.insert(field.clone(), at(&thing.data, path).clone());
                 }
-                Moved { id: thing.id.clone(), data: copy.into() }
+                Moved { id: thing.id.clone(), data: copy.into(), if_version: None }
             }
-            Self::Renamed { id_field, names } => {
+            Change::Renamed { id_field, names } => {
                 let id = names.renamed(service, entity_type, &thing.id);
                 let mut data = thing.data.clone();
                 for reference in &thing.references {
@@ -80,15 +111,15 @@ impl Change {
                     data[&reference.field] = renamed.into();
                 }
                 data[id_field] = id.as_str().into();
-                Moved { id, data }
+                Moved { id, data, if_version: None }
             }
-        }
+            Change::Transformed { .. } => {
+                let data = self.transformations.of(&thing.data)?;
+                Moved { id: thing.id.clone(), data, if_version: thing.version }
+            }
+            Change::Removed => Moved { id: thing.id.clone(), data: Value::Null, if_version: thing.version },
+        })
     }
-}
-
-/// A value by its path, like `profile_data.name`; null if there is none.
-fn at<'a>(data: &'a Value, path: &str) -> &'a Value {
-    path.split('.').fold(data, |value, name| value.get(name).unwrap_or(&Value::Null))
 }
 
 #[cfg(test)]
@@ -98,13 +129,17 @@ mod tests {
 
     use super::*;
 
+    fn moved(change: &Change, entity_type: &str, thing: &Thing) -> Moved {
+        change.ready().expect("it is ready").of("user", entity_type, thing).expect("it can be changed")
+    }
+
     #[test]
     fn a_copy_has_the_originals_id_and_values() {
         let fields = [("name", "profile_data.name"), ("user_id", "user_id"), ("email", "profile_data.mail.first")];
         let fields = fields.map(|(field, path)| (field.to_owned(), path.to_owned())).into();
         let change = Change::Copied { id_field: "profile_id".to_owned(), fields };
         let data = json!({ "user_id": "u", "profile_data": { "name": "N" }, "preferences": {} });
-        let moved = change.of("user", "profile", &Thing { id: "p".to_owned(), data, references: Vec::new() });
+        let moved = moved(&change, "profile", &Thing { id: "p".to_owned(), version: None, data, references: Vec::new() });
         assert_eq!(moved.id, "p");
         assert_eq!(moved.data, json!({ "profile_id": "p", "user_id": "u", "name": "N", "email": null }));
     }
@@ -114,7 +149,7 @@ mod tests {
         let names = Names {
             source: "tenant-a".to_owned(),
             target: "tenant-b".to_owned(),
-            ids_of: [("tenant/membership".to_owned(), "auth/account".to_owned())].into(),
+            ids_of: [("user/membership".to_owned(), "auth/account".to_owned())].into(),
         };
         let account = names.renamed("auth", "account", "user-1");
         assert_eq!(account.len(), 36);
@@ -131,7 +166,7 @@ mod tests {
         let references =
             vec![reference("user_id", "auth", "account", "user-1"), reference("of", "tenant", "tenant", "tenant-a")];
         let data = json!({ "user_id": "user-1", "of": "tenant-a", "role": "user" });
-        let moved = change.of("tenant", "membership", &Thing { id: "user-1".to_owned(), data, references });
+        let moved = moved(&change, "membership", &Thing { id: "user-1".to_owned(), version: None, data, references });
         assert_eq!(moved.id, account, "a membership has its account's id");
         assert_eq!(moved.data, json!({ "user_id": account, "of": "tenant-b", "role": "user" }));
     }

@@ -2,25 +2,27 @@
 //! and reports the result.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use contracts::data_migration::MigrationType;
-use contracts::{ActivityError, ErrorName};
-use downstream::data::{ImportStatus, PageOf, page};
+use contracts::{ActivityError, ErrorName, Timestamp};
+use downstream::data::{ImportStatus, PageOf, Thing, page};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::batch::given_up;
-use super::problems::{Line, Told};
-use super::source::{Reading, changes};
-use super::undo::undo_one;
-use super::{Counts, Plan, Refused, Set, State, THING, refused, write};
+use super::archive;
+use super::batch::{CALL_ITEMS, given_up, is_for_later};
+use super::change::{Moved, Ready};
+use super::problems::{LEFT, Line, Told};
+use super::source::{Changed, Changes, Reading};
+use super::undo::done_to;
+use super::{CHANGED_SINCE, Counts, Part, Plan, Refused, Set, State, THING, Way, refused, write};
 use crate::Context;
+use crate::restore;
+use crate::things::{self, Left};
 
 /// How often what has changed meanwhile is written again. What changes all the time is not waited for.
 const MAX_ROUNDS: u32 = 5;
-/// Things in one call.
-const CALL_ITEMS: usize = 200;
-
 /// A round of its own: under the keys of the others the target would tell what came of those.
 const VERIFYING: u32 = u32::MAX;
 
@@ -43,24 +45,52 @@ pub(super) struct CaughtUp {
 /// Completes a migration. Its error is that of what failed.
 pub(super) async fn complete(context: &Context<'_>) -> Result<Value, ActivityError> {
     let plan: Plan = context.files().read_plan().await?;
-    let mut completing = Completing { context, plan: &plan, told: Told::default(), sets: BTreeMap::new(), first: None };
+    let mut completing = Completing {
+        context,
+        plan: &plan,
+        told: Told::default(),
+        types: BTreeMap::new(),
+        left: Left::default(),
+        contents: 0,
+        first: None,
+    };
     completing.collect().await?;
     let mut caught_up = CaughtUp::default();
     let mut verified = 0;
-    if completing.first.is_none() && !plan.options.dry_run {
-        caught_up = completing.catch_up().await?;
-        verified = completing.verify().await?;
-        completing.find_only_copies().await?;
+    if completing.first.is_none() && (!plan.options.dry_run || plan.tries_batches()) {
+        match plan.way() {
+            Way::Write => {
+                caught_up = completing.catch_up().await?;
+                verified = completing.verify().await?;
+                completing.find_only_copies().await?;
+            }
+            Way::Remove => verified = archive::verify(context, &plan).await?,
+            Way::Restore => verified = completing.verify_restored().await?,
+            Way::Reverse => {}
+        }
     }
     completing.report(&caught_up, verified).await
 }
+
+/// Until when a migration can be reversed, if it can.
+pub(super) fn reversible_until(context: &Context<'_>, plan: &Plan) -> Option<Timestamp> {
+    let days = plan.options.reversible_days;
+    let is_reversible = days > 0 && !plan.options.dry_run && plan.reverses.is_none();
+    is_reversible.then(|| context.clock.now() + DAY * days)
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 struct Completing<'a> {
     context: &'a Context<'a>,
     plan: &'a Plan,
     told: Told,
-    /// What became of each set.
-    sets: BTreeMap<usize, Counts>,
+    /// What became of things, by what they were and what they are now.
+    types: BTreeMap<(String, String), Counts>,
+    /// What stays because somebody else has changed it.
+    left: Left,
+    /// Of a restore: files that got their bytes.
+    contents: u64,
     /// What failed first.
     first: Option<ActivityError>,
 }
@@ -68,25 +98,51 @@ struct Completing<'a> {
 impl Completing<'_> {
     /// Puts together what became of the batches.
     async fn collect(&mut self) -> Result<(), ActivityError> {
-        if self.plan.options.dry_run {
+        if self.plan.options.dry_run && !self.plan.tries_batches() {
             return Ok(());
         }
         let files = self.context.files();
         for (number, part) in self.plan.parts.iter().enumerate() {
             let state: Option<State> = files.read(&files.state(number as u64)?).await?;
             let state = state.unwrap_or_default();
-            self.sets.entry(part.set).or_default().add(state.counts);
+            let set = self.plan.sets.get(part.set);
+            let types = set.map(Set::types).unwrap_or_default();
+            self.types.entry(types).or_default().add(state.counts);
+            self.left.add_all(state.left.clone());
             if let Some(error) = given_up(&state, number) {
                 self.first.get_or_insert(error);
             } else if !state.is_over {
                 let message = format!("the batch {number} was not migrated");
                 self.first.get_or_insert(ActivityError::new(ErrorName::ServiceUnavailable, message));
             }
-            if state.given_up.is_none() {
-                self.tell_refused(&self.plan.sets[part.set], state.refused)?;
+            if let (Some(set), None) = (set, &state.given_up) {
+                self.tell_refused(set, state.refused)?;
             }
         }
+        for name in self.left.names() {
+            let (service, rest) = name.split_once('/').unwrap_or((name, ""));
+            let (entity_type, id) = rest.split_once('/').unwrap_or((rest, ""));
+            let message = "has been changed by somebody else, and stays";
+            self.told.add(LEFT, &Line { service, entity_type, id, code: CHANGED_SINCE, message })?;
+        }
         Ok(())
+    }
+
+    /// Compares what was restored; it tells by type what became of it.
+    async fn verify_restored(&mut self) -> Result<u64, ActivityError> {
+        let totals = restore::complete::totals(self.context).await?;
+        self.contents = totals.contents;
+        self.types = totals
+            .types
+            .into_iter()
+            .map(|((service, entity_type), restore::Counts { created, replaced, skipped })| {
+                let name = format!("{service}/{entity_type}");
+                let read = created + replaced + skipped;
+                let counts = Counts { read, created, updated: replaced, unchanged: skipped, ..Counts::default() };
+                ((name.clone(), name), counts)
+            })
+            .collect();
+        restore::verify::verified(self.context).await
     }
 
     fn tell_refused(&mut self, set: &Set, refused: Vec<Refused>) -> Result<(), ActivityError> {
@@ -109,28 +165,21 @@ impl Completing<'_> {
         // One that was interrupted begins behind the rounds that it has had: their keys are used.
         for round in caught_up.rounds + 1..=caught_up.rounds + MAX_ROUNDS {
             let mut has_changed = false;
+            caught_up.rounds = round;
             for (number, set) in self.plan.sets.iter().enumerate() {
-                let (things, gone, watermark) = changes(self.context, self.plan, set, &watermarks[number]).await?;
-                watermarks[number] = watermark;
-                has_changed |= !things.is_empty() || !gone.is_empty();
-                let moved: Vec<_> =
-                    things.iter().map(|thing| set.change.of(&set.service, &set.entity_type, thing)).collect();
-                caught_up.rounds = round;
-                caught_up.written.extend(moved.iter().map(|thing| (number, thing.id.clone(), round)));
-                files.write_json(&place, &caught_up).await?;
-                for moved in moved.chunks(CALL_ITEMS) {
-                    let results = write(self.context, self.plan, set, moved, round, false).await?;
-                    for (thing, result) in moved.iter().zip(&results) {
-                        if result.status == ImportStatus::Failed {
-                            return Err(refused(set, &thing.id, result));
-                        }
+                let ready = set.change.ready()?;
+                let mut changes = Changes::since(self.context, self.plan, set, watermarks[number].clone());
+                while let Some(Changed { things, gone, watermark }) = changes.next().await? {
+                    watermarks[number] = watermark;
+                    let moved = self.changed(set, &ready, &things)?;
+                    has_changed |= !moved.is_empty() || !gone.is_empty();
+                    caught_up.written.extend(moved.iter().map(|thing| (number, thing.id.clone(), round)));
+                    files.write_json(&place, &caught_up).await?;
+                    self.write_again(set, &moved, round).await?;
+                    caught_up.gone += gone.len() as u64;
+                    if follows {
+                        self.take_back(set, &ready, gone).await?;
                     }
-                }
-                caught_up.gone += gone.len() as u64;
-                for id in gone.iter().filter(|_| follows) {
-                    let thing = downstream::data::Thing { id: id.clone(), data: json!({}), references: Vec::new() };
-                    let moved = set.change.of(&set.service, &set.entity_type, &thing);
-                    undo_one(self.context, self.plan, set, THING, &moved.id, 0).await?;
                 }
             }
             caught_up.is_changing = has_changed;
@@ -141,24 +190,92 @@ impl Completing<'_> {
         Ok(caught_up)
     }
 
-    /// Asks the target of every thing whether it is as it should be; how many are.
+    /// What is to be written again. Of what is changed where it is, that is not what is as it should be: everything that was
+    /// written has changed too.
+    fn changed(&self, set: &Set, ready: &Ready<'_>, things: &[Thing]) -> Result<Vec<Moved>, ActivityError> {
+        let mut changed = Vec::with_capacity(things.len());
+        for thing in things {
+            let moved = ready.of(&set.service, &set.entity_type, thing).map_err(|refused| {
+                let message = format!("{}: the {} {}: {}", set.service, set.entity_type, thing.id, refused.message);
+                ActivityError::new(ErrorName::InvalidInput, message)
+            })?;
+            if !self.plan.is_in_place() || moved.data != thing.data {
+                changed.push(moved);
+            }
+        }
+        Ok(changed)
+    }
+
+    async fn write_again(&self, set: &Set, moved: &[Moved], round: u32) -> Result<(), ActivityError> {
+        for moved in moved.chunks(CALL_ITEMS) {
+            let results = write(self.context, self.plan, set, moved, round, false).await?;
+            for (thing, result) in moved.iter().zip(&results) {
+                // The next round reads again what has changed still.
+                if result.status == ImportStatus::Failed && !(self.plan.is_in_place() && is_for_later(result)) {
+                    return Err(refused(set, &thing.id, result));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Undoes what was written of things that are gone.
+    async fn take_back(&self, set: &Set, ready: &Ready<'_>, gone: Vec<String>) -> Result<(), ActivityError> {
+        for id in gone {
+            let thing = Thing { id, version: None, data: json!({}), references: Vec::new() };
+            if let Ok(moved) = ready.of(&set.service, &set.entity_type, &thing) {
+                let done = done_to(self.plan, set, THING, &moved.id, 0)?;
+                things::undo(self.context, self.context.execution_id(), &[done], &mut Left::default()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks of every thing whether it is as it should be; how many are.
     async fn verify(&self) -> Result<u64, ActivityError> {
         let mut verified = 0;
-        for part in &self.plan.parts {
+        for (number, part) in self.plan.parts.iter().enumerate() {
             let set = &self.plan.sets[part.set];
-            let mut reading = Reading::part(self.context, &self.plan.source, set, part, None);
-            while let Some(page) = reading.next().await? {
-                let moved: Vec<_> =
-                    page.items.iter().map(|thing| set.change.of(&set.service, &set.entity_type, thing)).collect();
-                for moved in moved.chunks(CALL_ITEMS) {
-                    let results = write(self.context, self.plan, set, moved, VERIFYING, true).await?;
-                    for (thing, result) in moved.iter().zip(&results) {
-                        if result.status != ImportStatus::Skipped {
-                            return Err(differs(set, &thing.id));
-                        }
-                    }
-                    verified += moved.len() as u64;
+            verified += match self.plan.is_in_place() {
+                true => self.verify_in_place(set, part, number).await?,
+                false => self.verify_copies(set, part).await?,
+            };
+        }
+        Ok(verified)
+    }
+
+    /// Reads what was written, also what is not selected any more as it is another thing now.
+    async fn verify_in_place(&self, set: &Set, part: &Part, number: usize) -> Result<u64, ActivityError> {
+        let files = self.context.files();
+        let state: State = files.read(&files.state(number as u64)?).await?.unwrap_or_default();
+        let written: BTreeSet<String> = state.ids.into_iter().collect();
+        let (ready, whole) = (set.change.ready()?, Set { filters: BTreeMap::new(), ..set.clone() });
+        let mut reading = Reading::part(self.context, &self.plan.source, &whole, part, None);
+        while !written.is_empty() && let Some(page) = reading.next().await? {
+            for thing in page.items.iter().filter(|thing| written.contains(&thing.id)) {
+                let moved = ready.of(&set.service, &set.entity_type, thing);
+                if moved.ok().is_none_or(|moved| moved.data != thing.data) {
+                    return Err(differs(set, &thing.id));
                 }
+            }
+        }
+        Ok(state.counts.updated + state.counts.unchanged)
+    }
+
+    /// Asks the target whether the things are as they should be.
+    async fn verify_copies(&self, set: &Set, part: &Part) -> Result<u64, ActivityError> {
+        let (ready, mut verified) = (set.change.ready()?, 0);
+        let mut reading = Reading::part(self.context, &self.plan.source, set, part, None);
+        while let Some(page) = reading.next().await? {
+            let moved = self.changed(set, &ready, &page.items)?;
+            for moved in moved.chunks(CALL_ITEMS) {
+                let results = write(self.context, self.plan, set, moved, VERIFYING, true).await?;
+                for (thing, result) in moved.iter().zip(&results) {
+                    if result.status != ImportStatus::Skipped {
+                        return Err(differs(set, &thing.id));
+                    }
+                }
+                verified += moved.len() as u64;
             }
         }
         Ok(verified)
@@ -201,30 +318,39 @@ impl Completing<'_> {
     }
 
     async fn report(self, caught_up: &CaughtUp, verified: u64) -> Result<Value, ActivityError> {
-        let Self { context, plan, told, sets, first } = self;
-        let mut all = if plan.options.dry_run { plan.expected } else { Counts::default() };
+        let Self { context, plan, told, types, left, contents, first } = self;
+        let is_tried = plan.options.dry_run && !plan.tries_batches();
+        let mut all = if is_tried { plan.expected } else { Counts::default() };
         let mut per_type = Vec::new();
-        for (number, counts) in &sets {
-            all.add(*counts);
-            let Set { service, entity_type, to_service, to_type, .. } = &plan.sets[*number];
-            per_type.push(json!({
-                "from": format!("{service}/{entity_type}"), "to": format!("{to_service}/{to_type}"),
-                "read": counts.read, "created": counts.created, "updated": counts.updated,
-                "unchanged": counts.unchanged, "failed": counts.failed,
-            }));
+        for ((from, to), counts) in types.iter().filter(|((from, _), _)| !from.is_empty()) {
+            let mut told = json!(counts);
+            told["from"] = json!(from);
+            told["to"] = json!(to);
+            per_type.push(told);
         }
-        let affected: BTreeSet<&str> = plan.sets.iter().map(|set| set.to_service.as_str()).collect();
-        let migrated = if plan.options.dry_run { 0 } else { all.created + all.updated + all.unchanged };
+        types.values().for_each(|counts| all.add(*counts));
+        // What had changed before the plan is in no batch.
+        let planned_left = if is_tried { 0 } else { plan.expected.left };
+        all.left += planned_left;
+        all.read += planned_left;
+        let is_reversal = plan.reverses.is_some();
+        let affected: BTreeSet<&str> = plan.held.iter().filter_map(|of| of.split('/').next()).collect();
+        let affected = if plan.held.is_empty() { plan.services() } else { affected };
         let only_copies = told.count(ONLY_COPIES);
         let Value::Object(report) = json!({
             "migration_id": plan.migration_id,
             "status": if first.is_some() { "Failed" } else { "Completed" },
             "records_processed": all.read,
-            "records_migrated": migrated,
+            "records_migrated": if plan.options.dry_run || is_reversal { 0 } else { all.migrated() },
             "records_failed": all.failed,
             "created": all.created,
             "updated": all.updated,
             "unchanged": all.unchanged,
+            "removed": all.removed,
+            "taken_back": if is_reversal { all.read.saturating_sub(all.left) } else { 0 },
+            "left": all.left,
+            "left_first": left.told()["changed_by_others"],
+            "file_contents": contents,
             "verified": verified,
             "only_copies": only_copies,
             "changed_meanwhile": caught_up.written.len(),
@@ -233,6 +359,9 @@ impl Completing<'_> {
             "services_affected": affected,
             "per_type": per_type,
             "backup_id": plan.backup_id,
+            "archive_id": plan.archive_id,
+            "reverses": plan.reverses,
+            "reversible_until": if first.is_some() { None } else { reversible_until(context, plan) },
             "error_summary": first.as_ref().map(|error| format!("{}: {}", error.error, error.cause.message)),
             "dry_run": plan.options.dry_run,
             "files": told.store(context).await?,
@@ -243,7 +372,7 @@ impl Completing<'_> {
         context.report(Map::from_iter(report))?;
         match first {
             Some(error) => Err(error),
-            None => Ok(json!({ "migrated": migrated })),
+            None => Ok(json!({ "migrated": all.migrated() })),
         }
     }
 }

@@ -3,19 +3,27 @@
 //! The plan reads everything once, asks the target what would come of it, and cuts it into batches by the ids of the source.
 //! A batch reads its things again, changes them as the migration says, and writes them by the data port, each under a key of
 //! its own. The completion reads again what has changed meanwhile, and asks the target whether everything is as it should
-//! be. If something fails, every key is undone: services put back what was there before.
+//! be. If something fails, every key is undone: services put back what was there before. Reversing a migration is the same,
+//! later and batch by batch.
+//!
+//! Three kinds of work go other ways within the same steps: [`archive`] deletes what was archived before, [`restored`] writes
+//! what is in an archive or a backup, [`reverse`] undoes what an earlier execution did.
 
+mod archive;
 pub(crate) mod batch;
 mod change;
 mod complete;
 mod content;
 pub(crate) mod plan;
 mod problems;
+mod restored;
+mod reverse;
 mod sets;
 mod source;
+mod transform;
 mod undo;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::data_migration::{MigrationOptions, MigrationType};
 use contracts::step::StepPath;
@@ -28,7 +36,9 @@ use serde_json::Value;
 use crate::Context;
 use crate::files::lost;
 use crate::things;
+use crate::things::Left;
 use change::{Change, Moved};
+use reverse::TakesBack;
 
 /// What all steps of a migration need to know.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,11 +48,17 @@ struct Plan {
     options: MigrationOptions,
     /// The backup that was made before, if one was.
     backup_id: Option<String>,
+    /// Of an archival: the archive, unless it is only tried.
+    archive_id: Option<String>,
+    /// The execution that this one takes back, if it does.
+    reverses: Option<String>,
     /// Where things are.
     source: String,
     /// Where they go.
     target: String,
     sets: Vec<Set>,
+    /// The types whose things it changes, as `service/type`: nobody else may meanwhile.
+    held: BTreeSet<String>,
     /// What others refer to comes before what refers to it.
     parts: Vec<Part>,
     /// References to things that are not there in the target.
@@ -61,7 +77,7 @@ struct Set {
     to_type: String,
     filters: BTreeMap<String, String>,
     change: Change,
-    /// How many levels of others it refers to: those are written before.
+    /// How many levels of others it refers to: those are written before, and deleted after.
     level: u32,
     /// What has changed after it was read when the migration was planned.
     watermark: String,
@@ -78,6 +94,14 @@ struct Part {
     /// Only these, if not all of them.
     ids: Option<Vec<String>>,
     things: u64,
+    /// It begins when all batches of lower turns are over.
+    turn: u32,
+    /// The file of its things, if they are listed in one.
+    #[serde(default)]
+    list: Option<String>,
+    /// What of an earlier execution it takes back, if it does.
+    #[serde(default)]
+    takes_back: Option<TakesBack>,
 }
 
 /// How far a batch is.
@@ -85,11 +109,17 @@ struct Part {
 struct State {
     /// The last thing of the source that is done.
     after: Option<String>,
+    /// Things of a list that are done.
+    #[serde(default)]
+    done: usize,
     /// What was written, in this order, by its id in the target. Noted before it is written.
     ids: Vec<String>,
     counts: Counts,
     /// What the target did not take.
     refused: Vec<Refused>,
+    /// What stays because somebody else has changed it.
+    #[serde(default)]
+    left: Left,
     is_over: bool,
     /// The error for which it was given up.
     given_up: Option<String>,
@@ -110,15 +140,28 @@ struct Counts {
     created: u64,
     updated: u64,
     unchanged: u64,
+    /// Deleted from the service.
+    #[serde(default)]
+    removed: u64,
+    /// Stays because somebody else has changed it.
+    #[serde(default)]
+    left: u64,
     failed: u64,
 }
 
 impl Counts {
+    /// Things that are as they should be.
+    fn migrated(&self) -> u64 {
+        self.created + self.updated + self.unchanged + self.removed
+    }
+
     fn add(&mut self, other: Self) {
         self.read += other.read;
         self.created += other.created;
         self.updated += other.updated;
         self.unchanged += other.unchanged;
+        self.removed += other.removed;
+        self.left += other.left;
         self.failed += other.failed;
     }
 
@@ -128,6 +171,7 @@ impl Counts {
             ImportStatus::Created => self.created += 1,
             ImportStatus::Updated => self.updated += 1,
             ImportStatus::Skipped => self.unchanged += 1,
+            ImportStatus::Deleted => self.removed += 1,
             ImportStatus::Failed => self.failed += 1,
         }
     }
@@ -142,9 +186,53 @@ impl Set {
         Service::named(&self.to_service).ok_or_else(|| lost("the service of a set"))
     }
 
-    /// Whether its things have bytes.
+    /// What its things were, and what they become.
+    fn types(&self) -> (String, String) {
+        (format!("{}/{}", self.service, self.entity_type), format!("{}/{}", self.to_service, self.to_type))
+    }
+
+    /// Whether bytes are written with its things.
     fn has_contents(&self) -> bool {
-        (self.to_service.as_str(), self.to_type.as_str()) == (Service::File.as_str(), "file")
+        let is_copied = matches!(self.change, Change::Renamed { .. });
+        is_copied && (self.to_service.as_str(), self.to_type.as_str()) == (Service::File.as_str(), "file")
+    }
+}
+
+/// What is done with the things.
+enum Way {
+    /// They are written: as copies, or changed where they are.
+    Write,
+    /// They are deleted; an archive has them.
+    Remove,
+    /// They are written as an archive or a backup has them.
+    Restore,
+    /// What an earlier execution did to them is undone.
+    Reverse,
+}
+
+impl Plan {
+    /// Whether a dry run has batches, as only those find out what would come of it.
+    fn tries_batches(&self) -> bool {
+        matches!(self.way(), Way::Restore)
+    }
+
+    fn way(&self) -> Way {
+        match self.migration_type {
+            _ if self.reverses.is_some() => Way::Reverse,
+            MigrationType::DataArchival => Way::Remove,
+            MigrationType::DataRestore => Way::Restore,
+            MigrationType::TenantToTenant | MigrationType::SystemUpgrade | MigrationType::CrossServiceSync => Way::Write,
+        }
+    }
+
+    /// The services whose things it changes.
+    fn services(&self) -> BTreeSet<&str> {
+        self.sets.iter().map(|set| set.to_service.as_str()).collect()
+    }
+
+    /// Whether the things are changed where they are.
+    fn is_in_place(&self) -> bool {
+        self.migration_type == MigrationType::SystemUpgrade
     }
 }
 
@@ -165,6 +253,9 @@ fn step_of(what: &str, set: &Set, id: &str, round: u32) -> Result<StepPath, Acti
 const THING: &str = "MigrateThing";
 const CONTENT: &str = "MigrateContent";
 
+/// What a service says of a thing that somebody else has changed since it was read.
+const CHANGED_SINCE: &str = "VersionMismatch";
+
 /// Writes things into the target, or asks what would come of that.
 async fn write(
     context: &Context<'_>,
@@ -177,7 +268,8 @@ async fn write(
     let mut items = Vec::with_capacity(moved.len());
     for thing in moved {
         let step = step_of(THING, set, &thing.id, round)?;
-        items.push(ImportItem { id: &thing.id, key: things::key_of(context, &step), data: &thing.data });
+        let key = things::key_of(context, &step);
+        items.push(ImportItem { id: &thing.id, key, data: &thing.data, if_version: thing.if_version });
     }
     let (at, overwrite) = (set.target()?, OnConflict::Overwrite);
     import(context.downstream, at, &set.to_type, &plan.target, &items, overwrite, dry_run).await

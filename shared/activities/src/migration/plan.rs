@@ -1,6 +1,6 @@
 //! Reads everything that is to be migrated, asks the target what would come of it, and cuts it into batches.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use contracts::data_migration::{DataMigrationRequest, MigrationType};
 use contracts::{ActivityError, ErrorName};
@@ -8,11 +8,14 @@ use downstream::data::{ImportStatus, Reference, Thing, Within};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::change::is_tenant;
+use super::archive::{Archive, manifest_of};
+use super::batch::is_for_later;
+use super::change::{Ready, is_tenant};
 use super::problems::{Line, Told};
 use super::sets::{Known, known, of, renamed};
 use super::source::{Reading, just_after};
-use super::{Counts, Part, Plan, Set, write};
+use super::transform::NotTransformed;
+use super::{Counts, Part, Plan, Set, Way, restored, reverse, write};
 use crate::Context;
 use crate::leases::hold;
 
@@ -26,30 +29,33 @@ const PROBLEMS: &str = "problems.jsonl";
 /// The file of references to things that are not in the target.
 const DANGLING: &str = "dangling.jsonl";
 
+/// A turn that is later than any other.
+const LAST_TURN: u32 = 1_000;
+
 #[derive(Deserialize)]
 struct Input {
     request: DataMigrationRequest,
+    /// The execution that is taken back, if one is.
+    #[serde(default)]
+    reverses: Option<String>,
 }
 
 /// Plans a migration: answers `{manifest, total, stops_at}`.
 pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let Input { request } = context.input()?;
-    let target = request.target_tenant_id.clone();
-    let source = request.source_tenant_id.clone().unwrap_or_else(|| target.clone());
-    let known = known(context, &source).await?;
+    let Input { request, reverses } = context.input()?;
+    if let Some(execution_id) = reverses {
+        return reverse::plan(context, &request, execution_id).await;
+    }
+    if request.migration_type == MigrationType::DataRestore {
+        return restored::plan(context, &request).await;
+    }
+    let plan = new_plan(&request);
+    let known = known(context, &plan.source).await?;
     let sets = of(&request, &known)?;
-    let options = request.migration_options.clone();
-    let plan = Plan {
-        migration_id: request.migration_id.clone(),
-        migration_type: request.migration_type,
-        backup_id: (options.create_backup && !options.dry_run).then(|| request.backup_id()),
-        options,
-        source,
-        target,
-        sets: Vec::new(),
-        parts: Vec::new(),
-        dangling: 0,
-        expected: Counts::default(),
+    let manifest = manifest_of(context, &plan).await?;
+    let archive = match &manifest {
+        Some(manifest) => Some(Archive::open(context, manifest).await?),
+        None => None,
     };
     let mut planning = Planning {
         context,
@@ -60,24 +66,62 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         wanted: BTreeMap::new(),
         loose: Vec::new(),
         planned: BTreeSet::new(),
+        archive: archive.as_ref(),
+        removed: HashSet::new(),
     };
     planning.hold(&sets).await?;
     planning.add_all(sets).await?;
     planning.finish().await
 }
 
-struct Planning<'a> {
-    context: &'a Context<'a>,
+/// A plan without anything to do.
+pub(super) fn new_plan(request: &DataMigrationRequest) -> Plan {
+    let (options, target) = (request.migration_options.clone(), request.target_tenant_id.clone());
+    let is_real = !options.dry_run;
+    Plan {
+        migration_id: request.migration_id.clone(),
+        migration_type: request.migration_type,
+        backup_id: (options.create_backup && is_real && !request.archives()).then(|| request.backup_id()),
+        archive_id: (request.archives() && is_real).then(|| request.archive_id()),
+        reverses: None,
+        options,
+        source: request.source_tenant_id.clone().unwrap_or_else(|| target.clone()),
+        target,
+        sets: Vec::new(),
+        held: BTreeSet::new(),
+        parts: Vec::new(),
+        dangling: 0,
+        expected: Counts::default(),
+    }
+}
+
+/// Stores a plan: answers `{manifest, total, stops_at}`.
+pub(super) async fn store(context: &Context<'_>, plan: &Plan) -> Result<Value, ActivityError> {
+    let batches = if plan.options.dry_run && !plan.tries_batches() { 0 } else { plan.parts.len() };
+    let items: Vec<Value> = (0..batches).map(|batch| json!({ "batch": batch })).collect();
+    let (total, stops_at) = (plan.expected.read, plan.options.rollback_on_error.then_some(1));
+    let files = context.files();
+    files.write_json(&files.manifest()?, &items).await?;
+    files.write_json(&files.plan()?, plan).await?;
+    Ok(json!({ "manifest": files.manifest()?.to_string(), "total": total, "stops_at": stops_at }))
+}
+
+pub(super) struct Planning<'a> {
+    pub(super) context: &'a Context<'a>,
     request: &'a DataMigrationRequest,
-    known: &'a Known,
-    plan: Plan,
-    told: Told,
+    pub(super) known: &'a Known,
+    pub(super) plan: Plan,
+    pub(super) told: Told,
     /// What is referred to and not planned: its id, and who refers to it.
     wanted: BTreeMap<(String, String), BTreeMap<String, String>>,
     /// References to what nobody has selected: of which thing, and to which.
     loose: Vec<(Named, Named)>,
     /// What is planned, if things may refer to each other: service, type and id.
     planned: BTreeSet<Named>,
+    /// Of an archival: the archive, unless it is only tried.
+    pub(super) archive: Option<&'a Archive<'a>>,
+    /// The fingerprints of what is to be deleted.
+    pub(super) removed: HashSet<u64>,
 }
 
 /// Service, type and id.
@@ -85,11 +129,12 @@ type Named = (String, String, String);
 
 impl Planning<'_> {
     /// Nobody else may change many of these things meanwhile.
-    async fn hold(&self, sets: &[Set]) -> Result<(), ActivityError> {
+    async fn hold(&mut self, sets: &[Set]) -> Result<(), ActivityError> {
         if self.plan.options.dry_run {
             return Ok(());
         }
-        let written = sets.iter().map(|set| format!("{}/{}", set.to_service, set.to_type)).collect();
+        let written: BTreeSet<String> = sets.iter().map(|set| format!("{}/{}", set.to_service, set.to_type)).collect();
+        self.plan.held.extend(written.iter().cloned());
         hold(self.context, &self.plan.target, written).await
     }
 
@@ -108,11 +153,17 @@ impl Planning<'_> {
     /// Plans these sets, and what comes with them.
     async fn add_all(&mut self, sets: Vec<Set>) -> Result<(), ActivityError> {
         for set in sets {
-            self.add(set).await?;
+            match self.plan.way() {
+                Way::Remove => self.add_removal(set).await?,
+                Way::Write | Way::Restore | Way::Reverse => self.add(set).await?,
+            }
         }
         if self.plan.expected.read == 0 {
             let message = "the selectors match nothing".to_owned();
             return Err(ActivityError::new(ErrorName::NotFound, message));
+        }
+        if matches!(self.plan.way(), Way::Remove) {
+            self.check_dependents().await?;
         }
         while self.follows() {
             let mut brought = Vec::new();
@@ -145,35 +196,45 @@ impl Planning<'_> {
 
     /// Reads a set, tries it, and cuts it into batches.
     async fn add(&mut self, set: Set) -> Result<(), ActivityError> {
-        let whole = Part { set: self.plan.sets.len(), within: Within::default(), ids: set.ids.clone(), things: 0 };
+        let whole = Part { ids: set.ids.clone(), ..self.whole(&set) };
         let brings = self.follows() && self.brings(&set);
+        let ready = set.change.ready()?;
         self.plan.sets.push(set.clone());
-        let size = usize::try_from(self.plan.options.batch_size).unwrap_or(usize::MAX);
         let (mut ids, mut watermark) = (Vec::<String>::new(), None::<String>);
         let (context, source) = (self.context, self.plan.source.clone());
         let mut reading = Reading::part(context, &source, &set, &whole, None);
         while let Some(page) = reading.next().await? {
             watermark.get_or_insert(page.watermark);
             for thing in &page.items {
-                if ids.last().is_some_and(|last| *last >= thing.id) {
-                    let message = format!(
-                        "{}: its pages of {} are not in the order of ids, or repeat",
-                        set.service, set.entity_type
-                    );
-                    return Err(ActivityError::new(ErrorName::IntegrityViolation, message));
-                }
+                check_order(&set, ids.last(), thing)?;
                 ids.push(thing.id.clone());
                 self.note_references(&set, thing, brings)?;
             }
-            self.expect(&set, &page.items).await?;
+            self.expect(&set, &ready, &page.items).await?;
         }
-        // One for all of a type, or the batches would be too many.
-        let size = size.max(ids.len().div_ceil(MAX_BATCHES));
+        let size = self.batch_size(ids.len());
         self.plan.parts.extend(ids.chunks(size).map(|ids| part(&whole, ids)));
         if let Some(planned) = self.plan.sets.last_mut() {
             planned.watermark = watermark.unwrap_or_default();
         }
         Ok(())
+    }
+
+    /// All of a set as one batch.
+    pub(super) fn whole(&self, set: &Set) -> Part {
+        let turn = match self.plan.way() {
+            // What others refer to goes after them.
+            Way::Remove => LAST_TURN.saturating_sub(set.level),
+            Way::Write | Way::Restore | Way::Reverse => set.level,
+        };
+        let within = Within::default();
+        Part { set: self.plan.sets.len(), within, ids: None, things: 0, turn, list: None, takes_back: None }
+    }
+
+    /// Things in a batch of so many: one size for all of a type, or the batches would be too many.
+    pub(super) fn batch_size(&self, things: usize) -> usize {
+        let size = usize::try_from(self.plan.options.batch_size).unwrap_or(usize::MAX);
+        size.max(things.div_ceil(MAX_BATCHES))
     }
 
     fn note_references(&mut self, set: &Set, thing: &Thing, brings: bool) -> Result<(), ActivityError> {
@@ -203,13 +264,25 @@ impl Planning<'_> {
     }
 
     /// Asks the target what would come of things.
-    async fn expect(&mut self, set: &Set, things: &[Thing]) -> Result<(), ActivityError> {
+    async fn expect(&mut self, set: &Set, ready: &Ready<'_>, things: &[Thing]) -> Result<(), ActivityError> {
         let options = &self.plan.options;
         if !options.validate_data && !options.dry_run {
             self.plan.expected.read += things.len() as u64;
             return Ok(());
         }
-        let moved: Vec<_> = things.iter().map(|thing| set.change.of(&set.service, &set.entity_type, thing)).collect();
+        let mut moved = Vec::with_capacity(things.len());
+        for thing in things {
+            match ready.of(&set.service, &set.entity_type, thing) {
+                Ok(moved) if self.plan.is_in_place() && moved.data == thing.data => {
+                    self.plan.expected.count(ImportStatus::Skipped);
+                }
+                Ok(thing) => moved.push(thing),
+                Err(NotTransformed { code, message }) => {
+                    self.plan.expected.count(ImportStatus::Failed);
+                    self.tell_problem(set, &thing.id, code, &message)?;
+                }
+            }
+        }
         if moved.is_empty() {
             return Ok(());
         }
@@ -217,16 +290,34 @@ impl Planning<'_> {
         for (thing, result) in moved.iter().zip(&results) {
             // What it belongs to is not there yet, and comes before it.
             let is_for_now = self.follows() && result.code.as_deref() == Some(ErrorName::NotFound.as_str());
-            let status = if is_for_now { ImportStatus::Created } else { result.status };
+            let status = match result.status {
+                _ if is_for_now => ImportStatus::Created,
+                _ if self.plan.is_in_place() && is_for_later(result) => ImportStatus::Updated,
+                status => status,
+            };
             self.plan.expected.count(status);
             if status == ImportStatus::Failed {
                 let (code, message) = (result.code.as_deref().unwrap_or("ServiceRejected"), result.message.as_deref());
-                let (service, entity_type) = (&*set.to_service, &*set.to_type);
-                let line = Line { service, entity_type, id: &thing.id, code, message: message.unwrap_or_default() };
-                self.told.add(PROBLEMS, &line)?;
+                self.tell_problem(set, &thing.id, code, message.unwrap_or_default())?;
             }
         }
         Ok(())
+    }
+
+    /// Tells of a thing that cannot be migrated.
+    pub(super) fn tell_problem(
+        &mut self,
+        set: &Set,
+        id: &str,
+        code: &str,
+        message: &str,
+    ) -> Result<(), ActivityError> {
+        self.tell_problem_of([&set.to_service, &set.to_type, id], code, message)
+    }
+
+    pub(super) fn tell_problem_of(&mut self, of: [&str; 3], code: &str, message: &str) -> Result<(), ActivityError> {
+        let [service, entity_type, id] = of;
+        self.told.add(PROBLEMS, &Line { service, entity_type, id, code, message })
     }
 
     /// Tells of references to things that do not come along.
@@ -235,22 +326,25 @@ impl Planning<'_> {
             if self.planned.contains(&to) {
                 continue;
             }
-            self.plan.dangling += 1;
             let message = format!("refers to the {} {} of {}, which does not come along", to.1, to.2, to.0);
-            let line =
-                Line { service: &service, entity_type: &entity_type, id: &id, code: "Dangling", message: &message };
-            self.told.add(DANGLING, &line)?;
+            self.tell_of_dangling([&service, &entity_type, &id], &message)?;
         }
         Ok(())
     }
 
+    /// Tells of a reference to a thing that will not be there.
+    pub(super) fn tell_of_dangling(&mut self, of: [&str; 3], message: &str) -> Result<(), ActivityError> {
+        self.plan.dangling += 1;
+        let [service, entity_type, id] = of;
+        self.told.add(DANGLING, &Line { service, entity_type, id, code: "Dangling", message })
+    }
+
     async fn finish(mut self) -> Result<Value, ActivityError> {
         self.tell_dangling()?;
-        let sets = &self.plan.sets;
-        self.plan.parts.sort_by_key(|part| sets[part.set].level);
+        self.plan.parts.sort_by_key(|part| part.turn);
         let problems = self.told.count(PROBLEMS);
         let files = std::mem::take(&mut self.told).store(self.context).await?;
-        let Plan { options, expected, parts, dangling, .. } = &self.plan;
+        let Plan { options, expected, dangling, .. } = &self.plan;
         self.context.report(Map::from_iter([
             ("migration_id".to_owned(), json!(self.plan.migration_id)),
             ("expected".to_owned(), json!(expected)),
@@ -259,17 +353,20 @@ impl Planning<'_> {
             ("plan_files".to_owned(), json!(files)),
         ]))?;
         if problems > 0 && !options.dry_run {
-            let message = format!("the target would not take {problems} things; problems.jsonl names them");
+            let message = format!("{problems} things cannot be migrated; problems.jsonl names them");
             return Err(ActivityError::new(ErrorName::InvalidInput, message));
         }
-        let batches = if options.dry_run { 0 } else { parts.len() };
-        let items: Vec<Value> = (0..batches).map(|batch| json!({ "batch": batch })).collect();
-        let (total, stops_at) = (expected.read, options.rollback_on_error.then_some(1));
-        let files = self.context.files();
-        files.write_json(&files.manifest()?, &items).await?;
-        files.write_json(&files.plan()?, &self.plan).await?;
-        Ok(json!({ "manifest": files.manifest()?.to_string(), "total": total, "stops_at": stops_at }))
+        store(self.context, &self.plan).await
     }
+}
+
+/// Things come by their ids, or pages would be read for ever.
+pub(super) fn check_order(set: &Set, last: Option<&String>, next: &Thing) -> Result<(), ActivityError> {
+    if last.is_none_or(|last| *last < next.id) {
+        return Ok(());
+    }
+    let message = format!("{}: its pages of {} are not in the order of ids, or repeat", set.service, set.entity_type);
+    Err(ActivityError::new(ErrorName::IntegrityViolation, message))
 }
 
 /// A batch of these things.
@@ -278,5 +375,5 @@ fn part(whole: &Part, ids: &[String]) -> Part {
     let to_id = ids.last().map(|last| just_after(last));
     let within = Within { from_id, to_id, filters: BTreeMap::new() };
     let ids_of_set = whole.ids.as_ref().map(|_| ids.to_vec());
-    Part { set: whole.set, within, ids: ids_of_set, things: ids.len() as u64 }
+    Part { within, ids: ids_of_set, things: ids.len() as u64, ..whole.clone() }
 }

@@ -13,6 +13,9 @@ use crate::Context;
 use crate::files::{key, push_line};
 use crate::harness::store_failed;
 
+/// The file of what stays because somebody else has changed it.
+pub(super) const LEFT: &str = "left.jsonl";
+
 /// A line.
 #[derive(Serialize)]
 pub(super) struct Line<'a> {

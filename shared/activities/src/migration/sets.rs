@@ -9,6 +9,7 @@ use downstream::data::{EntityType, catalogue};
 
 use super::Set;
 use super::change::{Change, Names, is_tenant};
+use super::transform::{up_to, versions};
 use crate::Context;
 
 /// What services hold, by service and type.
@@ -36,7 +37,11 @@ pub(super) fn of(request: &DataMigrationRequest, known: &Known) -> Result<Vec<Se
         }
         match request.migration_type {
             MigrationType::CrossServiceSync => sets.extend(copies(selector, known)?),
-            _ => sets.push(renamed(request, known, service, entity_type, selector.filters.clone())),
+            MigrationType::SystemUpgrade => sets.push(upgraded(selector, known)?),
+            MigrationType::DataArchival => sets.push(in_place(selector, known, Change::Removed)),
+            MigrationType::TenantToTenant | MigrationType::DataRestore => {
+                sets.push(renamed(request, known, service, entity_type, selector.filters.clone()));
+            }
         }
     }
     Ok(sets)
@@ -68,6 +73,41 @@ fn copies(selector: &DataSelector, known: &Known) -> Result<Vec<Set>, ActivityEr
         return Err(ActivityError::new(ErrorName::InvalidInput, message));
     }
     Ok(sets)
+}
+
+/// Things that are brought to the schema version that their service has now.
+fn upgraded(selector: &DataSelector, known: &Known) -> Result<Set, ActivityError> {
+    let DataSelector { service, entity_type, .. } = selector;
+    let of = known.get(&(service.clone(), entity_type.clone()));
+    let version = of.map_or(0, |of| of.schema_version);
+    let transformations = up_to(service, entity_type, version);
+    if transformations.is_empty() {
+        let there = match versions(service, entity_type).as_slice() {
+            [] => "none is declared".to_owned(),
+            versions => format!("those to {versions:?} are for a newer version of the service"),
+        };
+        let message = format!(
+            "there is no transformation of {entity_type} of {service} up to its schema version {version}: {there}"
+        );
+        return Err(ActivityError::new(ErrorName::InvalidInput, message));
+    }
+    Ok(in_place(selector, known, Change::Transformed { transformations }))
+}
+
+/// Things that are changed where they are.
+fn in_place(selector: &DataSelector, known: &Known, change: Change) -> Set {
+    let DataSelector { service, entity_type, filters, .. } = selector;
+    Set {
+        service: service.clone(),
+        entity_type: entity_type.clone(),
+        to_service: service.clone(),
+        to_type: entity_type.clone(),
+        filters: filters.clone(),
+        change,
+        level: level(known, service, entity_type),
+        watermark: String::new(),
+        ids: None,
+    }
 }
 
 /// Things that go into another tenant.

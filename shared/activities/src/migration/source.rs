@@ -68,24 +68,45 @@ pub(super) fn just_after(id: &str) -> String {
     format!("{id}{JUST_AFTER}")
 }
 
-/// The things of a set that have changed since they were planned, and the ids of those that are gone; where to go on.
-pub(super) async fn changes(
-    context: &Context<'_>,
-    plan: &Plan,
-    set: &Set,
-    since: &str,
-) -> Result<(Vec<Thing>, Vec<String>, String), ActivityError> {
-    let within = Within { filters: set.filters.clone(), ..Within::default() };
-    let (mut changed, mut gone, mut cursor) = (Vec::new(), Vec::new(), None::<String>);
-    loop {
-        let of = PageOf { cursor: cursor.as_deref(), changed_since: Some(since), within: Some(&within) };
-        let page = page(context.downstream, set.source()?, &set.entity_type, &plan.source, of).await?;
-        let is_meant = |id: &str| set.ids.as_ref().is_none_or(|ids| ids.iter().any(|meant| meant == id));
-        changed.extend(page.items.into_iter().filter(|thing| is_meant(&thing.id)));
-        gone.extend(page.deletions.into_iter().map(|gone| gone.id).filter(|id| is_meant(id)));
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            return Ok((changed, gone, page.watermark));
+/// What has changed of a set since it was planned, page by page.
+pub(super) struct Changes<'a> {
+    context: &'a Context<'a>,
+    plan: &'a Plan,
+    set: &'a Set,
+    since: String,
+    cursor: Option<String>,
+    is_over: bool,
+}
+
+/// Some of what has changed.
+pub(super) struct Changed {
+    pub(super) things: Vec<Thing>,
+    /// The ids of those that are gone.
+    pub(super) gone: Vec<String>,
+    /// Where to go on after the last page.
+    pub(super) watermark: String,
+}
+
+impl<'a> Changes<'a> {
+    pub(super) fn since(context: &'a Context<'a>, plan: &'a Plan, set: &'a Set, watermark: String) -> Self {
+        Self { context, plan, set, since: watermark, cursor: None, is_over: false }
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Option<Changed>, ActivityError> {
+        if self.is_over {
+            return Ok(None);
         }
+        let set = self.set;
+        let within = Within { filters: set.filters.clone(), ..Within::default() };
+        let of = PageOf { cursor: self.cursor.as_deref(), changed_since: Some(&self.since), within: Some(&within) };
+        let page = page(self.context.downstream, set.source()?, &set.entity_type, &self.plan.source, of).await?;
+        self.cursor = page.next_cursor;
+        self.is_over = self.cursor.is_none();
+        let is_meant = |id: &str| set.ids.as_ref().is_none_or(|ids| ids.iter().any(|meant| meant == id));
+        Ok(Some(Changed {
+            things: page.items.into_iter().filter(|thing| is_meant(&thing.id)).collect(),
+            gone: page.deletions.into_iter().map(|gone| gone.id).filter(|id| is_meant(id)).collect(),
+            watermark: page.watermark,
+        }))
     }
 }

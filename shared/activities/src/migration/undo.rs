@@ -1,13 +1,15 @@
 //! Concludes a migration that was interrupted: services put back what was there before, if that was asked for.
 
-use contracts::{ActivityError, ErrorName};
+use contracts::ActivityError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::complete::CaughtUp;
-use super::{CONTENT, Plan, Set, State, THING, step_of};
+use super::complete::{CaughtUp, reversible_until};
+use super::{CONTENT, Plan, Set, State, THING, Way, step_of};
 use crate::Context;
-use crate::things::{self, Left};
+use crate::files::{Files, lost};
+use crate::restore;
+use crate::things::{self, Done, Left};
 
 /// How far it is undone.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -22,68 +24,83 @@ struct UndoState {
 
 /// Undoes whatever was written, or leaves it where that was asked for; reports what became of it.
 pub(super) async fn conclude(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let plan: Plan = match context.files().read_plan().await {
-        // Nothing was written before it.
-        Err(error) if error.error == ErrorName::IntegrityViolation.as_str() => return Ok(json!({ "left": 0 })),
-        plan => plan?,
-    };
-    if !plan.options.rollback_on_error {
+    let files = context.files();
+    // Nothing was written before there is a plan. What was found out by then is the result.
+    let Some(plan) = files.read::<Plan>(&files.plan()?).await? else {
         context.report(Map::from_iter([("status".to_owned(), json!("Failed"))]))?;
         return Ok(json!({ "left": 0 }));
+    };
+    if plan.reverses.is_some() || !plan.options.rollback_on_error {
+        context.report(Map::from_iter([
+            ("status".to_owned(), json!("Failed")),
+            ("reversible_until".to_owned(), json!(reversible_until(context, &plan))),
+        ]))?;
+        return Ok(json!({ "left": 0 }));
     }
-    let state = undo_all(context, &plan).await?;
+    let left = match plan.way() {
+        Way::Restore => restore::undo::undo_own(context).await?,
+        Way::Write | Way::Remove | Way::Reverse => undo_all(context, &plan).await?,
+    };
     context.report(Map::from_iter([
         ("status".to_owned(), json!("RolledBack")),
         ("records_migrated".to_owned(), json!(0)),
-        ("left".to_owned(), state.left.told()),
+        ("left".to_owned(), left.told()),
     ]))?;
-    Ok(json!({ "left": state.left.count() }))
+    Ok(json!({ "left": left.count() }))
 }
 
 /// Undoes everything, the last things first. It goes on where an earlier attempt was.
-async fn undo_all(context: &Context<'_>, plan: &Plan) -> Result<UndoState, ActivityError> {
+async fn undo_all(context: &Context<'_>, plan: &Plan) -> Result<Left, ActivityError> {
     let files = context.files();
     let state_file = files.key("undo.json")?;
     let mut state: UndoState = files.read(&state_file).await?.unwrap_or_default();
     if !state.caught_up {
-        let again: CaughtUp = files.read(&files.key("caught-up.json")?).await?.unwrap_or_default();
-        for (set, id, round) in again.written.iter().rev() {
-            let set = &plan.sets[*set];
-            if !undo_one(context, plan, set, THING, id, *round).await? {
-                state.left.add(&set.to_service, &set.to_type, id);
-            }
-        }
+        let done = done_again(plan, &files).await?;
+        things::undo(context, context.execution_id(), &done, &mut state.left).await?;
         state.caught_up = true;
         files.write_json(&state_file, &state).await?;
     }
     while state.parts < plan.parts.len() {
-        let number = plan.parts.len() - 1 - state.parts;
-        let set = &plan.sets[plan.parts[number].set];
-        let batch: State = files.read(&files.state(number as u64)?).await?.unwrap_or_default();
-        // Bytes that were never written have nothing to undo.
-        for id in batch.ids.iter().rev().filter(|_| set.has_contents()) {
-            undo_one(context, plan, set, CONTENT, id, 0).await?;
-        }
-        // One after the other: things of a type may refer to each other.
-        for id in batch.ids.iter().rev() {
-            if !undo_one(context, plan, set, THING, id, 0).await? {
-                state.left.add(&set.to_service, &set.to_type, id);
-            }
-        }
+        let done = done_in_batch(plan, &files, plan.parts.len() - 1 - state.parts).await?;
+        things::undo(context, context.execution_id(), &done, &mut state.left).await?;
         state.parts += 1;
         files.write_json(&state_file, &state).await?;
     }
-    Ok(state)
+    Ok(state.left)
 }
 
-/// Undoes what was done to one thing; false if somebody else has changed it since.
-pub(super) async fn undo_one(
-    context: &Context<'_>,
-    plan: &Plan,
-    set: &Set,
-    what: &str,
-    id: &str,
-    round: u32,
-) -> Result<bool, ActivityError> {
-    things::undo(context, set.target()?, &plan.target, &step_of(what, set, id, round)?).await
+/// What was written again because it had changed meanwhile, the last of it first.
+pub(super) async fn done_again(plan: &Plan, files: &Files<'_>) -> Result<Vec<Done>, ActivityError> {
+    let again: CaughtUp = files.read(&files.key("caught-up.json")?).await?.unwrap_or_default();
+    let done = again.written.iter().rev().map(|(set, id, round)| {
+        let set = plan.sets.get(*set).ok_or_else(|| lost("a set of the plan"))?;
+        done_to(plan, set, THING, id, *round)
+    });
+    done.collect()
+}
+
+/// What a batch has done, the last of it first.
+pub(super) async fn done_in_batch(plan: &Plan, files: &Files<'_>, number: usize) -> Result<Vec<Done>, ActivityError> {
+    let part = plan.parts.get(number).ok_or_else(|| lost("a batch of the plan"))?;
+    let set = plan.sets.get(part.set).ok_or_else(|| lost("a set of the plan"))?;
+    let batch: State = files.read(&files.state(number as u64)?).await?.unwrap_or_default();
+    let mut done = Vec::with_capacity(batch.ids.len());
+    for id in batch.ids.iter().rev() {
+        if set.has_contents() {
+            done.push(done_to(plan, set, CONTENT, id, 0)?);
+        }
+        done.push(done_to(plan, set, THING, id, 0)?);
+    }
+    Ok(done)
+}
+
+/// What was done to a thing.
+pub(super) fn done_to(plan: &Plan, set: &Set, what: &str, id: &str, round: u32) -> Result<Done, ActivityError> {
+    Ok(Done {
+        service: set.target()?,
+        entity_type: set.to_type.clone(),
+        id: id.to_owned(),
+        tenant_id: plan.target.clone(),
+        step: step_of(what, set, id, round)?,
+    })
 }

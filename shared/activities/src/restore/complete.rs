@@ -6,23 +6,19 @@ use contracts::ActivityError;
 use serde_json::{Value, json};
 
 use super::verify::{VERIFIED, Verified};
-use super::{Counts, PartState, Plan};
+use super::{Counts, PartState, Plan, files};
 use crate::Context;
 use crate::backup::FILE_CONTENT;
 use crate::files::lost;
 
 /// Completes a restore.
 pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let files = context.files();
+    let files = files(context);
     let plan: Plan = files.read_plan().await?;
-    let (mut things, mut contents) = (BTreeMap::<&str, Counts>::new(), 0_u64);
-    for (number, part) in plan.parts.iter().enumerate() {
-        let state: Option<PartState> = files.read(&files.state(number as u64)?).await?;
-        let counts = state.unwrap_or_default().counts;
-        match part.entity_type == FILE_CONTENT {
-            true => contents += counts.replaced,
-            false => things.entry(&part.service).or_default().add(counts),
-        }
+    let Totals { types, contents } = totals(context).await?;
+    let mut things = BTreeMap::<&str, Counts>::new();
+    for ((service, _), counts) in &types {
+        things.entry(service).or_default().add(*counts);
     }
     let Verified { things: verified, recovery_seconds } =
         files.read(&files.key(VERIFIED)?).await?.ok_or_else(|| lost("what was compared"))?;
@@ -49,4 +45,28 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
     });
     context.report(report.as_object().cloned().unwrap_or_default())?;
     Ok(json!({ "records": all.sum() }))
+}
+
+/// What a restore did.
+pub(crate) struct Totals {
+    /// By service and type.
+    pub(crate) types: BTreeMap<(String, String), Counts>,
+    /// Files that got their bytes.
+    pub(crate) contents: u64,
+}
+
+/// Puts together what became of the parts.
+pub(crate) async fn totals(context: &Context<'_>) -> Result<Totals, ActivityError> {
+    let files = files(context);
+    let plan: Plan = files.read_plan().await?;
+    let mut totals = Totals { types: BTreeMap::new(), contents: 0 };
+    for (number, part) in plan.parts.iter().enumerate() {
+        let state: Option<PartState> = files.read(&files.state(number as u64)?).await?;
+        let counts = state.unwrap_or_default().counts;
+        match part.entity_type == FILE_CONTENT {
+            true => totals.contents += counts.replaced,
+            false => totals.types.entry((part.service.clone(), part.entity_type.clone())).or_default().add(counts),
+        }
+    }
+    Ok(totals)
 }

@@ -7,7 +7,7 @@ use downstream::Service;
 use downstream::data::{PageOf, page};
 use serde_json::{Value, json};
 
-use super::{Plan, is_same_type, undo};
+use super::{Plan, files, is_same_type, undo};
 use crate::Context;
 use crate::backup::FILE_CONTENT;
 use crate::files::lost;
@@ -42,7 +42,7 @@ pub(super) async fn failed(
 
 /// Notes what became of an interrupted restore, if it was a drill.
 pub(super) async fn interrupted(context: &Context<'_>, error: &str) -> Result<(), ActivityError> {
-    match context.files().read_plan::<Plan>().await {
+    match files(context).read_plan::<Plan>().await {
         Ok(plan) if plan.is_drill => failed(context, &plan.tenant_id, &plan.backup_id, error).await,
         Ok(_) | Err(_) => Ok(()),
     }
@@ -67,7 +67,7 @@ async fn note(
 
 /// Removes what a drill wrote, and looks whether anything is left.
 pub(crate) async fn end(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let plan: Plan = context.files().read_plan().await?;
+    let plan: Plan = files(context).read_plan().await?;
     let state = undo::undo_all(context, &plan).await?;
     if let Some(left) = state.left.first() {
         let message = format!("somebody has changed {left} of the drill's tenant {}", plan.target.tenant_id);

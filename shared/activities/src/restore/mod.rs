@@ -5,13 +5,15 @@
 //! somebody cancels, every key is undone: services put back what was there before. A drill writes into a tenant that nobody
 //! has, and ends with undoing.
 
-mod complete;
+pub(crate) mod complete;
 pub(crate) mod drill;
 pub(crate) mod plan;
-mod undo;
+pub(crate) mod undo;
 mod upload;
 pub(crate) mod verify;
 pub(crate) mod write;
+
+use std::collections::BTreeMap;
 
 use contracts::backup::RestoreConflict;
 use contracts::step::StepPath;
@@ -23,9 +25,17 @@ use serde_json::{Value, json};
 use vault::{PartEntry, WrappedKey};
 
 use crate::Context;
-use crate::backup::Vault;
-use crate::files::lost;
+use crate::backup::{FILE_CONTENT, Vault};
+use crate::files::{Files, lost};
 use crate::things;
+
+/// What a restore works with. Other jobs make one within their own execution.
+fn files<'a>(context: &Context<'a>) -> Files<'a> {
+    context.files().for_job(JOB)
+}
+
+/// What the names of its files begin with.
+const JOB: &str = "restore-";
 
 /// What all steps of a restore need to know.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,6 +53,44 @@ struct Plan {
     data_key: WrappedKey,
     /// What is referred to before what refers to it.
     parts: Vec<PartEntry>,
+    /// What of it; everything if there is none.
+    #[serde(default)]
+    selected: Option<Vec<Selected>>,
+}
+
+/// Some of the things of a backup.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Selected {
+    pub(crate) service: String,
+    pub(crate) entity_type: String,
+    /// Only things with these values, by the paths of fields.
+    pub(crate) filters: BTreeMap<String, String>,
+}
+
+impl Selected {
+    fn is_of(&self, service: &str, entity_type: &str) -> bool {
+        let is_content = entity_type == FILE_CONTENT && self.entity_type == "file";
+        self.service == service && (self.entity_type == entity_type || is_content)
+    }
+
+    fn fits(&self, data: &Value) -> bool {
+        let has = |(path, wanted): (&String, &String)| match at(data, path) {
+            Value::String(text) => text == wanted,
+            value @ (Value::Bool(_) | Value::Number(_)) => value.to_string() == *wanted,
+            _ => false,
+        };
+        self.filters.iter().all(has)
+    }
+}
+
+/// A value by its path, like `profile_data.name`; null if there is none.
+pub(crate) fn at<'a>(data: &'a Value, path: &str) -> &'a Value {
+    path.split('.').fold(data, |value, name| value.get(name).unwrap_or(&Value::Null))
+}
+
+/// Of these, those that are meant, if not all are.
+fn selected_of<'s>(selected: Option<&'s [Selected]>, service: &str, entity_type: &str) -> Option<&'s Selected> {
+    selected.into_iter().flatten().find(|of| of.is_of(service, entity_type))
 }
 
 /// The tenant that a backup goes into.
@@ -59,9 +107,19 @@ impl Plan {
         Vault::of(context, &self.tenant_id, &self.backup_id, &self.data_key).await
     }
 
-    /// A thing of a part, as it is to be in the target: there the tenant itself has another id.
-    fn thing(&self, part: &PartEntry, line: &[u8]) -> Result<Thing, ActivityError> {
+    /// Whether only some things of a part are meant.
+    fn is_filtered(&self, part: &PartEntry) -> bool {
+        let selected = selected_of(self.selected.as_deref(), &part.service, &part.entity_type);
+        selected.is_some_and(|selected| !selected.filters.is_empty())
+    }
+
+    /// A thing of a part, as it is to be in the target: there the tenant itself has another id. None if it is not meant.
+    fn thing(&self, part: &PartEntry, line: &[u8]) -> Result<Option<Thing>, ActivityError> {
         let mut thing: Thing = serde_json::from_slice(line).map_err(|_| lost("a line of a backup"))?;
+        let selected = selected_of(self.selected.as_deref(), &part.service, &part.entity_type);
+        if selected.is_some_and(|selected| !selected.fits(&thing.data)) {
+            return Ok(None);
+        }
         let Target { tenant_id, tenant_id_field } = &self.target;
         for reference in &mut thing.references {
             if is_tenant(&reference.service, &reference.entity_type) && reference.id == self.tenant_id {
@@ -73,7 +131,7 @@ impl Plan {
             thing.data[tenant_id_field] = json!(tenant_id);
             thing.id.clone_from(tenant_id);
         }
-        Ok(thing)
+        Ok(Some(thing))
     }
 }
 
@@ -83,29 +141,29 @@ fn is_tenant(service: &str, entity_type: &str) -> bool {
 
 /// How far a part is written.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct PartState {
+pub(crate) struct PartState {
     /// Lines that are done.
     lines: u64,
-    counts: Counts,
+    pub(crate) counts: Counts,
     /// Files that were there and stay as they are: their bytes stay too.
     kept_files: Vec<String>,
     /// Why it cannot go on.
-    failure: Option<PartFailure>,
+    pub(crate) failure: Option<PartFailure>,
 }
 
 /// What became of things.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Counts {
-    created: u64,
-    replaced: u64,
-    skipped: u64,
+pub(crate) struct Counts {
+    pub(crate) created: u64,
+    pub(crate) replaced: u64,
+    pub(crate) skipped: u64,
 }
 
 /// What could not be restored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct PartFailure {
-    error: String,
-    message: String,
+pub(crate) struct PartFailure {
+    pub(crate) error: String,
+    pub(crate) message: String,
 }
 
 impl Counts {

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use store::lease_of_backup;
 use vault::{MANIFEST_FILE, Manifest, PartEntry, ServiceSummary};
 
-use super::{Plan, Target, drill, is_same_type, is_tenant};
+use super::undo::ids_of;
+use super::{Plan, Selected, Target, drill, files, is_same_type, is_tenant, selected_of};
 use crate::Context;
 use crate::backup::{FILE_CONTENT, Vault, key_failed, place};
 use crate::files::lost;
@@ -37,11 +38,36 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
 }
 
 async fn check_and_plan(context: &Context<'_>, request: &RestoreRequest) -> Result<Value, ActivityError> {
+    let planned = plan_some(context, request, None).await?;
+    let files = files(context);
+    let items: Vec<Value> = (0..planned.parts).map(|part| json!({ "part": part })).collect();
+    files.write_json(&files.manifest()?, &items).await?;
+    Ok(json!({ "manifest": files.manifest()?.to_string(), "total": planned.total }))
+}
+
+/// What a restore has to do.
+pub(crate) struct Planned {
+    pub(crate) parts: usize,
+    /// Things in them; the bytes of files are none.
+    pub(crate) total: u64,
+    /// What they are things of: `auth/account`.
+    pub(crate) types: BTreeSet<String>,
+}
+
+/// Plans to restore what is selected of a backup, or all of it.
+pub(crate) async fn plan_some(
+    context: &Context<'_>,
+    request: &RestoreRequest,
+    selected: Option<Vec<Selected>>,
+) -> Result<Planned, ActivityError> {
     let RestoreRequest { backup_id, tenant_id, target_tenant_id, drill, on_conflict, dry_run } = request;
     // Before it is looked at: it must not be removed meanwhile.
     hold(context, tenant_id, BTreeSet::from([lease_of_backup(backup_id)])).await?;
-    let manifest = manifest(context, tenant_id, backup_id).await?;
+    let mut manifest = manifest(context, tenant_id, backup_id).await?;
     check_parts(context, &manifest).await?;
+    if let Some(selected) = &selected {
+        keep_selected(&mut manifest, selected)?;
+    }
     let target = match (drill, target_tenant_id) {
         (true, _) => drill::tenant_of(context),
         (false, Some(target)) => target.clone(),
@@ -56,9 +82,6 @@ async fn check_and_plan(context: &Context<'_>, request: &RestoreRequest) -> Resu
     types.reverse();
     let mut parts = types.concat();
     parts.sort_by_key(|part| part.entity_type == FILE_CONTENT);
-    let things = |of: &&vault::TypeSummary| of.entity_type != FILE_CONTENT;
-    let total: u64 = manifest.services.iter().flat_map(|of| &of.types).filter(things).map(|of| of.items).sum();
-    let items: Vec<Value> = (0..parts.len()).map(|part| json!({ "part": part })).collect();
     let plan = Plan {
         backup_id: backup_id.clone(),
         tenant_id: tenant_id.clone(),
@@ -70,28 +93,59 @@ async fn check_and_plan(context: &Context<'_>, request: &RestoreRequest) -> Resu
         dry_run: *dry_run,
         data_key: manifest.data_key.clone(),
         parts,
+        selected,
     };
-    let files = context.files();
-    files.write_json(&files.manifest()?, &items).await?;
+    let files = files(context);
     files.write_json(&files.plan()?, &plan).await?;
-    Ok(json!({ "manifest": files.manifest()?.to_string(), "total": total }))
+    let total = count(context, &plan).await?;
+    Ok(Planned { parts: plan.parts.len(), total, types: data_sets(&manifest.services) })
+}
+
+/// Leaves of a manifest what is selected.
+fn keep_selected(manifest: &mut Manifest, selected: &[Selected]) -> Result<(), ActivityError> {
+    for Selected { service, entity_type, .. } in selected {
+        let has = |of: &ServiceSummary| of.service == *service && of.types.iter().any(|of| of.entity_type == *entity_type);
+        if !manifest.services.iter().any(has) {
+            let message = format!("{} holds no {entity_type} of {service}", manifest.backup_id);
+            return Err(ActivityError::new(ErrorName::NotFound, message));
+        }
+    }
+    let is_selected =
+        |service: &str, entity_type: &str| selected_of(Some(selected), service, entity_type).is_some();
+    for ServiceSummary { service, types } in &mut manifest.services {
+        types.retain(|of| is_selected(service, &of.entity_type));
+    }
+    manifest.parts.retain(|part| is_selected(&part.service, &part.entity_type));
+    Ok(())
+}
+
+/// How many things a restore has to write.
+async fn count(context: &Context<'_>, plan: &Plan) -> Result<u64, ActivityError> {
+    let (vault, mut total) = (plan.vault(context).await?, 0);
+    for part in plan.parts.iter().filter(|part| part.entity_type != FILE_CONTENT) {
+        match plan.is_filtered(part) {
+            true => total += ids_of(plan, &vault, part).await?.len() as u64,
+            false => total += part.items,
+        }
+    }
+    Ok(total)
 }
 
 /// The manifest, if it is signed by this installation and the backup is not being removed.
-async fn manifest(context: &Context<'_>, tenant_id: &str, backup_id: &str) -> Result<Manifest, ActivityError> {
+pub(crate) async fn manifest(context: &Context<'_>, tenant_id: &str, backup_id: &str) -> Result<Manifest, ActivityError> {
     let none = || ActivityError::new(ErrorName::NotFound, format!("the tenant has no backup {backup_id}"));
     let known = context.backups.backup(tenant_id, backup_id).await.map_err(store_failed)?;
     if known.is_some_and(|backup| backup.removing_since.is_some()) {
         return Err(none());
     }
-    let text = context.files().read_whole(&place(tenant_id, backup_id, MANIFEST_FILE)?).await?;
+    let text = files(context).read_whole(&place(tenant_id, backup_id, MANIFEST_FILE)?).await?;
     let keys = context.keys.public_keys().await.map_err(key_failed)?;
     Manifest::open(&text.ok_or_else(none)?, &keys, backup_id, tenant_id)
         .map_err(|error| ActivityError::new(ErrorName::IntegrityViolation, error.to_string()))
 }
 
 /// Reads every byte of every part.
-async fn check_parts(context: &Context<'_>, manifest: &Manifest) -> Result<(), ActivityError> {
+pub(crate) async fn check_parts(context: &Context<'_>, manifest: &Manifest) -> Result<(), ActivityError> {
     let vault = Vault::of(context, &manifest.tenant_id, &manifest.backup_id, &manifest.data_key).await?;
     for part in &manifest.parts {
         let mut opened = vault.open(part).await?;

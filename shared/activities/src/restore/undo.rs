@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use vault::PartEntry;
 
-use super::{PartState, Plan, step_of};
+use super::{JOB, PartState, Plan, files, step_of};
 use crate::Context;
 use crate::backup::{ContentLine, FILE_CONTENT, Vault};
-use crate::files::lost;
-use crate::things::{self, Left};
+use crate::files::{Files, lost};
+use crate::things::{self, Done, Left};
 
 /// After so many, what is done is noted.
 const NOTED_AFTER: usize = 400;
@@ -29,7 +29,7 @@ pub(super) struct UndoState {
 
 /// Undoes a restore, and reports what was undone.
 pub(crate) async fn undo(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let plan: Plan = match context.files().read_plan().await {
+    let plan: Plan = match files(context).read_plan().await {
         // Nothing was written before it.
         Err(error) if error.error == ErrorName::IntegrityViolation.as_str() => return Ok(json!({ "left": 0 })),
         plan => plan?,
@@ -43,31 +43,26 @@ pub(crate) async fn undo(context: &Context<'_>) -> Result<Value, ActivityError> 
     Ok(json!({ "left": state.left.count() }))
 }
 
+/// Undoes whatever this execution restored, if it has begun; what stays because somebody else has changed it.
+pub(crate) async fn undo_own(context: &Context<'_>) -> Result<Left, ActivityError> {
+    let files = files(context);
+    let Some(plan) = files.read::<Plan>(&files.plan()?).await? else { return Ok(Left::default()) };
+    undo_all(context, &plan).await.map(|state| state.left)
+}
+
 /// Undoes whatever a restore wrote. It goes on where an earlier attempt was.
 pub(super) async fn undo_all(context: &Context<'_>, plan: &Plan) -> Result<UndoState, ActivityError> {
-    let files = context.files();
+    let files = files(context);
     let state_file = files.key("undo.json")?;
     let mut state: UndoState = files.read(&state_file).await?.unwrap_or_default();
-    let vault = plan.vault(context).await?;
     while !plan.dry_run && state.parts < plan.parts.len() {
         let number = plan.parts.len() - 1 - state.parts;
-        let part = &plan.parts[number];
-        let service = Service::named(&part.service).ok_or_else(|| lost("the service of a part"))?;
-        // A part that has no state has not begun.
-        if files.read::<PartState>(&files.state(number as u64)?).await?.is_some() {
-            let mut ids = ids_of(plan, &vault, part).await?;
-            ids.reverse();
-            for ids in ids.get(state.things..).unwrap_or_default().chunks(NOTED_AFTER) {
-                // One after the other: things of a type may refer to each other.
-                for id in ids {
-                    if !things::undo(context, service, &plan.target.tenant_id, &step_of(part, id)?).await? {
-                        state.left.add(&part.service, &part.entity_type, id);
-                    }
-                }
-                state.things += ids.len();
-                state.undone += ids.len() as u64;
-                files.write_json(&state_file, &state).await?;
-            }
+        let done = done_to(context, plan, &files, number).await?;
+        for done in done.get(state.things..).unwrap_or_default().chunks(NOTED_AFTER) {
+            things::undo(context, context.execution_id(), done, &mut state.left).await?;
+            state.things += done.len();
+            state.undone += done.len() as u64;
+            files.write_json(&state_file, &state).await?;
         }
         (state.parts, state.things) = (state.parts + 1, 0);
         files.write_json(&state_file, &state).await?;
@@ -75,12 +70,42 @@ pub(super) async fn undo_all(context: &Context<'_>, plan: &Plan) -> Result<UndoS
     Ok(state)
 }
 
+/// What an earlier execution did to the things of a part, the last of it first.
+pub(crate) async fn done_by(
+    context: &Context<'_>,
+    execution_id: &str,
+    number: usize,
+) -> Result<Vec<Done>, ActivityError> {
+    let files = context.files_of(execution_id).for_job(JOB);
+    done_to(context, &files.read_plan().await?, &files, number).await
+}
+
+/// What was done to the things of a part, the last of it first. A part that has no state has not begun.
+async fn done_to(
+    context: &Context<'_>,
+    plan: &Plan,
+    files: &Files<'_>,
+    number: usize,
+) -> Result<Vec<Done>, ActivityError> {
+    let part = plan.parts.get(number).ok_or_else(|| lost("a part of the plan"))?;
+    let service = Service::named(&part.service).ok_or_else(|| lost("the service of a part"))?;
+    if files.read::<PartState>(&files.state(number as u64)?).await?.is_none() {
+        return Ok(Vec::new());
+    }
+    let ids = ids_of(plan, &plan.vault(context).await?, part).await?;
+    let done = ids.into_iter().rev().map(|id| {
+        let step = step_of(part, &id)?;
+        Ok(Done { service, entity_type: part.entity_type.clone(), id, tenant_id: plan.target.tenant_id.clone(), step })
+    });
+    done.collect()
+}
+
 /// The ids in a part, in the order in which they were written.
-async fn ids_of(plan: &Plan, vault: &Vault<'_>, part: &PartEntry) -> Result<Vec<String>, ActivityError> {
+pub(super) async fn ids_of(plan: &Plan, vault: &Vault<'_>, part: &PartEntry) -> Result<Vec<String>, ActivityError> {
     let (mut opened, mut ids) = (vault.open(part).await?, Vec::new());
     while let Some(line) = opened.next().await? {
         if part.entity_type != FILE_CONTENT {
-            ids.push(plan.thing(part, &line)?.id);
+            ids.extend(plan.thing(part, &line)?.map(|thing| thing.id));
         } else if let ContentLine::End { file, .. } = ContentLine::read(&line)? {
             ids.push(file);
         }

@@ -11,7 +11,8 @@ use futures::channel::mpsc::{Sender, channel};
 use futures::{SinkExt as _, StreamExt as _};
 use vault::PartEntry;
 
-use super::{PartFailure, PartState, Plan, key_of};
+use super::undo::ids_of;
+use super::{PartFailure, PartState, Plan, files, key_of};
 use crate::Context;
 use crate::backup::{ContentLine, Opened, Vault};
 use crate::files::lost;
@@ -23,6 +24,8 @@ pub(super) struct Known {
     checksums: HashMap<String, String>,
     /// Those that were there before and stay as they are.
     kept: HashSet<String>,
+    /// Those that are meant, if not all are.
+    meant: Option<HashSet<String>>,
 }
 
 impl Known {
@@ -38,7 +41,7 @@ impl Known {
                 known.checksums.insert(file, sha256);
             }
         }
-        let files = context.files();
+        let files = files(context);
         for (number, part) in plan.parts.iter().enumerate().filter(|(_, part)| part.entity_type == "file") {
             let state: Option<PartState> = files.read(&files.state(number as u64)?).await?;
             let unrestored = || {
@@ -46,8 +49,16 @@ impl Known {
                 ActivityError::new(ErrorName::Internal, message)
             };
             known.kept.extend(state.ok_or_else(unrestored)?.kept_files);
+            if plan.is_filtered(part) {
+                let ids = ids_of(plan, vault, part).await?;
+                known.meant.get_or_insert_default().extend(ids);
+            }
         }
         Ok(known)
+    }
+
+    fn is_meant(&self, file_id: &str) -> bool {
+        self.meant.as_ref().is_none_or(|meant| meant.contains(file_id))
     }
 }
 
@@ -64,7 +75,8 @@ pub(super) async fn upload_file(
     let first = ContentLine::read(&first)?;
     let file_id = first.file().to_owned();
     let (is_strict, checksum) = (plan.on_conflict == RestoreConflict::Fail, known.checksums.get(&file_id));
-    let is_compared = !known.kept.contains(&file_id) && (is_strict || !plan.dry_run);
+    let is_meant = known.is_meant(&file_id);
+    let is_compared = is_meant && !known.kept.contains(&file_id) && (is_strict || !plan.dry_run);
     let has_them = if is_compared { has_bytes(context, plan, &file_id, checksum).await? } else { None };
     if has_them == Some(false) && is_strict {
         let message = format!("file: the file {file_id} has other bytes");
@@ -94,7 +106,7 @@ pub(super) async fn upload_file(
     state.lines += lines?;
     put?;
     match is_kept {
-        true => state.counts.skipped += 1,
+        true => state.counts.skipped += u64::from(is_meant),
         false => state.counts.replaced += 1,
     }
     Ok(false)

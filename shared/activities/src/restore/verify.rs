@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use vault::PartEntry;
 
-use super::{PartState, Plan, drill, is_same_type};
+use super::{PartState, Plan, drill, files, is_same_type};
 use crate::Context;
-use crate::backup::{FILE_CONTENT, Opened, Vault};
+use crate::backup::{FILE_CONTENT, Lines, Vault};
 use crate::files::lost;
 
 /// The file of what was compared.
@@ -27,7 +27,17 @@ pub(super) struct Verified {
 
 /// Verifies a restore: answers `{verified}`.
 pub(crate) async fn verify(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let files = context.files();
+    let files = files(context);
+    let plan: Plan = files.read_plan().await?;
+    let things = verified(context).await?;
+    let recovery_seconds = if plan.is_drill { Some(drill::passed(context, &plan).await?) } else { None };
+    files.write_json(&files.key(VERIFIED)?, &Verified { things, recovery_seconds }).await?;
+    Ok(json!({ "verified": things }))
+}
+
+/// How many things are as in the backup, if everything was written.
+pub(crate) async fn verified(context: &Context<'_>) -> Result<u64, ActivityError> {
+    let files = files(context);
     let plan: Plan = files.read_plan().await?;
     for (number, part) in plan.parts.iter().enumerate() {
         let state: Option<PartState> = files.read(&files.state(number as u64)?).await?;
@@ -39,10 +49,10 @@ pub(crate) async fn verify(context: &Context<'_>) -> Result<Value, ActivityError
     }
     // What was there and stays is not what the backup says.
     let is_comparable = !plan.dry_run && plan.on_conflict != RestoreConflict::Skip;
-    let things = if is_comparable { compare(context, &plan.vault(context).await?, &plan).await? } else { 0 };
-    let recovery_seconds = if plan.is_drill { Some(drill::passed(context, &plan).await?) } else { None };
-    files.write_json(&files.key(VERIFIED)?, &Verified { things, recovery_seconds }).await?;
-    Ok(json!({ "verified": things }))
+    match is_comparable {
+        true => compare(context, &plan.vault(context).await?, &plan).await,
+        false => Ok(0),
+    }
 }
 
 fn unwritten(part: &PartEntry) -> String {
@@ -54,7 +64,7 @@ async fn compare(context: &Context<'_>, vault: &Vault<'_>, plan: &Plan) -> Resul
     let mut verified = 0;
     for parts in plan.parts.chunk_by(is_same_type).filter(|parts| parts[0].entity_type != FILE_CONTENT) {
         let PartEntry { service, entity_type, .. } = &parts[0];
-        let mut saved = Saved { plan, vault, parts: parts.iter(), opened: None };
+        let mut saved = Saved { plan, lines: Lines::of(vault, parts) };
         let at = Service::named(service).ok_or_else(|| lost("the service of a part"))?;
         let mut expected = saved.next().await?;
         let mut cursor: Option<String> = None;
@@ -84,22 +94,16 @@ async fn compare(context: &Context<'_>, vault: &Vault<'_>, plan: &Plan) -> Resul
 /// The things of a type in a backup, in the order of their ids.
 struct Saved<'a> {
     plan: &'a Plan,
-    vault: &'a Vault<'a>,
-    parts: std::slice::Iter<'a, PartEntry>,
-    opened: Option<(&'a PartEntry, Opened)>,
+    lines: Lines<'a>,
 }
 
 impl Saved<'_> {
     async fn next(&mut self) -> Result<Option<Thing>, ActivityError> {
-        loop {
-            if let Some((part, opened)) = &mut self.opened {
-                if let Some(line) = opened.next().await? {
-                    return self.plan.thing(part, &line).map(Some);
-                }
-                self.opened = None;
+        while let Some((part, line)) = self.lines.next().await? {
+            if let Some(thing) = self.plan.thing(part, &line)? {
+                return Ok(Some(thing));
             }
-            let Some(part) = self.parts.next() else { return Ok(None) };
-            self.opened = Some((part, self.vault.open(part).await?));
         }
+        Ok(None)
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use vault::PartEntry;
 
 use super::upload::{Known, upload_file};
-use super::{Counts, PartFailure, PartState, Plan, key_of};
+use super::{Counts, PartFailure, PartState, Plan, files, key_of};
 use crate::Context;
 use crate::backup::{FILE_CONTENT, Opened};
 use crate::files::{lost, unfinished};
@@ -39,7 +39,20 @@ struct PartNumber {
 /// Writes a part: answers `{completed, failed}`.
 pub(crate) async fn write(context: &Context<'_>) -> Result<Value, ActivityError> {
     let Input { batch: PartNumber { part: number }, given_up } = context.input()?;
-    let files = context.files();
+    let (completed, state) = write_part(context, number, given_up).await?;
+    let failed = u64::from(state.failure.is_some());
+    context
+        .report(Map::from_iter([("completed".to_owned(), json!(completed)), ("failed".to_owned(), json!(failed))]))?;
+    Ok(json!({ "completed": completed, "failed": failed }))
+}
+
+/// Writes a part; how many things of it are done, and how far it is.
+pub(crate) async fn write_part(
+    context: &Context<'_>,
+    number: usize,
+    given_up: Option<String>,
+) -> Result<(u64, PartState), ActivityError> {
+    let files = files(context);
     let plan: Plan = files.read_plan().await?;
     let part = plan.parts.get(number).ok_or_else(|| lost("a part of the plan"))?;
     let state_file = files.state(number as u64)?;
@@ -74,11 +87,8 @@ pub(crate) async fn write(context: &Context<'_>) -> Result<Value, ActivityError>
             return Err(unfinished(0));
         }
     }
-    let failed = u64::from(state.failure.is_some());
     let completed = if part.entity_type == FILE_CONTENT { 0 } else { state.counts.sum() };
-    context
-        .report(Map::from_iter([("completed".to_owned(), json!(completed)), ("failed".to_owned(), json!(failed))]))?;
-    Ok(json!({ "completed": completed, "failed": failed }))
+    Ok((completed, state))
 }
 
 struct Writing<'a> {
@@ -90,17 +100,21 @@ struct Writing<'a> {
 impl Writing<'_> {
     /// Writes some things by one call; whether there is nothing left.
     async fn write_some(&self, opened: &mut Opened, state: &mut PartState) -> Result<bool, ActivityError> {
-        let (mut things, mut bytes, mut is_over) = (Vec::new(), 0, false);
+        let (mut things, mut lines, mut bytes, mut is_over) = (Vec::new(), 0, 0, false);
         while things.len() < CALL_ITEMS && bytes < CALL_BYTES {
             let Some(line) = opened.next().await? else {
                 is_over = true;
                 break;
             };
-            bytes += line.len();
-            things.push(self.plan.thing(self.part, &line)?);
+            lines += 1;
+            if let Some(thing) = self.plan.thing(self.part, &line)? {
+                bytes += line.len();
+                things.push(thing);
+            }
         }
         if things.is_empty() {
-            return Ok(true);
+            state.lines += lines;
+            return Ok(is_over);
         }
         let mut items = Vec::with_capacity(things.len());
         for thing in &things {
@@ -108,6 +122,7 @@ impl Writing<'_> {
                 id: &thing.id,
                 key: key_of(self.context, self.part, &thing.id)?,
                 data: &thing.data,
+                if_version: None,
             });
         }
         let on_conflict = match self.plan.on_conflict {
@@ -129,7 +144,7 @@ impl Writing<'_> {
                         state.kept_files.push(thing.id.clone());
                     }
                 }
-                ImportStatus::Failed => {
+                ImportStatus::Deleted | ImportStatus::Failed => {
                     let code = result.code.unwrap_or_else(|| ErrorName::ServiceRejected.to_string());
                     let why = result.message.unwrap_or_default();
                     let message = format!("{service}: the {entity_type} {}: {code}: {why}", thing.id);
@@ -139,7 +154,7 @@ impl Writing<'_> {
             }
         }
         state.counts.add(counts);
-        state.lines += things.len() as u64;
+        state.lines += lines;
         Ok(is_over)
     }
 

@@ -7,9 +7,6 @@ use super::log::LogKind;
 use super::version::Watermark;
 use super::{Doc, EntityType, Member, Problem, Query, Reader, Reference, Replica, Shape};
 
-/// The version of the shape of the things; a change that a reader must know of raises it.
-const SCHEMA_VERSION: u32 = 1;
-
 pub(super) struct Catalog;
 
 impl Query for Catalog {
@@ -105,7 +102,7 @@ fn described(entity: &EntityType) -> Value {
     };
     json!({
         "type": entity.name,
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": entity.schema_version,
         "id_field": entity.id_field,
         "subject_field": entity.subject_field,
         "references": entity.references.iter().map(reference).collect::<Value>(),

@@ -25,6 +25,8 @@ pub(crate) struct EntityType {
     pub(crate) references: &'static [Reference],
     /// The fields that hold something of a person, as paths, each with its category.
     pub(crate) personal: &'static [(&'static str, &'static str)],
+    /// Raised by a change of its fields that a reader must know of.
+    pub(crate) schema_version: u32,
     /// How long it is kept; absent: until somebody deletes it.
     pub(crate) retention_days: Option<u32>,
     /// What it is a copy of.
@@ -116,6 +118,7 @@ impl EntityType {
             written_at: None,
             references: &[],
             personal: &[],
+            schema_version: 1,
             retention_days: None,
             replica_of: None,
             operations: &[],

@@ -1,0 +1,101 @@
+//! Takes back what an earlier execution has migrated: services put back what was there before, batch by batch, the last one
+//! first. What somebody else has changed since stays.
+
+use contracts::data_migration::DataMigrationRequest;
+use contracts::{ActivityError, ErrorName};
+use downstream::data::Within;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::batch::Working;
+use super::plan::{new_plan, store};
+use super::undo::{done_again, done_in_batch};
+use super::{CONTENT, Counts, Part, Plan, State, Way};
+use crate::Context;
+use crate::backup::FILE_CONTENT;
+use crate::leases::hold;
+use crate::restore::undo::done_by;
+use crate::things::{self, Done};
+
+/// What a batch takes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum TakesBack {
+    /// What was written again because it had changed meanwhile.
+    WrittenAgain,
+    /// A batch.
+    Batch(usize),
+}
+
+/// Things that are undone before it is noted.
+const NOTED_AFTER: usize = 100;
+
+/// Plans to take a migration back.
+pub(super) async fn plan(
+    context: &Context<'_>,
+    request: &DataMigrationRequest,
+    execution_id: String,
+) -> Result<Value, ActivityError> {
+    let files = context.files_of(&execution_id);
+    let Some(old) = files.read::<Plan>(&files.plan()?).await? else {
+        let message = format!("what {execution_id} has written down is not kept any more");
+        return Err(ActivityError::new(ErrorName::NotFound, message));
+    };
+    hold(context, &old.target, old.held.clone()).await?;
+    let mut parts = vec![part(0, TakesBack::WrittenAgain, 0)];
+    parts.extend((0..old.parts.len()).rev().zip(1..).map(|(number, turn)| {
+        let turns = old.parts.last().map_or(0, |last| last.turn) - old.parts[number].turn + 1;
+        // Parts of a restore come one after the other.
+        part(if matches!(old.way(), Way::Restore) { turn } else { turns }, TakesBack::Batch(number), old.parts[number].things)
+    }));
+    let plan = Plan {
+        reverses: Some(execution_id.clone()),
+        expected: Counts { read: old.expected.read, ..Counts::default() },
+        backup_id: None,
+        archive_id: None,
+        held: old.held,
+        parts,
+        ..new_plan(request)
+    };
+    context.report(Map::from_iter([
+        ("migration_id".to_owned(), json!(plan.migration_id)),
+        ("reverses".to_owned(), json!(execution_id)),
+    ]))?;
+    store(context, &plan).await
+}
+
+fn part(turn: u32, takes_back: TakesBack, things: u64) -> Part {
+    Part { set: 0, within: Within::default(), ids: None, things, turn, list: None, takes_back: Some(takes_back) }
+}
+
+/// Undoes what is in a batch.
+pub(super) async fn migrate(working: &Working<'_>, state: &mut State) -> Result<(), ActivityError> {
+    let Working { context, plan, part, .. } = *working;
+    let (Some(execution_id), Some(takes_back)) = (&plan.reverses, part.takes_back) else { return Ok(()) };
+    let done = done_before(context, execution_id, takes_back).await?;
+    while state.done < done.len() {
+        let some = &done[state.done..done.len().min(state.done + NOTED_AFTER)];
+        things::undo(context, execution_id, some, &mut state.left).await?;
+        state.done += some.len();
+        working.note(state).await?;
+        working.check_time()?;
+    }
+    let is_thing = |done: &&Done| done.step.name != CONTENT && done.entity_type != FILE_CONTENT;
+    let again = takes_back == TakesBack::WrittenAgain;
+    state.counts.read = if again { 0 } else { done.iter().filter(is_thing).count() as u64 };
+    state.counts.left = state.left.count();
+    Ok(())
+}
+
+async fn done_before(
+    context: &Context<'_>,
+    execution_id: &str,
+    takes_back: TakesBack,
+) -> Result<Vec<Done>, ActivityError> {
+    let files = context.files_of(execution_id);
+    let old: Plan = files.read_plan().await?;
+    match (takes_back, old.way()) {
+        (TakesBack::WrittenAgain, _) => done_again(&old, &files).await,
+        (TakesBack::Batch(number), Way::Restore) => done_by(context, execution_id, number).await,
+        (TakesBack::Batch(number), _) => done_in_batch(&old, &files, number).await,
+    }
+}
