@@ -294,7 +294,9 @@ async fn prefer(world: &World, key: &str, profile_id: &str, preferences: Value) 
 
 async fn preferences(world: &World) -> BTreeMap<String, Value> {
     let profiles = things(world, ServiceKind::User, "profile", TENANT).await.into_iter();
-    profiles.map(|profile| (profile["profile_id"].as_str().unwrap().to_owned(), profile["preferences"].clone())).collect()
+    profiles
+        .map(|profile| (profile["profile_id"].as_str().unwrap().to_owned(), profile["preferences"].clone()))
+        .collect()
 }
 
 /// Takes a migration back; the answer and, if it was accepted, how that ended.
@@ -403,9 +405,14 @@ fn what_is_archived_is_gone_and_comes_back_with_its_bytes() {
         assert_eq!(archived["verified"], archived["removed"], "{archived}");
         assert!(things(&world, ServiceKind::File, "file", TENANT).await.is_empty());
         assert!(things(&world, ServiceKind::File, "workspace", TENANT).await.is_empty());
-        let mut one = within("back-1", "DataRestore", json!([
-            selector("file", "workspace", json!({})), selector("file", "file", json!({ "name": names[0]["name"] })),
-        ]));
+        let mut one = within(
+            "back-1",
+            "DataRestore",
+            json!([
+                selector("file", "workspace", json!({})),
+                selector("file", "file", json!({ "name": names[0]["name"] })),
+            ]),
+        );
         one["restore_from"] = json!("archive_old");
         let restored = completed(&world, &one).await;
         let wanted = names.iter().filter(|file| file["name"] == names[0]["name"]).count();
@@ -467,7 +474,11 @@ fn what_others_have_changed_since_is_not_taken_back() {
         let reversal = reversal.unwrap_or_else(|| panic!("{status} {answer}"));
         assert_eq!(reversal.status, Status::Completed, "{:?}", reversal.error);
         let result = reversal.result.as_ref().unwrap();
-        assert_eq!((&result["left"], &result["left_first"]), (&json!(1), &json!(["user/profile/profile-124"])), "{result}");
+        assert_eq!(
+            (&result["left"], &result["left_first"]),
+            (&json!(1), &json!(["user/profile/profile-124"])),
+            "{result}"
+        );
         assert_eq!(result["taken_back"], json!(before.len() - 1), "{result}");
         assert_eq!(lines(&world, &reversal, "files", "left.jsonl").await[0]["id"], "profile-124");
         let after = preferences(&world).await;
@@ -489,15 +500,75 @@ fn what_cannot_be_reversed_is_refused_by_reason() {
         never["migration_options"]["reversible_days"] = json!(0);
         let never = migrate(&world, &never).await;
         let (status, answer, _) = reverse(&world, &never.workflow_id).await;
-        assert_eq!((status, answer["detail"].as_str().unwrap().contains("nothing to take back")), (StatusCode::CONFLICT, true), "{answer}");
+        assert_eq!(
+            (status, answer["detail"].as_str().unwrap().contains("nothing to take back")),
+            (StatusCode::CONFLICT, true),
+            "{answer}"
+        );
         let mut short = within("short", "CrossServiceSync", profiles);
         short["migration_options"]["reversible_days"] = json!(1);
         let short = migrate(&world, &short).await;
         assert!(short.result.as_ref().unwrap()["reversible_until"].is_string());
         clock::sleep(&*world.clock, Duration::from_secs(25 * 3_600)).await;
         let (status, answer, _) = reverse(&world, &short.workflow_id).await;
-        assert_eq!((status, answer["detail"].as_str().unwrap().contains("until")), (StatusCode::CONFLICT, true), "{answer}");
+        assert_eq!(
+            (status, answer["detail"].as_str().unwrap().contains("until")),
+            (StatusCode::CONFLICT, true),
+            "{answer}"
+        );
         let (status, _, _) = reverse(&world, "data_migration_00000000-0000-7000-8000-000000000000").await;
         assert_eq!(status, StatusCode::NOT_FOUND);
+    });
+}
+
+#[test]
+fn copies_of_many_are_compared_by_digests_and_only_differences_are_read() {
+    run(async {
+        let world = World::new().await;
+        // Profiles and equal copies of them, but for every thousandth.
+        let (mut profiles, mut copies) = (Vec::new(), Vec::new());
+        for number in 0..12_500 {
+            let id = format!("many-{number:05}");
+            let name = if number % 5_000 == 77 { "Other".to_owned() } else { format!("Name {number}") };
+            let email = format!("{id}@example.com");
+            let data = json!({ "name": format!("Name {number}"), "email": email });
+            profiles.push((
+                id.clone(),
+                json!({
+                    "profile_id": id, "user_id": id, "profile_data": data, "preferences": {}, "status": "active",
+                }),
+            ));
+            copies.push((id.clone(), json!({ "profile_id": id, "user_id": id, "name": name, "email": email })));
+        }
+        for (kind, entity_type, all) in
+            [(ServiceKind::User, "profile", profiles), (ServiceKind::Tenant, "profile_copy", copies)]
+        {
+            for some in all.chunks(1_000) {
+                let item = |(id, data): &(String, Value)| json!({ "id": id, "key": format!("{entity_type}-{id}"), "data": data });
+                let body = json!({ "on_conflict": "overwrite", "items": some.iter().map(item).collect::<Value>() });
+                at(&world, kind, Method::POST, &format!("/api/v1/data/{entity_type}/import"), body).await;
+            }
+        }
+        let mut request = within("many", "CrossServiceSync", json!([selector("user", "profile", json!({}))]));
+        request["migration_options"]["batch_size"] = json!(100);
+        world.calls.lock().unwrap().clear();
+        let result = completed(&world, &request).await;
+        assert_eq!((&result["records_processed"], &result["verified"]), (&json!(12_503), &json!(12_503)), "{result}");
+        assert_eq!(
+            (&result["created"], &result["updated"], &result["only_copies"]),
+            (&json!(1), &json!(4), &json!(1)),
+            "{result}"
+        );
+        let pages: u32 = {
+            let calls = world.calls.lock().unwrap();
+            let is_page = |call: &str| call.starts_with("GET") && call.contains("/data/profile?");
+            calls.iter().filter(|(call, _)| is_page(call)).map(|(_, count)| count).sum()
+        };
+        assert!(pages < 40, "{pages} pages of profiles were read; all of them are 63, three times");
+        assert_eq!(
+            completed(&world, &within("again", "CrossServiceSync", json!([selector("user", "profile", json!({}))])))
+                .await["updated"],
+            0
+        );
     });
 }

@@ -146,6 +146,9 @@ pub struct Digest {
     pub count: u64,
     /// SHA-256, 64 hexadecimal digits.
     pub sha256: String,
+    /// The id of the last thing in it; none without things, and from services that do not tell.
+    #[serde(default)]
+    pub last_id: Option<String>,
     /// What has changed after it is not in the digest.
     pub watermark: String,
 }
@@ -199,7 +202,18 @@ pub async fn page(
     }
 }
 
-/// How many things of a type there are, and the hash of all of them.
+/// What a digest is about.
+#[derive(Debug, Clone, Copy)]
+pub struct DigestOf<'a> {
+    /// Only these things.
+    pub within: &'a Within,
+    /// The names under which values are hashed, each with the path to the value.
+    pub names: &'a BTreeMap<String, String>,
+    /// At most so many things, the first ones.
+    pub limit: Option<u32>,
+}
+
+/// How many things of a type there are, and the hash of what is at some paths of all of them.
 ///
 /// # Errors
 /// The service does not say.
@@ -208,8 +222,15 @@ pub async fn digest(
     service: Service,
     entity_type: &str,
     tenant_id: &str,
+    of: DigestOf<'_>,
 ) -> Result<Digest, ActivityError> {
-    downstream.call(Call::get(service, &["data", entity_type, "digest"], tenant_id)).await
+    let mut query = of.limit.map(|limit| format!("limit={limit}")).unwrap_or_default();
+    let names = of.names.iter().map(|(name, path)| (format!("as.{name}"), path.as_str()));
+    for (name, value) in of.within.parameters().chain(names) {
+        let separator = if query.is_empty() { "" } else { "&" };
+        query.push_str(&format!("{separator}{}={}", percent_encoded(&name), percent_encoded(value)));
+    }
+    downstream.call(Call::get(service, &["data", entity_type, "digest"], tenant_id).with_query(&query)).await
 }
 
 /// What becomes of a thing that is there already.

@@ -145,6 +145,18 @@ const BREAKING: &[Breaking] = &[
         rules: &["digests.every-field-counts"],
     },
     Breaking {
+        what: "a digest that knows no limit",
+        service: Service::Auth,
+        breaks: |router| digest_without_parameters(router, "limit"),
+        rules: &["digests.limits"],
+    },
+    Breaking {
+        what: "a digest of things as they are, whatever is asked for",
+        service: Service::Auth,
+        breaks: |router| digest_without_parameters(router, "as."),
+        rules: &["digests.names"],
+    },
+    Breaking {
         what: "another tenant's row",
         service: Service::Tenant,
         breaks: |router| {
@@ -287,6 +299,18 @@ fn without_tombstones(router: Router) -> Router {
     })
 }
 
+/// Digests do not know the parameters whose names begin so.
+fn digest_without_parameters(router: Router, prefix: &'static str) -> Router {
+    layer(router, move |mut request, next| async move {
+        let uri = request.uri().to_string();
+        if let Some((path, query)) = uri.split_once("/digest?") {
+            let known: Vec<&str> = query.split('&').filter(|parameter| !parameter.starts_with(prefix)).collect();
+            *request.uri_mut() = format!("{path}/digest?{}", known.join("&")).parse().unwrap();
+        }
+        next.run(request).await
+    })
+}
+
 /// The digest is one of what pages show, but for names.
 fn digest_without_names(router: Router) -> Router {
     let inner = router.clone();
@@ -294,7 +318,8 @@ fn digest_without_names(router: Router) -> Router {
         let inner = inner.clone();
         async move {
             let uri = request.uri().to_string();
-            if !uri.contains("/digest?") {
+            let is_usual = !uri.contains("limit=") && !uri.contains("as.");
+            if !uri.contains("/digest?") || !is_usual {
                 return next.run(request).await;
             }
             let (mut head, _) = request.into_parts();

@@ -87,8 +87,7 @@ async fn sets(
 
 /// The data sets that are selected.
 fn selected(sets: Vec<DataSet>, selectors: &[DataSelector]) -> Result<Vec<DataSet>, ActivityError> {
-    let is_of =
-        |set: &DataSet, of: &DataSelector| set.service == of.service && set.listed_type() == of.entity_type;
+    let is_of = |set: &DataSet, of: &DataSelector| set.service == of.service && set.listed_type() == of.entity_type;
     if let Some(of) = selectors.iter().find(|of| !sets.iter().any(|set| is_of(set, of))) {
         let message = format!("{} holds no {}", of.service, of.entity_type);
         return Err(ActivityError::new(ErrorName::InvalidInput, message));

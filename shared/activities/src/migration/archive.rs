@@ -6,8 +6,8 @@
 use std::collections::HashSet;
 
 use contracts::{ActivityError, ErrorName};
-use downstream::data::{DeleteItem, ImportStatus, Imported, PageOf, Thing, Within, delete, page};
 use downstream::Service;
+use downstream::data::{DeleteItem, ImportStatus, Imported, PageOf, Thing, Within, delete, page};
 use serde::{Deserialize, Serialize};
 use vault::{Manifest, PartEntry};
 
@@ -193,7 +193,8 @@ impl Planning<'_> {
             if !is_removed(&self.removed, &to.service, &to.entity_type, &to.id) {
                 continue;
             }
-            let message = format!("refers to the {} {} of {}, which is to be archived", to.entity_type, to.id, to.service);
+            let message =
+                format!("refers to the {} {} of {}, which is to be archived", to.entity_type, to.id, to.service);
             if to.service != service {
                 self.tell_of_dangling([service, entity_type, &thing.id], &message)?;
                 continue;

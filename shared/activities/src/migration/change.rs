@@ -139,7 +139,8 @@ mod tests {
         let fields = fields.map(|(field, path)| (field.to_owned(), path.to_owned())).into();
         let change = Change::Copied { id_field: "profile_id".to_owned(), fields };
         let data = json!({ "user_id": "u", "profile_data": { "name": "N" }, "preferences": {} });
-        let moved = moved(&change, "profile", &Thing { id: "p".to_owned(), version: None, data, references: Vec::new() });
+        let moved =
+            moved(&change, "profile", &Thing { id: "p".to_owned(), version: None, data, references: Vec::new() });
         assert_eq!(moved.id, "p");
         assert_eq!(moved.data, json!({ "profile_id": "p", "user_id": "u", "name": "N", "email": null }));
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use contracts::data_migration::MigrationType;
 use contracts::{ActivityError, ErrorName, Timestamp};
-use downstream::data::{ImportStatus, PageOf, Thing, page};
+use downstream::Service;
+use downstream::data::{ImportStatus, PageOf, Thing, Within, page};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -233,7 +234,7 @@ impl Completing<'_> {
 
     /// Looks of every thing whether it is as it should be; how many are.
     async fn verify(&self) -> Result<u64, ActivityError> {
-        let mut verified = 0;
+        let mut verified = self.plan.same;
         for (number, part) in self.plan.parts.iter().enumerate() {
             let set = &self.plan.sets[part.set];
             verified += match self.plan.is_in_place() {
@@ -251,7 +252,9 @@ impl Completing<'_> {
         let written: BTreeSet<String> = state.ids.into_iter().collect();
         let (ready, whole) = (set.change.ready()?, Set { filters: BTreeMap::new(), ..set.clone() });
         let mut reading = Reading::part(self.context, &self.plan.source, &whole, part, None);
-        while !written.is_empty() && let Some(page) = reading.next().await? {
+        while !written.is_empty()
+            && let Some(page) = reading.next().await?
+        {
             for thing in page.items.iter().filter(|thing| written.contains(&thing.id)) {
                 let moved = ready.of(&set.service, &set.entity_type, thing);
                 if moved.ok().is_none_or(|moved| moved.data != thing.data) {
@@ -281,33 +284,39 @@ impl Completing<'_> {
         Ok(verified)
     }
 
-    /// Looks for copies of what is not there any more: they are told of, and stay.
+    /// Looks for copies of what is not there any more: they are told of, and stay. There are none where digests are the same.
     async fn find_only_copies(&mut self) -> Result<(), ActivityError> {
         let is_whole = |set: &&Set| set.filters.is_empty();
         if self.plan.migration_type != MigrationType::CrossServiceSync {
             return Ok(());
         }
         for set in self.plan.sets.iter().filter(is_whole) {
-            let originals = self.ids(set.source()?, &set.entity_type, &self.plan.source).await?;
-            for id in self.ids(set.target()?, &set.to_type, &self.plan.target).await?.difference(&originals) {
-                let message = format!("is a copy of a {} that {} does not have", set.entity_type, set.service);
-                let (service, entity_type) = (&*set.to_service, &*set.to_type);
-                self.told.add(ONLY_COPIES, &Line { service, entity_type, id, code: "OnlyCopy", message: &message })?;
+            for within in set.ranges.clone().unwrap_or_else(|| vec![Within::default()]) {
+                let originals = self.ids((set.source()?, &set.entity_type, &self.plan.source), &within).await?;
+                let copies = self.ids((set.target()?, &set.to_type, &self.plan.target), &within).await?;
+                for id in copies.difference(&originals) {
+                    self.tell_only_copy(set, id)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// The ids of all things of a type.
+    fn tell_only_copy(&mut self, set: &Set, id: &str) -> Result<(), ActivityError> {
+        let message = format!("is a copy of a {} that {} does not have", set.entity_type, set.service);
+        let (service, entity_type) = (&*set.to_service, &*set.to_type);
+        self.told.add(ONLY_COPIES, &Line { service, entity_type, id, code: "OnlyCopy", message: &message })
+    }
+
+    /// The ids of the things of a type in a range.
     async fn ids(
         &self,
-        service: downstream::Service,
-        entity_type: &str,
-        tenant_id: &str,
+        (service, entity_type, tenant_id): (Service, &str, &str),
+        within: &Within,
     ) -> Result<BTreeSet<String>, ActivityError> {
         let (mut ids, mut cursor) = (BTreeSet::new(), None::<String>);
         loop {
-            let of = PageOf { cursor: cursor.as_deref(), ..PageOf::default() };
+            let of = PageOf { cursor: cursor.as_deref(), within: Some(within), ..PageOf::default() };
             let page = page(self.context.downstream, service, entity_type, tenant_id, of).await?;
             ids.extend(page.items.into_iter().map(|thing| thing.id));
             cursor = page.next_cursor;
@@ -333,6 +342,10 @@ impl Completing<'_> {
         let planned_left = if is_tried { 0 } else { plan.expected.left };
         all.left += planned_left;
         all.read += planned_left;
+        if !is_tried {
+            all.read += plan.same;
+            all.unchanged += plan.same;
+        }
         let is_reversal = plan.reverses.is_some();
         let affected: BTreeSet<&str> = plan.held.iter().filter_map(|of| of.split('/').next()).collect();
         let affected = if plan.held.is_empty() { plan.services() } else { affected };

@@ -14,6 +14,7 @@ pub(crate) mod batch;
 mod change;
 mod complete;
 mod content;
+mod differences;
 pub(crate) mod plan;
 mod problems;
 mod restored;
@@ -61,6 +62,9 @@ struct Plan {
     held: BTreeSet<String>,
     /// What others refer to comes before what refers to it.
     parts: Vec<Part>,
+    /// Things that are in no batch: they are as they should be already.
+    #[serde(default)]
+    same: u64,
     /// References to things that are not there in the target.
     dangling: u64,
     /// What the plan found out that would come of it.
@@ -83,6 +87,9 @@ struct Set {
     watermark: String,
     /// Only these things, if they are not all that fit.
     ids: Option<Vec<String>>,
+    /// Where its copies differ, if they were compared by digests.
+    #[serde(default)]
+    ranges: Option<Vec<Within>>,
 }
 
 /// A batch.
@@ -221,7 +228,9 @@ impl Plan {
             _ if self.reverses.is_some() => Way::Reverse,
             MigrationType::DataArchival => Way::Remove,
             MigrationType::DataRestore => Way::Restore,
-            MigrationType::TenantToTenant | MigrationType::SystemUpgrade | MigrationType::CrossServiceSync => Way::Write,
+            MigrationType::TenantToTenant | MigrationType::SystemUpgrade | MigrationType::CrossServiceSync => {
+                Way::Write
+            }
         }
     }
 

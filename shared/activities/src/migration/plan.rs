@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::archive::{Archive, manifest_of};
 use super::batch::is_for_later;
-use super::change::{Ready, is_tenant};
+use super::change::{Change, Ready, is_tenant};
+use super::differences::{self, Differences};
 use super::problems::{Line, Told};
 use super::sets::{Known, known, of, renamed};
 use super::source::{Reading, just_after};
@@ -90,6 +91,7 @@ pub(super) fn new_plan(request: &DataMigrationRequest) -> Plan {
         sets: Vec::new(),
         held: BTreeSet::new(),
         parts: Vec::new(),
+        same: 0,
         dangling: 0,
         expected: Counts::default(),
     }
@@ -99,7 +101,7 @@ pub(super) fn new_plan(request: &DataMigrationRequest) -> Plan {
 pub(super) async fn store(context: &Context<'_>, plan: &Plan) -> Result<Value, ActivityError> {
     let batches = if plan.options.dry_run && !plan.tries_batches() { 0 } else { plan.parts.len() };
     let items: Vec<Value> = (0..batches).map(|batch| json!({ "batch": batch })).collect();
-    let (total, stops_at) = (plan.expected.read, plan.options.rollback_on_error.then_some(1));
+    let (total, stops_at) = (plan.expected.read - plan.same, plan.options.rollback_on_error.then_some(1));
     let files = context.files();
     files.write_json(&files.manifest()?, &items).await?;
     files.write_json(&files.plan()?, plan).await?;
@@ -200,24 +202,46 @@ impl Planning<'_> {
         let brings = self.follows() && self.brings(&set);
         let ready = set.change.ready()?;
         self.plan.sets.push(set.clone());
-        let (mut ids, mut watermark) = (Vec::<String>::new(), None::<String>);
+        let differences = self.compare(&set).await?;
+        let mut watermark = differences.as_ref().map(|found| found.watermark.clone());
+        let ranges = differences.map(|found| found.ranges);
         let (context, source) = (self.context, self.plan.source.clone());
-        let mut reading = Reading::part(context, &source, &set, &whole, None);
-        while let Some(page) = reading.next().await? {
-            watermark.get_or_insert(page.watermark);
-            for thing in &page.items {
-                check_order(&set, ids.last(), thing)?;
-                ids.push(thing.id.clone());
-                self.note_references(&set, thing, brings)?;
+        for within in ranges.clone().unwrap_or_else(|| vec![Within::default()]) {
+            let whole = Part { within, ..whole.clone() };
+            let mut ids = Vec::<String>::new();
+            let mut reading = Reading::part(context, &source, &set, &whole, None);
+            while let Some(page) = reading.next().await? {
+                watermark.get_or_insert(page.watermark);
+                for thing in &page.items {
+                    check_order(&set, ids.last(), thing)?;
+                    ids.push(thing.id.clone());
+                    self.note_references(&set, thing, brings)?;
+                }
+                self.expect(&set, &ready, &page.items).await?;
             }
-            self.expect(&set, &ready, &page.items).await?;
+            let size = self.batch_size(ids.len());
+            self.plan.parts.extend(ids.chunks(size).map(|ids| part(&whole, ids)));
         }
-        let size = self.batch_size(ids.len());
-        self.plan.parts.extend(ids.chunks(size).map(|ids| part(&whole, ids)));
         if let Some(planned) = self.plan.sets.last_mut() {
             planned.watermark = watermark.unwrap_or_default();
+            planned.ranges = ranges;
         }
         Ok(())
+    }
+
+    /// Finds by digests where copies differ, if the things are copies of all of a type; counts those that do not.
+    async fn compare(&mut self, set: &Set) -> Result<Option<Differences>, ActivityError> {
+        let Change::Copied { fields, .. } = &set.change else { return Ok(None) };
+        if !set.filters.is_empty() {
+            return Ok(None);
+        }
+        let found = differences::find(self.context, &self.plan, set, fields).await?;
+        if let Some(Differences { same, .. }) = &found {
+            self.plan.same += same;
+            self.plan.expected.read += same;
+            self.plan.expected.unchanged += same;
+        }
+        Ok(found)
     }
 
     /// All of a set as one batch.
@@ -305,13 +329,7 @@ impl Planning<'_> {
     }
 
     /// Tells of a thing that cannot be migrated.
-    pub(super) fn tell_problem(
-        &mut self,
-        set: &Set,
-        id: &str,
-        code: &str,
-        message: &str,
-    ) -> Result<(), ActivityError> {
+    pub(super) fn tell_problem(&mut self, set: &Set, id: &str, code: &str, message: &str) -> Result<(), ActivityError> {
         self.tell_problem_of([&set.to_service, &set.to_type, id], code, message)
     }
 

@@ -45,7 +45,11 @@ pub(super) async fn plan(
     parts.extend((0..old.parts.len()).rev().zip(1..).map(|(number, turn)| {
         let turns = old.parts.last().map_or(0, |last| last.turn) - old.parts[number].turn + 1;
         // Parts of a restore come one after the other.
-        part(if matches!(old.way(), Way::Restore) { turn } else { turns }, TakesBack::Batch(number), old.parts[number].things)
+        part(
+            if matches!(old.way(), Way::Restore) { turn } else { turns },
+            TakesBack::Batch(number),
+            old.parts[number].things,
+        )
     }));
     let plan = Plan {
         reverses: Some(execution_id.clone()),

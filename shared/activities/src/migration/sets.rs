@@ -65,6 +65,7 @@ fn copies(selector: &DataSelector, known: &Known) -> Result<Vec<Set>, ActivityEr
                 level: level(known, to_service, to_type),
                 watermark: String::new(),
                 ids: None,
+                ranges: None,
             })
         })
         .collect();
@@ -107,6 +108,7 @@ fn in_place(selector: &DataSelector, known: &Known, change: Change) -> Set {
         level: level(known, service, entity_type),
         watermark: String::new(),
         ids: None,
+        ranges: None,
     }
 }
 
@@ -134,6 +136,7 @@ pub(super) fn renamed(
         level: level(known, service, entity_type),
         watermark: String::new(),
         ids: None,
+        ranges: None,
     }
 }
 

@@ -104,14 +104,14 @@ pub(crate) async fn plan_some(
 /// Leaves of a manifest what is selected.
 fn keep_selected(manifest: &mut Manifest, selected: &[Selected]) -> Result<(), ActivityError> {
     for Selected { service, entity_type, .. } in selected {
-        let has = |of: &ServiceSummary| of.service == *service && of.types.iter().any(|of| of.entity_type == *entity_type);
+        let has =
+            |of: &ServiceSummary| of.service == *service && of.types.iter().any(|of| of.entity_type == *entity_type);
         if !manifest.services.iter().any(has) {
             let message = format!("{} holds no {entity_type} of {service}", manifest.backup_id);
             return Err(ActivityError::new(ErrorName::NotFound, message));
         }
     }
-    let is_selected =
-        |service: &str, entity_type: &str| selected_of(Some(selected), service, entity_type).is_some();
+    let is_selected = |service: &str, entity_type: &str| selected_of(Some(selected), service, entity_type).is_some();
     for ServiceSummary { service, types } in &mut manifest.services {
         types.retain(|of| is_selected(service, &of.entity_type));
     }
@@ -132,7 +132,11 @@ async fn count(context: &Context<'_>, plan: &Plan) -> Result<u64, ActivityError>
 }
 
 /// The manifest, if it is signed by this installation and the backup is not being removed.
-pub(crate) async fn manifest(context: &Context<'_>, tenant_id: &str, backup_id: &str) -> Result<Manifest, ActivityError> {
+pub(crate) async fn manifest(
+    context: &Context<'_>,
+    tenant_id: &str,
+    backup_id: &str,
+) -> Result<Manifest, ActivityError> {
     let none = || ActivityError::new(ErrorName::NotFound, format!("the tenant has no backup {backup_id}"));
     let known = context.backups.backup(tenant_id, backup_id).await.map_err(store_failed)?;
     if known.is_some_and(|backup| backup.removing_since.is_some()) {

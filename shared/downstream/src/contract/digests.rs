@@ -1,6 +1,8 @@
 //! Whether one number tells whether two services hold the same.
 
-use serde_json::Value;
+use contracts::document::canonical;
+use contracts::effect::sha256_hex;
+use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::probe::Probe;
@@ -26,6 +28,20 @@ pub(super) const RULES: &[Rule] = &[
         proves: "a digest is about the ids from 'from_id' (included) to 'to_id' (not included), and counts them",
         change: "apply the same selection as GET /api/v1/data/{type}, and answer how many things there are as 'count'",
         run: |probe| Box::pin(ranges(probe)),
+    },
+    Rule {
+        name: "digests.limits",
+        proves: "a digest with 'limit' is about the first things, and tells the last of them as 'last_id'",
+        change: "hash at most 'limit' things, in the order of ids, and answer the id of the last one: synchronisations go \
+                 on from there",
+        run: |probe| Box::pin(limits(probe)),
+    },
+    Rule {
+        name: "digests.names",
+        proves: "with 'as.<name>=<path>' a digest is about what is at these paths, under these names",
+        change: "hash {\"data\": {name: value or null}, \"id\"} of each thing: a thing and a copy of some of its fields \
+                 then have the same digest",
+        run: |probe| Box::pin(names(probe)),
     },
 ];
 
@@ -84,4 +100,26 @@ async fn ranges(probe: &mut Probe) -> Result<(), Stop> {
         answer.require(answer.body["count"] == count, format!("'count' {count}"))?;
     }
     Ok(())
+}
+
+async fn limits(probe: &mut Probe) -> Result<(), Stop> {
+    let (first, _) = probe.given().await?;
+    let (second, _) = probe.given().await?;
+    let path = format!("/data/{}/digest?from_id={first}&to_id={second}~&limit=1", probe.example.entity_type);
+    let answer = probe.send(Request::get(path)).await?;
+    let is_first = answer.done()?["count"] == 1 && answer.body["last_id"] == first.as_str();
+    answer.require(is_first, format!("'count' 1 and 'last_id' {first}"))
+}
+
+async fn names(probe: &mut Probe) -> Result<(), Stop> {
+    let (id, _) = probe.given().await?;
+    let data = probe.find(&id).await?.unwrap_or_default()["data"].clone();
+    let Some((field, value)) = data.as_object().and_then(|fields| fields.iter().next()) else { return Ok(()) };
+    let path =
+        format!("/data/{}/digest?from_id={id}&to_id={id}~&as.x={field}&as.y=no.such.field", probe.example.entity_type);
+    let answer = probe.send(Request::get(path)).await?;
+    let line = json!({ "data": { "x": value, "y": null }, "id": id });
+    let expected = sha256_hex(format!("{}\n", canonical(&line)).as_bytes());
+    let found = answer.done()?["sha256"].clone();
+    answer.require(found == expected.as_str(), format!("as 'sha256' {expected}: that of {line} and a line break"))
 }
