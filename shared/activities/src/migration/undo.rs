@@ -1,6 +1,6 @@
 //! Concludes a migration that was interrupted: services put back what was there before, if that was asked for.
 
-use contracts::{ActivityError, ErrorName};
+use contracts::ActivityError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -22,11 +22,9 @@ struct UndoState {
 
 /// Undoes whatever was written, or leaves it where that was asked for; reports what became of it.
 pub(super) async fn conclude(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let plan: Plan = match context.files().read_plan().await {
-        // Nothing was written before it.
-        Err(error) if error.error == ErrorName::IntegrityViolation.as_str() => return Ok(json!({ "left": 0 })),
-        plan => plan?,
-    };
+    let plan: Option<Plan> = context.files().plan_if_written().await?;
+    // Nothing was written before it.
+    let Some(plan) = plan else { return Ok(json!({ "left": 0 })) };
     if !plan.options.rollback_on_error {
         context.report(Map::from_iter([("status".to_owned(), json!("Failed"))]))?;
         return Ok(json!({ "left": 0 }));
