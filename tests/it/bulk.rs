@@ -311,9 +311,19 @@ fn an_upload_is_used_by_one_tenant_and_removed_after_the_job() {
             (422, &json!("/input/upload_id")),
             "{problem}"
         );
-        let done = job(&world, &asked).await;
+        // Of two starts at once one uses it.
+        let mut second = asked.clone();
+        second["operation_id"] = json!("at-the-same-time");
+        let (one, other) =
+            futures::join!(world.post(BULK_OPERATION.path, &asked, &[]), world.post(BULK_OPERATION.path, &second, &[]));
+        let ((accepted, started), (refused, problem)) = if one.0.is_success() { (one, other) } else { (other, one) };
+        assert_eq!((accepted, refused), (StatusCode::ACCEPTED, StatusCode::CONFLICT), "{started} {problem}");
+        assert_eq!(problem["workflow_id"], started["workflow_id"]);
+        assert!(problem["detail"].as_str().unwrap().contains("uses this one"), "{problem}");
+        let done = world.until_ended(started["workflow_id"].as_str().unwrap()).await;
         assert_eq!((done.status, counts(&done)), (Status::Completed, [25, 0, 0]), "{:?}", done.error);
         assert_eq!(done.result.as_ref().unwrap()["batches_processed"], 3);
+        asked["operation_id"] = done.result.as_ref().unwrap()["operation_id"].clone();
         // The same start again is the same execution, although the upload is gone; another one needs it.
         let (again, body) = world.post(BULK_OPERATION.path, &asked, &[]).await;
         assert_eq!((again, &body["workflow_id"]), (StatusCode::OK, &json!(done.workflow_id)));

@@ -283,6 +283,7 @@ pub(crate) async fn retry(
         Created::New(retry) => Ok(retry),
         Created::Existing(retry) => same_retry(record, retry, how),
         Created::KeyReused => Err(Problem::key_reused()),
+        Created::UploadUsed { by } => Err(Problem::upload_used(&by)),
         Created::Full(full) => Err(Problem::full(full)),
     }
 }
@@ -485,6 +486,7 @@ fn new_retry(
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at: now, details }],
         journal: None,
         begins_pivot: false,
+        upload_id: None,
         audit: Some(audit),
     })
 }

@@ -52,6 +52,11 @@ pub(crate) fn idempotency(tenant_id: &str, key: &IdempotencyKey) -> String {
     format!("{tenant_id}#I#{}#{}", key.route, key.key)
 }
 
+/// The item that names the execution which uses an upload.
+pub(crate) fn upload(tenant_id: &str, upload_id: &str) -> String {
+    format!("{tenant_id}#U#{upload_id}")
+}
+
 pub(crate) fn totals(tenant_id: &str) -> String {
     format!("{tenant_id}#C")
 }

@@ -10,6 +10,7 @@
 //! | a batch of a distributed Map | `<tenant>#B#<id>` | its path |
 //! | how far batches are, in 16 shards | `<tenant>#B#<id>` | `#<shard>` |
 //! | an `Idempotency-Key` | `<tenant>#I#<route>#<key>` | `A` |
+//! | the execution that uses an upload | `<tenant>#U#<upload>` | `A` |
 //! | totals, in 16 shards so that starts and ends do not wait for each other | `<tenant>#C` | `<shard>` |
 //! | durations of completed executions by kind | `<tenant>#D` | `A` |
 //! | a lease of a data set | `<tenant>#L` | the data set |
