@@ -1,6 +1,7 @@
 //! Bulk operations: what each operation does, where its entities come from, what is left of a job, and what may go wrong.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::body::Body;
 use contracts::Status;
@@ -265,7 +266,7 @@ fn what_was_not_done_is_done_by_a_retry_and_the_rest_is_not_done_again() {
             };
             world.services.set_faults(ServiceKind::Auth, vec![slow]);
             let id = world.start_of(&BULK_OPERATION, &asked).await;
-            clock::sleep(&*world.clock, std::time::Duration::from_secs(2)).await;
+            clock::sleep(&*world.clock, Duration::from_secs(2)).await;
             let (stopped, answer) = world.post(&format!("/api/v1/workflows/{id}/{path}"), &Value::Null, &[]).await;
             assert_eq!(stopped, StatusCode::OK, "{what}: {answer}");
             let status = world.until_ended(&id).await;
@@ -378,7 +379,7 @@ fn one_job_at_a_time_changes_a_data_set() {
         let slow = FaultRule { times: Some(1), ..FaultRule::on("POST", OPERATIONS, Fault::Delay { delay_ms: 5_000 }) };
         world.services.set_faults(ServiceKind::Auth, vec![slow]);
         let first = world.start_of(&BULK_OPERATION, &(BULK_OPERATION.request)(0)).await;
-        clock::sleep(&*world.clock, std::time::Duration::from_secs(1)).await;
+        clock::sleep(&*world.clock, Duration::from_secs(1)).await;
         let second = job(&world, &(BULK_OPERATION.request)(1)).await;
         let failure = second.failure.unwrap();
         assert_eq!((second.status, failure.error.as_str()), (Status::Failed, "Conflict"));
@@ -392,6 +393,44 @@ fn one_job_at_a_time_changes_a_data_set() {
         let retried = world.until_ended(retried["new_workflow_id"].as_str().unwrap()).await;
         assert_eq!((retried.status, counts(&retried)), (Status::Completed, [6, 0, 0]));
     });
+}
+
+/// A call of a terminated job is still on its way when the next job has worked.
+#[test]
+fn what_a_job_writes_late_changes_nothing_of_what_the_next_one_did() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let rename = |id: &str, name: &str| {
+        request(id, "UserUpdate", json!([target("auth", "account", "user-123", json!({ "name": name }))]))
+    };
+    // As long as nobody else has had the lease, what comes late is done.
+    for (has_next, expected) in [(false, "Late"), (true, "Next")] {
+        run(async {
+            let world = World::new().await;
+            let name = async || {
+                let snapshot = world.snapshot().await;
+                let accounts = snapshot["auth"]["accounts"].as_array().unwrap();
+                accounts.iter().find(|row| row["user_id"] == "user-123").unwrap()["name"].clone()
+            };
+            let late = Fault::LateDelivery { delay_ms: 120_000 };
+            let late = FaultRule { times: Some(1), ..FaultRule::on("POST", OPERATIONS, late) };
+            let away = FaultRule::on("POST", OPERATIONS, Fault::Reset);
+            world.services.set_faults(ServiceKind::Auth, vec![late, away]);
+            let first = world.start_of(&BULK_OPERATION, &rename("first", "Late")).await;
+            clock::sleep(&*world.clock, Duration::from_secs(1)).await;
+            let path = format!("/api/v1/workflows/{first}/terminate");
+            let (stopped, answer) = world.post(&path, &Value::Null, &[]).await;
+            assert_eq!(stopped, StatusCode::OK, "{answer}");
+            world.services.set_faults(ServiceKind::Auth, Vec::new());
+            if has_next {
+                assert_eq!(counts(&job(&world, &rename("second", "Next")).await), [1, 0, 0]);
+            }
+            clock::sleep(&*world.clock, 3 * MINUTE).await;
+            assert_eq!(name().await, expected);
+            // Who holds the lease goes on writing.
+            assert_eq!(counts(&job(&world, &rename("third", "Third")).await), [1, 0, 0]);
+            assert_eq!(name().await, "Third");
+        });
+    }
 }
 
 /// The list of batches is lost: the job fails, and says so.

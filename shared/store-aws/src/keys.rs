@@ -82,6 +82,9 @@ pub(crate) fn leases(tenant_id: &str) -> String {
     format!("{tenant_id}#L")
 }
 
+/// The sort key of the number that the tenant's last lease got. No data set is called so.
+pub(crate) const LAST_FENCE: &str = "#";
+
 const BACKUPS: &str = "#K";
 
 /// The partition of a tenant's backups, each sorted by its name.

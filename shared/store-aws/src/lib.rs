@@ -14,6 +14,7 @@
 //! | totals, in 16 shards so that starts and ends do not wait for each other | `<tenant>#C` | `<shard>` |
 //! | durations of completed executions by kind | `<tenant>#D` | `A` |
 //! | a lease of a data set | `<tenant>#L` | the data set |
+//! | the number of the tenant's last lease | `<tenant>#L` | `#` |
 //! | a backup | `<tenant>#K` | its name |
 //! | a row of the audit log, which never goes | `<tenant>#A` | time, id |
 //!

@@ -42,6 +42,9 @@ struct Plan {
     source: String,
     /// Where they go.
     target: String,
+    /// The number of the leases under which it writes there.
+    #[serde(default)]
+    fence: Option<u64>,
     sets: Vec<Set>,
     /// What others refer to comes before what refers to it.
     parts: Vec<Part>,
@@ -180,7 +183,7 @@ async fn write(
         items.push(ImportItem { id: &thing.id, key: things::key_of(context, &step), data: &thing.data });
     }
     let (at, overwrite) = (set.target()?, OnConflict::Overwrite);
-    import(context.downstream, at, &set.to_type, &plan.target, &items, overwrite, dry_run).await
+    import(&context.downstream.fenced(plan.fence), at, &set.to_type, &plan.target, &items, overwrite, dry_run).await
 }
 
 /// The error of a thing that a service does not take.

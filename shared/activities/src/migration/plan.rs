@@ -46,6 +46,7 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         options,
         source,
         target,
+        fence: None,
         sets: Vec::new(),
         parts: Vec::new(),
         dangling: 0,
@@ -85,12 +86,15 @@ type Named = (String, String, String);
 
 impl Planning<'_> {
     /// Nobody else may change many of these things meanwhile.
-    async fn hold(&self, sets: &[Set]) -> Result<(), ActivityError> {
+    async fn hold(&mut self, sets: &[Set]) -> Result<(), ActivityError> {
         if self.plan.options.dry_run {
             return Ok(());
         }
         let written = sets.iter().map(|set| format!("{}/{}", set.to_service, set.to_type)).collect();
-        hold(self.context, &self.plan.target, written).await
+        // What is held later has the higher number, and it is good for all that was held before.
+        let fence = hold(self.context, &self.plan.target, written).await?;
+        self.plan.fence = self.plan.fence.max(Some(fence));
+        Ok(())
     }
 
     fn follows(&self) -> bool {

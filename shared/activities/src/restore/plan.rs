@@ -48,9 +48,10 @@ async fn check_and_plan(context: &Context<'_>, request: &RestoreRequest) -> Resu
         (false, None) => tenant_id.clone(),
     };
     let tenant_id_field = check_types(context, &manifest.services, &target).await?;
-    if !dry_run {
-        hold(context, &target, data_sets(&manifest.services)).await?;
-    }
+    let fence = match dry_run {
+        true => None,
+        false => Some(hold(context, &target, data_sets(&manifest.services)).await?),
+    };
     // The backup has what refers to others first; the bytes of files follow the files.
     let mut types: Vec<&[PartEntry]> = manifest.parts.chunk_by(is_same_type).collect();
     types.reverse();
@@ -68,6 +69,7 @@ async fn check_and_plan(context: &Context<'_>, request: &RestoreRequest) -> Resu
         // The tenant of a drill is empty.
         on_conflict: if *drill { RestoreConflict::Fail } else { *on_conflict },
         dry_run: *dry_run,
+        fence,
         data_key: manifest.data_key.clone(),
         parts,
     };
