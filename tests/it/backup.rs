@@ -11,7 +11,7 @@ use reference_services::{Fault, FaultRule, ServiceKind};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use crate::subjects::{at, damage, held};
+use crate::subjects::{DATA_MIGRATION, at, damage, held};
 use crate::world::{Control, ControlAction, Script, TENANT, World, run};
 
 const BACKUP: &str = "/api/v1/coordination/backup";
@@ -495,5 +495,39 @@ fn what_did_not_complete_can_be_retried() {
         assert_eq!(failed.status, Status::Failed);
         assert_eq!(retried(&failed.workflow_id).await, Status::Completed);
         assert_eq!(held(&world).await, before);
+    });
+}
+
+#[test]
+fn only_what_failed_is_tried_again_of_bulk_operations_and_of_nothing_else() {
+    run(async {
+        let world = World::new().await;
+        let refuse = async |id: &str| {
+            let path = format!("/api/v1/workflows/{id}/retry");
+            let (status, problem) = world.post(&path, &json!({ "only": "failed" }), &[]).await;
+            assert_eq!(status, StatusCode::CONFLICT, "{problem}");
+            assert_eq!(problem["detail"], "It is no bulk operation: retry it without \"only\".");
+            let status = world.status(id).await;
+            assert_eq!(status.retried_as, None, "nothing was started");
+        };
+        let taken = back_up(&world, "backup-1").await;
+        refuse(taken["workflow_id"].as_str().unwrap()).await;
+        refuse(&restore(&world, request("backup-1")).await.workflow_id).await;
+        world.services.set_faults(
+            ServiceKind::User,
+            vec![FaultRule::on(
+                "POST",
+                "/api/v1/data/{type}/import",
+                Fault::Status { status: 400, retry_after_seconds: None },
+            )],
+        );
+        let failed = restore(&world, request("backup-1")).await;
+        assert_eq!(failed.status, Status::Failed);
+        refuse(&failed.workflow_id).await;
+        world.services.set_faults(ServiceKind::User, Vec::new());
+        let migrated = (DATA_MIGRATION.request)(0);
+        let migrated = world.until_ended(&world.start_of(&DATA_MIGRATION, &migrated).await).await;
+        assert_eq!(migrated.status, Status::Completed, "{:?}", migrated.error);
+        refuse(&migrated.workflow_id).await;
     });
 }

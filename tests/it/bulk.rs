@@ -1,6 +1,7 @@
 //! Bulk operations: what each operation does, where its entities come from, what is left of a job, and what may go wrong.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::body::Body;
 use contracts::Status;
@@ -269,7 +270,7 @@ fn what_was_not_done_is_done_by_a_retry_and_the_rest_is_not_done_again() {
             };
             world.services.set_faults(ServiceKind::Auth, vec![slow]);
             let id = world.start_of(&BULK_OPERATION, &asked).await;
-            clock::sleep(&*world.clock, std::time::Duration::from_secs(2)).await;
+            clock::sleep(&*world.clock, Duration::from_secs(2)).await;
             let (stopped, answer) = world.post(&format!("/api/v1/workflows/{id}/{path}"), &Value::Null, &[]).await;
             assert_eq!(stopped, StatusCode::OK, "{what}: {answer}");
             let status = world.until_ended(&id).await;
@@ -315,9 +316,19 @@ fn an_upload_is_used_by_one_tenant_and_removed_after_the_job() {
             (422, &json!("/input/upload_id")),
             "{problem}"
         );
-        let done = job(&world, &asked).await;
+        // Of two starts at once one uses it.
+        let mut second = asked.clone();
+        second["operation_id"] = json!("at-the-same-time");
+        let (one, other) =
+            futures::join!(world.post(BULK_OPERATION.path, &asked, &[]), world.post(BULK_OPERATION.path, &second, &[]));
+        let ((accepted, started), (refused, problem)) = if one.0.is_success() { (one, other) } else { (other, one) };
+        assert_eq!((accepted, refused), (StatusCode::ACCEPTED, StatusCode::CONFLICT), "{started} {problem}");
+        assert_eq!(problem["workflow_id"], started["workflow_id"]);
+        assert!(problem["detail"].as_str().unwrap().contains("uses this one"), "{problem}");
+        let done = world.until_ended(started["workflow_id"].as_str().unwrap()).await;
         assert_eq!((done.status, counts(&done)), (Status::Completed, [25, 0, 0]), "{:?}", done.error);
         assert_eq!(done.result.as_ref().unwrap()["batches_processed"], 3);
+        asked["operation_id"] = done.result.as_ref().unwrap()["operation_id"].clone();
         // The same start again is the same execution, although the upload is gone; another one needs it.
         let (again, body) = world.post(BULK_OPERATION.path, &asked, &[]).await;
         assert_eq!((again, &body["workflow_id"]), (StatusCode::OK, &json!(done.workflow_id)));
@@ -372,7 +383,7 @@ fn one_job_at_a_time_changes_a_data_set() {
         let slow = FaultRule { times: Some(1), ..FaultRule::on("POST", OPERATIONS, Fault::Delay { delay_ms: 5_000 }) };
         world.services.set_faults(ServiceKind::Auth, vec![slow]);
         let first = world.start_of(&BULK_OPERATION, &(BULK_OPERATION.request)(0)).await;
-        clock::sleep(&*world.clock, std::time::Duration::from_secs(1)).await;
+        clock::sleep(&*world.clock, Duration::from_secs(1)).await;
         let second = job(&world, &(BULK_OPERATION.request)(1)).await;
         let failure = second.failure.unwrap();
         assert_eq!((second.status, failure.error.as_str()), (Status::Failed, "Conflict"));
@@ -386,6 +397,44 @@ fn one_job_at_a_time_changes_a_data_set() {
         let retried = world.until_ended(retried["new_workflow_id"].as_str().unwrap()).await;
         assert_eq!((retried.status, counts(&retried)), (Status::Completed, [6, 0, 0]));
     });
+}
+
+/// A call of a terminated job is still on its way when the next job has worked.
+#[test]
+fn what_a_job_writes_late_changes_nothing_of_what_the_next_one_did() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let rename = |id: &str, name: &str| {
+        request(id, "UserUpdate", json!([target("auth", "account", "user-123", json!({ "name": name }))]))
+    };
+    // As long as nobody else has had the lease, what comes late is done.
+    for (has_next, expected) in [(false, "Late"), (true, "Next")] {
+        run(async {
+            let world = World::new().await;
+            let name = async || {
+                let snapshot = world.snapshot().await;
+                let accounts = snapshot["auth"]["accounts"].as_array().unwrap();
+                accounts.iter().find(|row| row["user_id"] == "user-123").unwrap()["name"].clone()
+            };
+            let late = Fault::LateDelivery { delay_ms: 120_000 };
+            let late = FaultRule { times: Some(1), ..FaultRule::on("POST", OPERATIONS, late) };
+            let away = FaultRule::on("POST", OPERATIONS, Fault::Reset);
+            world.services.set_faults(ServiceKind::Auth, vec![late, away]);
+            let first = world.start_of(&BULK_OPERATION, &rename("first", "Late")).await;
+            clock::sleep(&*world.clock, Duration::from_secs(1)).await;
+            let path = format!("/api/v1/workflows/{first}/terminate");
+            let (stopped, answer) = world.post(&path, &Value::Null, &[]).await;
+            assert_eq!(stopped, StatusCode::OK, "{answer}");
+            world.services.set_faults(ServiceKind::Auth, Vec::new());
+            if has_next {
+                assert_eq!(counts(&job(&world, &rename("second", "Next")).await), [1, 0, 0]);
+            }
+            clock::sleep(&*world.clock, 3 * MINUTE).await;
+            assert_eq!(name().await, expected);
+            // Who holds the lease goes on writing.
+            assert_eq!(counts(&job(&world, &rename("third", "Third")).await), [1, 0, 0]);
+            assert_eq!(name().await, "Third");
+        });
+    }
 }
 
 /// The list of batches is lost: the job fails, and says so.

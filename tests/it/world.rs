@@ -56,6 +56,7 @@ pub(crate) fn new_execution(id: &str, engine: EngineKind, at: Timestamp) -> NewE
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at, details: json!({}) }],
         journal: None,
         begins_pivot: false,
+        upload_id: None,
         retry_of: None,
         inherited: Inherited::default(),
         cancel_requested_at: None,

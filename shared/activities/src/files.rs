@@ -59,7 +59,15 @@ impl Files<'_> {
 
     /// The plan, which an earlier step has written.
     pub(crate) async fn read_plan<T: DeserializeOwned>(&self) -> Result<T, ActivityError> {
-        self.read(&self.plan()?).await?.ok_or_else(|| lost("the plan"))
+        self.plan_if_written().await?.ok_or_else(|| lost("the plan"))
+    }
+
+    /// The plan; none if the execution ended before the plan was written, so that no later step has done anything.
+    ///
+    /// # Errors
+    /// It cannot be read: what the later steps did is not known.
+    pub(crate) async fn plan_if_written<T: DeserializeOwned>(&self) -> Result<Option<T>, ActivityError> {
+        self.read(&self.plan()?).await
     }
 
     pub(crate) async fn read<T: DeserializeOwned>(&self, key: &BlobKey) -> Result<Option<T>, ActivityError> {
@@ -158,4 +166,27 @@ pub(crate) fn unfinished(wait_seconds: u64) -> ActivityError {
     let message = "the batch is to be called again".to_owned();
     let cause = Cause { message, retry_after_seconds: Some(wait_seconds), ..Cause::default() };
     ActivityError { error: ErrorName::BatchUnfinished.to_string(), cause: Box::new(cause) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use store::conformance::MemoryBlobs;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_damaged_plan_is_an_error_and_not_one_that_was_never_written() {
+        let blobs = MemoryBlobs::default();
+        let files = Files { blobs: &blobs, tenant_id: "t", execution_id: "e", job: "" };
+        assert_eq!(files.plan_if_written::<Value>().await, Ok(None));
+        let place = files.plan().expect("it has a place");
+        files.write_json(&place, &json!({ "total": 1 })).await.expect("it is written");
+        assert_eq!(files.plan_if_written().await, Ok(Some(json!({ "total": 1 }))));
+        for damaged in ["", "{\"total\":"] {
+            files.write(&place, damaged.into()).await.expect("it is written");
+            let error = files.plan_if_written::<Value>().await.expect_err("it is damaged");
+            assert_eq!(error.error, ErrorName::IntegrityViolation.as_str(), "{damaged:?}");
+        }
+    }
 }

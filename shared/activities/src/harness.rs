@@ -344,7 +344,7 @@ mod tests {
     #[async_trait]
     impl Leases for NoLeases {
         async fn lease(&self, _: &str, _: &[String], _: Holder<'_>) -> Result<Leased, StoreError> {
-            Ok(Leased::Granted)
+            Ok(Leased::Granted { fence: 0 })
         }
     }
 

@@ -8,7 +8,8 @@ use store::{Holder, Leased};
 use crate::Context;
 use crate::harness::store_failed;
 
-/// Holds these data sets of a tenant (`auth/account`) until the execution ends.
+/// Holds these data sets of a tenant (`auth/account`) until the execution ends. The number under which it writes to them, see
+/// [`downstream::Downstream::fenced`].
 ///
 /// # Errors
 /// `Conflict` with the execution that holds one of them.
@@ -16,12 +17,12 @@ pub(crate) async fn hold(
     context: &Context<'_>,
     tenant_id: &str,
     data_sets: BTreeSet<String>,
-) -> Result<(), ActivityError> {
+) -> Result<u64, ActivityError> {
     let data_sets: Vec<String> = data_sets.into_iter().collect();
     let holder = Holder { tenant_id: context.tenant_id(), execution_id: context.execution_id() };
     let leased = context.leases.lease(tenant_id, &data_sets, holder).await;
     match leased.map_err(store_failed)? {
-        Leased::Granted => Ok(()),
+        Leased::Granted { fence } => Ok(fence),
         Leased::Held { data_set, by } => {
             let message = format!("{by} works with {data_set}; start this one when that has ended");
             Err(ActivityError::new(ErrorName::Conflict, message))

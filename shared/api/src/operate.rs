@@ -227,22 +227,24 @@ fn not_reversible(record: &ExecutionRecord, now: Timestamp) -> Option<String> {
 /// Why an execution cannot be retried, if it cannot.
 pub(crate) fn not_retriable(record: &ExecutionRecord, how: Retrying) -> Option<String> {
     let has_batches = workflows::workflow(record.kind).is_some_and(Workflow::has_batches);
+    let is_bulk = record.kind == WorkflowKind::BulkOperation;
     let undoes = how == Retrying::Undo;
     match (record.status, &record.retried_as) {
-        _ if has_batches && undoes => {
+        _ if is_bulk && undoes => {
             Some("It works on each entity by itself, and what was done to one is not undone.".to_owned())
         }
-        _ if !has_batches && how == Retrying::OnlyFailed => {
-            Some("It does not work in batches: retry it without \"only\".".to_owned())
+        _ if has_batches && undoes => Some("What it did in batches is not undone by a retry.".to_owned()),
+        _ if !is_bulk && how == Retrying::OnlyFailed => {
+            Some("It is no bulk operation: retry it without \"only\".".to_owned())
         }
         (status, _) if status.is_open() => {
             Some(format!("It is {}: only what has ended without completing can be retried.", status.reported()))
         }
-        (Status::Completed, None) if how == Retrying::OnlyFailed => {
+        (_, None) if how == Retrying::OnlyFailed => {
             let failed = record.result.as_ref().and_then(|result| result["failed_operations"].as_u64());
             (failed == Some(0)).then(|| "Nothing of it failed: there is nothing to retry.".to_owned())
         }
-        (Status::Completed, None) if has_batches => {
+        (Status::Completed, None) if is_bulk => {
             Some("It has completed. What failed is tried again by {\"only\": \"failed\"}.".to_owned())
         }
         (Status::Completed, _) if how != Retrying::OnlyFailed => {
@@ -315,6 +317,7 @@ pub(crate) async fn retry(
         Created::New(retry) => Ok(retry),
         Created::Existing(retry) => same_retry(record, retry, how),
         Created::KeyReused => Err(Problem::key_reused()),
+        Created::UploadUsed { by } => Err(Problem::upload_used(&by)),
         Created::Full(full) => Err(Problem::full(full)),
     }
 }
@@ -532,6 +535,7 @@ fn new_retry(
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at: now, details }],
         journal: None,
         begins_pivot: false,
+        upload_id: None,
         audit: Some(audit),
     })
 }

@@ -82,6 +82,11 @@ impl Problem {
         Self::new(status, ErrorName::InvalidInput, "UnprocessableEntity", "Idempotency-Key reused", detail)
     }
 
+    /// An upload is used once.
+    pub(crate) fn upload_used(by: &str) -> Self {
+        Self::taken(format!("An upload is used once, and {by} uses this one: upload the file again.")).about(by)
+    }
+
     pub(crate) fn unauthenticated(detail: impl Into<String>) -> Self {
         let status = StatusCode::UNAUTHORIZED;
         Self::new(status, ErrorName::AccessDenied, "Authentication", "Not authenticated", detail).denying()

@@ -100,6 +100,7 @@ pub(crate) async fn begin<R: Request>(
     match create(starting, Arc::clone(engine), new).await? {
         Created::New(record) | Created::Existing(record) => Ok(record),
         Created::KeyReused => Err(Problem::key_reused()),
+        Created::UploadUsed { by } => Err(Problem::upload_used(&by)),
         Created::Full(full) => Err(Problem::full(full)),
     }
 }
@@ -256,6 +257,7 @@ fn new_execution<R: Request>(
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at: now, details }],
         journal: None,
         begins_pivot: false,
+        upload_id: request.upload().map(|(_, upload_id)| upload_id.to_owned()),
         retry_of: None,
         inherited: Inherited::default(),
         cancel_requested_at: None,

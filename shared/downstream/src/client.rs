@@ -109,6 +109,7 @@ pub struct Downstream {
     pub(crate) clock: SharedClock,
     deadline: Duration,
     traceparent: Option<String>,
+    fence: Option<String>,
 }
 
 impl fmt::Debug for Downstream {
@@ -120,12 +121,19 @@ impl fmt::Debug for Downstream {
 impl Downstream {
     /// A client whose every call ends within `deadline`.
     pub fn new(transport: Arc<dyn Transport>, endpoints: Endpoints, clock: SharedClock, deadline: Duration) -> Self {
-        Self { transport, endpoints, clock, deadline, traceparent: None }
+        Self { transport, endpoints, clock, deadline, traceparent: None, fence: None }
     }
 
     /// The same client, whose calls carry this W3C trace context.
     pub fn traced(&self, traceparent: Option<String>) -> Self {
         Self { traceparent, ..self.clone() }
+    }
+
+    /// The same client, whose calls carry the number of the lease under which they write: a service refuses them once it has
+    /// seen a higher one. An undo needs none. It takes back only what its own key did, and nothing that somebody has changed
+    /// since, so it does no harm after the lease is lost.
+    pub fn fenced(&self, fence: Option<u64>) -> Self {
+        Self { fence: fence.map(|fence| fence.to_string()), ..self.clone() }
     }
 
     /// Makes the call; the answer must be JSON of this type.
@@ -209,6 +217,7 @@ impl Downstream {
             ("x-user-id", call.user_id),
             ("idempotency-key", call.idempotency_key.as_deref()),
             ("traceparent", self.traceparent.as_deref()),
+            ("x-fence", self.fence.as_deref()),
             ("content-type", call.body.is_some().then_some("application/json")),
         ];
         for (name, value) in headers {

@@ -218,6 +218,7 @@ fn new(subject: &Subject) -> NewExecution {
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at: now, details }],
         journal: None,
         begins_pivot: false,
+        upload_id: None,
         retry_of: None,
         inherited: Inherited::default(),
         cancel_requested_at: None,

@@ -121,7 +121,7 @@ impl DynamoStore {
             change.into_write(&self.table, &keys::execution(tenant_id, id), ALONE),
             totals.into_write(&self.table, &keys::totals(tenant_id), &keys::totals_shard(id)),
         ];
-        if let Some(pk) = item.optional_text("idempotency_pk") {
+        for pk in ["idempotency_pk", "upload_pk"].into_iter().filter_map(|name| item.optional_text(name)) {
             let forget = Delete::builder().table_name(&self.table).key("pk", text(pk)).key("sk", text(ALONE)).build();
             writes.push(TransactWriteItem::builder().set_delete(forget.ok()).build());
         }

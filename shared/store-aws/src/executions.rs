@@ -60,6 +60,14 @@ impl Executions for DynamoStore {
         if let Some(retry) = &new.retry_of {
             writes.push(link(&new).into_write(&self.table, &keys::execution(&new.tenant_id, &retry.id), ALONE));
         }
+        if let Some(upload_id) = &new.upload_id {
+            let item = HashMap::from([
+                ("pk".to_owned(), text(keys::upload(&new.tenant_id, upload_id))),
+                ("sk".to_owned(), text(ALONE)),
+                ("execution_id".to_owned(), text(&new.id)),
+            ]);
+            writes.push(put_new(&self.table, item));
+        }
         if let Some(idempotency) = &new.idempotency {
             let item = HashMap::from([
                 ("pk".to_owned(), text(keys::idempotency(&new.tenant_id, idempotency))),
@@ -80,8 +88,12 @@ impl Executions for DynamoStore {
             return Ok(Created::New(record));
         }
         let idempotency = new.idempotency.as_ref().and_then(|key| Some((reasons.pop()??, key)));
+        let used = new.upload_id.as_ref().and_then(|_| reasons.pop()?);
         let retried = new.retry_of.as_ref().and_then(|_| reasons.pop()?);
         let Some((earlier, idempotency)) = idempotency else {
+            if let Some(used) = used {
+                return Ok(Created::UploadUsed { by: used.text("execution_id")?.to_owned() });
+            }
             let retry = retried.as_ref().and_then(|item| item.optional_text("retried_as"));
             return match retry {
                 Some(id) => self.existing(&new.tenant_id, id).await,
@@ -467,6 +479,7 @@ fn execution_item(new: &NewExecution, record: &ExecutionRecord) -> Attributes {
         ("inherited", (!new.inherited.is_empty()).then(|| json_text(&new.inherited))),
         ("status_message", new.progress.status_message.as_ref().map(text)),
         ("idempotency_pk", new.idempotency.as_ref().map(|key| text(keys::idempotency(&new.tenant_id, key)))),
+        ("upload_pk", new.upload_id.as_ref().map(|upload_id| text(keys::upload(&new.tenant_id, upload_id)))),
     ];
     item.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     item

@@ -52,6 +52,11 @@ pub(crate) fn idempotency(tenant_id: &str, key: &IdempotencyKey) -> String {
     format!("{tenant_id}#I#{}#{}", key.route, key.key)
 }
 
+/// The item that names the execution which uses an upload.
+pub(crate) fn upload(tenant_id: &str, upload_id: &str) -> String {
+    format!("{tenant_id}#U#{upload_id}")
+}
+
 pub(crate) fn totals(tenant_id: &str) -> String {
     format!("{tenant_id}#C")
 }
@@ -76,6 +81,9 @@ pub(crate) fn counter_of_status(status_pk: &str) -> Option<String> {
 pub(crate) fn leases(tenant_id: &str) -> String {
     format!("{tenant_id}#L")
 }
+
+/// The sort key of the number that the tenant's last lease got. No data set is called so.
+pub(crate) const LAST_FENCE: &str = "#";
 
 const BACKUPS: &str = "#K";
 

@@ -10,15 +10,18 @@
 //! | a batch of a distributed Map | `<tenant>#B#<id>` | its path |
 //! | how far batches are, in 16 shards | `<tenant>#B#<id>` | `#<shard>` |
 //! | an `Idempotency-Key` | `<tenant>#I#<route>#<key>` | `A` |
+//! | the execution that uses an upload | `<tenant>#U#<upload>` | `A` |
 //! | totals, in 16 shards so that starts and ends do not wait for each other | `<tenant>#C` | `<shard>` |
 //! | durations of completed executions by kind | `<tenant>#D` | `A` |
 //! | a lease of a data set | `<tenant>#L` | the data set |
+//! | the number of the tenant's last lease | `<tenant>#L` | `#` |
 //! | a backup | `<tenant>#K` | its name |
 //! | a row of the audit log, which never goes | `<tenant>#A` | time, id |
 //!
 //! | index | of | partition | sorted by |
 //! |---|---|---|---|
 //! | `by_tenant`, `by_kind`, `by_status` | executions | tenant (and kind, or status and kind) | start, id |
+//! | `by_tenant` | backups | `<tenant>#K` | when they were complete, name |
 //! | `by_user` | executions that a user asked for | tenant and user | start, id |
 //! | `due` | executions | `pending#<shard>` until they begin, `open#<shard>` until they end, `ended#<shard>` until they are archived | start or when they were put off to, then end |
 //! | `due` | backups that are not kept for ever | `kept#<shard>` | until when they are kept |

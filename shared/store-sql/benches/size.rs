@@ -251,6 +251,7 @@ fn new(tenant_id: &str, began: Timestamp, number: usize) -> NewExecution {
         history: history(now, status),
         journal: None,
         begins_pivot: false,
+        upload_id: None,
         retry_of: None,
         inherited: Inherited::default(),
         cancel_requested_at: None,

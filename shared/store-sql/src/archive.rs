@@ -193,7 +193,7 @@ impl Operation for RemoveArchived {
             return Err(Fault::Inconsistent(format!("{id} has changed since it was archived")));
         }
         let request = row.try_get("request")?;
-        for table in ["idempotency_keys", "journal", "history", "batches"] {
+        for table in ["idempotency_keys", "upload_claims", "journal", "history", "batches"] {
             let delete = format!("DELETE FROM {table} WHERE execution_id = $1");
             sqlx::query(AssertSqlSafe(delete)).bind(id).execute(&mut *connection).await?;
         }
@@ -202,6 +202,6 @@ impl Operation for RemoveArchived {
     }
 
     fn rows(&self) -> usize {
-        self.events as usize + 5
+        self.events as usize + 6
     }
 }

@@ -237,6 +237,9 @@ impl Operation for Create {
         if let Some(existing) = self.retried_before(connection).await? {
             return Ok(existing);
         }
+        if let Some(used) = self.upload_used(connection).await? {
+            return Ok(used);
+        }
         if new.is_limited()
             && let Some(full) = limits::refuse(&mut *connection, *limits, &new.tenant_id).await?
         {
@@ -293,12 +296,13 @@ impl Operation for Create {
             .execute(&mut *connection)
             .await?;
         }
+        self.claim_upload(connection).await?;
         Ok(Created::New(reload(connection, &new.tenant_id, &new.id).await?))
     }
 
     fn rows(&self) -> usize {
-        let NewExecution { journal, history, audit, idempotency, retry_of, .. } = &self.new;
-        let optional = [audit.is_some(), idempotency.is_some(), retry_of.is_some()];
+        let NewExecution { journal, history, audit, idempotency, upload_id, retry_of, .. } = &self.new;
+        let optional = [audit.is_some(), idempotency.is_some(), upload_id.is_some(), retry_of.is_some()];
         let records = journal.as_ref().map_or(0, |start| start.records.len());
         // The record, and two counts.
         3 + history.len() + records + optional.into_iter().filter(|is_some| *is_some).count()
@@ -330,6 +334,26 @@ impl Create {
         let Some(retry) = &self.new.retry_of else { return Ok(()) };
         sqlx::query("UPDATE executions SET retried_as = $2, version = version + 1 WHERE id = $1")
             .bind(&retry.id)
+            .bind(&self.new.id)
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+
+    /// The start that uses the upload of this one, if there is one.
+    async fn upload_used(&self, connection: &mut AnyConnection) -> Result<Option<Created>, Fault> {
+        let Some(upload_id) = &self.new.upload_id else { return Ok(None) };
+        let select = "SELECT execution_id FROM upload_claims WHERE tenant_id = $1 AND upload_id = $2";
+        let used = sqlx::query(select).bind(&self.new.tenant_id).bind(upload_id).fetch_optional(connection).await?;
+        let Some(row) = used else { return Ok(None) };
+        Ok(Some(Created::UploadUsed { by: row.try_get("execution_id")? }))
+    }
+
+    async fn claim_upload(&self, connection: &mut AnyConnection) -> Result<(), Fault> {
+        let Some(upload_id) = &self.new.upload_id else { return Ok(()) };
+        sqlx::query("INSERT INTO upload_claims (tenant_id, upload_id, execution_id) VALUES ($1, $2, $3)")
+            .bind(&self.new.tenant_id)
+            .bind(upload_id)
             .bind(&self.new.id)
             .execute(connection)
             .await?;

@@ -368,6 +368,7 @@ mod tests {
             journal: Some(JournalStart { definition: "{}".to_owned(), records: vec![] }),
             cancel_requested_at: None,
             begins_pivot: false,
+            upload_id: None,
             audit: None,
         }
     }

@@ -239,6 +239,8 @@ fn sqlite_migrations() -> Migrator {
         (7, "lists", include_str!("../migrations/sqlite/0007_lists.sql")),
         (8, "leases", include_str!("../migrations/sqlite/0008_leases.sql")),
         (9, "backups", include_str!("../migrations/sqlite/0009_backups.sql")),
+        (10, "upload_claims", include_str!("../migrations/sqlite/0010_upload_claims.sql")),
+        (11, "fences", include_str!("../migrations/sqlite/0011_fences.sql")),
     ];
     let migration = |(version, name, text): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(text), false)

@@ -96,6 +96,7 @@ fn new(id: &str, request: StoredRequest) -> NewExecution {
         journal: Some(JournalStart { definition: "{}".to_owned(), records: vec![JournalRecord(json!({ "a": 1 }))] }),
         cancel_requested_at: None,
         begins_pivot: false,
+        upload_id: None,
         audit: None,
     }
 }

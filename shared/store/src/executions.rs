@@ -181,6 +181,8 @@ pub struct NewExecution {
     pub request: StoredRequest,
     /// The client's key, if it sent one.
     pub idempotency: Option<IdempotencyKey>,
+    /// The upload that it works with, which no other start may use. A retry goes on with what the first one made of it.
+    pub upload_id: Option<String>,
     /// How far it is at the start.
     pub progress: Progress,
     /// The first events, `WorkflowExecutionStarted` before all.
@@ -205,6 +207,11 @@ pub enum Created {
     Existing(ExecutionRecord),
     /// The same key came with another body before; nothing is stored.
     KeyReused,
+    /// Another start uses the upload; nothing is stored.
+    UploadUsed {
+        /// What that one started.
+        by: String,
+    },
     /// Too many executions are open; nothing is stored. A start that repeats an earlier one is never answered so, nor is a
     /// retry that only undoes.
     Full(Full),
@@ -247,7 +254,7 @@ pub trait Executions: Send + Sync {
     /// Whether this key has started something before, with whatever body.
     async fn has_started(&self, tenant_id: &str, key: &IdempotencyKey) -> Result<bool, StoreError>;
 
-    /// Stores a start, whole or not at all.
+    /// Stores a start, whole or not at all. Of starts that use the same upload one wins, however many there are at once.
     async fn create(&self, new: NewExecution) -> Result<Created, StoreError>;
 
     /// The record, if this tenant has it.

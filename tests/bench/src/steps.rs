@@ -75,6 +75,7 @@ pub fn execution(tenant: &str, engine: EngineKind) -> NewExecution {
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at, details: json!({}) }],
         journal: None,
         begins_pivot: false,
+        upload_id: None,
         retry_of: None,
         inherited: Inherited::default(),
         cancel_requested_at: None,

@@ -1,6 +1,6 @@
 //! Discards what a backup has written that was not completed.
 
-use contracts::{ActivityError, ErrorName};
+use contracts::ActivityError;
 use serde_json::{Value, json};
 use store::remove_backup;
 
@@ -10,14 +10,8 @@ use crate::harness::store_failed;
 
 /// Removes whatever is there of it.
 pub(crate) async fn discard(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let plan: Plan = match files(context).read_plan().await {
-        // It was not even planned.
-        Err(error) if error.error == ErrorName::IntegrityViolation.as_str() => return Ok(json!({ "removed": false })),
-        plan => plan?,
-    };
-    if !plan.is_wanted {
-        return Ok(json!({ "removed": false }));
-    }
+    let plan: Option<Plan> = files(context).plan_if_written().await?;
+    let Some(plan) = plan.filter(|plan| plan.is_wanted) else { return Ok(json!({ "removed": false })) };
     remove_backup(context.backups, context.blobs, context.tenant_id(), &plan.backup_id).await.map_err(store_failed)?;
     Ok(json!({ "removed": true }))
 }

@@ -251,7 +251,8 @@ impl Work<'_> {
             });
         }
         let (operation, dry_run) = (self.plan.operation.as_str(), self.plan.options.dry_run);
-        Ok(operate(self.context.downstream, service, operation, tenant_id, &items, dry_run).await)
+        let downstream = self.context.downstream.fenced(self.plan.fence);
+        Ok(operate(&downstream, service, operation, tenant_id, &items, dry_run).await)
     }
 
     /// The call was answered.

@@ -46,6 +46,9 @@ pub(crate) struct Plan {
     pub(crate) total: u64,
     pub(crate) batches: u64,
     pub(crate) batch_size: u64,
+    /// The number of the leases under which entities are changed.
+    #[serde(default)]
+    pub(crate) fence: Option<u64>,
     /// The upload that the entities came from.
     pub(crate) upload_id: Option<String>,
 }

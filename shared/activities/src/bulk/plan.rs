@@ -50,9 +50,10 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         }
         cut => cut?,
     };
-    if request.operation_type.changes_entities() && !request.batch_options.dry_run {
-        hold(context, context.tenant_id(), cut.data_sets.clone()).await?;
-    }
+    let fence = match request.operation_type.changes_entities() && !request.batch_options.dry_run {
+        true => Some(hold(context, context.tenant_id(), cut.data_sets.clone()).await?),
+        false => None,
+    };
     let (total, batch_size) = (cut.total, request.batch_options.batch_size_for(cut.total));
     let parts = cut.parts(batch_size / request.batch_options.batch_size);
     files.write_json(&files.manifest()?, &parts).await?;
@@ -66,6 +67,7 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         total,
         batches: parts.len() as u64,
         batch_size,
+        fence,
         upload_id: request.input.map(|input| input.upload_id),
     };
     files.write_json(&files.plan()?, &plan).await?;

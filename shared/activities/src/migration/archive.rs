@@ -231,8 +231,17 @@ async fn remove(
             Ok(DeleteItem { id, key, if_version: Some(*version) })
         });
         let items: Vec<DeleteItem<'_>> = items.collect::<Result<_, ActivityError>>()?;
-        results
-            .extend(delete(context.downstream, set.source()?, &set.entity_type, &plan.source, &items, dry_run).await?);
+        results.extend(
+            delete(
+                &context.downstream.fenced(plan.fence),
+                set.source()?,
+                &set.entity_type,
+                &plan.source,
+                &items,
+                dry_run,
+            )
+            .await?,
+        );
     }
     Ok(results)
 }

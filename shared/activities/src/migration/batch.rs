@@ -214,7 +214,7 @@ impl Working<'_> {
     async fn copy_content(&self, set: &Set, from_id: &str, to_id: &str) -> Result<(), ActivityError> {
         let Self { context, plan, .. } = *self;
         let key = key_of(context, &step_of(CONTENT, set, to_id, 0)?);
-        content::copy(context, (&plan.source, from_id), (&plan.target, to_id), key).await
+        content::copy(context, (&plan.source, from_id), (&plan.target, to_id), key, plan.fence).await
     }
 }
 

@@ -15,6 +15,7 @@ pub(super) async fn copy(
     (from, from_id): (&str, &str),
     (to, to_id): (&str, &str),
     key: String,
+    fence: Option<u64>,
 ) -> Result<(), ActivityError> {
     let mut bytes = match content(context.downstream, from, from_id).await {
         Err(error) if error.error == ErrorName::NotFound.as_str() => return Ok(()),
@@ -39,7 +40,8 @@ pub(super) async fn copy(
         drop(sender);
         read
     };
-    let put = put_content(context.downstream, to, to_id, key, receiver.boxed());
+    let fenced = context.downstream.fenced(fence);
+    let put = put_content(&fenced, to, to_id, key, receiver.boxed());
     let (read, put) = futures::join!(read, put);
     read.and(put)
 }

@@ -57,6 +57,9 @@ struct Plan {
     source: String,
     /// Where they go.
     target: String,
+    /// The number of the leases under which it writes there.
+    #[serde(default)]
+    fence: Option<u64>,
     sets: Vec<Set>,
     /// The types whose things it changes, as `service/type`: nobody else may meanwhile.
     held: BTreeSet<String>,
@@ -281,7 +284,7 @@ async fn write(
         items.push(ImportItem { id: &thing.id, key, data: &thing.data, if_version: thing.if_version });
     }
     let (at, overwrite) = (set.target()?, OnConflict::Overwrite);
-    import(context.downstream, at, &set.to_type, &plan.target, &items, overwrite, dry_run).await
+    import(&context.downstream.fenced(plan.fence), at, &set.to_type, &plan.target, &items, overwrite, dry_run).await
 }
 
 /// The error of a thing that a service does not take.

@@ -88,6 +88,7 @@ pub(super) fn new_plan(request: &DataMigrationRequest) -> Plan {
         options,
         source: request.source_tenant_id.clone().unwrap_or_else(|| target.clone()),
         target,
+        fence: None,
         sets: Vec::new(),
         held: BTreeSet::new(),
         parts: Vec::new(),
@@ -137,7 +138,10 @@ impl Planning<'_> {
         }
         let written: BTreeSet<String> = sets.iter().map(|set| format!("{}/{}", set.to_service, set.to_type)).collect();
         self.plan.held.extend(written.iter().cloned());
-        hold(self.context, &self.plan.target, written).await
+        // What is held later has the higher number, and it is good for all that was held before.
+        let fence = hold(self.context, &self.plan.target, written).await?;
+        self.plan.fence = self.plan.fence.max(Some(fence));
+        Ok(())
     }
 
     fn follows(&self) -> bool {

@@ -36,11 +36,11 @@ pub(super) async fn plan(
     execution_id: String,
 ) -> Result<Value, ActivityError> {
     let files = context.files_of(&execution_id);
-    let Some(old) = files.read::<Plan>(&files.plan()?).await? else {
+    let Some(old) = files.plan_if_written::<Plan>().await? else {
         let message = format!("what {execution_id} has written down is not kept any more");
         return Err(ActivityError::new(ErrorName::NotFound, message));
     };
-    hold(context, &old.target, old.held.clone()).await?;
+    let fence = hold(context, &old.target, old.held.clone()).await?;
     let mut parts = vec![part(0, TakesBack::WrittenAgain, 0)];
     parts.extend((0..old.parts.len()).rev().zip(1..).map(|(number, turn)| {
         let turns = old.parts.last().map_or(0, |last| last.turn) - old.parts[number].turn + 1;
@@ -54,6 +54,7 @@ pub(super) async fn plan(
     let plan = Plan {
         reverses: Some(execution_id.clone()),
         expected: Counts { read: old.expected.read, ..Counts::default() },
+        fence: Some(fence),
         backup_id: None,
         archive_id: None,
         held: old.held,

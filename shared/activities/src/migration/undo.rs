@@ -24,9 +24,8 @@ struct UndoState {
 
 /// Undoes whatever was written, or leaves it where that was asked for; reports what became of it.
 pub(super) async fn conclude(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let files = context.files();
     // Nothing was written before there is a plan. What was found out by then is the result.
-    let Some(plan) = files.read::<Plan>(&files.plan()?).await? else {
+    let Some(plan) = context.files().plan_if_written::<Plan>().await? else {
         context.report(Map::from_iter([("status".to_owned(), json!("Failed"))]))?;
         return Ok(json!({ "left": 0 }));
     };

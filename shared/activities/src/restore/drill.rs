@@ -42,9 +42,10 @@ pub(super) async fn failed(
 
 /// Notes what became of an interrupted restore, if it was a drill.
 pub(super) async fn interrupted(context: &Context<'_>, error: &str) -> Result<(), ActivityError> {
-    match files(context).read_plan::<Plan>().await {
-        Ok(plan) if plan.is_drill => failed(context, &plan.tenant_id, &plan.backup_id, error).await,
-        Ok(_) | Err(_) => Ok(()),
+    let plan: Option<Plan> = files(context).plan_if_written().await?;
+    match plan.filter(|plan| plan.is_drill) {
+        Some(plan) => failed(context, &plan.tenant_id, &plan.backup_id, error).await,
+        None => Ok(()),
     }
 }
 

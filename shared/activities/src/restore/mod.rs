@@ -50,6 +50,9 @@ struct Plan {
     recovery_point: Timestamp,
     on_conflict: RestoreConflict,
     dry_run: bool,
+    /// The number of the leases under which it writes.
+    #[serde(default)]
+    fence: Option<u64>,
     data_key: WrappedKey,
     /// What is referred to before what refers to it.
     parts: Vec<PartEntry>,

@@ -74,9 +74,10 @@ pub(crate) async fn plan_some(
         (false, None) => tenant_id.clone(),
     };
     let tenant_id_field = check_types(context, &manifest.services, &target).await?;
-    if !dry_run {
-        hold(context, &target, data_sets(&manifest.services)).await?;
-    }
+    let fence = match dry_run {
+        true => None,
+        false => Some(hold(context, &target, data_sets(&manifest.services)).await?),
+    };
     // The backup has what refers to others first; the bytes of files follow the files.
     let mut types: Vec<&[PartEntry]> = manifest.parts.chunk_by(is_same_type).collect();
     types.reverse();
@@ -91,6 +92,7 @@ pub(crate) async fn plan_some(
         // The tenant of a drill is empty.
         on_conflict: if *drill { RestoreConflict::Fail } else { *on_conflict },
         dry_run: *dry_run,
+        fence,
         data_key: manifest.data_key.clone(),
         parts,
         selected,

@@ -1,6 +1,6 @@
 //! Undoes a restore: services put back what was there before.
 
-use contracts::{ActivityError, ErrorName};
+use contracts::ActivityError;
 use downstream::Service;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -29,11 +29,9 @@ pub(super) struct UndoState {
 
 /// Undoes a restore, and reports what was undone.
 pub(crate) async fn undo(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let plan: Plan = match files(context).read_plan().await {
-        // Nothing was written before it.
-        Err(error) if error.error == ErrorName::IntegrityViolation.as_str() => return Ok(json!({ "left": 0 })),
-        plan => plan?,
-    };
+    let plan: Option<Plan> = files(context).plan_if_written().await?;
+    // Nothing was written before it.
+    let Some(plan) = plan else { return Ok(json!({ "left": 0 })) };
     let state = undo_all(context, &plan).await?;
     context.report(Map::from_iter([
         ("backup_id".to_owned(), json!(plan.backup_id)),
@@ -46,7 +44,7 @@ pub(crate) async fn undo(context: &Context<'_>) -> Result<Value, ActivityError> 
 /// Undoes whatever this execution restored, if it has begun; what stays because somebody else has changed it.
 pub(crate) async fn undo_own(context: &Context<'_>) -> Result<Left, ActivityError> {
     let files = files(context);
-    let Some(plan) = files.read::<Plan>(&files.plan()?).await? else { return Ok(Left::default()) };
+    let Some(plan) = files.plan_if_written::<Plan>().await? else { return Ok(Left::default()) };
     undo_all(context, &plan).await.map(|state| state.left)
 }
 

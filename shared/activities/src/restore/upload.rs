@@ -96,10 +96,11 @@ pub(super) async fn upload_file(
         drop(sender);
         lines
     };
+    let downstream = context.downstream.fenced(plan.fence);
     let put = async {
         match is_kept {
             true => Ok(()),
-            false => put_content(context.downstream, &plan.target.tenant_id, &file_id, key, receiver.boxed()).await,
+            false => put_content(&downstream, &plan.target.tenant_id, &file_id, key, receiver.boxed()).await,
         }
     };
     let (lines, put) = futures::join!(lines, put);

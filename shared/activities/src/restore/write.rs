@@ -166,8 +166,8 @@ impl Writing<'_> {
     ) -> Result<Vec<Imported>, ActivityError> {
         let PartEntry { service, entity_type, .. } = self.part;
         let at = Service::named(service).ok_or_else(|| lost("the service of a part"))?;
-        let (tenant_id, downstream) = (&self.plan.target.tenant_id, self.context.downstream);
-        import(downstream, at, entity_type, tenant_id, items, on_conflict, dry_run).await
+        let (tenant_id, downstream) = (&self.plan.target.tenant_id, self.context.downstream.fenced(self.plan.fence));
+        import(&downstream, at, entity_type, tenant_id, items, on_conflict, dry_run).await
     }
 
     /// Settles what the service's answers leave open.

@@ -11,6 +11,7 @@ mod digests;
 mod errors;
 mod example;
 mod exchange;
+mod fences;
 mod health;
 mod idempotence;
 mod isolation;
@@ -93,6 +94,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
         idempotence::RULES,
         undo::RULES,
         exchange::RULES,
+        fences::RULES,
         pages::RULES,
         digests::RULES,
         operations::RULES,

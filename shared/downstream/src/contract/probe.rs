@@ -120,6 +120,9 @@ impl Probe {
         if let Some(key) = &request.key {
             message = message.header("idempotency-key", key);
         }
+        if let Some(fence) = request.fence {
+            message = message.header("x-fence", fence);
+        }
         if request.body.is_some() {
             message = message.header("content-type", request.content_type);
         }
@@ -167,13 +170,19 @@ impl Probe {
 
     /// `import`, `delete` or `mask` of things of the example's type. Each item has an id and a key.
     pub(super) async fn change(&mut self, action: &str, common: Value, items: &[Value]) -> Result<Answer, Stop> {
+        let request = self.changing(action, common, items);
+        self.send(request).await
+    }
+
+    /// The request for that.
+    pub(super) fn changing(&mut self, action: &str, common: Value, items: &[Value]) -> Request {
         for item in items {
             self.keys.extend(item["key"].as_str().map(str::to_owned).filter(|key| !self.keys.contains(key)));
             self.remember(self.example.entity_type, item["id"].as_str().unwrap_or_default());
         }
         let mut body = common;
         body["items"] = json!(items);
-        self.send(Request::post(format!("/data/{}/{action}", self.example.entity_type), &body)).await
+        Request::post(format!("/data/{}/{action}", self.example.entity_type), &body)
     }
 
     /// Makes a thing what the record says. The key.

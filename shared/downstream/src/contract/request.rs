@@ -18,6 +18,8 @@ pub(super) struct Request {
     /// Whose data it is about, if that is not the tenant that is checked.
     pub(super) tenant: Tenant,
     pub(super) key: Option<String>,
+    /// The number of a lease.
+    pub(super) fence: Option<u64>,
     pub(super) body: Option<Bytes>,
     pub(super) content_type: &'static str,
     /// What sets it apart from others of the same rule.
@@ -43,6 +45,7 @@ impl Request {
             path: format!("/api/v1{path}"),
             tenant: Tenant::Own,
             key: None,
+            fence: None,
             body: None,
             content_type: "application/json",
             remark: None,
@@ -65,6 +68,10 @@ impl Request {
 
     pub(super) fn with_key(self, key: &str) -> Self {
         Self { key: Some(key.to_owned()), ..self }
+    }
+
+    pub(super) fn with_fence(self, fence: u64) -> Self {
+        Self { fence: Some(fence), ..self }
     }
 
     pub(super) fn with_body(self, body: &Value) -> Self {
@@ -97,6 +104,9 @@ impl fmt::Display for Request {
         }
         if let Some(key) = &self.key {
             write!(f, ", Idempotency-Key {key}")?;
+        }
+        if let Some(fence) = self.fence {
+            write!(f, ", X-Fence {fence}")?;
         }
         if let Some(remark) = self.remark {
             write!(f, " ({remark})")?;

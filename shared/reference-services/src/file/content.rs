@@ -120,6 +120,7 @@ impl Upload for PutContent {
 impl Work for PutContent {
     async fn apply(self, tx: &mut Tx<'_>) -> Result<Done, Problem> {
         let Self { file_id, bytes } = self;
+        tx.pass_fence("file").await?;
         let mut file = tx.get(&FILES, &[&file_id]).await?;
         file.insert("size_bytes".to_owned(), bytes.size_bytes.into());
         // A checksum that somebody wanted follows the bytes; one that nobody wanted stays away.

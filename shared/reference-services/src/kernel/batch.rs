@@ -1,11 +1,13 @@
 //! Many things in one request: one transaction, and in it each item by itself.
 
+use std::collections::BTreeSet;
+
 use axum::http::StatusCode;
 use serde_json::Value;
 
 use super::attempt::{Attempt, KEY_REUSED, KEY_UNDONE, Keyed, Work};
 use super::item::Run;
-use super::{Call, Done, Item, Problem, Service, Tx};
+use super::{Call, Done, Item, Problem, Service, Tx, fence};
 
 /// The most items of a request.
 pub(super) const MAX_ITEMS: usize = 1_000;
@@ -46,10 +48,15 @@ pub(super) struct Batch<'b> {
 }
 
 impl Batch<'_> {
-    /// Does all that can be done, in order. Only if the service cannot use its data nothing is done at all.
+    /// Does all that can be done, in order. Nothing is done at all if the service cannot use its data, or if the caller has
+    /// lost its lease.
     pub(super) async fn run(&self, steps: Vec<Result<Step, Refusal>>) -> Result<Vec<ItemResult>, Problem> {
         let mut connection = self.service.connection().await;
         let mut transaction = self.service.begin(&mut connection).await?;
+        let types: BTreeSet<&str> = steps.iter().flatten().map(|step| step.item.entity.name).collect();
+        for entity_type in types {
+            fence::pass(&mut transaction, self.call, entity_type).await?;
+        }
         let mut results = Vec::with_capacity(steps.len());
         for step in steps {
             results.push(match step {

@@ -15,6 +15,7 @@ mod entity;
 mod exchange;
 mod fault_rule;
 mod faults;
+mod fence;
 mod fields;
 mod item;
 mod ledger;

@@ -14,12 +14,17 @@ use schema::{import, import_name, operation_name, record, reference, words};
 /// What is refused by every route under `/api/v1`.
 const BAD_REQUEST: (u16, &str) = (400, "a header, a parameter or the JSON cannot be used");
 
+/// What is refused by every route that takes the number of a lease.
+const FENCED: (u16, &str) =
+    (409, "a call with a higher X-Fence has written things of this type; the code is Fenced, and nothing is done");
+
 /// What a refusal answers.
 const PROBLEM: &[Member] = &[
     Member::required("type", Shape::AnyText, ""),
     Member::required("title", Shape::AnyText, ""),
     Member::required("status", Shape::Count, "that of the answer"),
     Member::required("detail", Shape::AnyText, "for people"),
+    Member::optional("code", Shape::AnyText, "tells it from others of the same status"),
     Member::optional("errors", Shape::List(FIELD_ERRORS), "what is wrong with which field of the body"),
 ];
 const FIELD_ERRORS: &[Member] = &[
@@ -81,6 +86,9 @@ impl Describe {
             parameters.push(reference("parameters", "Tenant"));
             parameters.push(reference("parameters", "User"));
         }
+        if route.is_fenced() {
+            parameters.push(reference("parameters", "Fence"));
+        }
         if route.keys == Keys::Header {
             parameters.push(reference("parameters", "Key"));
         }
@@ -107,7 +115,8 @@ impl Describe {
             ],
             Keys::Items => &[BAD_REQUEST, (422, "a field cannot be used")],
         };
-        let mut refusals: Vec<_> = common.iter().chain(*refuses).collect();
+        let fenced: &[(u16, &str)] = if route.is_fenced() { &[FENCED] } else { &[] };
+        let mut refusals: Vec<_> = common.iter().chain(fenced).chain(*refuses).collect();
         refusals.sort_by_key(|(status, _)| *status);
         responses.extend(refusals.into_iter().map(|(status, why)| (status.to_string(), problem(why))));
         responses.push(("default".to_owned(), problem("the service cannot answer now")));
@@ -150,24 +159,26 @@ impl Describe {
     }
 
     fn components(&self) -> Node {
-        let header = |name: &str, is_required: bool, about: &str| {
+        let header = |name: &str, is_required: bool, about: &str, shape: Shape| {
             Node::map([
                 ("name", name.into()),
                 ("in", "header".into()),
                 ("required", is_required.into()),
                 ("description", about.into()),
-                ("schema", self.schema(&Shape::Text)),
+                ("schema", self.schema(&shape)),
             ])
         };
         let parameters = Node::map([
-            ("Tenant", header("X-Tenant-ID", true, "Whose data it is about.")),
-            ("User", header("X-User-ID", false, "The acting user, for the logs.")),
+            ("Tenant", header("X-Tenant-ID", true, "Whose data it is about.", Shape::Text)),
+            ("User", header("X-User-ID", false, "The acting user, for the logs.", Shape::Text)),
+            ("Fence", header("X-Fence", false, "The number of the lease under which the caller writes.", Shape::Count)),
             (
                 "Key",
                 header(
                     "Idempotency-Key",
                     true,
                     "At most 255 characters. The same key has one effect, and is what it is undone by.",
+                    Shape::Text,
                 ),
             ),
         ]);

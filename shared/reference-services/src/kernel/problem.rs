@@ -12,6 +12,8 @@ use serde_json::json;
 pub(crate) struct Problem {
     status: StatusCode,
     detail: Cow<'static, str>,
+    /// Tells it from others of the same status.
+    code: Option<&'static str>,
     errors: Vec<FieldError>,
 }
 
@@ -26,7 +28,7 @@ pub(crate) struct FieldError {
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, detail: detail.into(), errors: Vec::new() }
+        Self { status, detail: detail.into(), code: None, errors: Vec::new() }
     }
 
     pub(crate) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
@@ -35,6 +37,12 @@ impl Problem {
 
     pub(crate) fn conflict(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::CONFLICT, detail)
+    }
+
+    /// The caller writes under a lease that another one has got since.
+    pub(super) fn fenced() -> Self {
+        let detail = "somebody with a higher X-Fence has written things of this type since";
+        Self { code: Some("Fenced"), ..Self::conflict(detail) }
     }
 
     pub(super) fn other_version() -> Self {
@@ -90,6 +98,9 @@ impl IntoResponse for Problem {
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        if let Some(code) = self.code {
+            body["code"] = json!(code);
+        }
         if !self.errors.is_empty() {
             body["errors"] = json!(self.errors);
         }

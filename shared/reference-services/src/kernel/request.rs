@@ -30,6 +30,8 @@ pub(crate) struct Call {
     pub(crate) tenant_id: String,
     /// The acting user, if the caller says.
     pub(crate) user_id: Option<String>,
+    /// The number of the lease under which the caller writes, if it says.
+    pub(super) fence: Option<i64>,
     uri: Uri,
     params: Vec<(String, String)>,
 }
@@ -48,6 +50,7 @@ impl Call {
         Ok(Self {
             tenant_id: tenant_id.to_owned(),
             user_id: header(&parts.headers, "x-user-id")?.map(str::to_owned),
+            fence: header(&parts.headers, "x-fence")?.map(fence).transpose()?,
             uri: parts.uri.clone(),
             params: params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         })
@@ -123,6 +126,11 @@ fn header<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Pro
     }
     let text = value.to_str().ok().filter(|text| !text.is_empty());
     text.map(Some).ok_or_else(|| Problem::bad_request(format!("the header {name} is empty or not ASCII")))
+}
+
+fn fence(text: &str) -> Result<i64, Problem> {
+    let number = text.parse().ok().filter(|number| *number >= 0);
+    number.ok_or_else(|| Problem::bad_request("the header X-Fence holds no number from 0 on"))
 }
 
 /// The `Idempotency-Key`, which every mutation carries.

@@ -71,4 +71,9 @@ impl Described {
         let name = NAMES.into_iter().find(|(known, _)| *known == method).map_or("get", |(_, name)| name);
         Self { method: name, route, keys, is_upload: false, doc }
     }
+
+    /// Whether a lease may be lost before it is called: it writes for whoever changes many things.
+    pub(super) fn is_fenced(&self) -> bool {
+        self.keys == Keys::Items || self.is_upload
+    }
 }

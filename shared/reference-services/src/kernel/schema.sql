@@ -99,3 +99,11 @@ CREATE TABLE IF NOT EXISTS uploads (
     blob_id TEXT PRIMARY KEY,
     started_at_us INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- The highest number of a lease that came with a write of things of a type.
+CREATE TABLE IF NOT EXISTS fences (
+    tenant_id TEXT NOT NULL,
+    entity_type TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, entity_type)
+) STRICT, WITHOUT ROWID;

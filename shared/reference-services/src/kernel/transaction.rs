@@ -8,7 +8,7 @@ use serde_json::Value;
 use sqlx::sqlite::SqliteConnection;
 
 use super::log::{LogKind, Occasion};
-use super::{Call, Problem, Row, Service, Table};
+use super::{Call, Problem, Row, Service, Table, fence};
 
 /// Reads of one call.
 pub(crate) struct Reader<'c> {
@@ -75,6 +75,11 @@ impl<'c> DerefMut for Tx<'c> {
 }
 
 impl Tx<'_> {
+    /// Lets the call write things of this type, unless it has lost its lease.
+    pub(crate) async fn pass_fence(&mut self, entity_type: &str) -> Result<(), Problem> {
+        fence::pass(self.reader.connection, self.reader.call, entity_type).await
+    }
+
     /// Now, as it is stored and answered.
     pub(crate) fn now(&self) -> String {
         self.service.clock().now().to_string()

@@ -4,6 +4,7 @@ mod bulk;
 mod content;
 mod digests;
 mod faults;
+mod fences;
 mod idempotency;
 mod logs;
 mod many;

@@ -146,6 +146,7 @@ fn new(id: &str) -> NewExecution {
         history: vec![event(EventType::WorkflowExecutionStarted, 0)],
         journal: Some(JournalStart { definition: "{}".to_owned(), records: vec![JournalRecord(json!("start"))] }),
         begins_pivot: false,
+        upload_id: None,
         audit: None,
     }
 }

@@ -12,6 +12,7 @@ use crate::{Control, Controlled, Created, Executions, History, ListFilter, ListP
 pub(super) async fn run<S: Executions + History>(open: &impl AsyncFn() -> S, driver: &impl Driver<S>) {
     a_start_is_whole(&open().await).await;
     a_key_starts_one_execution(&open().await).await;
+    an_upload_is_used_by_one_start(&open().await).await;
     lists_are_ordered_filtered_and_paged(&open().await, driver).await;
     lists_are_narrowed_by_user_and_time(&open().await, driver).await;
     gates_let_through_and_refuse(&open().await, driver).await;
@@ -47,7 +48,7 @@ async fn a_key_starts_one_execution<S: Executions>(store: &S) {
         .map(|created| match ok(created) {
             Created::New(record) | Created::Existing(record) => record.id,
             Created::KeyReused => panic!("the body was the same"),
-            Created::Full(full) => panic!("there is no limit: {full:?}"),
+            other => panic!("there is neither a limit nor an upload: {other:?}"),
         })
         .collect();
     assert!(started.iter().all(|id| id == &started[0]), "all are answered with the same execution");
@@ -56,6 +57,30 @@ async fn a_key_starts_one_execution<S: Executions>(store: &S) {
     assert_eq!(ok(store.list(TENANT, &ListFilter::default(), None, 0, 9).await).total, 1, "nothing was counted");
     let foreign = NewExecution { tenant_id: "tenant-b".to_owned(), ..with_key("foreign", "another") };
     assert!(matches!(ok(store.create(foreign).await), Created::New(_)), "a key is one tenant's own");
+}
+
+async fn an_upload_is_used_by_one_start<S: Executions>(store: &S) {
+    let using = |upload_id: &str, new: NewExecution| NewExecution { upload_id: Some(upload_id.to_owned()), ..new };
+    let ids: Vec<String> = (0..20).map(|number| format!("e-{number}")).collect();
+    let created = join_all(ids.iter().map(|id| store.create(using("upload-1", new(id))))).await;
+    let created: Vec<Created> = created.into_iter().map(ok).collect();
+    let winners: Vec<&String> = created
+        .iter()
+        .filter_map(|created| if let Created::New(record) = created { Some(&record.id) } else { None })
+        .collect();
+    let [winner] = winners[..] else { panic!("of twenty at once one wins, and not {winners:?}") };
+    let used = Created::UploadUsed { by: winner.clone() };
+    assert_eq!(created.iter().filter(|created| **created == used).count(), 19, "the others are told by whom");
+    assert_eq!(ok(store.list(TENANT, &ListFilter::default(), None, 0, 99).await).total, 1, "they are not stored");
+    // The same start is the same execution, and no other one.
+    let first = ok(store.create(using("upload-2", with_key("first", "same"))).await);
+    let Created::New(first) = first else { panic!("{first:?}") };
+    let repeated = ok(store.create(using("upload-2", with_key("again", "same"))).await);
+    assert_eq!(repeated, Created::Existing(first.clone()));
+    assert_eq!(ok(store.create(using("upload-2", with_key("again", "another"))).await), Created::KeyReused);
+    assert_eq!(ok(store.create(using("upload-2", new("another"))).await), Created::UploadUsed { by: first.id });
+    let foreign = NewExecution { tenant_id: "tenant-b".to_owned(), ..using("upload-1", new("foreign")) };
+    assert!(matches!(ok(store.create(foreign).await), Created::New(_)), "an upload is one tenant's own");
 }
 
 async fn lists_are_ordered_filtered_and_paged<S: Executions>(store: &S, driver: &impl Driver<S>) {

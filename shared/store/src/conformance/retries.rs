@@ -108,8 +108,7 @@ async fn of_many_retries_at_once_one_is_new<S: Executions>(store: &S, driver: &i
                 all.push(record.id);
             }
             Created::Existing(record) => all.push(record.id),
-            Created::KeyReused => panic!("there is no key"),
-            Created::Full(full) => panic!("there is no limit: {full:?}"),
+            other => panic!("there is neither a key nor a limit nor an upload: {other:?}"),
         }
     }
     assert_eq!(new.len(), 1, "of fifty at once one is new");

@@ -96,6 +96,7 @@ fn new() -> NewExecution {
         history: vec![NewEvent { event_type: EventType::WorkflowExecutionStarted, at: now, details: Value::Null }],
         journal: None,
         begins_pivot: false,
+        upload_id: None,
         retry_of: None,
         inherited: Inherited::default(),
         cancel_requested_at: None,
