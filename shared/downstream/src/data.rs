@@ -126,13 +126,21 @@ pub struct Within {
     pub to_id: Option<String>,
     /// With these values, by field.
     pub filters: BTreeMap<String, String>,
+    /// Whose things.
+    #[serde(default)]
+    pub subject: Option<String>,
+    /// Whether they leave the house: the service writes that into its logs.
+    #[serde(default)]
+    pub is_export: bool,
 }
 
 impl Within {
     fn parameters(&self) -> impl Iterator<Item = (String, &str)> {
         let bounds = [("from_id", &self.from_id), ("to_id", &self.to_id)];
         let bounds = bounds.into_iter().filter_map(|(name, id)| Some((name.to_owned(), id.as_deref()?)));
-        bounds.chain(self.filters.iter().map(|(field, value)| (format!("filter.{field}"), value.as_str())))
+        let subject = self.subject.as_deref().map(|subject| ("subject".to_owned(), subject));
+        let purpose = self.is_export.then(|| ("purpose".to_owned(), "export"));
+        bounds.chain(subject).chain(purpose).chain(self.filters.iter().map(|(field, value)| (format!("filter.{field}"), value.as_str())))
     }
 }
 
