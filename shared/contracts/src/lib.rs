@@ -6,7 +6,7 @@ pub mod access;
 pub mod audit;
 pub mod backup;
 pub mod bulk_operation;
-mod characters;
+pub mod characters;
 pub mod compliance;
 pub mod data_migration;
 pub mod dataset;

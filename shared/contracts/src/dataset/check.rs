@@ -88,13 +88,17 @@ fn erased_after_known(dataset: &Dataset, of: &DatasetType) -> Vec<BadField> {
 fn erased_in_an_order(dataset: &Dataset) -> Option<BadField> {
     let mut left: BTreeMap<String, &DatasetType> = dataset.types.iter().map(|of| (of.name(), of)).collect();
     loop {
-        let is_free = |of: &DatasetType| of.after.iter().all(|name| !left.contains_key(name));
-        let free: Vec<String> = left.values().filter(|of| is_free(of)).map(|of| of.name()).collect();
-        if free.is_empty() {
-            let circle: Vec<&str> = left.keys().map(String::as_str).collect();
-            let detail = format!("has no order in which {} could be erased", circle.join(", "));
-            return left.values().next().map(|of| bad(of, &["after"], detail));
+        // Whatever waits for nothing, and whatever nothing waits for, is on no circle.
+        let waits = |of: &DatasetType| of.after.iter().any(|name| left.contains_key(name));
+        let is_waited_for = |name: &String| left.values().any(|of| of.after.contains(name));
+        let on_circles = left.iter().filter(|(name, of)| waits(of) && is_waited_for(name));
+        let on_circles: BTreeMap<String, &DatasetType> = on_circles.map(|(name, of)| (name.clone(), *of)).collect();
+        if on_circles.len() == left.len() {
+            break;
         }
-        left.retain(|name, _| !free.contains(name));
+        left = on_circles;
     }
+    let names: Vec<&str> = left.keys().map(String::as_str).collect();
+    let detail = format!("has no order in which {} could be erased", names.join(", "));
+    left.values().next().map(|of| bad(of, &["after"], detail))
 }

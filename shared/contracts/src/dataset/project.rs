@@ -60,17 +60,30 @@ impl Projecting<'_> {
     }
 }
 
+/// Whether a thing is a person's own.
+pub fn is_own(of: &DatasetType, data: &Value, person: &str) -> bool {
+    let subject = of.subject.as_ref().and_then(|path| at(data, path));
+    subject.is_some_and(|subject| subject == person)
+}
+
+/// The first of the fields for mentions that holds a person's id, by its place in the map.
+pub fn first_mention(of: &DatasetType, data: &Value, person: &str) -> Option<usize> {
+    of.mentions.iter().position(|path| at(data, path).is_some_and(|value| only(value, person).is_some()))
+}
+
 /// What of somebody else's thing is about a person: the fields that hold the person's id, and of lists the items that do.
 pub fn mentioned(of: &DatasetType, data: &Value, person: &str) -> Value {
     let mut kept = Map::new();
     for path in &of.mentions {
-        let names: Vec<&str> = path.split('.').collect();
-        let found = names.iter().try_fold(data, |value, name| value.get(name)).and_then(|value| only(value, person));
-        if let Some(found) = found {
-            insert(&mut kept, &names, found);
+        if let Some(found) = at(data, path).and_then(|value| only(value, person)) {
+            insert(&mut kept, &path.split('.').collect::<Vec<_>>(), found);
         }
     }
     Value::Object(kept)
+}
+
+fn at<'v>(data: &'v Value, path: &str) -> Option<&'v Value> {
+    path.split('.').try_fold(data, |value, name| value.get(name))
 }
 
 /// The value, if it is the person's id, or the items of a list that are.

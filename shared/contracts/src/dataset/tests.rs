@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Category, Dataset, mentioned, projected};
+use super::{Category, Dataset, first_mention, is_own, mentioned, projected};
 
 fn good() -> Value {
     json!({
@@ -100,4 +100,6 @@ fn of_others_things_only_the_mention_leaves() {
     });
     assert_eq!(mentioned(&dataset.types[1], &data, "u"), json!({ "shared_with": ["u"], "audit": { "by": "u" } }));
     assert_eq!(mentioned(&dataset.types[1], &data, "c"), json!({}));
+    let of = |person| (is_own(&dataset.types[1], &data, person), first_mention(&dataset.types[1], &data, person));
+    assert_eq!([of("other"), of("u"), of("c")], [(true, None), (false, Some(0)), (false, None)]);
 }
