@@ -1,8 +1,9 @@
 //! Reads a data set of an export into sealed parts.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use contracts::dataset::{DatasetType, first_mention, is_own, mentioned, projected};
+use contracts::dataset::{Category, DatasetType, first_mention, is_own, mentioned, projected};
 use contracts::effect::hex;
 use contracts::{ActivityError, ErrorName};
 use downstream::data::{Page, Personal, Thing, content, personal_page};
@@ -140,41 +141,13 @@ impl Collecting<'_> {
         let page = self.page(of, question, state).await?;
         for thing in &page.items {
             in_order(of, state, thing)?;
-            if let Some(line) = self.line(of, question, thing, state)? {
+            if let Some(line) = line(self.plan.wish(), of, question, thing, &mut state.unlisted)? {
                 sealing.line(&line).await?;
                 *(if line.about == About::Person { &mut state.own } else { &mut state.mentions }) += 1;
             }
         }
         turn(state, page.next_cursor);
         Ok(())
-    }
-
-    /// What of a thing leaves; nothing if an earlier question had it. A service that answers with other things than it was
-    /// asked for would give away what is somebody else's.
-    fn line(
-        &self,
-        of: &DatasetType,
-        question: Question,
-        thing: &Thing,
-        state: &mut SetState,
-    ) -> Result<Option<ThingLine>, ActivityError> {
-        let (person, id) = (self.plan.subject.as_str(), thing.id.clone());
-        let (is_own, mention) = (is_own(of, &thing.data, person), first_mention(of, &thing.data, person));
-        match (question, mention) {
-            (Question::Own, _) if is_own => {
-                let data = projected(of, &thing.data, &self.plan.categories, &mut state.unlisted);
-                Ok(Some(ThingLine { id, about: About::Person, data }))
-            }
-            (Question::Mention(asked), Some(first)) if !is_own && first == asked => {
-                let data = mentioned(of, &thing.data, person);
-                Ok(Some(ThingLine { id, about: About::Mention, data }))
-            }
-            (Question::Mention(asked), Some(first)) if is_own || first < asked => Ok(None),
-            _ => {
-                let message = format!("{}: answered with a {} of somebody else", of.service, of.entity_type);
-                Err(ActivityError::new(ErrorName::IntegrityViolation, message))
-            }
-        }
     }
 
     /// Writes the bytes of the files of one page.
@@ -189,7 +162,7 @@ impl Collecting<'_> {
         for thing in page.items.iter().filter(|thing| done.as_ref().is_none_or(|done| thing.id > *done)) {
             in_order(of, state, thing)?;
             // A name that the map does not let out is not let out here.
-            let Some(line) = self.line(of, Question::Own, thing, state)? else { continue };
+            let Some(line) = line(self.plan.wish(), of, Question::Own, thing, &mut state.unlisted)? else { continue };
             let name = line.data["name"].as_str().unwrap_or(&thing.id).to_owned();
             if let Some(size) = self.write_file(&thing.id, name, sealing).await? {
                 state.own += 1;
@@ -251,6 +224,47 @@ impl Collecting<'_> {
     }
 }
 
+/// Whose data is asked for, and which.
+#[derive(Clone, Copy)]
+struct Wish<'a> {
+    person: &'a str,
+    categories: &'a [Category],
+}
+
+impl Plan {
+    fn wish(&self) -> Wish<'_> {
+        Wish { person: &self.subject, categories: &self.categories }
+    }
+}
+
+/// What of a thing leaves; nothing if an earlier question had it. A service that answers with other things than it was asked
+/// for would give away what is somebody else's.
+fn line(
+    wish: Wish<'_>,
+    of: &DatasetType,
+    question: Question,
+    thing: &Thing,
+    unlisted: &mut BTreeSet<String>,
+) -> Result<Option<ThingLine>, ActivityError> {
+    let id = thing.id.clone();
+    let (is_own, mention) = (is_own(of, &thing.data, wish.person), first_mention(of, &thing.data, wish.person));
+    match (question, mention) {
+        (Question::Own, _) if is_own => {
+            let data = projected(of, &thing.data, wish.categories, unlisted);
+            Ok(Some(ThingLine { id, about: About::Person, data }))
+        }
+        (Question::Mention(asked), Some(first)) if !is_own && first == asked => {
+            let data = mentioned(of, &thing.data, wish.person);
+            Ok(Some(ThingLine { id, about: About::Mention, data }))
+        }
+        (Question::Mention(asked), Some(first)) if is_own || first < asked => Ok(None),
+        _ => {
+            let message = format!("{}: answered with a {} of somebody else", of.service, of.entity_type);
+            Err(ActivityError::new(ErrorName::IntegrityViolation, message))
+        }
+    }
+}
+
 /// Goes on with the next page, or with the next question.
 fn turn(state: &mut SetState, next_cursor: Option<String>) {
     state.is_within_page = false;
@@ -269,4 +283,58 @@ fn in_order(of: &DatasetType, state: &mut SetState, thing: &Thing) -> Result<(),
     }
     state.last_id = Some(thing.id.clone());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::dataset::Dataset;
+
+    use super::*;
+
+    fn of_shares() -> DatasetType {
+        let map = json!({ "version": 1, "file": { "file": {
+            "subject": "owner", "mentions": ["editor", "readers"],
+            "fields": { "name": { "category": "content", "strategy": "delete" } },
+        } } });
+        Dataset::read(&map).expect("a good map").types.remove(0)
+    }
+
+    fn told(question: Question, data: Value) -> Result<Option<ThingLine>, String> {
+        let wish = Wish { person: "u", categories: &[Category::Content] };
+        let thing = Thing { id: "f".to_owned(), data, references: Vec::new() };
+        line(wish, &of_shares(), question, &thing, &mut BTreeSet::new()).map_err(|error| error.error)
+    }
+
+    #[test]
+    fn a_thing_leaves_once_and_nobody_elses_does() {
+        let line = |about, data| Ok(Some(ThingLine { id: "f".to_owned(), about, data }));
+        let own = json!({ "owner": "u", "editor": "u", "name": "a", "secret": 1 });
+        let shared = json!({ "owner": "x", "editor": "u", "readers": ["y", "u"], "name": "b" });
+        let read = json!({ "owner": "x", "editor": "y", "readers": ["u"], "name": "c" });
+        let foreign = json!({ "owner": "x", "editor": "y", "readers": ["z"], "name": "d" });
+        let violation = Err("IntegrityViolation".to_owned());
+        let (by_editor, by_reader) = (Question::Mention(0), Question::Mention(1));
+        for (question, data, expected) in [
+            (Question::Own, &own, line(About::Person, json!({ "owner": "u", "name": "a" }))),
+            (by_editor, &own, Ok(None)),
+            (by_editor, &shared, line(About::Mention, json!({ "editor": "u", "readers": ["u"] }))),
+            (by_reader, &shared, Ok(None)),
+            (by_reader, &read, line(About::Mention, json!({ "readers": ["u"] }))),
+            (Question::Own, &shared, violation.clone()),
+            (by_editor, &read, violation.clone()),
+            (by_editor, &foreign, violation.clone()),
+            (Question::Own, &foreign, violation),
+        ] {
+            assert_eq!(told(question, data.clone()), expected, "{question:?} {data}");
+        }
+    }
+
+    #[test]
+    fn the_persons_own_things_come_first() {
+        let mut of = of_shares();
+        let questions = |of: &DatasetType| (0..9).map_while(|number| Question::number(of, number)).collect::<Vec<_>>();
+        assert_eq!(questions(&of), [Question::Own, Question::Mention(0), Question::Mention(1)]);
+        of.subject = None;
+        assert_eq!(questions(&of), [Question::Mention(0), Question::Mention(1)]);
+    }
 }

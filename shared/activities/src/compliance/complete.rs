@@ -47,9 +47,12 @@ fn result(context: &Context<'_>, plan: &Plan, packed: &Packed) -> Map<String, Va
             "export_format": "JSON",
             // Only where opening it needs a key that the person has; how the store keeps it is said besides.
             "encryption_applied": plan.encrypt_to.is_some(),
-            "stored_encrypted": packed.stored_encrypted.as_deref().unwrap_or("none"),
+        },
+        "package": {
+            "name": name,
             "bytes": packed.bytes,
             "sha256": packed.sha256,
+            "stored_encrypted": packed.stored_encrypted.as_deref().unwrap_or("none"),
         },
         "data_deleted": null,
         "audit_report": null,

@@ -7,6 +7,8 @@ pub(super) mod html;
 pub(super) mod manifest;
 pub(super) mod names;
 pub(super) mod table;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Write};
 use std::iter;
