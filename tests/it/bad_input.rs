@@ -752,7 +752,12 @@ fn a_wrong_request_is_named_and_does_nothing() {
     run(async {
         let world = World::new().await;
         let before = world.snapshot().await;
-        let wrong = wrong_starts().into_iter().chain(wrong_switches()).chain(wrong_jobs()).chain(wrong_migrations()).chain(wrong_exports());
+        let wrong = wrong_starts()
+            .into_iter()
+            .chain(wrong_switches())
+            .chain(wrong_jobs())
+            .chain(wrong_migrations())
+            .chain(wrong_exports());
         let wrong = wrong.chain(wrong_reads());
         let controls = CONTROLS.into_iter().chain(["retry"]).flat_map(wrong_controls);
         let wrong = wrong.chain(controls).chain(wrong_retries()).chain(wrong_actions()).chain(wrong_health_checks());

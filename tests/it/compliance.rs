@@ -55,7 +55,7 @@ async fn download(world: &World, result: &Value) -> Vec<u8> {
 /// The files of a package, by their paths.
 fn opened(package: Vec<u8>) -> BTreeMap<String, Vec<u8>> {
     let mut archive = zip::ZipArchive::new(Cursor::new(package)).unwrap();
-    let names: Vec<String> = archive.file_names().map(str::to_owned).collect();
+    let names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
     let read = |name: String| {
         let mut bytes = Vec::new();
         archive.by_name(&name).unwrap().read_to_end(&mut bytes).unwrap();
@@ -82,7 +82,11 @@ fn a_person_gets_all_of_it_and_nobody_elses() {
         let manifest = json_of(&files, "manifest.json");
         for entry in manifest["files"].as_array().unwrap() {
             let bytes = &files[entry["path"].as_str().unwrap()];
-            assert_eq!((&entry["bytes"], &entry["sha256"]), (&json!(bytes.len()), &json!(sha256_hex(bytes))), "{entry}");
+            assert_eq!(
+                (&entry["bytes"], &entry["sha256"]),
+                (&json!(bytes.len()), &json!(sha256_hex(bytes))),
+                "{entry}"
+            );
         }
         // All but the manifest are listed.
         assert_eq!(manifest["files"].as_array().unwrap().len() + 1, files.len());
@@ -157,7 +161,10 @@ fn what_is_missing_is_told_and_only_the_recipient_opens_it() {
         world.services.set_faults(ServiceKind::User, vec![rule]);
         let request = json!({ "allow_partial": true, "encrypt_to": identity.to_public().to_string() });
         let result = export(&world, request).await;
-        assert_eq!((&result["status"], &result["data_exported"]["encryption_applied"]), (&json!("PartiallyCompleted"), &json!(true)));
+        assert_eq!(
+            (&result["status"], &result["data_exported"]["encryption_applied"]),
+            (&json!("PartiallyCompleted"), &json!(true))
+        );
         let package = download(&world, &result).await;
         assert!(zip::ZipArchive::new(Cursor::new(&package)).is_err(), "it is encrypted");
         let files = opened(age::decrypt(&identity, &package).unwrap());

@@ -897,9 +897,10 @@ fn folders_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
         ("process-bulk-batch", _) | ("plan-bulk-operation", "s3:PutObject" | "s3:AbortMultipartUpload") => &["bulk"],
         ("complete-bulk-operation", "s3:GetObject") => &["bulk", "requests"],
         ("complete-bulk-operation", "s3:PutObject" | "s3:AbortMultipartUpload") => &["results"],
-        ("start-bulk-operation" | "start-backup" | "start-restore" | "start-data-migration" | "start-compliance", "s3:PutObject") => {
-            &["requests"]
-        }
+        (
+            "start-bulk-operation" | "start-backup" | "start-restore" | "start-data-migration" | "start-compliance",
+            "s3:PutObject",
+        ) => &["requests"],
         ("keep-backups", "s3:PutObject") | ("plan-migration", "s3:GetObject") => &["requests"],
         ("migrate-batch", _) => &["bulk"],
         ("complete-migration", "s3:GetObject") => &["bulk", "requests"],

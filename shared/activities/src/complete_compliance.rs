@@ -9,11 +9,6 @@ use crate::{Activity, Function};
 pub static COMPLETE_COMPLIANCE: Activity = Activity {
     name: "complete_compliance",
     forward: |context| Box::pin(conclude(context)),
-    function: Function {
-        timeout_seconds: 90,
-        reads: &[JOBS],
-        removes: &[JOBS, RESULTS],
-        ..Function::USUAL
-    },
+    function: Function { timeout_seconds: 90, reads: &[JOBS], removes: &[JOBS, RESULTS], ..Function::USUAL },
     ..Activity::NOTHING
 };

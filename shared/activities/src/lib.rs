@@ -6,8 +6,8 @@
 mod back_up_data_set;
 mod backup;
 mod bulk;
-mod complete_backup;
 mod collect_data_set;
+mod complete_backup;
 mod complete_bulk_operation;
 mod complete_compliance;
 mod complete_migration;

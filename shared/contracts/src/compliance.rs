@@ -273,7 +273,8 @@ impl Request for ComplianceWorkflowRequest {
 
     fn unavailable(&self) -> Option<String> {
         let is_there = self.compliance_type == ComplianceType::GdprDataExport;
-        (!is_there).then(|| format!("Compliance workflows of the type {} are not there yet.", self.compliance_type.as_str()))
+        (!is_there)
+            .then(|| format!("Compliance workflows of the type {} are not there yet.", self.compliance_type.as_str()))
     }
 }
 
@@ -366,10 +367,8 @@ mod tests {
 
     #[test]
     fn nobody_asks_in_the_future() {
-        let request = typed(
-            ComplianceType::GdprDataExport,
-            r#","subject_user_id":"u","received_at":"2026-01-02T00:00:00Z""#,
-        );
+        let request =
+            typed(ComplianceType::GdprDataExport, r#","subject_user_id":"u","received_at":"2026-01-02T00:00:00Z""#);
         let request = request.expect("good");
         let pointers = |now: &str| request.bad_at(now.parse().expect("a time")).len();
         assert_eq!([pointers("2026-01-02T00:00:00Z"), pointers("2026-01-01T23:59:59Z")], [0, 1]);

@@ -70,7 +70,12 @@ mod tests {
         let places: Vec<&str> = problems.iter().map(|problem| problem.split(": ").next().unwrap_or_default()).collect();
         assert_eq!(
             places,
-            ["auth.account.subject", "auth.account.fields.a.category", "auth.account.fields.a.strategy", "auth.account.fields"]
+            [
+                "auth.account.subject",
+                "auth.account.fields.a.category",
+                "auth.account.fields.a.strategy",
+                "auth.account.fields"
+            ]
         );
         let problems = parsed("version = \n").expect_err("no TOML");
         assert!(problems[0].contains("line 1"), "{problems:?}");

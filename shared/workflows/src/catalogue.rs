@@ -69,11 +69,7 @@ pub static ALL: [Workflow; 7] = [
         "BulkOperation",
         include_str!("../../../statemachines/bulk-operation.asl.json"),
     ),
-    Workflow::new(
-        WorkflowKind::Compliance,
-        "Compliance",
-        include_str!("../../../statemachines/compliance.asl.json"),
-    ),
+    Workflow::new(WorkflowKind::Compliance, "Compliance", include_str!("../../../statemachines/compliance.asl.json")),
     Workflow::new(
         WorkflowKind::CrossServiceBackup,
         "CrossServiceBackup",

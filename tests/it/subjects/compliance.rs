@@ -38,12 +38,7 @@ pub(crate) static COMPLIANCE: Subject = Subject {
     batches: &["CollectDataSet"],
     // A type that is not there yet is refused when it is asked for; its list of data sets is lost; a data set takes longer
     // than one attempt.
-    taken_elsewhere: &[
-        "ChooseType/Choices/0",
-        "CollectDataSets/Catch/0",
-        "CollectDataSet/Catch/0",
-        "WaitForDataSet",
-    ],
+    taken_elsewhere: &["ChooseType/Choices/0", "CollectDataSets/Catch/0", "CollectDataSet/Catch/0", "WaitForDataSet"],
     masked: &["package", "received_at", "due_at", "completed_at"],
     personal: &["legal_basis"],
     mails: 0,
@@ -67,7 +62,8 @@ fn a_package_is_there_and_nothing_else<'w>(
         let id = &status.workflow_id;
         let names = |folder: &str| -> Vec<String> {
             let files = std::fs::read_dir(world.blobs().join(TENANT).join(folder).join(id));
-            let names = files.into_iter().flatten().map(|file| file.unwrap().file_name().to_string_lossy().into_owned());
+            let names =
+                files.into_iter().flatten().map(|file| file.unwrap().file_name().to_string_lossy().into_owned());
             names.collect()
         };
         let parts: Vec<String> = names("bulk").into_iter().filter(|name| name.ends_with(".part")).collect();

@@ -50,16 +50,10 @@ pub(crate) async fn collect(context: &Context<'_>) -> Result<Value, ActivityErro
         state.failure = Some(error);
         files.write_json(&state_file, &state).await?;
     }
-    let parts = Parts::of(context, &plan).await?;
-    let collecting = Collecting { context, plan: &plan, set, began: context.clock.instant() };
-    while !state.is_done && state.failure.is_none() {
-        let part = state.parts + 1;
-        state = parts.write(number, part, async |sealing| collecting.write(state, sealing).await).await?;
-        state.parts = part;
-        files.write_json(&state_file, &state).await?;
-        if !state.is_done && collecting.is_late() {
-            return Err(unfinished(0));
-        }
+    if !state.is_done && state.failure.is_none() {
+        let parts = Parts::of(context, &plan).await?;
+        let collecting = Collecting { context, plan: &plan, set, began: context.clock.instant() };
+        state = collecting.run(number, state, &parts).await?;
     }
     let (completed, failed) = (state.own + state.mentions, u64::from(state.failure.is_some()));
     context
@@ -97,6 +91,21 @@ impl Collecting<'_> {
 
     fn is_enough(&self, sealing: &Sealing<'_>) -> bool {
         sealing.bytes >= PART_BYTES || self.is_late()
+    }
+
+    /// Writes parts until nothing is left, or this attempt has taken long enough.
+    async fn run(&self, number: usize, mut state: SetState, parts: &Parts<'_>) -> Result<SetState, ActivityError> {
+        let files = self.context.files();
+        while !state.is_done {
+            let part = state.parts + 1;
+            state = parts.write(number, part, async |sealing| self.write(state, sealing).await).await?;
+            state.parts = part;
+            files.write_json(&files.state(number as u64)?, &state).await?;
+            if !state.is_done && self.is_late() {
+                return Err(unfinished(0));
+            }
+        }
+        Ok(state)
     }
 
     /// Writes a part; how far the data set is then.
@@ -181,7 +190,12 @@ impl Collecting<'_> {
     }
 
     /// Writes the bytes of a file, and tells how many; none if it has none.
-    async fn write_file(&self, id: &str, name: String, sealing: &mut Sealing<'_>) -> Result<Option<u64>, ActivityError> {
+    async fn write_file(
+        &self,
+        id: &str,
+        name: String,
+        sealing: &mut Sealing<'_>,
+    ) -> Result<Option<u64>, ActivityError> {
         let mut content = match content(self.context.downstream, self.context.tenant_id(), id).await {
             Err(error) if error.error == ErrorName::NotFound.as_str() => return Ok(None),
             content => content?,

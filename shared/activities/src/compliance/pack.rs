@@ -233,7 +233,8 @@ impl Packing<'_> {
                 Source::Logs { .. } => self.write_cards::<LogLine>(package, read).await?,
                 Source::Things(_) => self.write_cards::<ThingLine>(package, read).await?,
                 Source::Bytes(_) => {
-                    let files: Vec<_> = package.entries.iter().filter(|entry| entry.id.is_some()).cloned().collect();
+                    let files = package.entries.iter().filter(|entry| entry.id.is_some()).take(html::MAX_SHOWN);
+                    let files: Vec<_> = files.cloned().collect();
                     package.write(html::files(&files).as_bytes()).await?;
                 }
             }

@@ -146,16 +146,15 @@ mod tests {
         assert_eq!(of(r#","data_categories":["personal"]"#), ["auth/account"]);
         assert_eq!(of(r#","data_categories":["usage"]"#), ["user/usage", "file/file"]);
         let logs = of(r#","data_categories":["identity"],"audit_requirements":{"include_export_logs":true}"#);
-        assert_eq!(
-            logs,
-            ["auth/logs", "user/logs", "tenant/logs", "file/logs", "notifications/logs", "auth/account"]
-        );
+        assert_eq!(logs, ["auth/logs", "user/logs", "tenant/logs", "file/logs", "notifications/logs", "auth/account"]);
     }
 
     #[test]
     fn logs_end_before_the_export_begins() {
         let now: Timestamp = "2026-03-01T00:00:00Z".parse().expect("a time");
-        for (end, expected) in [("2026-02-01T00:00:00Z", "2026-02-01T00:00:00Z"), ("2027-01-01T00:00:00Z", "2026-03-01T00:00:00Z")] {
+        for (end, expected) in
+            [("2026-02-01T00:00:00Z", "2026-02-01T00:00:00Z"), ("2027-01-01T00:00:00Z", "2026-03-01T00:00:00Z")]
+        {
             let range = format!(
                 r#","audit_requirements":{{"include_deletion_logs":true,"include_access_logs":true,
                 "date_range":{{"start_date":"2026-01-01T00:00:00Z","end_date":"{end}"}}}}"#

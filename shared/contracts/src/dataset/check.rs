@@ -64,7 +64,9 @@ fn bytes_are_of_files(of: &DatasetType) -> Option<BadField> {
 fn kept_for_a_reason(of: &DatasetType, path: &str) -> Option<BadField> {
     let field = &of.fields[path];
     match (field.strategy, &field.legal_basis) {
-        (Strategy::Keep, None) => Some(bad(of, &["fields", path, "legal_basis"], "is missing: it says why the field stays")),
+        (Strategy::Keep, None) => {
+            Some(bad(of, &["fields", path, "legal_basis"], "is missing: it says why the field stays"))
+        }
         (Strategy::Keep, Some(_)) | (_, None) => None,
         (_, Some(_)) => Some(bad(of, &["fields", path, "legal_basis"], "is of the strategy keep only")),
     }

@@ -55,9 +55,8 @@ fn read_types(service: &str, fields: &mut Fields<'_>) -> Vec<DatasetType> {
 
 fn read_type(service: &str, name: &str, fields: &mut Fields<'_>) -> DatasetType {
     fields.only(&["subject", "mentions", "after", "retention_days", "bytes", "fields"]);
-    let path = |fields: &mut Fields<'_>, name: &str| {
-        fields.text_like(name, 1..=MAX_PATH_CHARS, is_path, PATH).to_owned()
-    };
+    let path =
+        |fields: &mut Fields<'_>, name: &str| fields.text_like(name, 1..=MAX_PATH_CHARS, is_path, PATH).to_owned();
     DatasetType {
         service: service.to_owned(),
         entity_type: name.to_owned(),
@@ -95,12 +94,7 @@ fn category(fields: &mut Fields<'_>, name: &str) -> Option<Category> {
 }
 
 /// A list that may be left out.
-fn list(
-    fields: &mut Fields<'_>,
-    name: &str,
-    parse: impl Fn(&str) -> Option<String>,
-    expected: &str,
-) -> Vec<String> {
+fn list(fields: &mut Fields<'_>, name: &str, parse: impl Fn(&str) -> Option<String>, expected: &str) -> Vec<String> {
     if !fields.is_given(name) {
         return Vec::new();
     }

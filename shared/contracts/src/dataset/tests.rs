@@ -53,14 +53,34 @@ fn every_rule_is_told_with_its_place() {
         ("/file/file/after", json!(["file"]), "/file/file/after/0", "must be service/type"),
         ("/file/file/after", json!(["file/folder"]), "/file/file/after", "which the map does not have"),
         ("/file/file/after", json!(["file/file"]), "/file/file/after", "has no order in which file/file"),
-        ("/file/file/after", json!(["auth/account"]), "/auth/account/after", "has no order in which auth/account, file/file"),
+        (
+            "/file/file/after",
+            json!(["auth/account"]),
+            "/auth/account/after",
+            "has no order in which auth/account, file/file",
+        ),
         ("/file/file/fields/name/category", json!("secret"), &format!("{file}/category"), "must be one of"),
         ("/file/file/fields/name/strategy", json!("burn"), &format!("{file}/strategy"), "must be one of"),
         ("/file/file/fields/name/note", json!("x"), &format!("{file}/note"), "is not known here"),
         ("/file/file/fields/name/legal_basis", Value::Null, &format!("{file}/legal_basis"), "is missing: it says why"),
-        ("/file/file/fields/name/strategy", json!("null"), &format!("{file}/legal_basis"), "is of the strategy keep only"),
-        ("/auth/account/fields/password/strategy", json!("pseudonym"), "/auth/account/fields/password/strategy", "does not stay"),
-        ("/auth/account/fields/user_id/category", json!("credential"), "/auth/account/fields/user_id/category", "holds the id of a person"),
+        (
+            "/file/file/fields/name/strategy",
+            json!("null"),
+            &format!("{file}/legal_basis"),
+            "is of the strategy keep only",
+        ),
+        (
+            "/auth/account/fields/password/strategy",
+            json!("pseudonym"),
+            "/auth/account/fields/password/strategy",
+            "does not stay",
+        ),
+        (
+            "/auth/account/fields/user_id/category",
+            json!("credential"),
+            "/auth/account/fields/user_id/category",
+            "holds the id of a person",
+        ),
     ];
     for (at, value, place, detail) in cases {
         let mut map = good();

@@ -1,8 +1,10 @@
 //! The page that people open: what is in a package, without any other file or connection.
 
+use serde_json::Value;
+
 use super::manifest::{NotRead, SourceEntry};
 use super::table::{Row, text};
-use super::Entry;
+use super::{Entry, table};
 
 /// Things of a type, and files, that the page shows; the other files of the package have all of them.
 pub(in super::super) const MAX_SHOWN: usize = 100;
@@ -23,6 +25,7 @@ const HEAD: &str = r#"<!doctype html>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
 h1 { font-size: 1.9rem; margin: 0 0 .25rem; }
 h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; padding-top: 1rem; border-top: 1px solid var(--line); }
+h2::first-letter, dt::first-letter { text-transform: uppercase; }
 h2 small { font-weight: normal; color: var(--quiet); margin-left: .5rem; }
 p.lead { color: var(--quiet); margin: 0 0 1.5rem; }
 a { color: var(--accent); }
@@ -85,8 +88,9 @@ pub(in super::super) fn heading(source: &SourceEntry) -> String {
 pub(in super::super) fn card(line: &impl Row, columns: &[String]) -> String {
     let mut card = "<div class=\"card\"><dl>\n".to_owned();
     for column in columns {
-        let value = text(&line.value(column));
-        if !value.is_empty() {
+        let value = shown(&line.value(column));
+        // That it is the person's own goes without saying, and its id is among its fields.
+        if !value.is_empty() && !IMPLIED.contains(&(column.as_str(), value.as_str())) && column != table::ID {
             card += &term(column.trim_matches(['(', ')']), &value);
         }
     }
@@ -96,7 +100,7 @@ pub(in super::super) fn card(line: &impl Row, columns: &[String]) -> String {
 /// A list of files with their bytes.
 pub(in super::super) fn files(entries: &[Entry]) -> String {
     let mut list = "<div class=\"scroll\"><table>\n<tr><th>File</th><th class=\"n\">Bytes</th></tr>\n".to_owned();
-    for entry in entries.iter().take(MAX_SHOWN) {
+    for entry in entries {
         let name = entry.path.rsplit('/').next().unwrap_or_default();
         list += &format!("<tr><td>{}</td><td class=\"n\">{}</td></tr>\n", link(&entry.path, name), entry.bytes);
     }
@@ -114,6 +118,21 @@ pub(in super::super) fn more(shown: usize, all: u64) -> String {
 /// What the page ends with.
 pub(in super::super) const END: &str = "</body>\n</html>\n";
 
+/// What a card does not say.
+const IMPLIED: [(&str, &str); 1] = [(table::ABOUT, "person")];
+
+/// A value as people read it: an entry of an object is a line.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let lines: Vec<String> = members.iter().map(|(name, value)| format!("{name}: {}", text(value))).collect();
+            lines.join("\n")
+        }
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
+        other => text(other),
+    }
+}
+
 fn term(name: &str, value: &str) -> String {
     format!("<dt>{}</dt><dd>{}</dd>\n", escaped(&titled(name)), escaped(value))
 }
@@ -130,8 +149,10 @@ fn extension(path: &str) -> &str {
 /// A link to a file of the package.
 fn link(path: &str, shown: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte);
-    let encoded: String =
-        path.bytes().map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect();
+    let encoded: String = path
+        .bytes()
+        .map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect();
     format!("<a href=\"{encoded}\">{}</a>", escaped(shown))
 }
 
@@ -173,14 +194,9 @@ mod tests {
         };
         let missing =
             NotRead { service: hostile.to_owned(), entity_type: hostile.to_owned(), error: hostile.to_owned() };
-        let entry = Entry {
-            path: format!("files/{hostile}"),
-            bytes: 1,
-            sha256: String::new(),
-            records: None,
-            id: None,
-        };
-        let columns = ["(id)".to_owned(), hostile.to_owned()];
+        let entry =
+            Entry { path: format!("files/{hostile}"), bytes: 1, sha256: String::new(), records: None, id: None };
+        let columns = [table::ID.to_owned(), hostile.to_owned()];
         let sources = [source];
         let page = beginning(&[(hostile, hostile)], &sources, &[missing])
             + &heading(&sources[0])

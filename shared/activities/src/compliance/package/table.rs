@@ -35,8 +35,8 @@ impl Row for LogLine {
 /// The columns of entries of logs.
 const LOG_COLUMNS: [&str; 7] = ["seq", "kind", "at", "entity_type", "entity_id", "action", "by"];
 /// The columns that every thing has, under names that no field has.
-const ID: &str = "(id)";
-const ABOUT: &str = "(about)";
+pub(super) const ID: &str = "(id)";
+pub(super) const ABOUT: &str = "(about)";
 
 /// The columns of a type, as far as these categories are asked for.
 pub(in super::super) fn columns_of(of: &DatasetType, asked: &[Category]) -> Vec<String> {
