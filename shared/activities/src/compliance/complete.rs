@@ -34,7 +34,7 @@ fn result(context: &Context<'_>, plan: &Plan, packed: &Packed) -> Map<String, Va
     let is_logs = |set: &&SetSummary| set.entity_type == "logs";
     let read = || packed.sets.iter().filter(|set| set.error.is_none());
     let things = || read().filter(|set| !is_logs(set) && set.entity_type != super::FILE_CONTENT);
-    let services: BTreeSet<&str> = read().map(|set| set.service.as_str()).collect();
+    let services: BTreeSet<&str> = read().filter(|set| !is_logs(set)).map(|set| set.service.as_str()).collect();
     let not_read: Vec<&SetSummary> = packed.sets.iter().filter(|set| set.error.is_some()).collect();
     let result = json!({
         "compliance_id": plan.compliance_id,

@@ -64,7 +64,7 @@ async fn sets<'p>(context: &Context<'_>, plan: &'p Plan) -> Result<(Vec<Read<'p>
             }
             failure => failure.as_deref().and_then(ErrorName::named),
         };
-        let name = failure.unwrap_or(ErrorName::ServiceUnavailable);
+        let name = failure.unwrap_or(ErrorName::Internal);
         let (service, entity_type) = (set.service.clone(), set.name().to_owned());
         if !plan.allow_partial {
             let message = format!("{entity_type} of {service} was not read to its end");
@@ -74,7 +74,7 @@ async fn sets<'p>(context: &Context<'_>, plan: &'p Plan) -> Result<(Vec<Read<'p>
     }
     match not_read.first() {
         Some(first) if read.is_empty() => {
-            let name = ErrorName::named(&first.error).unwrap_or(ErrorName::ServiceUnavailable);
+            let name = ErrorName::named(&first.error).unwrap_or(ErrorName::Internal);
             Err(ActivityError::new(name, "nothing could be read"))
         }
         _ => Ok((read, not_read)),
