@@ -178,6 +178,32 @@ fn what_is_missing_is_told_and_only_the_recipient_opens_it() {
     });
 }
 
+#[test]
+fn one_that_failed_is_retried_and_its_name_stands_for_one_request() {
+    run(async {
+        let world = World::new().await;
+        let rule: reference_services::FaultRule = serde_json::from_value(json!({
+            "method": "GET", "route": "/api/v1/logs", "fault": { "kind": "status", "status": 403 },
+        }))
+        .unwrap();
+        world.services.set_faults(ServiceKind::File, vec![rule]);
+        let request = (COMPLIANCE.request)(1);
+        let id = world.start_of(&COMPLIANCE, &request).await;
+        let failed = world.until_ended(&id).await;
+        assert_eq!((failed.status, failed.failure.unwrap().error.as_str()), (Status::Failed, "AccessDenied"));
+        world.services.set_faults(ServiceKind::File, Vec::new());
+        assert_eq!(world.start_of(&COMPLIANCE, &request).await, id, "the same one, though it failed");
+        let mut other = request.clone();
+        other["subject_user_id"] = json!("user-124");
+        let (status, refused) = world.post(COMPLIANCE.path, &other, &[]).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{refused}");
+        let (_, retried) = world.post(&format!("/api/v1/workflows/{id}/retry"), &json!({}), &[]).await;
+        let completed = world.until_ended(retried["new_workflow_id"].as_str().unwrap()).await;
+        assert_eq!(completed.status, Status::Completed, "{:?}", completed.error);
+        download(&world, &completed.result.unwrap()).await;
+    });
+}
+
 /// The request refuses such a type before; the machine does not go on with it either.
 #[test]
 fn the_machine_knows_no_other_type() {

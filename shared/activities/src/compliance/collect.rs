@@ -1,19 +1,19 @@
 //! Reads a data set of an export into sealed parts.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use contracts::dataset::{Category, DatasetType, first_mention, is_own, mentioned, projected};
+use contracts::dataset::DatasetType;
 use contracts::effect::hex;
 use contracts::{ActivityError, ErrorName};
-use downstream::data::{Page, Personal, Thing, content, personal_page};
+use downstream::data::{Page, Thing, content, personal_page};
 use downstream::logs::{LogsOf, logs};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::lines::{About, ByteLine, LogLine, PIECE_BYTES, ThingLine};
+use super::lines::{About, ByteLine, LogLine, PIECE_BYTES};
 use super::sealed::{Parts, Sealing};
+use super::selection::{Question, line};
 use super::{DataSet, Plan, SetState, Source};
 use crate::Context;
 use crate::files::{lost, unfinished};
@@ -59,22 +59,6 @@ pub(crate) async fn collect(context: &Context<'_>) -> Result<Value, ActivityErro
     context
         .report(Map::from_iter([("completed".to_owned(), json!(completed)), ("failed".to_owned(), json!(failed))]))?;
     Ok(json!({ "completed": completed, "parts": state.parts }))
-}
-
-/// What a service is asked for of a type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Question {
-    Own,
-    /// Things that mention the person in this one of the fields for mentions.
-    Mention(usize),
-}
-
-impl Question {
-    /// The person's own things first, if the type has such, then those that mention the person.
-    fn number(of: &DatasetType, number: usize) -> Option<Self> {
-        let own = of.subject.as_ref().map(|_| Self::Own);
-        own.into_iter().chain((0..of.mentions.len()).map(Self::Mention)).nth(number)
-    }
 }
 
 struct Collecting<'a> {
@@ -130,11 +114,7 @@ impl Collecting<'_> {
     }
 
     async fn page(&self, of: &DatasetType, question: Question, state: &SetState) -> Result<Page, ActivityError> {
-        let what = match question {
-            Question::Own => Personal::Own,
-            Question::Mention(place) => Personal::Mention(&of.mentions[place]),
-        };
-        let (person, which) = ((self.plan.subject.as_str(), what), (state.cursor.as_deref(), true));
+        let (person, which) = ((self.plan.subject.as_str(), question.asked(of)), (state.cursor.as_deref(), true));
         let (service, tenant_id) = (self.set.service()?, self.context.tenant_id());
         personal_page(self.context.downstream, service, &of.entity_type, tenant_id, person, which).await
     }
@@ -238,47 +218,6 @@ impl Collecting<'_> {
     }
 }
 
-/// Whose data is asked for, and which.
-#[derive(Clone, Copy)]
-struct Wish<'a> {
-    person: &'a str,
-    categories: &'a [Category],
-}
-
-impl Plan {
-    fn wish(&self) -> Wish<'_> {
-        Wish { person: &self.subject, categories: &self.categories }
-    }
-}
-
-/// What of a thing leaves; nothing if an earlier question had it. A service that answers with other things than it was asked
-/// for would give away what is somebody else's.
-fn line(
-    wish: Wish<'_>,
-    of: &DatasetType,
-    question: Question,
-    thing: &Thing,
-    unlisted: &mut BTreeSet<String>,
-) -> Result<Option<ThingLine>, ActivityError> {
-    let id = thing.id.clone();
-    let (is_own, mention) = (is_own(of, &thing.data, wish.person), first_mention(of, &thing.data, wish.person));
-    match (question, mention) {
-        (Question::Own, _) if is_own => {
-            let data = projected(of, &thing.data, wish.categories, unlisted);
-            Ok(Some(ThingLine { id, about: About::Person, data }))
-        }
-        (Question::Mention(asked), Some(first)) if !is_own && first == asked => {
-            let data = mentioned(of, &thing.data, wish.person);
-            Ok(Some(ThingLine { id, about: About::Mention, data }))
-        }
-        (Question::Mention(asked), Some(first)) if is_own || first < asked => Ok(None),
-        _ => {
-            let message = format!("{}: answered with a {} of somebody else", of.service, of.entity_type);
-            Err(ActivityError::new(ErrorName::IntegrityViolation, message))
-        }
-    }
-}
-
 /// Goes on with the next page, or with the next question.
 fn turn(state: &mut SetState, next_cursor: Option<String>) {
     state.is_within_page = false;
@@ -297,58 +236,4 @@ fn in_order(of: &DatasetType, state: &mut SetState, thing: &Thing) -> Result<(),
     }
     state.last_id = Some(thing.id.clone());
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use contracts::dataset::Dataset;
-
-    use super::*;
-
-    fn of_shares() -> DatasetType {
-        let map = json!({ "version": 1, "file": { "file": {
-            "subject": "owner", "mentions": ["editor", "readers"],
-            "fields": { "name": { "category": "content", "strategy": "delete" } },
-        } } });
-        Dataset::read(&map).expect("a good map").types.remove(0)
-    }
-
-    fn told(question: Question, data: Value) -> Result<Option<ThingLine>, String> {
-        let wish = Wish { person: "u", categories: &[Category::Content] };
-        let thing = Thing { id: "f".to_owned(), data, references: Vec::new() };
-        line(wish, &of_shares(), question, &thing, &mut BTreeSet::new()).map_err(|error| error.error)
-    }
-
-    #[test]
-    fn a_thing_leaves_once_and_nobody_elses_does() {
-        let line = |about, data| Ok(Some(ThingLine { id: "f".to_owned(), about, data }));
-        let own = json!({ "owner": "u", "editor": "u", "name": "a", "secret": 1 });
-        let shared = json!({ "owner": "x", "editor": "u", "readers": ["y", "u"], "name": "b" });
-        let read = json!({ "owner": "x", "editor": "y", "readers": ["u"], "name": "c" });
-        let foreign = json!({ "owner": "x", "editor": "y", "readers": ["z"], "name": "d" });
-        let violation = Err("IntegrityViolation".to_owned());
-        let (by_editor, by_reader) = (Question::Mention(0), Question::Mention(1));
-        for (question, data, expected) in [
-            (Question::Own, &own, line(About::Person, json!({ "owner": "u", "name": "a" }))),
-            (by_editor, &own, Ok(None)),
-            (by_editor, &shared, line(About::Mention, json!({ "editor": "u", "readers": ["u"] }))),
-            (by_reader, &shared, Ok(None)),
-            (by_reader, &read, line(About::Mention, json!({ "readers": ["u"] }))),
-            (Question::Own, &shared, violation.clone()),
-            (by_editor, &read, violation.clone()),
-            (by_editor, &foreign, violation.clone()),
-            (Question::Own, &foreign, violation),
-        ] {
-            assert_eq!(told(question, data.clone()), expected, "{question:?} {data}");
-        }
-    }
-
-    #[test]
-    fn the_persons_own_things_come_first() {
-        let mut of = of_shares();
-        let questions = |of: &DatasetType| (0..9).map_while(|number| Question::number(of, number)).collect::<Vec<_>>();
-        assert_eq!(questions(&of), [Question::Own, Question::Mention(0), Question::Mention(1)]);
-        of.subject = None;
-        assert_eq!(questions(&of), [Question::Mention(0), Question::Mention(1)]);
-    }
 }

@@ -5,11 +5,13 @@
 
 pub(crate) mod collect;
 mod complete;
+mod gathered;
 mod lines;
 pub(crate) mod pack;
 mod package;
 pub(crate) mod plan;
 mod sealed;
+mod selection;
 
 use std::collections::BTreeSet;
 

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use contracts::ActivityError;
 use contracts::dataset::{Category, DatasetType};
-use contracts::{ActivityError, ErrorName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use store::{BlobKey, RESULTS};
 
+use super::gathered::{Read, sets, summaries};
 use super::lines::{ByteLine, LogLine, ThingLine};
 use super::package::manifest::{MANIFEST, Manifest, NotRead, SourceEntry};
 use super::package::{Package, html, names, table};
 use super::sealed::Parts;
-use super::{DataSet, Packed, Plan, SetState, SetSummary, Source};
+use super::{DataSet, Packed, Plan, SetSummary, Source};
 use crate::Context;
 use crate::files::{BlobWriter, key, lost, write_blob};
 use crate::harness::store_failed;
@@ -42,61 +43,6 @@ pub(crate) async fn pack(context: &Context<'_>) -> Result<Value, ActivityError> 
 /// Where the package is.
 pub(super) fn place(context: &Context<'_>, plan: &Plan) -> Result<BlobKey, ActivityError> {
     key(context.tenant_id(), &[RESULTS, context.execution_id(), plan.package_name()])
-}
-
-/// A data set that was read to its end.
-struct Read<'a> {
-    number: usize,
-    set: &'a DataSet,
-    state: SetState,
-}
-
-/// What was read, and what was not; an error if that is not enough.
-async fn sets<'p>(context: &Context<'_>, plan: &'p Plan) -> Result<(Vec<Read<'p>>, Vec<NotRead>), ActivityError> {
-    let files = context.files();
-    let (mut read, mut not_read) = (Vec::new(), Vec::new());
-    for (number, set) in plan.sets.iter().enumerate() {
-        let state: SetState = files.read(&files.state(number as u64)?).await?.unwrap_or_default();
-        let failure = match &state.failure {
-            None if state.is_done => {
-                read.push(Read { number, set, state });
-                continue;
-            }
-            failure => failure.as_deref().and_then(ErrorName::named),
-        };
-        let name = failure.unwrap_or(ErrorName::Internal);
-        let (service, entity_type) = (set.service.clone(), set.name().to_owned());
-        if !plan.allow_partial {
-            let message = format!("{entity_type} of {service} was not read to its end");
-            return Err(ActivityError::new(name, message));
-        }
-        not_read.push(NotRead { service, entity_type, error: name.to_string() });
-    }
-    match not_read.first() {
-        Some(first) if read.is_empty() => {
-            let name = ErrorName::named(&first.error).unwrap_or(ErrorName::Internal);
-            Err(ActivityError::new(name, "nothing could be read"))
-        }
-        _ => Ok((read, not_read)),
-    }
-}
-
-fn summaries(sets: &[Read<'_>], not_read: &[NotRead]) -> Vec<SetSummary> {
-    let read = sets.iter().map(|Read { set, state, .. }| SetSummary {
-        service: set.service.clone(),
-        entity_type: set.name().to_owned(),
-        records: state.own,
-        mentions: state.mentions,
-        error: None,
-    });
-    let missing = not_read.iter().map(|missing| SetSummary {
-        service: missing.service.clone(),
-        entity_type: missing.entity_type.clone(),
-        records: 0,
-        mentions: 0,
-        error: Some(missing.error.clone()),
-    });
-    read.chain(missing).collect()
 }
 
 struct Packing<'a> {
