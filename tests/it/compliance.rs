@@ -11,7 +11,7 @@ use contracts::Timestamp;
 use contracts::effect::sha256_hex;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use reference_services::ServiceKind;
+use reference_services::{Fault, FaultRule, ServiceKind};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -154,7 +154,7 @@ fn what_is_missing_is_told_and_only_the_recipient_opens_it() {
     run(async {
         let identity = age::x25519::Identity::generate();
         let world = World::new().await;
-        let rule: reference_services::FaultRule = serde_json::from_value(json!({
+        let rule: FaultRule = serde_json::from_value(json!({
             "method": "GET", "route": "/api/v1/data/{type}", "fault": { "kind": "status", "status": 500 },
         }))
         .unwrap();
@@ -182,7 +182,7 @@ fn what_is_missing_is_told_and_only_the_recipient_opens_it() {
 fn one_that_failed_is_retried_and_its_name_stands_for_one_request() {
     run(async {
         let world = World::new().await;
-        let rule: reference_services::FaultRule = serde_json::from_value(json!({
+        let rule: FaultRule = serde_json::from_value(json!({
             "method": "GET", "route": "/api/v1/logs", "fault": { "kind": "status", "status": 403 },
         }))
         .unwrap();
@@ -201,6 +201,47 @@ fn one_that_failed_is_retried_and_its_name_stands_for_one_request() {
         let completed = world.until_ended(retried["new_workflow_id"].as_str().unwrap()).await;
         assert_eq!(completed.status, Status::Completed, "{:?}", completed.error);
         download(&world, &completed.result.unwrap()).await;
+    });
+}
+
+/// Services are so slow that the bytes of the files take longer than one attempt: it goes on where that ended.
+#[test]
+fn what_takes_long_is_read_in_several_attempts() {
+    run(async {
+        let world = World::new().await;
+        let edges = world.watched_edges();
+        let slow = FaultRule { method: Some("GET".to_owned()), ..FaultRule::new(Fault::Delay { delay_ms: 9_000 }) };
+        world.services.set_faults(ServiceKind::File, vec![slow]);
+        let files = opened(download(&world, &export(&world, json!({})).await).await);
+        let names = ["files/00001-welcome.md", "files/00002-contacts.csv", "files/00003-settings.json"];
+        let found: Vec<&String> = files.keys().filter(|path| path.starts_with("files/")).collect();
+        assert_eq!(found, names);
+        let taken: Vec<String> = edges.lock().unwrap().iter().map(ToString::to_string).collect();
+        for edge in ["CollectDataSet/Catch/0", "WaitForDataSet"] {
+            assert!(taken.iter().any(|taken| taken == edge), "{edge} is not taken");
+        }
+    });
+}
+
+/// The list of data sets is lost: the export fails, and nothing is left of it.
+#[test]
+fn a_lost_list_of_data_sets_fails_the_export() {
+    run(async {
+        let world = World::new().await;
+        let (blobs, edges) = (world.blobs().join(TENANT), world.watched_edges());
+        let jobs = blobs.join("bulk");
+        // Between the plan and the Map: the plan's attempt ends later than it wrote the list.
+        world.after_step("PlanExport", move || {
+            for job in std::fs::read_dir(&jobs).unwrap() {
+                std::fs::remove_file(job.unwrap().path().join("manifest.json")).unwrap();
+            }
+        });
+        let id = world.start_of(&COMPLIANCE, &(COMPLIANCE.request)(0)).await;
+        let failed = world.until_ended(&id).await;
+        assert_eq!((failed.status, failed.result), (Status::Failed, None), "{:?}", failed.error);
+        assert!(!blobs.join("results").join(&id).exists());
+        let edge = "CollectDataSets/Catch/0";
+        assert!(edges.lock().unwrap().iter().any(|taken| taken.to_string() == edge), "{edge} is not taken");
     });
 }
 
