@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use workflow_service::{App, Settings, Surroundings};
 
-use crate::subjects::{BULK_OPERATION, DATA_MIGRATION, TENANT_SWITCHING};
+use crate::subjects::{BULK_OPERATION, COMPLIANCE, DATA_MIGRATION, TENANT_SWITCHING};
 use crate::world::{TENANT, World, full_request, run};
 
 const START: &str = "/api/v1/workflows/user-onboarding";
@@ -407,6 +407,47 @@ fn wrong_migrations() -> Vec<Wrong> {
     ]
 }
 
+fn wrong_exports() -> Vec<Wrong> {
+    let export = |why, name: &str, value: Value, status, error_type, pointers| {
+        let mut body = (COMPLIANCE.request)(0);
+        body[name] = value;
+        let request = request(Method::POST, COMPLIANCE.path, &[TENANT_HEADER, JSON], body.to_string());
+        Wrong { why, request, status, error_type, pointers }
+    };
+    let invalid = |why, name: &str, value: Value, pointers| export(why, name, value, 422, "Validation", pointers);
+    let mut rules = (COMPLIANCE.request)(0);
+    rules["compliance_type"] = json!("DataClassification");
+    let rules = request(Method::POST, COMPLIANCE.path, &[TENANT_HEADER, JSON], rules.to_string());
+    vec![
+        invalid("no name", "compliance_id", Value::Null, &["/compliance_id"]),
+        invalid("a name too long for its backup", "compliance_id", json!("c".repeat(44)), &["/compliance_id"]),
+        invalid("an unknown type", "compliance_type", json!("Export"), &["/compliance_type"]),
+        invalid("nobody's data", "subject_user_id", Value::Null, &["/subject_user_id"]),
+        invalid("an address for an id", "subject_user_id", json!("a@example.com"), &["/subject_user_id"]),
+        invalid("an unknown category", "data_categories", json!(["usage", "credential"]), &["/data_categories/1"]),
+        invalid("a category twice", "data_categories", json!(["usage", "usage"]), &["/data_categories/1"]),
+        invalid("no recipient", "encrypt_to", json!("age1nobody"), &["/encrypt_to"]),
+        invalid("a request of tomorrow", "received_at", json!("2999-01-01T00:00:00Z"), &["/received_at"]),
+        invalid("a long reason", "legal_basis", json!("x".repeat(201)), &["/legal_basis"]),
+        invalid("a doubtful wish", "allow_partial", json!("yes"), &["/allow_partial"]),
+        invalid(
+            "a time that ends before it begins",
+            "audit_requirements",
+            json!({ "date_range": { "start_date": "2026-02-01T00:00:00Z", "end_date": "2026-01-01T00:00:00Z" } }),
+            &["/audit_requirements/date_range/end_date"],
+        ),
+        Wrong {
+            why: "a person where there is none",
+            request: rules,
+            status: 422,
+            error_type: "Validation",
+            pointers: &["/subject_user_id"],
+        },
+        export("another tenant's", "tenant_id", json!("tenant-456"), 403, "Authorization", &[]),
+        export("what is not there yet", "compliance_type", json!("GdprDataDeletion"), 501, "NotImplemented", &[]),
+    ]
+}
+
 fn wrong_controls(asked: &str) -> Vec<Wrong> {
     let path = format!("/api/v1/workflows/user_onboarding_x/{asked}");
     let wrong = |why, headers: &[(&str, &str)], body: String, status, pointers| {
@@ -711,7 +752,12 @@ fn a_wrong_request_is_named_and_does_nothing() {
     run(async {
         let world = World::new().await;
         let before = world.snapshot().await;
-        let wrong = wrong_starts().into_iter().chain(wrong_switches()).chain(wrong_jobs()).chain(wrong_migrations());
+        let wrong = wrong_starts()
+            .into_iter()
+            .chain(wrong_switches())
+            .chain(wrong_jobs())
+            .chain(wrong_migrations())
+            .chain(wrong_exports());
         let wrong = wrong.chain(wrong_reads());
         let controls = CONTROLS.into_iter().chain(["retry"]).flat_map(wrong_controls);
         let wrong = wrong.chain(controls).chain(wrong_retries()).chain(wrong_actions()).chain(wrong_health_checks());

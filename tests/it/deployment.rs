@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use crate::aws::{self, Options, Stack, StatusEvents, root};
 use crate::process::pause;
 use crate::proxy::{Answer, Rule, Seen};
-use crate::subjects::DATA_MIGRATION;
+use crate::subjects::{COMPLIANCE, DATA_MIGRATION};
 use crate::world::{Door, Site, full_request, full_request_of};
 
 /// The template, with CloudFormation's functions as plain objects: `!GetAtt A.B` is `{"!GetAtt": "A.B"}`.
@@ -451,7 +451,7 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         site.post("/api/v1/workflows/tenant-switching", &switch, &key).await;
         let switched = site.until_ended(switching["workflow_id"].as_str().unwrap()).await;
         assert_eq!(switched.status, Status::Completed, "{:?}", switched.error);
-        let jobs = bulk(site).await + backups(site, &stack).await + migrations(site).await;
+        let jobs = bulk(site).await + backups(site, &stack).await + migrations(site).await + exports(site).await;
         // An event that leaves something out.
         let brief = serde_json::json!({ "detail": { "name": id, "status": "SUCCEEDED" } });
         let recorded = stack.invoke("project-execution-status", brief).await.unwrap();
@@ -629,6 +629,14 @@ async fn migrations(site: &Site) -> u64 {
     1
 }
 
+/// Does all that exports do; how many executions there are from it.
+async fn exports(site: &Site) -> u64 {
+    let (_, answer) = site.post(COMPLIANCE.path, &(COMPLIANCE.request)(0), &[]).await;
+    let ended = site.until_ended(answer["workflow_id"].as_str().unwrap_or_else(|| panic!("{answer}"))).await;
+    assert_eq!(ended.status, Status::Completed, "{:?}", ended.error);
+    1
+}
+
 /// Does to executions all that operators can do, to one and to many; how many executions there are from it.
 async fn operate(site: &Site) -> u64 {
     let slow = FaultRule::on("POST", "/api/v1/profiles", Fault::Delay { delay_ms: 4_000 });
@@ -726,7 +734,7 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
             "s3:GetObject",
             "s3:PutObject",
         ],
-        "back-up-data-set" | "restore-part" | "migrate-batch" => {
+        "back-up-data-set" | "restore-part" | "migrate-batch" | "collect-data-set" => {
             &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
         }
         "complete-bulk-operation" => {
@@ -741,7 +749,8 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
             "s3:GetObject",
             "s3:PutObject",
         ],
-        "complete-restore" | "complete-migration" | "end-drill" | "verify-restore" => {
+        "complete-compliance" => &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:DeleteObject", "s3:GetObject"],
+        "complete-restore" | "complete-migration" | "end-drill" | "verify-restore" | "plan-export" | "pack-export" => {
             &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
         }
         "keep-backups" => &[
@@ -837,7 +846,9 @@ fn resources_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
         // A machine says which files its distributed Map reads and writes.
         ("s3", _) if binary == "temporal-worker" => one("${Bucket.Arn}/*"),
         ("s3", _)
-            if ["bulk", "backup", "back-up", "restore", "migrat", "drill"].iter().any(|word| binary.contains(word)) =>
+            if ["bulk", "backup", "back-up", "restore", "migrat", "drill", "export", "collect", "compliance"]
+                .iter()
+                .any(|word| binary.contains(word)) =>
         {
             folders_of(binary, action)
         }
@@ -886,13 +897,19 @@ fn folders_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
         ("process-bulk-batch", _) | ("plan-bulk-operation", "s3:PutObject" | "s3:AbortMultipartUpload") => &["bulk"],
         ("complete-bulk-operation", "s3:GetObject") => &["bulk", "requests"],
         ("complete-bulk-operation", "s3:PutObject" | "s3:AbortMultipartUpload") => &["results"],
-        ("start-bulk-operation" | "start-backup" | "start-restore" | "start-data-migration", "s3:PutObject") => {
-            &["requests"]
-        }
+        (
+            "start-bulk-operation" | "start-backup" | "start-restore" | "start-data-migration" | "start-compliance",
+            "s3:PutObject",
+        ) => &["requests"],
         ("keep-backups", "s3:PutObject") | ("plan-migration", "s3:GetObject") => &["requests"],
         ("migrate-batch", _) => &["bulk"],
         ("complete-migration", "s3:GetObject") => &["bulk", "requests"],
         ("plan-migration" | "complete-migration", _) => &["bulk", "results"],
+        ("plan-export", "s3:GetObject") => &["requests"],
+        ("plan-export" | "collect-data-set", _) => &["bulk"],
+        ("pack-export", "s3:GetObject") => &["bulk", "requests", "results"],
+        ("complete-compliance", "s3:GetObject") => &["bulk", "requests"],
+        ("pack-export" | "complete-compliance", _) => &["bulk", "results"],
         ("delete-backup" | "keep-backups", _) => &["backups"],
         ("plan-backup" | "plan-restore", "s3:GetObject") => &["backups", "requests"],
         ("back-up-data-set", "s3:GetObject") => &["bulk"],

@@ -112,6 +112,7 @@ fn what_does_not_work_is_told_with_its_reason_and_what_it_affects() {
             WorkflowKind::TenantSwitching,
             WorkflowKind::DataMigration,
             WorkflowKind::BulkOperation,
+            WorkflowKind::Compliance,
             WorkflowKind::CrossServiceBackup,
             WorkflowKind::CrossServiceRestore,
         ];
@@ -122,7 +123,7 @@ fn what_does_not_work_is_told_with_its_reason_and_what_it_affects() {
         assert!(one.overall_healthy && detail(&one, "user").affected_by.is_empty());
         // A switch sends no mail.
         let one = ask(&world, &json!({ "services": ["notifications"] })).await;
-        let mailing = [every[0], every[2], every[3], every[4], every[5]];
+        let mailing = [every[0], every[2], every[3], every[4], every[5], every[6]];
         assert_eq!(one.affected_workflows, mailing);
         assert_eq!(detail(&one, "notifications").workflows, mailing);
     });

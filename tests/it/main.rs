@@ -17,6 +17,7 @@ mod cases;
 mod clocks;
 mod command_line;
 mod commits;
+mod compliance;
 mod configuration;
 mod contract;
 mod control;

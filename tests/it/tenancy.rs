@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use store::Executions as _;
 
-use crate::subjects::{BULK_OPERATION, DATA_MIGRATION};
+use crate::subjects::{BULK_OPERATION, COMPLIANCE, DATA_MIGRATION};
 use crate::world::{Control, ControlAction, Script, TENANT, World, full_request, full_request_of, run};
 
 /// Who asks. What there is belongs to [`TENANT`].
@@ -43,6 +43,7 @@ impl Asked {
                 json!({ "user_id": "user-123", "current_tenant_id": TENANT, "target_tenant_id": "tenant-789" }),
             ),
             "start-data-migration" => one(path, (DATA_MIGRATION.request)(7)),
+            "start-compliance" => one(path, (COMPLIANCE.request)(7)),
             "start-bulk-operation" => one(path, (BULK_OPERATION.request)(7)),
             "start-backup" | "start-restore" => one(path, json!({ "backup_id": "backup-1", "tenant_id": TENANT })),
             "create-bulk-upload" => one(path, json!({ "size_bytes": 1 })),
@@ -342,7 +343,7 @@ fn a_start_is_for_the_tenant_of_its_header() {
                 }
             }
         }
-        assert!(starts >= 8);
+        assert!(starts >= 9);
         assert_eq!(theirs.all().await, before, "nothing happened");
         assert_eq!(theirs.of_asking("/api/v1/workflows").await["total_count"], 0);
     });
@@ -360,12 +361,15 @@ fn a_foreign_key_is_a_new_one() {
         job["tenant_id"] = json!(ASKING);
         let mut migration = (DATA_MIGRATION.request)(7);
         migration["target_tenant_id"] = json!(ASKING);
+        let mut export = (COMPLIANCE.request)(7);
+        export["tenant_id"] = json!(ASKING);
         for endpoint in endpoints().filter(|endpoint| endpoint.name.starts_with("start-")) {
             for mut asked in Asked::of(endpoint, "") {
                 asked.body = match endpoint.name {
                     "start-user-onboarding" => own.clone(),
                     "start-tenant-switching" => switch.clone(),
                     "start-data-migration" => migration.clone(),
+                    "start-compliance" => export.clone(),
                     "start-bulk-operation" => job.clone(),
                     "start-backup" | "start-restore" => json!({ "backup_id": "backup-1", "tenant_id": ASKING }),
                     other => panic!("{other} has no rule: add one"),

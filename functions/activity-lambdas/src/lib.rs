@@ -76,7 +76,8 @@ async fn run(
     let transport = Arc::new(HttpTransport::default());
     let downstream = Downstream::new(transport, endpoints, Arc::clone(&clock), CALL_TIMEOUT);
     let records = Arc::new(recorder.clone());
-    let activities = Activities::new(downstream, blobs, records.clone(), records, keys, clock);
+    let dataset = Arc::new(|| settings::dataset(None).map(Arc::new).map_err(|error| error.to_string()));
+    let activities = Activities::new(downstream, blobs, records.clone(), records, keys, dataset, clock);
     let attempt = async |event: LambdaEvent<Value>| told(activities.attempt(activity, event.payload, &recorder)).await;
     lambda_runtime::run(service_fn(attempt)).await
 }

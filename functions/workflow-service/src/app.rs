@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use activities::Activities;
+use activities::{Activities, DatasetSource};
 use anyhow::{Context as _, anyhow, bail};
 use api::{
     Api, Check, Files, KeptBackups, KeptHouse, Operating, Readiness, ServiceChecks, SignedLinks, Starting, Streaming,
@@ -108,8 +108,9 @@ impl Foundation {
         let records = Arc::new(store.clone());
         let keys = Arc::new(KeyFilePath::new(settings.key_file.clone()));
         let (blobs_of_activities, leases, backups) = (blobs.clone(), records.clone(), records);
-        let activities =
-            Activities::new(downstream.clone(), blobs_of_activities, leases, backups, keys, Arc::clone(&clock));
+        let (services, time) = (downstream.clone(), Arc::clone(&clock));
+        let dataset = dataset(settings)?;
+        let activities = Activities::new(services, blobs_of_activities, leases, backups, keys, dataset, time);
         let runner = around(around_activities, activities);
         Ok(Self { store, blobs, downstream, runner, clock })
     }
@@ -126,6 +127,12 @@ impl Foundation {
         };
         Worker::new(settings, ports)
     }
+}
+
+/// The dataset map that the settings name, read once: one that cannot be used is told now.
+fn dataset(settings: &Settings) -> anyhow::Result<DatasetSource> {
+    let dataset = Arc::new(settings::dataset(settings.dataset_file.as_deref())?);
+    Ok(Arc::new(move || Ok(Arc::clone(&dataset))))
 }
 
 fn around(around: Option<AroundActivities>, activities: impl ActivityRunner + 'static) -> Arc<dyn ActivityRunner> {
@@ -154,9 +161,10 @@ async fn ports_on_aws(
             let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
             let keys = Arc::new(KeyFilePath::new(settings.key_file.clone()));
             let clock = Arc::clone(&clock);
+            let dataset = dataset(settings)?;
             around(
                 around_activities,
-                Activities::new(downstream, blobs.clone(), store.clone(), store.clone(), keys, clock),
+                Activities::new(downstream, blobs.clone(), store.clone(), store.clone(), keys, dataset, clock),
             )
         }
         ActivityPlace::InFunctions { prefix } => {

@@ -14,6 +14,8 @@ use serde_json::{Map, Value};
 use store::{Backups, Blobs, Leases};
 use vault::Keys;
 
+use crate::DatasetSource;
+
 /// What attempts stand on.
 #[derive(Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
@@ -22,6 +24,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) leases: &'a dyn Leases,
     pub(crate) backups: &'a dyn Backups,
     pub(crate) keys: &'a dyn Keys,
+    pub(crate) dataset: &'a DatasetSource,
     pub(crate) clock: &'a SharedClock,
 }
 
@@ -37,6 +40,8 @@ pub struct Context<'a> {
     pub backups: &'a dyn Backups,
     /// The installation's keys.
     pub keys: &'a dyn Keys,
+    /// The installation's dataset map.
+    pub dataset: &'a DatasetSource,
     /// Time.
     pub clock: &'a SharedClock,
     /// What the state machine says.
@@ -56,13 +61,14 @@ impl<'a> Context<'a> {
         input: Value,
         effect_scope: &'a str,
     ) -> Self {
-        let Surroundings { downstream, blobs, leases, backups, keys, clock } = *surroundings;
+        let Surroundings { downstream, blobs, leases, backups, keys, dataset, clock } = *surroundings;
         Self {
             downstream,
             blobs,
             leases,
             backups,
             keys,
+            dataset,
             clock,
             call,
             path: call.step.path(),

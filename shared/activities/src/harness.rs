@@ -20,7 +20,7 @@ use store::{
 use vault::Keys;
 
 use crate::context::Surroundings;
-use crate::{ALL, Activity, Context, input};
+use crate::{ALL, Activity, Context, DatasetSource, input};
 
 /// Runs activities by name.
 pub struct Activities {
@@ -30,6 +30,7 @@ pub struct Activities {
     leases: Arc<dyn Leases>,
     backups: Arc<dyn Backups>,
     keys: Arc<dyn Keys>,
+    dataset: DatasetSource,
     clock: SharedClock,
 }
 
@@ -41,9 +42,10 @@ impl Activities {
         leases: Arc<dyn Leases>,
         backups: Arc<dyn Backups>,
         keys: Arc<dyn Keys>,
+        dataset: DatasetSource,
         clock: SharedClock,
     ) -> Self {
-        Self { downstream, blobs, leases, backups, keys, clock }
+        Self { downstream, blobs, leases, backups, keys, dataset, clock }
     }
 
     /// One attempt: asks the recorder, does or undoes, tells the recorder.
@@ -87,6 +89,7 @@ impl Activities {
                     leases: &*self.leases,
                     backups: &*self.backups,
                     keys: &*self.keys,
+                    dataset: &self.dataset,
                     clock: &self.clock,
                 };
                 let attempt = Attempt { activity, surroundings, call, input };
@@ -394,7 +397,8 @@ mod tests {
     pub(super) fn activities(downstream: Downstream, clock: SharedClock) -> Activities {
         let keys = Arc::new(NoKeys("nobody asks for any here"));
         let blobs = Arc::new(MemoryBlobs::default());
-        Activities::new(downstream, blobs, Arc::new(NoLeases), Arc::new(NoBackups), keys, clock)
+        let dataset: DatasetSource = Arc::new(|| Err("nobody asks for a dataset map here".to_owned()));
+        Activities::new(downstream, blobs, Arc::new(NoLeases), Arc::new(NoBackups), keys, dataset, clock)
     }
 
     static ECHO: Activity = Activity {

@@ -6,10 +6,13 @@
 mod back_up_data_set;
 mod backup;
 mod bulk;
+mod collect_data_set;
 mod complete_backup;
 mod complete_bulk_operation;
+mod complete_compliance;
 mod complete_migration;
 mod complete_restore;
+mod compliance;
 mod context;
 mod create_sample_data;
 mod create_user_account;
@@ -22,8 +25,10 @@ mod input;
 mod leases;
 mod migrate_batch;
 mod migration;
+mod pack_export;
 mod plan_backup;
 mod plan_bulk_operation;
+mod plan_export;
 mod plan_migration;
 mod plan_restore;
 mod process_bulk_batch;
@@ -41,13 +46,17 @@ mod verify_restore;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
+use contracts::dataset::Dataset;
 use downstream::Service;
 use store::StepOutcome;
 
 pub use back_up_data_set::BACK_UP_DATA_SET;
+pub use collect_data_set::COLLECT_DATA_SET;
 pub use complete_backup::COMPLETE_BACKUP;
 pub use complete_bulk_operation::COMPLETE_BULK_OPERATION;
+pub use complete_compliance::COMPLETE_COMPLIANCE;
 pub use complete_migration::COMPLETE_MIGRATION;
 pub use complete_restore::COMPLETE_RESTORE;
 pub use context::Context;
@@ -58,8 +67,10 @@ pub use end_drill::END_DRILL;
 pub use get_tenant_context::GET_TENANT_CONTEXT;
 pub use harness::Activities;
 pub use migrate_batch::MIGRATE_BATCH;
+pub use pack_export::PACK_EXPORT;
 pub use plan_backup::PLAN_BACKUP;
 pub use plan_bulk_operation::PLAN_BULK_OPERATION;
+pub use plan_export::PLAN_EXPORT;
 pub use plan_migration::PLAN_MIGRATION;
 pub use plan_restore::PLAN_RESTORE;
 pub use process_bulk_batch::PROCESS_BULK_BATCH;
@@ -75,6 +86,9 @@ pub use verify_restore::VERIFY_RESTORE;
 
 /// An attempt in progress.
 pub type AttemptFuture<'a> = Pin<Box<dyn Future<Output = StepOutcome> + Send + 'a>>;
+
+/// Where the dataset map comes from, or why there is none. Most attempts never ask.
+pub type DatasetSource = Arc<dyn Fn() -> Result<Arc<Dataset>, String> + Send + Sync>;
 
 /// One unit of side effect.
 #[derive(Clone, Copy)]
@@ -155,7 +169,7 @@ impl Activity {
 }
 
 /// Every activity.
-pub static ALL: [&Activity; 25] = [
+pub static ALL: [&Activity; 29] = [
     &GET_TENANT_CONTEXT,
     &CREATE_USER_ACCOUNT,
     &CREATE_USER_PROFILE,
@@ -181,6 +195,10 @@ pub static ALL: [&Activity; 25] = [
     &PLAN_MIGRATION,
     &MIGRATE_BATCH,
     &COMPLETE_MIGRATION,
+    &PLAN_EXPORT,
+    &COLLECT_DATA_SET,
+    &PACK_EXPORT,
+    &COMPLETE_COMPLIANCE,
 ];
 
 #[cfg(test)]

@@ -205,6 +205,7 @@ mod tests {
             ("/api/v1/workflows/user-onboarding", AuditAction::StartWorkflow),
             ("/api/v1/workflows/tenant-switching", AuditAction::StartWorkflow),
             ("/api/v1/workflows/data-migration", AuditAction::StartWorkflow),
+            ("/api/v1/workflows/compliance", AuditAction::StartWorkflow),
             ("/api/v1/workflows/bulk-operation", AuditAction::StartWorkflow),
             ("/api/v1/workflows/bulk-operation/uploads", AuditAction::Read),
             ("/api/v1/coordination/backup", AuditAction::StartWorkflow),

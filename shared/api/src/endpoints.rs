@@ -113,6 +113,13 @@ pub static ENDPOINTS: &[Endpoint] = &[
         route: Route::Starting(crate::start_data_migration::route),
     },
     Endpoint {
+        name: "start-compliance",
+        method: Method::POST,
+        path: "/api/v1/workflows/compliance",
+        ports: &[Port::Create, Port::Keep, Port::Start(&[WorkflowKind::Compliance])],
+        route: Route::Starting(crate::start_compliance::route),
+    },
+    Endpoint {
         name: "start-bulk-operation",
         method: Method::POST,
         path: "/api/v1/workflows/bulk-operation",

@@ -42,6 +42,7 @@ mod signed_links;
 mod start;
 pub mod start_backup;
 pub mod start_bulk_operation;
+pub mod start_compliance;
 pub mod start_data_migration;
 pub mod start_restore;
 pub mod start_tenant_switching;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use contracts::audit::AuditAction;
 use contracts::backup::{BackupRequest, RestoreRequest};
 use contracts::bulk_operation::BulkOperationRequest;
+use contracts::compliance::ComplianceWorkflowRequest;
 use contracts::data_migration::DataMigrationRequest;
 use contracts::request::Request;
 use contracts::step::{StepPath, WorkflowRef};
@@ -361,7 +362,7 @@ fn check_request(record: &ExecutionRecord, request: &Value, caller: &Caller) -> 
         WorkflowKind::CrossServiceBackup => check::<BackupRequest>(&record.id, request, caller),
         WorkflowKind::CrossServiceRestore => check::<RestoreRequest>(&record.id, request, caller),
         WorkflowKind::DataMigration => check::<DataMigrationRequest>(&record.id, request, caller),
-        WorkflowKind::Compliance => Err(Problem::internal()),
+        WorkflowKind::Compliance => check::<ComplianceWorkflowRequest>(&record.id, request, caller),
     }
 }
 
@@ -372,7 +373,8 @@ fn has_deadline(kind: WorkflowKind) -> bool {
         WorkflowKind::CrossServiceBackup => BackupRequest::HAS_DEADLINE,
         WorkflowKind::CrossServiceRestore => RestoreRequest::HAS_DEADLINE,
         WorkflowKind::DataMigration => DataMigrationRequest::HAS_DEADLINE,
-        WorkflowKind::UserOnboarding | WorkflowKind::TenantSwitching | WorkflowKind::Compliance => true,
+        WorkflowKind::Compliance => ComplianceWorkflowRequest::HAS_DEADLINE,
+        WorkflowKind::UserOnboarding | WorkflowKind::TenantSwitching => true,
     }
 }
 

@@ -56,6 +56,10 @@ async fn start<R: Request>(
     let answer_by = starting.api.clock.instant() + time;
     let mut body = body::json(headers, body).await?;
     let (request, is_synchronous) = read::<R>(&mut body)?;
+    match request.bad_at(starting.api.clock.now()) {
+        bad if bad.is_empty() => {}
+        bad => return Err(Problem::invalid(bad)),
+    }
     check_caller(&request, &caller)?;
     if let Some(why) = request.unavailable() {
         return Err(Problem::not_implemented(why));

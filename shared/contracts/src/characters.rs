@@ -67,7 +67,8 @@ pub(crate) fn is_seen(letter: char) -> bool {
     !is_joiner && !letter.is_whitespace() && !is_refused(letter) && !is_in(&BLANK, letter)
 }
 
-fn is_refused(letter: char) -> bool {
+/// Whether it controls, hides or reorders what is beside it, and so has no place in a name.
+pub fn is_refused(letter: char) -> bool {
     letter.is_control() || is_in(&HIDDEN, letter)
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -18,6 +19,9 @@ pub struct BadField {
 
 /// Characters of a field's name that an answer repeats, where the name is not one of ours.
 const MAX_NAME_SHOWN: usize = 64;
+
+/// Characters of a point in time.
+const MAX_TIME_CHARS: usize = 64;
 
 /// The part of a JSON pointer that leads to a member of this name, shortened if the name is long. RFC 6901: `~` and `/` are
 /// written as `~0` and `~1`.
@@ -128,6 +132,24 @@ impl<'a> Fields<'a> {
                 default
             }
         }
+    }
+
+    /// A whole number within a range that must be there.
+    pub fn number(&mut self, name: &str, range: RangeInclusive<u64>) -> u64 {
+        if self.object.is_some_and(|object| !object.contains_key(name)) {
+            self.bad(name, "is missing");
+        }
+        self.number_or(name, range, 0)
+    }
+
+    /// A point in time that must be there.
+    pub fn time(&mut self, name: &str) -> Option<Timestamp> {
+        let text = self.text(name, 1..=MAX_TIME_CHARS);
+        let time = text.parse().ok();
+        if time.is_none() && !text.is_empty() {
+            self.bad(name, "must be a point in time such as 2026-03-01T08:00:00Z");
+        }
+        time
     }
 
     /// One of an enum's names.
@@ -252,6 +274,11 @@ impl<'a> Fields<'a> {
         };
         self.bad(name, problem);
         None
+    }
+
+    /// The names of all fields.
+    pub fn names(&self) -> Vec<&'a str> {
+        self.object.into_iter().flat_map(Map::keys).map(String::as_str).collect()
     }
 
     /// Whether a field is there and not null.

@@ -1,5 +1,6 @@
 //! What all requests that start a workflow have in common.
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -38,6 +39,11 @@ pub trait Request: Serialize + DeserializeOwned + Send + Sync {
     /// Why nobody can do it yet, if nobody can.
     fn unavailable(&self) -> Option<String> {
         None
+    }
+
+    /// What is wrong with it at this time, though it is good at another.
+    fn bad_at(&self, _now: Timestamp) -> Vec<BadField> {
+        Vec::new()
     }
 
     /// The user for whom it acts, if it acts for one: the caller, unless the caller is an administrator.

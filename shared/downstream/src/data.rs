@@ -176,19 +176,61 @@ pub async fn page(
     tenant_id: &str,
     of: PageOf<'_>,
 ) -> Result<Page, ActivityError> {
+    let of_query = [("cursor", of.cursor), ("changed_since", of.changed_since)];
+    let of_query = of_query.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let query = of_query.chain(of.within.into_iter().flat_map(Within::parameters)).collect();
+    read_page(downstream, service, entity_type, tenant_id, query).await
+}
+
+/// What of a person is on a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Personal<'a> {
+    /// The person's own things.
+    Own,
+    /// Things that have the person's id in this field.
+    Mention(&'a str),
+}
+
+/// One page of what a service keeps of a person; with `is_export` the service writes into its logs that it leaves the house.
+///
+/// # Errors
+/// As [`page`].
+pub async fn personal_page(
+    downstream: &Downstream,
+    service: Service,
+    entity_type: &str,
+    tenant_id: &str,
+    (person, what): (&str, Personal<'_>),
+    (cursor, is_export): (Option<&str>, bool),
+) -> Result<Page, ActivityError> {
+    let selected = match what {
+        Personal::Own => "subject".to_owned(),
+        Personal::Mention(field) => format!("filter.{field}"),
+    };
+    let mut query = vec![(selected, person)];
+    query.extend(cursor.map(|cursor| ("cursor".to_owned(), cursor)));
+    query.extend(is_export.then(|| ("purpose".to_owned(), "export")));
+    read_page(downstream, service, entity_type, tenant_id, query).await
+}
+
+async fn read_page(
+    downstream: &Downstream,
+    service: Service,
+    entity_type: &str,
+    tenant_id: &str,
+    parameters: Vec<(String, &str)>,
+) -> Result<Page, ActivityError> {
+    let cursor = parameters.iter().find(|(name, _)| name == "cursor").map(|(_, cursor)| *cursor);
     let mut limit = PAGE_ITEMS;
     loop {
         let mut query = format!("limit={limit}");
-        for (name, value) in [("cursor", of.cursor), ("changed_since", of.changed_since)] {
-            query.extend(value.map(|value| format!("&{name}={}", percent_encoded(value))));
-        }
-        for (name, value) in of.within.into_iter().flat_map(Within::parameters) {
-            query.push_str(&format!("&{}={}", percent_encoded(&name), percent_encoded(value)));
+        for (name, value) in &parameters {
+            query.push_str(&format!("&{}={}", percent_encoded(name), percent_encoded(value)));
         }
         let call = Call::get(service, &["data", entity_type], tenant_id).with_query(&query);
         match downstream.call_within::<Page>(call, MAX_PAGE_BYTES).await? {
             // It would be read for ever.
-            Some(Page { next_cursor: Some(next), .. }) if of.cursor == Some(&next) => {
+            Some(Page { next_cursor: Some(next), .. }) if cursor == Some(&next) => {
                 let message = format!("its pages of {entity_type} lead back to where they came from");
                 return Err(failure(service, ErrorName::IntegrityViolation, message));
             }

@@ -13,6 +13,7 @@ pub mod effects;
 mod fault;
 pub mod file;
 mod health;
+pub mod logs;
 pub mod notifications;
 pub mod operations;
 mod retry_after;

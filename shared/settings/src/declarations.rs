@@ -224,6 +224,9 @@ pub(crate) const BACKUPS_EVERY: Setting<u64> =
 pub(crate) const BACKUPS_KEEP_DAYS: Setting<u32> = count("backups.keep_days");
 pub(crate) const BACKUPS_KEEP_COUNT: Setting<u32> = count("backups.keep_count");
 
+/// The dataset map, if it is not the one that comes along.
+pub(crate) const DATASET: Setting<String> = Setting::new("compliance.dataset", Shape::Text, text, "a path");
+
 /// What the engine finishes within the default time limit, see the server's README.
 pub(crate) const OPEN_EXECUTIONS: Setting<u32> = count("limits.open_executions").or("2000");
 pub(crate) const OPEN_EXECUTIONS_PER_TENANT: Setting<u32> = count("limits.open_executions_per_tenant").or("500");
@@ -239,7 +242,7 @@ pub(crate) const TENANTS_CLAIM: Setting<String> =
 pub(crate) const ROLES_CLAIM: Setting<String> = Setting::new("auth.roles_claim", Shape::Text, text, "a claim's name");
 
 /// The settings of a server or a worker, in the order in which they are shown: section by section.
-pub(crate) const OF_SERVER: [&dyn Declared; 43] = [
+pub(crate) const OF_SERVER: [&dyn Declared; 44] = [
     &HOST,
     &PORT,
     &REQUEST_TIMEOUT,
@@ -279,6 +282,7 @@ pub(crate) const OF_SERVER: [&dyn Declared; 43] = [
     &BACKUPS_EVERY,
     &BACKUPS_KEEP_DAYS,
     &BACKUPS_KEEP_COUNT,
+    &DATASET,
     &OPEN_EXECUTIONS,
     &OPEN_EXECUTIONS_PER_TENANT,
     &AUTH_MODE,

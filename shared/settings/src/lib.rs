@@ -6,6 +6,7 @@
 
 mod access;
 mod aws;
+mod dataset;
 mod declarations;
 mod function;
 mod host;
@@ -24,6 +25,7 @@ mod values;
 use std::fmt;
 
 pub use aws::Aws;
+pub use dataset::{InvalidDataset, dataset};
 pub use function::{FunctionSettings, KeysPlace, of_function};
 pub use host::Host;
 pub use origin::{Effective, Origin};

@@ -6,7 +6,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption};
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
 use store::{BlobBody, BlobKey, BlobReader, Blobs, StoreError};
@@ -54,6 +54,15 @@ impl BlobReader for S3Blobs {
             Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => Ok(None),
             Err(error) => Err(failed(error)),
         }
+    }
+
+    async fn encryption(&self, key: &BlobKey) -> Result<Option<&'static str>, StoreError> {
+        let head = self.client.head_object().bucket(&self.bucket).key(key.to_string()).send().await;
+        Ok(match head.map_err(failed)?.server_side_encryption {
+            Some(ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse) => Some("sse-kms"),
+            Some(ServerSideEncryption::Aes256) => Some("sse-s3"),
+            _ => None,
+        })
     }
 
     async fn get_part(&self, key: &BlobKey, offset: u64, length: u64) -> Result<Option<Bytes>, StoreError> {

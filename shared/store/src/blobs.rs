@@ -54,6 +54,11 @@ pub trait BlobReader: Send + Sync {
     /// How many bytes the blob has, if there is one.
     async fn size(&self, key: &BlobKey) -> Result<Option<u64>, StoreError>;
 
+    /// How the store encrypts the blob that is there, if it says so: `sse-kms` or `sse-s3`. Whoever may read it needs no key.
+    async fn encryption(&self, _key: &BlobKey) -> Result<Option<&'static str>, StoreError> {
+        Ok(None)
+    }
+
     /// The `length` bytes of the blob that begin at `offset`, if there is one; fewer where it ends before.
     async fn get_part(&self, key: &BlobKey, offset: u64, length: u64) -> Result<Option<Bytes>, StoreError>;
 }

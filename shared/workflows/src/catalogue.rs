@@ -48,7 +48,7 @@ pub enum StepEffect {
 }
 
 /// Every workflow.
-pub static ALL: [Workflow; 6] = [
+pub static ALL: [Workflow; 7] = [
     Workflow::new(
         WorkflowKind::UserOnboarding,
         "UserOnboarding",
@@ -69,6 +69,7 @@ pub static ALL: [Workflow; 6] = [
         "BulkOperation",
         include_str!("../../../statemachines/bulk-operation.asl.json"),
     ),
+    Workflow::new(WorkflowKind::Compliance, "Compliance", include_str!("../../../statemachines/compliance.asl.json")),
     Workflow::new(
         WorkflowKind::CrossServiceBackup,
         "CrossServiceBackup",

@@ -47,6 +47,7 @@ async fn a_full_device_is_an_error() {
         &["health", "--url", &server.url],
         &["completions", "zsh"],
         &["lint", statemachine],
+        &["dataset", "lint"],
         &["render", statemachine],
         &["--help"],
         &["--version"],
@@ -157,8 +158,28 @@ async fn exit_codes_tell_what_kind_of_error_it_was() {
     Ended::of(command(&["describe", "a"]).await).await.assert(2, "", "which tenant?");
     Ended::of(command(&["describe"]).await).await.assert(2, "", "<ID>");
     Ended::of(command(&["lint", "/nowhere"]).await).await.assert(1, "", "/nowhere: No such file");
+    Ended::of(command(&["dataset", "lint", "/nowhere"]).await).await.assert(1, "/nowhere: No such file", "");
     let help = Ended::of(command(&["--help"]).await).await;
     help.assert(0, "5  the server cannot be reached", "");
+}
+
+#[tokio::test]
+async fn a_dataset_map_is_checked_and_a_bad_one_is_not_used() {
+    Ended::of(command(&["dataset", "lint"]).await).await.assert(0, "the map that comes along: ok, 9 types", "");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("map.toml");
+    std::fs::write(&file, "version = 1\n[auth.account]\nsubject = \"user_id\"\n").unwrap();
+    let name = file.to_str().unwrap();
+    let told = format!("{name}: auth.account.fields: is missing");
+    Ended::of(command(&["dataset", "lint", name]).await).await.assert(1, &told, "");
+    for arguments in [&["server", "--data-dir", "data"][..], &["doctor", "--data-dir", "data"]] {
+        let mut command = command(arguments).await;
+        command.current_dir(directory.path()).env("WORKFLOW__COMPLIANCE__DATASET", name);
+        let ended = Ended::of(command).await;
+        let said = ended.stdout + &ended.stderr;
+        assert!(said.contains("auth.account.fields: is missing"), "{arguments:?}: {said}");
+        assert_eq!(ended.code, 1, "{arguments:?}");
+    }
 }
 
 #[tokio::test]

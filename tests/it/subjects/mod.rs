@@ -1,6 +1,7 @@
 //! The workflows that the generic proofs loop over: what the proofs need to know of each.
 
 mod bulk_operation;
+mod compliance;
 mod cross_service;
 mod data_migration;
 mod tenant_switching;
@@ -16,6 +17,7 @@ use serde_json::Value;
 use workflows::{Workflow, WorkflowStep};
 
 pub(crate) use bulk_operation::{BULK_OPERATION, counts_are_true};
+pub(crate) use compliance::COMPLIANCE;
 pub(crate) use cross_service::{CROSS_SERVICE_BACKUP, CROSS_SERVICE_RESTORE, ask, at, damage, held};
 pub(crate) use data_migration::DATA_MIGRATION;
 pub(crate) use tenant_switching::{TARGET, TENANT_SWITCHING, join, read, user_of};
@@ -30,11 +32,12 @@ pub(crate) static ALL: [&Subject; 2] = [&USER_ONBOARDING, &TENANT_SWITCHING];
 pub(crate) static SIDE_BY_SIDE: [&Subject; 3] = [&USER_ONBOARDING, &TENANT_SWITCHING, &BULK_OPERATION];
 
 /// Every workflow.
-pub(crate) static EVERY: [&Subject; 6] = [
+pub(crate) static EVERY: [&Subject; 7] = [
     &USER_ONBOARDING,
     &TENANT_SWITCHING,
     &DATA_MIGRATION,
     &BULK_OPERATION,
+    &COMPLIANCE,
     &CROSS_SERVICE_BACKUP,
     &CROSS_SERVICE_RESTORE,
 ];

@@ -7,6 +7,7 @@ mod backups;
 mod check_service;
 mod completions;
 mod config;
+mod dataset;
 mod describe;
 mod dev;
 mod doctor;
@@ -93,6 +94,8 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Makes, restores, drills, lists and removes backups, and verifies copies of them.
     Backup(backup::BackupArgs),
+    /// Checks a dataset map, which says what is personal.
+    Dataset(dataset::DatasetArgs),
     /// Shows every setting, its value and where that comes from.
     Config(config::ConfigArgs),
     /// Says what is wrong with this installation and what to do.
@@ -183,6 +186,7 @@ impl Cli {
             Command::Health(args) => health::run(args, output).await,
             Command::Keys(args) => keys::run(args, output),
             Command::Backup(args) => backup::run(args, output).await,
+            Command::Dataset(args) => dataset::run(&args, output),
             Command::Config(args) => config::run(&args, output),
             Command::Doctor(args) => doctor::run(&args, output).await,
             Command::Lint(args) => lint::run(&args, output),

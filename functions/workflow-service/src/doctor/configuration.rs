@@ -28,6 +28,7 @@ pub(super) fn examine(sources: &Sources) -> (Vec<Finding>, Option<Settings>) {
         ));
     }
     findings.extend(access(&settings));
+    findings.extend(dataset(&settings));
     if let Some(server) = settings.unused_temporal() {
         findings.push(Finding::warning(
             "engine",
@@ -36,6 +37,17 @@ pub(super) fn examine(sources: &Sources) -> (Vec<Finding>, Option<Settings>) {
         ));
     }
     (findings, Some(settings))
+}
+
+/// The dataset map, if it is not the one that comes along.
+fn dataset(settings: &Settings) -> Option<Finding> {
+    let file = settings.dataset_file.as_deref()?;
+    Some(match settings::dataset(Some(file)) {
+        Ok(dataset) => {
+            Finding::ok("dataset map", format!("{} is usable, with {} types", file.display(), dataset.types.len()))
+        }
+        Err(error) => Finding::problem("dataset map", error.to_string(), "correct it, or unset compliance.dataset"),
+    })
 }
 
 /// How many values come from where.

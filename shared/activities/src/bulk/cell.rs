@@ -6,8 +6,25 @@
 use std::borrow::Cow;
 
 /// A cell as it is written.
-pub(super) fn protect(text: &str) -> Cow<'_, str> {
+fn protect(text: &str) -> Cow<'_, str> {
     if is_formula(text) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
+}
+
+/// A row as RFC 4180 has it, with no formulas.
+pub(crate) fn row(fields: &[&str]) -> Vec<u8> {
+    let mut row = Vec::new();
+    for (place, field) in fields.iter().enumerate() {
+        if place > 0 {
+            row.push(b',');
+        }
+        let field = protect(field);
+        match field.contains(['"', ',', '\n', '\r']) {
+            true => row.extend(format!("\"{}\"", field.replace('"', "\"\"")).into_bytes()),
+            false => row.extend(field.as_bytes()),
+        }
+    }
+    row.extend(b"\r\n");
+    row
 }
 
 /// A cell as it is meant, of one that was read.

@@ -5,7 +5,7 @@
 //! counts passes an engine, whatever the size of the job.
 
 pub(crate) mod batch;
-mod cell;
+pub(crate) mod cell;
 mod input;
 pub(crate) mod plan;
 pub(crate) mod results;

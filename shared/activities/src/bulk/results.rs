@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use store::{RESULTS, StoreError};
 
-use super::cell::protect;
+use super::cell::row;
 use super::{BatchPart, Entity, EntityStatus, Outcome, Plan, batch};
 use crate::Context;
 use crate::files::{Files, key, lost, push_line};
@@ -292,21 +292,4 @@ impl Line<'_> {
             &self.attempts.to_string(),
         ])
     }
-}
-
-/// A row as RFC 4180 has it, with no formulas.
-fn row(fields: &[&str]) -> Vec<u8> {
-    let mut row = Vec::new();
-    for (place, field) in fields.iter().enumerate() {
-        if place > 0 {
-            row.push(b',');
-        }
-        let field = protect(field);
-        match field.contains(['"', ',', '\n', '\r']) {
-            true => row.extend(format!("\"{}\"", field.replace('"', "\"\"")).into_bytes()),
-            false => row.extend(field.as_bytes()),
-        }
-    }
-    row.extend(b"\r\n");
-    row
 }

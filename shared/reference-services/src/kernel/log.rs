@@ -109,7 +109,7 @@ impl Query for Logs {
         ],
         ..Doc::new(
             "Who saw, changed, deleted or took away what, in the order in which it happened.",
-            "Audit log generation and compliance reports read all four kinds; an erasure proves itself by the \
+            "Exports read the kinds that are asked for (collect_data_set), audit log generation and compliance reports all four; an erasure proves itself by the \
              entries of the kind deletion.",
             Shape::Object(&[
                 Member::required(
