@@ -87,10 +87,12 @@ pub(in super::super) fn heading(source: &SourceEntry) -> String {
 /// A thing or an entry. Columns without a value are left out.
 pub(in super::super) fn card(line: &impl Row, columns: &[String]) -> String {
     let mut card = "<div class=\"card\"><dl>\n".to_owned();
-    for column in columns {
+    // That it is the person's own goes without saying, and its id is among its fields.
+    let is_own = line.value(table::ABOUT) == "person";
+    let implied = |column: &str| is_own && [table::ABOUT, table::ID].contains(&column);
+    for column in columns.iter().filter(|column| !implied(column)) {
         let value = shown(&line.value(column));
-        // That it is the person's own goes without saying, and its id is among its fields.
-        if !value.is_empty() && !IMPLIED.contains(&(column.as_str(), value.as_str())) && column != table::ID {
+        if !value.is_empty() {
             card += &term(column.trim_matches(['(', ')']), &value);
         }
     }
@@ -117,9 +119,6 @@ pub(in super::super) fn more(shown: usize, all: u64) -> String {
 
 /// What the page ends with.
 pub(in super::super) const END: &str = "</body>\n</html>\n";
-
-/// What a card does not say.
-const IMPLIED: [(&str, &str); 1] = [(table::ABOUT, "person")];
 
 /// A value as people read it: an entry of an object is a line.
 fn shown(value: &Value) -> String {
@@ -182,7 +181,7 @@ mod tests {
     #[test]
     fn nothing_of_a_value_is_markup() {
         let hostile = "<script>alert('x')</script>\"&";
-        let line = ThingLine { id: hostile.to_owned(), about: About::Person, data: json!({ hostile: hostile }) };
+        let line = ThingLine { id: hostile.to_owned(), about: About::Mention, data: json!({ hostile: hostile }) };
         let source = SourceEntry {
             service: hostile.to_owned(),
             entity_type: hostile.to_owned(),
