@@ -232,6 +232,19 @@ fn what_changes_meanwhile_is_migrated_as_it_is_at_the_end() {
 }
 
 #[test]
+fn a_migration_without_a_backup_needs_no_keys() {
+    run(async {
+        let world = World::new().await;
+        std::fs::remove_file(world.blobs().with_file_name("keys.json")).unwrap();
+        completed(&world, &between_tenants("no-keys", everything())).await;
+        let mut request = between_tenants("keys", everything());
+        request["migration_options"]["create_backup"] = json!(true);
+        let failed = migrate(&world, &request).await;
+        assert_eq!((failed.status, failed.failure.unwrap().step), (Status::Failed, Some("PlanBackup".to_owned())));
+    });
+}
+
+#[test]
 fn a_dry_run_counts_what_a_real_run_does() {
     run(async {
         let world = World::new().await;

@@ -134,8 +134,8 @@ impl Grants {
                     BackupUse::Looks => drop(self.table.insert("GetItem")),
                     BackupUse::Notes => drop(self.table.insert("UpdateItem")),
                     BackupUse::Keeps => {
-                        self.table.extend(["DeleteItem", "UpdateItem"]);
-                        self.queried.insert("");
+                        self.table.extend(["BatchGetItem", "DeleteItem", "UpdateItem"]);
+                        self.queried.insert("by_tenant");
                     }
                 }
                 if files.leases {
@@ -201,7 +201,10 @@ impl Grants {
             api::Port::Archive => self.read.extend([EXECUTIONS]),
             api::Port::Audit => drop(self.queried.insert("")),
             api::Port::Backup => drop(self.table.insert("GetItem")),
-            api::Port::Backups => drop(self.queried.insert("")),
+            api::Port::Backups => {
+                self.table.insert("BatchGetItem");
+                self.queried.insert("by_tenant");
+            }
             api::Port::RemoveBackup => self.remove_backups(),
         }
     }

@@ -11,7 +11,7 @@ use store::{Backup, BackupPage, Backups, DueBackup, NewAuditRow, Removal, StoreE
 use crate::DynamoStore;
 use crate::audit::put_audit;
 use crate::change::Change;
-use crate::fault::{self, Tries};
+use crate::fault::Tries;
 use crate::item::{Item, json, moment, text};
 use crate::keys;
 use crate::transaction::Transacted;
@@ -22,6 +22,8 @@ impl Backups for DynamoStore {
         let Backup { tenant_id, summary, keep_until, .. } = backup;
         let mut change = Change::default();
         change.set("summary", json(summary));
+        change.set("tenant_pk", text(keys::backups(tenant_id)));
+        change.set("list_sk", text(place_of(backup)));
         if let Some(until) = keep_until {
             for (name, value) in until_attributes(&summary.backup_id, *until) {
                 let (name, value) = (change.name(name), change.value(value));
@@ -37,30 +39,21 @@ impl Backups for DynamoStore {
     }
 
     async fn backups(&self, tenant_id: &str, before: Option<&str>, limit: u32) -> Result<BackupPage, StoreError> {
-        // A tenant has some thousands at most, and their names say nothing of their time.
-        let (mut items, mut from) = (Vec::new(), None);
-        loop {
-            let query = self.client().query().table_name(&self.table).consistent_read(true);
-            let query = query.key_condition_expression("pk = :backups").set_exclusive_start_key(from);
-            let query = query.expression_attribute_values(":backups", text(keys::backups(tenant_id)));
-            let page = query.send().await.map_err(fault::read)?;
-            items.extend(page.items.unwrap_or_default().into_iter().map(Item));
-            from = page.last_evaluated_key;
-            if from.is_none() {
-                break;
-            }
-        }
+        // One more than is shown tells whether there is a next page.
+        let mut found = self.list_backups(tenant_id, before, limit as usize + 1).await?;
+        let more = found.len() > limit as usize;
+        found.truncate(limit as usize);
+        let next = found.last().filter(|_| more).map(|item| item.text("list_sk").map(str::to_owned)).transpose()?;
+        let key = |item: &Item| Ok((item.text("pk")?.to_owned(), item.text("sk")?.to_owned()));
+        let keys = found.iter().map(key).collect::<Result<_, StoreError>>()?;
         // One that is damaged keeps nobody from the others.
-        let read = items.iter().map(backup);
+        let read = self.batch_of(keys).await?;
+        let read = read.iter().map(backup);
         let read =
             read.map(|read| read.inspect_err(|error| tracing::error!(tenant_id, %error, "a backup is left out")));
-        let mut backups: Vec<(String, Backup)> =
-            read.filter_map(Result::ok).map(|backup| (place_of(&backup), backup)).collect();
-        backups.sort_by(|(left, _), (right, _)| Reverse(left).cmp(&Reverse(right)));
-        let mut backups = backups.into_iter().skip_while(|(place, _)| before.is_some_and(|before| &**place >= before));
-        let page: Vec<(String, Backup)> = backups.by_ref().take(limit as usize).collect();
-        let next = backups.next().and_then(|_| page.last().map(|(place, _)| place.clone()));
-        Ok(BackupPage { backups: page.into_iter().map(|(_, backup)| backup).collect(), next })
+        let mut backups: Vec<Backup> = read.filter_map(Result::ok).collect();
+        backups.sort_by_cached_key(|backup| Reverse(place_of(backup)));
+        Ok(BackupPage { backups, next })
     }
 
     async fn keep_until(&self, tenant_id: &str, backup_id: &str, until: Timestamp) -> Result<(), StoreError> {

@@ -21,6 +21,7 @@
 //! | index | of | partition | sorted by |
 //! |---|---|---|---|
 //! | `by_tenant`, `by_kind`, `by_status` | executions | tenant (and kind, or status and kind) | start, id |
+//! | `by_tenant` | backups | `<tenant>#K` | when they were complete, name |
 //! | `by_user` | executions that a user asked for | tenant and user | start, id |
 //! | `due` | executions | `pending#<shard>` until they begin, `open#<shard>` until they end, `ended#<shard>` until they are archived | start or when they were put off to, then end |
 //! | `due` | backups that are not kept for ever | `kept#<shard>` | until when they are kept |

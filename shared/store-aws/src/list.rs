@@ -45,6 +45,19 @@ impl DynamoStore {
         Ok(ListPage { executions, total: counts.total(filter), counts, next })
     }
 
+    /// The keys of the tenant's newest backups, of those before a place.
+    pub(crate) async fn list_backups(
+        &self,
+        tenant_id: &str,
+        before: Option<&str>,
+        wanted: usize,
+    ) -> Result<Vec<Item>, StoreError> {
+        let partition = keys::backups(tenant_id);
+        let part = Part { index: "by_tenant", attribute: "tenant_pk", partition, filter: None };
+        let range = Range { from: None, to: before.map(str::to_owned) };
+        self.list_keys(&part, &range, wanted).await
+    }
+
     /// The newest `wanted` keys of a part.
     async fn list_keys(&self, part: &Part, range: &Range, wanted: usize) -> Result<Vec<Item>, StoreError> {
         let mut found: Vec<Item> = Vec::new();

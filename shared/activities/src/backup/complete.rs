@@ -43,7 +43,7 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
     if !plan.is_wanted {
         return Ok(json!({ "parts": 0 }));
     }
-    let vault = Vault::of(context, context.tenant_id(), &plan.backup_id, &plan.data_key).await?;
+    let vault = plan.vault(context).await?;
     let mut states = Vec::new();
     for set in 0..plan.sets.len() {
         let state: Option<SetState> = files.read(&files.state(set as u64)?).await?;
@@ -68,7 +68,7 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
         tenant_id: context.tenant_id().to_owned(),
         began_at: plan.began_at,
         created_at: context.clock.now(),
-        data_key: plan.data_key.clone(),
+        data_key: plan.data_key()?.clone(),
         services: checked.services,
         parts: parts.into_iter().flatten().collect(),
         dangling: checked.dangling,

@@ -50,10 +50,12 @@ pub(super) async fn keep(context: &Context<'_>, plan: &Plan, summary: BackupSumm
         Backup { tenant_id: tenant_id.to_owned(), summary, keep_until, removing_since: None, last_drill: None };
     context.backups.keep_backup(&backup).await.map_err(store_failed)?;
     let Some(keep_count) = plan.keep_count else { return Ok(()) };
-    let (mut newer, mut before) = (0, None);
+    // This one counts, whether or not it is listed already.
+    let (mut newer, mut before) = (1, None);
     loop {
         let page = context.backups.backups(tenant_id, before.as_deref(), PAGE).await.map_err(store_failed)?;
-        for backup in page.backups.iter().filter(|backup| backup.summary.keep_count.is_some()) {
+        let is_other = |backup: &&Backup| backup.summary.backup_id != plan.backup_id;
+        for backup in page.backups.iter().filter(is_other).filter(|backup| backup.summary.keep_count.is_some()) {
             newer += 1;
             if newer > keep_count {
                 let (id, now) = (&backup.summary.backup_id, context.clock.now());

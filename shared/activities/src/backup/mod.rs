@@ -36,7 +36,8 @@ fn files<'a>(context: &Context<'a>) -> Files<'a> {
 struct Plan {
     backup_id: String,
     began_at: Timestamp,
-    data_key: WrappedKey,
+    /// None if no backup is wanted.
+    data_key: Option<WrappedKey>,
     /// In the order in which they are read: what refers to others before what it refers to, so that most of what is referred
     /// to is there when it is read.
     sets: Vec<DataSet>,
@@ -53,6 +54,17 @@ struct Plan {
 
 fn yes() -> bool {
     true
+}
+
+impl Plan {
+    fn data_key(&self) -> Result<&WrappedKey, ActivityError> {
+        self.data_key.as_ref().ok_or_else(|| lost("the key of the backup"))
+    }
+
+    /// The files of the backup.
+    async fn vault<'a>(&'a self, context: &Context<'a>) -> Result<Vault<'a>, ActivityError> {
+        Vault::of(context, context.tenant_id(), &self.backup_id, self.data_key()?).await
+    }
 }
 
 /// What is read by one step.

@@ -34,8 +34,13 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
     let tenant_id = context.tenant_id();
     let create = create && !(reuse && is_there(context, &request.backup_id).await?);
     let sets = if create { sets(context, tenant_id, &request).await? } else { Vec::new() };
-    let purpose = key_context(tenant_id, &request.backup_id);
-    let (_, data_key) = context.keys.new_data_key(&purpose).await.map_err(key_failed)?;
+    let data_key = match create {
+        true => {
+            let purpose = key_context(tenant_id, &request.backup_id);
+            Some(context.keys.new_data_key(&purpose).await.map_err(key_failed)?.1)
+        }
+        false => None,
+    };
     let plan = Plan {
         backup_id: request.backup_id,
         began_at: context.clock.now(),

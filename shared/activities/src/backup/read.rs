@@ -45,7 +45,7 @@ pub(crate) async fn read(context: &Context<'_>) -> Result<Value, ActivityError> 
         state.failure = Some(error);
         files.write_json(&state_file, &state).await?;
     }
-    let vault = Vault::of(context, context.tenant_id(), &plan.backup_id, &plan.data_key).await?;
+    let vault = plan.vault(context).await?;
     let reading = Reading { context, vault: &vault, set, began: context.clock.instant() };
     while !state.is_done && state.failure.is_none() {
         state = reading.write_part(state).await?;
