@@ -741,6 +741,7 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
             &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
         }
         "complete-backup" => &[
+            "dynamodb:BatchGetItem",
             "dynamodb:DeleteItem",
             "dynamodb:PutItem",
             "dynamodb:Query",
@@ -789,7 +790,7 @@ fn needed_for(port: Port) -> &'static [&'static str] {
         Port::Upload => &["s3:PutObject"],
         Port::Audit => &["dynamodb:Query"],
         Port::Backup => &["dynamodb:GetItem"],
-        Port::Backups => &["dynamodb:Query"],
+        Port::Backups => &["dynamodb:BatchGetItem", "dynamodb:Query"],
         Port::RemoveBackup => {
             &["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "s3:DeleteObject"]
         }

@@ -25,6 +25,8 @@ enum Name {
     Embedded,
     /// Bulk operations in the server: memory, rate beside a bare client, fairness.
     Jobs,
+    /// Backups and restores in the server: memory, rate beside a bare loop.
+    Backups,
     /// Temporal beside the embedded engine, and beside a workflow written by hand.
     Temporal,
     /// Whether a page of a long list costs more than one of a short list.
@@ -48,6 +50,7 @@ impl Bench {
             Name::Interpreter,
             Name::Embedded,
             Name::Jobs,
+            Name::Backups,
             Name::Temporal,
             Name::ListPage,
             Name::Size,
@@ -57,7 +60,8 @@ impl Bench {
             Name::ColdStart => cold_start(),
             Name::Interpreter => interpreter(),
             Name::Embedded => embedded(),
-            Name::Jobs => jobs(),
+            Name::Jobs => with_server("jobs"),
+            Name::Backups => with_server("backups"),
             Name::Temporal => temporal(),
             Name::ListPage => list_page(),
             Name::Size => size(),
@@ -85,7 +89,8 @@ fn embedded() -> anyhow::Result<()> {
     run(&mut cargo(&["run", "--profile", "bench", "--package", "bench", "--bin", "embedded"]))
 }
 
-fn jobs() -> anyhow::Result<()> {
+/// A bench that runs the server.
+fn with_server(name: &str) -> anyhow::Result<()> {
     run(&mut cargo(&[
         "build",
         "--release",
@@ -96,9 +101,9 @@ fn jobs() -> anyhow::Result<()> {
         "--bin",
         "workflow-service",
         "--bin",
-        "jobs",
+        name,
     ]))?;
-    run(Command::new("target/release/jobs").arg("target/release/workflow-service"))
+    run(Command::new(format!("target/release/{name}")).arg("target/release/workflow-service"))
 }
 
 fn temporal() -> anyhow::Result<()> {

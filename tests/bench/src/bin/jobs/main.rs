@@ -2,7 +2,6 @@
 //! client that makes the same calls, and how much it slows another tenant's starts. `cargo xtask bench jobs`; writes
 //! `target/bench/jobs.json` and fails when a goal is missed. Its first argument is the server's program.
 
-mod server;
 mod service;
 
 use std::path::Path;
@@ -10,12 +9,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use bench::{Measured, cpu_seconds, fresh, load_average, now};
+use bench::{Measured, Server, cpu_seconds, fresh, load_average, now};
 use clock::SystemClock;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
-
-use server::Server;
 
 /// As in the server.
 #[global_allocator]

@@ -9,19 +9,24 @@ use clock::SystemClock;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-/// Longer than the largest job takes.
+use crate::now;
+
+/// Longer than anything takes that is measured.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// A running server, killed when this is dropped.
-pub(crate) struct Server {
+pub struct Server {
     process: Child,
     client: reqwest::Client,
     url: String,
 }
 
 impl Server {
-    /// Starts it in an empty folder, with its services on this port.
-    pub(crate) async fn start(program: &str, directory: &Path, services: u16) -> anyhow::Result<Self> {
+    /// Starts it in this folder, with its services on this port.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn start(program: &str, directory: &Path, services: u16) -> anyhow::Result<Self> {
         // Nobody else's.
         let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
         let mut command = Command::new(program);
@@ -43,19 +48,24 @@ impl Server {
         bail!("the server does not come up")
     }
 
-    pub(crate) fn pid(&self) -> String {
+    /// Its process.
+    pub fn pid(&self) -> String {
         self.process.id().to_string()
     }
 
     /// The most memory that it ever had.
-    pub(crate) fn peak_mib(&self) -> f64 {
+    pub fn peak_mib(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = peak.and_then(|peak| peak.trim().strip_suffix("kB")).and_then(|kib| kib.trim().parse::<f64>().ok());
         kib.map_or(f64::NAN, |kib| kib / 1024.0)
     }
 
-    pub(crate) async fn post(&self, tenant: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
+    /// Sends JSON for a tenant; the answer.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub async fn post(&self, tenant: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
         let call = self.client.post(format!("{}{path}", self.url)).header("x-tenant-id", tenant).json(body);
         let answer = call.send().await?;
         let status = answer.status();
@@ -67,15 +77,21 @@ impl Server {
     }
 
     /// Uploads so many bytes.
-    pub(crate) async fn put(&self, path: &str, bytes: usize, body: reqwest::Body) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// They are refused.
+    pub async fn put(&self, path: &str, bytes: usize, body: reqwest::Body) -> anyhow::Result<()> {
         let call = self.client.put(format!("{}{path}", self.url)).header("content-length", bytes);
         call.body(body).send().await?.error_for_status()?;
         Ok(())
     }
 
     /// Waits for the end of an execution; its status.
-    pub(crate) async fn until_ended(&self, tenant: &str, id: &str) -> anyhow::Result<Value> {
-        let began = bench::now();
+    ///
+    /// # Errors
+    /// It does not end.
+    pub async fn until_ended(&self, tenant: &str, id: &str) -> anyhow::Result<Value> {
+        let began = now();
         while began.elapsed() < PATIENCE {
             let url = format!("{}/api/v1/workflows/{id}/status?wait=25s", self.url);
             let answer = self.client.get(url).header("x-tenant-id", tenant).send().await?.error_for_status()?;
