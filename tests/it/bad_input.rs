@@ -403,7 +403,14 @@ fn wrong_migrations() -> Vec<Wrong> {
         ),
         invalid("another source", "source_tenant_id", json!("tenant-456"), &["/source_tenant_id"]),
         migration("another target", "target_tenant_id", json!("tenant-456"), 403, "Authorization", &[]),
-        migration("what is not there yet", "migration_type", json!("SystemUpgrade"), 501, "NotImplemented", &[]),
+        invalid("a restore from nothing", "migration_type", json!("DataRestore"), &["/restore_from"]),
+        invalid("a copy from an archive", "restore_from", json!("archive_old"), &["/restore_from"]),
+        invalid(
+            "options of other types",
+            "migration_options",
+            json!({ "on_conflict": "merge", "reversible_days": 91 }),
+            &["/migration_options/on_conflict", "/migration_options/reversible_days"],
+        ),
     ]
 }
 
@@ -759,7 +766,7 @@ fn a_wrong_request_is_named_and_does_nothing() {
             .chain(wrong_migrations())
             .chain(wrong_exports());
         let wrong = wrong.chain(wrong_reads());
-        let controls = CONTROLS.into_iter().chain(["retry"]).flat_map(wrong_controls);
+        let controls = CONTROLS.into_iter().chain(["retry", "reverse"]).flat_map(wrong_controls);
         let wrong = wrong.chain(controls).chain(wrong_retries()).chain(wrong_actions()).chain(wrong_health_checks());
         for Wrong { why, request, status, error_type, pointers } in wrong {
             let why = format!("{why}: {} {}", request.method(), request.uri());
@@ -798,6 +805,7 @@ fn a_foreign_workflow_answers_like_a_missing_one() {
             (Method::POST, "/api/v1/workflows/{id}/resume"),
             (Method::POST, "/api/v1/workflows/{id}/terminate"),
             (Method::POST, "/api/v1/workflows/{id}/retry"),
+            (Method::POST, "/api/v1/workflows/{id}/reverse"),
             (Method::GET, "/api/v1/workflows/history?workflow_id={id}"),
         ] {
             let mut answers = Vec::new();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use api::{ENDPOINTS, Endpoint, Port};
 use contracts::{Status, WorkflowKind};
 use reference_services::{Fault, FaultRule, ServiceKind};
-use serde_json::Value;
+use serde_json::{Value, json};
 use store_aws::Holds;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
@@ -479,7 +479,7 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         site.get("/api/v1/coordination/backups/nowhere").await;
         site.get("/api/v1/workflows/nowhere/results/failed.csv").await;
         site.get("/api/v1/workflows/history?workflow_id=nowhere").await;
-        for asked in ["cancel", "pause", "resume", "terminate", "retry"] {
+        for asked in ["cancel", "pause", "resume", "terminate", "retry", "reverse"] {
             let (missing, problem) = site.post(&format!("/api/v1/workflows/nowhere/{asked}"), &Value::Null, &[]).await;
             assert_eq!(missing, 404, "{asked}: {problem}");
         }
@@ -622,18 +622,42 @@ async fn backups(site: &Site, stack: &Stack) -> u64 {
 
 /// Does all that migrations do; how many executions there are from it.
 async fn migrations(site: &Site) -> u64 {
-    let request = (DATA_MIGRATION.request)(0);
-    let (_, answer) = site.post(DATA_MIGRATION.path, &request, &[]).await;
-    let ended = site.until_ended(answer["workflow_id"].as_str().unwrap_or_else(|| panic!("{answer}"))).await;
+    let usage = json!([{ "service": "user", "entity_type": "usage" }]);
+    let profiles = json!([{ "service": "user", "entity_type": "profile" }]);
+    let mut last = String::new();
+    for (number, (migration_type, selectors, restore_from)) in [
+        ("CrossServiceSync", &profiles, Value::Null),
+        ("SystemUpgrade", &profiles, Value::Null),
+        ("DataArchival", &usage, Value::Null),
+        ("DataRestore", &usage, json!("archive_migration-0002")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut request = (DATA_MIGRATION.request)(number);
+        request["migration_type"] = json!(migration_type);
+        request["data_selectors"] = selectors.clone();
+        request["restore_from"] = restore_from;
+        let (_, answer) = site.post(DATA_MIGRATION.path, &request, &[]).await;
+        last = completed(site, &answer, "workflow_id").await;
+    }
+    let (_, answer) = site.post(&format!("/api/v1/workflows/{last}/reverse"), &Value::Null, &[]).await;
+    completed(site, &answer, "new_workflow_id").await;
+    5
+}
+
+/// Waits for an execution that an answer names; its id.
+async fn completed(site: &Site, answer: &Value, member: &str) -> String {
+    let id = answer[member].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+    let ended = site.until_ended(&id).await;
     assert_eq!(ended.status, Status::Completed, "{:?}", ended.error);
-    1
+    id
 }
 
 /// Does all that exports do; how many executions there are from it.
 async fn exports(site: &Site) -> u64 {
     let (_, answer) = site.post(COMPLIANCE.path, &(COMPLIANCE.request)(0), &[]).await;
-    let ended = site.until_ended(answer["workflow_id"].as_str().unwrap_or_else(|| panic!("{answer}"))).await;
-    assert_eq!(ended.status, Status::Completed, "{:?}", ended.error);
+    completed(site, &answer, "workflow_id").await;
     1
 }
 
@@ -902,9 +926,10 @@ fn folders_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
             "start-bulk-operation" | "start-backup" | "start-restore" | "start-data-migration" | "start-compliance",
             "s3:PutObject",
         ) => &["requests"],
-        ("keep-backups", "s3:PutObject") | ("plan-migration", "s3:GetObject") => &["requests"],
+        ("keep-backups", "s3:PutObject") => &["requests"],
+        ("migrate-batch", "s3:GetObject") => &["backups", "bulk"],
         ("migrate-batch", _) => &["bulk"],
-        ("complete-migration", "s3:GetObject") => &["bulk", "requests"],
+        ("plan-migration" | "complete-migration", "s3:GetObject") => &["backups", "bulk", "requests"],
         ("plan-migration" | "complete-migration", _) => &["bulk", "results"],
         ("plan-export", "s3:GetObject") => &["requests"],
         ("plan-export" | "collect-data-set", _) => &["bulk"],

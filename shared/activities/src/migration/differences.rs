@@ -46,15 +46,12 @@ pub(super) async fn find(
     // Ranges that are to be compared, the first one last, each with its place in `LIMITS`.
     let mut open = vec![(Within::default(), 0)];
     while let Some((range, level)) = open.pop() {
-        let Some(limit) = LIMITS.get(level) else {
-            found.add(range);
-            continue;
-        };
-        let original = comparing.original(&range, Some(*limit)).await?;
+        let limit = LIMITS[level];
+        let original = comparing.original(&range, Some(limit)).await?;
         if found.watermark.is_empty() {
             found.watermark.clone_from(&original.watermark);
         }
-        let is_all = original.count < u64::from(*limit);
+        let is_all = original.count < u64::from(limit);
         let rest = match (&original.last_id, is_all) {
             (_, true) => None,
             (Some(last), false) => Some(just_after(last)),
@@ -65,9 +62,12 @@ pub(super) async fn find(
             open.push((Within { from_id: Some(from_id), ..range.clone() }, level));
         }
         let copy = comparing.copy(&compared).await?;
-        match (original.count, &original.sha256) == (copy.count, &copy.sha256) {
-            true => found.same += original.count,
-            false => open.push((compared, level + 1)),
+        if (original.count, &original.sha256) == (copy.count, &copy.sha256) {
+            found.same += original.count;
+        } else if let Some(next) = (level + 1..LIMITS.len()).find(|next| u64::from(LIMITS[*next]) < original.count) {
+            open.push((compared, next));
+        } else {
+            found.add(compared);
         }
         if found.ranges.len() + open.len() > MAX_RANGES {
             return Ok(None);
