@@ -499,7 +499,7 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
             assert_eq!(status.as_u16(), 403, "{path}: {answer}");
         }
         let denied = site.get("/api/v1/audit?outcome=denied").await.1;
-        assert_eq!(denied["entries"].as_array().map(Vec::len), Some(16), "{denied}");
+        assert_eq!(denied["entries"].as_array().map(Vec::len), Some(17), "{denied}");
 
         let mut used = BTreeMap::<String, BTreeSet<&str>>::new();
         let mut queried = BTreeMap::<String, BTreeSet<String>>::new();

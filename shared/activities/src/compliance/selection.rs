@@ -91,7 +91,7 @@ mod tests {
 
     fn told(question: Question, data: Value) -> Result<Option<ThingLine>, String> {
         let wish = Wish { person: "u", categories: &[Category::Content] };
-        let thing = Thing { id: "f".to_owned(), data, references: Vec::new() };
+        let thing = Thing { id: "f".to_owned(), version: None, data, references: Vec::new() };
         line(wish, &of_shares(), question, &thing, &mut BTreeSet::new()).map_err(|error| error.error)
     }
 

@@ -21,7 +21,7 @@ use contracts::{ActivityError, Timestamp};
 use downstream::Service;
 use downstream::data::Thing;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 use vault::{PartEntry, WrappedKey};
 
 use crate::Context;
@@ -79,8 +79,9 @@ impl Selected {
     fn fits(&self, data: &Value) -> bool {
         let has = |(path, wanted): (&String, &String)| match at(data, path) {
             Value::String(text) => text == wanted,
-            value @ (Value::Bool(_) | Value::Number(_)) => value.to_string() == *wanted,
-            _ => false,
+            Value::Bool(flag) => wanted.parse() == Ok(*flag),
+            Value::Number(number) => wanted.parse::<Number>().is_ok_and(|wanted| wanted == *number),
+            Value::Null | Value::Array(_) | Value::Object(_) => false,
         };
         self.filters.iter().all(has)
     }
