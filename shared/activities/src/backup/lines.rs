@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::lost;
 
 /// Bytes of a file in one line.
-pub(super) const PIECE_BYTES: usize = 192 * 1024;
+pub(crate) const PIECE_BYTES: usize = 192 * 1024;
 
 /// A line of the bytes of files: a piece, or what stands after the last one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

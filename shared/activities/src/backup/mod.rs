@@ -25,7 +25,7 @@ use vault::{KeyError, PartEntry, PartError, PartSummary, WrappedKey};
 use crate::Context;
 use crate::files::{Files, key, lost};
 
-pub(crate) use lines::ContentLine;
+pub(crate) use lines::{ContentLine, PIECE_BYTES};
 pub(crate) use sealed::{Lines, Opened, Vault};
 
 /// What a backup works with. Other jobs make one within their own execution.
@@ -178,7 +178,7 @@ pub(crate) fn key_failed(error: KeyError) -> ActivityError {
     ActivityError::new(name, error.to_string())
 }
 
-fn part_failed(error: PartError) -> ActivityError {
+pub(crate) fn part_failed(error: PartError) -> ActivityError {
     let name = match &error {
         PartError::Unavailable { .. } => ErrorName::ServiceUnavailable,
         PartError::LineTooLong { .. } => ErrorName::PayloadTooLarge,

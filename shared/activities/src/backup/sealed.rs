@@ -72,7 +72,7 @@ impl<'a> Vault<'a> {
         let body = body.ok_or_else(|| lost(&format!("the part {}", part.name)))?;
         let context = part_context(self.tenant_id, self.backup_id, &part.name);
         let reader = PartReader::new(&self.key, &context).map_err(part_failed)?;
-        Ok(Opened { reader, body, is_over: false })
+        Ok(Opened::new(reader, body))
     }
 
     pub(super) fn place(&self, name: &str) -> Result<BlobKey, ActivityError> {
@@ -114,6 +114,10 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
+    pub(crate) fn new(reader: PartReader, body: BlobBody) -> Self {
+        Self { reader, body, is_over: false }
+    }
+
     /// The next line; none after the last one.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, ActivityError> {
         loop {

@@ -11,11 +11,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::lines::{About, ByteLine, LogLine, PIECE_BYTES};
+use super::lines::{About, ByteLine, LogLine};
 use super::sealed::{Parts, Sealing};
 use super::selection::{Question, line};
 use super::{DataSet, Plan, SetState, Source};
 use crate::Context;
+use crate::backup::PIECE_BYTES;
 use crate::files::{lost, unfinished};
 
 /// Bytes of lines after which a part ends.

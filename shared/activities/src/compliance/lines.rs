@@ -9,9 +9,6 @@ use serde_json::Value;
 
 use crate::files::lost;
 
-/// Bytes of a file in one line.
-pub(super) const PIECE_BYTES: usize = 192 * 1024;
-
 /// A thing, as far as it leaves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct ThingLine {

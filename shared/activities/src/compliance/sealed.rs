@@ -1,15 +1,14 @@
 //! Sealed parts of an export in the blob store: nobody reads them without the installation's keys.
 
-use contracts::{ActivityError, ErrorName};
-use futures::TryStreamExt as _;
+use contracts::ActivityError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use store::{BlobBody, BlobKey};
-use vault::{DataKey, PartError, PartReader, PartWriter, WrappedKey};
+use store::BlobKey;
+use vault::{DataKey, PartReader, PartWriter, WrappedKey};
 
 use super::{Plan, SetState};
 use crate::Context;
-use crate::backup::key_failed;
+use crate::backup::{Opened, key_failed, part_failed};
 use crate::files::{BlobWriter, lost, write_blob};
 use crate::harness::store_failed;
 
@@ -91,11 +90,11 @@ impl<'a> Parts<'a> {
         Lines { parts: self, set, next: 1, last: state.parts, open: None }
     }
 
-    async fn open(&self, set: usize, part: u32) -> Result<(PartReader, BlobBody), ActivityError> {
+    async fn open(&self, set: usize, part: u32) -> Result<Opened, ActivityError> {
         let name = name_of(set, part);
         let body = self.context.blobs.get(&self.context.files().key(&name)?).await.map_err(store_failed)?;
         let body = body.ok_or_else(|| lost(&format!("the part {name}")))?;
-        Ok((PartReader::new(&self.key, &self.part_purpose(&name)).map_err(part_failed)?, body))
+        Ok(Opened::new(PartReader::new(&self.key, &self.part_purpose(&name)).map_err(part_failed)?, body))
     }
 }
 
@@ -105,46 +104,26 @@ pub(super) struct Lines<'a> {
     set: usize,
     next: u32,
     last: u32,
-    open: Option<(PartReader, Option<BlobBody>)>,
+    open: Option<Opened>,
 }
 
 impl Lines<'_> {
     /// The next line; none after the last one.
     pub(super) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ActivityError> {
         loop {
-            let Some((reader, body)) = &mut self.open else {
+            let Some(opened) = &mut self.open else {
                 if self.next > self.last {
                     return Ok(None);
                 }
-                let (reader, body) = self.parts.open(self.set, self.next).await?;
-                self.open = Some((reader, Some(body)));
+                self.open = Some(self.parts.open(self.set, self.next).await?);
                 self.next += 1;
                 continue;
             };
-            if let Some(line) = reader.next_line().map_err(part_failed)? {
+            if let Some(line) = opened.next().await? {
                 return serde_json::from_slice(&line).map(Some).map_err(|_| lost("a line of an export"));
             }
-            let more = match body {
-                Some(body) => body.try_next().await.map_err(store_failed)?,
-                None => None,
-            };
-            match more {
-                Some(bytes) => reader.push(&bytes),
-                None => {
-                    // Whether it was the whole part.
-                    let whole = self.open.take().map(|(reader, _)| reader.finish());
-                    whole.transpose().map_err(part_failed)?;
-                }
-            }
+            // Whether it was the whole part.
+            self.open.take().map(Opened::finish).transpose()?;
         }
     }
-}
-
-fn part_failed(error: PartError) -> ActivityError {
-    let name = match &error {
-        PartError::Unavailable { .. } => ErrorName::ServiceUnavailable,
-        PartError::LineTooLong { .. } => ErrorName::PayloadTooLarge,
-        _ => ErrorName::IntegrityViolation,
-    };
-    ActivityError::new(name, error.to_string())
 }

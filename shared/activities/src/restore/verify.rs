@@ -29,7 +29,7 @@ pub(super) struct Verified {
 pub(crate) async fn verify(context: &Context<'_>) -> Result<Value, ActivityError> {
     let files = files(context);
     let plan: Plan = files.read_plan().await?;
-    let things = verified(context).await?;
+    let things = verify_plan(context, &plan).await?;
     let recovery_seconds = if plan.is_drill { Some(drill::passed(context, &plan).await?) } else { None };
     files.write_json(&files.key(VERIFIED)?, &Verified { things, recovery_seconds }).await?;
     Ok(json!({ "verified": things }))
@@ -37,8 +37,11 @@ pub(crate) async fn verify(context: &Context<'_>) -> Result<Value, ActivityError
 
 /// How many things are as in the backup, if everything was written.
 pub(crate) async fn verified(context: &Context<'_>) -> Result<u64, ActivityError> {
+    verify_plan(context, &files(context).read_plan().await?).await
+}
+
+async fn verify_plan(context: &Context<'_>, plan: &Plan) -> Result<u64, ActivityError> {
     let files = files(context);
-    let plan: Plan = files.read_plan().await?;
     for (number, part) in plan.parts.iter().enumerate() {
         let state: Option<PartState> = files.read(&files.state(number as u64)?).await?;
         let state = state.ok_or_else(|| ActivityError::new(ErrorName::ServiceUnavailable, unwritten(part)))?;
@@ -50,7 +53,7 @@ pub(crate) async fn verified(context: &Context<'_>) -> Result<u64, ActivityError
     // What was there and stays is not what the backup says.
     let is_comparable = !plan.dry_run && plan.on_conflict != RestoreConflict::Skip;
     match is_comparable {
-        true => compare(context, &plan.vault(context).await?, &plan).await,
+        true => compare(context, &plan.vault(context).await?, plan).await,
         false => Ok(0),
     }
 }
