@@ -32,13 +32,17 @@ pub enum AuditAction {
     ActOnWorkflows,
     /// The removal of a backup. A row without a caller tells of one whose time was up.
     DeleteBackup,
+    /// A new legal hold.
+    PlaceHold,
+    /// The release of a legal hold.
+    ReleaseHold,
     /// Anything that changes nothing; only its denials are in the log.
     Read,
 }
 
 impl AuditAction {
     /// Every action.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::StartWorkflow,
         Self::CancelWorkflow,
         Self::PauseWorkflow,
@@ -49,6 +53,8 @@ impl AuditAction {
         Self::UndoWorkflow,
         Self::ActOnWorkflows,
         Self::DeleteBackup,
+        Self::PlaceHold,
+        Self::ReleaseHold,
         Self::Read,
     ];
 
@@ -65,6 +71,8 @@ impl AuditAction {
             Self::UndoWorkflow => "undo_workflow",
             Self::ActOnWorkflows => "act_on_workflows",
             Self::DeleteBackup => "delete_backup",
+            Self::PlaceHold => "place_hold",
+            Self::ReleaseHold => "release_hold",
             Self::Read => "read",
         }
     }

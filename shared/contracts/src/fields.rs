@@ -276,6 +276,16 @@ impl<'a> Fields<'a> {
         None
     }
 
+    /// The same, where it must be there and say something.
+    pub fn remark(&mut self, name: &str, max_chars: usize) -> String {
+        let bad = self.bad.len();
+        let remark = self.optional_remark(name, max_chars).map(str::to_owned);
+        if remark.is_none() && self.object.is_some() && self.bad.len() == bad {
+            self.bad(name, "is missing");
+        }
+        remark.unwrap_or_default()
+    }
+
     /// The names of all fields.
     pub fn names(&self) -> Vec<&'a str> {
         self.object.into_iter().flat_map(Map::keys).map(String::as_str).collect()
@@ -364,6 +374,9 @@ mod tests {
             assert_eq!(fields.optional_remark("reason", 11), expected);
             assert_eq!(fields.optional_remark("other", 11), None);
             assert_eq!(fields.finish(), Ok(()));
+            let mut fields = Fields::new(&body);
+            assert_eq!(fields.remark("reason", 11), expected.unwrap_or_default());
+            assert_eq!(fields.finish().is_ok(), expected.is_some(), "what must be there");
         }
         for bad in [
             json!("123456789012"),

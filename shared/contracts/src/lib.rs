@@ -16,6 +16,7 @@ pub mod email;
 pub mod error;
 pub mod fields;
 pub mod history;
+pub mod holds;
 pub mod ids;
 pub mod limits;
 pub mod recipient;

@@ -40,7 +40,7 @@ impl Backups for DynamoStore {
 
     async fn backups(&self, tenant_id: &str, before: Option<&str>, limit: u32) -> Result<BackupPage, StoreError> {
         // One more than is shown tells whether there is a next page.
-        let mut found = self.list_backups(tenant_id, before, limit as usize + 1).await?;
+        let mut found = self.list_of(keys::backups(tenant_id), before, limit as usize + 1).await?;
         let more = found.len() > limit as usize;
         found.truncate(limit as usize);
         let next = found.last().filter(|_| more).map(|item| item.text("list_sk").map(str::to_owned)).transpose()?;

@@ -97,6 +97,19 @@ pub(crate) fn parse_backups(pk: &str) -> Option<&str> {
     pk.strip_suffix(BACKUPS)
 }
 
+/// The partition of a tenant's legal holds, each sorted by its name.
+pub(crate) fn holds(tenant_id: &str) -> String {
+    format!("{tenant_id}#H")
+}
+
+/// The partition of those of them that are not released.
+pub(crate) fn holds_in_force(tenant_id: &str) -> String {
+    format!("{tenant_id}#H#F")
+}
+
+/// The sort key of the number of these. It comes before every name.
+pub(crate) const HOLDS_COUNT: &str = "#";
+
 pub(crate) fn durations(tenant_id: &str) -> String {
     format!("{tenant_id}#D")
 }

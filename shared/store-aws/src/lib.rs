@@ -16,12 +16,16 @@
 //! | a lease of a data set | `<tenant>#L` | the data set |
 //! | the number of the tenant's last lease | `<tenant>#L` | `#` |
 //! | a backup | `<tenant>#K` | its name |
+//! | a legal hold, which never goes | `<tenant>#H` | its name |
+//! | the same, until it is released or others need the room of one whose time is up | `<tenant>#H#F` | its name |
+//! | the number of these | `<tenant>#H#F` | `#` |
 //! | a row of the audit log, which never goes | `<tenant>#A` | time, id |
 //!
 //! | index | of | partition | sorted by |
 //! |---|---|---|---|
 //! | `by_tenant`, `by_kind`, `by_status` | executions | tenant (and kind, or status and kind) | start, id |
 //! | `by_tenant` | backups | `<tenant>#K` | when they were complete, name |
+//! | `by_tenant` | legal holds | `<tenant>#H` | when they were placed, name |
 //! | `by_user` | executions that a user asked for | tenant and user | start, id |
 //! | `due` | executions | `pending#<shard>` until they begin, `open#<shard>` until they end, `ended#<shard>` until they are archived | start or when they were put off to, then end |
 //! | `due` | backups that are not kept for ever | `kept#<shard>` | until when they are kept |
@@ -55,6 +59,7 @@ mod ends;
 mod executions;
 mod fault;
 mod history;
+mod holds;
 mod item;
 mod keys;
 mod leases;
@@ -71,7 +76,7 @@ use std::sync::{Arc, LazyLock};
 
 use aws_sdk_dynamodb::Client;
 use clock::SharedClock;
-use store::{BlobReader, OpenLimits};
+use store::{BlobReader, MAX_ACTIVE_HOLDS, OpenLimits};
 
 use open::Open;
 
@@ -90,6 +95,7 @@ pub struct DynamoStore {
     blobs: Option<Arc<dyn BlobReader>>,
     limits: OpenLimits,
     open: Arc<Open>,
+    most_holds: usize,
 }
 
 impl DynamoStore {
@@ -104,6 +110,7 @@ impl DynamoStore {
             blobs: None,
             limits: OpenLimits::NONE,
             open: Arc::default(),
+            most_holds: MAX_ACTIVE_HOLDS,
         }
     }
 
@@ -115,6 +122,11 @@ impl DynamoStore {
     /// The same store, which refuses starts of a tenant that has so many open executions.
     pub fn with_limit(self, of_tenant: u64) -> Self {
         Self { limits: OpenLimits { of_tenant, ..OpenLimits::NONE }, ..self }
+    }
+
+    /// The same store, where a tenant has so many active legal holds at most.
+    pub fn with_most_holds(self, most_holds: usize) -> Self {
+        Self { most_holds, ..self }
     }
 
     fn client(&self) -> &Client {

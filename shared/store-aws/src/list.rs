@@ -45,14 +45,13 @@ impl DynamoStore {
         Ok(ListPage { executions, total: counts.total(filter), counts, next })
     }
 
-    /// The keys of the tenant's newest backups, of those before a place.
-    pub(crate) async fn list_backups(
+    /// The keys of the newest items of a partition of the index by tenant, of those before a place.
+    pub(crate) async fn list_of(
         &self,
-        tenant_id: &str,
+        partition: String,
         before: Option<&str>,
         wanted: usize,
     ) -> Result<Vec<Item>, StoreError> {
-        let partition = keys::backups(tenant_id);
         let part = Part { index: "by_tenant", attribute: "tenant_pk", partition, filter: None };
         let range = Range { from: None, to: before.map(str::to_owned) };
         self.list_keys(&part, &range, wanted).await

@@ -19,6 +19,7 @@ mod executions;
 mod files;
 mod format;
 mod history;
+mod holds;
 mod housekeeping;
 mod journal;
 mod leases;
@@ -40,7 +41,7 @@ use clock::SharedClock;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AnyConnection, ConnectOptions, Row as _, SqlStr};
-use store::{BlobReader, OpenLimits, StoreError};
+use store::{BlobReader, MAX_ACTIVE_HOLDS, OpenLimits, StoreError};
 use tokio::sync::watch;
 
 pub use archive::Archived;
@@ -79,6 +80,7 @@ pub struct SqlStore {
     /// Whether pages that are not used any more can be given back.
     releases_pages: bool,
     limits: OpenLimits,
+    most_holds: usize,
 }
 
 impl SqlStore {
@@ -137,6 +139,7 @@ impl SqlStore {
             damaged: Damaged::default(),
             releases_pages,
             limits: OpenLimits::NONE,
+            most_holds: MAX_ACTIVE_HOLDS,
         })
     }
 
@@ -148,6 +151,11 @@ impl SqlStore {
     /// The same store, which refuses starts beyond these limits.
     pub fn with_limits(self, limits: OpenLimits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// The same store, where a tenant has so many active legal holds at most.
+    pub fn with_most_holds(self, most_holds: usize) -> Self {
+        Self { most_holds, ..self }
     }
 
     /// The database's own version, e.g. `3.51.3`.
@@ -241,6 +249,7 @@ fn sqlite_migrations() -> Migrator {
         (9, "backups", include_str!("../migrations/sqlite/0009_backups.sql")),
         (10, "upload_claims", include_str!("../migrations/sqlite/0010_upload_claims.sql")),
         (11, "fences", include_str!("../migrations/sqlite/0011_fences.sql")),
+        (13, "holds", include_str!("../migrations/sqlite/0013_holds.sql")),
     ];
     let migration = |(version, name, text): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(text), false)

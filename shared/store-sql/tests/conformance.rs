@@ -40,6 +40,8 @@ async fn sqlite_without_a_journal() {
     .await;
     conformance::leases(open).await;
     conformance::backups(open).await;
+    conformance::legal_holds(open).await;
+    conformance::limit_of_holds(async |most| open().await.with_most_holds(most)).await;
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ pub mod events;
 mod executions;
 mod gate;
 mod history;
+mod holds;
 mod inherited;
 mod journal;
 mod leases;
@@ -42,6 +43,7 @@ pub use executions::{
 };
 pub use gate::{Admission, ExecutionFlags, Refusal, StepFlags, admit};
 pub use history::{History, HistoryPage, HistoryRow, NewEvent};
+pub use holds::{HoldFilter, HoldPage, Holds, MAX_ACTIVE_HOLDS, Placed, Released, placed_again};
 pub use inherited::{Effects, Inherited, InheritedStep, Standing, inherit, is_answered};
 pub use journal::{
     Commit, CommitOutcome, End, Gate, Journal, JournalRecord, JournalStart, JournalledExecution, MAX_RECORDS_READ,
