@@ -19,6 +19,8 @@
 //! | a legal hold, which never goes | `<tenant>#H` | its name |
 //! | the same, until it is released or others need the room of one whose time is up | `<tenant>#H#F` | its name |
 //! | the number of these | `<tenant>#H#F` | `#` |
+//! | an erasure | `<tenant>#R` | its name |
+//! | the wrapped key that the tenant's persons are hashed with | `<tenant>#R` | `#` |
 //! | a row of the audit log, which never goes | `<tenant>#A` | time, id |
 //!
 //! | index | of | partition | sorted by |
@@ -56,6 +58,7 @@ mod batches;
 mod blobs;
 mod change;
 mod ends;
+mod erasures;
 mod executions;
 mod fault;
 mod history;

@@ -15,6 +15,7 @@ mod batches;
 mod blobs;
 mod damaged;
 mod ends;
+mod erasures;
 mod executions;
 mod files;
 mod format;
@@ -105,6 +106,8 @@ impl SqlStore {
             format!("PRAGMA synchronous = {synchronous}"),
             "PRAGMA busy_timeout = 10000".to_owned(),
             "PRAGMA foreign_keys = ON".to_owned(),
+            // What is deleted is overwritten: what was a person's must not be found in the file.
+            "PRAGMA secure_delete = ON".to_owned(),
             format!("PRAGMA cache_size = -{WRITER_CACHE_KIB}"),
         ] {
             sqlx::query(sqlx::AssertSqlSafe(pragma)).execute(&mut connection).await.map_err(unavailable)?;
@@ -250,6 +253,7 @@ fn sqlite_migrations() -> Migrator {
         (10, "upload_claims", include_str!("../migrations/sqlite/0010_upload_claims.sql")),
         (11, "fences", include_str!("../migrations/sqlite/0011_fences.sql")),
         (13, "holds", include_str!("../migrations/sqlite/0013_holds.sql")),
+        (12, "erasures", include_str!("../migrations/sqlite/0012_erasures.sql")),
     ];
     let migration = |(version, name, text): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(text), false)

@@ -42,6 +42,7 @@ async fn sqlite_without_a_journal() {
     conformance::backups(open).await;
     conformance::legal_holds(open).await;
     conformance::limit_of_holds(async |most| open().await.with_most_holds(most)).await;
+    conformance::erasures(open).await;
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod backups;
 mod blobs;
 mod control;
 mod driver;
+mod erasures;
 mod holds;
 mod isolation;
 mod journal;
@@ -32,6 +33,7 @@ use crate::{
 pub use backups::backups;
 pub use blobs::blobs;
 use driver::{ByJournal, BySteps};
+pub use erasures::erasures;
 pub use holds::{legal_holds, limit_of_holds};
 pub use leases::leases;
 pub use memory_blobs::MemoryBlobs;
