@@ -82,8 +82,12 @@ impl Erasures for SqlStore {
         let forget = Forget { tenant_id, id, person, pseudonym, keeps_key: who.keeps_key };
         self.writer.write(forget).await?;
         // What was deleted is overwritten in the file, and must not be found in the log either.
-        let empty = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(self.readers.pool()).await;
-        empty.map(drop).map_err(read_error)
+        let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(self.readers.pool()).await;
+        let is_busy: i64 = row.map_err(read_error)?.try_get(0).map_err(read_error)?;
+        match is_busy {
+            0 => Ok(()),
+            _ => Err(StoreError::Unavailable("the log of the database cannot be emptied now".to_owned())),
+        }
     }
 
     fn recoverable_days(&self) -> u32 {

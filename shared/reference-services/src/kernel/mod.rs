@@ -182,8 +182,16 @@ impl Service {
     }
 
     /// Writes the journal into the database's file, and empties it.
-    async fn empty_journal(&self) -> sqlx::Result<()> {
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *self.connection().await).await.map(drop)
+    ///
+    /// # Errors
+    /// Something keeps it from being emptied: it may be tried again.
+    async fn empty_journal(&self) -> Result<(), Problem> {
+        let empty = sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)");
+        let is_busy: i64 = empty.fetch_one(&mut *self.connection().await).await?;
+        match is_busy {
+            0 => Ok(()),
+            _ => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the journal cannot be emptied now")),
+        }
     }
 
     /// Begins a transaction that writes.
