@@ -34,6 +34,7 @@ mod fault_matrix;
 mod generated;
 mod health_check;
 mod holdings;
+mod holds;
 mod idempotency;
 mod in_process;
 #[path = "../../shared/asl/tests/support/mod.rs"]

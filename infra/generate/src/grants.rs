@@ -32,7 +32,8 @@ pub(crate) enum Port {
     Invoke,
     /// Begins and finishes batches of distributed Maps: `StepRecorder`. They ask for nothing of the request.
     Batches,
-    /// The files of an activity, in the folders that it names: `Blobs`; its leases: `Leases`.
+    /// The files of an activity, in the folders that it names: `Blobs`; its leases: `Leases`; what it does with
+    /// backups and legal holds.
     Files(&'static activities::Function),
     /// The installation's keys: `Keys`.
     Keys,
@@ -138,6 +139,9 @@ impl Grants {
                         self.queried.insert("by_tenant");
                     }
                 }
+                if files.holds {
+                    self.queried.insert("");
+                }
                 if files.leases {
                     self.table.extend(["GetItem", "UpdateItem"]);
                 }
@@ -206,6 +210,19 @@ impl Grants {
                 self.queried.insert("by_tenant");
             }
             api::Port::RemoveBackup => self.remove_backups(),
+            api::Port::PlaceHold => {
+                self.table.extend(["DeleteItem", "PutItem", "UpdateItem"]);
+                self.queried.insert("");
+            }
+            api::Port::Hold => drop(self.table.insert("GetItem")),
+            api::Port::Holds => {
+                self.table.insert("BatchGetItem");
+                self.queried.insert("by_tenant");
+            }
+            api::Port::ReleaseHold => {
+                self.table.extend(["DeleteItem", "GetItem", "PutItem", "UpdateItem"]);
+                self.queried.insert("");
+            }
         }
     }
 

@@ -15,6 +15,7 @@ pub(crate) mod exit;
 mod filters;
 mod health;
 mod history;
+mod holds;
 mod keys;
 mod lint;
 mod list;
@@ -94,6 +95,8 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Makes, restores, drills, lists and removes backups, and verifies copies of them.
     Backup(backup::BackupArgs),
+    /// Places, lists, shows and releases legal holds: data that must not be erased.
+    Holds(holds::HoldsArgs),
     /// Checks a dataset map, which says what is personal.
     Dataset(dataset::DatasetArgs),
     /// Shows every setting, its value and where that comes from.
@@ -186,6 +189,7 @@ impl Cli {
             Command::Health(args) => health::run(args, output).await,
             Command::Keys(args) => keys::run(args, output),
             Command::Backup(args) => backup::run(args, output).await,
+            Command::Holds(args) => holds::run(args, output).await,
             Command::Dataset(args) => dataset::run(&args, output),
             Command::Config(args) => config::run(&args, output),
             Command::Doctor(args) => doctor::run(&args, output).await,
