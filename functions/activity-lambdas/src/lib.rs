@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use activities::{Activities, Activity, Records};
+use activities::{Activities, Activity};
 use aws_clients::Clients;
 use clock::{SharedClock, SystemClock};
 use contracts::{ActivityError, ErrorName};
@@ -75,9 +75,9 @@ async fn run(
     let recorder = DynamoStore::new(|| dynamodb, table, Arc::clone(&clock));
     let transport = Arc::new(HttpTransport::default());
     let downstream = Downstream::new(transport, endpoints, Arc::clone(&clock), CALL_TIMEOUT);
-    let records = Records::of(Arc::new(recorder.clone()));
+    let records = Arc::new(recorder.clone());
     let dataset = Arc::new(|| settings::dataset(None).map(Arc::new).map_err(|error| error.to_string()));
-    let activities = Activities::new(downstream, blobs, records, keys, dataset, clock);
+    let activities = Activities::new(downstream, blobs, records.clone(), records, keys, dataset, clock);
     let attempt = async |event: LambdaEvent<Value>| told(activities.attempt(activity, event.payload, &recorder)).await;
     lambda_runtime::run(service_fn(attempt)).await
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use activities::{Activities, DatasetSource, Records};
+use activities::{Activities, DatasetSource};
 use anyhow::{Context as _, anyhow, bail};
 use api::{
     Api, Check, Compliance, Files, KeptBackups, KeptHouse, Operating, Readiness, ServiceChecks, SignedLinks, Starting,
@@ -17,7 +17,6 @@ use aws_clients::InvokedActivities;
 use axum::Router;
 use clock::{SharedClock, SystemClock};
 use contracts::backup::BackupSchedule;
-use contracts::dataset::Dataset;
 use contracts::limits::MAX_WAIT_SECONDS;
 use contracts::{EngineKind, Timestamp};
 use downstream::{Downstream, HttpTransport, Transport};
@@ -94,7 +93,6 @@ struct Foundation {
     blobs: Arc<FileBlobs>,
     downstream: Downstream,
     runner: Arc<dyn ActivityRunner>,
-    dataset: Arc<Dataset>,
     clock: SharedClock,
 }
 
@@ -108,14 +106,14 @@ impl Foundation {
         let limits = OpenLimits { of_tenant: open_executions_per_tenant.into(), in_all: open_executions.into() };
         let store = store.with_blobs(blobs.clone()).with_limits(limits);
         let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
-        let records = Records::of(Arc::new(store.clone()));
+        let records = Arc::new(store.clone());
         let keys = Arc::new(KeyFilePath::new(settings.key_file.clone()));
+        let (blobs_of_activities, leases, backups) = (blobs.clone(), records.clone(), records);
         let (services, time) = (downstream.clone(), Arc::clone(&clock));
         let dataset = dataset(settings)?;
-        let source = as_source(&dataset);
-        let activities = Activities::new(services, blobs.clone(), records, keys, source, time);
+        let activities = Activities::new(services, blobs_of_activities, leases, backups, keys, dataset, time);
         let runner = around(around_activities, activities);
-        Ok(Self { store, blobs, downstream, runner, dataset, clock })
+        Ok(Self { store, blobs, downstream, runner, clock })
     }
 
     fn worker(&self, settings: &Settings) -> anyhow::Result<Worker> {
@@ -133,13 +131,9 @@ impl Foundation {
 }
 
 /// The dataset map that the settings name, read once: one that cannot be used is told now.
-fn dataset(settings: &Settings) -> anyhow::Result<Arc<Dataset>> {
-    Ok(Arc::new(settings::dataset(settings.dataset_file.as_deref())?))
-}
-
-fn as_source(dataset: &Arc<Dataset>) -> DatasetSource {
-    let dataset = Arc::clone(dataset);
-    Arc::new(move || Ok(Arc::clone(&dataset)))
+fn dataset(settings: &Settings) -> anyhow::Result<DatasetSource> {
+    let dataset = Arc::new(settings::dataset(settings.dataset_file.as_deref())?);
+    Ok(Arc::new(move || Ok(Arc::clone(&dataset))))
 }
 
 fn around(around: Option<AroundActivities>, activities: impl ActivityRunner + 'static) -> Arc<dyn ActivityRunner> {
@@ -168,8 +162,11 @@ async fn ports_on_aws(
             let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
             let keys = Arc::new(KeyFilePath::new(settings.key_file.clone()));
             let clock = Arc::clone(&clock);
-            let (records, dataset) = (Records::of(store.clone()), as_source(&dataset(settings)?));
-            around(around_activities, Activities::new(downstream, blobs.clone(), records, keys, dataset, clock))
+            let dataset = dataset(settings)?;
+            around(
+                around_activities,
+                Activities::new(downstream, blobs.clone(), store.clone(), store.clone(), keys, dataset, clock),
+            )
         }
         ActivityPlace::InFunctions { prefix } => {
             around(around_activities, InvokedActivities::new(clients.functions(), prefix))
@@ -232,7 +229,7 @@ impl App {
         let given = surroundings.definition_of.clone();
         let link_key = link_key::of(&settings.data_dir).context("the key of links cannot be made or read")?;
         let foundation = Foundation::open(settings, surroundings).await?;
-        let Foundation { store, blobs, downstream, runner, dataset, clock } = &foundation;
+        let Foundation { store, blobs, downstream, runner, clock } = &foundation;
         let policies = settings.retry_policies;
         let of_catalogue = move |kind| workflows::workflow(kind).map(|workflow| workflow.definition(&policies));
         let definition_of: DefinitionOf = given.unwrap_or_else(|| Arc::new(of_catalogue));
@@ -277,7 +274,8 @@ impl App {
         let links = SignedLinks::new(link_key, blobs.clone(), Arc::clone(clock));
         let files = Files { api: api.clone(), blobs: blobs.clone(), links: Arc::new(links.clone()) };
         let kept = KeptBackups { api: api.clone(), backups: Arc::new(store.clone()), blobs: blobs.clone() };
-        let compliance = Compliance { api: api.clone(), holds: Arc::new(store.clone()), dataset: Arc::clone(dataset) };
+        let dataset = Arc::new(settings::dataset(settings.dataset_file.as_deref())?);
+        let compliance = Compliance { api: api.clone(), holds: Arc::new(store.clone()), dataset };
         let readiness = Readiness { api, engine: Arc::new(AllEngines(engines.clone())), services };
         let recovered = engine.recover().await?;
         let housekeeping = keep_house(store.clone(), blobs.clone(), settings.retention, Arc::clone(clock));

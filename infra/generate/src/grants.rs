@@ -32,8 +32,7 @@ pub(crate) enum Port {
     Invoke,
     /// Begins and finishes batches of distributed Maps: `StepRecorder`. They ask for nothing of the request.
     Batches,
-    /// The files of an activity, in the folders that it names: `Blobs`; its leases: `Leases`; what it does with
-    /// backups and legal holds.
+    /// The files of an activity, in the folders that it names: `Blobs`; its leases: `Leases`.
     Files(&'static activities::Function),
     /// The installation's keys: `Keys`.
     Keys,
@@ -138,9 +137,6 @@ impl Grants {
                         self.table.extend(["BatchGetItem", "DeleteItem", "UpdateItem"]);
                         self.queried.insert("by_tenant");
                     }
-                }
-                if files.holds {
-                    self.queried.insert("");
                 }
                 if files.leases {
                     self.table.extend(["GetItem", "UpdateItem"]);

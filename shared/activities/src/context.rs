@@ -11,7 +11,7 @@ use downstream::Downstream;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use store::{Backups, Blobs, Holds, Leases};
+use store::{Backups, Blobs, Leases};
 use vault::Keys;
 
 use crate::DatasetSource;
@@ -23,7 +23,6 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) blobs: &'a dyn Blobs,
     pub(crate) leases: &'a dyn Leases,
     pub(crate) backups: &'a dyn Backups,
-    pub(crate) holds: &'a dyn Holds,
     pub(crate) keys: &'a dyn Keys,
     pub(crate) dataset: &'a DatasetSource,
     pub(crate) clock: &'a SharedClock,
@@ -39,8 +38,6 @@ pub struct Context<'a> {
     pub leases: &'a dyn Leases,
     /// The tenant's backups.
     pub backups: &'a dyn Backups,
-    /// The tenant's legal holds.
-    pub holds: &'a dyn Holds,
     /// The installation's keys.
     pub keys: &'a dyn Keys,
     /// The installation's dataset map.
@@ -64,13 +61,12 @@ impl<'a> Context<'a> {
         input: Value,
         effect_scope: &'a str,
     ) -> Self {
-        let Surroundings { downstream, blobs, leases, backups, holds, keys, dataset, clock } = *surroundings;
+        let Surroundings { downstream, blobs, leases, backups, keys, dataset, clock } = *surroundings;
         Self {
             downstream,
             blobs,
             leases,
             backups,
-            holds,
             keys,
             dataset,
             clock,

@@ -14,8 +14,8 @@ use engine::{ActivityCall, ActivityRunner};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use store::{
-    AttemptOutcome, Backups, Begin, Blobs, Effects, Finish, Holds, Leases, RequestError, StepOutcome, StepRecorder,
-    StepRef, StoreError, StoredRequest,
+    AttemptOutcome, Backups, Begin, Blobs, Effects, Finish, Leases, RequestError, StepOutcome, StepRecorder, StepRef,
+    StoreError, StoredRequest,
 };
 use vault::Keys;
 
@@ -27,28 +27,11 @@ pub struct Activities {
     downstream: Downstream,
     /// Where large requests are, and the files of activities.
     blobs: Arc<dyn Blobs>,
-    records: Records,
+    leases: Arc<dyn Leases>,
+    backups: Arc<dyn Backups>,
     keys: Arc<dyn Keys>,
     dataset: DatasetSource,
     clock: SharedClock,
-}
-
-/// The records that activities ask for, beside those of steps.
-#[derive(Clone)]
-pub struct Records {
-    /// Leases.
-    pub leases: Arc<dyn Leases>,
-    /// Backups.
-    pub backups: Arc<dyn Backups>,
-    /// Legal holds.
-    pub holds: Arc<dyn Holds>,
-}
-
-impl Records {
-    /// All of them in one store.
-    pub fn of<S: Leases + Backups + Holds + 'static>(store: Arc<S>) -> Self {
-        Self { leases: store.clone(), backups: store.clone(), holds: store }
-    }
 }
 
 impl Activities {
@@ -56,12 +39,13 @@ impl Activities {
     pub fn new(
         downstream: Downstream,
         blobs: Arc<dyn Blobs>,
-        records: Records,
+        leases: Arc<dyn Leases>,
+        backups: Arc<dyn Backups>,
         keys: Arc<dyn Keys>,
         dataset: DatasetSource,
         clock: SharedClock,
     ) -> Self {
-        Self { downstream, blobs, records, keys, dataset, clock }
+        Self { downstream, blobs, leases, backups, keys, dataset, clock }
     }
 
     /// One attempt: asks the recorder, does or undoes, tells the recorder.
@@ -102,9 +86,8 @@ impl Activities {
                 let surroundings = Surroundings {
                     downstream: &downstream,
                     blobs: &*self.blobs,
-                    leases: &*self.records.leases,
-                    backups: &*self.records.backups,
-                    holds: &*self.records.holds,
+                    leases: &*self.leases,
+                    backups: &*self.backups,
                     keys: &*self.keys,
                     dataset: &self.dataset,
                     clock: &self.clock,
@@ -300,13 +283,9 @@ mod tests {
     use clock::{Clock as _, SystemClock};
     use contracts::Timestamp;
     use contracts::backup::Drill;
-    use contracts::holds::{Hold, Release};
     use downstream::{Endpoints, Transport, TransportFault};
     use store::conformance::MemoryBlobs;
-    use store::{
-        Backup, BackupPage, BegunAttempt, DueBackup, HoldFilter, HoldPage, Holder, Leased, NewAuditRow, Placed,
-        Released, Removal,
-    };
+    use store::{Backup, BackupPage, BegunAttempt, DueBackup, Holder, Leased, NewAuditRow, Removal};
     use vault::NoKeys;
 
     use super::*;
@@ -362,22 +341,25 @@ mod tests {
         }
     }
 
-    /// Records that nobody asks for here.
-    struct NoRecords;
+    /// Leases that nobody asks for here.
+    struct NoLeases;
 
     #[async_trait]
-    impl Leases for NoRecords {
+    impl Leases for NoLeases {
         async fn lease(&self, _: &str, _: &[String], _: Holder<'_>) -> Result<Leased, StoreError> {
             Ok(Leased::Granted { fence: 0 })
         }
     }
 
+    /// Backups that nobody asks for here.
+    struct NoBackups;
+
     fn nobody_asks<T>() -> Result<T, StoreError> {
-        Err(StoreError::Unavailable("nobody asks for records here".to_owned()))
+        Err(StoreError::Unavailable("nobody asks for backups here".to_owned()))
     }
 
     #[async_trait]
-    impl Backups for NoRecords {
+    impl Backups for NoBackups {
         async fn keep_backup(&self, _: &Backup) -> Result<(), StoreError> {
             nobody_asks()
         }
@@ -411,42 +393,12 @@ mod tests {
         }
     }
 
-    #[async_trait]
-    impl Holds for NoRecords {
-        async fn place(&self, _: &Hold, _: NewAuditRow) -> Result<Placed, StoreError> {
-            nobody_asks()
-        }
-
-        async fn hold(&self, _: &str, _: &str) -> Result<Option<Hold>, StoreError> {
-            nobody_asks()
-        }
-
-        async fn holds(
-            &self,
-            _: &str,
-            _: &HoldFilter,
-            _: Timestamp,
-            _: Option<&str>,
-            _: u32,
-        ) -> Result<HoldPage, StoreError> {
-            nobody_asks()
-        }
-
-        async fn active(&self, _: &str, _: Timestamp) -> Result<Vec<Hold>, StoreError> {
-            nobody_asks()
-        }
-
-        async fn release(&self, _: &str, _: &Release, _: NewAuditRow) -> Result<Released, StoreError> {
-            nobody_asks()
-        }
-    }
-
     /// All activities, with nothing but services.
     pub(super) fn activities(downstream: Downstream, clock: SharedClock) -> Activities {
         let keys = Arc::new(NoKeys("nobody asks for any here"));
         let blobs = Arc::new(MemoryBlobs::default());
         let dataset: DatasetSource = Arc::new(|| Err("nobody asks for a dataset map here".to_owned()));
-        Activities::new(downstream, blobs, Records::of(Arc::new(NoRecords)), keys, dataset, clock)
+        Activities::new(downstream, blobs, Arc::new(NoLeases), Arc::new(NoBackups), keys, dataset, clock)
     }
 
     static ECHO: Activity = Activity {

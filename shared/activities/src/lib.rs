@@ -65,7 +65,7 @@ pub use create_user_account::CREATE_USER_ACCOUNT;
 pub use create_user_profile::CREATE_USER_PROFILE;
 pub use end_drill::END_DRILL;
 pub use get_tenant_context::GET_TENANT_CONTEXT;
-pub use harness::{Activities, Records};
+pub use harness::Activities;
 pub use migrate_batch::MIGRATE_BATCH;
 pub use pack_export::PACK_EXPORT;
 pub use plan_backup::PLAN_BACKUP;
@@ -124,8 +124,6 @@ pub struct Function {
     pub leases: bool,
     /// What it does with the records of backups.
     pub backups: BackupUse,
-    /// Whether it reads the tenant's legal holds: `Holds::active`.
-    pub holds: bool,
     /// Whether it uses the installation's keys.
     pub keys: bool,
 }
@@ -154,7 +152,6 @@ impl Function {
         removes: &[],
         leases: false,
         backups: BackupUse::Nothing,
-        holds: false,
         keys: false,
     };
 }
