@@ -250,7 +250,12 @@ impl Request for ComplianceWorkflowRequest {
     }
 
     fn options(&self) -> Value {
-        json!({ "compliance_id": self.compliance_id, "type": self.compliance_type, "allow_partial": self.allow_partial })
+        json!({
+            "compliance_id": self.compliance_id,
+            "type": self.compliance_type,
+            "allow_partial": self.allow_partial,
+            "received_at": self.received_at,
+        })
     }
 
     fn tenants(&self) -> Vec<(&'static str, &str)> {

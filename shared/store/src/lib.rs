@@ -12,6 +12,7 @@ mod batches;
 mod blobs;
 pub mod conformance;
 mod control;
+mod data_requests;
 pub mod events;
 mod executions;
 mod gate;
@@ -37,6 +38,10 @@ pub use backups::{
 pub use batches::BatchChange;
 pub use blobs::{BACKUPS, BlobBody, BlobKey, BlobReader, Blobs, JOBS, RESULTS, UPLOADS};
 pub use control::{Control, Controlled, Decision};
+pub use data_requests::{
+    ClaimedNotice, DataRequests, DueNotice, Extended, KnownRequest, RequestFilter, RequestPage, RequestParts,
+    data_request_of, extending, subject_of,
+};
 pub use executions::{
     Created, Damage, DueExecution, Estimated, ExecutionRecord, Executions, IdempotencyKey, NewExecution, OpenExecution,
     Parts, Retried, RetryOf,

@@ -8,6 +8,7 @@ mod audit;
 mod backups;
 mod blobs;
 mod control;
+mod data_requests;
 mod driver;
 mod holds;
 mod isolation;
@@ -31,6 +32,7 @@ use crate::{
 
 pub use backups::backups;
 pub use blobs::blobs;
+pub use data_requests::data_requests;
 use driver::{ByJournal, BySteps};
 pub use holds::{legal_holds, limit_of_holds};
 pub use leases::leases;
