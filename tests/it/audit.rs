@@ -274,7 +274,8 @@ pub(crate) async fn behind_a_gateway(world: &World, folder: &std::path::Path, au
     let links = Arc::new(SignedLinks::new(*b"a secret", Arc::clone(&blobs), Arc::clone(&world.clock)));
     let files = Files { api: api.clone(), blobs: Arc::new(FileBlobs::open(folder).await.unwrap()), links };
     let kept = KeptBackups { api: api.clone(), backups: store.clone(), blobs: Arc::clone(&starting.blobs) };
-    let compliance = Compliance { api: api.clone(), holds: store.clone(), dataset: Arc::default() };
+    let compliance =
+        Compliance { api: api.clone(), holds: store.clone(), requests: store.clone(), dataset: Arc::default() };
     let readiness = Readiness { api, engine: Arc::new(Well), services };
     api::router(Operating { starting, ends: store }, readiness, files, kept, compliance)
 }

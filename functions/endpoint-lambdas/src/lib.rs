@@ -177,10 +177,10 @@ pub async fn serve_compliance(route: Router<Compliance>) -> Result<(), Error> {
     let Common { aws, table, requests } = settings::of_function(Common::read)?;
     let dataset = Arc::new(settings::dataset(None)?);
     let store = store(&Clients::of_function(aws), table);
-    let holds = Arc::new(store.clone());
+    let (holds, data_requests) = (Arc::new(store.clone()), Arc::new(store.clone()));
     let api = api(store, requests);
     let (clock, audit) = (Arc::clone(&api.clock), Arc::clone(&api.audit));
-    run(route.with_state(Compliance { api, holds, dataset }), clock, Some(audit)).await
+    run(route.with_state(Compliance { api, holds, requests: data_requests, dataset }), clock, Some(audit)).await
 }
 
 /// Serves an endpoint that tells whether everything works.

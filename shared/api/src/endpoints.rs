@@ -74,6 +74,12 @@ pub enum Port {
     Holds,
     /// Releases a legal hold, and reads those that hold: `Holds::release`, `Holds::active`.
     ReleaseHold,
+    /// Reads a request of a person: `DataRequests::request`.
+    DataRequest,
+    /// Lists requests of persons: `DataRequests::requests`.
+    DataRequests,
+    /// Gives more time to a request of a person, and reads it: `DataRequests::extend`, `DataRequests::request`.
+    ExtendRequest,
     /// Reads the audit log: `Audit::rows`. Every endpoint that asks who calls also adds to it what it denies.
     Audit,
 }
@@ -93,7 +99,7 @@ pub enum Route {
     Files(fn() -> Router<Files>),
     /// Works with backups that were completed.
     Backups(fn() -> Router<KeptBackups>),
-    /// Works with legal holds.
+    /// Works with legal holds, and with requests of persons.
     Compliance(fn() -> Router<Compliance>),
     /// Asks everything else whether it works.
     Readiness(fn() -> Router<Readiness>),
@@ -319,6 +325,27 @@ pub static ENDPOINTS: &[Endpoint] = &[
         path: crate::get_hold::PATH,
         ports: &[Port::ReleaseHold],
         route: Route::Compliance(crate::release_hold::route),
+    },
+    Endpoint {
+        name: "list-data-requests",
+        method: Method::GET,
+        path: crate::list_data_requests::PATH,
+        ports: &[Port::DataRequests],
+        route: Route::Compliance(crate::list_data_requests::route),
+    },
+    Endpoint {
+        name: "get-data-request",
+        method: Method::GET,
+        path: crate::get_data_request::PATH,
+        ports: &[Port::DataRequest],
+        route: Route::Compliance(crate::get_data_request::route),
+    },
+    Endpoint {
+        name: "extend-data-request",
+        method: Method::POST,
+        path: crate::extend_data_request::PATH,
+        ports: &[Port::ExtendRequest],
+        route: Route::Compliance(crate::extend_data_request::route),
     },
     Endpoint {
         name: "health",

@@ -15,9 +15,12 @@ mod conditional;
 pub mod create_bulk_upload;
 mod damage;
 pub mod delete_backup;
+mod due_requests;
 mod durations;
 mod endpoints;
+pub mod extend_data_request;
 pub mod get_backup;
+pub mod get_data_request;
 pub mod get_hold;
 pub mod get_workflow_history;
 pub mod get_workflow_results;
@@ -26,6 +29,7 @@ mod headers;
 pub mod health;
 pub mod list_audit_rows;
 pub mod list_backups;
+pub mod list_data_requests;
 pub mod list_holds;
 pub mod list_workflows;
 mod operate;
@@ -66,10 +70,11 @@ use contracts::EngineKind;
 use contracts::dataset::Dataset;
 use contracts::limits::MAX_WAIT_SECONDS;
 use engine::Engines;
-use store::{Audit, Backups, BlobLinks, BlobReader, Blobs, EndRecorder, Executions, History, Holds};
+use store::{Audit, Backups, BlobLinks, BlobReader, Blobs, DataRequests, EndRecorder, Executions, History, Holds};
 
 pub use access::GatewayClaims;
 pub use contracts::access::Access;
+pub use due_requests::{Notified, notify_due_requests};
 pub use durations::Durations;
 pub use endpoints::{ENDPOINTS, Endpoint, Port, Route};
 pub use problem::Problem;
@@ -198,6 +203,8 @@ pub struct Compliance {
     pub api: Api,
     /// Legal holds.
     pub holds: Arc<dyn Holds>,
+    /// Requests of persons.
+    pub requests: Arc<dyn DataRequests>,
     /// What types of things hold of persons.
     pub dataset: Arc<Dataset>,
 }

@@ -6,10 +6,8 @@ use axum::http::HeaderMap;
 use axum::routing::delete;
 use axum::{Json, Router};
 use contracts::audit::AuditAction;
-use contracts::fields::BadField;
 use contracts::holds::Release;
 use contracts::ids::is_plain_id;
-use contracts::limits::MAX_REASON_CHARS;
 use contracts::responses::ReleaseHoldResponse;
 use store::Released;
 
@@ -30,7 +28,7 @@ async fn handle(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ReleaseHoldResponse>, Problem> {
-    let reason = reason(&headers, body).await?;
+    let reason = body::required_reason(&headers, body).await?;
     if !is_plain_id(&hold_id) {
         return Err(none());
     }
@@ -50,15 +48,4 @@ async fn handle(
     };
     let (still_held_by, still_held_count) = overlapping(&compliance, &hold, now).await?;
     Ok(Json(ReleaseHoldResponse { hold: entry(hold, now), still_held_by, still_held_count }))
-}
-
-/// Why it is released, which must be said.
-async fn reason(headers: &HeaderMap, body: Body) -> Result<String, Problem> {
-    let Some(body) = body::optional_json(headers, body).await? else {
-        let missing = BadField { pointer: "/reason".to_owned(), detail: "is missing".to_owned() };
-        return Err(Problem::invalid(vec![missing]));
-    };
-    let mut fields = body.fields();
-    let reason = fields.remark("reason", MAX_REASON_CHARS);
-    fields.finish().map(|()| reason).map_err(Problem::invalid)
 }

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::audit::{AuditAction, AuditOutcome};
 use crate::backup::{BackupSummary, Drill};
+use crate::compliance::ComplianceType;
+use crate::data_requests::RequestState;
 use crate::history::Event;
 use crate::holds::{Hold, HoldState};
 use crate::ids::WorkflowKind;
@@ -427,6 +429,37 @@ pub struct ReleaseHoldResponse {
     pub still_held_by: Vec<String>,
     /// How many there are.
     pub still_held_count: usize,
+}
+
+/// A page of the requests of a tenant's persons: what is due first comes first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct DataRequestsResponse {
+    pub requests: Vec<DataRequestEntry>,
+    pub page_size: u32,
+    pub next_page_token: Option<String>,
+}
+
+/// The request of a person.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct DataRequestEntry {
+    pub compliance_id: String,
+    pub compliance_type: ComplianceType,
+    /// The execution that answers it; of one and its retries the newest.
+    pub workflow_id: String,
+    /// Whom it is about; null once the request of the execution is kept no more.
+    pub subject_user_id: Option<String>,
+    pub state: RequestState,
+    pub received_at: Timestamp,
+    /// One month after it was received.
+    pub due_at: Timestamp,
+    /// Three months after it was received, if it was extended.
+    pub extended_until: Option<Timestamp>,
+    pub extension_reason: Option<String>,
+    pub completed_at: Option<Timestamp>,
+    /// Whole days until it must be answered, less than none if that was before; null if its execution has ended.
+    pub days_left: Option<i64>,
 }
 
 /// Holds that an answer names beside its own at most.

@@ -26,6 +26,7 @@ mod progress;
 mod reference;
 mod remote;
 mod render;
+mod requests;
 mod results;
 mod retry;
 mod run;
@@ -97,6 +98,8 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Places, lists, shows and releases legal holds: data that must not be erased.
     Holds(holds::HoldsArgs),
+    /// Lists, shows and extends requests of persons, which must be answered in time.
+    Requests(requests::RequestsArgs),
     /// Checks a dataset map, which says what is personal.
     Dataset(dataset::DatasetArgs),
     /// Shows every setting, its value and where that comes from.
@@ -190,6 +193,7 @@ impl Cli {
             Command::Keys(args) => keys::run(args, output),
             Command::Backup(args) => backup::run(args, output).await,
             Command::Holds(args) => holds::run(args, output).await,
+            Command::Requests(args) => requests::run(args, output).await,
             Command::Dataset(args) => dataset::run(&args, output),
             Command::Config(args) => config::run(&args, output),
             Command::Doctor(args) => doctor::run(&args, output).await,
