@@ -29,6 +29,7 @@ mod doctor;
 mod edge;
 mod embedded;
 mod engines;
+mod erasure;
 mod existing_clients;
 mod fault_matrix;
 mod generated;

@@ -77,7 +77,7 @@ async fn run(
     let downstream = Downstream::new(transport, endpoints, Arc::clone(&clock), CALL_TIMEOUT);
     let records = Arc::new(recorder.clone());
     let dataset = Arc::new(|| settings::dataset(None).map(Arc::new).map_err(|error| error.to_string()));
-    let activities = Activities::new(downstream, blobs, records.clone(), records, keys, dataset, clock);
+    let activities = Activities::new(downstream, blobs, records, keys, dataset, clock);
     let attempt = async |event: LambdaEvent<Value>| told(activities.attempt(activity, event.payload, &recorder)).await;
     lambda_runtime::run(service_fn(attempt)).await
 }

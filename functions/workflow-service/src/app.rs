@@ -109,10 +109,8 @@ impl Foundation {
         let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
         let records = Arc::new(store.clone());
         let keys = Arc::new(KeyFilePath::new(settings.key_file.clone()));
-        let (blobs_of_activities, leases, backups) = (blobs.clone(), records.clone(), records);
-        let (services, time) = (downstream.clone(), Arc::clone(&clock));
-        let dataset = dataset(settings)?;
-        let activities = Activities::new(services, blobs_of_activities, leases, backups, keys, dataset, time);
+        let (services, time, blobs_of_activities) = (downstream.clone(), Arc::clone(&clock), blobs.clone());
+        let activities = Activities::new(services, blobs_of_activities, records, keys, dataset(settings)?, time);
         let runner = around(around_activities, activities);
         Ok(Self { store, blobs, downstream, runner, clock })
     }
@@ -164,10 +162,7 @@ async fn ports_on_aws(
             let keys = Arc::new(KeyFilePath::new(settings.key_file.clone()));
             let clock = Arc::clone(&clock);
             let dataset = dataset(settings)?;
-            around(
-                around_activities,
-                Activities::new(downstream, blobs.clone(), store.clone(), store.clone(), keys, dataset, clock),
-            )
+            around(around_activities, Activities::new(downstream, blobs.clone(), store.clone(), keys, dataset, clock))
         }
         ActivityPlace::InFunctions { prefix } => {
             around(around_activities, InvokedActivities::new(clients.functions(), prefix))

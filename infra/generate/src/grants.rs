@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use activities::BackupUse;
+use activities::{BackupUse, ErasureUse};
 use contracts::WorkflowKind;
 use store::{BACKUPS, RESULTS, UPLOADS};
 
@@ -134,10 +134,30 @@ impl Grants {
                 match files.backups {
                     BackupUse::Nothing => {}
                     BackupUse::Looks => drop(self.table.insert("GetItem")),
+                    BackupUse::Lists => {
+                        self.table.insert("BatchGetItem");
+                        self.queried.insert("by_tenant");
+                    }
                     BackupUse::Notes => drop(self.table.insert("UpdateItem")),
                     BackupUse::Keeps => {
                         self.table.extend(["BatchGetItem", "DeleteItem", "UpdateItem"]);
                         self.queried.insert("by_tenant");
+                    }
+                }
+                match files.erasures {
+                    ErasureUse::Nothing => {}
+                    ErasureUse::Looks => {
+                        self.table.insert("GetItem");
+                        self.queried.insert("");
+                    }
+                    ErasureUse::Names => {
+                        self.table.extend(["GetItem", "UpdateItem"]);
+                        self.queried.insert("");
+                    }
+                    ErasureUse::Notes => self.table.extend(["GetItem", "UpdateItem"]),
+                    ErasureUse::Forgets | ErasureUse::Ends => {
+                        self.table.extend(["BatchGetItem", "DeleteItem", "GetItem", "UpdateItem"]);
+                        self.queried.extend(["", "by_tenant"]);
                     }
                 }
                 if files.leases {

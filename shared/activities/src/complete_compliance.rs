@@ -3,12 +3,22 @@
 use store::{JOBS, RESULTS};
 
 use crate::compliance::conclude;
-use crate::{Activity, Function};
+use crate::{Activity, BackupUse, ErasureUse, Function};
 
-/// `complete_compliance`: takes `{interrupted?}`. Reports the result and removes what nobody needs any more.
+/// `complete_compliance`: takes `{interrupted?, erases?, given_up?}`. Reports the result, issues the certificate of an erasure, and
+/// removes what nobody needs any more.
 pub static COMPLETE_COMPLIANCE: Activity = Activity {
     name: "complete_compliance",
     forward: |context| Box::pin(conclude(context)),
-    function: Function { timeout_seconds: 90, reads: &[JOBS], removes: &[JOBS, RESULTS], ..Function::USUAL },
+    function: Function {
+        timeout_seconds: 90,
+        reads: &[JOBS, RESULTS],
+        writes: &[RESULTS],
+        removes: &[JOBS, RESULTS],
+        backups: BackupUse::Lists,
+        erasures: ErasureUse::Ends,
+        keys: true,
+        ..Function::USUAL
+    },
     ..Activity::NOTHING
 };

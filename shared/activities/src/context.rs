@@ -11,18 +11,17 @@ use downstream::Downstream;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use store::{Backups, Blobs, Leases};
+use store::{Backups, Blobs, Erasures, Holds, Leases};
 use vault::Keys;
 
-use crate::DatasetSource;
+use crate::{DatasetSource, Records};
 
 /// What attempts stand on.
 #[derive(Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
     pub(crate) downstream: &'a Downstream,
     pub(crate) blobs: &'a dyn Blobs,
-    pub(crate) leases: &'a dyn Leases,
-    pub(crate) backups: &'a dyn Backups,
+    pub(crate) records: &'a dyn Records,
     pub(crate) keys: &'a dyn Keys,
     pub(crate) dataset: &'a DatasetSource,
     pub(crate) clock: &'a SharedClock,
@@ -38,6 +37,10 @@ pub struct Context<'a> {
     pub leases: &'a dyn Leases,
     /// The tenant's backups.
     pub backups: &'a dyn Backups,
+    /// The ledger of the tenant's erasures, and forgetting what records know of a person.
+    pub erasures: &'a dyn Erasures,
+    /// The tenant's legal holds.
+    pub holds: &'a dyn Holds,
     /// The installation's keys.
     pub keys: &'a dyn Keys,
     /// The installation's dataset map.
@@ -61,12 +64,14 @@ impl<'a> Context<'a> {
         input: Value,
         effect_scope: &'a str,
     ) -> Self {
-        let Surroundings { downstream, blobs, leases, backups, keys, dataset, clock } = *surroundings;
+        let Surroundings { downstream, blobs, records, keys, dataset, clock } = *surroundings;
         Self {
             downstream,
             blobs,
-            leases,
-            backups,
+            leases: records,
+            backups: records,
+            erasures: records,
+            holds: records,
             keys,
             dataset,
             clock,

@@ -14,8 +14,8 @@ use engine::{ActivityCall, ActivityRunner};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use store::{
-    AttemptOutcome, Backups, Begin, Blobs, Effects, Finish, Leases, RequestError, StepOutcome, StepRecorder, StepRef,
-    StoreError, StoredRequest,
+    AttemptOutcome, Backups, Begin, Blobs, Effects, Erasures, Finish, Holds, Leases, RequestError, StepOutcome,
+    StepRecorder, StepRef, StoreError, StoredRequest,
 };
 use vault::Keys;
 
@@ -27,25 +27,28 @@ pub struct Activities {
     downstream: Downstream,
     /// Where large requests are, and the files of activities.
     blobs: Arc<dyn Blobs>,
-    leases: Arc<dyn Leases>,
-    backups: Arc<dyn Backups>,
+    records: Arc<dyn Records>,
     keys: Arc<dyn Keys>,
     dataset: DatasetSource,
     clock: SharedClock,
 }
+
+/// What activities remember, and what they ask of records that others write.
+pub trait Records: Backups + Erasures + Holds + Leases {}
+
+impl<R: Backups + Erasures + Holds + Leases> Records for R {}
 
 impl Activities {
     /// All activities, on these services.
     pub fn new(
         downstream: Downstream,
         blobs: Arc<dyn Blobs>,
-        leases: Arc<dyn Leases>,
-        backups: Arc<dyn Backups>,
+        records: Arc<dyn Records>,
         keys: Arc<dyn Keys>,
         dataset: DatasetSource,
         clock: SharedClock,
     ) -> Self {
-        Self { downstream, blobs, leases, backups, keys, dataset, clock }
+        Self { downstream, blobs, records, keys, dataset, clock }
     }
 
     /// One attempt: asks the recorder, does or undoes, tells the recorder.
@@ -86,8 +89,7 @@ impl Activities {
                 let surroundings = Surroundings {
                     downstream: &downstream,
                     blobs: &*self.blobs,
-                    leases: &*self.leases,
-                    backups: &*self.backups,
+                    records: &*self.records,
                     keys: &*self.keys,
                     dataset: &self.dataset,
                     clock: &self.clock,
@@ -283,9 +285,13 @@ mod tests {
     use clock::{Clock as _, SystemClock};
     use contracts::Timestamp;
     use contracts::backup::Drill;
+    use contracts::holds::{Hold, Release};
     use downstream::{Endpoints, Transport, TransportFault};
     use store::conformance::MemoryBlobs;
-    use store::{Backup, BackupPage, BegunAttempt, DueBackup, Holder, Leased, NewAuditRow, Removal};
+    use store::{
+        Backup, BackupPage, BegunAttempt, DueBackup, Erasure, Forgotten, HoldFilter, HoldPage, Holder, Leased,
+        NamedPage, NewAuditRow, Placed, Released, Removal,
+    };
     use vault::NoKeys;
 
     use super::*;
@@ -341,25 +347,22 @@ mod tests {
         }
     }
 
-    /// Leases that nobody asks for here.
-    struct NoLeases;
+    /// Records that nobody asks for here.
+    struct NoRecords;
 
     #[async_trait]
-    impl Leases for NoLeases {
+    impl Leases for NoRecords {
         async fn lease(&self, _: &str, _: &[String], _: Holder<'_>) -> Result<Leased, StoreError> {
             Ok(Leased::Granted { fence: 0 })
         }
     }
 
-    /// Backups that nobody asks for here.
-    struct NoBackups;
-
     fn nobody_asks<T>() -> Result<T, StoreError> {
-        Err(StoreError::Unavailable("nobody asks for backups here".to_owned()))
+        Err(StoreError::Unavailable("nobody asks for it here".to_owned()))
     }
 
     #[async_trait]
-    impl Backups for NoBackups {
+    impl Backups for NoRecords {
         async fn keep_backup(&self, _: &Backup) -> Result<(), StoreError> {
             nobody_asks()
         }
@@ -393,12 +396,77 @@ mod tests {
         }
     }
 
+    #[async_trait]
+    impl Erasures for NoRecords {
+        async fn erasure_key(&self, _: &str) -> Result<Option<String>, StoreError> {
+            nobody_asks()
+        }
+
+        async fn keep_erasure_key(&self, _: &str, _: &str) -> Result<String, StoreError> {
+            nobody_asks()
+        }
+
+        async fn note_erasure(&self, _: &Erasure) -> Result<(), StoreError> {
+            nobody_asks()
+        }
+
+        async fn erasure(&self, _: &str, _: &str) -> Result<Option<Erasure>, StoreError> {
+            nobody_asks()
+        }
+
+        async fn erasures(&self, _: &str, _: Option<&str>, _: u32) -> Result<Vec<Erasure>, StoreError> {
+            nobody_asks()
+        }
+
+        async fn naming(&self, _: &str, _: &str, _: Option<&str>, _: u32) -> Result<NamedPage, StoreError> {
+            nobody_asks()
+        }
+
+        async fn forget(&self, _: &str, _: &str, _: Forgotten<'_>) -> Result<(), StoreError> {
+            nobody_asks()
+        }
+
+        fn recoverable_days(&self) -> u32 {
+            0
+        }
+    }
+
+    #[async_trait]
+    impl Holds for NoRecords {
+        async fn place(&self, _: &Hold, _: NewAuditRow) -> Result<Placed, StoreError> {
+            nobody_asks()
+        }
+
+        async fn hold(&self, _: &str, _: &str) -> Result<Option<Hold>, StoreError> {
+            nobody_asks()
+        }
+
+        async fn holds(
+            &self,
+            _: &str,
+            _: &HoldFilter,
+            _: Timestamp,
+            _: Option<&str>,
+            _: u32,
+        ) -> Result<HoldPage, StoreError> {
+            nobody_asks()
+        }
+
+        async fn active(&self, _: &str, _: Timestamp) -> Result<Vec<Hold>, StoreError> {
+            nobody_asks()
+        }
+
+        async fn release(&self, _: &str, _: &Release, _: NewAuditRow) -> Result<Released, StoreError> {
+            nobody_asks()
+        }
+    }
+
     /// All activities, with nothing but services.
     pub(super) fn activities(downstream: Downstream, clock: SharedClock) -> Activities {
         let keys = Arc::new(NoKeys("nobody asks for any here"));
         let blobs = Arc::new(MemoryBlobs::default());
         let dataset: DatasetSource = Arc::new(|| Err("nobody asks for a dataset map here".to_owned()));
-        Activities::new(downstream, blobs, Arc::new(NoLeases), Arc::new(NoBackups), keys, dataset, clock)
+        Activities::new(downstream, blobs, Arc::new(NoRecords), keys, dataset, clock)
     }
 
     static ECHO: Activity = Activity {

@@ -1,6 +1,7 @@
 //! Leases of data sets: of those who change many things of a type, one works at a time.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use contracts::{ActivityError, ErrorName};
 use store::{Holder, Leased};
@@ -28,4 +29,34 @@ pub(crate) async fn hold(
             Err(ActivityError::new(ErrorName::Conflict, message))
         }
     }
+}
+
+/// How many backups and exports of a tenant may be under way at once.
+const READERS: Range<u32> = 0..8;
+
+fn reader(number: u32) -> String {
+    format!("reader/{number}")
+}
+
+/// Keeps erasures away until the execution ends: what is read of a person must not go meanwhile.
+///
+/// # Errors
+/// `Conflict` if an erasure is under way, or too many others read.
+pub(crate) async fn hold_shared(context: &Context<'_>) -> Result<(), ActivityError> {
+    let mut refused = None;
+    for number in READERS {
+        match hold(context, context.tenant_id(), BTreeSet::from([reader(number)])).await {
+            Err(error) if error.error == ErrorName::Conflict.as_str() => refused = Some(error),
+            held => return held.map(drop),
+        }
+    }
+    refused.map_or(Ok(()), Err)
+}
+
+/// Keeps backups, exports and other erasures away until the execution ends.
+///
+/// # Errors
+/// `Conflict` with one that is under way.
+pub(crate) async fn hold_alone(context: &Context<'_>) -> Result<(), ActivityError> {
+    hold(context, context.tenant_id(), READERS.map(reader).collect()).await.map(drop)
 }

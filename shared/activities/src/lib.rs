@@ -5,6 +5,7 @@
 
 mod back_up_data_set;
 mod backup;
+mod begin_erasure;
 mod bulk;
 mod collect_data_set;
 mod complete_backup;
@@ -18,7 +19,9 @@ mod create_sample_data;
 mod create_user_account;
 mod create_user_profile;
 mod end_drill;
+mod erase_data_set;
 mod files;
+mod forget_person;
 mod get_tenant_context;
 mod harness;
 mod input;
@@ -28,6 +31,7 @@ mod migration;
 mod pack_export;
 mod plan_backup;
 mod plan_bulk_operation;
+mod plan_erasure;
 mod plan_export;
 mod plan_migration;
 mod plan_restore;
@@ -42,6 +46,7 @@ mod update_tenant_user_membership;
 mod update_user_session;
 mod update_user_tenant_context;
 mod validate_tenant_access;
+mod verify_erasure;
 mod verify_restore;
 
 use std::future::Future;
@@ -53,6 +58,7 @@ use downstream::Service;
 use store::StepOutcome;
 
 pub use back_up_data_set::BACK_UP_DATA_SET;
+pub use begin_erasure::BEGIN_ERASURE;
 pub use collect_data_set::COLLECT_DATA_SET;
 pub use complete_backup::COMPLETE_BACKUP;
 pub use complete_bulk_operation::COMPLETE_BULK_OPERATION;
@@ -64,12 +70,15 @@ pub use create_sample_data::CREATE_SAMPLE_DATA;
 pub use create_user_account::CREATE_USER_ACCOUNT;
 pub use create_user_profile::CREATE_USER_PROFILE;
 pub use end_drill::END_DRILL;
+pub use erase_data_set::ERASE_DATA_SET;
+pub use forget_person::FORGET_PERSON;
 pub use get_tenant_context::GET_TENANT_CONTEXT;
-pub use harness::Activities;
+pub use harness::{Activities, Records};
 pub use migrate_batch::MIGRATE_BATCH;
 pub use pack_export::PACK_EXPORT;
 pub use plan_backup::PLAN_BACKUP;
 pub use plan_bulk_operation::PLAN_BULK_OPERATION;
+pub use plan_erasure::PLAN_ERASURE;
 pub use plan_export::PLAN_EXPORT;
 pub use plan_migration::PLAN_MIGRATION;
 pub use plan_restore::PLAN_RESTORE;
@@ -82,6 +91,7 @@ pub use update_tenant_user_membership::UPDATE_TENANT_USER_MEMBERSHIP;
 pub use update_user_session::UPDATE_USER_SESSION;
 pub use update_user_tenant_context::UPDATE_USER_TENANT_CONTEXT;
 pub use validate_tenant_access::VALIDATE_TENANT_ACCESS;
+pub use verify_erasure::VERIFY_ERASURE;
 pub use verify_restore::VERIFY_RESTORE;
 
 /// An attempt in progress.
@@ -124,8 +134,28 @@ pub struct Function {
     pub leases: bool,
     /// What it does with the records of backups.
     pub backups: BackupUse,
+    /// What it does with the records of erasures.
+    pub erasures: ErasureUse,
     /// Whether it uses the installation's keys.
     pub keys: bool,
+}
+
+/// What an activity does with the records of erasures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErasureUse {
+    /// Nothing.
+    Nothing,
+    /// Looks who has been erased: `Erasures::erasures`, `Erasures::erasure_key`.
+    Looks,
+    /// Asks for the tenant's key, which it makes if there is none, and for legal holds: `Erasures::keep_erasure_key`,
+    /// `Erasures::erasure`, `Holds::active`.
+    Names,
+    /// Writes an erasure down: `Erasures::erasure`, `Erasures::note_erasure`.
+    Notes,
+    /// Lets records of executions forget a person: `Erasures::naming`, `Erasures::forget`.
+    Forgets,
+    /// Both of the latter.
+    Ends,
 }
 
 /// What an activity does with the records of backups.
@@ -135,6 +165,8 @@ pub enum BackupUse {
     Nothing,
     /// Looks at one: `Backups::backup`.
     Looks,
+    /// Lists them: `Backups::backups`.
+    Lists,
     /// Notes what a drill came to: `Backups::note_drill`.
     Notes,
     /// Keeps one, and lets go of others: `Backups::keep_backup`, `Backups::keep_until`, `store::remove_backup`.
@@ -152,6 +184,7 @@ impl Function {
         removes: &[],
         leases: false,
         backups: BackupUse::Nothing,
+        erasures: ErasureUse::Nothing,
         keys: false,
     };
 }
@@ -169,7 +202,7 @@ impl Activity {
 }
 
 /// Every activity.
-pub static ALL: [&Activity; 29] = [
+pub static ALL: [&Activity; 34] = [
     &GET_TENANT_CONTEXT,
     &CREATE_USER_ACCOUNT,
     &CREATE_USER_PROFILE,
@@ -198,6 +231,11 @@ pub static ALL: [&Activity; 29] = [
     &PLAN_EXPORT,
     &COLLECT_DATA_SET,
     &PACK_EXPORT,
+    &PLAN_ERASURE,
+    &BEGIN_ERASURE,
+    &ERASE_DATA_SET,
+    &FORGET_PERSON,
+    &VERIFY_ERASURE,
     &COMPLETE_COMPLIANCE,
 ];
 

@@ -12,6 +12,6 @@ pub static PLAN_EXPORT: Activity = Activity {
     name: "plan_export",
     forward: |context| Box::pin(plan::plan(context)),
     calls: &Service::ALL,
-    function: Function { timeout_seconds: 90, writes: &[JOBS], keys: true, ..Function::USUAL },
+    function: Function { timeout_seconds: 90, writes: &[JOBS], leases: true, keys: true, ..Function::USUAL },
     ..Activity::NOTHING
 };

@@ -4,7 +4,7 @@ use downstream::Service;
 use store::{BACKUPS, JOBS, RESULTS};
 
 use crate::migration::plan;
-use crate::{Activity, BackupUse, Function};
+use crate::{Activity, BackupUse, ErasureUse, Function};
 
 /// `plan_migration`: takes `{request, reverses?}`, answers `{manifest, total, stops_at}`. Reads what is to be migrated, and
 /// asks the target what would come of it; or what the execution `reverses` has written, to take it back.
@@ -19,6 +19,7 @@ pub static PLAN_MIGRATION: Activity = Activity {
         writes: &[JOBS, RESULTS],
         leases: true,
         backups: BackupUse::Looks,
+        erasures: ErasureUse::Looks,
         keys: true,
         ..Function::USUAL
     },

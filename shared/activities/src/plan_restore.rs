@@ -4,7 +4,7 @@ use downstream::Service;
 use store::{BACKUPS, JOBS};
 
 use crate::restore::plan;
-use crate::{Activity, BackupUse, Function};
+use crate::{Activity, BackupUse, ErasureUse, Function};
 
 /// `plan_restore`: takes `{request}`, answers `{manifest, total}`.
 pub static PLAN_RESTORE: Activity = Activity {
@@ -18,6 +18,7 @@ pub static PLAN_RESTORE: Activity = Activity {
         writes: &[JOBS],
         leases: true,
         backups: BackupUse::Looks,
+        erasures: ErasureUse::Looks,
         keys: true,
         ..Function::USUAL
     },

@@ -11,7 +11,7 @@ use store::StepOutcome;
 
 use crate::{Activity, Context};
 
-/// `send_notification`: takes `{notification_type, recipient, message, metadata, with_tenant_name?}`, answers
+/// `send_notification`: takes `{notification_type, recipient, message, metadata, with_tenant_name?, subject_id?}`, answers
 /// `{notification_id}`. A notice that is out cannot be undone.
 pub static SEND_NOTIFICATION: Activity = Activity {
     name: "send_notification",
@@ -31,10 +31,14 @@ struct Input {
     /// records.
     #[serde(default)]
     with_tenant_name: bool,
+    /// The user whom it is about.
+    #[serde(default)]
+    subject_id: Option<String>,
 }
 
 async fn send(context: &Context<'_>) -> StepOutcome {
-    let Input { notification_type, recipient, message, mut metadata, with_tenant_name } = context.input()?;
+    let Input { notification_type, recipient, message, mut metadata, with_tenant_name, subject_id } =
+        context.input()?;
     if with_tenant_name {
         let tenant = tenant::context(context.downstream, context.tenant_id()).await?;
         metadata.insert("tenant_name".to_owned(), tenant.tenant_name);
@@ -44,6 +48,7 @@ async fn send(context: &Context<'_>) -> StepOutcome {
         recipient: &recipient,
         message: &message,
         metadata: metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+        subject_id: subject_id.as_deref(),
     };
     let key = context.effect().idempotency_key();
     let sent = notifications::send(context.downstream, context.tenant_id(), &notification, key).await?;

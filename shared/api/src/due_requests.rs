@@ -107,7 +107,7 @@ async fn send(downstream: &Downstream, to: &str, request: &DataRequest, notice: 
         ("workflow_id", workflow_id),
         ("due_at", &due_at),
     ]);
-    let notification = Notification { notification_type, recipient: to, message: &message, metadata };
+    let notification = Notification { notification_type, recipient: to, subject_id: None, message: &message, metadata };
     let of = format!("{tenant_id} {compliance_id} {} {}", notice.kind.as_str(), notice.due_at);
     notifications::send(downstream, tenant_id, &notification, sha256_hex(of.as_bytes())).await.map(drop)
 }

@@ -484,8 +484,8 @@ fn new_retry(
     let now = starting.api.clock.now();
     let id = record.kind.new_execution_id(now);
     let workflow = workflows::workflow(record.kind).ok_or_else(Problem::internal)?;
-    let steps = workflow.steps();
     let mut options = record.input["options"].clone();
+    let steps = workflow.steps_with(&options);
     if workflow.has_batches() {
         options["origin"] = origin(record, how);
     }

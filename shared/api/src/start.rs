@@ -225,7 +225,8 @@ fn new_execution<R: Request>(
     idempotency: Option<IdempotencyKey>,
 ) -> Result<NewExecution, Problem> {
     let kind = R::KIND;
-    let steps = workflows::workflow(kind).ok_or_else(Problem::internal)?.steps();
+    let options = request.options();
+    let steps = workflows::workflow(kind).ok_or_else(Problem::internal)?.steps_with(&options);
     let now = starting.api.clock.now();
     let id = kind.new_execution_id(now);
     let audit = caller.audit_row(AuditAction::StartWorkflow, &id, now);
@@ -254,7 +255,7 @@ fn new_execution<R: Request>(
         started_at: now,
         deadline_at: R::HAS_DEADLINE.then(|| clock::after(&*starting.api.clock, starting.default_timeout)),
         status: Status::Pending,
-        input: json!({ "workflow": reference, "options": request.options() }),
+        input: json!({ "workflow": reference, "options": options }),
         request: StoredRequest::Inline(Value::Null),
         idempotency,
         progress,

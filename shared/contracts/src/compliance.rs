@@ -137,8 +137,13 @@ const MAX_LEGAL_BASIS_CHARS: usize = 200;
 const MAX_RECIPIENT_CHARS: usize = 100;
 const MAX_DAYS: u64 = 36_525;
 
+/// What the name of the backup begins with that an erasure makes; the id of the request follows.
+pub const ERASURE_BACKUP: &str = "gdpr_deletion_backup_";
+/// For how many days that backup is kept.
+pub const ERASURE_BACKUP_DAYS: u32 = 30;
+
 /// Longest such that the name of the backup that an erasure makes is a plain id.
-const MAX_COMPLIANCE_ID_CHARS: usize = MAX_TENANT_CHARS - "gdpr_deletion_backup_".len();
+const MAX_COMPLIANCE_ID_CHARS: usize = MAX_TENANT_CHARS - ERASURE_BACKUP.len();
 
 impl RetentionPolicy {
     fn read(fields: &mut Fields<'_>) -> Self {
@@ -250,11 +255,14 @@ impl Request for ComplianceWorkflowRequest {
     }
 
     fn options(&self) -> Value {
+        let is_erasure = self.compliance_type == ComplianceType::GdprDataDeletion;
         json!({
             "compliance_id": self.compliance_id,
             "type": self.compliance_type,
             "allow_partial": self.allow_partial,
             "received_at": self.received_at,
+            "backup_id": is_erasure.then(|| format!("{ERASURE_BACKUP}{}", self.compliance_id)),
+            "backup_days": is_erasure.then_some(ERASURE_BACKUP_DAYS),
         })
     }
 
@@ -277,7 +285,8 @@ impl Request for ComplianceWorkflowRequest {
     }
 
     fn unavailable(&self) -> Option<String> {
-        let is_there = self.compliance_type == ComplianceType::GdprDataExport;
+        let is_there =
+            [ComplianceType::GdprDataExport, ComplianceType::GdprDataDeletion].contains(&self.compliance_type);
         (!is_there)
             .then(|| format!("Compliance workflows of the type {} are not there yet.", self.compliance_type.as_str()))
     }

@@ -301,7 +301,7 @@ pub struct ImportItem<'a> {
     pub if_version: Option<u64>,
 }
 
-/// A thing to be deleted.
+/// A thing to be deleted or masked.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeleteItem<'a> {
     /// Its id.
@@ -385,6 +385,48 @@ pub async fn delete(
     let call = if dry_run { call.with_query("dry_run=true") } else { call };
     let call = call.with_body(json!({ "items": items }));
     results(downstream, service, call, items.iter().map(|item| &*item.key)).await
+}
+
+/// Masks fields of things of a type, each thing under its own key. `fields` has the paths with the services' strategies. The
+/// results are in the order of the items.
+///
+/// # Errors
+/// Nothing is known of any of them.
+pub async fn mask(
+    downstream: &Downstream,
+    service: Service,
+    entity_type: &str,
+    tenant_id: &str,
+    items: &[DeleteItem<'_>],
+    fields: &BTreeMap<String, String>,
+) -> Result<Vec<Imported>, ActivityError> {
+    let call = Call::post_each(service, &["data", entity_type, "mask"], tenant_id);
+    let call = call.with_body(json!({ "fields": fields, "items": items }));
+    results(downstream, service, call, items.iter().map(|item| &*item.key)).await
+}
+
+/// What a service has forgotten.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Forgotten {
+    /// What an undo would have brought back, and first answers.
+    pub forgotten: u64,
+    /// Entries of the logs that name the pseudonym now.
+    pub renamed: u64,
+}
+
+/// Lets a service forget what it keeps of a person besides their things. In its logs the pseudonym stands from then on.
+///
+/// # Errors
+/// It has not; `NotFound` if it has no such call.
+pub async fn forget(
+    downstream: &Downstream,
+    service: Service,
+    tenant_id: &str,
+    (person, pseudonym): (&str, &str),
+    idempotency_key: String,
+) -> Result<Forgotten, ActivityError> {
+    let call = Call::post(service, &["data", "forget"], tenant_id, idempotency_key);
+    downstream.call(call.with_body(json!({ "subject": person, "pseudonym": pseudonym }))).await
 }
 
 /// What a service answers about items with these keys.

@@ -19,6 +19,8 @@ pub struct Notification<'a> {
     pub message: &'a str,
     /// What the receiver's template needs.
     pub metadata: BTreeMap<&'a str, &'a str>,
+    /// The user whom it is about: by it, it is exported and erased.
+    pub subject_id: Option<&'a str>,
 }
 
 /// The answer.
@@ -39,12 +41,15 @@ pub async fn send(
     notification: &Notification<'_>,
     idempotency_key: String,
 ) -> Result<Sent, ActivityError> {
-    let body = json!({
+    let mut body = json!({
         "notification_type": notification.notification_type,
         "recipient": notification.recipient,
         "message": notification.message,
         "metadata": notification.metadata,
     });
+    if let Some(subject_id) = notification.subject_id {
+        body["subject_id"] = json!(subject_id);
+    }
     let call = Call::post(Service::Notifications, &["notifications"], tenant_id, idempotency_key);
     downstream.call(call.with_body(body)).await
 }

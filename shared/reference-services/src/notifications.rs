@@ -66,6 +66,7 @@ struct SendNotification {
     recipient: String,
     message: String,
     metadata: Value,
+    subject_id: Option<String>,
 }
 
 impl Mutation for SendNotification {
@@ -77,6 +78,7 @@ impl Mutation for SendNotification {
             Member::required("recipient", Shape::Text, "an address"),
             Member::required("message", Shape::Text, ""),
             Member::required("metadata", Shape::TextMap, "for the template"),
+            Member::optional("subject_id", Shape::Text, "the user whom it is about: by it, it is exported and erased"),
         ],
         ..Doc::created(
             "Sends a mail or another notice.",
@@ -96,25 +98,26 @@ impl Mutation for SendNotification {
             recipient: body.text("recipient"),
             message: body.text("message"),
             metadata: body.text_map("metadata"),
+            subject_id: body.optional_text("subject_id"),
         }
     }
 
     /// Nothing leaves the outbox, so an undo can still withdraw it.
     async fn apply(self, tx: &mut Tx<'_>) -> Result<Done, Problem> {
-        let (notification_id, body) = self.send(tx, None).await?;
+        let (notification_id, body) = self.send(tx).await?;
         Ok(Done::created("notification", &notification_id, body))
     }
 }
 
 impl SendNotification {
     /// Puts it into the outbox. Its id, and the answer.
-    async fn send(self, tx: &mut Tx<'_>, subject_id: Option<&str>) -> Result<(String, Value), Problem> {
+    async fn send(self, tx: &mut Tx<'_>) -> Result<(String, Value), Problem> {
         let notification_id = tx.new_id();
         let sent_at = tx.now();
         let notification = json!({
             "notification_id": notification_id, "notification_type": self.notification_type,
             "recipient": self.recipient, "message": self.message, "metadata": self.metadata,
-            "delivery_status": "queued", "subject_id": subject_id, "sent_at": sent_at,
+            "delivery_status": "queued", "subject_id": self.subject_id, "sent_at": sent_at,
         });
         tx.create(&OUTBOX, row(notification)).await?;
         let body = json!({ "notification_id": notification_id, "sent_at": sent_at, "delivery_status": "queued" });
@@ -141,11 +144,12 @@ impl Operation for NotificationSend {
             recipient: data.text("recipient"),
             message: data.text("message"),
             metadata: data.optional_text_map("metadata"),
+            subject_id: None,
         })
     }
 
     async fn apply(self, item: &Item, tx: &mut Tx<'_>) -> Result<ItemDone, Problem> {
-        let (_, answer) = self.0.send(tx, Some(&item.id)).await?;
+        let (_, answer) = SendNotification { subject_id: Some(item.id.clone()), ..self.0 }.send(tx).await?;
         Ok(ItemDone::new(ItemOutcome::Sent).with(answer))
     }
 }

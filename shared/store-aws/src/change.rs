@@ -68,6 +68,11 @@ impl Change {
         self.removes.push(name);
     }
 
+    /// Whether it changes nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sets.is_empty() && self.removes.is_empty() && self.adds.is_empty()
+    }
+
     pub(crate) fn only_if(&mut self, condition: String) {
         self.conditions.push(condition);
     }

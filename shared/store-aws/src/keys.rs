@@ -110,6 +110,13 @@ pub(crate) fn holds_in_force(tenant_id: &str) -> String {
 
 /// The sort key of the number of these. It comes before every name.
 pub(crate) const HOLDS_COUNT: &str = "#";
+/// The partition of a tenant's erasures, each sorted by its name.
+pub(crate) fn erasures(tenant_id: &str) -> String {
+    format!("{tenant_id}#R")
+}
+
+/// The sort key of the key that the tenant's persons are hashed with. It comes before every name.
+pub(crate) const ERASURE_KEY: &str = "#";
 
 const DATA_REQUESTS: &str = "#Q";
 

@@ -20,6 +20,8 @@
 //! | the same, until it is released or others need the room of one whose time is up | `<tenant>#H#F` | its name |
 //! | the number of these | `<tenant>#H#F` | `#` |
 //! | a request of a person, which never goes | `<tenant>#Q` | its name |
+//! | an erasure | `<tenant>#R` | its name |
+//! | the wrapped key that the tenant's persons are hashed with | `<tenant>#R` | `#` |
 //! | a row of the audit log, which never goes | `<tenant>#A` | time, id |
 //!
 //! | index | of | partition | sorted by |
@@ -60,6 +62,7 @@ mod blobs;
 mod change;
 mod data_requests;
 mod ends;
+mod erasures;
 mod executions;
 mod fault;
 mod history;

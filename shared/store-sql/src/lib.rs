@@ -16,6 +16,7 @@ mod blobs;
 mod damaged;
 mod data_requests;
 mod ends;
+mod erasures;
 mod executions;
 mod files;
 mod format;
@@ -106,6 +107,8 @@ impl SqlStore {
             format!("PRAGMA synchronous = {synchronous}"),
             "PRAGMA busy_timeout = 10000".to_owned(),
             "PRAGMA foreign_keys = ON".to_owned(),
+            // What is deleted is overwritten: what was a person's must not be found in the file.
+            "PRAGMA secure_delete = ON".to_owned(),
             format!("PRAGMA cache_size = -{WRITER_CACHE_KIB}"),
         ] {
             sqlx::query(sqlx::AssertSqlSafe(pragma)).execute(&mut connection).await.map_err(unavailable)?;
@@ -250,6 +253,7 @@ fn sqlite_migrations() -> Migrator {
         (9, "backups", include_str!("../migrations/sqlite/0009_backups.sql")),
         (10, "upload_claims", include_str!("../migrations/sqlite/0010_upload_claims.sql")),
         (11, "fences", include_str!("../migrations/sqlite/0011_fences.sql")),
+        (12, "erasures", include_str!("../migrations/sqlite/0012_erasures.sql")),
         (13, "holds", include_str!("../migrations/sqlite/0013_holds.sql")),
         (14, "data_requests", include_str!("../migrations/sqlite/0014_data_requests.sql")),
     ];

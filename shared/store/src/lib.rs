@@ -13,6 +13,7 @@ mod blobs;
 pub mod conformance;
 mod control;
 mod data_requests;
+mod erasures;
 pub mod events;
 mod executions;
 mod gate;
@@ -42,6 +43,7 @@ pub use data_requests::{
     ClaimedNotice, DataRequests, DueNotice, Extended, KnownRequest, RequestFilter, RequestPage, RequestParts,
     data_request_of, extending, subject_of,
 };
+pub use erasures::{Erasure, Erasures, Forgotten, Named, NamedPage};
 pub use executions::{
     Created, Damage, DueExecution, Estimated, ExecutionRecord, Executions, IdempotencyKey, NewExecution, OpenExecution,
     Parts, Retried, RetryOf,

@@ -1,6 +1,7 @@
 //! Which workflows exist. What is to be known of one stands in its state machine: its steps, in order, are the forward
 //! Tasks on the way from its start.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
@@ -121,14 +122,25 @@ impl Workflow {
     }
 
     /// Its steps in order, those of branches one branch after the other. The Tasks of a Map are not among them: how many
-    /// steps these make is known when its items are.
+    /// steps these make is known when its items are. Of a workflow that does several kinds of work these are the steps of the
+    /// usual one.
     pub fn steps(&self) -> &[WorkflowStep] {
-        self.steps.get_or_init(|| {
-            let machine: Machine = serde_json::from_str(self.source).unwrap_or_default();
-            let mut steps = Vec::new();
-            machine.collect_steps(&mut steps);
-            steps
-        })
+        self.steps.get_or_init(|| self.collect_steps(&Value::Null))
+    }
+
+    /// The steps of an execution with these options: a Choice by `options.type` goes where it leads.
+    pub fn steps_with(&self, options: &Value) -> Cow<'_, [WorkflowStep]> {
+        match options["type"].is_null() {
+            true => Cow::Borrowed(self.steps()),
+            false => Cow::Owned(self.collect_steps(options)),
+        }
+    }
+
+    fn collect_steps(&self, options: &Value) -> Vec<WorkflowStep> {
+        let machine: Machine = serde_json::from_str(self.source).unwrap_or_default();
+        let mut steps = Vec::new();
+        machine.collect_steps(options, &mut steps);
+        steps
     }
 
     /// Whether a step changes something in a service: it is undone by another, or it is one that cannot be undone.
@@ -237,21 +249,38 @@ struct Machine {
 #[serde(rename_all = "PascalCase", default)]
 struct State {
     next: Option<String>,
+    choices: Vec<Choice>,
     /// Where a Choice goes on usually.
     default: Option<String>,
     branches: Vec<Machine>,
     arguments: Value,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Choice {
+    condition: String,
+    next: String,
+}
+
+impl Choice {
+    /// Whether it is the way for executions with these options.
+    fn is_of(&self, options: &Value) -> bool {
+        let wanted = options["type"].as_str().unwrap_or_default();
+        self.condition == format!("{{% $states.context.Execution.Input.options.type = '{wanted}' %}}")
+    }
+}
+
 impl Machine {
-    fn collect_steps(&self, steps: &mut Vec<WorkflowStep>) {
+    fn collect_steps(&self, options: &Value, steps: &mut Vec<WorkflowStep>) {
         let (mut seen, mut next) = (BTreeSet::new(), Some(&self.start_at));
         while let Some((name, state)) = next.and_then(|name| self.states.get_key_value(name))
             && seen.insert(name)
         {
             steps.extend(state.step(name));
-            state.branches.iter().for_each(|branch| branch.collect_steps(steps));
-            next = state.next.as_ref().or(state.default.as_ref());
+            state.branches.iter().for_each(|branch| branch.collect_steps(options, steps));
+            let chosen = state.choices.iter().find(|choice| choice.is_of(options)).map(|choice| &choice.next);
+            next = chosen.or(state.next.as_ref()).or(state.default.as_ref());
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::world::TENANT;
 
 pub(crate) static BULK_OPERATION: Subject = Subject {
     kind: WorkflowKind::BulkOperation,
+    variant: None,
     path: "/api/v1/workflows/bulk-operation",
     request: request_of,
     // Nobody has an account yet.

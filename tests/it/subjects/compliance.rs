@@ -11,6 +11,7 @@ use crate::world::{TENANT, World};
 
 pub(crate) static COMPLIANCE: Subject = Subject {
     kind: WorkflowKind::Compliance,
+    variant: None,
     path: "/api/v1/workflows/compliance",
     request: |number| {
         json!({
@@ -38,7 +39,7 @@ pub(crate) static COMPLIANCE: Subject = Subject {
     batches: &["CollectDataSet"],
     // A type that is not there yet is refused when it is asked for; its list of data sets is lost; a data set takes longer
     // than one attempt.
-    taken_elsewhere: &["ChooseType/Choices/0", "CollectDataSets/Catch/0", "CollectDataSet/Catch/0", "WaitForDataSet"],
+    taken_elsewhere: &["ChooseType/Choices/1", "CollectDataSets/Catch/0", "CollectDataSet/Catch/0", "WaitForDataSet"],
     masked: &["package", "received_at", "due_at", "completed_at"],
     personal: &["legal_basis"],
     mails: 0,

@@ -17,6 +17,7 @@ use crate::world::{Site, TENANT, World};
 
 pub(crate) static CROSS_SERVICE_BACKUP: Subject = Subject {
     kind: WorkflowKind::CrossServiceBackup,
+    variant: None,
     path: "/api/v1/coordination/backup",
     request: |number| json!({ "backup_id": format!("backup-{number:04}"), "tenant_id": TENANT }),
     prepare: |_, _| std::future::ready(()).boxed(),
@@ -49,6 +50,7 @@ pub(crate) static CROSS_SERVICE_BACKUP: Subject = Subject {
 
 pub(crate) static CROSS_SERVICE_RESTORE: Subject = Subject {
     kind: WorkflowKind::CrossServiceRestore,
+    variant: None,
     path: "/api/v1/coordination/restore",
     request: CROSS_SERVICE_BACKUP.request,
     prepare: |_, _| std::future::ready(()).boxed(),

@@ -12,6 +12,7 @@ use crate::world::{TENANT, World};
 
 pub(crate) static DATA_MIGRATION: Subject = Subject {
     kind: WorkflowKind::DataMigration,
+    variant: None,
     path: "/api/v1/workflows/data-migration",
     request: |number| {
         json!({

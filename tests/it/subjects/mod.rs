@@ -4,10 +4,12 @@ mod bulk_operation;
 mod compliance;
 mod cross_service;
 mod data_migration;
+mod erasure;
 mod tenant_switching;
 mod user_onboarding;
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, OnceLock};
 
 use contracts::WorkflowKind;
 use contracts::responses::StatusResponse;
@@ -20,6 +22,7 @@ pub(crate) use bulk_operation::{BULK_OPERATION, counts_are_true};
 pub(crate) use compliance::COMPLIANCE;
 pub(crate) use cross_service::{CROSS_SERVICE_BACKUP, CROSS_SERVICE_RESTORE, ask, at, damage, held};
 pub(crate) use data_migration::DATA_MIGRATION;
+pub(crate) use erasure::ERASURE;
 pub(crate) use tenant_switching::{TARGET, TENANT_SWITCHING, join, read, user_of};
 pub(crate) use user_onboarding::USER_ONBOARDING;
 
@@ -32,12 +35,13 @@ pub(crate) static ALL: [&Subject; 2] = [&USER_ONBOARDING, &TENANT_SWITCHING];
 pub(crate) static SIDE_BY_SIDE: [&Subject; 3] = [&USER_ONBOARDING, &TENANT_SWITCHING, &BULK_OPERATION];
 
 /// Every workflow.
-pub(crate) static EVERY: [&Subject; 7] = [
+pub(crate) static EVERY: [&Subject; 8] = [
     &USER_ONBOARDING,
     &TENANT_SWITCHING,
     &DATA_MIGRATION,
     &BULK_OPERATION,
     &COMPLIANCE,
+    &ERASURE,
     &CROSS_SERVICE_BACKUP,
     &CROSS_SERVICE_RESTORE,
 ];
@@ -53,6 +57,8 @@ const BATCHES: usize = 11;
 /// A workflow under test.
 pub(crate) struct Subject {
     pub(crate) kind: WorkflowKind,
+    /// Which of the kinds of work of its machine, if it is not the usual one.
+    pub(crate) variant: Option<Variant>,
     /// Where it is started.
     pub(crate) path: &'static str,
     /// The request with this number, which asks for everything. Another number is about another person.
@@ -90,6 +96,18 @@ pub(crate) struct Subject {
     pub(crate) about_everything: Option<Wholeness>,
 }
 
+/// One of several kinds of work of a machine.
+pub(crate) struct Variant {
+    /// What its cases are called.
+    pub(crate) name: &'static str,
+    /// The option `type` by which the machine chooses it.
+    pub(crate) option: &'static str,
+    pub(crate) steps: OnceLock<Vec<WorkflowStep>>,
+}
+
+/// Executions of variants, by their ids.
+static VARIANTS: Mutex<BTreeMap<String, &'static Subject>> = Mutex::new(BTreeMap::new());
+
 /// What is wrong with the counts of a job, by its status and what the services did.
 pub(crate) type Counting = fn(&StatusResponse, &[LedgerEntry]) -> Result<(), String>;
 
@@ -107,11 +125,27 @@ impl std::fmt::Debug for Subject {
 impl Subject {
     /// The workflow of an execution, by the execution's id.
     pub(crate) fn of(id: &str) -> &'static Self {
+        let variant = VARIANTS.lock().unwrap().get(id).copied();
+        if let Some(variant) = variant {
+            return variant;
+        }
         EVERY.into_iter().find(|subject| id.starts_with(subject.kind.as_str())).unwrap()
+    }
+
+    /// Remembers that an execution is one of this variant, if it is one.
+    pub(crate) fn note(&self, id: &str) {
+        let is_this = |subject: &&&'static Self| std::ptr::eq(**subject, self);
+        if self.variant.is_some() {
+            let subject = *EVERY.iter().find(is_this).unwrap();
+            VARIANTS.lock().unwrap().insert(id.to_owned(), subject);
+        }
     }
 
     /// The name in paths, e.g. `user-onboarding`.
     pub(crate) fn name(&self) -> String {
+        if let Some(variant) = &self.variant {
+            return variant.name.to_owned();
+        }
         self.kind.as_str().replace('_', "-")
     }
 
@@ -119,8 +153,14 @@ impl Subject {
         workflows::workflow(self.kind).unwrap()
     }
 
-    pub(crate) fn steps(&self) -> &'static [WorkflowStep] {
-        self.workflow().steps()
+    pub(crate) fn steps(&self) -> &[WorkflowStep] {
+        match &self.variant {
+            Some(of) => {
+                let options = serde_json::json!({ "type": of.option });
+                of.steps.get_or_init(|| self.workflow().steps_with(&options).into_owned())
+            }
+            None => self.workflow().steps(),
+        }
     }
 
     /// The state machine.

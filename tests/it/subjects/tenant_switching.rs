@@ -16,6 +16,7 @@ pub(crate) const TARGET: &str = "tenant-456";
 
 pub(crate) static TENANT_SWITCHING: Subject = Subject {
     kind: WorkflowKind::TenantSwitching,
+    variant: None,
     path: "/api/v1/workflows/tenant-switching",
     request: request_of,
     prepare: |services, number| async move { settle(&services, &user_of(number)).await }.boxed(),

@@ -11,6 +11,7 @@ use crate::world::{TENANT, full_request_of};
 
 pub(crate) static USER_ONBOARDING: Subject = Subject {
     kind: WorkflowKind::UserOnboarding,
+    variant: None,
     path: "/api/v1/workflows/user-onboarding",
     request: full_request_of,
     // The person is new.

@@ -14,9 +14,10 @@ use vault::{MANIFEST_FILE, key_context};
 
 use super::{DataSet, FILE_CONTENT, Plan, files, key_failed, place, yes};
 use crate::Context;
+use crate::compliance::dataset;
 use crate::files::lost;
 use crate::harness::store_failed;
-use crate::leases::hold;
+use crate::leases::{hold, hold_shared};
 
 #[derive(Deserialize)]
 struct Input {
@@ -32,12 +33,16 @@ struct Input {
     selectors: Vec<DataSelector>,
     #[serde(default)]
     is_archive: bool,
+    /// The person whose things are backed up, if it is not all that the services hold.
+    #[serde(default)]
+    subject: Option<String>,
 }
 
 /// Plans a backup: answers `{manifest, sets}`.
 pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let Input { request, create, reuse, selectors, is_archive } = context.input()?;
-    let selectors = is_archive.then_some(&*selectors);
+    let Input { request, create, reuse, selectors, is_archive, subject } = context.input()?;
+    let of_subject = subject.map(|subject| selectors_of(context, &subject)).transpose()?;
+    let selectors = of_subject.as_deref().or(is_archive.then_some(&*selectors));
     let tenant_id = context.tenant_id();
     let create = create && !(reuse && is_there(context, &request.backup_id).await?);
     let sets = if create { sets(context, tenant_id, &request, selectors).await? } else { Vec::new() };
@@ -72,6 +77,7 @@ async fn sets(
     selectors: Option<&[DataSelector]>,
 ) -> Result<Vec<DataSet>, ActivityError> {
     hold(context, tenant_id, BTreeSet::from([lease_of_backup(&request.backup_id)])).await?;
+    hold_shared(context).await?;
     if is_there(context, &request.backup_id).await? {
         let message = format!("the tenant has a backup {} already", request.backup_id);
         return Err(ActivityError::new(ErrorName::Conflict, message));
@@ -88,6 +94,17 @@ async fn sets(
         Some(selectors) => selected(sets, selectors),
         None => Ok(sets),
     }
+}
+
+/// What selects everything of a person, by the dataset map.
+fn selectors_of(context: &Context<'_>, person: &str) -> Result<Vec<DataSelector>, ActivityError> {
+    let dataset = dataset(context)?;
+    let of = dataset.types.iter().filter_map(|of| {
+        let filters = BTreeMap::from([(of.subject.clone()?, person.to_owned())]);
+        let (service, entity_type) = (of.service.clone(), of.entity_type.clone());
+        Some(DataSelector { service, entity_type, filters, include_relationships: false })
+    });
+    Ok(of.collect())
 }
 
 /// The data sets that are selected.

@@ -1,10 +1,11 @@
-//! Exports of what is kept of a person: what their activities have in common.
+//! What the law asks for: exports and erasures of what is kept of a person.
 //!
-//! The plan looks up in the dataset map which types of things hold what is asked for. A step for each of these data sets reads
+//! Of an export, the plan looks up in the dataset map which types of things hold what is asked for. A step for each of these data sets reads
 //! it page by page into sealed parts. Then one package is made of all parts, and the parts are removed.
 
 pub(crate) mod collect;
 mod complete;
+pub(crate) mod erasure;
 mod gathered;
 mod lines;
 pub(crate) mod pack;
@@ -14,12 +15,13 @@ mod sealed;
 mod selection;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use contracts::dataset::{Category, DatasetType};
-use contracts::{ActivityError, Timestamp};
+use contracts::dataset::{Category, Dataset, DatasetType};
+use contracts::{ActivityError, ErrorName, Timestamp};
 use downstream::Service;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use vault::WrappedKey;
 
 use crate::Context;
@@ -147,10 +149,28 @@ struct SetSummary {
     error: Option<String>,
 }
 
-/// Completes an export, or removes what it has written.
+/// The installation's dataset map.
+pub(crate) fn dataset(context: &Context<'_>) -> Result<Arc<Dataset>, ActivityError> {
+    (context.dataset)().map_err(|problem| ActivityError::new(ErrorName::Internal, problem))
+}
+
+#[derive(Deserialize)]
+struct Conclusion {
+    /// The error, if it comes here by one.
+    interrupted: Option<String>,
+    /// An erasure; an export unless it is said.
+    #[serde(default)]
+    erases: bool,
+}
+
+/// Completes an export or an erasure; or removes what an export has written. An erasure has nothing to remove: what it has
+/// deleted stays deleted.
 pub(crate) async fn conclude(context: &Context<'_>) -> Result<Value, ActivityError> {
-    match context.is_interrupted()? {
-        false => complete::complete(context).await,
-        true => complete::discard(context).await,
+    let Conclusion { interrupted, erases } = context.input()?;
+    match (interrupted, erases) {
+        (None, false) => complete::complete(context).await,
+        (None, true) => erasure::complete::complete(context).await,
+        (Some(_), false) => complete::discard(context).await,
+        (Some(_), true) => Ok(json!({ "removed": false })),
     }
 }

@@ -8,9 +8,10 @@ use downstream::data::{Personal, personal_page};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{DataSet, Plan, Source, sealed};
+use super::{DataSet, Plan, Source, dataset, sealed};
 use crate::Context;
 use crate::files::lost;
+use crate::leases::hold_shared;
 
 #[derive(Deserialize)]
 struct Input {
@@ -21,7 +22,8 @@ struct Input {
 pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> {
     let Input { request } = context.input()?;
     let subject = request.subject_user_id.clone().ok_or_else(|| lost("the person whom the export is about"))?;
-    let dataset = (context.dataset)().map_err(|problem| ActivityError::new(ErrorName::Internal, problem))?;
+    hold_shared(context).await?;
+    let dataset = dataset(context)?;
     find(context, &dataset, &subject, request.allow_partial).await?;
     let plan = Plan {
         sets: sets(&dataset, &request, context.clock.now()),
@@ -50,7 +52,7 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
 }
 
 /// Whether any service keeps anything of this person in the tenant.
-async fn find(
+pub(super) async fn find(
     context: &Context<'_>,
     dataset: &Dataset,
     subject: &str,

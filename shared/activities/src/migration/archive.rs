@@ -18,6 +18,7 @@ use super::source::{Reading, just_after};
 use super::{CHANGED_SINCE, Part, Plan, Set, State, THING, step_of};
 use crate::Context;
 use crate::backup::{Lines, Vault};
+use crate::compliance::erasure::Erased;
 use crate::files::lost;
 use crate::restore::plan::{check_parts, manifest};
 use crate::things::{fingerprint, key_of};
@@ -39,7 +40,7 @@ pub(super) struct Archive<'a> {
 pub(super) async fn manifest_of(context: &Context<'_>, plan: &Plan) -> Result<Option<Manifest>, ActivityError> {
     let Some(archive_id) = &plan.archive_id else { return Ok(None) };
     let manifest = manifest(context, context.tenant_id(), archive_id).await?;
-    check_parts(context, &manifest).await?;
+    check_parts(context, &manifest, &Erased::nobody()).await?;
     Ok(Some(manifest))
 }
 

@@ -13,9 +13,10 @@ mod upload;
 pub(crate) mod verify;
 pub(crate) mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::backup::RestoreConflict;
+use contracts::effect::sha256_hex;
 use contracts::step::StepPath;
 use contracts::{ActivityError, Timestamp};
 use downstream::Service;
@@ -59,6 +60,14 @@ struct Plan {
     /// What of it; everything if there is none.
     #[serde(default)]
     selected: Option<Vec<Selected>>,
+    /// Things of persons who have been erased since, by their [`mark_of`]: they stay away.
+    #[serde(default)]
+    erased: BTreeSet<String>,
+}
+
+/// What stands for a thing whose id must not be kept.
+pub(crate) fn mark_of(service: &str, entity_type: &str, id: &str) -> String {
+    sha256_hex([service, entity_type, id].join("\n").as_bytes())
 }
 
 /// Some of the things of a backup.
@@ -114,7 +123,7 @@ impl Plan {
     /// Whether only some things of a part are meant.
     fn is_filtered(&self, part: &PartEntry) -> bool {
         let selected = selected_of(self.selected.as_deref(), &part.service, &part.entity_type);
-        selected.is_some_and(|selected| !selected.filters.is_empty())
+        !self.erased.is_empty() || selected.is_some_and(|selected| !selected.filters.is_empty())
     }
 
     /// A thing of a part, as it is to be in the target: there the tenant itself has another id. None if it is not meant.
@@ -122,6 +131,9 @@ impl Plan {
         let mut thing: Thing = serde_json::from_slice(line).map_err(|_| lost("a line of a backup"))?;
         let selected = selected_of(self.selected.as_deref(), &part.service, &part.entity_type);
         if selected.is_some_and(|selected| !selected.fits(&thing.data)) {
+            return Ok(None);
+        }
+        if !self.erased.is_empty() && self.erased.contains(&mark_of(&part.service, &part.entity_type, &thing.id)) {
             return Ok(None);
         }
         let Target { tenant_id, tenant_id_field } = &self.target;

@@ -5,16 +5,17 @@ use std::collections::BTreeSet;
 use contracts::backup::{RestoreConflict, RestoreRequest};
 use contracts::{ActivityError, ErrorName};
 use downstream::Service;
-use downstream::data::catalogue;
+use downstream::data::{Thing, catalogue};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::lease_of_backup;
 use vault::{MANIFEST_FILE, Manifest, PartEntry, ServiceSummary};
 
 use super::undo::ids_of;
-use super::{Plan, Selected, Target, drill, files, is_same_type, is_tenant, selected_of};
+use super::{Plan, Selected, Target, drill, files, is_same_type, is_tenant, mark_of, selected_of};
 use crate::Context;
 use crate::backup::{FILE_CONTENT, Vault, key_failed, place};
+use crate::compliance::erasure::Erased;
 use crate::files::lost;
 use crate::harness::store_failed;
 use crate::leases::hold;
@@ -64,7 +65,8 @@ pub(crate) async fn plan_some(
     // Before it is looked at: it must not be removed meanwhile.
     hold(context, tenant_id, BTreeSet::from([lease_of_backup(backup_id)])).await?;
     let mut manifest = manifest(context, tenant_id, backup_id).await?;
-    check_parts(context, &manifest).await?;
+    let erased = Erased::since(context, tenant_id, manifest.began_at, backup_id).await?;
+    let erased = check_parts(context, &manifest, &erased).await?;
     if let Some(selected) = &selected {
         keep_selected(&mut manifest, selected)?;
     }
@@ -96,6 +98,7 @@ pub(crate) async fn plan_some(
         data_key: manifest.data_key.clone(),
         parts,
         selected,
+        erased,
     };
     let files = files(context);
     files.write_json(&files.plan()?, &plan).await?;
@@ -150,18 +153,32 @@ pub(crate) async fn manifest(
         .map_err(|error| ActivityError::new(ErrorName::IntegrityViolation, error.to_string()))
 }
 
-/// Reads every byte of every part.
-pub(crate) async fn check_parts(context: &Context<'_>, manifest: &Manifest) -> Result<(), ActivityError> {
+/// Reads every byte of every part; what there is of persons who have been erased, by [`mark_of`].
+pub(crate) async fn check_parts(
+    context: &Context<'_>,
+    manifest: &Manifest,
+    erased: &Erased,
+) -> Result<BTreeSet<String>, ActivityError> {
     let vault = Vault::of(context, &manifest.tenant_id, &manifest.backup_id, &manifest.data_key).await?;
+    let mut marks = BTreeSet::new();
     for part in &manifest.parts {
+        let PartEntry { service, entity_type, .. } = part;
+        let is_looked_at = erased.has_any() && entity_type != FILE_CONTENT;
         let mut opened = vault.open(part).await?;
-        while opened.next().await?.is_some() {}
+        while let Some(line) = opened.next().await? {
+            if is_looked_at {
+                let thing: Thing = serde_json::from_slice(&line).map_err(|_| lost("a line of a backup"))?;
+                if erased.has(service, entity_type, &thing) {
+                    marks.insert(mark_of(service, entity_type, &thing.id));
+                }
+            }
+        }
         let found = opened.finish()?;
         manifest
             .compare(&part.name, &found)
             .map_err(|error| ActivityError::new(ErrorName::IntegrityViolation, error.to_string()))?;
     }
-    Ok(())
+    Ok(marks)
 }
 
 /// Looks whether the services still take what is in the backup; the field of a tenant that holds its id.

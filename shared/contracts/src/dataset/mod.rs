@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use project::{first_mention, is_own, mentioned, projected};
+pub use project::{at, first_mention, is_own, mentioned, projected};
 
 /// What a field says of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

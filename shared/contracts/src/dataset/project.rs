@@ -82,7 +82,8 @@ pub fn mentioned(of: &DatasetType, data: &Value, person: &str) -> Value {
     Value::Object(kept)
 }
 
-fn at<'v>(data: &'v Value, path: &str) -> Option<&'v Value> {
+/// The value at a path such as `profile_data.name`, if there is one.
+pub fn at<'v>(data: &'v Value, path: &str) -> Option<&'v Value> {
     path.split('.').try_fold(data, |value, name| value.get(name))
 }
 

@@ -74,8 +74,13 @@ fn switch() -> ContextSwitch<'static> {
 
 /// Every call once, with its outcome.
 async fn every_call(downstream: &Downstream) -> Vec<(&'static str, Result<(), ActivityError>)> {
-    let notification =
-        Notification { notification_type: "n", recipient: "r", message: "m", metadata: Default::default() };
+    let notification = Notification {
+        notification_type: "n",
+        recipient: "r",
+        message: "m",
+        metadata: Default::default(),
+        subject_id: None,
+    };
     vec![
         ("auth::create_user", auth::create_user(downstream, &account(), key()).await.map(drop)),
         ("auth::validate", auth::validate(downstream, "t", "u").await.map(drop)),

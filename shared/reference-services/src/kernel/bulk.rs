@@ -210,8 +210,8 @@ impl Bulk for Mask {
         ..Doc::new(
             "Makes fields of things unreadable.",
             "Erasures mask what the law keeps from being deleted. `fields` names paths with their strategies: \
-             redact, hash (the same value stays the same one within the tenant) or null. 1 to 1,000 items; each is \
-             done by itself.",
+             redact, hash (the same value stays the same one within the tenant), pseudonym (a made-up value, another one for \
+             each thing, that keeps the rules of the field) or null. 1 to 1,000 items; each is done by itself.",
             Shape::Object(&[Member::required(
                 "results",
                 Shape::List(&[

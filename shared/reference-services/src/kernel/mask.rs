@@ -8,7 +8,7 @@ use super::exchange::Condition;
 use super::request::hex;
 use super::{EntityType, Fields, Item, ItemDone, Member, Operation, Problem, Row, Shape, Tx};
 
-const STRATEGIES: [&str; 3] = ["redact", "hash", "null"];
+const STRATEGIES: [&str; 4] = ["redact", "hash", "pseudonym", "null"];
 const REDACTED: &str = "[redacted]";
 
 /// Masks fields, each in its way.
@@ -52,17 +52,24 @@ impl Operation for Mask {
         for (path, strategy) in &self.fields {
             let (name, entry) = split(path);
             let is_unique = item.entity.fields.iter().any(|field| field.name == name && field.kind.is_unique());
-            let mask = Way { strategy: strategy.as_str().unwrap_or_default(), tenant_id: &tx.call.tenant_id };
+            let mask = Way {
+                strategy: strategy.as_str().unwrap_or_default(),
+                tenant_id: &tx.call.tenant_id,
+                pseudonym: format!("erased-{}", tx.new_id()),
+            };
             let Some(value) = row.get_mut(name) else { continue };
             match (value, entry) {
                 (Value::Object(entries), entry) => {
-                    let masked = |known: &str| entry.is_none_or(|entry| entry == known);
-                    entries.iter_mut().filter(|(known, _)| masked(known)).for_each(|(_, value)| mask.apply(value));
+                    for (known, value) in entries.iter_mut() {
+                        if entry.is_none_or(|entry| entry == known) {
+                            mask.apply(value, is_contact(item.entity, &format!("{name}.{known}")));
+                        }
+                    }
                     // The entries of such an object are strings; one without a value is none.
                     entries.retain(|_, value| !value.is_null());
                 }
                 (value, _) => {
-                    mask.apply(value);
+                    mask.apply(value, is_contact(item.entity, name));
                     if is_unique && value == REDACTED {
                         *value = format!("{REDACTED} {}", item.id).into();
                     }
@@ -78,17 +85,27 @@ fn split(path: &str) -> (&str, Option<&str>) {
     path.split_once('.').map_or((path, None), |(name, entry)| (name, Some(entry)))
 }
 
+/// Whether a field says how to reach the person: what stands there must look like an address.
+fn is_contact(entity: &EntityType, path: &str) -> bool {
+    entity.personal.iter().any(|(personal, category)| *personal == path && *category == "contact")
+}
+
 /// How a value becomes unreadable.
 struct Way<'w> {
     strategy: &'w str,
     tenant_id: &'w str,
+    /// Nobody else's.
+    pseudonym: String,
 }
 
 impl Way<'_> {
-    fn apply(&self, value: &mut Value) {
+    fn apply(&self, value: &mut Value, is_contact: bool) {
         let Some(text) = value.as_str() else { return };
         *value = match self.strategy {
             "redact" => REDACTED.into(),
+            // It keeps the rules of the field, and leads to nobody.
+            "pseudonym" if is_contact => format!("{}@erased.invalid", self.pseudonym).into(),
+            "pseudonym" => self.pseudonym.clone().into(),
             // The same value is still the same one everywhere in the tenant, and nowhere else.
             "hash" => hex(&Sha256::digest(format!("{}\n{text}", self.tenant_id).as_bytes())).into(),
             _ => Value::Null,

@@ -17,6 +17,7 @@ mod fault_rule;
 mod faults;
 mod fence;
 mod fields;
+mod forget;
 mod item;
 mod ledger;
 mod log;
@@ -180,6 +181,11 @@ impl Service {
         self.0.connection.lock().await
     }
 
+    /// Writes the journal into the database's file, and empties it.
+    async fn empty_journal(&self) -> sqlx::Result<()> {
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *self.connection().await).await.map(drop)
+    }
+
     /// Begins a transaction that writes.
     async fn begin<'c>(&self, connection: &'c mut SqliteConnection) -> sqlx::Result<Transaction<'c, Sqlite>> {
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
@@ -208,7 +214,8 @@ impl Service {
         let routes = (definition.routes)(Routes::new().add(health, get(self::health)));
         let routes = routes.query::<catalog::Catalog>().query::<pages::Pages>().query::<digest::Digest>();
         let routes = bulk::routes(routes);
-        operations::routes(routes).mutation::<undo::Undo>().query::<log::Logs>()
+        let routes = operations::routes(routes).mutation::<undo::Undo>().mutation::<forget::Forget>();
+        routes.query::<log::Logs>()
     }
 
     /// The business data, by table; rows by key.

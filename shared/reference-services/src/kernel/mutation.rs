@@ -26,6 +26,9 @@ pub(crate) trait Mutation: Sized + Send + 'static {
     /// Does it. A problem takes everything back.
     fn apply(self, tx: &mut Tx<'_>) -> impl Future<Output = Result<Done, Problem>> + Send;
 
+    /// Whether the bytes of what it deletes must be gone when it answers, those in the journal too.
+    const LEAVES_NO_BYTES: bool = false;
+
     /// The key that ledger and logs list it under, if that is not its own.
     fn listed_key(&self) -> Option<&str> {
         None
@@ -89,7 +92,11 @@ pub(super) async fn handle<M: Mutation>(
         route: M::ROUTE,
         action: &action,
     };
-    request.alone(Whole(mutation)).await?.answer()
+    let attempt = request.alone(Whole(mutation)).await?;
+    if M::LEAVES_NO_BYTES {
+        service.empty_journal().await?;
+    }
+    attempt.answer()
 }
 
 /// A mutation as the work of one key.

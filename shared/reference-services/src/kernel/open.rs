@@ -31,7 +31,9 @@ pub(super) async fn connect(
         Some(file) => options
             .filename(std::path::absolute(file)?)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full),
+            .synchronous(SqliteSynchronous::Full)
+            // What is deleted is overwritten: what was a person's must not be found in the file.
+            .pragma("secure_delete", "ON"),
         None => options.filename(":memory:"),
     };
     let mut connection = options.connect().await?;

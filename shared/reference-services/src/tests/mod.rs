@@ -5,6 +5,7 @@ mod content;
 mod digests;
 mod faults;
 mod fences;
+mod forget;
 mod idempotency;
 mod logs;
 mod many;

@@ -78,6 +78,35 @@ pub(in super::super) fn beginning(facts: &[(&str, &str)], sources: &[SourceEntry
     page + "</table></div>\n"
 }
 
+/// A page with facts and tables, each with its title, the names of its columns and its rows.
+pub(in super::super) fn page_of(
+    title: &str,
+    lead: &str,
+    facts: &[(&str, String)],
+    tables: &[(&str, &[&str], Vec<Vec<String>>)],
+    end: &str,
+) -> String {
+    let mut page = HEAD.replace("<title>Your data</title>", &format!("<title>{}</title>", escaped(title)));
+    page += &format!("<h1>{}</h1>\n<p class=\"lead\">{}</p>\n<dl>\n", escaped(title), escaped(lead));
+    for (name, value) in facts {
+        page += &term(name, value);
+    }
+    page += "</dl>\n";
+    for (title, columns, rows) in tables.iter().filter(|(_, _, rows)| !rows.is_empty()) {
+        let cells = |row: &[String], of: &str| -> String {
+            row.iter().map(|cell| format!("<{of}>{}</{of}>", escaped(cell))).collect()
+        };
+        let names: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();
+        page +=
+            &format!("<h2>{}</h2>\n<div class=\"scroll\"><table>\n<tr>{}</tr>\n", escaped(title), cells(&names, "th"));
+        for row in rows {
+            page += &format!("<tr>{}</tr>\n", cells(row, "td"));
+        }
+        page += "</table></div>\n";
+    }
+    page + &format!("<p>{}</p>\n</body>\n</html>\n", escaped(end))
+}
+
 /// The heading of a data set.
 pub(in super::super) fn heading(source: &SourceEntry) -> String {
     let (what, service) = (escaped(&titled(&source.entity_type)), escaped(&source.service));

@@ -1,0 +1,6 @@
+//! The activity `verify_erasure`.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), activity_lambdas::Error> {
+    activity_lambdas::serve(&activities::VERIFY_ERASURE).await
+}

@@ -1,0 +1,167 @@
+//! Reports what came of an erasure, and issues the certificate if nothing is left.
+
+use std::collections::BTreeSet;
+
+use contracts::ActivityError;
+use contracts::compliance::due_at;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use store::{JOBS, RESULTS};
+
+use super::certificate::{Outcome, document, number_of, readable, signed};
+use super::forget::forget_own;
+use super::verify::Found;
+use super::{FORGOTTEN, FOUND, Forgotten, Plan, Residue, SetState, files};
+use crate::Context;
+use crate::files::{key, lost};
+use crate::harness::store_failed;
+
+const CERTIFICATE: &str = "certificate.json";
+const CERTIFICATE_PAGE: &str = "certificate.html";
+/// The result, which names nobody, for an attempt that is repeated: the other files are gone then.
+const RESULT: &str = "result.json";
+
+/// What the machine says of steps that failed for good.
+#[derive(Deserialize)]
+struct Input {
+    given_up: Option<GivenUp>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct GivenUp {
+    step: String,
+    error: String,
+}
+
+/// Completes an erasure: answers `{records}`.
+pub(in super::super) async fn complete(context: &Context<'_>) -> Result<Value, ActivityError> {
+    let result_file = key(context.tenant_id(), &[RESULTS, context.execution_id(), RESULT])?;
+    if let Some(result) = context.files().read::<Map<String, Value>>(&result_file).await? {
+        // An attempt whose answer was lost.
+        let records = result["data_deleted"]["total_records_deleted"].clone();
+        context.report(result)?;
+        return Ok(json!({ "records": records }));
+    }
+    let Input { given_up } = context.input()?;
+    let files = files(context);
+    let plan: Plan = files.read_plan().await?;
+    let mut states = Vec::new();
+    for set in 0..plan.sets.len() {
+        let state: Option<SetState> = files.read(&files.state(set as u64)?).await?;
+        states.push(state.unwrap_or_default());
+    }
+    let forgotten: Option<Forgotten> = files.read(&files.key(FORGOTTEN)?).await?;
+    let found: Option<Found> = files.read(&files.key(FOUND)?).await?;
+    let is_seen_through = given_up.is_none() && forgotten.is_some() && found.is_some();
+    let (forgotten, found) = (forgotten.unwrap_or_default(), found.unwrap_or_default());
+    let residue = residue(&plan, &states, &forgotten, &found, given_up.as_ref());
+    let is_complete = is_seen_through && residue.count == 0;
+
+    let erasure = context.erasures.erasure(context.tenant_id(), &plan.compliance_id).await.map_err(store_failed)?;
+    let mut erasure = erasure.ok_or_else(|| lost("the erasure in the ledger"))?;
+    let began_at = erasure.began_at;
+    let outcome = Outcome { plan: &plan, states: &states, forgotten: &forgotten, found: &found, began_at };
+    let mut names = Vec::new();
+    if is_complete {
+        let document = document(context, &outcome).await?;
+        let texts =
+            [(CERTIFICATE, signed(context, &document).await?), (CERTIFICATE_PAGE, readable(&document).into_bytes())];
+        for (name, text) in texts {
+            files.write(&key(context.tenant_id(), &[RESULTS, context.execution_id(), name])?, text).await?;
+            names.push(name);
+        }
+    }
+    erasure.ended_at = Some(context.clock.now());
+    erasure.is_complete = is_complete;
+    for state in &states {
+        erasure.held_by.extend(state.held_by.iter().cloned());
+        erasure.held_marks.extend(state.held_marks.iter().cloned());
+    }
+    let is_held = !erasure.held_by.is_empty();
+    context.erasures.note_erasure(&erasure).await.map_err(store_failed)?;
+
+    let result = result(context, &outcome, erasure.backup_id.as_deref(), &residue, &names);
+    let records = result["data_deleted"]["total_records_deleted"].clone();
+    files.write_json(&result_file, &result).await?;
+    if !is_held {
+        forget_own(context, &plan).await?;
+    }
+    // What this execution itself knows of the person.
+    context.blobs.remove_folder(context.tenant_id(), &[JOBS, context.execution_id()]).await.map_err(store_failed)?;
+    context.report(result)?;
+    Ok(json!({ "records": records }))
+}
+
+fn residue(
+    plan: &Plan,
+    states: &[SetState],
+    forgotten: &Forgotten,
+    found: &Found,
+    given_up: Option<&GivenUp>,
+) -> Residue {
+    let mut residue = Residue::default();
+    for (set, state) in plan.sets.iter().zip(states) {
+        residue.add_all(&state.residue);
+        if let Some(failure) = &state.failure {
+            residue.add(&set.service, &set.entity_type, failure);
+        }
+    }
+    residue.add_all(&forgotten.residue);
+    residue.add_all(&found.residue);
+    if let Some(given_up) = given_up {
+        residue.add("workflows", &given_up.step, &given_up.error);
+    }
+    residue
+}
+
+fn result(
+    context: &Context<'_>,
+    outcome: &Outcome<'_>,
+    backup_id: Option<&str>,
+    residue: &Residue,
+    names: &[&str],
+) -> Map<String, Value> {
+    let (plan, now) = (outcome.plan, context.clock.now());
+    let link = |name: &str| format!("/api/v1/workflows/{}/results/{name}", context.execution_id());
+    let sets = plan.sets.iter().zip(outcome.states);
+    let done: Vec<_> = sets.map(|(set, state)| (set, state, plan.done(set, state))).collect();
+    let touched = done.iter().filter(|(_, _, (deleted, masked))| deleted + masked > 0);
+    let services: BTreeSet<&str> = touched.map(|(set, ..)| set.service.as_str()).collect();
+    let per_type = done.iter().map(|(set, state, (deleted, masked))| {
+        json!({
+            "service": set.service, "entity_type": set.entity_type, "deleted": deleted, "masked": masked,
+            "held": state.held, "retained": outcome.found.retained.get(&set.name()).copied().unwrap_or_default(),
+        })
+    });
+    let files: Map<String, Value> = names.iter().map(|name| ((*name).to_owned(), json!(link(name)))).collect();
+    let result = json!({
+        "compliance_id": plan.compliance_id,
+        "compliance_type": "GdprDataDeletion",
+        "status": if names.is_empty() { "PartiallyCompleted" } else { "Completed" },
+        "data_exported": null,
+        "data_deleted": {
+            "total_records_deleted": done.iter().map(|(_, _, (deleted, masked))| deleted + masked).sum::<u64>(),
+            "services_affected": services,
+            "backup_created": backup_id.is_some(),
+            "backup_id": backup_id,
+        },
+        "audit_report": null,
+        "compliance_certificate": (!names.is_empty()).then(|| number_of(context.tenant_id(), now)),
+        "pseudonym": plan.pseudonym(),
+        "per_type": per_type.collect::<Vec<_>>(),
+        "left_out": plan.left_out,
+        "held_by": outcome.states.iter().flat_map(|state| &state.held_by).collect::<BTreeSet<_>>(),
+        "forgotten": {
+            "in_services": outcome.forgotten.in_services,
+            "log_entries": outcome.forgotten.log_entries,
+            "executions": outcome.forgotten.executions,
+        },
+        "residue": residue.first,
+        "residue_count": residue.count,
+        "received_at": plan.received_at,
+        "due_at": due_at(plan.received_at),
+        "files": files,
+        "completed_at": now,
+    });
+    result.as_object().cloned().unwrap_or_default()
+}

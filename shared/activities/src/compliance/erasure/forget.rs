@@ -1,0 +1,141 @@
+//! Lets the services, and this one, forget what they keep of a person besides the person's things.
+
+use contracts::{ActivityError, ErrorName, WorkflowKind};
+use downstream::Service;
+use downstream::data::forget as forget_person;
+use serde_json::{Value, json};
+use store::{JOBS, Named, RESULTS, StoredRequest};
+
+use super::{FORGOTTEN, Forgotten, Plan, SetState, files};
+use crate::Context;
+use crate::harness::store_failed;
+use crate::things::{key_of, step_of};
+
+/// Executions that are looked at at once.
+const PAGE: u32 = 100;
+/// What could not be forgotten, in a result.
+const RECORDS: &str = "records";
+
+/// Forgets: answers `{executions}`.
+pub(crate) async fn forget(context: &Context<'_>) -> Result<Value, ActivityError> {
+    let files = files(context);
+    let plan: Plan = files.read_plan().await?;
+    let mut forgotten = Forgotten::default();
+    if plan.is_whole {
+        for service in Service::ALL {
+            forget_in(context, &plan, service, &mut forgotten).await?;
+        }
+        if !is_held(context, &plan).await? {
+            forget_here(context, &plan, &mut forgotten).await?;
+        }
+    }
+    files.write_json(&files.key(FORGOTTEN)?, &forgotten).await?;
+    Ok(json!({ "executions": forgotten.executions }))
+}
+
+/// Whether a legal hold keeps something of the person.
+async fn is_held(context: &Context<'_>, plan: &Plan) -> Result<bool, ActivityError> {
+    let files = files(context);
+    for number in 0..plan.sets.len() {
+        let state: Option<SetState> = files.read(&files.state(number as u64)?).await?;
+        if state.is_some_and(|state| state.held > 0) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What an undo would bring back, first answers, and the name in the logs of a service.
+async fn forget_in(
+    context: &Context<'_>,
+    plan: &Plan,
+    service: Service,
+    forgotten: &mut Forgotten,
+) -> Result<(), ActivityError> {
+    let name = service.as_str();
+    let files = files(context);
+    for (number, _) in plan.sets.iter().enumerate().filter(|(_, of)| of.service == name) {
+        let state: Option<SetState> = files.read(&files.state(number as u64)?).await?;
+        let state = state.unwrap_or_default();
+        // What is still there needs its history.
+        if state.leaves_something() {
+            if state.held == 0 {
+                forgotten.residue.add(name, RECORDS, "NotForgotten");
+            }
+            return Ok(());
+        }
+    }
+    let key = key_of(context, &step_of("ForgetPerson", &[name])?);
+    let (person, pseudonym) = (plan.subject.as_str(), plan.pseudonym());
+    match forget_person(context.downstream, service, context.tenant_id(), (person, &pseudonym), key).await {
+        Ok(told) => {
+            forgotten.in_services += told.forgotten;
+            forgotten.log_entries += told.renamed;
+            Ok(())
+        }
+        // The service has no such call.
+        Err(error) if error.error == ErrorName::NotFound.as_str() => {
+            forgotten.residue.add(name, RECORDS, "NotForgotten");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The requests, results and files of executions that name the person.
+async fn forget_here(context: &Context<'_>, plan: &Plan, forgotten: &mut Forgotten) -> Result<(), ActivityError> {
+    let (tenant_id, mut after) = (context.tenant_id(), None::<String>);
+    loop {
+        let page = context.erasures.naming(tenant_id, &plan.subject, after.as_deref(), PAGE).await;
+        let page = page.map_err(store_failed)?;
+        // This one is needed to the end.
+        for named in page.named.iter().filter(|named| named.id != context.execution_id()) {
+            if !names(context, named, &plan.subject).await? {
+                continue;
+            }
+            if !named.has_ended {
+                forgotten.residue.add("workflows", named.kind.as_str(), "UnderWay");
+                continue;
+            }
+            forget_execution(context, named, plan).await?;
+            forgotten.executions += 1;
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Whether an execution names the person: of a request that is a blob the store cannot tell.
+async fn names(context: &Context<'_>, named: &Named, person: &str) -> Result<bool, ActivityError> {
+    if named.is_sure || matches!(named.request, StoredRequest::Inline(_)) {
+        return Ok(named.is_sure);
+    }
+    let shown = named.request.shown(context.tenant_id(), Some(context.blobs)).await.map_err(store_failed)?;
+    Ok(shown.to_string().contains(&json!(person).to_string()))
+}
+
+/// Forgets what an execution was asked for and what it left, and takes the name out of its records.
+async fn forget_execution(context: &Context<'_>, named: &Named, plan: &Plan) -> Result<(), ActivityError> {
+    let tenant_id = context.tenant_id();
+    let leaves_files = matches!(named.kind, WorkflowKind::Compliance | WorkflowKind::BulkOperation);
+    for folder in [RESULTS, JOBS].into_iter().filter(|_| leaves_files) {
+        context.blobs.remove_folder(tenant_id, &[folder, &named.id]).await.map_err(store_failed)?;
+    }
+    if let Some(key) = named.request.key(tenant_id).map_err(store_failed)? {
+        context.blobs.remove(&[key]).await.map_err(store_failed)?;
+    }
+    forget_records(context, &named.id, plan, false).await
+}
+
+/// Forgets what this execution itself was asked for. Nothing needs it any more, and a repeated start is still this one.
+pub(super) async fn forget_own(context: &Context<'_>, plan: &Plan) -> Result<(), ActivityError> {
+    forget_records(context, context.execution_id(), plan, true).await
+}
+
+async fn forget_records(context: &Context<'_>, id: &str, plan: &Plan, keeps_key: bool) -> Result<(), ActivityError> {
+    let pseudonym = plan.pseudonym();
+    let who = store::Forgotten { person: &plan.subject, pseudonym: &pseudonym, keeps_key };
+    context.erasures.forget(context.tenant_id(), id, who).await.map_err(store_failed)
+}

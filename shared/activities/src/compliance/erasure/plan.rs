@@ -1,0 +1,149 @@
+//! Looks up what there is of a person, in which order it goes, and whether there is such a person.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use contracts::compliance::{ComplianceWorkflowRequest, ERASURE_BACKUP};
+use contracts::dataset::{Category, Dataset, DatasetType};
+use contracts::holds::{Hold, HoldScope};
+use contracts::{ActivityError, ErrorName};
+use downstream::Service;
+use downstream::data::catalogue;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::ledger::key_of;
+use super::strategy::is_covered;
+use super::{Plan, Referring, SetState, files, files_of};
+use crate::Context;
+use crate::compliance::{dataset, plan::find};
+use crate::files::lost;
+use crate::harness::store_failed;
+use crate::leases::{hold, hold_alone};
+
+#[derive(Deserialize)]
+struct Input {
+    request: ComplianceWorkflowRequest,
+}
+
+/// Plans an erasure: answers `{manifest, sets}`.
+pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> {
+    let Input { request } = context.input()?;
+    let subject = request.subject_user_id.clone().ok_or_else(|| lost("the person whom the erasure is about"))?;
+    let dataset = dataset(context)?;
+    // Nobody copies, restores or reads everything meanwhile.
+    let types: BTreeSet<String> = dataset.types.iter().map(DatasetType::name).collect();
+    hold_alone(context).await?;
+    let fence = hold(context, context.tenant_id(), types).await?;
+    let earlier = earlier(context, &request.compliance_id).await?;
+    // Where an earlier execution has begun there may be nothing left of the person, and still something to do.
+    if earlier.is_none() {
+        find(context, &dataset, &subject, false).await?;
+    }
+    let is_whole = Category::ASKED_FOR.iter().all(|category| category.is_asked_for(&request.data_categories));
+    let (sets, left): (Vec<_>, Vec<_>) =
+        in_order(&dataset).into_iter().partition(|of| is_whole || is_covered(of, &request.data_categories));
+    let left_out = left.iter().filter(|of| of.has(&request.data_categories)).map(DatasetType::name).collect();
+    if sets.is_empty() {
+        let message = "the dataset map has no type that consists of the categories that are asked for";
+        return Err(ActivityError::new(ErrorName::NotFound, message));
+    }
+    let plan = Plan {
+        subject_hash: key_of(context).await?.keyed_hash(&subject),
+        subject: subject.clone(),
+        backup_id: format!("{ERASURE_BACKUP}{}", request.compliance_id),
+        compliance_id: request.compliance_id,
+        categories: request.data_categories,
+        is_whole,
+        received_at: request.received_at.unwrap_or(context.call.workflow.started_at),
+        legal_basis: request.legal_basis,
+        fence,
+        holds: holds(context, &subject).await?,
+        earlier: earlier.unwrap_or_default(),
+        referring: referring(context, &dataset).await?,
+        sets,
+        left_out,
+    };
+    let files = files(context);
+    let items: Vec<Value> = (0..plan.sets.len()).map(|set| json!({ "set": set })).collect();
+    files.write_json(&files.manifest()?, &items).await?;
+    files.write_json(&files.plan()?, &plan).await?;
+    Ok(json!({ "manifest": files.manifest()?.to_string(), "sets": plan.sets.len() }))
+}
+
+/// The legal holds that may keep something of a person: of other persons' none do.
+async fn holds(context: &Context<'_>, person: &str) -> Result<Vec<Hold>, ActivityError> {
+    let holds = context.holds.active(context.tenant_id(), context.clock.now()).await.map_err(store_failed)?;
+    let is_other =
+        |hold: &Hold| matches!(&hold.scope, HoldScope::Subject { subject_user_id, .. } if subject_user_id != person);
+    Ok(holds.into_iter().filter(|hold| !is_other(hold)).collect())
+}
+
+/// What an earlier execution of this erasure has done, by type; none if none has begun.
+async fn earlier(
+    context: &Context<'_>,
+    compliance_id: &str,
+) -> Result<Option<BTreeMap<String, (u64, u64)>>, ActivityError> {
+    let erasure = context.erasures.erasure(context.tenant_id(), compliance_id).await.map_err(store_failed)?;
+    let Some(erasure) = erasure else { return Ok(None) };
+    let files = files_of(context, &erasure.execution_id);
+    let Some(plan) = files.plan_if_written::<Plan>().await? else { return Ok(Some(BTreeMap::new())) };
+    let mut done = BTreeMap::new();
+    for (number, of) in plan.sets.iter().enumerate() {
+        let state: Option<SetState> = files.read(&files.state(number as u64)?).await?;
+        done.insert(of.name(), plan.done(of, &state.unwrap_or_default()));
+    }
+    Ok(Some(done))
+}
+
+/// The types of the map that refer to others.
+async fn referring(context: &Context<'_>, dataset: &Dataset) -> Result<Vec<Referring>, ActivityError> {
+    let mut all = Vec::new();
+    for service in Service::ALL {
+        let known = catalogue(context.downstream, service, context.tenant_id()).await?;
+        for of in dataset.types.iter().filter(|of| of.service == service.as_str()) {
+            let references = known.entity_types.iter().filter(|known| known.name == of.entity_type);
+            let references = references.flat_map(|known| &known.references);
+            let others = references.filter(|reference| of.subject.as_ref() != Some(&reference.field));
+            all.extend(others.map(|reference| Referring {
+                of: of.clone(),
+                field: reference.field.clone(),
+                to: format!("{}/{}", reference.service, reference.entity_type),
+            }));
+        }
+    }
+    Ok(all)
+}
+
+/// The types, each after those that the map wants to go before; otherwise as they stand in the map.
+fn in_order(dataset: &Dataset) -> Vec<DatasetType> {
+    fn visit<'d>(of: &'d DatasetType, by_name: &BTreeMap<String, &'d DatasetType>, order: &mut Vec<&'d DatasetType>) {
+        // The map has no circles.
+        if order.contains(&of) {
+            return;
+        }
+        of.after.iter().filter_map(|name| by_name.get(name)).for_each(|before| visit(before, by_name, order));
+        order.push(of);
+    }
+    let by_name: BTreeMap<String, &DatasetType> = dataset.types.iter().map(|of| (of.name(), of)).collect();
+    let mut order = Vec::new();
+    dataset.types.iter().for_each(|of| visit(of, &by_name, &mut order));
+    order.into_iter().cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_goes_after_those_that_go_before() {
+        let of = |after: &[&str]| json!({ "subject": "user_id", "after": after, "fields": { "a": { "category": "usage", "strategy": "delete" } } });
+        let map = json!({
+            "version": 1,
+            "auth": { "account": of(&["auth/session", "user/profile"]), "session": of(&[]) },
+            "user": { "profile": of(&["auth/session"]), "usage": of(&["user/profile"]) },
+        });
+        let dataset = Dataset::read(&map).expect("a good map");
+        let names: Vec<String> = in_order(&dataset).iter().map(DatasetType::name).collect();
+        assert_eq!(names, ["auth/session", "user/profile", "auth/account", "user/usage"]);
+    }
+}

@@ -1,0 +1,198 @@
+//! Erasures of a person: nothing of them is left, in whatever byte, nobody else loses anything, and what is left is told.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use contracts::Status;
+use http::{Method, StatusCode};
+use reference_services::{Fault, FaultRule, ServiceKind};
+use serde_json::{Value, json};
+use vault::{Keys as _, verify_document};
+
+use crate::subjects::{COMPLIANCE, ERASURE, at};
+use crate::world::{TENANT, World, full_request, run};
+
+const CANARY: &str = "canary";
+
+/// Erases somebody, and answers with the execution and its result.
+async fn erase(world: &World, person: &str, changes: Value) -> (String, Value) {
+    let mut request = json!({
+        "compliance_id": "erasure-1", "tenant_id": TENANT, "compliance_type": "GdprDataDeletion",
+        "subject_user_id": person,
+    });
+    for (name, value) in changes.as_object().unwrap() {
+        request[name] = value.clone();
+    }
+    let id = world.start_of(&ERASURE, &request).await;
+    let status = world.until_ended(&id).await;
+    assert_eq!(status.status, Status::Completed, "{:?}", status.error);
+    (id, status.result.unwrap())
+}
+
+/// Somebody is onboarded who has the word in every field, and their id.
+async fn onboarded(world: &World) -> String {
+    let mut request = full_request();
+    request["user_email"] = json!("canary@example.com");
+    request["user_name"] = json!("Canary Canary");
+    request["create_sample_data"] = json!(true);
+    let status = world.until_ended(&world.start(&request).await).await;
+    let result = status.result.unwrap();
+    result["user_id"].as_str().unwrap().to_owned()
+}
+
+/// The files below a folder whose bytes have a word, in whatever case.
+fn having(folder: &Path, word: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(having(&path, word));
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap().to_ascii_lowercase();
+        let word = word.to_ascii_lowercase();
+        if bytes.windows(word.len()).any(|window| window == word.as_bytes()) {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+#[test]
+fn nothing_of_a_person_is_left_in_any_byte_and_others_keep_everything() {
+    run(async {
+        let world = World::new().await;
+        let before = world.snapshot().await;
+        let person = onboarded(&world).await;
+        let (session, token) = (json!({ "device": "canary phone" }), "canary-session");
+        let path = format!("/api/v1/users/{person}/sessions");
+        at(&world, ServiceKind::Auth, Method::POST, &path, json!({ "session_id": token, "session_data": session }))
+            .await;
+        // What our own service knows of them: an export, and a job about them.
+        let export = json!({
+            "compliance_id": "export-1", "tenant_id": TENANT, "compliance_type": "GdprDataExport",
+            "subject_user_id": person,
+        });
+        let export = world.start_of(&COMPLIANCE, &export).await;
+        world.until_ended(&export).await;
+        let job = json!({
+            "operation_id": "job", "tenant_id": TENANT, "operation_type": "UserUpdate",
+            "target_entities": [{ "service": "auth", "entity_type": "account", "entity_id": person,
+                "operation_data": { "name": "Canary the second" } }],
+            "operation_data": {}, "batch_options": { "batch_size": 1, "parallel_batches": 1 },
+        });
+        let (status, job) = world.post("/api/v1/workflows/bulk-operation", &job, &[]).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{job}");
+        let job = job["workflow_id"].as_str().unwrap().to_owned();
+        world.until_ended(&job).await;
+        let folder = world.database().parent().unwrap().to_owned();
+        assert!(!having(&folder, CANARY).is_empty() && !having(&folder, &person).is_empty());
+
+        let (id, result) = erase(&world, &person, json!({})).await;
+        assert_eq!(result["status"], "Completed", "{result:#}");
+        assert_eq!(result["data_deleted"]["backup_id"], "gdpr_deletion_backup_erasure-1");
+        for word in [CANARY, person.as_str()] {
+            assert_eq!(having(&folder, word), Vec::<String>::new(), "{word}");
+            assert!(!world.snapshot().await.to_string().to_lowercase().contains(word), "{word}");
+        }
+        assert_eq!(world.snapshot().await, before, "what others have stays");
+        for (id, files) in [(&export, "export.zip"), (&job, "succeeded.csv")] {
+            assert_eq!(world.history(id).await.events[0].event.details["input"], Value::Null, "{id}");
+            let (status, _) = world.get(&format!("/api/v1/workflows/{id}/results/{files}")).await;
+            assert_eq!(status, StatusCode::NOT_FOUND, "{files}");
+        }
+        // The same request is the same erasure; another one finds nobody.
+        let again = json!({
+            "compliance_id": "erasure-1", "tenant_id": TENANT, "compliance_type": "GdprDataDeletion",
+            "subject_user_id": person,
+        });
+        assert_eq!(world.start_of(&ERASURE, &again).await, id);
+        let mut other = again.clone();
+        other["compliance_id"] = json!("erasure-2");
+        let status = world.until_ended(&world.start_of(&ERASURE, &other).await).await;
+        let error = status.error.unwrap();
+        assert!(error.contains("no service keeps anything of this person"), "{error}");
+    });
+}
+
+#[test]
+fn a_certificate_proves_itself_and_a_changed_one_does_not() {
+    run(async {
+        let world = World::new().await;
+        let (id, result) = erase(&world, "user-123", json!({ "legal_basis": "Article 17 (1) (b)" })).await;
+        let number = result["compliance_certificate"].as_str().unwrap();
+        assert!(number.starts_with("COMPLIANCE_CERT_GDPR_DATA_DELETION_tenant-123_"), "{number}");
+        let read = |name: &str| std::fs::read(world.blobs().join(TENANT).join("results").join(&id).join(name)).unwrap();
+        let keys = vault::KeyFilePath::new(world.database().with_file_name("keys.json")).public_keys().await.unwrap();
+        let certificate = read("certificate.json");
+        let document = verify_document("erasure-certificate", &certificate, &keys).unwrap();
+        assert_eq!((&document["number"], &document["compliance_id"]), (&json!(number), &json!("erasure-1")));
+        assert_eq!(document["legal_basis"], "Article 17 (1) (b)");
+        let account = document["types"].as_array().unwrap().iter().find(|of| of["entity_type"] == "account").unwrap();
+        assert_eq!((&account["removed"], &account["retained"]), (&json!(1), &json!(0)));
+        assert_eq!(document["still_held_by"][0]["backup_id"], "gdpr_deletion_backup_erasure-1");
+        assert!(!document.to_string().contains("user-123"), "it names nobody: {document}");
+        let changed = String::from_utf8(certificate).unwrap().replacen("\"removed\": 1", "\"removed\": 2", 1);
+        assert!(verify_document("erasure-certificate", changed.as_bytes(), &keys).is_err());
+        let page = String::from_utf8(read("certificate.html")).unwrap();
+        assert!(page.contains(number) && page.contains("Certificate of erasure"), "{page}");
+    });
+}
+
+#[test]
+fn what_cannot_be_erased_is_told_and_there_is_no_certificate() {
+    run(async {
+        let world = World::new().await;
+        let refuses = FaultRule::on(
+            "POST",
+            "/api/v1/data/{type}/delete",
+            Fault::Status { status: 400, retry_after_seconds: None },
+        );
+        world.faults(&BTreeMap::from([("file".to_owned(), vec![refuses])]));
+        let (id, result) = erase(&world, "user-123", json!({})).await;
+        assert_eq!(
+            (&result["status"], &result["compliance_certificate"]),
+            (&json!("PartiallyCompleted"), &Value::Null)
+        );
+        let residue = result["residue"].as_array().unwrap();
+        assert!(residue.iter().any(|left| left["service"] == "file" && left["reason"] == "StillThere"), "{residue:?}");
+        assert!(result["files"].as_object().unwrap().is_empty(), "{result}");
+        let (status, _) = world.get(&format!("/api/v1/workflows/{id}/results/certificate.json")).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        // Once the service takes part, another request does the rest.
+        world.faults(&BTreeMap::new());
+        let (_, result) = erase(&world, "user-123", json!({ "compliance_id": "erasure-2" })).await;
+        assert_eq!(result["status"], "Completed", "{result:#}");
+    });
+}
+
+#[test]
+fn a_restore_leaves_out_who_was_erased_and_the_erasures_own_backup_brings_them_back() {
+    run(async {
+        let world = World::new().await;
+        let before = world.snapshot().await;
+        let backup = json!({ "backup_id": "before", "tenant_id": TENANT });
+        let (status, answer) = world.post("/api/v1/coordination/backup", &backup, &[]).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        erase(&world, "user-123", json!({})).await;
+        let erased = world.snapshot().await;
+        at(
+            &world,
+            ServiceKind::Auth,
+            Method::POST,
+            "/api/v1/data/account/delete",
+            json!({ "items": [{ "id": "user-124", "key": "mistake" }] }),
+        )
+        .await;
+        let restore = json!({ "backup_id": "before", "tenant_id": TENANT });
+        let (status, answer) = world.post("/api/v1/coordination/restore", &restore, &[]).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        assert_eq!(world.snapshot().await, erased, "user-124 is back, and user-123 is not");
+        let restore = json!({ "backup_id": "gdpr_deletion_backup_erasure-1", "tenant_id": TENANT });
+        let (status, answer) = world.post("/api/v1/coordination/restore", &restore, &[]).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        assert!(answer["created"].as_u64() > Some(5), "{answer}");
+        let back = world.snapshot().await;
+        assert_eq!(back["auth"]["accounts"], before["auth"]["accounts"]);
+    });
+}
