@@ -508,6 +508,36 @@ fn wrong_holds() -> Vec<Wrong> {
     ]
 }
 
+fn wrong_data_requests() -> Vec<Wrong> {
+    let extension = "/api/v1/compliance/requests/c-1/extension";
+    let wrong = |why, request, status, error_type, pointers| Wrong { why, request, status, error_type, pointers };
+    let extend = |body: &str| request(Method::POST, extension, &[TENANT_HEADER, JSON], body.to_owned());
+    let invalid = |why, body: &str, pointers| wrong(why, extend(body), 422, "Validation", pointers);
+    vec![
+        wrong(
+            "requests of a wrong list",
+            get("/api/v1/compliance/requests?state=late&due_before=soon&page_size=0&page_token=AAAA"),
+            422,
+            "Validation",
+            &["/query/page_size", "/query/state", "/query/due_before", "/query/page_token"],
+        ),
+        wrong("an unknown request", get("/api/v1/compliance/requests/c-1"), 404, "NotFound", &[]),
+        wrong("more time for nothing", extend(r#"{"reason":"r"}"#), 404, "NotFound", &[]),
+        invalid("more time without a body", "", &["/reason"]),
+        invalid("more time without a reason", r#"{"reason":null}"#, &["/reason"]),
+        invalid("more time for a number", r#"{"reason":1}"#, &["/reason"]),
+        wrong("more time in words", extend("please"), 400, "Validation", &[]),
+        wrong(
+            "more time for nobody",
+            request(Method::POST, extension, &[JSON], r#"{"reason":"r"}"#),
+            400,
+            "TenantContext",
+            &[],
+        ),
+        wrong("more time that is read", get(extension), 405, "Validation", &[]),
+    ]
+}
+
 fn wrong_controls(asked: &str) -> Vec<Wrong> {
     let path = format!("/api/v1/workflows/user_onboarding_x/{asked}");
     let wrong = |why, headers: &[(&str, &str)], body: String, status, pointers| {
@@ -818,7 +848,8 @@ fn a_wrong_request_is_named_and_does_nothing() {
             .chain(wrong_jobs())
             .chain(wrong_migrations())
             .chain(wrong_exports())
-            .chain(wrong_holds());
+            .chain(wrong_holds())
+            .chain(wrong_data_requests());
         let wrong = wrong.chain(wrong_reads());
         let controls = CONTROLS.into_iter().chain(["retry", "reverse"]).flat_map(wrong_controls);
         let wrong = wrong.chain(controls).chain(wrong_retries()).chain(wrong_actions()).chain(wrong_health_checks());
@@ -838,6 +869,8 @@ fn a_wrong_request_is_named_and_does_nothing() {
         }
         assert_eq!(world.get("/api/v1/workflows").await.1["total_count"], 0, "nothing was stored");
         assert_eq!(world.get("/api/v1/compliance/holds").await.1["holds"], json!([]), "nothing was stored");
+        let requests = world.get("/api/v1/compliance/requests").await.1;
+        assert_eq!(requests["requests"], json!([]), "nothing was stored");
         assert!(world.calls.lock().unwrap().is_empty(), "nobody was called");
         assert_eq!(world.snapshot().await, before);
     });

@@ -22,6 +22,7 @@ mod configuration;
 mod contract;
 mod control;
 mod crash;
+mod data_requests;
 mod deployment;
 mod differential;
 mod disk;

@@ -35,6 +35,7 @@ impl Asked {
     fn of(endpoint: &Endpoint, id: &str) -> Vec<Self> {
         let path = endpoint.path.replace("{workflow_id}", id).replace("{name}", "failed.csv");
         let path = path.replace("{backup_id}", "backup-1").replace("{hold_id}", "hold-1");
+        let path = path.replace("{compliance_id}", "export-0000");
         let one = |path: String, body| vec![Self { method: endpoint.method.clone(), path, body, headers: Vec::new() }];
         match endpoint.name {
             "start-user-onboarding" => one(path, full_request_of(7)),
@@ -55,7 +56,10 @@ impl Asked {
             | "get-backup"
             | "delete-backup"
             | "list-holds"
-            | "get-hold" => one(path, Value::Null),
+            | "get-hold"
+            | "list-data-requests"
+            | "get-data-request" => one(path, Value::Null),
+            "extend-data-request" => one(path, json!({ "reason": "much data" })),
             "place-hold" => {
                 one(path, json!({ "hold_id": "hold-1", "subject_user_id": "user-9", "reason": "a lawsuit" }))
             }
@@ -215,6 +219,7 @@ fn action(endpoint: &Endpoint) -> &'static str {
         "delete-backup" => "delete_backup",
         "place-hold" => "place_hold",
         "release-hold" => "release_hold",
+        "extend-data-request" => "extend_request",
         _ => "read",
     }
 }
@@ -411,6 +416,10 @@ fn a_foreign_page_token_is_denied() {
             let (status, answer) = theirs.world.post("/api/v1/compliance/holds", &hold, &[]).await;
             assert_eq!(status, StatusCode::CREATED, "{answer}");
         }
+        for number in 0..2 {
+            theirs.world.start_of(&COMPLIANCE, &(COMPLIANCE.request)(number)).await;
+        }
+        theirs.until_quiet().await;
         let act = json!({ "action": "cancel", "filter": {}, "dry_run": true });
         let get = |path: &str| (Method::GET, path.to_owned(), Value::Null);
         let paged = [
@@ -419,6 +428,7 @@ fn a_foreign_page_token_is_denied() {
             ("list-audit-rows", get("/api/v1/audit?page_size=1")),
             ("list-backups", get("/api/v1/coordination/backups?page_size=1")),
             ("list-holds", get("/api/v1/compliance/holds?page_size=1")),
+            ("list-data-requests", get("/api/v1/compliance/requests?page_size=1")),
             ("act-on-workflows", (Method::POST, "/api/v1/workflows/actions".to_owned(), act)),
         ];
         for endpoint in endpoints() {
@@ -426,7 +436,12 @@ fn a_foreign_page_token_is_denied() {
             let has_pages = endpoint.ports.iter().any(|port| {
                 matches!(
                     port,
-                    api::Port::List | api::Port::History | api::Port::Audit | api::Port::Backups | api::Port::Holds
+                    api::Port::List
+                        | api::Port::History
+                        | api::Port::Audit
+                        | api::Port::Backups
+                        | api::Port::Holds
+                        | api::Port::DataRequests
                 )
             });
             assert_eq!(is_listed, has_pages, "{} has pages", endpoint.name);
@@ -474,11 +489,17 @@ fn no_filter_widens_what_is_seen() {
             "tenant=tenant-123&tenant_id[]=tenant-123",
             "page_size=200&page=1",
         ];
-        for path in ["/api/v1/workflows", "/api/v1/workflows/history", "/api/v1/audit", "/api/v1/compliance/holds"] {
+        for path in [
+            "/api/v1/workflows",
+            "/api/v1/workflows/history",
+            "/api/v1/audit",
+            "/api/v1/compliance/holds",
+            "/api/v1/compliance/requests",
+        ] {
             for query in narrowing.iter().flat_map(|narrow| widening.map(|wide| format!("{narrow}&{wide}"))) {
                 let answer = theirs.of_asking(&format!("{path}?{query}")).await;
                 assert!(!theirs.is_told_in(&answer), "{path}?{query}: {answer}");
-                for list in ["workflows", "events", "entries", "holds"] {
+                for list in ["workflows", "events", "entries", "holds", "requests"] {
                     assert!(answer[list].as_array().is_none_or(Vec::is_empty), "{path}?{query}: {answer}");
                 }
                 for count in ["total_count", "total_events"] {

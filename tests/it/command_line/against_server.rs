@@ -149,6 +149,46 @@ async fn operators_place_list_show_and_release_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn operators_list_show_and_extend_requests() {
+    let site = Site::new().await;
+    let mut server = site.spawn(None);
+    site.until_up(&mut server).await;
+    let slow = FaultRule::on("GET", "/api/v1/data/{type}", Fault::Delay { delay_ms: 8_000 });
+    site.services.set_faults(ServiceKind::Auth, vec![slow]);
+    let request = |id: &str, received_at: Value| {
+        json!({ "compliance_id": id, "tenant_id": "tenant-123", "compliance_type": "GdprDataExport",
+            "subject_user_id": "user-123", "received_at": received_at })
+    };
+    for (id, received_at) in [("late", json!("2020-01-01T00:00:00Z")), ("open", Value::Null)] {
+        let input = request(id, received_at).to_string();
+        run(&site, &["start", "compliance", "--input", &input]).await.assert(0, "compliance_", "");
+    }
+    let list = run(&site, &["requests", "list"]).await;
+    let lines: Vec<Vec<&str>> = list.stdout.lines().map(|line| line.split_whitespace().take(3).collect()).collect();
+    let expected =
+        [["REQUEST", "TYPE", "STATE"], ["late", "GdprDataExport", "overdue"], ["open", "GdprDataExport", "open"]];
+    assert_eq!(lines, expected);
+    let list = run(&site, &["requests", "list", "--state", "open", "-o", "json"]).await.json();
+    assert_eq!(
+        (list["requests"].as_array().unwrap().len(), &list["requests"][0]["compliance_id"]),
+        (1, &json!("open"))
+    );
+    run(&site, &["requests", "list", "--due-before", "2021-01-01T00:00:00Z"]).await.assert(0, "late", "");
+    let extended = run(&site, &["requests", "extend", "open", "--reason", "much data"]).await;
+    extended.assert(0, "open must be answered by 2", "");
+    let shown = run(&site, &["requests", "show", "open"]).await;
+    for wanted in
+        ["request open, GdprDataExport, open, answered by compliance_", "Of user-123\n", ": much data\n", "Days left: "]
+    {
+        shown.assert(0, wanted, "");
+    }
+    let refused = run(&site, &["requests", "extend", "late", "--reason", "r"]).await;
+    refused.assert(4, "", "409 Conflict: The answer to the request late was due at 2020-02-01");
+    run(&site, &["requests", "show", "nothing"]).await.assert(4, "", "404 Not Found: There is no such request.");
+    run(&site, &["requests", "show", ".."]).await.assert(2, "", "'..' is no name of a request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn operators_make_drill_list_show_restore_and_remove_backups() {
     let site = Site::new().await;
     let data_dir = site.data_dir().to_str().unwrap().to_owned();
