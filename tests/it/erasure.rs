@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use contracts::Status;
+use contracts::audit::{AuditAction, AuditOutcome};
+use contracts::holds::Hold;
 use http::{Method, StatusCode};
 use reference_services::{Fault, FaultRule, ServiceKind};
 use serde_json::{Value, json};
+use store::{Holds as _, NewAuditRow, Placed};
 use vault::{Keys as _, verify_document};
 
-use crate::subjects::{COMPLIANCE, ERASURE, at};
-use crate::world::{TENANT, World, full_request, run};
+use crate::subjects::{COMPLIANCE, CROSS_SERVICE_BACKUP, ERASURE, at};
+use crate::world::{Dispatch, Script, TENANT, World, full_request, run};
 
 const CANARY: &str = "canary";
 
@@ -194,5 +197,162 @@ fn a_restore_leaves_out_who_was_erased_and_the_erasures_own_backup_brings_them_b
         assert!(answer["created"].as_u64() > Some(5), "{answer}");
         let back = world.snapshot().await;
         assert_eq!(back["auth"]["accounts"], before["auth"]["accounts"]);
+    });
+}
+
+/// Somebody places a legal hold.
+async fn hold(world: &World, hold_id: &str, scope: Value) {
+    let now = world.clock.now();
+    let audit = NewAuditRow {
+        tenant_id: TENANT.to_owned(),
+        at: now,
+        actor: None,
+        action: AuditAction::PlaceHold,
+        outcome: AuditOutcome::Accepted,
+        workflow_id: None,
+        workflow_kind: None,
+        request_id: String::new(),
+        is_admin: false,
+        reason: None,
+        details: json!({}),
+    };
+    let mut hold = json!({
+        "hold_id": hold_id, "tenant_id": TENANT, "reason": "A lawsuit", "until": null, "placed_at": now, "placed_by": null,
+        "released": null,
+    });
+    hold.as_object_mut().unwrap().extend(scope.as_object().unwrap().clone());
+    let hold: Hold = serde_json::from_value(hold).unwrap();
+    assert_eq!(world.app.store.place(&hold, audit).await.unwrap(), Placed::New);
+}
+
+#[test]
+fn a_legal_hold_keeps_what_it_covers_and_what_that_hangs_on() {
+    run(async {
+        let world = World::new().await;
+        let before = world.snapshot().await;
+        let record = json!({ "service": "file", "entity_type": "file", "entity_id": "file-123-1" });
+        hold(&world, "lawsuit", json!({ "record": record })).await;
+        hold(&world, "somebody-else", json!({ "subject_user_id": "user-124" })).await;
+        let (id, result) = erase(&world, "user-123", json!({})).await;
+        assert_eq!((&result["status"], &result["held_by"]), (&json!("Completed"), &json!(["lawsuit"])), "{result:#}");
+        let of = |entity_type: &str| {
+            let types = result["per_type"].as_array().unwrap();
+            let of = types.iter().find(|of| of["entity_type"] == entity_type).unwrap();
+            [of["deleted"].as_u64().unwrap(), of["held"].as_u64().unwrap()]
+        };
+        assert_eq!([of("file"), of("workspace"), of("account"), of("profile")], [[2, 1], [0, 1], [0, 1], [1, 0]]);
+        let after = world.snapshot().await;
+        assert_eq!(after["auth"]["accounts"], before["auth"]["accounts"], "the account goes last");
+        let files = |snapshot: &Value| {
+            let files = snapshot["file"]["files"].as_array().unwrap().iter();
+            files.filter(|file| file["file_id"] == "file-123-1").cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(files(&after), files(&before), "what is held is untouched");
+        let certificate = world.blobs().join(TENANT).join("results").join(&id).join("certificate.json");
+        assert!(std::fs::read_to_string(certificate).unwrap().contains("\"lawsuit\""));
+        // What is needed to go on later stays.
+        assert_ne!(world.history(&id).await.events[0].event.details["input"], Value::Null);
+    });
+}
+
+#[test]
+fn what_the_law_keeps_is_masked_and_the_rules_of_the_services_hold() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("map.toml");
+        let map = "version = 1\n[auth.account]\nsubject = \"user_id\"\nafter = [\"user/profile\", \"tenant/membership\"]\n\
+            [auth.account.fields]\nemail = { category = \"contact\", strategy = \"pseudonym\" }\n\
+            name = { category = \"identity\", strategy = \"pseudonym\" }\n\
+            created_at = { category = \"usage\", strategy = \"keep\", legal_basis = \"tax law, section 147\" }\n\
+            [user.profile]\nsubject = \"user_id\"\n[user.profile.fields]\n\
+            preferences = { category = \"personal\", strategy = \"null\" }\n\
+            \"profile_data.name\" = { category = \"personal\", strategy = \"null\" }\n\
+            status = { category = \"personal\", strategy = \"keep\", legal_basis = \"statistics\" }\n\
+            [tenant.membership]\nsubject = \"user_id\"\n[tenant.membership.fields]\n\
+            role = { category = \"identity\", strategy = \"keep\", legal_basis = \"audits\" }\n";
+        std::fs::write(&file, map).unwrap();
+        let setting = [("COMPLIANCE__DATASET", file.display().to_string())];
+        let world = World::with(Script::default(), &setting).await;
+        for (person, number) in [("user-123", 1), ("user-124", 2), ("user-125", 3)] {
+            let name = format!("erasure-{number}");
+            let (id, result) = erase(&world, person, json!({ "compliance_id": name })).await;
+            assert_eq!(result["status"], "Completed", "{result:#}");
+            assert_eq!(result["data_deleted"]["total_records_deleted"], 2, "two are masked, one stays");
+            let certificate = world.blobs().join(TENANT).join("results").join(&id).join("certificate.json");
+            let certificate = std::fs::read_to_string(certificate).unwrap();
+            assert!(certificate.contains("tax law, section 147") && certificate.contains("audits"), "{certificate}");
+        }
+        let after = world.snapshot().await;
+        let mut addresses = Vec::new();
+        let is_erased = |of: &&Value| {
+            of["tenant_id"] == TENANT && ["user-123", "user-124", "user-125"].contains(&of["user_id"].as_str().unwrap())
+        };
+        for account in after["auth"]["accounts"].as_array().unwrap().iter().filter(is_erased) {
+            let email = account["email"].as_str().unwrap();
+            assert!(email.starts_with("erased-") && email.ends_with("@erased.invalid"), "{email}");
+            addresses.push(email.to_owned());
+        }
+        let distinct: std::collections::BTreeSet<&String> = addresses.iter().collect();
+        assert_eq!(distinct.len(), 3, "each has an address of its own: {addresses:?}");
+        for profile in after["user"]["profiles"].as_array().unwrap().iter().filter(is_erased) {
+            assert_eq!(
+                (&profile["preferences"], &profile["profile_data"]["name"]),
+                (&json!({}), &Value::Null),
+                "{profile}"
+            );
+        }
+    });
+}
+
+#[test]
+fn one_that_failed_goes_on_when_it_is_retried_and_counts_everything() {
+    run(async {
+        let dispatch = vec![Dispatch {
+            step: "CompleteCompliance".to_owned(),
+            error: "Internal".to_owned(),
+            times: 1,
+            after_effect: false,
+        }];
+        let world = World::with(Script { dispatch, ..Script::default() }, &[]).await;
+        let id = world.start_of(&ERASURE, &(ERASURE.request)(0)).await;
+        let status = world.until_ended(&id).await;
+        assert_eq!(status.status, Status::Failed);
+        assert_eq!(status.failure.unwrap().residue[0].step, "EraseDataSets");
+        let (status, retried) = world.post(&format!("/api/v1/workflows/{id}/retry"), &Value::Null, &[]).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{retried}");
+        let status = world.until_ended(retried["new_workflow_id"].as_str().unwrap()).await;
+        let result = status.result.unwrap_or_else(|| panic!("{:?}", status.error));
+        assert_eq!(
+            (&result["status"], &result["data_deleted"]["total_records_deleted"]),
+            (&json!("Completed"), &json!(12))
+        );
+    });
+}
+
+#[test]
+fn whoever_reads_or_writes_everything_keeps_an_erasure_away_and_it_them() {
+    run(async {
+        let world = World::new().await;
+        let slow = |route: &str| {
+            let rule = FaultRule::on("GET", route, Fault::Delay { delay_ms: 5_000 });
+            world.faults(&BTreeMap::from([("auth".to_owned(), vec![rule])]));
+        };
+        slow("/api/v1/data/{type}");
+        let backup = world.start_of(&CROSS_SERVICE_BACKUP, &(CROSS_SERVICE_BACKUP.request)(0)).await;
+        clock::sleep(&*world.clock, std::time::Duration::from_secs(2)).await;
+        let erasure = world.start_of(&ERASURE, &(ERASURE.request)(0)).await;
+        let error = world.until_ended(&erasure).await.error.unwrap();
+        assert!(error.contains("Conflict") && error.contains(&backup), "{error}");
+        assert_eq!(world.until_ended(&backup).await.status, Status::Completed);
+        slow("/api/v1/data/{type}");
+        let erasure = world.start_of(&ERASURE, &(ERASURE.request)(1)).await;
+        clock::sleep(&*world.clock, std::time::Duration::from_secs(2)).await;
+        for (subject, number) in [(&CROSS_SERVICE_BACKUP, 2), (&COMPLIANCE, 3), (&ERASURE, 4)] {
+            let other = world.start_of(subject, &(subject.request)(number)).await;
+            let error = world.until_ended(&other).await.error.unwrap();
+            assert!(error.contains("Conflict") && error.contains(&erasure), "{}: {error}", subject.name());
+        }
+        world.faults(&BTreeMap::new());
+        assert_eq!(world.until_ended(&erasure).await.status, Status::Completed);
     });
 }

@@ -142,6 +142,9 @@ pub const ERASURE_BACKUP: &str = "gdpr_deletion_backup_";
 /// For how many days that backup is kept.
 pub const ERASURE_BACKUP_DAYS: u32 = 30;
 
+/// What kind of signed document a certificate of erasure is.
+pub const ERASURE_CERTIFICATE: &str = "erasure-certificate";
+
 /// Longest such that the name of the backup that an erasure makes is a plain id.
 const MAX_COMPLIANCE_ID_CHARS: usize = MAX_TENANT_CHARS - ERASURE_BACKUP.len();
 

@@ -65,7 +65,7 @@ pub(crate) async fn run(args: BackupArgs, output: &mut Output) -> anyhow::Result
 }
 
 fn verify(args: &VerifyArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
-    let keys = if args.keys.is_empty() { own_keys(&args.server)? } else { given_keys(&args.keys)? };
+    let keys = trusted_keys(&args.keys, &args.server)?;
     let report = verify_folder(&args.path, &keys)?;
     let is_whole = report.problems.is_empty();
     if args.output.is_json() {
@@ -74,6 +74,11 @@ fn verify(args: &VerifyArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
         lines(&args.path, &report).iter().try_for_each(|line| output.line(line))?;
     }
     Ok(if is_whole { Exit::Done } else { Exit::Failed }.into())
+}
+
+/// The keys that are trusted to have signed: those that are given, or else the installation's own.
+pub(super) fn trusted_keys(files: &[PathBuf], server: &ServerArgs) -> anyhow::Result<Vec<PublicKey>> {
+    if files.is_empty() { own_keys(server) } else { given_keys(files) }
 }
 
 /// The keys come from whoever verifies, and never from the folder: who changes a backup could put their own key beside it.

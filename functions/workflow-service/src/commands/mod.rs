@@ -4,6 +4,7 @@ mod actions;
 mod answers;
 mod backup;
 mod backups;
+mod certificate;
 mod check_service;
 mod completions;
 mod config;
@@ -102,6 +103,8 @@ enum Command {
     Requests(requests::RequestsArgs),
     /// Checks a dataset map, which says what is personal.
     Dataset(dataset::DatasetArgs),
+    /// Checks a certificate of erasure.
+    Certificate(certificate::CertificateArgs),
     /// Shows every setting, its value and where that comes from.
     Config(config::ConfigArgs),
     /// Says what is wrong with this installation and what to do.
@@ -195,6 +198,7 @@ impl Cli {
             Command::Holds(args) => holds::run(args, output).await,
             Command::Requests(args) => requests::run(args, output).await,
             Command::Dataset(args) => dataset::run(&args, output),
+            Command::Certificate(args) => certificate::run(&args, output),
             Command::Config(args) => config::run(&args, output),
             Command::Doctor(args) => doctor::run(&args, output).await,
             Command::Lint(args) => lint::run(&args, output),

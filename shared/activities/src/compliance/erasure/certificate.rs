@@ -1,5 +1,6 @@
 //! The certificate of an erasure: what became of a person's data, signed, for programs and for people.
 
+use contracts::compliance::ERASURE_CERTIFICATE;
 use contracts::dataset::DatasetType;
 use contracts::{ActivityError, ErrorName, Timestamp};
 use serde::Serialize;
@@ -14,8 +15,6 @@ use crate::Context;
 use crate::backup::key_failed;
 use crate::harness::store_failed;
 
-/// What kind of document it is.
-const KIND: &str = "erasure-certificate";
 /// Backups that are looked at at once.
 const PAGE: u32 = 200;
 
@@ -118,7 +117,7 @@ async fn holding(context: &Context<'_>, of: &Outcome<'_>) -> Result<Vec<Holding>
 
 /// The certificate as it is kept: signed.
 pub(super) async fn signed(context: &Context<'_>, document: &Value) -> Result<Vec<u8>, ActivityError> {
-    let signed = sign_document(KIND, document, context.keys).await.map_err(|error| match error {
+    let signed = sign_document(ERASURE_CERTIFICATE, document, context.keys).await.map_err(|error| match error {
         SignError::Keys(error) => key_failed(error),
         error @ SignError::NotADocument { .. } => ActivityError::new(ErrorName::Internal, error.to_string()),
     })?;
