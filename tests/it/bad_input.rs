@@ -451,7 +451,7 @@ fn wrong_exports() -> Vec<Wrong> {
             pointers: &["/subject_user_id"],
         },
         export("another tenant's", "tenant_id", json!("tenant-456"), 403, "Authorization", &[]),
-        export("what is not there yet", "compliance_type", json!("GdprDataDeletion"), 501, "NotImplemented", &[]),
+        export("what is not there yet", "compliance_type", json!("AuditLogGeneration"), 501, "NotImplemented", &[]),
     ]
 }
 
