@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{
-    Access, Api, Check, Files, GatewayClaims, KeptBackups, Operating, Readiness, ServiceChecks, SignedLinks, Starting,
-    Streaming,
+    Access, Api, Check, Compliance, Files, GatewayClaims, KeptBackups, Operating, Readiness, ServiceChecks,
+    SignedLinks, Starting, Streaming,
 };
 use async_trait::async_trait;
 use axum::body::Body;
@@ -274,8 +274,10 @@ pub(crate) async fn behind_a_gateway(world: &World, folder: &std::path::Path, au
     let links = Arc::new(SignedLinks::new(*b"a secret", Arc::clone(&blobs), Arc::clone(&world.clock)));
     let files = Files { api: api.clone(), blobs: Arc::new(FileBlobs::open(folder).await.unwrap()), links };
     let kept = KeptBackups { api: api.clone(), backups: store.clone(), blobs: Arc::clone(&starting.blobs) };
+    let compliance =
+        Compliance { api: api.clone(), holds: store.clone(), requests: store.clone(), dataset: Arc::default() };
     let readiness = Readiness { api, engine: Arc::new(Well), services };
-    api::router(Operating { starting, ends: store }, readiness, files, kept)
+    api::router(Operating { starting, ends: store }, readiness, files, kept, compliance)
 }
 
 /// Calls with these claims, for these tenants and this user.

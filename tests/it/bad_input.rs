@@ -451,7 +451,90 @@ fn wrong_exports() -> Vec<Wrong> {
             pointers: &["/subject_user_id"],
         },
         export("another tenant's", "tenant_id", json!("tenant-456"), 403, "Authorization", &[]),
-        export("what is not there yet", "compliance_type", json!("GdprDataDeletion"), 501, "NotImplemented", &[]),
+        export("what is not there yet", "compliance_type", json!("AuditLogGeneration"), 501, "NotImplemented", &[]),
+    ]
+}
+
+fn wrong_holds() -> Vec<Wrong> {
+    const PATH: &str = "/api/v1/compliance/holds";
+    let release = "/api/v1/compliance/holds/case-1";
+    let wrong = |why, request, status, error_type, pointers| Wrong { why, request, status, error_type, pointers };
+    let post = |body: String| request(Method::POST, PATH, &[TENANT_HEADER, JSON], body);
+    let delete = |body: &str| request(Method::DELETE, release, &[TENANT_HEADER, JSON], body.to_owned());
+    let invalid = |why, body: Value, pointers| wrong(why, post(body.to_string()), 422, "Validation", pointers);
+    let unreleased = |why, body: &str, pointers| wrong(why, delete(body), 422, "Validation", pointers);
+    let record = |service: &str, entity_type: &str| {
+        json!({ "hold_id": "h", "reason": "r",
+            "record": { "service": service, "entity_type": entity_type, "entity_id": "1" } })
+    };
+    let good = json!({ "hold_id": "h", "subject_user_id": "u", "reason": "r" }).to_string();
+    vec![
+        wrong("a hold of nobody's", request(Method::POST, PATH, &[JSON], good.clone()), 400, "TenantContext", &[]),
+        wrong("a hold that is no JSON", post("case-1".to_owned()), 400, "Validation", &[]),
+        wrong("a hold without a body", post(String::new()), 400, "Validation", &[]),
+        wrong("a hold as text", request(Method::POST, PATH, &[TENANT_HEADER], good), 415, "Validation", &[]),
+        invalid("an empty hold", json!({}), &["/hold_id", "/subject_user_id", "/reason"]),
+        invalid(
+            "all of a hold wrong",
+            json!({ "hold_id": "a/b", "subject_user_id": "a@example.com", "data_categories": ["usage", "secrets"],
+                "reason": " ", "until": "tomorrow", "untill": "2999-01-01T00:00:00Z" }),
+            &["/untill", "/hold_id", "/data_categories/1", "/subject_user_id", "/reason", "/until"],
+        ),
+        invalid(
+            "a hold of the past",
+            json!({ "hold_id": "h", "subject_user_id": "u", "reason": "r", "until": "2025-01-01T00:00:00Z" }),
+            &["/until"],
+        ),
+        invalid(
+            "a record and a person",
+            json!({ "hold_id": "h", "subject_user_id": "u", "reason": "r", "record": {} }),
+            &["/subject_user_id", "/record/service", "/record/entity_type", "/record/entity_id"],
+        ),
+        invalid("a record of an unknown service", record("billing", "invoice"), &["/record/service"]),
+        invalid("a record of an unknown type", record("auth", "file"), &["/record/entity_type"]),
+        unreleased("a release without a body", "", &["/reason"]),
+        unreleased("a release without a reason", "{}", &["/reason"]),
+        unreleased("a release for a blank reason", r#"{"reason":" "}"#, &["/reason"]),
+        unreleased("a release for too long a reason", &json!({ "reason": "r".repeat(501) }).to_string(), &["/reason"]),
+        wrong("a release of nothing", delete(r#"{"reason":"r"}"#), 404, "NotFound", &[]),
+        wrong("an unknown hold", get(release), 404, "NotFound", &[]),
+        wrong(
+            "holds of a wrong list",
+            get("/api/v1/compliance/holds?state=old&subject_user_id=a%20b&page_size=0&page_token=AAAA"),
+            422,
+            "Validation",
+            &["/query/page_size", "/query/state", "/query/subject_user_id", "/query/page_token"],
+        ),
+    ]
+}
+
+fn wrong_data_requests() -> Vec<Wrong> {
+    let extension = "/api/v1/compliance/requests/c-1/extension";
+    let wrong = |why, request, status, error_type, pointers| Wrong { why, request, status, error_type, pointers };
+    let extend = |body: &str| request(Method::POST, extension, &[TENANT_HEADER, JSON], body.to_owned());
+    let invalid = |why, body: &str, pointers| wrong(why, extend(body), 422, "Validation", pointers);
+    vec![
+        wrong(
+            "requests of a wrong list",
+            get("/api/v1/compliance/requests?state=late&due_before=soon&page_size=0&page_token=AAAA"),
+            422,
+            "Validation",
+            &["/query/page_size", "/query/state", "/query/due_before", "/query/page_token"],
+        ),
+        wrong("an unknown request", get("/api/v1/compliance/requests/c-1"), 404, "NotFound", &[]),
+        wrong("more time for nothing", extend(r#"{"reason":"r"}"#), 404, "NotFound", &[]),
+        invalid("more time without a body", "", &["/reason"]),
+        invalid("more time without a reason", r#"{"reason":null}"#, &["/reason"]),
+        invalid("more time for a number", r#"{"reason":1}"#, &["/reason"]),
+        wrong("more time in words", extend("please"), 400, "Validation", &[]),
+        wrong(
+            "more time for nobody",
+            request(Method::POST, extension, &[JSON], r#"{"reason":"r"}"#),
+            400,
+            "TenantContext",
+            &[],
+        ),
+        wrong("more time that is read", get(extension), 405, "Validation", &[]),
     ]
 }
 
@@ -764,7 +847,9 @@ fn a_wrong_request_is_named_and_does_nothing() {
             .chain(wrong_switches())
             .chain(wrong_jobs())
             .chain(wrong_migrations())
-            .chain(wrong_exports());
+            .chain(wrong_exports())
+            .chain(wrong_holds())
+            .chain(wrong_data_requests());
         let wrong = wrong.chain(wrong_reads());
         let controls = CONTROLS.into_iter().chain(["retry", "reverse"]).flat_map(wrong_controls);
         let wrong = wrong.chain(controls).chain(wrong_retries()).chain(wrong_actions()).chain(wrong_health_checks());
@@ -783,6 +868,9 @@ fn a_wrong_request_is_named_and_does_nothing() {
             assert_eq!(named, pointers, "{why}");
         }
         assert_eq!(world.get("/api/v1/workflows").await.1["total_count"], 0, "nothing was stored");
+        assert_eq!(world.get("/api/v1/compliance/holds").await.1["holds"], json!([]), "nothing was stored");
+        let requests = world.get("/api/v1/compliance/requests").await.1;
+        assert_eq!(requests["requests"], json!([]), "nothing was stored");
         assert!(world.calls.lock().unwrap().is_empty(), "nobody was called");
         assert_eq!(world.snapshot().await, before);
     });

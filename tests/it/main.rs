@@ -22,6 +22,7 @@ mod configuration;
 mod contract;
 mod control;
 mod crash;
+mod data_requests;
 mod deployment;
 mod differential;
 mod disk;
@@ -35,6 +36,7 @@ mod fault_matrix;
 mod generated;
 mod health_check;
 mod holdings;
+mod holds;
 mod idempotency;
 mod in_process;
 #[path = "../../shared/asl/tests/support/mod.rs"]

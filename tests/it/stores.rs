@@ -40,6 +40,7 @@ fn the_dynamodb_store() {
         conformance::leases(open).await;
         conformance::backups(open).await;
         conformance::legal_holds(open).await;
+        conformance::data_requests(open).await;
         conformance::limit_of_holds(async |most| open().await.with_most_holds(most)).await;
         conformance::erasures(open).await;
         let limited = async |limits: OpenLimits| open().await.with_limit(limits.of_tenant);

@@ -34,7 +34,8 @@ impl Asked {
     /// A request of an endpoint that [`TENANT`] may send; it names this execution if it names any. There may be several.
     fn of(endpoint: &Endpoint, id: &str) -> Vec<Self> {
         let path = endpoint.path.replace("{workflow_id}", id).replace("{name}", "failed.csv");
-        let path = path.replace("{backup_id}", "backup-1");
+        let path = path.replace("{backup_id}", "backup-1").replace("{hold_id}", "hold-1");
+        let path = path.replace("{compliance_id}", "export-0000");
         let one = |path: String, body| vec![Self { method: endpoint.method.clone(), path, body, headers: Vec::new() }];
         match endpoint.name {
             "start-user-onboarding" => one(path, full_request_of(7)),
@@ -53,7 +54,16 @@ impl Asked {
             | "list-workflows"
             | "list-backups"
             | "get-backup"
-            | "delete-backup" => one(path, Value::Null),
+            | "delete-backup"
+            | "list-holds"
+            | "get-hold"
+            | "list-data-requests"
+            | "get-data-request" => one(path, Value::Null),
+            "extend-data-request" => one(path, json!({ "reason": "much data" })),
+            "place-hold" => {
+                one(path, json!({ "hold_id": "hold-1", "subject_user_id": "user-9", "reason": "a lawsuit" }))
+            }
+            "release-hold" => one(path, json!({ "reason": "it is over" })),
             "cancel-workflow" | "pause-workflow" | "resume-workflow" | "terminate-workflow" => {
                 one(path, json!({ "reason": "a mistake" }))
             }
@@ -207,6 +217,9 @@ fn action(endpoint: &Endpoint) -> &'static str {
         "reverse-workflow" => "reverse_workflow",
         "act-on-workflows" => "act_on_workflows",
         "delete-backup" => "delete_backup",
+        "place-hold" => "place_hold",
+        "release-hold" => "release_hold",
+        "extend-data-request" => "extend_request",
         _ => "read",
     }
 }
@@ -398,6 +411,15 @@ fn a_foreign_page_token_is_denied() {
             let (status, answer) = theirs.world.post("/api/v1/coordination/backup", &request, &[]).await;
             assert_eq!(status, StatusCode::OK, "{answer}");
         }
+        for id in ["hold-1", "hold-2"] {
+            let hold = json!({ "hold_id": id, "subject_user_id": "user-9", "reason": "a lawsuit" });
+            let (status, answer) = theirs.world.post("/api/v1/compliance/holds", &hold, &[]).await;
+            assert_eq!(status, StatusCode::CREATED, "{answer}");
+        }
+        for number in 0..2 {
+            theirs.world.start_of(&COMPLIANCE, &(COMPLIANCE.request)(number)).await;
+        }
+        theirs.until_quiet().await;
         let act = json!({ "action": "cancel", "filter": {}, "dry_run": true });
         let get = |path: &str| (Method::GET, path.to_owned(), Value::Null);
         let paged = [
@@ -405,12 +427,22 @@ fn a_foreign_page_token_is_denied() {
             ("get-workflow-history", get("/api/v1/workflows/history?page_size=1")),
             ("list-audit-rows", get("/api/v1/audit?page_size=1")),
             ("list-backups", get("/api/v1/coordination/backups?page_size=1")),
+            ("list-holds", get("/api/v1/compliance/holds?page_size=1")),
+            ("list-data-requests", get("/api/v1/compliance/requests?page_size=1")),
             ("act-on-workflows", (Method::POST, "/api/v1/workflows/actions".to_owned(), act)),
         ];
         for endpoint in endpoints() {
             let is_listed = paged.iter().any(|(name, _)| *name == endpoint.name);
             let has_pages = endpoint.ports.iter().any(|port| {
-                matches!(port, api::Port::List | api::Port::History | api::Port::Audit | api::Port::Backups)
+                matches!(
+                    port,
+                    api::Port::List
+                        | api::Port::History
+                        | api::Port::Audit
+                        | api::Port::Backups
+                        | api::Port::Holds
+                        | api::Port::DataRequests
+                )
             });
             assert_eq!(is_listed, has_pages, "{} has pages", endpoint.name);
         }
@@ -444,6 +476,9 @@ fn a_foreign_page_token_is_denied() {
 fn no_filter_widens_what_is_seen() {
     run(async {
         let theirs = Theirs::new().await;
+        let hold = json!({ "hold_id": "hold-1", "subject_user_id": "user-9", "reason": TENANT });
+        let (status, placed) = theirs.world.post("/api/v1/compliance/holds", &hold, &[]).await;
+        assert_eq!(status, StatusCode::CREATED, "{placed}");
         let before = theirs.all().await;
         let narrowing = ["", "status=Paused,Terminated,Completed", "user_id=user-1", "workflow_type=user_onboarding"];
         let widening = [
@@ -454,11 +489,17 @@ fn no_filter_widens_what_is_seen() {
             "tenant=tenant-123&tenant_id[]=tenant-123",
             "page_size=200&page=1",
         ];
-        for path in ["/api/v1/workflows", "/api/v1/workflows/history", "/api/v1/audit"] {
+        for path in [
+            "/api/v1/workflows",
+            "/api/v1/workflows/history",
+            "/api/v1/audit",
+            "/api/v1/compliance/holds",
+            "/api/v1/compliance/requests",
+        ] {
             for query in narrowing.iter().flat_map(|narrow| widening.map(|wide| format!("{narrow}&{wide}"))) {
                 let answer = theirs.of_asking(&format!("{path}?{query}")).await;
                 assert!(!theirs.is_told_in(&answer), "{path}?{query}: {answer}");
-                for list in ["workflows", "events", "entries"] {
+                for list in ["workflows", "events", "entries", "holds", "requests"] {
                     assert!(answer[list].as_array().is_none_or(Vec::is_empty), "{path}?{query}: {answer}");
                 }
                 for count in ["total_count", "total_events"] {

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Access, Api, Check, Files, KeptBackups, Operating, Readiness, ServiceChecks, Starting, Streaming};
+use api::{
+    Access, Api, Check, Compliance, Files, KeptBackups, Operating, Readiness, ServiceChecks, Starting, Streaming,
+};
 use async_trait::async_trait;
 use aws_clients::Clients;
 use aws_clients::gateway::TemporalGateway;
@@ -167,6 +169,18 @@ pub async fn serve_backups(route: Router<KeptBackups>) -> Result<(), Error> {
     let api = api(store, requests);
     let (clock, audit) = (Arc::clone(&api.clock), Arc::clone(&api.audit));
     run(route.with_state(KeptBackups { api, backups, blobs }), clock, Some(audit)).await
+}
+
+/// Serves an endpoint about compliance.
+pub async fn serve_compliance(route: Router<Compliance>) -> Result<(), Error> {
+    aws_clients::log();
+    let Common { aws, table, requests } = settings::of_function(Common::read)?;
+    let dataset = Arc::new(settings::dataset(None)?);
+    let store = store(&Clients::of_function(aws), table);
+    let (holds, data_requests) = (Arc::new(store.clone()), Arc::new(store.clone()));
+    let api = api(store, requests);
+    let (clock, audit) = (Arc::clone(&api.clock), Arc::clone(&api.audit));
+    run(route.with_state(Compliance { api, holds, requests: data_requests, dataset }), clock, Some(audit)).await
 }
 
 /// Serves an endpoint that tells whether everything works.

@@ -2,6 +2,7 @@
 
 pub mod archive_executions;
 pub mod keep_backups;
+pub mod notify_due_requests;
 pub mod project_execution_status;
 pub mod reconcile_executions;
 pub mod temporal_gateway;

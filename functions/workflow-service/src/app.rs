@@ -9,7 +9,8 @@ use std::time::Duration;
 use activities::{Activities, DatasetSource};
 use anyhow::{Context as _, anyhow, bail};
 use api::{
-    Api, Check, Files, KeptBackups, KeptHouse, Operating, Readiness, ServiceChecks, SignedLinks, Starting, Streaming,
+    Api, Check, Compliance, Files, KeptBackups, KeptHouse, Notified, Operating, Readiness, ServiceChecks, SignedLinks,
+    Starting, Streaming,
 };
 use async_trait::async_trait;
 use aws_clients::InvokedActivities;
@@ -82,6 +83,7 @@ pub struct App {
     reconciling: Option<AbortHandle>,
     housekeeping: AbortHandle,
     backups: AbortHandle,
+    notices: AbortHandle,
     stop: watch::Sender<bool>,
     _locks: Vec<DirectoryLock>,
 }
@@ -268,15 +270,19 @@ impl App {
         let links = SignedLinks::new(link_key, blobs.clone(), Arc::clone(clock));
         let files = Files { api: api.clone(), blobs: blobs.clone(), links: Arc::new(links.clone()) };
         let kept = KeptBackups { api: api.clone(), backups: Arc::new(store.clone()), blobs: blobs.clone() };
+        let dataset = Arc::new(settings::dataset(settings.dataset_file.as_deref())?);
+        let records = Arc::new(store.clone());
+        let compliance = Compliance { api: api.clone(), holds: records.clone(), requests: records, dataset };
         let readiness = Readiness { api, engine: Arc::new(AllEngines(engines.clone())), services };
         let recovered = engine.recover().await?;
         let housekeeping = keep_house(store.clone(), blobs.clone(), settings.retention, Arc::clone(clock));
         let backups = keep_backups(starting.clone(), store.clone(), settings.backups.clone());
+        let notices = notify(store.clone(), downstream.clone(), settings.notify.clone(), Arc::clone(clock));
         let reconciling = temporal.map(|_| reconcile(store.clone(), engines, Arc::clone(clock)));
         let store = store.clone();
         let operating = Operating { starting, ends: Arc::new(store.clone()) };
         Ok(Self {
-            router: api::router(operating, readiness, files, kept).merge(links.routes()),
+            router: api::router(operating, readiness, files, kept, compliance).merge(links.routes()),
             store,
             engine,
             recovered,
@@ -284,6 +290,7 @@ impl App {
             reconciling,
             housekeeping,
             backups,
+            notices,
             stop,
             _locks: locks,
         })
@@ -316,6 +323,7 @@ impl Drop for App {
         }
         self.housekeeping.abort();
         self.backups.abort();
+        self.notices.abort();
     }
 }
 
@@ -392,6 +400,21 @@ fn keep_backups(starting: Starting, store: SqlStore, schedule: Option<BackupSche
         }
     };
     clock::spawn(&time, keeping).abort_handle()
+}
+
+fn notify(store: SqlStore, downstream: Downstream, to: Option<String>, clock: SharedClock) -> AbortHandle {
+    let time = Arc::clone(&clock);
+    let notifying = async move {
+        loop {
+            clock::sleep(&*clock, HOUSEKEEPING_INTERVAL).await;
+            match api::notify_due_requests(&store, &downstream, to.as_deref(), &*clock).await {
+                Ok(notified) if notified == Notified::default() => {}
+                Ok(notified) => tracing::info!(?notified, "requests of persons are due"),
+                Err(error) => tracing::error!(%error, "it is not known which requests of persons are due"),
+            }
+        }
+    };
+    clock::spawn(&time, notifying).abort_handle()
 }
 
 /// The name of the database in its directory.

@@ -7,7 +7,7 @@ use crate::grants::Port;
 
 const HAS_TEMPORAL: Option<&str> = Some("HasTemporal");
 
-pub(crate) fn all() -> [Function; 6] {
+pub(crate) fn all() -> [Function; 7] {
     [
         Function {
             timeout: 30,
@@ -53,6 +53,16 @@ pub(crate) fn all() -> [Function; 6] {
                 "keep-backups",
                 "EventBridge Scheduler: every hour",
                 "Begins backups that are due by the schedule, and removes those whose time is up",
+                Source::Schedule { every: "1 hour", window_minutes: Some(15), max_age_seconds: 3_600 },
+            )
+        },
+        Function {
+            timeout: 300,
+            ports: vec![Port::Notices],
+            ..function(
+                "notify-due-requests",
+                "EventBridge Scheduler: every hour",
+                "Tells that the time for answers to persons is nearly over, or over",
                 Source::Schedule { every: "1 hour", window_minutes: Some(15), max_age_seconds: 3_600 },
             )
         },

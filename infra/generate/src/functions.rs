@@ -90,6 +90,11 @@ impl Function {
         self.ports.iter().any(|port| matches!(port, Port::KeptBackups))
     }
 
+    /// Whether it is told whom to tell of requests that are due.
+    pub(crate) fn has_notify(&self) -> bool {
+        self.ports.iter().any(|port| matches!(port, Port::Notices))
+    }
+
     /// Whether nobody waits for its answer.
     pub(crate) fn is_started_by_events(&self) -> bool {
         matches!(self.source, Source::StatusChange { .. } | Source::Schedule { .. })

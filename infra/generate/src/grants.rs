@@ -40,6 +40,8 @@ pub(crate) enum Port {
     MapFiles,
     /// Removes backups whose time is up: `store::remove_due_backups`.
     KeptBackups,
+    /// Claims notices that requests of persons are due: `api::notify_due_requests`.
+    Notices,
     /// Reads the key to Temporal's API.
     TemporalApiKey,
 }
@@ -176,6 +178,10 @@ impl Grants {
                 self.remove_backups();
                 self.queried.insert("due");
             }
+            Port::Notices => {
+                self.table.extend(["GetItem", "UpdateItem"]);
+                self.queried.insert("due");
+            }
             Port::TemporalApiKey => {
                 self.others +=
                     &allow_if("HasTemporalApiKey", "secretsmanager:GetSecretValue", "!Ref TemporalApiKeySecretArn");
@@ -226,6 +232,25 @@ impl Grants {
                 self.queried.insert("by_tenant");
             }
             api::Port::RemoveBackup => self.remove_backups(),
+            api::Port::PlaceHold => {
+                self.table.extend(["DeleteItem", "PutItem", "UpdateItem"]);
+                self.queried.insert("");
+            }
+            api::Port::Hold => drop(self.table.insert("GetItem")),
+            api::Port::Holds => {
+                self.table.insert("BatchGetItem");
+                self.queried.insert("by_tenant");
+            }
+            api::Port::DataRequest => self.table.extend(["BatchGetItem", "GetItem"]),
+            api::Port::DataRequests => {
+                self.table.insert("BatchGetItem");
+                self.queried.extend(["by_status", "by_tenant"]);
+            }
+            api::Port::ExtendRequest => self.table.extend(["BatchGetItem", "GetItem", "PutItem", "UpdateItem"]),
+            api::Port::ReleaseHold => {
+                self.table.extend(["DeleteItem", "GetItem", "PutItem", "UpdateItem"]);
+                self.queried.insert("");
+            }
         }
     }
 

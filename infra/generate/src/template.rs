@@ -67,6 +67,7 @@ fn environment(function: &Function) -> &'static str {
     match function.has_backup_schedule() {
         _ if function.has_keys() => include_str!("../../template/each/keys.yaml"),
         true => include_str!("../../template/each/backup-schedule.yaml"),
+        false if function.has_notify() => include_str!("../../template/each/notify.yaml"),
         false => "",
     }
 }

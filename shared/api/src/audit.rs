@@ -114,6 +114,24 @@ impl Caller {
         row.details["backup_id"] = json!(backup_id);
         row
     }
+
+    /// The row of what is done with a legal hold, and why.
+    pub(crate) fn hold_row(&self, action: AuditAction, hold_id: &str, reason: &str, at: Timestamp) -> NewAuditRow {
+        let mut row = self.request.row(&self.known(), action, at);
+        row.details["hold_id"] = json!(hold_id);
+        row.reason = Some(reason.to_owned());
+        row
+    }
+}
+
+impl Caller {
+    /// The row of more time for a request of a person, and why.
+    pub(crate) fn extension_row(&self, compliance_id: &str, reason: &str, at: Timestamp) -> NewAuditRow {
+        let mut row = self.request.row(&self.known(), AuditAction::ExtendRequest, at);
+        row.details["compliance_id"] = json!(compliance_id);
+        row.reason = Some(reason.to_owned());
+        row
+    }
 }
 
 /// Records a denial if it is known who was denied. A denial stays a denial, whether or not it can be recorded.
@@ -141,8 +159,16 @@ fn action(method: &Method, route: &str) -> AuditAction {
     if method == Method::DELETE && route == "/api/v1/coordination/backups/{backup_id}" {
         return AuditAction::DeleteBackup;
     }
+    if method == Method::DELETE && route == "/api/v1/compliance/holds/{hold_id}" {
+        return AuditAction::ReleaseHold;
+    }
     if method != Method::POST {
         return AuditAction::Read;
+    }
+    match route {
+        "/api/v1/compliance/holds" => return AuditAction::PlaceHold,
+        "/api/v1/compliance/requests/{compliance_id}/extension" => return AuditAction::ExtendRequest,
+        _ => {}
     }
     match route.strip_prefix(WORKFLOWS).unwrap_or_default() {
         "{workflow_id}/cancel" => AuditAction::CancelWorkflow,
@@ -179,7 +205,9 @@ mod tests {
         match port {
             Port::Create | Port::Keep | Port::Start(_) | Port::Control | Port::Terminate => true,
             Port::RemoveBackup => true,
-            Port::Backup | Port::Backups => false,
+            Port::PlaceHold | Port::ReleaseHold | Port::ExtendRequest => true,
+            Port::Backup | Port::Backups | Port::Hold | Port::Holds => false,
+            Port::DataRequest | Port::DataRequests => false,
             Port::Read | Port::List | Port::History | Port::Retried | Port::Request => false,
             Port::Check | Port::Archive | Port::Audit => false,
             // A link changes nothing yet: the start that uses what was uploaded has its row.
@@ -218,6 +246,8 @@ mod tests {
             ("/api/v1/workflows/{workflow_id}/reverse", AuditAction::ReverseWorkflow),
             ("/api/v1/workflows/actions", AuditAction::ActOnWorkflows),
             ("/api/v1/coordination/health-check", AuditAction::Read),
+            ("/api/v1/compliance/holds", AuditAction::PlaceHold),
+            ("/api/v1/compliance/requests/{compliance_id}/extension", AuditAction::ExtendRequest),
         ];
         for (path, expected) in routes {
             assert_eq!(action(&Method::POST, path), expected, "{path}");

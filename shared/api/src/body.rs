@@ -3,6 +3,7 @@
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::http::{HeaderMap, header};
 use contracts::document::Document;
+use contracts::fields::BadField;
 use contracts::limits::{MAX_BODY_BYTES, MAX_JSON_DEPTH, MAX_REASON_CHARS, UNCOUNTED_BODY_BYTES};
 use http_body_util::BodyExt as _;
 
@@ -33,6 +34,17 @@ pub(crate) async fn reason(headers: &HeaderMap, body: Body) -> Result<Option<Str
     let Some(body) = optional_json(headers, body).await? else { return Ok(None) };
     let mut fields = body.fields();
     let reason = fields.optional_remark("reason", MAX_REASON_CHARS).map(str::to_owned);
+    fields.finish().map(|()| reason).map_err(Problem::invalid)
+}
+
+/// The same where it must be said.
+pub(crate) async fn required_reason(headers: &HeaderMap, body: Body) -> Result<String, Problem> {
+    let Some(body) = optional_json(headers, body).await? else {
+        let missing = BadField { pointer: "/reason".to_owned(), detail: "is missing".to_owned() };
+        return Err(Problem::invalid(vec![missing]));
+    };
+    let mut fields = body.fields();
+    let reason = fields.remark("reason", MAX_REASON_CHARS);
     fields.finish().map(|()| reason).map_err(Problem::invalid)
 }
 

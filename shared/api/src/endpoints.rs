@@ -8,7 +8,7 @@ use axum::http::Method;
 use clock::SharedClock;
 use contracts::WorkflowKind;
 
-use crate::{Api, Files, KeptBackups, Operating, Readiness, Starting};
+use crate::{Api, Compliance, Files, KeptBackups, Operating, Readiness, Starting};
 
 /// One endpoint, which the server and a Lambda function of its own both serve.
 #[derive(Debug)]
@@ -66,6 +66,20 @@ pub enum Port {
     Backups,
     /// Removes a backup: `Backups::begin_removal`, `store::remove_backup`.
     RemoveBackup,
+    /// Places a legal hold, and reads those that hold: `Holds::place`, `Holds::active`.
+    PlaceHold,
+    /// Reads a legal hold: `Holds::hold`.
+    Hold,
+    /// Lists legal holds: `Holds::holds`.
+    Holds,
+    /// Releases a legal hold, and reads those that hold: `Holds::release`, `Holds::active`.
+    ReleaseHold,
+    /// Reads a request of a person: `DataRequests::request`.
+    DataRequest,
+    /// Lists requests of persons: `DataRequests::requests`.
+    DataRequests,
+    /// Gives more time to a request of a person, and reads it: `DataRequests::extend`, `DataRequests::request`.
+    ExtendRequest,
     /// Reads the audit log: `Audit::rows`. Every endpoint that asks who calls also adds to it what it denies.
     Audit,
 }
@@ -85,6 +99,8 @@ pub enum Route {
     Files(fn() -> Router<Files>),
     /// Works with backups that were completed.
     Backups(fn() -> Router<KeptBackups>),
+    /// Works with legal holds, and with requests of persons.
+    Compliance(fn() -> Router<Compliance>),
     /// Asks everything else whether it works.
     Readiness(fn() -> Router<Readiness>),
 }
@@ -283,6 +299,55 @@ pub static ENDPOINTS: &[Endpoint] = &[
         route: Route::Backups(crate::delete_backup::route),
     },
     Endpoint {
+        name: "place-hold",
+        method: Method::POST,
+        path: crate::list_holds::PATH,
+        ports: &[Port::PlaceHold],
+        route: Route::Compliance(crate::place_hold::route),
+    },
+    Endpoint {
+        name: "list-holds",
+        method: Method::GET,
+        path: crate::list_holds::PATH,
+        ports: &[Port::Holds],
+        route: Route::Compliance(crate::list_holds::route),
+    },
+    Endpoint {
+        name: "get-hold",
+        method: Method::GET,
+        path: crate::get_hold::PATH,
+        ports: &[Port::Hold],
+        route: Route::Compliance(crate::get_hold::route),
+    },
+    Endpoint {
+        name: "release-hold",
+        method: Method::DELETE,
+        path: crate::get_hold::PATH,
+        ports: &[Port::ReleaseHold],
+        route: Route::Compliance(crate::release_hold::route),
+    },
+    Endpoint {
+        name: "list-data-requests",
+        method: Method::GET,
+        path: crate::list_data_requests::PATH,
+        ports: &[Port::DataRequests],
+        route: Route::Compliance(crate::list_data_requests::route),
+    },
+    Endpoint {
+        name: "get-data-request",
+        method: Method::GET,
+        path: crate::get_data_request::PATH,
+        ports: &[Port::DataRequest],
+        route: Route::Compliance(crate::get_data_request::route),
+    },
+    Endpoint {
+        name: "extend-data-request",
+        method: Method::POST,
+        path: crate::extend_data_request::PATH,
+        ports: &[Port::ExtendRequest],
+        route: Route::Compliance(crate::extend_data_request::route),
+    },
+    Endpoint {
         name: "health",
         method: Method::GET,
         path: "/health",
@@ -314,13 +379,20 @@ impl Endpoint {
             Route::Operating(_) => "serve_operating",
             Route::Files(_) => "serve_files",
             Route::Backups(_) => "serve_backups",
+            Route::Compliance(_) => "serve_compliance",
             Route::Readiness(_) => "serve_readiness",
         }
     }
 }
 
 /// The routes of all endpoints.
-pub(crate) fn routes(operating: &Operating, readiness: &Readiness, files: &Files, kept: &KeptBackups) -> Router {
+pub(crate) fn routes(
+    operating: &Operating,
+    readiness: &Readiness,
+    files: &Files,
+    kept: &KeptBackups,
+    compliance: &Compliance,
+) -> Router {
     let starting = &operating.starting;
     let routes = ENDPOINTS.iter().map(|endpoint| match endpoint.route {
         Route::Alone(route) => route().with_state(Arc::clone(&starting.api.clock)),
@@ -329,6 +401,7 @@ pub(crate) fn routes(operating: &Operating, readiness: &Readiness, files: &Files
         Route::Operating(route) => route().with_state(operating.clone()),
         Route::Files(route) => route().with_state(files.clone()),
         Route::Backups(route) => route().with_state(kept.clone()),
+        Route::Compliance(route) => route().with_state(compliance.clone()),
         Route::Readiness(route) => route().with_state(readiness.clone()),
     });
     routes.fold(Router::new(), Router::merge)

@@ -15,9 +15,13 @@ mod conditional;
 pub mod create_bulk_upload;
 mod damage;
 pub mod delete_backup;
+mod due_requests;
 mod durations;
 mod endpoints;
+pub mod extend_data_request;
 pub mod get_backup;
+pub mod get_data_request;
+pub mod get_hold;
 pub mod get_workflow_history;
 pub mod get_workflow_results;
 pub mod get_workflow_status;
@@ -25,13 +29,17 @@ mod headers;
 pub mod health;
 pub mod list_audit_rows;
 pub mod list_backups;
+pub mod list_data_requests;
+pub mod list_holds;
 pub mod list_workflows;
 mod operate;
 mod page;
 pub mod pause_workflow;
 mod pauses;
+pub mod place_hold;
 mod problem;
 pub mod ready;
+pub mod release_hold;
 pub mod resume_workflow;
 pub mod retry_workflow;
 pub mod reverse_workflow;
@@ -59,12 +67,14 @@ use axum::Router;
 use axum::extract::FromRef;
 use clock::SharedClock;
 use contracts::EngineKind;
+use contracts::dataset::Dataset;
 use contracts::limits::MAX_WAIT_SECONDS;
 use engine::Engines;
-use store::{Audit, Backups, BlobLinks, BlobReader, Blobs, EndRecorder, Executions, History};
+use store::{Audit, Backups, BlobLinks, BlobReader, Blobs, DataRequests, EndRecorder, Executions, History, Holds};
 
 pub use access::GatewayClaims;
 pub use contracts::access::Access;
+pub use due_requests::{Notified, notify_due_requests};
 pub use durations::Durations;
 pub use endpoints::{ENDPOINTS, Endpoint, Port, Route};
 pub use problem::Problem;
@@ -186,6 +196,25 @@ impl FromRef<KeptBackups> for Api {
     }
 }
 
+/// What the endpoints about compliance work with.
+#[derive(Clone)]
+pub struct Compliance {
+    /// What all endpoints work with.
+    pub api: Api,
+    /// Legal holds.
+    pub holds: Arc<dyn Holds>,
+    /// Requests of persons.
+    pub requests: Arc<dyn DataRequests>,
+    /// What types of things hold of persons.
+    pub dataset: Arc<Dataset>,
+}
+
+impl FromRef<Compliance> for Api {
+    fn from_ref(compliance: &Compliance) -> Self {
+        compliance.api.clone()
+    }
+}
+
 /// What the endpoints that tell whether everything works ask.
 #[derive(Clone)]
 pub struct Readiness {
@@ -204,8 +233,14 @@ impl FromRef<Readiness> for Api {
 }
 
 /// The whole API, for a server.
-pub fn router(operating: Operating, readiness: Readiness, files: Files, kept: KeptBackups) -> Router {
-    let routes = endpoints::routes(&operating, &readiness, &files, &kept);
+pub fn router(
+    operating: Operating,
+    readiness: Readiness,
+    files: Files,
+    kept: KeptBackups,
+    compliance: Compliance,
+) -> Router {
+    let routes = endpoints::routes(&operating, &readiness, &files, &kept, &compliance);
     let Api { clock, request_timeout, audit, .. } = operating.starting.api;
     complete(routes, clock, request_timeout, Some(audit))
 }

@@ -107,7 +107,12 @@ impl Problem {
     }
 
     pub(crate) fn conflict(id: &str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, ErrorName::Conflict, "Conflict", "Not possible now", detail).about(id)
+        Self::not_now(detail).about(id)
+    }
+
+    /// What is in no state for it, and is no execution.
+    pub(crate) fn not_now(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, ErrorName::Conflict, "Conflict", "Not possible now", detail)
     }
 
     pub(crate) fn taken(detail: impl Into<String>) -> Self {

@@ -36,13 +36,15 @@ pub enum AuditAction {
     PlaceHold,
     /// The release of a legal hold.
     ReleaseHold,
+    /// More time for the answer to a person's request.
+    ExtendRequest,
     /// Anything that changes nothing; only its denials are in the log.
     Read,
 }
 
 impl AuditAction {
     /// Every action.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::StartWorkflow,
         Self::CancelWorkflow,
         Self::PauseWorkflow,
@@ -55,6 +57,7 @@ impl AuditAction {
         Self::DeleteBackup,
         Self::PlaceHold,
         Self::ReleaseHold,
+        Self::ExtendRequest,
         Self::Read,
     ];
 
@@ -73,6 +76,7 @@ impl AuditAction {
             Self::DeleteBackup => "delete_backup",
             Self::PlaceHold => "place_hold",
             Self::ReleaseHold => "release_hold",
+            Self::ExtendRequest => "extend_request",
             Self::Read => "read",
         }
     }

@@ -263,6 +263,7 @@ impl Request for ComplianceWorkflowRequest {
             "compliance_id": self.compliance_id,
             "type": self.compliance_type,
             "allow_partial": self.allow_partial,
+            "received_at": self.received_at,
             "backup_id": is_erasure.then(|| format!("{ERASURE_BACKUP}{}", self.compliance_id)),
             "backup_days": is_erasure.then_some(ERASURE_BACKUP_DAYS),
         })

@@ -9,6 +9,7 @@ pub mod bulk_operation;
 pub mod characters;
 pub mod compliance;
 pub mod data_migration;
+pub mod data_requests;
 pub mod dataset;
 pub mod document;
 pub mod effect;

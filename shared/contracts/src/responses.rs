@@ -8,7 +8,10 @@ use serde_json::Value;
 
 use crate::audit::{AuditAction, AuditOutcome};
 use crate::backup::{BackupSummary, Drill};
+use crate::compliance::ComplianceType;
+use crate::data_requests::RequestState;
 use crate::history::Event;
+use crate::holds::{Hold, HoldState};
 use crate::ids::WorkflowKind;
 use crate::status::Status;
 use crate::step::StepPath;
@@ -384,6 +387,83 @@ pub struct DeleteBackupResponse {
     pub deleted_at: Timestamp,
     pub message: String,
 }
+
+/// A page of a tenant's legal holds, newest first. With filters it may hold fewer than `page_size`, even none, and still go
+/// on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct HoldsResponse {
+    pub holds: Vec<HoldEntry>,
+    pub page_size: u32,
+    pub next_page_token: Option<String>,
+}
+
+/// A legal hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct HoldEntry {
+    #[serde(flatten)]
+    pub hold: Hold,
+    pub state: HoldState,
+}
+
+/// The answer to the placing of a legal hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlaceHoldResponse {
+    /// The hold.
+    #[serde(flatten)]
+    pub hold: HoldEntry,
+    /// Other active holds that may hold some of the same data, by name; the first [`MAX_NAMED_HOLDS`].
+    pub overlaps: Vec<String>,
+    /// How many there are.
+    pub overlap_count: usize,
+}
+
+/// The answer to the release of a legal hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReleaseHoldResponse {
+    /// The hold.
+    #[serde(flatten)]
+    pub hold: HoldEntry,
+    /// Active holds that may still hold some of what it held, by name; the first [`MAX_NAMED_HOLDS`].
+    pub still_held_by: Vec<String>,
+    /// How many there are.
+    pub still_held_count: usize,
+}
+
+/// A page of the requests of a tenant's persons: what is due first comes first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct DataRequestsResponse {
+    pub requests: Vec<DataRequestEntry>,
+    pub page_size: u32,
+    pub next_page_token: Option<String>,
+}
+
+/// The request of a person.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the wire's")]
+pub struct DataRequestEntry {
+    pub compliance_id: String,
+    pub compliance_type: ComplianceType,
+    /// The execution that answers it; of one and its retries the newest.
+    pub workflow_id: String,
+    /// Whom it is about; null once the request of the execution is kept no more.
+    pub subject_user_id: Option<String>,
+    pub state: RequestState,
+    pub received_at: Timestamp,
+    /// One month after it was received.
+    pub due_at: Timestamp,
+    /// Three months after it was received, if it was extended.
+    pub extended_until: Option<Timestamp>,
+    pub extension_reason: Option<String>,
+    pub completed_at: Option<Timestamp>,
+    /// Whole days until it must be answered, less than none if that was before; null if its execution has ended.
+    pub days_left: Option<i64>,
+}
+
+/// Holds that an answer names beside its own at most.
+pub const MAX_NAMED_HOLDS: usize = 100;
 
 /// A page of the audit log, newest first. It may hold fewer entries than `page_size`, even none, and still go on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

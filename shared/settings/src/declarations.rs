@@ -5,8 +5,8 @@ use toml::Value;
 
 use crate::host::Host;
 use crate::values::{
-    address, boolean, choice, coefficient, days, hours, integer, kms_key, seconds, state_machine_prefix, tenants, text,
-    url,
+    address, boolean, choice, coefficient, days, hours, integer, kms_key, mail_address, seconds, state_machine_prefix,
+    tenants, text, url,
 };
 
 /// A setting.
@@ -227,6 +227,10 @@ pub(crate) const BACKUPS_KEEP_COUNT: Setting<u32> = count("backups.keep_count");
 /// The dataset map, if it is not the one that comes along.
 pub(crate) const DATASET: Setting<String> = Setting::new("compliance.dataset", Shape::Text, text, "a path");
 
+/// Who is told that the time for an answer to a person is nearly over.
+pub(crate) const NOTIFY: Setting<String> =
+    Setting::new("compliance.notify", Shape::Text, mail_address, "an e-mail address");
+
 /// What the engine finishes within the default time limit, see the server's README.
 pub(crate) const OPEN_EXECUTIONS: Setting<u32> = count("limits.open_executions").or("2000");
 pub(crate) const OPEN_EXECUTIONS_PER_TENANT: Setting<u32> = count("limits.open_executions_per_tenant").or("500");
@@ -242,7 +246,7 @@ pub(crate) const TENANTS_CLAIM: Setting<String> =
 pub(crate) const ROLES_CLAIM: Setting<String> = Setting::new("auth.roles_claim", Shape::Text, text, "a claim's name");
 
 /// The settings of a server or a worker, in the order in which they are shown: section by section.
-pub(crate) const OF_SERVER: [&dyn Declared; 44] = [
+pub(crate) const OF_SERVER: [&dyn Declared; 45] = [
     &HOST,
     &PORT,
     &REQUEST_TIMEOUT,
@@ -283,6 +287,7 @@ pub(crate) const OF_SERVER: [&dyn Declared; 44] = [
     &BACKUPS_KEEP_DAYS,
     &BACKUPS_KEEP_COUNT,
     &DATASET,
+    &NOTIFY,
     &OPEN_EXECUTIONS,
     &OPEN_EXECUTIONS_PER_TENANT,
     &AUTH_MODE,

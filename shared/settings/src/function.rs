@@ -15,8 +15,8 @@ use crate::aws::{Aws, aws};
 use crate::declarations::{
     API_KEY_SECRET, AUTH_MODE, BACKUP_TENANTS, BACKUPS_EVERY, BACKUPS_KEEP_COUNT, BACKUPS_KEEP_DAYS, BUCKET,
     DEFAULT_TIMEOUT, FUNCTION_ENGINE, FUNCTION_PREFIX, FUNCTION_STORE, KMS_KEY, LOCAL_KEY_FILE, LONGEST_WAIT,
-    NAMESPACE, OPEN_EXECUTIONS_PER_TENANT, RETENTION_DAYS, ROLES_CLAIM, SERVICES, SIGNING_KEY, STATE_MACHINE_PREFIX,
-    TABLE, TASK_QUEUE, TEMPORAL_URL, TENANTS_CLAIM,
+    NAMESPACE, NOTIFY, OPEN_EXECUTIONS_PER_TENANT, RETENTION_DAYS, ROLES_CLAIM, SERVICES, SIGNING_KEY,
+    STATE_MACHINE_PREFIX, TABLE, TASK_QUEUE, TEMPORAL_URL, TENANTS_CLAIM,
 };
 use crate::keys::{Keys, Naming};
 use crate::temporal::TemporalServer;
@@ -107,6 +107,7 @@ impl FunctionSettings {
         keys.take(&BACKUPS_EVERY);
         keys.take(&BACKUPS_KEEP_DAYS);
         keys.take(&BACKUPS_KEEP_COUNT);
+        keys.take(&NOTIFY);
         keys.take(&FUNCTION_ENGINE);
         keys.take(&FUNCTION_STORE);
         keys.take(&RETENTION_DAYS);
@@ -150,6 +151,11 @@ impl FunctionSettings {
             keep_days: self.keys.take(&BACKUPS_KEEP_DAYS),
             keep_count: self.keys.take(&BACKUPS_KEEP_COUNT),
         })
+    }
+
+    /// `compliance.notify`: who is told that the time for an answer to a person is nearly over, if somebody is.
+    pub fn notify(&mut self) -> Option<String> {
+        self.keys.take(&NOTIFY)
     }
 
     /// `workflows.default_timeout`: how long an execution may take, pauses excluded.

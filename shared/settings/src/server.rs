@@ -12,7 +12,7 @@ use workflows::{RetryPolicies, RetryPolicy};
 
 use crate::declarations::{
     ANSWERED, BACKUP_TENANTS, BACKUPS_EVERY, BACKUPS_KEEP_COUNT, BACKUPS_KEEP_DAYS, BATCH_SIZE, DATA_DIR, DATASET,
-    DEFAULT_TIMEOUT, HAS_ACTIVITIES_IN_FUNCTIONS, HOST, KEY_FILE, MAX_CONCURRENT_ACTIVITIES, MAX_CONNECTIONS,
+    DEFAULT_TIMEOUT, HAS_ACTIVITIES_IN_FUNCTIONS, HOST, KEY_FILE, MAX_CONCURRENT_ACTIVITIES, MAX_CONNECTIONS, NOTIFY,
     OF_FUNCTIONS, OF_SERVER, OPEN_EXECUTIONS, OPEN_EXECUTIONS_PER_TENANT, PORT, REQUEST_TIMEOUT, RETENTION_DAYS,
     RetrySettings, SERVER_ENGINE, SERVICES, UNREACHABLE,
 };
@@ -66,6 +66,8 @@ pub struct Settings {
     pub backups: Option<BackupSchedule>,
     /// `compliance.dataset`: the dataset map, if it is not the one that comes along.
     pub dataset_file: Option<PathBuf>,
+    /// `compliance.notify`: who is told that the time for an answer to a person is nearly over.
+    pub notify: Option<String>,
     /// From `auth.*` and the address.
     pub access: Access,
     /// Whether AWS's endpoints are trusted by the roots of `SSL_CERT_FILE`, not by Amazon's.
@@ -147,6 +149,7 @@ impl Settings {
             retention: DAY * keys.value(&RETENTION_DAYS),
             backups: backups(keys),
             dataset_file: keys.take(&DATASET).map(PathBuf::from),
+            notify: keys.take(&NOTIFY),
             has_own_roots,
         };
         if let (ActivityPlace::InFunctions { .. }, StoreKind::Sqlite) = (&settings.temporal.activities, &settings.store)

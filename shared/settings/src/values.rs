@@ -10,6 +10,11 @@ pub(crate) fn text(value: &Value) -> Option<String> {
     value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
+/// An address that mail can be sent to.
+pub(crate) fn mail_address(value: &Value) -> Option<String> {
+    text(value).filter(|address| contracts::email::is_email(address))
+}
+
 pub(crate) fn parsed<T: FromStr>(value: &Value) -> Option<T> {
     value.as_str()?.parse().ok()
 }

@@ -60,6 +60,7 @@ impl EndRecorder for DynamoStore {
                 rows.iter().map(|(event_id, event)| put_new(&self.table, event_row(tenant_id, id, *event_id, event))),
             );
             writes.extend(audit.clone());
+            writes.extend(self.end_request(&record, end.status, at).await?);
             if let Transacted::Refused(_) = self.transact(writes).await? {
                 continue;
             }

@@ -56,6 +56,7 @@ impl Executions for DynamoStore {
         totals.add(&counter(&record, record.status), 1);
         writes.push(totals.into_write(&self.table, &keys::totals(&new.tenant_id), &keys::totals_shard(&new.id)));
         writes.extend(new.audit.as_ref().map(|row| put_audit(&self.table, row)));
+        writes.extend(self.remember_request(&new));
         // Last, so that their reasons are the last ones.
         if let Some(retry) = &new.retry_of {
             writes.push(link(&new).into_write(&self.table, &keys::execution(&new.tenant_id, &retry.id), ALONE));

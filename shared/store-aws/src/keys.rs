@@ -1,5 +1,6 @@
 //! Keys of items and indices; the crate's documentation lists them.
 
+use contracts::data_requests::RequestState;
 use contracts::{Status, Timestamp, WorkflowKind};
 use store::IdempotencyKey;
 
@@ -117,6 +118,23 @@ pub(crate) fn erasures(tenant_id: &str) -> String {
 /// The sort key of the key that the tenant's persons are hashed with. It comes before every name.
 pub(crate) const ERASURE_KEY: &str = "#";
 
+const DATA_REQUESTS: &str = "#Q";
+
+/// The partition of the requests of a tenant's persons, each sorted by its name.
+pub(crate) fn data_requests(tenant_id: &str) -> String {
+    format!("{tenant_id}{DATA_REQUESTS}")
+}
+
+/// The tenant in the partition key of requests.
+pub(crate) fn parse_data_requests(pk: &str) -> Option<&str> {
+    pk.strip_suffix(DATA_REQUESTS)
+}
+
+/// The requests of which this became.
+pub(crate) fn data_requests_in(tenant_id: &str, state: RequestState) -> String {
+    format!("{tenant_id}{DATA_REQUESTS}#{state}")
+}
+
 pub(crate) fn durations(tenant_id: &str) -> String {
     format!("{tenant_id}#D")
 }
@@ -177,6 +195,14 @@ pub(crate) fn kept(shard: u64) -> String {
 
 pub(crate) fn kept_shard(backup_id: &str) -> String {
     kept(hash(backup_id) % DUE_SHARDS)
+}
+
+pub(crate) fn asked(shard: u64) -> String {
+    format!("asked#{shard}")
+}
+
+pub(crate) fn asked_shard(compliance_id: &str) -> String {
+    asked(hash(compliance_id) % DUE_SHARDS)
 }
 
 /// The first one has the name that a feed in one piece had.

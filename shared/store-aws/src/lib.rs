@@ -19,6 +19,7 @@
 //! | a legal hold, which never goes | `<tenant>#H` | its name |
 //! | the same, until it is released or others need the room of one whose time is up | `<tenant>#H#F` | its name |
 //! | the number of these | `<tenant>#H#F` | `#` |
+//! | a request of a person, which never goes | `<tenant>#Q` | its name |
 //! | an erasure | `<tenant>#R` | its name |
 //! | the wrapped key that the tenant's persons are hashed with | `<tenant>#R` | `#` |
 //! | a row of the audit log, which never goes | `<tenant>#A` | time, id |
@@ -28,9 +29,11 @@
 //! | `by_tenant`, `by_kind`, `by_status` | executions | tenant (and kind, or status and kind) | start, id |
 //! | `by_tenant` | backups | `<tenant>#K` | when they were complete, name |
 //! | `by_tenant` | legal holds | `<tenant>#H` | when they were placed, name |
+//! | `by_tenant`, `by_status` | requests of persons | `<tenant>#Q`, `<tenant>#Q#<state>` | by when they are due, name |
 //! | `by_user` | executions that a user asked for | tenant and user | start, id |
 //! | `due` | executions | `pending#<shard>` until they begin, `open#<shard>` until they end, `ended#<shard>` until they are archived | start or when they were put off to, then end |
 //! | `due` | backups that are not kept for ever | `kept#<shard>` | until when they are kept |
+//! | `due` | requests of persons that are not answered | `asked#<shard>` | when to look whether somebody is to be told |
 //! | `feed` | events | tenant, in 4 shards by execution (`<tenant>`, `<tenant>#F#<shard>`) | time |
 //!
 //! # Requests
@@ -57,6 +60,7 @@ mod batch;
 mod batches;
 mod blobs;
 mod change;
+mod data_requests;
 mod ends;
 mod erasures;
 mod executions;

@@ -9,6 +9,7 @@ use store::{EndRecorder, EngineEnd, NewAuditRow, NewEvent, Progress, StoreError}
 
 use crate::SqlStore;
 use crate::audit::append_audit;
+use crate::data_requests;
 use crate::history::append_history;
 use crate::journal::count_duration;
 use crate::rows::{self, json_text, micros};
@@ -102,6 +103,7 @@ impl Operation for CloseDamaged {
         .bind(id)
         .execute(&mut *connection)
         .await?;
+        data_requests::end(connection, id, end.status, *at).await?;
         append_audit(connection, audit.as_ref()).await?;
         Ok(true)
     }
@@ -157,6 +159,7 @@ impl Operation for RecordEnd {
         if end.status == Status::Completed {
             count_duration(connection, id).await?;
         }
+        data_requests::end(connection, id, end.status, *at).await?;
         append_audit(connection, audit.as_ref()).await?;
         Ok(true)
     }

@@ -13,6 +13,7 @@ use store::{
 
 use crate::audit::append_audit;
 use crate::batches::{self, ITEMS_COLUMNS, ITEMS_JOIN};
+use crate::data_requests;
 use crate::history::append_history;
 use crate::journal::append_journal;
 use crate::limits;
@@ -283,6 +284,7 @@ impl Operation for Create {
         append_history(connection, &new.tenant_id, &new.id, 0, &new.history).await?;
         append_journal(connection, &new.id, 0, records).await?;
         append_audit(connection, new.audit.as_ref()).await?;
+        data_requests::remember(connection, new).await?;
         if let Some(idempotency) = &new.idempotency {
             sqlx::query(
                 "INSERT INTO idempotency_keys (tenant_id, route, key, body_hash, execution_id) \

@@ -14,6 +14,7 @@ use store::{
 use crate::SqlStore;
 use crate::audit::append_audit;
 use crate::batches::{self, ITEMS_COLUMNS};
+use crate::data_requests;
 use crate::history::append_history;
 use crate::rows::{self, MAX_ROWS, insert, json_text, list, micros, parts};
 use crate::writer::{Fault, Operation};
@@ -266,6 +267,9 @@ impl CommitTurn {
         status.bind(query).execute(&mut *connection).await?;
         if let Some(items) = commit.items {
             batches::replace(connection, &commit.execution_id, items).await?;
+        }
+        if let Some(end) = end {
+            data_requests::end(connection, &commit.execution_id, end.status, commit.at).await?;
         }
         if let Some(End { status: Status::Completed, .. }) = end {
             count_duration(connection, &commit.execution_id).await?;

@@ -14,6 +14,7 @@ mod backups;
 mod batches;
 mod blobs;
 mod damaged;
+mod data_requests;
 mod ends;
 mod erasures;
 mod executions;
@@ -252,8 +253,9 @@ fn sqlite_migrations() -> Migrator {
         (9, "backups", include_str!("../migrations/sqlite/0009_backups.sql")),
         (10, "upload_claims", include_str!("../migrations/sqlite/0010_upload_claims.sql")),
         (11, "fences", include_str!("../migrations/sqlite/0011_fences.sql")),
-        (13, "holds", include_str!("../migrations/sqlite/0013_holds.sql")),
         (12, "erasures", include_str!("../migrations/sqlite/0012_erasures.sql")),
+        (13, "holds", include_str!("../migrations/sqlite/0013_holds.sql")),
+        (14, "data_requests", include_str!("../migrations/sqlite/0014_data_requests.sql")),
     ];
     let migration = |(version, name, text): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(text), false)

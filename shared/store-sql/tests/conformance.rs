@@ -41,6 +41,7 @@ async fn sqlite_without_a_journal() {
     conformance::leases(open).await;
     conformance::backups(open).await;
     conformance::legal_holds(open).await;
+    conformance::data_requests(open).await;
     conformance::limit_of_holds(async |most| open().await.with_most_holds(most)).await;
     conformance::erasures(open).await;
 }

@@ -15,7 +15,7 @@ pub enum Placed {
     /// It holds from now on.
     New,
     /// It was placed before; this is what is known of it, also when it was released since then.
-    Before(Hold),
+    Before(Box<Hold>),
     /// There is another hold of this name.
     Taken,
     /// The tenant has as many as it may have: [`MAX_ACTIVE_HOLDS`].
@@ -102,5 +102,5 @@ pub trait Holds: Send + Sync {
 /// What it means to place a hold whose name is in use.
 pub fn placed_again(hold: &Hold, placed: Hold) -> Placed {
     let is_same = placed.scope == hold.scope && placed.reason == hold.reason && placed.until == hold.until;
-    if is_same { Placed::Before(placed) } else { Placed::Taken }
+    if is_same { Placed::Before(Box::new(placed)) } else { Placed::Taken }
 }

@@ -12,6 +12,7 @@ mod batches;
 mod blobs;
 pub mod conformance;
 mod control;
+mod data_requests;
 mod erasures;
 pub mod events;
 mod executions;
@@ -38,6 +39,10 @@ pub use backups::{
 pub use batches::BatchChange;
 pub use blobs::{BACKUPS, BlobBody, BlobKey, BlobReader, Blobs, JOBS, RESULTS, UPLOADS};
 pub use control::{Control, Controlled, Decision};
+pub use data_requests::{
+    ClaimedNotice, DataRequests, DueNotice, Extended, KnownRequest, RequestFilter, RequestPage, RequestParts,
+    data_request_of, extending, subject_of,
+};
 pub use erasures::{Erasure, Erasures, Forgotten, Named, NamedPage};
 pub use executions::{
     Created, Damage, DueExecution, Estimated, ExecutionRecord, Executions, IdempotencyKey, NewExecution, OpenExecution,

@@ -105,6 +105,90 @@ async fn a_wait_survives_a_server_that_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn operators_place_list_show_and_release_holds() {
+    let site = Site::new().await;
+    let mut server = site.spawn(None);
+    site.until_up(&mut server).await;
+
+    let subject = ["holds", "create", "case-7", "--subject", "user-9", "--reason", "a lawsuit"];
+    let placed = run(&site, &subject).await;
+    placed.assert(0, "case-7 holds everything of user-9, until it is released\n", "");
+    let usage = ["holds", "create", "usage", "--category", "usage", "--category", "contact", "--reason", "a law"];
+    let usage = [&usage[..], &["--until", "2999-01-01T00:00:00Z"]].concat();
+    let placed = run(&site, &usage).await;
+    placed.assert(0, "usage holds contact, usage of everybody, until 2999-01-01T00:00:00Z\n", "");
+    placed.assert(0, "Some of the same data may be held by case-7\n", "");
+    let record = ["holds", "create", "one", "--record", "auth/account/7", "--reason", "evidence", "-o", "json"];
+    let placed = run(&site, &record).await.json();
+    assert_eq!(placed["record"], json!({ "service": "auth", "entity_type": "account", "entity_id": "7" }));
+
+    let list = run(&site, &["holds", "list"]).await;
+    let lines: Vec<Vec<&str>> = list.stdout.lines().map(|line| line.split_whitespace().take(2).collect()).collect();
+    assert_eq!(lines, [["HOLD", "STATE"], ["one", "active"], ["usage", "active"], ["case-7", "active"]]);
+    let list = run(&site, &["holds", "list", "--subject", "user-9", "--state", "active", "-o", "json"]).await.json();
+    assert_eq!((list["holds"].as_array().unwrap().len(), &list["holds"][0]["hold_id"]), (1, &json!("case-7")));
+
+    let released = run(&site, &["holds", "release", "case-7", "--reason", "it is over"]).await;
+    released.assert(0, "case-7 is released since 2", "");
+    released.assert(0, "Some of what it held may still be held by one, usage\n", "");
+    let shown = run(&site, &["holds", "show", "case-7"]).await;
+    for wanted in
+        ["hold case-7, released, placed at 2", "Holds everything of user-9", "Reason: a lawsuit", ": it is over"]
+    {
+        shown.assert(0, wanted, "");
+    }
+    let json = run(&site, &["holds", "show", "case-7", "-o", "json"]).await.json();
+    assert_eq!(json["released"]["reason"], "it is over");
+
+    run(&site, &["holds", "show", "nothing"]).await.assert(4, "", "404 Not Found: There is no such hold.");
+    run(&site, &["holds", "show", ".."]).await.assert(2, "", "'..' is no name of a hold");
+    let wrong = run(&site, &["holds", "create", "x", "--record", "auth", "--reason", "r"]).await;
+    wrong.assert(2, "", "--record auth: expected SERVICE/TYPE/ID");
+    let wrong = run(&site, &["holds", "create", "x", "--category", "secrets", "--reason", "r"]).await;
+    wrong.assert(4, "", "/data_categories/0 must be one of ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_list_show_and_extend_requests() {
+    let site = Site::new().await;
+    let mut server = site.spawn(None);
+    site.until_up(&mut server).await;
+    let slow = FaultRule::on("GET", "/api/v1/data/{type}", Fault::Delay { delay_ms: 8_000 });
+    site.services.set_faults(ServiceKind::Auth, vec![slow]);
+    let request = |id: &str, received_at: Value| {
+        json!({ "compliance_id": id, "tenant_id": "tenant-123", "compliance_type": "GdprDataExport",
+            "subject_user_id": "user-123", "received_at": received_at })
+    };
+    for (id, received_at) in [("late", json!("2020-01-01T00:00:00Z")), ("open", Value::Null)] {
+        let input = request(id, received_at).to_string();
+        run(&site, &["start", "compliance", "--input", &input]).await.assert(0, "compliance_", "");
+    }
+    let list = run(&site, &["requests", "list"]).await;
+    let lines: Vec<Vec<&str>> = list.stdout.lines().map(|line| line.split_whitespace().take(3).collect()).collect();
+    let expected =
+        [["REQUEST", "TYPE", "STATE"], ["late", "GdprDataExport", "overdue"], ["open", "GdprDataExport", "open"]];
+    assert_eq!(lines, expected);
+    let list = run(&site, &["requests", "list", "--state", "open", "-o", "json"]).await.json();
+    assert_eq!(
+        (list["requests"].as_array().unwrap().len(), &list["requests"][0]["compliance_id"]),
+        (1, &json!("open"))
+    );
+    run(&site, &["requests", "list", "--due-before", "2021-01-01T00:00:00Z"]).await.assert(0, "late", "");
+    let extended = run(&site, &["requests", "extend", "open", "--reason", "much data"]).await;
+    extended.assert(0, "open must be answered by 2", "");
+    let shown = run(&site, &["requests", "show", "open"]).await;
+    for wanted in
+        ["request open, GdprDataExport, open, answered by compliance_", "Of user-123\n", ": much data\n", "Days left: "]
+    {
+        shown.assert(0, wanted, "");
+    }
+    let refused = run(&site, &["requests", "extend", "late", "--reason", "r"]).await;
+    refused.assert(4, "", "409 Conflict: The answer to the request late was due at 2020-02-01");
+    run(&site, &["requests", "show", "nothing"]).await.assert(4, "", "404 Not Found: There is no such request.");
+    run(&site, &["requests", "show", ".."]).await.assert(2, "", "'..' is no name of a request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn operators_make_drill_list_show_restore_and_remove_backups() {
     let site = Site::new().await;
     let data_dir = site.data_dir().to_str().unwrap().to_owned();

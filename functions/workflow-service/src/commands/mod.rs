@@ -16,6 +16,7 @@ pub(crate) mod exit;
 mod filters;
 mod health;
 mod history;
+mod holds;
 mod keys;
 mod lint;
 mod list;
@@ -26,6 +27,7 @@ mod progress;
 mod reference;
 mod remote;
 mod render;
+mod requests;
 mod results;
 mod retry;
 mod run;
@@ -95,6 +97,10 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Makes, restores, drills, lists and removes backups, and verifies copies of them.
     Backup(backup::BackupArgs),
+    /// Places, lists, shows and releases legal holds: data that must not be erased.
+    Holds(holds::HoldsArgs),
+    /// Lists, shows and extends requests of persons, which must be answered in time.
+    Requests(requests::RequestsArgs),
     /// Checks a dataset map, which says what is personal.
     Dataset(dataset::DatasetArgs),
     /// Checks a certificate of erasure.
@@ -189,6 +195,8 @@ impl Cli {
             Command::Health(args) => health::run(args, output).await,
             Command::Keys(args) => keys::run(args, output),
             Command::Backup(args) => backup::run(args, output).await,
+            Command::Holds(args) => holds::run(args, output).await,
+            Command::Requests(args) => requests::run(args, output).await,
             Command::Dataset(args) => dataset::run(&args, output),
             Command::Certificate(args) => certificate::run(&args, output),
             Command::Config(args) => config::run(&args, output),

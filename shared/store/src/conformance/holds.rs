@@ -86,7 +86,11 @@ async fn a_name_is_used_once<S: Holds + Audit>(store: &S) {
     let first = hold("h-1", 1, Some(100));
     assert_eq!(place(store, &first).await, Placed::New);
     let again = Hold { placed_at: at(2), placed_by: None, ..first.clone() };
-    assert_eq!(place(store, &again).await, Placed::Before(first.clone()), "who places it again gets the first one");
+    assert_eq!(
+        place(store, &again).await,
+        Placed::Before(Box::new(first.clone())),
+        "who places it again gets the first one"
+    );
     for other in [
         Hold { scope: subject("user-8"), ..again.clone() },
         Hold { reason: "another".to_owned(), ..again.clone() },
@@ -97,7 +101,7 @@ async fn a_name_is_used_once<S: Holds + Audit>(store: &S) {
     assert_eq!(place(store, &Hold { tenant_id: "tenant-b".to_owned(), ..again.clone() }).await, Placed::New);
     assert_eq!(ok(store.hold(TENANT, "h-1").await), Some(first.clone()));
     let Released::Now(released) = release(store, "h-1", 3).await else { panic!("it is released") };
-    assert_eq!(place(store, &again).await, Placed::Before(released), "what was released stays so");
+    assert_eq!(place(store, &again).await, Placed::Before(Box::new(released)), "what was released stays so");
     assert_eq!(ok(store.active(TENANT, at(4)).await), []);
     let expected = [(3, AuditAction::ReleaseHold), (1, AuditAction::PlaceHold)];
     assert_eq!(log(store).await, super::audit::told(&expected), "what changes nothing has no row");
@@ -107,7 +111,7 @@ async fn of_many_at_once_one_is_new<S: Holds + Audit>(store: &S) {
     let first = hold("h-1", 1, None);
     let placed = join_all((0..20).map(|_| place(store, &first))).await;
     assert_eq!(placed.iter().filter(|placed| **placed == Placed::New).count(), 1);
-    assert_eq!(placed.iter().filter(|placed| **placed == Placed::Before(first.clone())).count(), 19);
+    assert_eq!(placed.iter().filter(|placed| **placed == Placed::Before(Box::new(first.clone()))).count(), 19);
     let released = join_all((0..20).map(|number| release(store, "h-1", 10 + number))).await;
     let of_now = released.iter().filter_map(|released| match released {
         Released::Now(hold) => Some(hold.clone()),

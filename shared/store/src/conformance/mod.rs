@@ -8,6 +8,7 @@ mod audit;
 mod backups;
 mod blobs;
 mod control;
+mod data_requests;
 mod driver;
 mod erasures;
 mod holds;
@@ -32,6 +33,7 @@ use crate::{
 
 pub use backups::backups;
 pub use blobs::blobs;
+pub use data_requests::data_requests;
 use driver::{ByJournal, BySteps};
 pub use erasures::erasures;
 pub use holds::{legal_holds, limit_of_holds};

@@ -1,0 +1,6 @@
+//! GET /api/v1/compliance/holds/{hold_id}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), endpoint_lambdas::Error> {
+    endpoint_lambdas::serve_compliance(api::get_hold::route()).await
+}

@@ -1,0 +1,6 @@
+//! POST /api/v1/compliance/holds
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), endpoint_lambdas::Error> {
+    endpoint_lambdas::serve_compliance(api::place_hold::route()).await
+}

@@ -1,0 +1,189 @@
+//! `workflow-service requests list|show|extend`: requests of persons that must be answered in time, asked of a running server.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::answers::{seconds, text};
+use super::exit::{CommandError, Exit};
+use super::output::{Output, OutputArgs};
+use super::remote::{RemoteArgs, Server};
+use super::table::Table;
+
+/// The most that a page of the API has.
+const PAGE_SIZE: &str = "200";
+
+/// Options of `requests`.
+#[derive(Debug, Args)]
+pub(crate) struct RequestsArgs {
+    #[command(subcommand)]
+    command: RequestsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum RequestsCommand {
+    /// Lists the requests of the tenant's persons, what is due first before others.
+    List(ListArgs),
+    /// Shows a request.
+    Show(ShowArgs),
+    /// Gives more time to a request that is open, once: three months after it came.
+    Extend(ExtendArgs),
+}
+
+/// Options that all of them have.
+#[derive(Debug, Args)]
+struct Common {
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+/// Options of `requests list`.
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// Only those in this state.
+    #[arg(long, value_enum)]
+    state: Option<State>,
+    /// Only those that are due before this moment, such as 2027-01-31T00:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    due_before: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum State {
+    Open,
+    Overdue,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+/// Options of `requests show`.
+#[derive(Debug, Args)]
+struct ShowArgs {
+    /// The request's name: its compliance_id.
+    compliance_id: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Options of `requests extend`.
+#[derive(Debug, Args)]
+struct ExtendArgs {
+    /// The request's name: its compliance_id.
+    compliance_id: String,
+    /// Why; the person is to be told as well.
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(crate) async fn run(args: RequestsArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
+    match args.command {
+        RequestsCommand::List(args) => list(args, output).await,
+        RequestsCommand::Show(args) => show(args, output).await,
+        RequestsCommand::Extend(args) => extend(args, output).await,
+    }
+}
+
+async fn list(args: ListArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
+    let ListArgs { state, due_before, common } = args;
+    let server = common.remote.open()?;
+    let state = state.and_then(|state| state.to_possible_value()).map(|value| value.get_name().to_owned());
+    let mut filters = vec![("page_size", PAGE_SIZE.to_owned())];
+    filters.extend(state.map(|state| ("state", state)));
+    filters.extend(due_before.map(|moment| ("due_before", moment)));
+    let (mut requests, mut token) = (Vec::new(), None::<String>);
+    loop {
+        let mut query = filters.clone();
+        query.extend(token.map(|token| ("page_token", token)));
+        let mut page = server.ask(server.request(Method::GET, &PATH).query(&query)).await?;
+        requests.append(page["requests"].as_array_mut().unwrap_or(&mut Vec::new()));
+        token = page["next_page_token"].as_str().map(str::to_owned);
+        if token.is_none() {
+            break;
+        }
+    }
+    if common.output.is_json() {
+        output.json(&json!({ "requests": requests }))?;
+        return Ok(Exit::Done.into());
+    }
+    let mut table = Table::new(["REQUEST", "TYPE", "STATE", "RECEIVED", "DUE", "DAYS LEFT", "WORKFLOW"]);
+    requests.iter().for_each(|request| table.add(row(request)));
+    table.take_lines().iter().try_for_each(|line| output.line(line))?;
+    Ok(Exit::Done.into())
+}
+
+async fn show(args: ShowArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
+    let server = args.common.remote.open()?;
+    let request = server.ask(one(&server, Method::GET, &args.compliance_id, &[])?).await?;
+    if args.common.output.is_json() {
+        output.json(&request)?;
+        return Ok(Exit::Done.into());
+    }
+    let (what, state) = (text(&request, "compliance_type"), text(&request, "state"));
+    output.line(format!(
+        "request {}, {what}, {state}, answered by {}",
+        args.compliance_id,
+        text(&request, "workflow_id")
+    ))?;
+    output
+        .line(format!("Of {}", request["subject_user_id"].as_str().unwrap_or("a person who is not known any more")))?;
+    output.line(format!("Received at {}, due at {}", seconds(&request, "received_at"), due(&request)))?;
+    if let Some(reason) = request["extension_reason"].as_str() {
+        output.line(format!("Extended from {}: {reason}", seconds(&request, "due_at")))?;
+    }
+    if !request["completed_at"].is_null() {
+        output.line(format!("Completed at {}", seconds(&request, "completed_at")))?;
+    }
+    if !request["days_left"].is_null() {
+        output.line(format!("Days left: {}", request["days_left"]))?;
+    }
+    Ok(Exit::Done.into())
+}
+
+async fn extend(args: ExtendArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
+    let server = args.common.remote.open()?;
+    let call = one(&server, Method::POST, &args.compliance_id, &["extension"])?;
+    let request = server.ask(call.json(&json!({ "reason": args.reason }))).await?;
+    match args.common.output.is_json() {
+        true => output.json(&request)?,
+        false => output.line(format!("{} must be answered by {}", args.compliance_id, due(&request)))?,
+    }
+    Ok(Exit::Done.into())
+}
+
+const PATH: [&str; 4] = ["api", "v1", "compliance", "requests"];
+
+fn one(server: &Server, method: Method, compliance_id: &str, what: &[&str]) -> anyhow::Result<reqwest::RequestBuilder> {
+    // Such a segment would name another path.
+    if matches!(compliance_id, "" | "." | "..") {
+        return Err(CommandError::usage(format!("'{compliance_id}' is no name of a request")));
+    }
+    Ok(server.request(method, &[&PATH[..], &[compliance_id], what].concat()))
+}
+
+fn row(request: &Value) -> [String; 7] {
+    let days_left = &request["days_left"];
+    [
+        text(request, "compliance_id").to_owned(),
+        text(request, "compliance_type").to_owned(),
+        text(request, "state").to_owned(),
+        seconds(request, "received_at"),
+        due(request),
+        if days_left.is_null() { "-".to_owned() } else { days_left.to_string() },
+        text(request, "workflow_id").to_owned(),
+    ]
+}
+
+/// By when it must be answered.
+fn due(request: &Value) -> String {
+    let name = if request["extended_until"].is_null() { "due_at" } else { "extended_until" };
+    seconds(request, name)
+}
