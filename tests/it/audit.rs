@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{
-    Access, Api, Check, Compliance, Files, GatewayClaims, KeptBackups, Operating, Readiness, ServiceChecks,
+    Access, Api, Check, Compliance, Files, GatewayClaims, KeptBackups, Operating, Readiness, Releasing, ServiceChecks,
     SignedLinks, Starting, Streaming,
 };
 use async_trait::async_trait;
@@ -276,8 +276,9 @@ pub(crate) async fn behind_a_gateway(world: &World, folder: &std::path::Path, au
     let kept = KeptBackups { api: api.clone(), backups: store.clone(), blobs: Arc::clone(&starting.blobs) };
     let compliance =
         Compliance { api: api.clone(), holds: store.clone(), requests: store.clone(), dataset: Arc::default() };
+    let releasing = Releasing { compliance, starting: starting.clone(), erasures: store.clone() };
     let readiness = Readiness { api, engine: Arc::new(Well), services };
-    api::router(Operating { starting, ends: store }, readiness, files, kept, compliance)
+    api::router(Operating { starting, ends: store }, readiness, files, kept, releasing)
 }
 
 /// Calls with these claims, for these tenants and this user.

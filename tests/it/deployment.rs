@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use crate::aws::{self, Options, Stack, StatusEvents, root};
 use crate::process::pause;
 use crate::proxy::{Answer, Rule, Seen};
-use crate::subjects::{COMPLIANCE, DATA_MIGRATION};
+use crate::subjects::{COMPLIANCE, DATA_MIGRATION, ERASURE};
 use crate::world::{Door, Site, full_request, full_request_of};
 
 /// The template, with CloudFormation's functions as plain objects: `!GetAtt A.B` is `{"!GetAtt": "A.B"}`.
@@ -642,7 +642,7 @@ async fn backups(site: &Site, stack: &Stack) -> u64 {
 /// Does all that is done with legal holds.
 async fn holds(site: &Site) {
     let path = "/api/v1/compliance/holds";
-    let hold = json!({ "hold_id": "case-1", "subject_user_id": "user-9", "reason": "a lawsuit" });
+    let hold = json!({ "hold_id": "case-1", "subject_user_id": "user-124", "reason": "a lawsuit" });
     for expected in [201, 200] {
         let (status, answer) = site.post(path, &hold, &[]).await;
         assert_eq!(status, expected, "{answer}");
@@ -651,11 +651,20 @@ async fn holds(site: &Site) {
     assert_eq!(list["holds"][0]["hold_id"], "case-1", "{list}");
     assert_eq!(site.get(&format!("{path}/case-1")).await.0, 200);
     assert_eq!(site.get(&format!("{path}/nowhere")).await.0, 404);
+    // What is kept because of the hold is erased when it is released.
+    let mut erasure = (ERASURE.request)(1);
+    erasure["subject_user_id"] = json!("user-124");
+    let (_, answer) = site.post(ERASURE.path, &erasure, &[]).await;
+    completed(site, &answer, "workflow_id").await;
+    let certificate = "/api/v1/compliance/requests/erasure-0001/certificate";
+    assert_eq!(site.get(certificate).await.0, 302);
     let release = http::Request::delete(format!("{path}/case-1")).header("x-tenant-id", "tenant-123");
     let release = release.header("content-type", "application/json");
     let reason = axum::body::Body::from(json!({ "reason": "it is over" }).to_string());
     let (status, _, answer) = site.call(release.body(reason).unwrap()).await;
     assert_eq!((status.as_u16(), &answer["state"]), (200, &json!("released")), "{answer}");
+    let deferred = json!({ "workflow_id": answer["deferred"][0] });
+    completed(site, &deferred, "workflow_id").await;
 }
 
 /// Does all that migrations do; how many executions there are from it.
@@ -718,7 +727,9 @@ async fn exports(site: &Site, stack: &Stack) -> u64 {
         completed(site, &answer, "workflow_id").await;
     }
     assert_eq!(site.get(&format!("{path}/export-0002")).await.1["state"], "completed");
-    3
+    let (_, answer) = site.post(ERASURE.path, &(ERASURE.request)(0), &[]).await;
+    completed(site, &answer, "workflow_id").await;
+    4
 }
 
 /// Does to executions all that operators can do, to one and to many; how many executions there are from it.
@@ -819,7 +830,7 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
             "s3:GetObject",
             "s3:PutObject",
         ],
-        "back-up-data-set" | "restore-part" | "migrate-batch" | "collect-data-set" => {
+        "back-up-data-set" | "restore-part" | "migrate-batch" | "collect-data-set" | "erase-data-set" => {
             &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
         }
         "complete-bulk-operation" => {
@@ -835,10 +846,38 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
             "s3:GetObject",
             "s3:PutObject",
         ],
-        "complete-compliance" => &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:DeleteObject", "s3:GetObject"],
-        "complete-restore" | "complete-migration" | "end-drill" | "verify-restore" | "plan-export" | "pack-export" => {
-            &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
-        }
+        "complete-compliance" => &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:Query",
+            "dynamodb:UpdateItem",
+            "s3:DeleteObject",
+            "s3:GetObject",
+            "s3:PutObject",
+        ],
+        "complete-restore" | "complete-migration" | "end-drill" | "verify-restore" | "pack-export"
+        | "verify-erasure" => &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"],
+        "begin-erasure" => &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject"],
+        "forget-person" => &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:DeleteItem",
+            "dynamodb:PutItem",
+            "dynamodb:Query",
+            "dynamodb:UpdateItem",
+            "s3:DeleteObject",
+            "s3:GetObject",
+            "s3:PutObject",
+        ],
+        // Restores look who has been erased, erasures what is held.
+        "plan-restore" | "plan-migration" | "plan-erasure" => &[
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:Query",
+            "dynamodb:UpdateItem",
+            "s3:GetObject",
+            "s3:PutObject",
+        ],
         "keep-backups" => &[
             "dynamodb:DeleteItem",
             "dynamodb:GetItem",
@@ -849,7 +888,7 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
             "s3:PutObject",
             "states:StartExecution",
         ],
-        "plan-backup" | "plan-restore" | "plan-migration" => {
+        "plan-backup" | "plan-export" => {
             &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
         }
         activity if is_activity(activity) => &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject"],
@@ -874,6 +913,7 @@ fn needed_for(port: Port) -> &'static [&'static str] {
         // The client does what a link says, with the rights of who signed it.
         Port::Upload => &["s3:PutObject"],
         Port::Audit => &["dynamodb:Query"],
+        Port::Erasures => &["dynamodb:Query"],
         Port::Backup => &["dynamodb:GetItem"],
         Port::Backups => &["dynamodb:BatchGetItem", "dynamodb:Query"],
         Port::PlaceHold => &["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"],
@@ -943,9 +983,21 @@ fn resources_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
         // A machine says which files its distributed Map reads and writes.
         ("s3", _) if binary == "temporal-worker" => one("${Bucket.Arn}/*"),
         ("s3", _)
-            if ["bulk", "backup", "back-up", "restore", "migrat", "drill", "export", "collect", "compliance"]
-                .iter()
-                .any(|word| binary.contains(word)) =>
+            if [
+                "bulk",
+                "backup",
+                "back-up",
+                "restore",
+                "migrat",
+                "drill",
+                "export",
+                "collect",
+                "compliance",
+                "eras",
+                "forget",
+            ]
+            .iter()
+            .any(|word| binary.contains(word)) =>
         {
             folders_of(binary, action)
         }
@@ -1006,8 +1058,15 @@ fn folders_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
         ("plan-export", "s3:GetObject") => &["requests"],
         ("plan-export" | "collect-data-set", _) => &["bulk"],
         ("pack-export", "s3:GetObject") => &["bulk", "requests", "results"],
-        ("complete-compliance", "s3:GetObject") => &["bulk", "requests"],
+        ("complete-compliance", "s3:GetObject") => &["bulk", "requests", "results"],
+        ("complete-compliance", "s3:PutObject" | "s3:AbortMultipartUpload") => &["results"],
         ("pack-export" | "complete-compliance", _) => &["bulk", "results"],
+        ("erase-data-set", "s3:GetObject") => &["bulk"],
+        ("plan-erasure" | "begin-erasure" | "forget-person" | "verify-erasure", "s3:GetObject") => {
+            &["bulk", "requests"]
+        }
+        ("forget-person", "s3:DeleteObject") => &["bulk", "requests", "results"],
+        ("plan-erasure" | "erase-data-set" | "forget-person" | "verify-erasure", _) => &["bulk"],
         ("delete-backup" | "keep-backups", _) => &["backups"],
         ("plan-backup" | "plan-restore", "s3:GetObject") => &["backups", "requests"],
         ("back-up-data-set", "s3:GetObject") => &["bulk"],

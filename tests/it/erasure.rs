@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use axum::body::Body;
 use contracts::Status;
 use contracts::audit::{AuditAction, AuditOutcome};
 use contracts::holds::Hold;
-use http::{Method, StatusCode};
+use http::{Method, Request, StatusCode};
 use reference_services::{Fault, FaultRule, ServiceKind};
 use serde_json::{Value, json};
-use store::{Holds as _, NewAuditRow, Placed};
+use store::{Erasures as _, Holds as _, NewAuditRow, Placed};
 use vault::{Keys as _, verify_document};
 
 use crate::subjects::{COMPLIANCE, CROSS_SERVICE_BACKUP, ERASURE, at};
@@ -118,6 +119,12 @@ fn nothing_of_a_person_is_left_in_any_byte_and_others_keep_everything() {
     });
 }
 
+/// Asks for the certificate of the first erasure, in this form.
+fn asking(accept: &str) -> Request<Body> {
+    let request = Request::get("/api/v1/compliance/requests/erasure-1/certificate").header("x-tenant-id", TENANT);
+    request.header("accept", accept).body(Body::empty()).unwrap()
+}
+
 #[test]
 fn a_certificate_proves_itself_and_a_changed_one_does_not() {
     run(async {
@@ -137,6 +144,11 @@ fn a_certificate_proves_itself_and_a_changed_one_does_not() {
         assert!(!document.to_string().contains("user-123"), "it names nobody: {document}");
         let changed = String::from_utf8(certificate).unwrap().replacen("\"removed\": 1", "\"removed\": 2", 1);
         assert!(verify_document("erasure-certificate", changed.as_bytes(), &keys).is_err());
+        let (status, headers, _) = world.call(asking("*/*")).await;
+        assert_eq!(status, StatusCode::FOUND);
+        assert_eq!(headers["location"], format!("/api/v1/workflows/{id}/results/certificate.json").as_str());
+        let (_, headers, _) = world.call(asking("text/html,*/*")).await;
+        assert_eq!(headers["location"], format!("/api/v1/workflows/{id}/results/certificate.html").as_str());
         let page = String::from_utf8(read("certificate.html")).unwrap();
         assert!(page.contains(number) && page.contains("Certificate of erasure"), "{page}");
     });
@@ -160,6 +172,7 @@ fn what_cannot_be_erased_is_told_and_there_is_no_certificate() {
         let residue = result["residue"].as_array().unwrap();
         assert!(residue.iter().any(|left| left["service"] == "file" && left["reason"] == "StillThere"), "{residue:?}");
         assert!(result["files"].as_object().unwrap().is_empty(), "{result}");
+        assert_eq!(world.call(asking("*/*")).await.0, StatusCode::NOT_FOUND);
         let (status, _) = world.get(&format!("/api/v1/workflows/{id}/results/certificate.json")).await;
         assert_eq!(status, StatusCode::NOT_FOUND);
         // Once the service takes part, another request does the rest.
@@ -250,8 +263,28 @@ fn a_legal_hold_keeps_what_it_covers_and_what_that_hangs_on() {
         assert_eq!(files(&after), files(&before), "what is held is untouched");
         let certificate = world.blobs().join(TENANT).join("results").join(&id).join("certificate.json");
         assert!(std::fs::read_to_string(certificate).unwrap().contains("\"lawsuit\""));
-        // What is needed to go on later stays.
-        assert_ne!(world.history(&id).await.events[0].event.details["input"], Value::Null);
+        let kept = world.app.store.erasure(TENANT, "erasure-1").await.unwrap().unwrap();
+        assert_eq!(kept.kept_request.unwrap()["subject_user_id"], "user-123", "what is needed to go on later stays");
+        let release = |reason: &str| {
+            let body = Body::from(json!({ "reason": reason }).to_string());
+            let request = Request::delete("/api/v1/compliance/holds/lawsuit").header("x-tenant-id", TENANT);
+            request.header("content-type", "application/json").body(body).unwrap()
+        };
+        let (status, _, released) = world.call(release("It is over")).await;
+        assert_eq!(status, StatusCode::OK, "{released}");
+        let linked = released["deferred"][0].as_str().unwrap().to_owned();
+        let result = world.until_ended(&linked).await.result.unwrap();
+        assert_eq!((&result["status"], &result["held_by"]), (&json!("Completed"), &json!([])), "{result:#}");
+        assert_eq!(result["data_deleted"]["total_records_deleted"], 3, "{result:#}");
+        let left = world.snapshot().await;
+        for rows in left.as_object().unwrap().values().flat_map(|of| of.as_object().unwrap().values()) {
+            let is_of = |row: &&Value| row["tenant_id"] == TENANT && row.to_string().contains("\"user-123\"");
+            assert_eq!(rows.as_array().unwrap().iter().find(is_of), None, "nothing is left in the tenant");
+        }
+        let kept = world.app.store.erasure(TENANT, "erasure-1").await.unwrap().unwrap();
+        assert_eq!(kept.kept_request, None, "nobody needs it any more");
+        let (_, _, again) = world.call(release("It is over")).await;
+        assert_eq!(again["deferred"], json!([]), "there is nothing to go on with");
     });
 }
 

@@ -58,7 +58,8 @@ impl Asked {
             | "list-holds"
             | "get-hold"
             | "list-data-requests"
-            | "get-data-request" => one(path, Value::Null),
+            | "get-data-request"
+            | "get-certificate" => one(path, Value::Null),
             "extend-data-request" => one(path, json!({ "reason": "much data" })),
             "place-hold" => {
                 one(path, json!({ "hold_id": "hold-1", "subject_user_id": "user-9", "reason": "a lawsuit" }))

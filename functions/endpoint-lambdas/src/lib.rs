@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{
-    Access, Api, Check, Compliance, Files, KeptBackups, Operating, Readiness, ServiceChecks, Starting, Streaming,
+    Access, Api, Check, Compliance, Files, KeptBackups, Operating, Readiness, Releasing, ServiceChecks, Starting,
+    Streaming,
 };
 use async_trait::async_trait;
 use aws_clients::Clients;
@@ -181,6 +182,18 @@ pub async fn serve_compliance(route: Router<Compliance>) -> Result<(), Error> {
     let api = api(store, requests);
     let (clock, audit) = (Arc::clone(&api.clock), Arc::clone(&api.audit));
     run(route.with_state(Compliance { api, holds, requests: data_requests, dataset }), clock, Some(audit)).await
+}
+
+/// Serves the endpoint that releases legal holds.
+pub async fn serve_releasing(route: Router<Releasing>) -> Result<(), Error> {
+    aws_clients::log();
+    let (starting, store) = settings::of_function(StartingSettings::read)?.open();
+    let dataset = Arc::new(settings::dataset(None)?);
+    let records = Arc::new(store);
+    let api = starting.api.clone();
+    let (clock, audit) = (Arc::clone(&api.clock), Arc::clone(&api.audit));
+    let compliance = Compliance { api, holds: records.clone(), requests: records.clone(), dataset };
+    run(route.with_state(Releasing { compliance, starting, erasures: records }), clock, Some(audit)).await
 }
 
 /// Serves an endpoint that tells whether everything works.

@@ -9,8 +9,8 @@ use std::time::Duration;
 use activities::{Activities, DatasetSource};
 use anyhow::{Context as _, anyhow, bail};
 use api::{
-    Api, Check, Compliance, Files, KeptBackups, KeptHouse, Notified, Operating, Readiness, ServiceChecks, SignedLinks,
-    Starting, Streaming,
+    Api, Check, Compliance, Files, KeptBackups, KeptHouse, Notified, Operating, Readiness, Releasing, ServiceChecks,
+    SignedLinks, Starting, Streaming,
 };
 use async_trait::async_trait;
 use aws_clients::InvokedActivities;
@@ -272,7 +272,8 @@ impl App {
         let kept = KeptBackups { api: api.clone(), backups: Arc::new(store.clone()), blobs: blobs.clone() };
         let dataset = Arc::new(settings::dataset(settings.dataset_file.as_deref())?);
         let records = Arc::new(store.clone());
-        let compliance = Compliance { api: api.clone(), holds: records.clone(), requests: records, dataset };
+        let compliance = Compliance { api: api.clone(), holds: records.clone(), requests: records.clone(), dataset };
+        let releasing = Releasing { compliance, starting: starting.clone(), erasures: records };
         let readiness = Readiness { api, engine: Arc::new(AllEngines(engines.clone())), services };
         let recovered = engine.recover().await?;
         let housekeeping = keep_house(store.clone(), blobs.clone(), settings.retention, Arc::clone(clock));
@@ -282,7 +283,7 @@ impl App {
         let store = store.clone();
         let operating = Operating { starting, ends: Arc::new(store.clone()) };
         Ok(Self {
-            router: api::router(operating, readiness, files, kept, compliance).merge(links.routes()),
+            router: api::router(operating, readiness, files, kept, releasing).merge(links.routes()),
             store,
             engine,
             recovered,

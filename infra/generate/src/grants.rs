@@ -155,9 +155,13 @@ impl Grants {
                         self.queried.insert("");
                     }
                     ErasureUse::Notes => self.table.extend(["GetItem", "UpdateItem"]),
-                    ErasureUse::Forgets | ErasureUse::Ends => {
-                        self.table.extend(["BatchGetItem", "DeleteItem", "GetItem", "UpdateItem"]);
+                    ErasureUse::Forgets => {
+                        self.table.extend(["BatchGetItem", "DeleteItem", "UpdateItem"]);
                         self.queried.extend(["", "by_tenant"]);
+                    }
+                    ErasureUse::Ends => {
+                        self.table.extend(["GetItem", "UpdateItem"]);
+                        self.queried.insert("");
                     }
                 }
                 if files.leases {
@@ -236,6 +240,7 @@ impl Grants {
                 self.table.extend(["DeleteItem", "PutItem", "UpdateItem"]);
                 self.queried.insert("");
             }
+            api::Port::Erasures => drop(self.queried.insert("")),
             api::Port::Hold => drop(self.table.insert("GetItem")),
             api::Port::Holds => {
                 self.table.insert("BatchGetItem");

@@ -154,7 +154,7 @@ pub enum ErasureUse {
     Notes,
     /// Lets records of executions forget a person: `Erasures::naming`, `Erasures::forget`.
     Forgets,
-    /// Both of the latter.
+    /// Writes down its end, and lets its own record forget the person.
     Ends,
 }
 

@@ -14,6 +14,7 @@ pub static PLAN_ERASURE: Activity = Activity {
     calls: &Service::ALL,
     function: Function {
         timeout_seconds: 290,
+        reads: &[JOBS],
         writes: &[JOBS],
         leases: true,
         erasures: ErasureUse::Names,

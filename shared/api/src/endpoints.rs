@@ -8,7 +8,7 @@ use axum::http::Method;
 use clock::SharedClock;
 use contracts::WorkflowKind;
 
-use crate::{Api, Compliance, Files, KeptBackups, Operating, Readiness, Starting};
+use crate::{Api, Compliance, Files, KeptBackups, Operating, Readiness, Releasing, Starting};
 
 /// One endpoint, which the server and a Lambda function of its own both serve.
 #[derive(Debug)]
@@ -74,6 +74,8 @@ pub enum Port {
     Holds,
     /// Releases a legal hold, and reads those that hold: `Holds::release`, `Holds::active`.
     ReleaseHold,
+    /// Lists the ledger of erasures: `Erasures::erasures`.
+    Erasures,
     /// Reads a request of a person: `DataRequests::request`.
     DataRequest,
     /// Lists requests of persons: `DataRequests::requests`.
@@ -101,6 +103,8 @@ pub enum Route {
     Backups(fn() -> Router<KeptBackups>),
     /// Works with legal holds, and with requests of persons.
     Compliance(fn() -> Router<Compliance>),
+    /// Releases legal holds.
+    Releasing(fn() -> Router<Releasing>),
     /// Asks everything else whether it works.
     Readiness(fn() -> Router<Readiness>),
 }
@@ -323,8 +327,8 @@ pub static ENDPOINTS: &[Endpoint] = &[
         name: "release-hold",
         method: Method::DELETE,
         path: crate::get_hold::PATH,
-        ports: &[Port::ReleaseHold],
-        route: Route::Compliance(crate::release_hold::route),
+        ports: &[Port::ReleaseHold, Port::Erasures, Port::Create, Port::Keep, Port::Start(&[WorkflowKind::Compliance])],
+        route: Route::Releasing(crate::release_hold::route),
     },
     Endpoint {
         name: "list-data-requests",
@@ -339,6 +343,13 @@ pub static ENDPOINTS: &[Endpoint] = &[
         path: crate::get_data_request::PATH,
         ports: &[Port::DataRequest],
         route: Route::Compliance(crate::get_data_request::route),
+    },
+    Endpoint {
+        name: "get-certificate",
+        method: Method::GET,
+        path: "/api/v1/compliance/requests/{compliance_id}/certificate",
+        ports: &[Port::DataRequest, Port::Read],
+        route: Route::Compliance(crate::get_certificate::route),
     },
     Endpoint {
         name: "extend-data-request",
@@ -380,6 +391,7 @@ impl Endpoint {
             Route::Files(_) => "serve_files",
             Route::Backups(_) => "serve_backups",
             Route::Compliance(_) => "serve_compliance",
+            Route::Releasing(_) => "serve_releasing",
             Route::Readiness(_) => "serve_readiness",
         }
     }
@@ -391,7 +403,7 @@ pub(crate) fn routes(
     readiness: &Readiness,
     files: &Files,
     kept: &KeptBackups,
-    compliance: &Compliance,
+    releasing: &Releasing,
 ) -> Router {
     let starting = &operating.starting;
     let routes = ENDPOINTS.iter().map(|endpoint| match endpoint.route {
@@ -401,7 +413,8 @@ pub(crate) fn routes(
         Route::Operating(route) => route().with_state(operating.clone()),
         Route::Files(route) => route().with_state(files.clone()),
         Route::Backups(route) => route().with_state(kept.clone()),
-        Route::Compliance(route) => route().with_state(compliance.clone()),
+        Route::Compliance(route) => route().with_state(releasing.compliance.clone()),
+        Route::Releasing(route) => route().with_state(releasing.clone()),
         Route::Readiness(route) => route().with_state(readiness.clone()),
     });
     routes.fold(Router::new(), Router::merge)

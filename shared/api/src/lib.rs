@@ -20,6 +20,7 @@ mod durations;
 mod endpoints;
 pub mod extend_data_request;
 pub mod get_backup;
+pub mod get_certificate;
 pub mod get_data_request;
 pub mod get_hold;
 pub mod get_workflow_history;
@@ -70,7 +71,9 @@ use contracts::EngineKind;
 use contracts::dataset::Dataset;
 use contracts::limits::MAX_WAIT_SECONDS;
 use engine::Engines;
-use store::{Audit, Backups, BlobLinks, BlobReader, Blobs, DataRequests, EndRecorder, Executions, History, Holds};
+use store::{
+    Audit, Backups, BlobLinks, BlobReader, Blobs, DataRequests, EndRecorder, Erasures, Executions, History, Holds,
+};
 
 pub use access::GatewayClaims;
 pub use contracts::access::Access;
@@ -215,6 +218,23 @@ impl FromRef<Compliance> for Api {
     }
 }
 
+/// What the release of a legal hold works with: what was kept because of it is erased from then on.
+#[derive(Clone)]
+pub struct Releasing {
+    /// Legal holds.
+    pub compliance: Compliance,
+    /// Starts executions.
+    pub starting: Starting,
+    /// The ledger of erasures.
+    pub erasures: Arc<dyn Erasures>,
+}
+
+impl FromRef<Releasing> for Api {
+    fn from_ref(releasing: &Releasing) -> Self {
+        releasing.compliance.api.clone()
+    }
+}
+
 /// What the endpoints that tell whether everything works ask.
 #[derive(Clone)]
 pub struct Readiness {
@@ -238,9 +258,9 @@ pub fn router(
     readiness: Readiness,
     files: Files,
     kept: KeptBackups,
-    compliance: Compliance,
+    releasing: Releasing,
 ) -> Router {
-    let routes = endpoints::routes(&operating, &readiness, &files, &kept, &compliance);
+    let routes = endpoints::routes(&operating, &readiness, &files, &kept, &releasing);
     let Api { clock, request_timeout, audit, .. } = operating.starting.api;
     complete(routes, clock, request_timeout, Some(audit))
 }

@@ -5,7 +5,9 @@ use contracts::compliance::ComplianceWorkflowRequest;
 
 use crate::{Starting, start};
 
+pub(crate) const PATH: &str = "/api/v1/workflows/compliance";
+
 /// The route.
 pub fn route() -> Router<Starting> {
-    start::route::<ComplianceWorkflowRequest>("/api/v1/workflows/compliance")
+    start::route::<ComplianceWorkflowRequest>(PATH)
 }

@@ -146,7 +146,7 @@ pub const ERASURE_BACKUP_DAYS: u32 = 30;
 pub const ERASURE_CERTIFICATE: &str = "erasure-certificate";
 
 /// Longest such that the name of the backup that an erasure makes is a plain id.
-const MAX_COMPLIANCE_ID_CHARS: usize = MAX_TENANT_CHARS - ERASURE_BACKUP.len();
+pub const MAX_COMPLIANCE_ID_CHARS: usize = MAX_TENANT_CHARS - ERASURE_BACKUP.len();
 
 impl RetentionPolicy {
     fn read(fields: &mut Fields<'_>) -> Self {

@@ -429,6 +429,8 @@ pub struct ReleaseHoldResponse {
     pub still_held_by: Vec<String>,
     /// How many there are.
     pub still_held_count: usize,
+    /// Compliance workflows that erase from now on what was kept because of it.
+    pub deferred: Vec<String>,
 }
 
 /// A page of the requests of a tenant's persons: what is due first comes first.

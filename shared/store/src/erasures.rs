@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use contracts::{Timestamp, WorkflowKind};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{StoreError, StoredRequest};
 
@@ -35,6 +36,9 @@ pub struct Erasure {
     /// What stands for the things that stayed: a restore brings these back.
     #[serde(default)]
     pub held_marks: BTreeSet<String>,
+    /// What it was asked for, as long as a legal hold keeps something of the person: the rest is erased by it later.
+    #[serde(default)]
+    pub kept_request: Option<Value>,
 }
 
 /// An execution that may name a person.

@@ -486,6 +486,7 @@ fn body(route: &Route<'_>, new: &str) -> Value {
         ("post", "/notifications") => json!({
             "notification_type": "welcome_email", "recipient": "nina@example.com", "message": "Welcome", "metadata": {},
         }),
+        ("post", "/data/forget") => json!({ "subject": new, "pseudonym": "erased-1" }),
         _ => Value::Null,
     }
 }

@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), endpoint_lambdas::Error> {
-    endpoint_lambdas::serve_compliance(api::release_hold::route()).await
+    endpoint_lambdas::serve_releasing(api::release_hold::route()).await
 }

@@ -143,8 +143,8 @@ impl Bulk for Delete {
         refuses: &[(404, "the service holds no such type")],
         ..Doc::new(
             "Deletes things and what belongs to them.",
-            "Erasures, retention and archival delete so, in the order of references. 1 to 1,000 items; each is done \
-             by itself.",
+            "Erasures (erase_data_set), retention and archival delete so, in the order of references. 1 to 1,000 items; each \
+             is done by itself.",
             Shape::Object(&[Member::required(
                 "results",
                 Shape::List(&[

@@ -14,7 +14,7 @@ impl Query for Catalog {
     const DOC: Doc = Doc::new(
         "What the service holds.",
         "Everything that works on all data of a person or a tenant (export, deletion, retention, backup, migration, \
-         bulk operations, classification) reads it first, e.g. plan_backup, plan_restore, plan_migration. It asks for no more than what is listed here.",
+         bulk operations, classification) reads it first, e.g. plan_backup, plan_restore, plan_migration, plan_erasure. It asks for no more than what is listed here.",
         Shape::Object(&[
             Member::required("service", Shape::Text, "its name"),
             Member::required("watermark", Shape::Text, "the last change of the service"),

@@ -34,7 +34,7 @@ impl Query for Pages {
              `filter.<field>.<entry>`. All conditions hold together. Exports, backups, migrations, retention and \
              bulk operations by filter read their data so, erasures their selection: back_up_data_set, \
              complete_backup for what has changed meanwhile, verify_restore to compare, end_drill to see whether anything is left; plan_migration, \
-             migrate_batch with a range of ids, complete_migration for what has changed meanwhile; plan_export to see whether there is such a person, collect_data_set with `subject` or with a filter for mentions. With `purpose=export` each \
+             migrate_batch with a range of ids, complete_migration for what has changed meanwhile; plan_export to see whether there is such a person, collect_data_set, erase_data_set and verify_erasure with `subject` or with a filter for mentions. With `purpose=export` each \
              thing shown gets an entry in the logs.",
             Shape::Object(&[
                 Member::required(

@@ -31,6 +31,7 @@ fn erasure(compliance_id: &str) -> Erasure {
         is_complete: false,
         held_by: BTreeSet::new(),
         held_marks: BTreeSet::new(),
+        kept_request: None,
     }
 }
 
@@ -127,6 +128,7 @@ async fn an_erasure_is_read_as_it_was_written<S: Erasures>(store: &S) {
         is_complete: true,
         held_by: BTreeSet::from(["hold-1".to_owned()]),
         held_marks: BTreeSet::from(["ab".to_owned(), "cd".to_owned()]),
+        kept_request: Some(json!({ "subject_user_id": PERSON })),
         ..begun
     };
     ok(store.note_erasure(&ended).await);

@@ -29,6 +29,7 @@ pub(crate) async fn begin(context: &Context<'_>) -> Result<Value, ActivityError>
         is_complete: false,
         held_by: BTreeSet::new(),
         held_marks: BTreeSet::new(),
+        kept_request: None,
     };
     context.erasures.note_erasure(&erasure).await.map_err(store_failed)?;
     Ok(json!({}))

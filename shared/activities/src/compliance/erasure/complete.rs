@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use contracts::ActivityError;
-use contracts::compliance::due_at;
+use contracts::compliance::{AuditRequirements, ComplianceType, ComplianceWorkflowRequest, due_at};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use store::{JOBS, RESULTS};
@@ -11,7 +11,7 @@ use store::{JOBS, RESULTS};
 use super::certificate::{Outcome, document, number_of, readable, signed};
 use super::forget::forget_own;
 use super::verify::Found;
-use super::{FORGOTTEN, FOUND, Forgotten, Plan, Residue, SetState, files};
+use super::{FORGOTTEN, FOUND, Forgotten, Plan, Residue, SetState, files, ledger};
 use crate::Context;
 use crate::files::{key, lost};
 use crate::harness::store_failed;
@@ -77,19 +77,47 @@ pub(in super::super) async fn complete(context: &Context<'_>) -> Result<Value, A
         erasure.held_by.extend(state.held_by.iter().cloned());
         erasure.held_marks.extend(state.held_marks.iter().cloned());
     }
-    let is_held = !erasure.held_by.is_empty();
+    erasure.kept_request = (!erasure.held_by.is_empty()).then(|| request_of(context, &plan));
     context.erasures.note_erasure(&erasure).await.map_err(store_failed)?;
 
     let result = result(context, &outcome, erasure.backup_id.as_deref(), &residue, &names);
     let records = result["data_deleted"]["total_records_deleted"].clone();
     files.write_json(&result_file, &result).await?;
-    if !is_held {
-        forget_own(context, &plan).await?;
+    if is_complete && erasure.held_by.is_empty() {
+        forget_kept_requests(context, &plan).await?;
     }
+    forget_own(context, &plan).await?;
     // What this execution itself knows of the person.
     context.blobs.remove_folder(context.tenant_id(), &[JOBS, context.execution_id()]).await.map_err(store_failed)?;
     context.report(result)?;
     Ok(json!({ "records": records }))
+}
+
+/// What erases the rest of the person once the legal holds are released.
+fn request_of(context: &Context<'_>, plan: &Plan) -> Value {
+    json!(ComplianceWorkflowRequest {
+        compliance_id: plan.compliance_id.clone(),
+        tenant_id: context.tenant_id().to_owned(),
+        compliance_type: ComplianceType::GdprDataDeletion,
+        subject_user_id: Some(plan.subject.clone()),
+        data_categories: plan.categories.clone(),
+        retention_policy: None,
+        audit_requirements: AuditRequirements::default(),
+        received_at: None,
+        legal_basis: plan.legal_basis.clone(),
+        encrypt_to: None,
+        allow_partial: false,
+    })
+}
+
+/// Nothing is left for earlier erasures of the person to go on with.
+async fn forget_kept_requests(context: &Context<'_>, plan: &Plan) -> Result<(), ActivityError> {
+    for mut erasure in ledger::erasures_of(context, &plan.subject_hash).await? {
+        if erasure.kept_request.take().is_some() {
+            context.erasures.note_erasure(&erasure).await.map_err(store_failed)?;
+        }
+    }
+    Ok(())
 }
 
 fn residue(
