@@ -249,7 +249,7 @@ fn a_lost_list_of_data_sets_fails_the_export() {
 #[test]
 fn the_machine_knows_no_other_type() {
     let definition = Arc::new(Definition::load(&COMPLIANCE.machine().to_string()).unwrap());
-    let input = json!({ "workflow": {}, "options": { "type": "GdprDataDeletion" } });
+    let input = json!({ "workflow": {}, "options": { "type": "DataClassification" } });
     let start = ExecutionStart { input, execution_id: "e".into(), ..ExecutionStart::default() };
     let mut execution = ExecutionTree::start(definition, start, Timestamp::UNIX_EPOCH);
     while let Some((_, command)) = execution.poll_command() {

@@ -389,3 +389,55 @@ fn whoever_reads_or_writes_everything_keeps_an_erasure_away_and_it_them() {
         assert_eq!(world.until_ended(&erasure).await.status, Status::Completed);
     });
 }
+
+#[test]
+fn one_that_takes_long_is_called_again_and_a_lost_list_of_types_is_told() {
+    run(async {
+        let world = World::new().await;
+        let edges = world.watched_edges();
+        // More than two pages of one type, from a slow service.
+        let things = |from: usize| -> Vec<Value> {
+            let thing = |number: usize| {
+                let id = format!("usage-{number:04}");
+                // A person has one of each day.
+                let day = format!("20{:02}-{:02}-{:02}", number / 336, number / 28 % 12 + 1, number % 28 + 1);
+                json!({ "id": id, "key": format!("made-{number}"), "data": {
+                    "usage_id": id, "user_id": "user-123", "day": day, "actions": 1,
+                } })
+            };
+            (from..from + 225).map(thing).collect()
+        };
+        for from in [0, 225] {
+            let items = json!({ "on_conflict": "fail", "items": things(from) });
+            at(&world, ServiceKind::User, Method::POST, "/api/v1/data/usage/import", items).await;
+        }
+        let slow = |method: &str, route: &str| FaultRule::on(method, route, Fault::Delay { delay_ms: 9_000 });
+        let slow = vec![slow("POST", "/api/v1/data/{type}/delete"), slow("GET", "/api/v1/data/{type}")];
+        world.faults(&BTreeMap::from([("user".to_owned(), slow)]));
+        let (_, result) = erase(&world, "user-123", json!({})).await;
+        assert_eq!(
+            (&result["status"], &result["data_deleted"]["total_records_deleted"]),
+            (&json!("Completed"), &json!(462))
+        );
+        world.faults(&BTreeMap::new());
+        // Between the steps the list of types gets lost.
+        let blobs = world.blobs().join(TENANT);
+        let folder = blobs.clone();
+        world.after_step("BeginErasure", move || {
+            for job in std::fs::read_dir(folder.join("bulk")).unwrap() {
+                let _ = std::fs::remove_file(job.unwrap().path().join("erasure-manifest.json"));
+            }
+        });
+        let (_, result) = erase(&world, "user-124", json!({ "compliance_id": "erasure-2" })).await;
+        assert_eq!(
+            (&result["status"], &result["residue_count"]),
+            (&json!("PartiallyCompleted"), &json!(1)),
+            "{result:#}"
+        );
+        assert_eq!(result["residue"][0]["entity_type"], "EraseDataSets");
+        let taken: Vec<String> = edges.lock().unwrap().iter().map(ToString::to_string).collect();
+        for edge in ["EraseDataSets/Catch/0", "EraseDataSet/Catch/0", "WaitForErasure"] {
+            assert!(taken.iter().any(|taken| taken == edge), "{edge} is not taken: {taken:?}");
+        }
+    });
+}

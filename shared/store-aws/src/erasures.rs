@@ -78,7 +78,8 @@ impl Erasures for DynamoStore {
             for item in &items {
                 let sk = item.text("sk")?;
                 let mut change = Change::default();
-                for (name, value) in item.0.iter().filter(|(name, _)| !["pk", "sk"].contains(&name.as_str())) {
+                let others = item.0.iter().filter(|(name, _)| !["pk", "sk", "request"].contains(&name.as_str()));
+                for (name, value) in others {
                     if let Some(renamed) = person.renamed(value, &pseudonym) {
                         change.set(name, renamed);
                     }

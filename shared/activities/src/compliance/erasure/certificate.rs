@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use vault::{SignError, sign_document};
 
-use super::super::package::html::page_of;
+use super::super::package::html::{PageTable, page_of};
 use super::strategy::bases_of;
 use super::verify::Found;
 use super::{Forgotten, Plan, SetState};
@@ -170,12 +170,16 @@ pub(super) fn readable(document: &Value) -> String {
          The file certificate.json beside this page has the same, with the signature that proves it.",
         &facts,
         &[
-            (
-                "What became of the data",
-                &["Service", "What", "Removed", "Masked", "Retained", "Held", "Why it stays"],
-                rows.collect(),
-            ),
-            ("What still holds the data", &["Backup", "Purpose", "Made", "Kept until"], held.collect()),
+            PageTable {
+                title: "What became of the data",
+                columns: &["Service", "What", "Removed", "Masked", "Retained", "Held", "Why it stays"],
+                rows: rows.collect(),
+            },
+            PageTable {
+                title: "What still holds the data",
+                columns: &["Backup", "Purpose", "Made", "Kept until"],
+                rows: held.collect(),
+            },
         ],
         &older,
     )

@@ -78,12 +78,20 @@ pub(in super::super) fn beginning(facts: &[(&str, &str)], sources: &[SourceEntry
     page + "</table></div>\n"
 }
 
-/// A page with facts and tables, each with its title, the names of its columns and its rows.
+/// A table of a page.
+pub(in super::super) struct PageTable<'a> {
+    pub(in super::super) title: &'a str,
+    /// The names of its columns.
+    pub(in super::super) columns: &'a [&'a str],
+    pub(in super::super) rows: Vec<Vec<String>>,
+}
+
+/// A page with facts and tables. A table without rows is left out.
 pub(in super::super) fn page_of(
     title: &str,
     lead: &str,
     facts: &[(&str, String)],
-    tables: &[(&str, &[&str], Vec<Vec<String>>)],
+    tables: &[PageTable<'_>],
     end: &str,
 ) -> String {
     let mut page = HEAD.replace("<title>Your data</title>", &format!("<title>{}</title>", escaped(title)));
@@ -92,7 +100,7 @@ pub(in super::super) fn page_of(
         page += &term(name, value);
     }
     page += "</dl>\n";
-    for (title, columns, rows) in tables.iter().filter(|(_, _, rows)| !rows.is_empty()) {
+    for PageTable { title, columns, rows } in tables.iter().filter(|table| !table.rows.is_empty()) {
         let cells = |row: &[String], of: &str| -> String {
             row.iter().map(|cell| format!("<{of}>{}</{of}>", escaped(cell))).collect()
         };
