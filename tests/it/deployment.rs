@@ -288,6 +288,7 @@ fn deployed(value: &Value) -> String {
             | "RetentionDays"
             | "BackupKeepDays"
             | "BackupKeepCount" => "90".to_owned(),
+            "ComplianceNotify" => "officer@example.com".to_owned(),
             "TemporalServerUrl" => "https://temporal.example.com:7233".to_owned(),
             url if url.ends_with("Url") => "https://service.example.com".to_owned(),
             _ => "deployed".to_owned(),
@@ -657,7 +658,8 @@ async fn holds(site: &Site) {
     let (_, answer) = site.post(ERASURE.path, &erasure, &[]).await;
     completed(site, &answer, "workflow_id").await;
     let certificate = "/api/v1/compliance/requests/erasure-0001/certificate";
-    assert_eq!(site.get(certificate).await.0, 302);
+    let (status, answer) = site.get(certificate).await;
+    assert_eq!(status, 302, "{answer}");
     let release = http::Request::delete(format!("{path}/case-1")).header("x-tenant-id", "tenant-123");
     let release = release.header("content-type", "application/json");
     let reason = axum::body::Body::from(json!({ "reason": "it is over" }).to_string());

@@ -283,6 +283,11 @@ fn a_legal_hold_keeps_what_it_covers_and_what_that_hangs_on() {
         }
         let kept = world.app.store.erasure(TENANT, "erasure-1").await.unwrap().unwrap();
         assert_eq!(kept.kept_request, None, "nobody needs it any more");
+        // A hold of all that is kept of a person: nothing goes, and the certificate says so.
+        hold(&world, "inquiry", json!({ "subject_user_id": "user-125" })).await;
+        let (_, result) = erase(&world, "user-125", json!({ "compliance_id": "erasure-3" })).await;
+        assert_eq!((&result["status"], &result["held_by"]), (&json!("Completed"), &json!(["inquiry"])), "{result:#}");
+        assert_eq!(result["data_deleted"]["total_records_deleted"], 0, "{result:#}");
         let (_, _, again) = world.call(release("It is over")).await;
         assert_eq!(again["deferred"], json!([]), "there is nothing to go on with");
     });
