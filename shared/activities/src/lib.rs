@@ -40,6 +40,7 @@ mod restore;
 mod restore_part;
 mod revoke_user_sessions;
 mod send_notification;
+mod sets;
 mod setup_user_file_workspace;
 mod things;
 mod update_tenant_user_membership;

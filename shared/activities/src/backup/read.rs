@@ -5,8 +5,7 @@ use std::time::Duration;
 use contracts::effect::hex;
 use contracts::{ActivityError, ErrorName};
 use downstream::data::{Page, PageOf, content};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::lines::{ContentLine, PIECE_BYTES};
@@ -14,34 +13,23 @@ use super::sealed::{Sealing, Vault};
 use super::{DataSet, Plan, SetState, entry, files, line_of, part_name_of};
 use crate::Context;
 use crate::files::{lost, unfinished};
+use crate::sets::{SetInput, report};
 
 /// Bytes of lines after which a part ends.
 const PART_BYTES: usize = 32 * 1024 * 1024;
 /// How long one attempt works before it says that it is to be called again.
 const SLICE: Duration = Duration::from_secs(30);
 
-#[derive(Deserialize)]
-struct Input {
-    batch: SetNumber,
-    /// The error for which the machine gives the data set up.
-    #[serde(default)]
-    given_up: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct SetNumber {
-    set: usize,
-}
-
 /// Reads a data set: answers `{completed, parts}`, where `completed` counts things or files.
 pub(crate) async fn read(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let Input { batch: SetNumber { set: number }, given_up } = context.input()?;
+    let input: SetInput = context.input()?;
+    let number = input.number();
     let files = files(context);
     let plan: Plan = files.read_plan().await?;
     let set = plan.sets.get(number).ok_or_else(|| lost("a data set"))?;
     let state_file = files.state(number as u64)?;
     let mut state: SetState = files.read(&state_file).await?.unwrap_or_default();
-    if let Some(error) = given_up {
+    if let Some(error) = input.given_up {
         state.failure = Some(error);
         files.write_json(&state_file, &state).await?;
     }
@@ -55,8 +43,7 @@ pub(crate) async fn read(context: &Context<'_>) -> Result<Value, ActivityError> 
         }
     }
     let (completed, failed) = (state.things, u64::from(state.failure.is_some()));
-    context
-        .report(Map::from_iter([("completed".to_owned(), json!(completed)), ("failed".to_owned(), json!(failed))]))?;
+    report(context, completed, failed)?;
     Ok(json!({ "completed": completed, "parts": state.parts.len() }))
 }
 

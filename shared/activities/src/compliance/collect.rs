@@ -7,8 +7,7 @@ use contracts::effect::hex;
 use contracts::{ActivityError, ErrorName};
 use downstream::data::{Page, Thing, content, personal_page};
 use downstream::logs::{LogsOf, logs};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::lines::{About, ByteLine, LogLine};
@@ -18,6 +17,7 @@ use super::{DataSet, Plan, SetState, Source};
 use crate::Context;
 use crate::backup::PIECE_BYTES;
 use crate::files::{lost, unfinished};
+use crate::sets::{SetInput, report};
 
 /// Bytes of lines after which a part ends.
 const PART_BYTES: u64 = 32 * 1024 * 1024;
@@ -26,28 +26,16 @@ const SLICE: Duration = Duration::from_secs(30);
 /// From this size on a file needs the zip format's form for large ones; with room for what compression may add.
 const LARGE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
-#[derive(Deserialize)]
-struct Input {
-    batch: SetNumber,
-    /// The error for which the machine gives the data set up.
-    #[serde(default)]
-    given_up: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct SetNumber {
-    set: usize,
-}
-
 /// Reads a data set: answers `{completed, parts}`, where `completed` counts things, files or entries.
 pub(crate) async fn collect(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let Input { batch: SetNumber { set: number }, given_up } = context.input()?;
+    let input: SetInput = context.input()?;
+    let number = input.number();
     let files = context.files();
     let plan: Plan = files.read_plan().await?;
     let set = plan.sets.get(number).ok_or_else(|| lost("a data set"))?;
     let state_file = files.state(number as u64)?;
     let mut state: SetState = files.read(&state_file).await?.unwrap_or_default();
-    if let Some(error) = given_up {
+    if let Some(error) = input.given_up {
         state.failure = Some(error);
         files.write_json(&state_file, &state).await?;
     }
@@ -57,8 +45,7 @@ pub(crate) async fn collect(context: &Context<'_>) -> Result<Value, ActivityErro
         state = collecting.run(number, state, &parts).await?;
     }
     let (completed, failed) = (state.own + state.mentions, u64::from(state.failure.is_some()));
-    context
-        .report(Map::from_iter([("completed".to_owned(), json!(completed)), ("failed".to_owned(), json!(failed))]))?;
+    report(context, completed, failed)?;
     Ok(json!({ "completed": completed, "parts": state.parts }))
 }
 

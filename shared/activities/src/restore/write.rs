@@ -7,7 +7,7 @@ use contracts::{ActivityError, ErrorName};
 use downstream::Service;
 use downstream::data::{ImportItem, ImportStatus, Imported, OnConflict, import};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use vault::PartEntry;
 
 use super::upload::{Known, upload_file};
@@ -15,6 +15,7 @@ use super::{Counts, PartFailure, PartState, Plan, files, key_of};
 use crate::Context;
 use crate::backup::{FILE_CONTENT, Opened};
 use crate::files::{lost, unfinished};
+use crate::sets::report;
 
 /// Things in one call.
 const CALL_ITEMS: usize = 200;
@@ -41,8 +42,7 @@ pub(crate) async fn write(context: &Context<'_>) -> Result<Value, ActivityError>
     let Input { batch: PartNumber { part: number }, given_up } = context.input()?;
     let (completed, state) = write_part(context, number, given_up).await?;
     let failed = u64::from(state.failure.is_some());
-    context
-        .report(Map::from_iter([("completed".to_owned(), json!(completed)), ("failed".to_owned(), json!(failed))]))?;
+    report(context, completed, failed)?;
     Ok(json!({ "completed": completed, "failed": failed }))
 }
 

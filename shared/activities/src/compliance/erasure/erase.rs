@@ -7,8 +7,7 @@ use contracts::dataset::{Category, DatasetType, at, is_own, mentioned};
 use contracts::holds::Hold;
 use contracts::{ActivityError, ErrorName};
 use downstream::data::{DeleteItem, ImportStatus, Imported, Page, PageOf, Thing, Within, delete, mask, page};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::page::{page as personal_page, service_of};
 use super::strategy::{Fate, fate_of};
@@ -17,33 +16,22 @@ use crate::Context;
 use crate::compliance::selection::Question;
 use crate::files::{lost, unfinished};
 use crate::restore::mark_of;
+use crate::sets::{SetInput, report};
 use crate::things::{key_of, step_of};
 
 /// How long one attempt works before it says that it is to be called again.
 const SLICE: Duration = Duration::from_secs(30);
 
-#[derive(Deserialize)]
-struct Input {
-    batch: SetNumber,
-    /// The error for which the machine gives the type up.
-    #[serde(default)]
-    given_up: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct SetNumber {
-    set: usize,
-}
-
 /// Erases the person's things of a type: answers `{completed, failed}`.
 pub(crate) async fn erase(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let Input { batch: SetNumber { set: number }, given_up } = context.input()?;
+    let input: SetInput = context.input()?;
+    let number = input.number();
     let files = files(context);
     let plan: Plan = files.read_plan().await?;
     let of = plan.sets.get(number).ok_or_else(|| lost("a type of the plan"))?;
     let state_file = files.state(number as u64)?;
     let mut state: SetState = files.read(&state_file).await?.unwrap_or_default();
-    if let Some(error) = given_up {
+    if let Some(error) = input.given_up {
         state.failure = Some(error);
         files.write_json(&state_file, &state).await?;
     } else {
@@ -65,8 +53,7 @@ pub(crate) async fn erase(context: &Context<'_>) -> Result<Value, ActivityError>
     }
     let completed = state.deleted + state.masked + state.retained + state.held;
     let failed = state.residue.count + u64::from(state.failure.is_some());
-    context
-        .report(Map::from_iter([("completed".to_owned(), json!(completed)), ("failed".to_owned(), json!(failed))]))?;
+    report(context, completed, failed)?;
     Ok(json!({ "completed": completed, "failed": failed }))
 }
 
