@@ -146,9 +146,9 @@ fn a_certificate_proves_itself_and_a_changed_one_does_not() {
         assert!(verify_document("erasure-certificate", changed.as_bytes(), &keys).is_err());
         let (status, headers, _) = world.call(asking("*/*")).await;
         assert_eq!(status, StatusCode::FOUND);
-        assert_eq!(headers["location"], format!("/api/v1/workflows/{id}/results/certificate.json").as_str());
+        assert_eq!(headers["location"], format!("../../../workflows/{id}/results/certificate.json").as_str());
         let (_, headers, _) = world.call(asking("text/html,*/*")).await;
-        assert_eq!(headers["location"], format!("/api/v1/workflows/{id}/results/certificate.html").as_str());
+        assert_eq!(headers["location"], format!("../../../workflows/{id}/results/certificate.html").as_str());
         let page = String::from_utf8(read("certificate.html")).unwrap();
         assert!(page.contains(number) && page.contains("Certificate of erasure"), "{page}");
     });

@@ -35,7 +35,8 @@ async fn handle(
         true => "certificate.html",
         false => "certificate.json",
     };
-    let location = HeaderValue::from_str(&format!("/api/v1/workflows/{id}/results/{name}"));
+    // Relative to this path, so that it leads there behind whatever stands before the API.
+    let location = HeaderValue::from_str(&format!("../../../workflows/{id}/results/{name}"));
     let location = location.map_err(|_| Problem::internal())?;
     Ok((StatusCode::FOUND, [(header::LOCATION, location), (header::VARY, HeaderValue::from_static("accept"))])
         .into_response())

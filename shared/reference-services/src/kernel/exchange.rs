@@ -96,7 +96,8 @@ impl Operation for Import {
         entity.check_version(tx, &item.id, self.condition.if_version).await?;
         let Some(before) = before else {
             entity.check_tenant(tx.call, &item.id)?;
-            tx.create(entity.table, row).await?;
+            // Not as what a workflow has created for a user: what somebody has made of it since stays.
+            tx.put(entity.table, row).await?;
             return Ok(ItemOutcome::Created.into());
         };
         let before = entity.record(before);

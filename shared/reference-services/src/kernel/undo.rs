@@ -163,7 +163,7 @@ impl Effect {
     /// Restores the before-image. A row that went with what it belonged to does not come back.
     async fn revert_put(&self, tx: &mut Tx<'_>) -> Result<bool, Problem> {
         if self.before_image.is_none() {
-            return self.take_away(tx).await;
+            return self.take_away_alone(tx).await;
         }
         if self.table.find(tx.connection, &self.key()?).await?.is_none() {
             return Ok(false);
@@ -173,6 +173,18 @@ impl Effect {
         self.table.upsert(tx.connection, &row).await.map_err(|error| collision(self.table, error))?;
         tx.log_change(LogKind::Modification, self.table, &row).await?;
         Ok(true)
+    }
+
+    /// Deletes the row, if it is there and nothing belongs to it: what somebody has put there since stays with it.
+    async fn take_away_alone(&self, tx: &mut Tx<'_>) -> Result<bool, Problem> {
+        let Some(row) = self.table.find(tx.connection, &self.key()?).await? else { return Ok(false) };
+        let definition = tx.service.definition();
+        let is_part = |table: &Table| definition.entity_types.iter().all(|of| of.table.name != table.name);
+        let others = tx.with_dependents(self.table, row).await?;
+        if others.iter().skip(1).any(|(table, _)| !is_part(table)) {
+            return Err(Problem::conflict("something belongs to what the key created"));
+        }
+        self.take_away(tx).await
     }
 
     /// Deletes the row, if it is there.

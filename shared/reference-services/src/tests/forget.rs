@@ -20,10 +20,11 @@ async fn live(world: &World) {
         "send_welcome_email": false,
     });
     world.done(&of_person(Auth, "/api/v1/users", "c-account", account)).await;
-    let update =
-        json!({ "items": [{ "entity_id": PERSON, "key": "c-update", "data": { "name": "Canary the second" } }] });
-    let path = "/api/v1/operations/UserUpdate?type=account";
-    world.post(Auth, ACME, path, &update).await;
+    let update = json!({ "items": [{
+        "entity_type": "account", "entity_id": PERSON, "key": "c-update", "data": { "name": "Canary the second" },
+    }] });
+    let reply = world.post(Auth, ACME, "/api/v1/operations/UserUpdate", &update).await.json();
+    assert_eq!(reply["results"][0]["outcome"], "updated", "{reply}");
     let session = json!({ "session_id": "canary-session", "session_data": { "device": "canary phone" } });
     world.done(&of_person(Auth, "/api/v1/users/user-canary/sessions", "c-session", session)).await;
     let profile = json!({

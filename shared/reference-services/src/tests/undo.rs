@@ -221,3 +221,39 @@ async fn a_workspace_takes_its_files_along() {
     assert_eq!(world.undo(&create_sample_data("samples")).await["undone"], false);
     assert_eq!(world.snapshot().await, before);
 }
+
+#[tokio::test]
+async fn what_somebody_made_of_an_imported_thing_stays() {
+    use ServiceKind::{Auth, File};
+    let world = World::new().await;
+    let import = async |kind, entity_type: &str, id: &str, key: &str, data: Value| {
+        let body = json!({ "on_conflict": "fail", "items": [{ "id": id, "key": key, "data": data }] });
+        let reply = world.post(kind, ACME, &format!("/api/v1/data/{entity_type}/import"), &body).await.json();
+        assert_eq!(reply["results"][0]["status"], "created", "{reply}");
+    };
+    let account = json!({ "user_id": "user-9", "email": "nina@example.com", "name": "Nina", "role": "user" });
+    import(Auth, "account", "user-9", "account", account).await;
+    let update = json!({ "items": [{
+        "entity_type": "account", "entity_id": "user-9", "key": "update", "data": { "name": "Mine" },
+    }] });
+    let reply = world.post(Auth, ACME, "/api/v1/operations/UserUpdate", &update).await.json();
+    assert_eq!(reply["results"][0]["outcome"], "updated", "{reply}");
+    let workspace = json!({ "workspace_id": "workspace-9", "user_id": "user-123", "workspace_config": {} });
+    import(File, "workspace", "workspace-9", "workspace", workspace).await;
+    let file = json!({
+        "file_id": "file-9", "workspace_id": "workspace-9", "user_id": "user-123", "name": "own.txt",
+        "content_type": "text/plain", "size_bytes": 0,
+    });
+    import(File, "file", "file-9", "file", file).await;
+    let before = world.snapshot().await;
+    for (kind, key) in [(Auth, "account"), (File, "workspace")] {
+        assert_eq!(world.undo_key(kind, ACME, key).await.status, 409, "{key}");
+    }
+    assert_eq!(world.snapshot().await, before);
+    // The last change first, it all goes.
+    for (kind, key) in [(Auth, "update"), (Auth, "account"), (File, "file"), (File, "workspace")] {
+        world.undo_key(kind, ACME, key).await;
+    }
+    let left = world.snapshot().await.to_string();
+    assert!(!left.contains("user-9") && !left.contains("workspace-9"), "{left}");
+}
