@@ -20,6 +20,12 @@ pub(super) struct CsvRows {
     ends_len: usize,
     /// The line on which the row under way begins.
     line: u64,
+    /// The line on which the next byte is, whichever way lines end.
+    next_line: u64,
+    /// Whether the last byte was a carriage return: a line feed after it ends no line of its own.
+    is_after_return: bool,
+    /// Quotation marks of the row under way.
+    quotes: u64,
     names: Option<Vec<String>>,
 }
 
@@ -32,6 +38,9 @@ impl Default for CsvRows {
             ends: vec![0; 64],
             ends_len: 0,
             line: 1,
+            next_line: 1,
+            is_after_return: false,
+            quotes: 0,
             names: None,
         }
     }
@@ -69,6 +78,7 @@ impl CsvRows {
             self.reader.read_record(bytes, &mut self.text[self.text_len..], &mut self.ends[self.ends_len..]);
         self.text_len += written;
         self.ends_len += ended;
+        self.count(&bytes[..read]);
         match result {
             ReadRecordResult::InputEmpty => return Ok((read, bytes.is_empty())),
             ReadRecordResult::OutputFull if self.text.len() >= MAX_ROW_BYTES => {
@@ -84,12 +94,32 @@ impl CsvRows {
             ReadRecordResult::OutputEndsFull => self.ends.resize((self.ends.len() * 2).min(MAX_COLUMNS), 0),
             ReadRecordResult::Record => {
                 let row = self.take_row();
-                let number = std::mem::replace(&mut self.line, self.reader.line());
-                self.add(number, row, lines)?;
+                let number = std::mem::replace(&mut self.line, self.next_line);
+                let is_open = std::mem::take(&mut self.quotes) % 2 == 1;
+                // Nothing came after it: the file ends within the row.
+                if bytes.is_empty() && is_open && self.names.is_some() {
+                    let problem = "ends within quotation marks: the file seems to be cut off".to_owned();
+                    lines.push(Line { number, row: Err(problem) });
+                } else {
+                    self.add(number, row, lines)?;
+                }
             }
             ReadRecordResult::End => return Ok((read, false)),
         }
         Ok((read, true))
+    }
+
+    /// Counts lines and quotation marks.
+    fn count(&mut self, read: &[u8]) {
+        for byte in read {
+            match byte {
+                b'\r' => self.next_line += 1,
+                b'\n' if !self.is_after_return => self.next_line += 1,
+                b'"' => self.quotes += 1,
+                _ => {}
+            }
+            self.is_after_return = *byte == b'\r';
+        }
     }
 
     /// The fields of the row that has come to its end, or none that are text.

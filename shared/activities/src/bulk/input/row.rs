@@ -11,7 +11,7 @@ pub(super) const TYPE: &str = "entity_type";
 
 /// Members that say which entity it is.
 const OWN: [&str; 4] = [SERVICE, TYPE, "entity_id", "operation_data"];
-/// Members that a file of results has besides, so that it can be uploaded as it is.
+/// Members that a file of results has besides, so that it can be uploaded as it is. Each of its rows has the first and the last.
 const OF_RESULTS: [&str; 4] = ["index", "code", "message", "attempts"];
 
 /// A row: the members of an object.
@@ -23,10 +23,11 @@ impl Row {
     pub(super) fn entity(self, index: u64, request: &BulkOperationRequest) -> Result<Entity, String> {
         let mut target = Map::new();
         let mut data = Map::new();
+        let is_of_results = ["index", "attempts"].iter().all(|name| self.0.contains_key(*name));
         for (name, value) in self.0 {
             match name.as_str() {
                 name if OWN.contains(&name) => drop(target.insert(name.to_owned(), trimmed(value))),
-                name if OF_RESULTS.contains(&name) => {}
+                name if is_of_results && OF_RESULTS.contains(&name) => {}
                 name => insert(&mut data, name, value)?,
             }
         }

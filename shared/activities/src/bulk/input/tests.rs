@@ -62,9 +62,31 @@ fn csv_is_read_as_spreadsheets_write_it() {
 }
 
 #[test]
+fn what_a_file_of_results_is_called_by_may_be_data_elsewhere() {
+    let request = request("NotificationSend", "stop");
+    let file = "entity_id,notification_type,recipient,message,index\n1,welcome,a@example.com,hi,4\n";
+    let read = read_file(file.as_bytes(), &request).expect("it is good");
+    let data = json!({ "notification_type": "welcome", "recipient": "a@example.com", "message": "hi", "index": "4" });
+    assert_eq!(read[0]["operation_data"], data);
+}
+
+#[test]
+fn lines_are_counted_whichever_way_they_end_and_a_torn_quotation_is_told() {
+    for end in ["\n", "\r\n", "\r"] {
+        let file = ["service,entity_type,entity_id,name", "auth,account,u,A", "auth,account,v,\"B\"", "auth,account"];
+        let problem = accounts(&(file.join(end) + end)).expect_err("a row lacks columns");
+        assert!(problem.starts_with("line 4: has 2 columns"), "{end:?}: {problem}");
+        let torn = ["service,entity_type,entity_id,name", "auth,account,u,A", "auth,account,v,\"abc"];
+        let problem = accounts(&torn.join(end)).expect_err("it is cut off");
+        assert_eq!(problem, "line 3: ends within quotation marks: the file seems to be cut off", "{end:?}");
+    }
+}
+
+#[test]
 fn cells_may_hold_json_and_names_may_have_dots() {
     let request = request("PermissionUpdate", "stop");
-    let file = "entity_id,permissions,profile.name,index,code\nu,\"[\"\"a:read\"\",\"\"b\"\"]\",N,7,NotFound\n";
+    let file =
+        "entity_id,permissions,profile.name,index,code,attempts\nu,\"[\"\"a:read\"\",\"\"b\"\"]\",N,7,NotFound,1\n";
     let read = read_file(file.as_bytes(), &request).expect("it is good");
     let data = json!({ "permissions": ["a:read", "b"], "profile": { "name": "N" } });
     assert_eq!(read[0]["operation_data"], data, "what a file of results has besides is left out");
