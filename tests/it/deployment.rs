@@ -536,7 +536,7 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
             if binary == "place-hold" {
                 needed.remove("dynamodb:DeleteItem");
             }
-            needed.extend(removes_backups(&binary).then_some("s3:ListBucket"));
+            needed.extend(removes_folders(&binary).then_some("s3:ListBucket"));
             assert_eq!(used.get(&id).cloned().unwrap_or_default(), needed, "{binary}");
             let allowed = statements(&template, &format!("{id}Role")).remove("dynamodb:Query").unwrap_or_default();
             let allowed = allowed.into_iter().map(|resource| resource.replace("${Table.Arn}", "Table.Arn")).collect();
@@ -936,9 +936,9 @@ fn needed_for(port: Port) -> &'static [&'static str] {
     }
 }
 
-/// Whether it removes all that is in the folder of a backup.
-fn removes_backups(binary: &str) -> bool {
-    ["complete-backup", "delete-backup", "keep-backups"].contains(&binary)
+/// Whether it removes all that is in a folder, whatever that is.
+fn removes_folders(binary: &str) -> bool {
+    ["complete-backup", "delete-backup", "keep-backups", "forget-person", "complete-compliance"].contains(&binary)
 }
 
 fn is_activity(binary: &str) -> bool {
@@ -1097,7 +1097,7 @@ fn a_function_may_do_what_its_ports_ask_for_and_nothing_else() {
         let mut needed = needed(&binary);
         needed.extend(needed_with_temporal(&binary));
         // S3 says that something is missing only to who may list; whoever removes a folder lists it.
-        let lists = needed.contains("s3:GetObject") || removes_backups(&binary);
+        let lists = needed.contains("s3:GetObject") || removes_folders(&binary);
         assert_eq!(verbs.remove("s3:ListBucket"), lists, "{binary}");
         // Only a history, or the files of a distributed Map, may be long enough to have parts.
         let activity = activities::ALL.iter().find(|activity| activity.name.replace('_', "-") == binary);
