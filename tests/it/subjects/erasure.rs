@@ -26,7 +26,8 @@ pub(crate) static ERASURE: Subject = Subject {
     presupposes: None,
     sites: &[
         site("PlanErasure", "auth", "GET", PAGES),
-        site("PlanBackup", "auth", "GET", "/api/v1/data"),
+        site("PlanErasure/types", "auth", "GET", "/api/v1/data"),
+        site("PlanBackup", "auth", "GET", "/api/v1/data").after(1),
         site("EraseDataSet", "auth", "POST", DELETE),
         site("EraseDataSet/copy", "tenant", "POST", DELETE),
         site("EraseDataSet/profile", "user", "POST", DELETE),
