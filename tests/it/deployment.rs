@@ -536,6 +536,10 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
             if binary == "place-hold" {
                 needed.remove("dynamodb:DeleteItem");
             }
+            // It stops at no number of failures, so it never reads how many there are.
+            if binary == "erase-data-set" {
+                needed.remove("dynamodb:BatchGetItem");
+            }
             needed.extend(removes_folders(&binary).then_some("s3:ListBucket"));
             assert_eq!(used.get(&id).cloned().unwrap_or_default(), needed, "{binary}");
             let allowed = statements(&template, &format!("{id}Role")).remove("dynamodb:Query").unwrap_or_default();
