@@ -490,7 +490,9 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         site.get("/api/v1/workflows/nowhere/status").await;
         site.get("/api/v1/coordination/backups/nowhere").await;
         holds(site).await;
-        assert_eq!(site.get("/api/v1/compliance/requests/nowhere").await.0, 404);
+        for path in ["/api/v1/compliance/requests/nowhere", "/api/v1/compliance/requests/nowhere/certificate"] {
+            assert_eq!(site.get(path).await.0, 404, "{path}");
+        }
         site.get("/api/v1/workflows/nowhere/results/failed.csv").await;
         site.get("/api/v1/workflows/history?workflow_id=nowhere").await;
         for asked in ["cancel", "pause", "resume", "terminate", "retry", "reverse"] {
@@ -515,7 +517,7 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
             assert_eq!(status.as_u16(), 403, "{path}: {answer}");
         }
         let denied = site.get("/api/v1/audit?outcome=denied").await.1;
-        assert_eq!(denied["entries"].as_array().map(Vec::len), Some(21), "{denied}");
+        assert_eq!(denied["entries"].as_array().map(Vec::len), Some(22), "{denied}");
 
         let mut used = BTreeMap::<String, BTreeSet<&str>>::new();
         let mut queried = BTreeMap::<String, BTreeSet<String>>::new();
