@@ -70,6 +70,11 @@ impl Files<'_> {
         self.read(&self.plan()?).await
     }
 
+    /// How far a batch is; none if it was never begun.
+    pub(crate) async fn read_state<T: DeserializeOwned>(&self, batch: usize) -> Result<Option<T>, ActivityError> {
+        self.read(&self.state(batch as u64)?).await
+    }
+
     pub(crate) async fn read<T: DeserializeOwned>(&self, key: &BlobKey) -> Result<Option<T>, ActivityError> {
         let text = self.read_whole(key).await?;
         text.map(|text| serde_json::from_slice(&text).map_err(|_| lost("a file of the job"))).transpose()

@@ -41,7 +41,7 @@ pub struct Settings {
     pub service_urls: [String; 5],
     /// `workflows.default_timeout`
     pub default_timeout: Duration,
-    /// `workflows.batch_size`: the default of requests that have such an option; no workflow works in batches yet.
+    /// `workflows.batch_size`: checked, and without effect: each request has a batch size of its own.
     pub batch_size: u32,
     /// `workflows.retry_policy.*` and `workflows.unreachable.*`
     pub retry_policies: RetryPolicies,

@@ -14,6 +14,7 @@ use crate::change::Change;
 use crate::fault::Tries;
 use crate::item::{Item, json, moment, text};
 use crate::keys;
+use crate::list::cut_page;
 use crate::transaction::Transacted;
 
 #[async_trait]
@@ -39,19 +40,9 @@ impl Backups for DynamoStore {
     }
 
     async fn backups(&self, tenant_id: &str, before: Option<&str>, limit: u32) -> Result<BackupPage, StoreError> {
-        // One more than is shown tells whether there is a next page.
         let mut found = self.list_of(keys::backups(tenant_id), before, limit as usize + 1).await?;
-        let more = found.len() > limit as usize;
-        found.truncate(limit as usize);
-        let next = found.last().filter(|_| more).map(|item| item.text("list_sk").map(str::to_owned)).transpose()?;
-        let key = |item: &Item| Ok((item.text("pk")?.to_owned(), item.text("sk")?.to_owned()));
-        let keys = found.iter().map(key).collect::<Result<_, StoreError>>()?;
-        // One that is damaged keeps nobody from the others.
-        let read = self.batch_of(keys).await?;
-        let read = read.iter().map(backup);
-        let read =
-            read.map(|read| read.inspect_err(|error| tracing::error!(tenant_id, %error, "a backup is left out")));
-        let mut backups: Vec<Backup> = read.filter_map(Result::ok).collect();
+        let next = cut_page(&mut found, limit)?;
+        let mut backups = self.read_sound(tenant_id, "backup", &found, backup).await?;
         backups.sort_by_cached_key(|backup| Reverse(place_of(backup)));
         Ok(BackupPage { backups, next })
     }

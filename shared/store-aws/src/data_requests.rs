@@ -20,6 +20,7 @@ use crate::change::Change;
 use crate::executions::Updated;
 use crate::item::{self, Item, inconsistent, json, text};
 use crate::keys;
+use crate::list::cut_page;
 use crate::transaction::Transacted;
 use crate::{DynamoStore, fault};
 
@@ -45,19 +46,9 @@ impl DataRequests for DynamoStore {
         after: Option<&str>,
         limit: u32,
     ) -> Result<RequestPage, StoreError> {
-        // One more than is shown tells whether there is a next page.
         let mut found = self.request_keys(tenant_id, filter, now, after, limit as usize + 1).await?;
-        let more = found.len() > limit as usize;
-        found.truncate(limit as usize);
-        let next = found.last().filter(|_| more).map(|item| item.text("list_sk").map(str::to_owned)).transpose()?;
-        let key = |item: &Item| Ok((item.text("pk")?.to_owned(), item.text("sk")?.to_owned()));
-        let keys = found.iter().map(key).collect::<Result<_, StoreError>>()?;
-        // One that is damaged keeps nobody from the others.
-        let read = self.batch_of(keys).await?;
-        let read = read.iter().map(request);
-        let read =
-            read.map(|read| read.inspect_err(|error| tracing::error!(tenant_id, %error, "a request is left out")));
-        let mut requests: Vec<DataRequest> = read.filter_map(Result::ok).collect();
+        let next = cut_page(&mut found, limit)?;
+        let mut requests = self.read_sound(tenant_id, "request", &found, request).await?;
         requests.sort_by_cached_key(place_of);
         Ok(RequestPage { requests: self.known(requests).await?, next })
     }

@@ -179,14 +179,10 @@ impl DynamoStore {
         count.into_write(&self.table, &keys::holds_in_force(tenant_id), keys::HOLDS_COUNT)
     }
 
-    /// These holds with their places in the list, newest first. One that is damaged keeps nobody from the others.
+    /// These holds with their places in the list, newest first.
     async fn read_holds(&self, tenant_id: &str, keys: Vec<Item>) -> Result<Vec<(String, Hold)>, StoreError> {
-        let key = |item: &Item| Ok((item.text("pk")?.to_owned(), item.text("sk")?.to_owned()));
-        let keys = keys.iter().map(key).collect::<Result<_, StoreError>>()?;
-        let read = self.batch_of(keys).await?;
-        let read = read.iter().map(hold);
-        let read = read.map(|read| read.inspect_err(|error| tracing::error!(tenant_id, %error, "a hold is left out")));
-        let mut holds: Vec<(String, Hold)> = read.filter_map(Result::ok).map(|hold| (place_of(&hold), hold)).collect();
+        let read = self.read_sound(tenant_id, "hold", &keys, hold).await?;
+        let mut holds: Vec<(String, Hold)> = read.into_iter().map(|hold| (place_of(&hold), hold)).collect();
         holds.sort_by(|(left, _), (right, _)| right.cmp(left));
         Ok(holds)
     }

@@ -57,6 +57,23 @@ impl DynamoStore {
         self.list_keys(&part, &range, wanted).await
     }
 
+    /// What stands in the items of these keys, in no order. An item that is damaged keeps nobody from the others.
+    pub(crate) async fn read_sound<T>(
+        &self,
+        tenant_id: &str,
+        what: &str,
+        keys: &[Item],
+        read: impl Fn(&Item) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let key = |item: &Item| Ok((item.text("pk")?.to_owned(), item.text("sk")?.to_owned()));
+        let keys = keys.iter().map(key).collect::<Result<_, StoreError>>()?;
+        let found = self.batch_of(keys).await?;
+        let found = found.iter().map(read);
+        let found =
+            found.map(|read| read.inspect_err(|error| tracing::error!(tenant_id, %error, "a {what} is left out")));
+        Ok(found.filter_map(Result::ok).collect())
+    }
+
     /// The newest `wanted` keys of a part.
     async fn list_keys(&self, part: &Part, range: &Range, wanted: usize) -> Result<Vec<Item>, StoreError> {
         let mut found: Vec<Item> = Vec::new();
@@ -192,6 +209,13 @@ impl DynamoStore {
         let found = found.iter().flatten().take(batch::READS);
         found.map(|item| item.text("pk").map(str::to_owned)).collect()
     }
+}
+
+/// Shortens keys to a page, and says where the next one begins: one key more than a page has tells whether there is one.
+pub(crate) fn cut_page(keys: &mut Vec<Item>, limit: u32) -> Result<Option<String>, StoreError> {
+    let more = keys.len() > limit as usize;
+    keys.truncate(limit as usize);
+    keys.last().filter(|_| more).map(|item| item.text("list_sk").map(str::to_owned)).transpose()
 }
 
 /// The parts of an index that hold open executions, and how many, going by the tenant's totals.

@@ -8,29 +8,17 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::answers::{seconds, text};
-use super::exit::{CommandError, Exit};
-use super::output::{Output, OutputArgs, say};
-use super::remote::{RemoteArgs, Server};
+use super::exit::Exit;
+use super::output::{Output, say};
+use super::remote::{AskArgs, Server, word_of};
 use super::start::follow;
 use super::table::Table;
-
-/// The most that a page of the API has.
-const PAGE_SIZE: &str = "200";
-
-/// Options that all of them have.
-#[derive(Debug, Args)]
-struct Common {
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    remote: RemoteArgs,
-}
 
 /// Options of what is about all backups.
 #[derive(Debug, Args)]
 pub(super) struct AllArgs {
     #[command(flatten)]
-    common: Common,
+    common: AskArgs,
 }
 
 /// Options of what is about one backup.
@@ -39,7 +27,7 @@ pub(super) struct OneArgs {
     /// The backup's name.
     backup_id: String,
     #[command(flatten)]
-    common: Common,
+    common: AskArgs,
 }
 
 /// Options of `backup create`.
@@ -57,7 +45,7 @@ pub(super) struct CreateArgs {
     #[arg(long)]
     keep_count: Option<u32>,
     #[command(flatten)]
-    common: Common,
+    common: AskArgs,
 }
 
 /// Options of `backup restore`.
@@ -75,7 +63,7 @@ pub(super) struct RestoreArgs {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    common: Common,
+    common: AskArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -95,10 +83,8 @@ pub(super) async fn create(args: CreateArgs, output: &mut Output) -> anyhow::Res
 
 pub(super) async fn restore(args: RestoreArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     let RestoreArgs { backup_id, on_conflict, into, dry_run, common } = args;
-    let on_conflict = on_conflict.and_then(|on_conflict| on_conflict.to_possible_value());
-    let on_conflict = on_conflict.map(|value| value.get_name().to_owned());
     let request = json!({
-        "backup_id": backup_id, "on_conflict": on_conflict, "target_tenant_id": into, "dry_run": dry_run,
+        "backup_id": backup_id, "on_conflict": on_conflict.and_then(word_of), "target_tenant_id": into, "dry_run": dry_run,
     });
     start(&common, "restore", request, output).await
 }
@@ -108,7 +94,7 @@ pub(super) async fn drill(args: OneArgs, output: &mut Output) -> anyhow::Result<
 }
 
 /// Starts it, without the fields that were not given, and waits for the end.
-async fn start(common: &Common, what: &str, mut request: Value, output: &mut Output) -> anyhow::Result<ExitCode> {
+async fn start(common: &AskArgs, what: &str, mut request: Value, output: &mut Output) -> anyhow::Result<ExitCode> {
     let server = common.remote.open()?;
     request["tenant_id"] = common.remote.tenant()?.into();
     if let Some(fields) = request.as_object_mut() {
@@ -123,17 +109,7 @@ async fn start(common: &Common, what: &str, mut request: Value, output: &mut Out
 
 pub(super) async fn list(args: AllArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     let server = args.common.remote.open()?;
-    let (mut backups, mut token) = (Vec::new(), None::<String>);
-    loop {
-        let mut query = vec![("page_size", PAGE_SIZE.to_owned())];
-        query.extend(token.map(|token| ("page_token", token)));
-        let mut page = server.ask(server.request(Method::GET, &PATH).query(&query)).await?;
-        backups.append(page["backups"].as_array_mut().unwrap_or(&mut Vec::new()));
-        token = page["next_page_token"].as_str().map(str::to_owned);
-        if token.is_none() {
-            break;
-        }
-    }
+    let backups = server.all(&PATH, "backups", &[]).await?;
     if args.common.output.is_json() {
         output.json(&json!({ "backups": backups }))?;
         return Ok(Exit::Done.into());
@@ -193,11 +169,7 @@ pub(super) async fn delete(args: OneArgs, output: &mut Output) -> anyhow::Result
 const PATH: [&str; 4] = ["api", "v1", "coordination", "backups"];
 
 fn one(server: &Server, method: Method, backup_id: &str) -> anyhow::Result<reqwest::RequestBuilder> {
-    // Such a segment would name another path.
-    if matches!(backup_id, "" | "." | "..") {
-        return Err(CommandError::usage(format!("'{backup_id}' is no name of a backup")));
-    }
-    Ok(server.request(method, &[&PATH[..], &[backup_id]].concat()))
+    server.about_one(method, &PATH, backup_id, &[], "name of a backup")
 }
 
 fn row(backup: &Value) -> [String; 6] {

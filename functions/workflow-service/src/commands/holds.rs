@@ -8,12 +8,9 @@ use serde_json::{Value, json};
 
 use super::answers::{seconds, text};
 use super::exit::{CommandError, Exit};
-use super::output::{Output, OutputArgs};
-use super::remote::{RemoteArgs, Server};
+use super::output::Output;
+use super::remote::{AskArgs, Server, word_of};
 use super::table::Table;
-
-/// The most that a page of the API has.
-const PAGE_SIZE: &str = "200";
 
 /// Options of `holds`.
 #[derive(Debug, Args)]
@@ -32,15 +29,6 @@ enum HoldsCommand {
     Show(ShowArgs),
     /// Releases a hold.
     Release(ReleaseArgs),
-}
-
-/// Options that all of them have.
-#[derive(Debug, Args)]
-struct Common {
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    remote: RemoteArgs,
 }
 
 /// Options of `holds create`.
@@ -64,7 +52,7 @@ struct CreateArgs {
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     #[command(flatten)]
-    common: Common,
+    common: AskArgs,
 }
 
 /// Options of `holds list`.
@@ -77,7 +65,7 @@ struct ListArgs {
     #[arg(long, value_name = "USER")]
     subject: Option<String>,
     #[command(flatten)]
-    common: Common,
+    common: AskArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -93,7 +81,7 @@ struct ShowArgs {
     /// The hold's name.
     hold_id: String,
     #[command(flatten)]
-    common: Common,
+    common: AskArgs,
 }
 
 /// Options of `holds release`.
@@ -105,7 +93,7 @@ struct ReleaseArgs {
     #[arg(long)]
     reason: String,
     #[command(flatten)]
-    common: Common,
+    common: AskArgs,
 }
 
 pub(crate) async fn run(args: HoldsArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
@@ -149,21 +137,8 @@ async fn create(args: CreateArgs, output: &mut Output) -> anyhow::Result<ExitCod
 async fn list(args: ListArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     let ListArgs { state, subject, common } = args;
     let server = common.remote.open()?;
-    let state = state.and_then(|state| state.to_possible_value()).map(|value| value.get_name().to_owned());
-    let mut filters = vec![("page_size", PAGE_SIZE.to_owned())];
-    filters.extend(state.map(|state| ("state", state)));
-    filters.extend(subject.map(|subject| ("subject_user_id", subject)));
-    let (mut holds, mut token) = (Vec::new(), None::<String>);
-    loop {
-        let mut query = filters.clone();
-        query.extend(token.map(|token| ("page_token", token)));
-        let mut page = server.ask(server.request(Method::GET, &PATH).query(&query)).await?;
-        holds.append(page["holds"].as_array_mut().unwrap_or(&mut Vec::new()));
-        token = page["next_page_token"].as_str().map(str::to_owned);
-        if token.is_none() {
-            break;
-        }
-    }
+    let filters = [("state", state.and_then(word_of)), ("subject_user_id", subject)];
+    let holds = server.all(&PATH, "holds", &filters).await?;
     if common.output.is_json() {
         output.json(&json!({ "holds": holds }))?;
         return Ok(Exit::Done.into());
@@ -212,11 +187,7 @@ async fn release(args: ReleaseArgs, output: &mut Output) -> anyhow::Result<ExitC
 const PATH: [&str; 4] = ["api", "v1", "compliance", "holds"];
 
 fn one(server: &Server, method: Method, hold_id: &str) -> anyhow::Result<reqwest::RequestBuilder> {
-    // Such a segment would name another path.
-    if matches!(hold_id, "" | "." | "..") {
-        return Err(CommandError::usage(format!("'{hold_id}' is no name of a hold")));
-    }
-    Ok(server.request(method, &[&PATH[..], &[hold_id]].concat()))
+    server.about_one(method, &PATH, hold_id, &[], "name of a hold")
 }
 
 fn row(hold: &Value) -> [String; 6] {

@@ -10,11 +10,8 @@ use super::answers::{seconds, text};
 use super::exit::Exit;
 use super::filters::Filters;
 use super::output::{Output, OutputArgs};
-use super::remote::{RemoteArgs, Server};
+use super::remote::{PAGE_SIZE, RemoteArgs, Server};
 use super::table::Table;
-
-/// The most that a page of the API has.
-const PAGE_SIZE: u64 = 200;
 
 /// Options of `list`.
 #[derive(Debug, Args)]

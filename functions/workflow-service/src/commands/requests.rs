@@ -7,13 +7,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::answers::{seconds, text};
-use super::exit::{CommandError, Exit};
-use super::output::{Output, OutputArgs};
-use super::remote::{RemoteArgs, Server};
+use super::exit::Exit;
+use super::output::Output;
+use super::remote::{AskArgs, Server, word_of};
 use super::table::Table;
-
-/// The most that a page of the API has.
-const PAGE_SIZE: &str = "200";
 
 /// Options of `requests`.
 #[derive(Debug, Args)]
@@ -32,15 +29,6 @@ enum RequestsCommand {
     Extend(ExtendArgs),
 }
 
-/// Options that all of them have.
-#[derive(Debug, Args)]
-struct Common {
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    remote: RemoteArgs,
-}
-
 /// Options of `requests list`.
 #[derive(Debug, Args)]
 struct ListArgs {
@@ -51,7 +39,7 @@ struct ListArgs {
     #[arg(long, value_name = "TIME")]
     due_before: Option<String>,
     #[command(flatten)]
-    common: Common,
+    common: AskArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -69,7 +57,7 @@ struct ShowArgs {
     /// The request's name: its compliance_id.
     compliance_id: String,
     #[command(flatten)]
-    common: Common,
+    common: AskArgs,
 }
 
 /// Options of `requests extend`.
@@ -81,7 +69,7 @@ struct ExtendArgs {
     #[arg(long)]
     reason: String,
     #[command(flatten)]
-    common: Common,
+    common: AskArgs,
 }
 
 pub(crate) async fn run(args: RequestsArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
@@ -95,21 +83,8 @@ pub(crate) async fn run(args: RequestsArgs, output: &mut Output) -> anyhow::Resu
 async fn list(args: ListArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     let ListArgs { state, due_before, common } = args;
     let server = common.remote.open()?;
-    let state = state.and_then(|state| state.to_possible_value()).map(|value| value.get_name().to_owned());
-    let mut filters = vec![("page_size", PAGE_SIZE.to_owned())];
-    filters.extend(state.map(|state| ("state", state)));
-    filters.extend(due_before.map(|moment| ("due_before", moment)));
-    let (mut requests, mut token) = (Vec::new(), None::<String>);
-    loop {
-        let mut query = filters.clone();
-        query.extend(token.map(|token| ("page_token", token)));
-        let mut page = server.ask(server.request(Method::GET, &PATH).query(&query)).await?;
-        requests.append(page["requests"].as_array_mut().unwrap_or(&mut Vec::new()));
-        token = page["next_page_token"].as_str().map(str::to_owned);
-        if token.is_none() {
-            break;
-        }
-    }
+    let filters = [("state", state.and_then(word_of)), ("due_before", due_before)];
+    let requests = server.all(&PATH, "requests", &filters).await?;
     if common.output.is_json() {
         output.json(&json!({ "requests": requests }))?;
         return Ok(Exit::Done.into());
@@ -162,11 +137,7 @@ async fn extend(args: ExtendArgs, output: &mut Output) -> anyhow::Result<ExitCod
 const PATH: [&str; 4] = ["api", "v1", "compliance", "requests"];
 
 fn one(server: &Server, method: Method, compliance_id: &str, what: &[&str]) -> anyhow::Result<reqwest::RequestBuilder> {
-    // Such a segment would name another path.
-    if matches!(compliance_id, "" | "." | "..") {
-        return Err(CommandError::usage(format!("'{compliance_id}' is no name of a request")));
-    }
-    Ok(server.request(method, &[&PATH[..], &[compliance_id], what].concat()))
+    server.about_one(method, &PATH, compliance_id, what, "name of a request")
 }
 
 fn row(request: &Value) -> [String; 7] {

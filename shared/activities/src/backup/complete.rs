@@ -10,14 +10,14 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use vault::{
     Dangling, MANIFEST_FILE, MANIFEST_FORMAT, MANIFEST_VERSION, MAX_DANGLING, Manifest, PartEntry, ServiceSummary,
-    SignError, TypeSummary,
+    TypeSummary,
 };
 
 use super::keep::{keep, summary};
 use super::lines::ContentLine;
 use super::read::write_content;
 use super::sealed::{Sealing, Vault};
-use super::{DataSet, Plan, SetState, changed_part_name_of, entry, files, key_failed, line_of, place};
+use super::{DataSet, Plan, SetState, changed_part_name_of, entry, files, line_of, place, sign_failed};
 use crate::Context;
 use crate::files::lost;
 use crate::things::fingerprint;
@@ -46,7 +46,7 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
     let vault = plan.vault(context).await?;
     let mut states = Vec::new();
     for set in 0..plan.sets.len() {
-        let state: Option<SetState> = files.read(&files.state(set as u64)?).await?;
+        let state: Option<SetState> = files.read_state(set).await?;
         let state = state.unwrap_or_default();
         if !state.is_done {
             let name = state.failure.as_deref().and_then(ErrorName::named);
@@ -77,10 +77,7 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
         rounds,
     };
     manifest.check().map_err(|error| ActivityError::new(ErrorName::Internal, error.to_string()))?;
-    let text = manifest.sign(context.keys).await.map_err(|error| match error {
-        SignError::Keys(error) => key_failed(error),
-        error @ SignError::NotADocument { .. } => ActivityError::new(ErrorName::Internal, error.to_string()),
-    })?;
+    let text = manifest.sign(context.keys).await.map_err(sign_failed)?;
     let manifest_bytes = text.len() as u64;
     files.write(&place(context.tenant_id(), &plan.backup_id, MANIFEST_FILE)?, text).await?;
     let summary = summary(context, &plan, &manifest, manifest_bytes);

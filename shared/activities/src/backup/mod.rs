@@ -20,7 +20,7 @@ use downstream::data::{Page, PageOf, Reference, Thing, Within, page};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{BACKUPS, BlobKey};
-use vault::{KeyError, PartEntry, PartError, PartSummary, WrappedKey};
+use vault::{KeyError, PartEntry, PartError, PartSummary, SignError, WrappedKey};
 
 use crate::Context;
 use crate::files::{Files, key, lost};
@@ -176,6 +176,13 @@ pub(crate) fn key_failed(error: KeyError) -> ActivityError {
         KeyError::Unavailable { .. } => ErrorName::ServiceUnavailable,
     };
     ActivityError::new(name, error.to_string())
+}
+
+pub(crate) fn sign_failed(error: SignError) -> ActivityError {
+    match error {
+        SignError::Keys(error) => key_failed(error),
+        error @ SignError::NotADocument { .. } => ActivityError::new(ErrorName::Internal, error.to_string()),
+    }
 }
 
 pub(crate) fn part_failed(error: PartError) -> ActivityError {

@@ -92,7 +92,7 @@ pub(super) async fn discard(context: &Context<'_>) -> Result<Value, ActivityErro
 async fn remove_parts(context: &Context<'_>, plan: &Plan) -> Result<(), ActivityError> {
     let files = context.files();
     for set in 0..plan.sets.len() {
-        let state: SetState = files.read(&files.state(set as u64)?).await?.unwrap_or_default();
+        let state: SetState = files.read_state(set).await?.unwrap_or_default();
         context.blobs.remove(&places(context, set, &state)?).await.map_err(store_failed)?;
     }
     Ok(())

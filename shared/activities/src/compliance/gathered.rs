@@ -21,7 +21,7 @@ pub(super) async fn sets<'p>(
     let files = context.files();
     let (mut read, mut not_read) = (Vec::new(), Vec::new());
     for (number, set) in plan.sets.iter().enumerate() {
-        let state: SetState = files.read(&files.state(number as u64)?).await?.unwrap_or_default();
+        let state: SetState = files.read_state(number).await?.unwrap_or_default();
         let failure = match &state.failure {
             None if state.is_done => {
                 read.push(Read { number, set, state });

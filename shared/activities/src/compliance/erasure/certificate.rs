@@ -5,14 +5,14 @@ use contracts::dataset::DatasetType;
 use contracts::{ActivityError, ErrorName, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
-use vault::{SignError, sign_document};
+use vault::sign_document;
 
 use super::super::package::html::{PageTable, page_of};
 use super::strategy::bases_of;
 use super::verify::Found;
 use super::{Forgotten, Plan, SetState};
 use crate::Context;
-use crate::backup::key_failed;
+use crate::backup::sign_failed;
 use crate::harness::store_failed;
 
 /// Backups that are looked at at once.
@@ -117,10 +117,7 @@ async fn holding(context: &Context<'_>, of: &Outcome<'_>) -> Result<Vec<Holding>
 
 /// The certificate as it is kept: signed.
 pub(super) async fn signed(context: &Context<'_>, document: &Value) -> Result<Vec<u8>, ActivityError> {
-    let signed = sign_document(ERASURE_CERTIFICATE, document, context.keys).await.map_err(|error| match error {
-        SignError::Keys(error) => key_failed(error),
-        error @ SignError::NotADocument { .. } => ActivityError::new(ErrorName::Internal, error.to_string()),
-    })?;
+    let signed = sign_document(ERASURE_CERTIFICATE, document, context.keys).await.map_err(sign_failed)?;
     serde_json::to_vec_pretty(&signed).map_err(|error| ActivityError::new(ErrorName::Internal, error.to_string()))
 }
 

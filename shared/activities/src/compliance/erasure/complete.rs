@@ -45,11 +45,7 @@ pub(in super::super) async fn complete(context: &Context<'_>) -> Result<Value, A
     let Input { given_up } = context.input()?;
     let files = files(context);
     let plan: Plan = files.read_plan().await?;
-    let mut states = Vec::new();
-    for set in 0..plan.sets.len() {
-        let state: Option<SetState> = files.read(&files.state(set as u64)?).await?;
-        states.push(state.unwrap_or_default());
-    }
+    let states = plan.states(&files).await?;
     let forgotten: Option<Forgotten> = files.read(&files.key(FORGOTTEN)?).await?;
     let found: Option<Found> = files.read(&files.key(FOUND)?).await?;
     let is_seen_through = given_up.is_none() && forgotten.is_some() && found.is_some();

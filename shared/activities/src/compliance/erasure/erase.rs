@@ -78,8 +78,7 @@ async fn before(context: &Context<'_>, plan: &Plan, of: &DatasetType) -> Result<
     let (files, mut found) = (files(context), Before::default());
     let sets = plan.sets.iter().enumerate().filter(|(_, before)| of.after.contains(&before.name()));
     for (number, _) in sets {
-        let state: Option<SetState> = files.read(&files.state(number as u64)?).await?;
-        let state = state.unwrap_or_default();
+        let state: SetState = files.read_state(number).await?.unwrap_or_default();
         found.is_left |= !state.is_done || state.failure.is_some() || state.residue.count > 0;
         found.held_by.extend(state.held_by);
     }

@@ -22,10 +22,12 @@ pub(crate) async fn forget(context: &Context<'_>) -> Result<Value, ActivityError
     let plan: Plan = files.read_plan().await?;
     let mut forgotten = Forgotten::default();
     if plan.is_whole {
+        let states = plan.states(&files).await?;
         for service in Service::ALL {
-            forget_in(context, &plan, service, &mut forgotten).await?;
+            forget_in(context, &plan, &states, service, &mut forgotten).await?;
         }
-        if !is_held(context, &plan).await? {
+        // A legal hold that keeps something of the person keeps what was asked about the person as well.
+        if states.iter().all(|state| state.held == 0) {
             forget_here(context, &plan, &mut forgotten).await?;
         }
     }
@@ -33,30 +35,16 @@ pub(crate) async fn forget(context: &Context<'_>) -> Result<Value, ActivityError
     Ok(json!({ "executions": forgotten.executions }))
 }
 
-/// Whether a legal hold keeps something of the person.
-async fn is_held(context: &Context<'_>, plan: &Plan) -> Result<bool, ActivityError> {
-    let files = files(context);
-    for number in 0..plan.sets.len() {
-        let state: Option<SetState> = files.read(&files.state(number as u64)?).await?;
-        if state.is_some_and(|state| state.held > 0) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// What an undo would bring back, first answers, and the name in the logs of a service.
 async fn forget_in(
     context: &Context<'_>,
     plan: &Plan,
+    states: &[SetState],
     service: Service,
     forgotten: &mut Forgotten,
 ) -> Result<(), ActivityError> {
     let name = service.as_str();
-    let files = files(context);
-    for (number, _) in plan.sets.iter().enumerate().filter(|(_, of)| of.service == name) {
-        let state: Option<SetState> = files.read(&files.state(number as u64)?).await?;
-        let state = state.unwrap_or_default();
+    for (_, state) in plan.sets.iter().zip(states).filter(|(of, _)| of.service == name) {
         // What is still there needs its history.
         if state.leaves_something() {
             if state.held == 0 {

@@ -18,9 +18,9 @@ pub(crate) mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use contracts::Timestamp;
 use contracts::dataset::{Category, DatasetType};
 use contracts::holds::Hold;
+use contracts::{ActivityError, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::Context;
@@ -74,13 +74,20 @@ impl Plan {
     fn pseudonym(&self) -> String {
         format!("erased-{}", &self.subject_hash[..16])
     }
-}
 
-impl Plan {
     /// How many things of a type were deleted, and how many masked, by this execution and those that it retries.
     fn done(&self, of: &DatasetType, state: &SetState) -> (u64, u64) {
         let (deleted, masked) = self.earlier.get(&of.name()).copied().unwrap_or_default();
         (deleted + state.deleted, masked + state.masked)
+    }
+
+    /// How far each type is, in the order of the plan.
+    async fn states(&self, files: &Files<'_>) -> Result<Vec<SetState>, ActivityError> {
+        let mut states = Vec::new();
+        for number in 0..self.sets.len() {
+            states.push(files.read_state(number).await?.unwrap_or_default());
+        }
+        Ok(states)
     }
 }
 
@@ -156,19 +163,23 @@ struct Left {
 
 impl Residue {
     fn add(&mut self, service: &str, entity_type: &str, reason: &str) {
-        let left = Left { service: service.to_owned(), entity_type: entity_type.to_owned(), reason: reason.to_owned() };
         self.count += 1;
-        if self.first.len() < MAX_TOLD && !self.first.contains(&left) {
-            self.first.push(left);
-        }
+        self.tell(&Left {
+            service: service.to_owned(),
+            entity_type: entity_type.to_owned(),
+            reason: reason.to_owned(),
+        });
     }
 
     fn add_all(&mut self, other: &Self) {
         self.count += other.count;
-        for left in &other.first {
-            if self.first.len() < MAX_TOLD && !self.first.contains(left) {
-                self.first.push(left.clone());
-            }
+        other.first.iter().for_each(|left| self.tell(left));
+    }
+
+    /// Names something, once, as long as there is room.
+    fn tell(&mut self, left: &Left) {
+        if self.first.len() < MAX_TOLD && !self.first.contains(left) {
+            self.first.push(left.clone());
         }
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::ledger::key_of;
 use super::strategy::is_covered;
-use super::{Plan, Referring, SetState, files, files_of};
+use super::{Plan, Referring, files, files_of};
 use crate::Context;
 use crate::compliance::{dataset, plan::find};
 use crate::files::lost;
@@ -88,9 +88,8 @@ async fn earlier(
     let files = files_of(context, &erasure.execution_id);
     let Some(plan) = files.plan_if_written::<Plan>().await? else { return Ok(Some(BTreeMap::new())) };
     let mut done = BTreeMap::new();
-    for (number, of) in plan.sets.iter().enumerate() {
-        let state: Option<SetState> = files.read(&files.state(number as u64)?).await?;
-        done.insert(of.name(), plan.done(of, &state.unwrap_or_default()));
+    for (of, state) in plan.sets.iter().zip(plan.states(&files).await?) {
+        done.insert(of.name(), plan.done(of, &state));
     }
     Ok(Some(done))
 }

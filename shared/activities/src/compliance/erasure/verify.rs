@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::page::page;
 use super::strategy::{Fate, fate_of};
-use super::{FOUND, Plan, Residue, SetState, files};
+use super::{FOUND, Plan, Residue, files};
 use crate::Context;
 use crate::compliance::selection::Question;
 use crate::restore::mark_of;
@@ -29,10 +29,8 @@ pub(crate) async fn verify(context: &Context<'_>) -> Result<Value, ActivityError
     let files = files(context);
     let plan: Plan = files.read_plan().await?;
     let mut found = Found::default();
-    for (number, of) in plan.sets.iter().enumerate() {
-        let state: Option<SetState> = files.read(&files.state(number as u64)?).await?;
-        let held = state.unwrap_or_default().held_marks;
-        look(context, &plan, (of, &held), &mut found).await?;
+    for (of, state) in plan.sets.iter().zip(plan.states(&files).await?) {
+        look(context, &plan, (of, &state.held_marks), &mut found).await?;
     }
     files.write_json(&files.key(FOUND)?, &found).await?;
     Ok(json!({ "retained": found.retained.values().sum::<u64>(), "left": found.residue.count }))
