@@ -14,7 +14,7 @@ use crate::holdings::{CONTENT, Held, Maker, dangling, held};
 use crate::interpreter::dice::Dice;
 use crate::invariants;
 use crate::simulation;
-use crate::subjects::{CROSS_SERVICE_BACKUP, CROSS_SERVICE_RESTORE, Subject};
+use crate::subjects::{CROSS_SERVICE_BACKUP, CROSS_SERVICE_RESTORE, CallSite, Subject};
 use crate::world::{ControlAction, TENANT, World, in_parallel, run};
 
 const SEED: u64 = 20_260_107;
@@ -200,12 +200,12 @@ async fn round_trip(seed: u64) -> Result<usize, String> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's own switch")]
-fn rounds() -> usize {
+pub(crate) fn rounds() -> usize {
     std::env::var("ROUND_TRIPS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS)
 }
 
 /// Does this with a seed for each of so many rounds, on all cores; the sum of what comes out.
-fn each_seed(rounds: usize, round: impl AsyncFn(u64) -> Result<usize, String> + Sync) -> usize {
+pub(crate) fn each_seed(rounds: usize, round: impl AsyncFn(u64) -> Result<usize, String> + Sync) -> usize {
     println!("{rounds} seeds from {SEED}");
     let (sum, wrong) = (Mutex::new(0), Mutex::new(Vec::new()));
     in_parallel(rounds, |number| {
@@ -274,14 +274,15 @@ async fn interfere(world: &World, dice: &mut Dice, id: &str) -> bool {
     }
 }
 
-/// An execution that services and users interfere with.
-async fn interfered(
+/// An execution that services and users interfere with; services at some of these calls.
+pub(crate) async fn interfered(
     world: &World,
     dice: &mut Dice,
     subject: &Subject,
+    sites: &[CallSite],
     request: &Value,
 ) -> Result<StatusResponse, String> {
-    world.faults(&simulation::rules(dice, subject.sites));
+    world.faults(&simulation::rules(dice, sites));
     let id = world.start_of(subject, request).await;
     let is_cancelled = interfere(world, dice, &id).await;
     let status = world.until_ended(&id).await;
@@ -319,7 +320,7 @@ async fn history(seed: u64, ended: &Mutex<BTreeMap<String, usize>>) -> Result<us
         if !is_backup {
             request["on_conflict"] = json!(format!("{on_conflict:?}").to_lowercase());
         }
-        let status = interfered(&world, &mut dice, subject, &request).await?;
+        let status = interfered(&world, &mut dice, subject, subject.sites, &request).await?;
         let name = format!("{} {}", subject.name(), status.status);
         *ended.lock().unwrap().entry(name.clone()).or_default() += 1;
         let (now, is_whole) = (held(&world).await, status.status == Status::Completed);

@@ -113,9 +113,13 @@ impl Left {
         self.left.first().map(String::as_str)
     }
 
+    /// The first ones, as a result tells them.
+    pub(crate) fn told_first(&self) -> Value {
+        json!(self.left[..self.left.len().min(MAX_TOLD)])
+    }
+
     /// As a result tells it.
     pub(crate) fn told(&self) -> Value {
-        let first = &self.left[..self.left.len().min(MAX_TOLD)];
-        json!({ "changed_by_others": first, "changed_by_others_count": self.left_count })
+        json!({ "changed_by_others": self.told_first(), "changed_by_others_count": self.left_count })
     }
 }

@@ -14,11 +14,9 @@ use crate::access::Caller;
 use crate::get_data_request::{none, read};
 use crate::{Compliance, Problem, body};
 
-pub(crate) const PATH: &str = "/api/v1/compliance/requests/{compliance_id}/extension";
-
 /// The route.
 pub fn route() -> Router<Compliance> {
-    Router::new().route(PATH, post(handle))
+    Router::new().route("/api/v1/compliance/requests/{compliance_id}/extension", post(handle))
 }
 
 async fn handle(

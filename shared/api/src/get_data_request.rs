@@ -10,11 +10,9 @@ use crate::access::Caller;
 use crate::list_data_requests::entry;
 use crate::{Compliance, Problem};
 
-pub(crate) const PATH: &str = "/api/v1/compliance/requests/{compliance_id}";
-
 /// The route.
 pub fn route() -> Router<Compliance> {
-    Router::new().route(PATH, get(handle))
+    Router::new().route("/api/v1/compliance/requests/{compliance_id}", get(handle))
 }
 
 async fn handle(

@@ -10,11 +10,9 @@ use crate::access::Caller;
 use crate::list_holds::entry;
 use crate::{Compliance, Problem};
 
-pub(crate) const PATH: &str = "/api/v1/compliance/holds/{hold_id}";
-
 /// The route.
 pub fn route() -> Router<Compliance> {
-    Router::new().route(PATH, get(handle))
+    Router::new().route("/api/v1/compliance/holds/{hold_id}", get(handle))
 }
 
 async fn handle(

@@ -149,6 +149,14 @@ fn percentage(record: &ExecutionRecord, items: Option<&PacedItems>) -> f32 {
     (100.0 * share).min(99.0)
 }
 
+/// The step under way. The plan of a job is over once it is known how many items there are; their batches come next.
+fn current_step<'r>(record: &'r ExecutionRecord, items: Option<&PacedItems>) -> &'r str {
+    let planned = &*record.progress.current_step;
+    let is_under_way = record.status.is_open() && items.is_some_and(|of| of.completed + of.failed < of.total);
+    let map = workflows::workflow(record.kind).and_then(|workflow| workflow.map_after(planned));
+    map.filter(|_| is_under_way).unwrap_or(planned)
+}
+
 fn body(
     record: ExecutionRecord,
     items: Option<PacedItems>,
@@ -158,17 +166,18 @@ fn body(
     let progress = &record.progress;
     let status_message = match record.cancel_requested_at {
         _ if damaged.is_some() => damaged.clone(),
-        Some(_) if record.status.is_open() => Some("Cancelling: what was done is being undone".to_owned()),
+        Some(_) if record.status.is_open() => Some("Cancelling: no further step begins".to_owned()),
         _ => progress.status_message.clone(),
     };
     let percentage = percentage(&record, items.as_ref());
+    let current_step = current_step(&record, items.as_ref()).to_owned();
     StatusResponse {
         operation_id: record.id.clone(),
         workflow_type: record.workflow_type().to_owned(),
         workflow_id: record.id,
         status: record.status.reported(),
         progress: Some(ProgressResponse {
-            current_step: progress.current_step.clone(),
+            current_step,
             total_steps: progress.total_steps,
             completed_steps: progress.completed_steps,
             percentage,

@@ -13,11 +13,9 @@ use crate::list_workflows::MOMENT;
 use crate::page::{self, Query};
 use crate::{Compliance, Problem};
 
-pub(crate) const PATH: &str = "/api/v1/compliance/requests";
-
 /// The route.
 pub fn route() -> Router<Compliance> {
-    Router::new().route(PATH, get(handle))
+    Router::new().route("/api/v1/compliance/requests", get(handle))
 }
 
 async fn handle(

@@ -13,11 +13,9 @@ use crate::access::Caller;
 use crate::page::{self, Query};
 use crate::{Compliance, Problem};
 
-pub(crate) const PATH: &str = "/api/v1/compliance/holds";
-
 /// The route.
 pub fn route() -> Router<Compliance> {
-    Router::new().route(PATH, get(handle))
+    Router::new().route("/api/v1/compliance/holds", get(handle))
 }
 
 async fn handle(

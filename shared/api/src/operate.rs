@@ -21,7 +21,7 @@ use store::{
 use workflows::Workflow;
 
 use crate::access::Caller;
-use crate::start::{check_caller, create, refuse_if_full, to_the_end};
+use crate::start::{IDEMPOTENCY_KEY, check_caller, create, refuse_if_full, to_the_end};
 use crate::{Api, Operating, Problem, Starting, damage};
 
 /// Events of a history that are read at once.
@@ -87,7 +87,7 @@ pub(crate) fn refusal(control: Control, record: &ExecutionRecord) -> String {
     match control {
         Control::Resume => format!("It is {status}, not Paused."),
         Control::Pause if record.cancel_requested_at.is_some() => {
-            format!("It is {status}, and is being cancelled: what was done is undone.")
+            format!("It is {status}, and is being cancelled.")
         }
         Control::Pause | Control::Cancel => {
             format!("It is {status}, and its last step or its undoing has begun, which nothing may interrupt.")
@@ -317,7 +317,7 @@ pub(crate) async fn retry(
     match create(starting, Arc::clone(engine), new).await? {
         Created::New(retry) => Ok(retry),
         Created::Existing(retry) => same_retry(record, retry, how),
-        Created::KeyReused => Err(Problem::key_reused()),
+        Created::KeyReused => Err(Problem::key_reused(IDEMPOTENCY_KEY)),
         Created::UploadUsed { by } => Err(Problem::upload_used(&by)),
         Created::Full(full) => Err(Problem::full(full)),
     }

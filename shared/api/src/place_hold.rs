@@ -12,12 +12,12 @@ use contracts::responses::PlaceHoldResponse;
 use store::{MAX_ACTIVE_HOLDS, Placed};
 
 use crate::access::Caller;
-use crate::list_holds::{PATH, entry, overlapping};
+use crate::list_holds::{entry, overlapping};
 use crate::{Compliance, Problem, body};
 
 /// The route.
 pub fn route() -> Router<Compliance> {
-    Router::new().route(PATH, post(handle))
+    Router::new().route("/api/v1/compliance/holds", post(handle))
 }
 
 async fn handle(
@@ -43,7 +43,7 @@ async fn handle(
         }
     };
     let (overlaps, overlap_count) = overlapping(&compliance, &hold, now).await?;
-    let location = [(header::LOCATION, format!("{PATH}/{}", hold.hold_id))];
+    let location = [(header::LOCATION, format!("/api/v1/compliance/holds/{}", hold.hold_id))];
     let answer = PlaceHoldResponse { hold: entry(hold, now), overlaps, overlap_count };
     Ok((status, location, Json(answer)).into_response())
 }

@@ -76,10 +76,11 @@ impl Problem {
         Self { errors, ..Self::new(status, ErrorName::InvalidInput, "Validation", "Invalid fields", detail) }
     }
 
-    pub(crate) fn key_reused() -> Self {
-        let detail = "This Idempotency-Key came with another body before.";
+    /// `what` makes a request the same as another one: the header, or the field of the request's own id.
+    pub(crate) fn key_reused(what: &str) -> Self {
+        let detail = format!("This {what} came with another body before.");
         let status = StatusCode::UNPROCESSABLE_ENTITY;
-        Self::new(status, ErrorName::InvalidInput, "UnprocessableEntity", "Idempotency-Key reused", detail)
+        Self::new(status, ErrorName::InvalidInput, "UnprocessableEntity", "Idempotency key reused", detail)
     }
 
     /// An upload is used once.

@@ -16,13 +16,13 @@ use serde_json::json;
 use store::{Erasure, Released};
 
 use crate::access::Caller;
-use crate::get_hold::{PATH, none};
+use crate::get_hold::none;
 use crate::list_holds::{entry, overlapping};
 use crate::{Problem, Releasing, body, start, start_compliance};
 
 /// The route.
 pub fn route() -> Router<Releasing> {
-    Router::new().route(PATH, delete(handle))
+    Router::new().route("/api/v1/compliance/holds/{hold_id}", delete(handle))
 }
 
 async fn handle(

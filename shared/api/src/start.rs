@@ -31,6 +31,9 @@ use crate::access::Caller;
 use crate::headers::{Quotes, members, pair, parts, single, unquoted};
 use crate::{Api, Problem, Starting, body};
 
+/// The header by which a client says that a request is the same as another one.
+pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
 /// Kept free for answering when a client prefers to wait.
 pub(crate) const ANSWERING_TIME: Duration = Duration::from_secs(2);
 
@@ -103,7 +106,10 @@ pub(crate) async fn begin<R: Request>(
     new.request = StoredRequest::keep(&tenant_id, json!(request), &*starting.blobs).await?;
     match create(starting, Arc::clone(engine), new).await? {
         Created::New(record) | Created::Existing(record) => Ok(record),
-        Created::KeyReused => Err(Problem::key_reused()),
+        Created::KeyReused => {
+            let what = request.own_id().map_or(IDEMPOTENCY_KEY, |(field, _)| field);
+            Err(Problem::key_reused(what))
+        }
         Created::UploadUsed { by } => Err(Problem::upload_used(&by)),
         Created::Full(full) => Err(Problem::full(full)),
     }
@@ -364,10 +370,10 @@ pub(crate) fn idempotency_key(
 ) -> Result<Option<IdempotencyKey>, Problem> {
     let unusable = || {
         let detail =
-            format!("Send one Idempotency-Key of 1 to {MAX_IDEMPOTENCY_KEY_CHARS} ASCII characters, no comma.");
+            format!("Send one {IDEMPOTENCY_KEY} of 1 to {MAX_IDEMPOTENCY_KEY_CHARS} ASCII characters, no comma.");
         Problem::malformed(detail)
     };
-    let Some(value) = single(headers, "idempotency-key").map_err(|_| unusable())? else { return Ok(None) };
+    let Some(value) = single(headers, IDEMPOTENCY_KEY).map_err(|_| unusable())? else { return Ok(None) };
     let key = match value.starts_with('"') {
         true => unquoted(value),
         // API Gateway joins two headers of one name with a comma.

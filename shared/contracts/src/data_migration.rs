@@ -72,16 +72,12 @@ pub struct MigrationOptions {
     pub rollback_on_error: bool,
     /// Whether it is only told what would come of it.
     pub dry_run: bool,
-    /// Of `DataRestore`: what becomes of things that are there already.
-    #[serde(default = "overwrite")]
-    pub on_conflict: RestoreConflict,
+    /// Of `DataRestore`: what becomes of things that are there already; they are overwritten unless given.
+    #[serde(default)]
+    pub on_conflict: Option<RestoreConflict>,
     /// For how many days after its end it can be reversed; 0: it cannot.
     #[serde(default)]
     pub reversible_days: u32,
-}
-
-fn overwrite() -> RestoreConflict {
-    RestoreConflict::Overwrite
 }
 
 /// Data is moved, copied or changed.
@@ -121,15 +117,24 @@ impl Default for MigrationOptions {
             create_backup: true,
             rollback_on_error: true,
             dry_run: false,
-            on_conflict: overwrite(),
+            on_conflict: None,
             reversible_days: REVERSIBLE_DAYS,
         }
     }
 }
 
 impl MigrationOptions {
-    fn read(fields: &mut Fields<'_>) -> Self {
+    fn read(fields: &mut Fields<'_>, migration_type: Option<MigrationType>) -> Self {
         let default = Self::default();
+        let restores = migration_type.is_none_or(|of| of == MigrationType::DataRestore);
+        let on_conflict = match (fields.is_given("on_conflict"), restores) {
+            (true, true) => Some(RestoreConflict::read(fields)),
+            (true, false) => {
+                fields.bad("on_conflict", "must be left out: only DataRestore has one");
+                None
+            }
+            (false, _) => None,
+        };
         Self {
             batch_size: fields.number_or("batch_size", 1..=MAX_BATCH_SIZE, default.batch_size),
             parallel_workers: fields.number_or("parallel_workers", 1..=MAX_WORKERS, default.parallel_workers),
@@ -137,7 +142,7 @@ impl MigrationOptions {
             create_backup: fields.flag_or("create_backup", default.create_backup),
             rollback_on_error: fields.flag_or("rollback_on_error", default.rollback_on_error),
             dry_run: fields.flag("dry_run"),
-            on_conflict: RestoreConflict::read(fields),
+            on_conflict,
             reversible_days: fields.number_or(
                 "reversible_days",
                 0..=MAX_REVERSIBLE_DAYS,
@@ -223,18 +228,17 @@ impl Request for DataMigrationRequest {
         let plain = |fields: &mut Fields<'_>, name: &str, most: usize| {
             fields.text_like(name, 1..=most, is_plain_id, PLAIN_ID).to_owned()
         };
+        let migration_type = fields.one_of("migration_type", &MigrationType::ALL, MigrationType::as_str);
         let request = Self {
             migration_id: plain(fields, "migration_id", MAX_MIGRATION_ID_CHARS),
             source_tenant_id: fields
                 .is_given("source_tenant_id")
                 .then(|| plain(fields, "source_tenant_id", MAX_TENANT_CHARS)),
             target_tenant_id: plain(fields, "target_tenant_id", MAX_TENANT_CHARS),
-            migration_type: fields
-                .one_of("migration_type", &MigrationType::ALL, MigrationType::as_str)
-                .unwrap_or(MigrationType::CrossServiceSync),
+            migration_type: migration_type.unwrap_or(MigrationType::CrossServiceSync),
             data_selectors: fields.list("data_selectors", 1..=MAX_SELECTORS, DataSelector::read),
             migration_options: match fields.is_given("migration_options") {
-                true => fields.object("migration_options", MigrationOptions::read),
+                true => fields.object("migration_options", |fields| MigrationOptions::read(fields, migration_type)),
                 false => None,
             }
             .unwrap_or_default(),

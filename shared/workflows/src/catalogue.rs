@@ -35,6 +35,8 @@ pub struct Workflow {
     effects: OnceLock<BTreeMap<String, StepEffect>>,
     /// The activities that do its batches.
     batches: OnceLock<BTreeSet<String>>,
+    /// The Map states, by the state that they come after.
+    maps: OnceLock<BTreeMap<String, String>>,
 }
 
 /// Whether a step changes something in a service.
@@ -118,7 +120,15 @@ fn snake_case(name: &str) -> String {
 
 impl Workflow {
     const fn new(kind: WorkflowKind, name: &'static str, source: &'static str) -> Self {
-        Self { kind, name, source, steps: OnceLock::new(), effects: OnceLock::new(), batches: OnceLock::new() }
+        Self {
+            kind,
+            name,
+            source,
+            steps: OnceLock::new(),
+            effects: OnceLock::new(),
+            batches: OnceLock::new(),
+            maps: OnceLock::new(),
+        }
     }
 
     /// Its steps in order, those of branches one branch after the other. The Tasks of a Map are not among them: how many
@@ -165,6 +175,20 @@ impl Workflow {
             collect_batches(&serde_json::from_str(self.source).unwrap_or_default(), &mut batches);
             batches
         })
+    }
+
+    /// The Map state that comes after a step, if one does: its batches are no steps.
+    pub fn map_after(&self, step: &str) -> Option<&str> {
+        let maps = self.maps.get_or_init(|| {
+            let machine: Value = serde_json::from_str(self.source).unwrap_or_default();
+            let states = machine["States"].as_object();
+            let map_after = |(name, state): (&String, &Value)| {
+                let next = state["Next"].as_str().filter(|next| machine["States"][next]["Type"] == "Map")?;
+                Some((name.clone(), next.to_owned()))
+            };
+            states.into_iter().flatten().filter_map(map_after).collect()
+        });
+        maps.get(step).map(String::as_str)
     }
 
     /// The names of the activities that its state machine calls.
@@ -331,5 +355,8 @@ mod tests {
         assert_eq!(effects, expected);
         let switching = workflow(WorkflowKind::TenantSwitching).expect("it is there");
         assert_eq!(switching.effect_of("RevokeUserSessions"), StepEffect::Undone, "the last step is undone, too");
+        let migration = workflow(WorkflowKind::DataMigration).expect("it is there");
+        assert_eq!(migration.map_after("PlanMigration"), Some("MigrateBatches"));
+        assert_eq!(migration.map_after("CompleteMigration"), None);
     }
 }

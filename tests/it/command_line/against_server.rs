@@ -105,6 +105,41 @@ async fn a_wait_survives_a_server_that_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_a_file_is_started_once_for_its_operation_id() {
+    let site = Site::new().await;
+    let mut server = site.spawn(None);
+    site.until_up(&mut server).await;
+    let file = site.data_dir().join("users.csv");
+    std::fs::write(&file, "entity_id,email,name\nuser-1001,one@example.com,One\nuser-1002,two@example.com,Two\n")
+        .unwrap();
+    let input = json!({ "operation_id": "job-1", "tenant_id": "tenant-123", "operation_type": "UserCreation",
+        "operation_data": { "role": "user" } });
+    let template = site.data_dir().join("job.json");
+    std::fs::write(&template, input.to_string()).unwrap();
+    let [file, input] = [&file, &template].map(|path| path.to_str().unwrap());
+    let start = ["start", "bulk-operation", "--input", input, "--entities", file, "--wait", "-o", "json"];
+    let wrong = run(&site, &start).await;
+    wrong.assert(3, "", "started bulk_operation_");
+    std::fs::write(input, std::fs::read_to_string(input).unwrap().replace("job-1", "job-2")).unwrap();
+    std::fs::write(
+        file,
+        std::fs::read_to_string(file)
+            .unwrap()
+            .replace("entity_id", "service,entity_type,entity_id")
+            .replace("\nuser", "\nauth,account,user"),
+    )
+    .unwrap();
+    let first = run(&site, &start).await;
+    first.assert(0, "", "started bulk_operation_");
+    assert_eq!(first.json()["items"]["completed"], 2, "{}", first.stdout);
+    let again = run(&site, &start).await;
+    assert_eq!(again.json()["workflow_id"], first.json()["workflow_id"], "the same file for the same operation");
+    std::fs::write(file, std::fs::read_to_string(file).unwrap().replace("Two", "Three")).unwrap();
+    let other = run(&site, &start).await;
+    other.assert(4, "", "422 Unprocessable Entity: This operation_id came with another body before.");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn operators_place_list_show_and_release_holds() {
     let site = Site::new().await;
     let mut server = site.spawn(None);

@@ -36,7 +36,7 @@ pub(crate) static COMPLIANCE: Subject = Subject {
     tolerated: &[],
     last_before_pivot: "PackExport",
     final_steps: &["CompleteCompliance"],
-    batches: &["CollectDataSet"],
+    batches: &[("CollectDataSet", 11)],
     // A type that is not there yet is refused when it is asked for; its list of data sets is lost; a data set takes longer
     // than one attempt.
     taken_elsewhere: &["ChooseType/Choices/1", "CollectDataSets/Catch/0", "CollectDataSet/Catch/0", "WaitForDataSet"],

@@ -38,7 +38,7 @@ pub(crate) static CROSS_SERVICE_BACKUP: Subject = Subject {
     last_before_pivot: "PlanBackup",
     final_steps: &["CompleteBackup"],
     // Its list of data sets is lost; a data set takes longer than one attempt.
-    batches: &["BackUpDataSet"],
+    batches: &[("BackUpDataSet", 11)],
     taken_elsewhere: &["BackUpDataSets/Catch/0", "BackUpDataSet/Catch/0", "WaitForDataSet"],
     masked: &["began_at", "created_at", "backup_size_bytes"],
     personal: &[],
@@ -78,7 +78,7 @@ pub(crate) static CROSS_SERVICE_RESTORE: Subject = Subject {
     tolerated: &[],
     last_before_pivot: "RestorePart[10]",
     final_steps: &["CompleteRestore"],
-    batches: &["RestorePart"],
+    batches: &[("RestorePart", 11)],
     taken_elsewhere: &["RestoreParts/Catch/0", "RestorePart/Catch/0", "WaitForPart"],
     masked: &["restored_at", "recovery_point", "recovery_seconds", "tenant_id"],
     personal: &[],

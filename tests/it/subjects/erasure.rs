@@ -39,8 +39,8 @@ pub(crate) static ERASURE: Subject = Subject {
     undoable: &[],
     tolerated: &[],
     last_before_pivot: "CompleteBackup",
-    final_steps: &["BeginErasure", "ForgetPerson", "VerifyErasure", "CompleteCompliance"],
-    batches: &["BackUpDataSet", "EraseDataSet"],
+    final_steps: &["BeginErasure", "EraseDataSet", "ForgetPerson", "VerifyErasure", "CompleteCompliance"],
+    batches: &[("BackUpDataSet", 10), ("EraseDataSet", 9)],
     // A list of types is lost, or a type takes longer than one attempt.
     taken_elsewhere: &[
         "BackUpDataSets/Catch/0",

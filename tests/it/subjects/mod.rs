@@ -51,9 +51,6 @@ pub(crate) fn steps() -> impl Iterator<Item = (&'static Subject, &'static Workfl
     SIDE_BY_SIDE.into_iter().flat_map(|subject| subject.steps().iter().map(move |step| (subject, step)))
 }
 
-/// Parts of a backup of the demo data: one of each type, and one of bytes.
-const BATCHES: usize = 11;
-
 /// A workflow under test.
 pub(crate) struct Subject {
     pub(crate) kind: WorkflowKind,
@@ -79,7 +76,7 @@ pub(crate) struct Subject {
     /// A cancel during these steps comes too late.
     pub(crate) final_steps: &'static [&'static str],
     /// The steps of its Map that do the work, which are no steps to its users.
-    pub(crate) batches: &'static [&'static str],
+    pub(crate) batches: &'static [(&'static str, usize)],
     /// Edges of its machine that no case can take, and another test does.
     pub(crate) taken_elsewhere: &'static [&'static str],
     /// Fields of the result that differ from run to run.
@@ -180,7 +177,8 @@ impl Subject {
 
     /// What a control can come during: steps, and items of batches by their paths, as many as there are for the demo data.
     pub(crate) fn moments(&self) -> Vec<String> {
-        let batches = self.batches.iter().flat_map(|batch| (0..BATCHES).map(move |item| format!("{batch}[{item}]")));
+        let items = |(batch, count): &'static (&str, usize)| (0..*count).map(move |item| format!("{batch}[{item}]"));
+        let batches = self.batches.iter().flat_map(items);
         self.steps().iter().map(|step| step.state.clone()).chain(batches).collect()
     }
 
@@ -228,7 +226,12 @@ pub(crate) struct CallSite {
     pub(crate) is_undo: bool,
 }
 
-const fn site(name: &'static str, service: &'static str, method: &'static str, route: &'static str) -> CallSite {
+pub(crate) const fn site(
+    name: &'static str,
+    service: &'static str,
+    method: &'static str,
+    route: &'static str,
+) -> CallSite {
     CallSite { name, service, method, route, skip: 0, is_undo: false }
 }
 

@@ -6,14 +6,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
+use contracts::effect::sha256_hex;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_LENGTH, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LOCATION, RETRY_AFTER,
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::exit::CommandError;
+use super::output::OutputArgs;
 
 /// Where `server` and `dev` listen unless a setting says otherwise.
 const DEFAULT_URL: &str = "http://localhost:8084";
@@ -24,8 +28,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A request takes at most so long: API Gateway ends it after 30 s.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
 
+/// What names a workflow.
+const WORKFLOW_ID: &str = "id of a workflow";
+
 /// How long the server may wait for something new.
 const LONG_POLL: &str = "20s";
+
+/// The most that a page of the API has.
+pub(crate) const PAGE_SIZE: u64 = 200;
 
 /// The entity tag of an answer, if it has one.
 pub(crate) type Tag = Option<String>;
@@ -45,6 +55,15 @@ pub(crate) struct RemoteArgs {
     /// The token that lets us in (`Authorization: Bearer`); better in the variable, as others can see arguments.
     #[arg(long, env = "WORKFLOW_SERVICE_TOKEN", hide_env_values = true)]
     token: Option<Given>,
+}
+
+/// The options of what asks a server and shows what it says.
+#[derive(Debug, Args)]
+pub(crate) struct AskArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
 }
 
 /// The value of an argument or a variable. It is read when the server is opened, so that no message repeats it: it may hold
@@ -134,6 +153,31 @@ impl RemoteArgs {
     }
 }
 
+/// The SHA-256 of a file.
+async fn digest(file: &mut tokio::fs::File) -> std::io::Result<String> {
+    let (mut digest, mut part) = (Sha256::new(), vec![0; 64 * 1024]);
+    loop {
+        match file.read(&mut part).await? {
+            0 => return Ok(format!("{:x}", digest.finalize())),
+            read => digest.update(&part[..read]),
+        }
+    }
+}
+
+/// The word by which the API knows a value of an option.
+pub(crate) fn word_of(value: impl ValueEnum) -> Option<String> {
+    value.to_possible_value().map(|value| value.get_name().to_owned())
+}
+
+/// A name that stands in a path; `what` says what it names.
+fn segment<'n>(name: &'n str, what: &str) -> anyhow::Result<&'n str> {
+    match name {
+        // Such a segment would name another path.
+        "" | "." | ".." => Err(CommandError::usage(format!("'{name}' is no {what}"))),
+        _ => Ok(name),
+    }
+}
+
 /// What paths are added to.
 fn base(text: &str) -> anyhow::Result<Url> {
     let refuse = |problem: &str| {
@@ -190,11 +234,39 @@ impl Server {
 
     /// A request about a workflow.
     pub(crate) fn about(&self, method: Method, id: &str, what: &str) -> anyhow::Result<RequestBuilder> {
-        // Such a segment would name another path.
-        if matches!(id, "" | "." | "..") {
-            return Err(CommandError::usage(format!("'{id}' is no id of a workflow")));
+        Ok(self.request(method, &["api", "v1", "workflows", segment(id, WORKFLOW_ID)?, what]))
+    }
+
+    /// A request about what has this name in a list, such as a hold, or about what is below it; `what` says what the name is.
+    pub(crate) fn about_one(
+        &self,
+        method: Method,
+        list: &[&str],
+        name: &str,
+        below: &[&str],
+        what: &str,
+    ) -> anyhow::Result<RequestBuilder> {
+        Ok(self.request(method, &[list, &[segment(name, what)?], below].concat()))
+    }
+
+    /// All that a list has under this name, page by page. A filter without a value is none.
+    pub(crate) async fn all(
+        &self,
+        list: &[&str],
+        name: &str,
+        filters: &[(&str, Option<String>)],
+    ) -> anyhow::Result<Vec<Value>> {
+        let (mut all, mut token) = (Vec::new(), None::<String>);
+        loop {
+            let call = self.request(Method::GET, list).query(&[("page_size", PAGE_SIZE)]).query(filters);
+            let call = call.query(&[("page_token", token)]);
+            let mut page = self.ask(call).await?;
+            all.append(page[name].as_array_mut().unwrap_or(&mut Vec::new()));
+            token = page["next_page_token"].as_str().map(str::to_owned);
+            if token.is_none() {
+                return Ok(all);
+            }
         }
-        Ok(self.request(method, &["api", "v1", "workflows", id, what]))
     }
 
     /// Sends a request; the answer, whatever it is.
@@ -268,15 +340,22 @@ impl Server {
         self.ask(call.header("idempotency-key", key)).await
     }
 
-    /// Uploads a file of entities; the upload's id.
-    pub(crate) async fn upload(&self, file: &Path) -> anyhow::Result<String> {
+    /// Uploads a file of entities; the upload's id. The same file for the same operation is the same upload, so that a start
+    /// that is repeated is the same start.
+    pub(crate) async fn upload(&self, file: &Path, operation_id: Option<&str>) -> anyhow::Result<String> {
         let unreadable = |error: std::io::Error| {
             CommandError::usage(format!("--entities: {} cannot be read: {error}", file.display()))
         };
-        let opened = tokio::fs::File::open(file).await.map_err(unreadable)?;
+        let mut opened = tokio::fs::File::open(file).await.map_err(unreadable)?;
         let bytes = opened.metadata().await.map_err(unreadable)?.len();
+        let digest = digest(&mut opened).await.map_err(unreadable)?;
+        opened.rewind().await.map_err(unreadable)?;
         let path = ["api", "v1", "workflows", "bulk-operation", "uploads"];
-        let answer = self.ask(self.request(Method::POST, &path).json(&json!({ "size_bytes": bytes }))).await?;
+        let mut call = self.request(Method::POST, &path).json(&json!({ "size_bytes": bytes }));
+        if let Some(operation_id) = operation_id {
+            call = call.header("idempotency-key", sha256_hex(format!("{operation_id} {digest}").as_bytes()));
+        }
+        let answer = self.ask(call).await?;
         let text = |name: &str| answer[name].as_str().context("the answer names no upload").map(str::to_owned);
         let mut put = self.by_link(Method::PUT, &text("upload_url")?)?.header(CONTENT_LENGTH, bytes).body(opened);
         for (name, value) in answer["headers"].as_object().into_iter().flatten() {
@@ -288,10 +367,8 @@ impl Server {
 
     /// A file that a workflow left, part by part.
     pub(crate) async fn result(&self, id: &str, name: &str) -> anyhow::Result<Response> {
-        if matches!(id, "" | "." | "..") {
-            return Err(CommandError::usage(format!("'{id}' is no id of a workflow")));
-        }
-        let answer = self.send(self.request(Method::GET, &["api", "v1", "workflows", id, "results", name])).await?;
+        let path = ["api", "v1", "workflows", segment(id, WORKFLOW_ID)?, "results", name];
+        let answer = self.send(self.request(Method::GET, &path)).await?;
         let link = answer.headers().get(LOCATION).and_then(|link| link.to_str().ok()).map(str::to_owned);
         match link.filter(|_| answer.status() == StatusCode::FOUND) {
             Some(link) => self.checked(self.send(self.by_link(Method::GET, &link)?).await?).await,

@@ -51,7 +51,7 @@ pub(crate) async fn run(args: StartArgs, output: &mut Output) -> anyhow::Result<
     let server = args.remote.open()?;
     let mut request = request(&args.input)?;
     if let Some(file) = &args.entities {
-        let upload_id = server.upload(file).await?;
+        let upload_id = server.upload(file, request["operation_id"].as_str()).await?;
         match request.get_mut("input").filter(|input| input.is_object()) {
             Some(input) => input["upload_id"] = upload_id.into(),
             None => request["input"] = serde_json::json!({ "upload_id": upload_id }),

@@ -291,7 +291,7 @@ pub(super) async fn verify(context: &Context<'_>, plan: &Plan) -> Result<u64, Ac
     let (files, mut verified) = (context.files(), 0);
     for (number, part) in plan.parts.iter().enumerate() {
         let set = &plan.sets[part.set];
-        let state: State = files.read(&files.state(number as u64)?).await?.unwrap_or_default();
+        let state: State = files.read_state(number).await?.unwrap_or_default();
         let ids: HashSet<String> = list(context, part).await?.into_iter().map(|listed| listed.id).collect();
         let (first, last) = (ids.iter().min().cloned(), ids.iter().max().map(|last| just_after(last)));
         let within = Within { from_id: first, to_id: last, ..Within::default() };

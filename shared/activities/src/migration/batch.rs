@@ -52,7 +52,7 @@ pub(crate) async fn migrate(context: &Context<'_>) -> Result<Value, ActivityErro
     let files = context.files();
     let plan: Plan = files.read_plan().await?;
     let part = plan.parts.get(number).ok_or_else(|| lost("a batch of the plan"))?;
-    let mut state: State = files.read(&files.state(number as u64)?).await?.unwrap_or_default();
+    let mut state: State = files.read_state(number).await?.unwrap_or_default();
     if given_up.is_none() && !is_due(context, &plan, number).await? {
         return Err(unfinished(WAIT_SECONDS));
     }
@@ -90,7 +90,7 @@ async fn is_due(context: &Context<'_>, plan: &Plan, number: usize) -> Result<boo
     }
     // The last ones are the last to begin.
     for earlier in (0..earlier).rev() {
-        let state: Option<State> = files.read(&files.state(earlier as u64)?).await?;
+        let state: Option<State> = files.read_state(earlier).await?;
         if !state.is_some_and(|state| state.is_over || state.given_up.is_some()) {
             return Ok(false);
         }
@@ -176,7 +176,8 @@ impl Working<'_> {
                 }
                 state.settle(set, &moved.id, result);
                 if result.status != ImportStatus::Failed && set.has_contents() {
-                    self.copy_content(set, from, &moved.id).await?;
+                    let is_new = result.status == ImportStatus::Created;
+                    self.copy_content(set, from, &moved.id, is_new).await?;
                 }
             }
         }
@@ -211,10 +212,10 @@ impl Working<'_> {
         changed
     }
 
-    async fn copy_content(&self, set: &Set, from_id: &str, to_id: &str) -> Result<(), ActivityError> {
+    async fn copy_content(&self, set: &Set, from_id: &str, to_id: &str, is_new: bool) -> Result<(), ActivityError> {
         let Self { context, plan, .. } = *self;
         let key = key_of(context, &step_of(CONTENT, set, to_id, 0)?);
-        content::copy(context, (&plan.source, from_id), (&plan.target, to_id), key, plan.fence).await
+        content::copy(context, (&plan.source, from_id), (&plan.target, to_id), key, (plan.fence, is_new)).await
     }
 }
 

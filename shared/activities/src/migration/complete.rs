@@ -104,7 +104,7 @@ impl Completing<'_> {
         }
         let files = self.context.files();
         for (number, part) in self.plan.parts.iter().enumerate() {
-            let state: Option<State> = files.read(&files.state(number as u64)?).await?;
+            let state: Option<State> = files.read_state(number).await?;
             let state = state.unwrap_or_default();
             let set = self.plan.sets.get(part.set);
             let types = set.map(Set::types).unwrap_or_default();
@@ -248,7 +248,7 @@ impl Completing<'_> {
     /// Reads what was written, also what is not selected any more as it is another thing now.
     async fn verify_in_place(&self, set: &Set, part: &Part, number: usize) -> Result<u64, ActivityError> {
         let files = self.context.files();
-        let state: State = files.read(&files.state(number as u64)?).await?.unwrap_or_default();
+        let state: State = files.read_state(number).await?.unwrap_or_default();
         let written: BTreeSet<String> = state.ids.into_iter().collect();
         let (ready, whole) = (set.change.ready()?, Set { filters: BTreeMap::new(), ..set.clone() });
         let mut reading = Reading::part(self.context, &self.plan.source, &whole, part, None);
@@ -347,6 +347,7 @@ impl Completing<'_> {
             all.unchanged += plan.same;
         }
         let is_reversal = plan.reverses.is_some();
+        let has_changed = all.created + all.updated + all.removed > 0 || contents > 0 || !caught_up.written.is_empty();
         let affected: BTreeSet<&str> = plan.held.iter().filter_map(|of| of.split('/').next()).collect();
         let affected = if plan.held.is_empty() { plan.services() } else { affected };
         let only_copies = told.count(ONLY_COPIES);
@@ -362,7 +363,7 @@ impl Completing<'_> {
             "removed": all.removed,
             "taken_back": if is_reversal { all.read.saturating_sub(all.left) } else { 0 },
             "left": all.left,
-            "left_first": left.told()["changed_by_others"],
+            "left_first": left.told_first(),
             "file_contents": contents,
             "verified": verified,
             "only_copies": only_copies,
@@ -374,7 +375,7 @@ impl Completing<'_> {
             "backup_id": plan.backup_id,
             "archive_id": plan.archive_id,
             "reverses": plan.reverses,
-            "reversible_until": if first.is_some() { None } else { reversible_until(context, plan) },
+            "reversible_until": if first.is_none() && has_changed { reversible_until(context, plan) } else { None },
             "error_summary": first.as_ref().map(|error| format!("{}: {}", error.error, error.cause.message)),
             "dry_run": plan.options.dry_run,
             "files": told.store(context).await?,

@@ -3,24 +3,28 @@
 use bytes::Bytes;
 use contracts::{ActivityError, ErrorName};
 use downstream::TransportFault;
-use downstream::data::{content, put_content};
+use downstream::data::{Content, content, put_content};
 use futures::channel::mpsc::channel;
 use futures::{SinkExt as _, StreamExt as _};
 
 use crate::Context;
 
-/// Gives a file of one tenant the bytes of a file of another one. A file without bytes stays so.
+/// Gives a file of one tenant the bytes of a file of another one. A file without bytes stays so; so does one that has these
+/// bytes already, if it is not new.
 pub(super) async fn copy(
     context: &Context<'_>,
     (from, from_id): (&str, &str),
     (to, to_id): (&str, &str),
     key: String,
-    fence: Option<u64>,
+    (fence, is_new): (Option<u64>, bool),
 ) -> Result<(), ActivityError> {
-    let mut bytes = match content(context.downstream, from, from_id).await {
-        Err(error) if error.error == ErrorName::NotFound.as_str() => return Ok(()),
-        bytes => bytes?,
-    };
+    let Some(mut bytes) = found(content(context.downstream, from, from_id).await)? else { return Ok(()) };
+    if !is_new && bytes.sha256.is_some() {
+        let there = found(content(context.downstream, to, to_id).await)?;
+        if there.is_some_and(|there| there.sha256 == bytes.sha256) {
+            return Ok(());
+        }
+    }
     let (mut sender, receiver) = channel::<Result<Bytes, TransportFault>>(2);
     let read = async {
         let read = async {
@@ -44,4 +48,12 @@ pub(super) async fn copy(
     let put = put_content(&fenced, to, to_id, key, receiver.boxed());
     let (read, put) = futures::join!(read, put);
     read.and(put)
+}
+
+/// None of a file that has no bytes.
+fn found(content: Result<Content<'_>, ActivityError>) -> Result<Option<Content<'_>>, ActivityError> {
+    match content {
+        Err(error) if error.error == ErrorName::NotFound.as_str() => Ok(None),
+        content => content.map(Some),
+    }
 }

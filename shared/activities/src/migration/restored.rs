@@ -1,6 +1,6 @@
 //! Restores what is selected of an archive or a backup: the work of a restore, within the steps of a migration.
 
-use contracts::backup::RestoreRequest;
+use contracts::backup::{RestoreConflict, RestoreRequest};
 use contracts::data_migration::DataMigrationRequest;
 use contracts::{ActivityError, ErrorName};
 use downstream::data::Within;
@@ -20,7 +20,7 @@ pub(super) async fn plan(context: &Context<'_>, request: &DataMigrationRequest) 
         tenant_id: context.tenant_id().to_owned(),
         target_tenant_id: None,
         drill: false,
-        on_conflict: request.migration_options.on_conflict,
+        on_conflict: request.migration_options.on_conflict.unwrap_or(RestoreConflict::Overwrite),
         dry_run: request.migration_options.dry_run,
     };
     let selected = request.data_selectors.iter().map(|selector| Selected {

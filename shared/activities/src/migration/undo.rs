@@ -43,7 +43,8 @@ pub(super) async fn conclude(context: &Context<'_>) -> Result<Value, ActivityErr
     context.report(Map::from_iter([
         ("status".to_owned(), json!("RolledBack")),
         ("records_migrated".to_owned(), json!(0)),
-        ("left".to_owned(), left.told()),
+        ("left".to_owned(), json!(left.count())),
+        ("left_first".to_owned(), left.told_first()),
     ]))?;
     Ok(json!({ "left": left.count() }))
 }
@@ -82,7 +83,7 @@ pub(super) async fn done_again(plan: &Plan, files: &Files<'_>) -> Result<Vec<Don
 pub(super) async fn done_in_batch(plan: &Plan, files: &Files<'_>, number: usize) -> Result<Vec<Done>, ActivityError> {
     let part = plan.parts.get(number).ok_or_else(|| lost("a batch of the plan"))?;
     let set = plan.sets.get(part.set).ok_or_else(|| lost("a set of the plan"))?;
-    let batch: State = files.read(&files.state(number as u64)?).await?.unwrap_or_default();
+    let batch: State = files.read_state(number).await?.unwrap_or_default();
     let mut done = Vec::with_capacity(batch.ids.len());
     for id in batch.ids.iter().rev() {
         if set.has_contents() {

@@ -61,7 +61,7 @@ pub(crate) async fn totals(context: &Context<'_>) -> Result<Totals, ActivityErro
     let plan: Plan = files.read_plan().await?;
     let mut totals = Totals { types: BTreeMap::new(), contents: 0 };
     for (number, part) in plan.parts.iter().enumerate() {
-        let state: Option<PartState> = files.read(&files.state(number as u64)?).await?;
+        let state: Option<PartState> = files.read_state(number).await?;
         let counts = state.unwrap_or_default().counts;
         match part.entity_type == FILE_CONTENT {
             true => totals.contents += counts.replaced,

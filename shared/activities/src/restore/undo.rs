@@ -87,7 +87,7 @@ async fn done_to(
 ) -> Result<Vec<Done>, ActivityError> {
     let part = plan.parts.get(number).ok_or_else(|| lost("a part of the plan"))?;
     let service = Service::named(&part.service).ok_or_else(|| lost("the service of a part"))?;
-    if files.read::<PartState>(&files.state(number as u64)?).await?.is_none() {
+    if files.read_state::<PartState>(number).await?.is_none() {
         return Ok(Vec::new());
     }
     let ids = ids_of(plan, &plan.vault(context).await?, part).await?;

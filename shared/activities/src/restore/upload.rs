@@ -43,7 +43,7 @@ impl Known {
         }
         let files = files(context);
         for (number, part) in plan.parts.iter().enumerate().filter(|(_, part)| part.entity_type == "file") {
-            let state: Option<PartState> = files.read(&files.state(number as u64)?).await?;
+            let state: Option<PartState> = files.read_state(number).await?;
             let unrestored = || {
                 let message = format!("the part {} is not restored yet", part.name);
                 ActivityError::new(ErrorName::Internal, message)

@@ -43,7 +43,7 @@ pub(crate) async fn verified(context: &Context<'_>) -> Result<u64, ActivityError
 async fn verify_plan(context: &Context<'_>, plan: &Plan) -> Result<u64, ActivityError> {
     let files = files(context);
     for (number, part) in plan.parts.iter().enumerate() {
-        let state: Option<PartState> = files.read(&files.state(number as u64)?).await?;
+        let state: Option<PartState> = files.read_state(number).await?;
         let state = state.ok_or_else(|| ActivityError::new(ErrorName::ServiceUnavailable, unwritten(part)))?;
         if let Some(failure) = state.failure {
             let name = ErrorName::named(&failure.error).unwrap_or(ErrorName::ServiceUnavailable);
