@@ -273,7 +273,7 @@ pub(crate) async fn behind_a_gateway(world: &World, folder: &std::path::Path, au
     let blobs = Arc::clone(&starting.blobs);
     let links = Arc::new(SignedLinks::new(*b"a secret", Arc::clone(&blobs), Arc::clone(&world.clock)));
     let files = Files { api: api.clone(), blobs: Arc::new(FileBlobs::open(folder).await.unwrap()), links };
-    let kept = KeptBackups { api: api.clone(), backups: store.clone(), blobs: Arc::clone(&starting.blobs) };
+    let kept = KeptBackups { api: api.clone(), backups: store.clone(), blobs, erasures: store.clone() };
     let compliance =
         Compliance { api: api.clone(), holds: store.clone(), requests: store.clone(), dataset: Arc::default() };
     let releasing = Releasing { compliance, starting: starting.clone(), erasures: store.clone() };

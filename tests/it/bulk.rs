@@ -170,6 +170,30 @@ fn every_operation_does_what_it_says() {
 }
 
 #[test]
+fn a_dry_run_counts_collisions_of_different_batches_as_a_real_run_does() {
+    run(async {
+        let world = World::new().await;
+        let user = |id: &str, email: &str| {
+            target("auth", "account", id, json!({ "email": email, "name": "N", "role": "user" }))
+        };
+        let users = json!([
+            user("new-1", "one@example.com"),
+            user("new-2", "two@example.com"),
+            user("new-1", "three@example.com"),
+            user("new-3", "One@Example.com"),
+            user("user-123", "four@example.com"),
+        ]);
+        let mut asked = request("dry", "UserCreation", users.clone());
+        asked["batch_options"] = json!({ "batch_size": 1, "parallel_batches": 1, "dry_run": true });
+        let dry = job(&world, &asked).await;
+        let mut asked = request("real", "UserCreation", users);
+        asked["batch_options"] = json!({ "batch_size": 1, "parallel_batches": 1 });
+        let real = job(&world, &asked).await;
+        assert_eq!((counts(&dry), counts(&real)), ([2, 3, 0], [2, 3, 0]), "{:?} {:?}", dry.result, real.result);
+    });
+}
+
+#[test]
 fn what_is_exported_and_processed_is_in_a_file_of_the_results() {
     run(async {
         let world = World::new().await;

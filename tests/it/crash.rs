@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use clock::{Clock as _, SystemClock};
 use contracts::Status;
+use contracts::effect::sha256_hex;
 use contracts::responses::StatusResponse;
 use futures::future::join_all;
 use futures::{StreamExt as _, stream};
 use reference_services::{Fault, FaultRule, ServiceKind};
-use serde_json::Value;
+use serde_json::{Value, json};
 use store::{BlobKey, Blobs as _, Executions as _};
 use store_sql::{Durability, SqlStore};
 use tokio::process::{Child, Command};
@@ -24,7 +25,9 @@ use crate::interpreter::dice::Dice;
 use crate::invariants::one_effect;
 use crate::process::{Site, pause};
 use crate::round_trips::{OnConflict, compare, restored};
-use crate::subjects::{self, CROSS_SERVICE_BACKUP, CROSS_SERVICE_RESTORE, counts_are_true};
+use crate::subjects::{
+    self, CROSS_SERVICE_BACKUP, CROSS_SERVICE_RESTORE, DATA_MIGRATION, ERASURE, ask, counts_are_true,
+};
 use crate::world::{self, TENANT};
 
 /// How often, unless `CRASH_KILLS` says otherwise.
@@ -204,6 +207,71 @@ async fn kills_of_backups_and_restores_lose_nothing_and_double_nothing() {
     assert!(met > kills / 3, "hardly any kill met an execution: {met}");
 }
 
+/// Things of a type come into the tenant.
+async fn import(seen: &world::Site, kind: ServiceKind, entity_type: &str, id: &str, data: Value) {
+    let path = format!("/api/v1/data/{entity_type}/import");
+    let body = json!({ "on_conflict": "overwrite", "items": [{ "id": id, "key": format!("{entity_type}-{id}"), "data": data }] });
+    let (status, answer) = ask(seen, kind, http::Method::POST, &path, "", body.to_string().into()).await;
+    assert_eq!(status, http::StatusCode::OK, "{answer:?}");
+}
+
+/// Archivals, restores from archives and erasures whose process is killed over and over: what is archived comes back as it was,
+/// and of whom is erased nothing is left, while everything else stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_of_migrations_and_erasures_lose_nothing_and_double_nothing() {
+    let seed = 20_260_111;
+    let rounds = kills().div_ceil(2 * KILLS / ROUNDS);
+    println!("seed {seed}, {rounds} rounds");
+    let (mut dice, mut of_things) = (Dice(seed), Dice(seed + 1));
+    let site = Site::new().await;
+    vault::FileKeys::init(&site.data_dir().join("keys.json"), SystemClock.now()).unwrap();
+    let seen = site.seen();
+    Maker::new(&seen, &mut of_things).populate(6).await;
+    let mut met = 0;
+    for round in 0..rounds {
+        let person = format!("person-{round}");
+        let account = json!({ "user_id": person, "email": format!("{person}@example.com"), "name": "P", "role": "user",
+            "status": "active", "created_at": "2026-01-01T00:00:00Z" });
+        import(&seen, ServiceKind::Auth, "account", &person, account).await;
+        for day in 1..=5 {
+            let (id, day) = (format!("{person}-{day}"), format!("2026-01-0{day}"));
+            let usage = json!({ "usage_id": id, "user_id": person, "day": day, "actions": 1 });
+            import(&seen, ServiceKind::User, "usage", &id, usage).await;
+        }
+        let before = held(&seen).await;
+        let mut request = json!({
+            "migration_id": format!("out-{round}"), "target_tenant_id": TENANT, "migration_type": "DataArchival",
+            "data_selectors": [{ "service": "user", "entity_type": "usage" }], "migration_options": { "batch_size": 2 },
+        });
+        let archived = killed(&site, &seen, &mut dice, &DATA_MIGRATION, &request, None, &mut met).await;
+        assert_eq!(archived.status, Status::Completed, "{:?}", archived.error);
+        let mut expected = before.clone();
+        expected.retain(|(_, name, _), _| *name != "usage");
+        compare("after an archival", &held(&seen).await, &expected).unwrap();
+
+        request["migration_id"] = json!(format!("back-{round}"));
+        request["migration_type"] = json!("DataRestore");
+        request["restore_from"] = json!(format!("archive_out-{round}"));
+        let back = killed(&site, &seen, &mut dice, &DATA_MIGRATION, &request, None, &mut met).await;
+        assert_eq!(back.status, Status::Completed, "{:?}", back.error);
+        compare("after a restore", &held(&seen).await, &before).unwrap();
+
+        let request = json!({
+            "compliance_id": format!("erasure-{round}"), "tenant_id": TENANT, "compliance_type": "GdprDataDeletion",
+            "subject_user_id": person,
+        });
+        let erased = killed(&site, &seen, &mut dice, &ERASURE, &request, None, &mut met).await;
+        assert!(erased.result.is_some_and(|result| result["status"] == "Completed"), "{:?}", erased.error);
+        let mut expected = before;
+        expected.retain(|_, thing| !thing.to_string().contains(&format!("\"{person}\"")));
+        compare("after an erasure", &held(&seen).await, &expected).unwrap();
+    }
+    one_effect(&site.services.ledger().await.unwrap()).unwrap();
+    let kills = 3 * rounds * KILLS_OF_EACH;
+    println!("{kills} kills, {met} of them in the middle, 0 lost, 0 doubled");
+    assert!(met > kills / 3, "hardly any kill met an execution: {met}");
+}
+
 /// Starts an execution whose process is killed so often, and waits for its end; `met` counts the kills that it survived. Services are so slow that kills meet it.
 async fn killed(
     site: &Site,
@@ -219,7 +287,7 @@ async fn killed(
         rules.entry("file".to_owned()).or_default().insert(0, refused);
     }
     seen.faults(&rules);
-    let key = format!("{}-{}", subject.name(), request["backup_id"].as_str().unwrap());
+    let key = sha256_hex(format!("{} {request}", subject.name()).as_bytes());
     let start = async || {
         let call = site.http.post(site.url(subject.path)).header("x-tenant-id", TENANT).header("prefer", "wait=0");
         let answer = call.header("idempotency-key", &key).json(request).send().await.ok()?;

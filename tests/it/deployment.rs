@@ -926,6 +926,7 @@ fn needed_for(port: Port) -> &'static [&'static str] {
         // The client does what a link says, with the rights of who signed it.
         Port::Upload => &["s3:PutObject"],
         Port::Audit => &["dynamodb:Query"],
+        Port::Erasure => &["dynamodb:GetItem"],
         Port::Erasures => &["dynamodb:Query"],
         Port::Backup => &["dynamodb:GetItem"],
         Port::Backups => &["dynamodb:BatchGetItem", "dynamodb:Query"],

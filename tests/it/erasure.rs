@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use axum::body::Body;
 use contracts::Status;
@@ -210,6 +211,14 @@ fn a_restore_leaves_out_who_was_erased_and_the_erasures_own_backup_brings_them_b
         assert!(answer["created"].as_u64() > Some(5), "{answer}");
         let back = world.snapshot().await;
         assert_eq!(back["auth"]["accounts"], before["auth"]["accounts"]);
+
+        clock::sleep(&*world.clock, Duration::from_secs(31 * 24 * 3_600)).await;
+        let backups = "/api/v1/coordination/backups/gdpr_deletion_backup_";
+        let (status, answer) = world.get(&format!("{backups}erasure-1")).await;
+        assert_eq!((status, &answer["title"]), (StatusCode::GONE, &json!("Gone")), "{answer}");
+        assert_eq!(world.get(&format!("{backups}erasure-2")).await.0, StatusCode::NOT_FOUND);
+        let (_, answer) = world.post("/api/v1/coordination/restore", &restore, &[]).await;
+        assert!(answer["error"].as_str().is_some_and(|error| error.contains("is destroyed")), "{answer}");
     });
 }
 

@@ -152,13 +152,15 @@ fn what_is_referred_to_comes_along_or_is_told_of() {
         let mut files = json!([{ "service": "file", "entity_type": "file", "include_relationships": true }]);
         let mut request = between_tenants("alone", files.clone());
         request["data_selectors"][0]["include_relationships"] = json!(false);
+        let tenant = json!({ "service": "tenant", "entity_type": "tenant" });
+        request["data_selectors"].as_array_mut().unwrap().push(tenant.clone());
         let alone = migrate(&world, &request).await;
         assert_eq!(alone.status, Status::Failed, "a file without its workspace is refused: {:?}", alone.result);
         assert_eq!(alone.result.unwrap()["status"], "RolledBack");
         assert!(things(&world, ServiceKind::File, "file", NEW).await.is_empty());
         files[0]["filters"] = json!({ "name": "welcome.md" });
         // The tenant itself, which others belong to.
-        files.as_array_mut().unwrap().insert(0, json!({ "service": "tenant", "entity_type": "tenant" }));
+        files.as_array_mut().unwrap().insert(0, tenant);
         let result = completed(&world, &between_tenants("with-others", files)).await;
         assert_eq!((&result["records_processed"], &result["dangling_references"]), (&json!(4), &json!(0)), "{result}");
         assert_eq!(things(&world, ServiceKind::File, "workspace", NEW).await.len(), 1);
@@ -258,6 +260,37 @@ fn a_dry_run_counts_what_a_real_run_does() {
         for count in ["records_processed", "created", "updated", "unchanged", "records_failed"] {
             assert_eq!(dry[count], real[count], "{count}: {dry} {real}");
         }
+    });
+}
+
+#[test]
+fn a_target_that_is_not_there_or_has_no_room_is_told_before_anything_is_written() {
+    run(async {
+        let world = World::new().await;
+        let accounts = json!([{ "service": "auth", "entity_type": "account" }]);
+        for is_dry in [true, false] {
+            let mut request = between_tenants(&format!("nowhere-{is_dry}"), accounts.clone());
+            request["migration_options"]["dry_run"] = json!(is_dry);
+            let failed = migrate(&world, &request).await.failure.unwrap();
+            assert_eq!((failed.error.as_str(), failed.step.as_deref()), ("NotFound", Some("PlanMigration")));
+            assert!(failed.message.contains("there is no tenant tenant-new"), "{}", failed.message);
+        }
+        let mut small = things(&world, ServiceKind::Tenant, "tenant", TENANT).await.remove(0);
+        small["quotas"] = json!({ "users": 3 });
+        let item = json!({ "id": TENANT, "key": "small", "data": small });
+        let body = json!({ "on_conflict": "overwrite", "items": [item] });
+        at(&world, ServiceKind::Tenant, Method::POST, "/api/v1/data/tenant/import", body).await;
+        completed(&world, &between_tenants("the-tenant", json!([{ "service": "tenant", "entity_type": "tenant" }])))
+            .await;
+        let before = held(&world).await;
+        let full = migrate(&world, &between_tenants("full", accounts)).await;
+        let result = full.result.unwrap();
+        assert_eq!(
+            (full.failure.unwrap().error.as_str(), &result["problems"]),
+            ("InvalidInput", &json!(1)),
+            "{result}"
+        );
+        assert_eq!(held(&world).await, before);
     });
 }
 

@@ -27,7 +27,7 @@ use crate::temporal::{self, Options, Stack, connector};
 use crate::world::{Control, ControlAction, Script, full_request, record_of};
 
 /// Cases whose histories on the server are kept, one for each outcome: whatever this code becomes, it must replay them.
-const KEPT: [&str; 32] = [
+const KEPT: [&str; 38] = [
     "success",
     "address-taken",
     "retry-createuseraccount",
@@ -48,6 +48,12 @@ const KEPT: [&str; 32] = [
     "bulk-operation-stopped",
     "bulk-operation-throttled",
     "bulk-operation-cancelled",
+    "compliance-all-done",
+    "compliance-partial",
+    "erasure-all-done",
+    "erasure-begin-fails",
+    "erasure-given-up",
+    "erasure-not-completed",
     "cross-service-backup-all-done",
     "cross-service-backup-plan-fails",
     "cross-service-backup-given-up",

@@ -166,10 +166,11 @@ pub async fn serve_backups(route: Router<KeptBackups>) -> Result<(), Error> {
     let clients = Clients::of_function(aws);
     let blobs = Arc::new(S3Blobs::new(clients.s3(), bucket));
     let store = store(&clients, table);
-    let backups = Arc::new(store.clone());
+    let records = Arc::new(store.clone());
     let api = api(store, requests);
     let (clock, audit) = (Arc::clone(&api.clock), Arc::clone(&api.audit));
-    run(route.with_state(KeptBackups { api, backups, blobs }), clock, Some(audit)).await
+    let kept = KeptBackups { api, backups: records.clone(), blobs, erasures: records };
+    run(route.with_state(kept), clock, Some(audit)).await
 }
 
 /// Serves an endpoint about compliance.

@@ -269,9 +269,10 @@ impl App {
         };
         let links = SignedLinks::new(link_key, blobs.clone(), Arc::clone(clock));
         let files = Files { api: api.clone(), blobs: blobs.clone(), links: Arc::new(links.clone()) };
-        let kept = KeptBackups { api: api.clone(), backups: Arc::new(store.clone()), blobs: blobs.clone() };
-        let dataset = Arc::new(settings::dataset(settings.dataset_file.as_deref())?);
         let records = Arc::new(store.clone());
+        let (backups, erasures) = (records.clone(), records.clone());
+        let kept = KeptBackups { api: api.clone(), backups, blobs: blobs.clone(), erasures };
+        let dataset = Arc::new(settings::dataset(settings.dataset_file.as_deref())?);
         let compliance = Compliance { api: api.clone(), holds: records.clone(), requests: records.clone(), dataset };
         let releasing = Releasing { compliance, starting: starting.clone(), erasures: records };
         let readiness = Readiness { api, engine: Arc::new(AllEngines(engines.clone())), services };

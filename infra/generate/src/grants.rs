@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use activities::{BackupUse, ErasureUse};
 use contracts::WorkflowKind;
-use store::{BACKUPS, RESULTS, UPLOADS};
+use store::{ARCHIVE, BACKUPS, RESULTS, UPLOADS};
 
 use crate::machines;
 use crate::text::{indent, pascal};
@@ -46,8 +46,7 @@ pub(crate) enum Port {
     TemporalApiKey,
 }
 
-/// Blobs of archived executions, and of requests that are too large for the table: `<tenant>/<folder>/<execution>`.
-const EXECUTIONS: &str = "executions";
+/// Blobs of requests that are too large for the table: `<tenant>/<folder>/<execution>`.
 const REQUESTS: &str = "requests";
 
 /// Blobs of whatever name: which file a distributed Map reads and writes is said by its machine.
@@ -111,7 +110,7 @@ impl Grants {
             Port::Archiving => {
                 self.table.extend(["BatchGetItem", "BatchWriteItem", "DeleteItem", "GetItem", "UpdateItem"]);
                 self.queried.extend(["", "due"]);
-                self.written.insert(EXECUTIONS);
+                self.written.insert(ARCHIVE);
                 self.uploads = true;
             }
             Port::StartAgain => self.start(&WorkflowKind::ALL, "HasTemporal"),
@@ -228,7 +227,7 @@ impl Grants {
             api::Port::Uploaded => drop(self.read.insert(UPLOADS)),
             api::Port::Results => drop(self.read.insert(RESULTS)),
             api::Port::Check => self.table.extend(["GetItem"]),
-            api::Port::Archive => self.read.extend([EXECUTIONS]),
+            api::Port::Archive => self.read.extend([ARCHIVE]),
             api::Port::Audit => drop(self.queried.insert("")),
             api::Port::Backup => drop(self.table.insert("GetItem")),
             api::Port::Backups => {
@@ -240,6 +239,7 @@ impl Grants {
                 self.table.extend(["DeleteItem", "PutItem", "UpdateItem"]);
                 self.queried.insert("");
             }
+            api::Port::Erasure => drop(self.table.insert("GetItem")),
             api::Port::Erasures => drop(self.queried.insert("")),
             api::Port::Hold => drop(self.table.insert("GetItem")),
             api::Port::Holds => {

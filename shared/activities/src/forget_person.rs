@@ -1,7 +1,7 @@
 //! Lets services, and this one, forget what they keep of a person besides the person's things.
 
 use downstream::Service;
-use store::{JOBS, REQUESTS, RESULTS};
+use store::{ARCHIVE, JOBS, REQUESTS, RESULTS};
 
 use crate::compliance::erasure::forget;
 use crate::{Activity, ErasureUse, Function};
@@ -13,8 +13,8 @@ pub static FORGET_PERSON: Activity = Activity {
     calls: &Service::ALL,
     function: Function {
         timeout_seconds: 890,
-        reads: &[JOBS],
-        writes: &[JOBS],
+        reads: &[ARCHIVE, JOBS],
+        writes: &[ARCHIVE, JOBS],
         removes: &[JOBS, REQUESTS, RESULTS],
         erasures: ErasureUse::Forgets,
         ..Function::USUAL

@@ -146,7 +146,7 @@ pub struct Function {
 pub enum ErasureUse {
     /// Nothing.
     Nothing,
-    /// Looks who has been erased: `Erasures::erasures`, `Erasures::erasure_key`.
+    /// Looks who has been erased: `Erasures::erasure`, `Erasures::erasures`, `Erasures::erasure_key`.
     Looks,
     /// Asks for the tenant's key, which it makes if there is none, and for legal holds: `Erasures::keep_erasure_key`,
     /// `Erasures::erasure`, `Holds::active`.

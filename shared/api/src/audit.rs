@@ -207,7 +207,7 @@ mod tests {
             Port::RemoveBackup => true,
             Port::PlaceHold | Port::ReleaseHold | Port::ExtendRequest => true,
             Port::Backup | Port::Backups | Port::Hold | Port::Holds => false,
-            Port::DataRequest | Port::DataRequests | Port::Erasures => false,
+            Port::DataRequest | Port::DataRequests | Port::Erasure | Port::Erasures => false,
             Port::Read | Port::List | Port::History | Port::Retried | Port::Request => false,
             Port::Check | Port::Archive | Port::Audit => false,
             // A link changes nothing yet: the start that uses what was uploaded has its row.

@@ -74,6 +74,8 @@ pub enum Port {
     Holds,
     /// Releases a legal hold, and reads those that hold: `Holds::release`, `Holds::active`.
     ReleaseHold,
+    /// Looks for an erasure in the ledger: `Erasures::erasure`.
+    Erasure,
     /// Lists the ledger of erasures: `Erasures::erasures`.
     Erasures,
     /// Reads a request of a person: `DataRequests::request`.
@@ -292,7 +294,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         name: "get-backup",
         method: Method::GET,
         path: "/api/v1/coordination/backups/{backup_id}",
-        ports: &[Port::Backup],
+        ports: &[Port::Backup, Port::Erasure],
         route: Route::Backups(crate::get_backup::route),
     },
     Endpoint {

@@ -3,6 +3,8 @@
 use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Json, Router};
+use contracts::Timestamp;
+use contracts::compliance::ERASURE_BACKUP;
 use contracts::ids::is_plain_id;
 use contracts::responses::BackupEntry;
 
@@ -23,8 +25,20 @@ async fn handle(
     if !is_plain_id(&backup_id) {
         return Err(none());
     }
-    let found = kept.backups.backup(&caller.tenant_id, &backup_id).await?;
-    found.map(entry).map(Json).ok_or_else(none)
+    match kept.backups.backup(&caller.tenant_id, &backup_id).await? {
+        Some(found) => Ok(Json(entry(found))),
+        None => Err(missing(&kept, &caller, &backup_id).await?),
+    }
+}
+
+/// Of a backup that an erasure has made it is known that there was one, and when it went.
+async fn missing(kept: &KeptBackups, caller: &Caller, backup_id: &str) -> Result<Problem, Problem> {
+    let Some(compliance_id) = backup_id.strip_prefix(ERASURE_BACKUP) else { return Ok(none()) };
+    let erasure = kept.erasures.erasure(&caller.tenant_id, compliance_id).await?;
+    let is_over = |until: &Timestamp| *until <= kept.api.clock.now();
+    Ok(erasure.and_then(|erasure| erasure.backup_until).filter(is_over).map_or_else(none, |until| {
+        Problem::gone(format!("The backup of the erasure {compliance_id} was kept until {until}: it is destroyed."))
+    }))
 }
 
 /// A missing backup and one of another tenant answer the same.

@@ -191,6 +191,8 @@ pub struct KeptBackups {
     pub backups: Arc<dyn Backups>,
     /// Their files.
     pub blobs: Arc<dyn Blobs>,
+    /// Erasures, which have backups of their own.
+    pub erasures: Arc<dyn Erasures>,
 }
 
 impl FromRef<KeptBackups> for Api {

@@ -101,6 +101,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, ErrorName::NotFound, "NotFound", "Not found", detail)
     }
 
+    /// What was there, and was destroyed.
+    pub(crate) fn gone(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::GONE, ErrorName::NotFound, "NotFound", "Gone", detail)
+    }
+
     /// A missing execution and one of another tenant answer the same, and nobody here can tell which it is: so it may be
     /// a denial, and is recorded as one.
     pub(crate) fn no_workflow(id: &str) -> Self {

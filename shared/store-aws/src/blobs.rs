@@ -9,7 +9,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption};
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
-use store::{BlobBody, BlobKey, BlobReader, Blobs, StoreError};
+use store::{BlobBody, BlobKey, BlobReader, Blobs, LISTED, StoreError};
 
 use crate::upload::{Upload, failed};
 
@@ -115,6 +115,16 @@ impl Blobs for S3Blobs {
             self.remove_objects(keys).await?;
         }
         Ok(())
+    }
+
+    async fn list(&self, tenant_id: &str, folder: &[&str], after: Option<&str>) -> Result<Vec<String>, StoreError> {
+        let Some(folder) = BlobKey::new(tenant_id, folder) else { return Ok(Vec::new()) };
+        let prefix = format!("{folder}/");
+        let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(&prefix).delimiter("/");
+        let list = list.set_start_after(after.map(|after| format!("{prefix}{after}"))).max_keys(LISTED as i32);
+        let found = list.send().await.map_err(failed)?.contents.unwrap_or_default();
+        let name = |key: String| key.strip_prefix(&prefix).map(str::to_owned);
+        Ok(found.into_iter().filter_map(|object| object.key).filter_map(name).collect())
     }
 
     async fn remove_folder(&self, tenant_id: &str, folder: &[&str]) -> Result<(), StoreError> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
-use store::{BlobBody, BlobKey, BlobReader, Blobs, JOBS, REQUESTS, StoreError, UPLOADS};
+use store::{BlobBody, BlobKey, BlobReader, Blobs, JOBS, LISTED, REQUESTS, StoreError, UPLOADS};
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::sync::Mutex;
@@ -186,6 +186,15 @@ impl Blobs for FileBlobs {
         Ok(())
     }
 
+    async fn list(&self, tenant_id: &str, folder: &[&str], after: Option<&str>) -> Result<Vec<String>, StoreError> {
+        let Some(folder) = BlobKey::new(tenant_id, folder) else { return Ok(Vec::new()) };
+        let mut names = names_of(&self.path(&folder), true).await?;
+        names.retain(|name| after.is_none_or(|after| name.as_str() > after));
+        names.sort_unstable();
+        names.truncate(LISTED);
+        Ok(names)
+    }
+
     async fn remove_folder(&self, tenant_id: &str, folder: &[&str]) -> Result<(), StoreError> {
         let Some(folder) = BlobKey::new(tenant_id, folder) else { return Ok(()) };
         match fs::remove_dir_all(self.path(&folder)).await {
@@ -197,6 +206,10 @@ impl Blobs for FileBlobs {
 
 /// The names in a folder; none if there is no such folder.
 async fn names(folder: &Path) -> Result<Vec<String>, StoreError> {
+    names_of(folder, false).await
+}
+
+async fn names_of(folder: &Path, only_files: bool) -> Result<Vec<String>, StoreError> {
     let mut entries = match fs::read_dir(folder).await {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -204,7 +217,9 @@ async fn names(folder: &Path) -> Result<Vec<String>, StoreError> {
     };
     let mut names = Vec::new();
     while let Some(entry) = entries.next_entry().await.map_err(unavailable)? {
-        names.extend(entry.file_name().into_string());
+        if !only_files || entry.file_type().await.map_err(unavailable)?.is_file() {
+            names.extend(entry.file_name().into_string());
+        }
     }
     Ok(names)
 }

@@ -10,7 +10,10 @@ use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
-use crate::{BlobBody, BlobKey, BlobReader, ExecutionRecord, HistoryPage, HistoryRow, StoreError};
+use crate::{BlobBody, BlobKey, BlobReader, Blobs, ExecutionRecord, HistoryPage, HistoryRow, StoreError};
+
+/// The folder of a tenant's archived executions.
+pub const ARCHIVE: &str = "executions";
 
 /// The first line of a blob.
 #[derive(Debug, Serialize, Deserialize)]
@@ -125,13 +128,66 @@ pub async fn archived_events(
     Ok(Some(HistoryPage { rows, total, total_is_exact: true, next }))
 }
 
+/// Lets the archived executions of a tenant that name a person name a pseudonym instead; how many of them did. `names` are
+/// those of blobs in [`ARCHIVE`].
+///
+/// # Errors
+/// A blob cannot be read or written. It may be done again.
+pub async fn forget_archived(
+    blobs: &dyn Blobs,
+    tenant_id: &str,
+    names: Vec<String>,
+    (person, pseudonym): (&str, &str),
+) -> Result<u64, StoreError> {
+    /// Blobs at a time.
+    const CONCURRENCY: usize = 16;
+    // In texts of JSON that stand within JSON the quotation marks are escaped.
+    let [person, pseudonym] = [person, pseudonym].map(|name| serde_json::Value::from(name).to_string());
+    let escaped = |text: &str| text.replace('"', "\\\"");
+    let named = [(escaped(&person), escaped(&pseudonym)), (person, pseudonym)];
+    let forgotten = stream::iter(names).map(|name| {
+        let named = named.clone();
+        async move {
+            let Some(key) = BlobKey::new(tenant_id, &[ARCHIVE, &name]) else { return Ok(false) };
+            let names_them = |line: &str| named.iter().any(|(person, _)| line.contains(person));
+            let Some(mut lines) = lines_of(blobs, &key).await? else { return Ok(false) };
+            while let Some(line) = lines.next().await? {
+                if names_them(&String::from_utf8_lossy(&line)) {
+                    rename(blobs, &key, named).await?;
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
+    });
+    let forgotten: Vec<bool> = forgotten.buffer_unordered(CONCURRENCY).try_collect().await?;
+    Ok(forgotten.into_iter().filter(|is_renamed| *is_renamed).count() as u64)
+}
+
+/// Writes a blob anew with other names.
+async fn rename(blobs: &dyn Blobs, key: &BlobKey, named: [(String, String); 2]) -> Result<(), StoreError> {
+    let Some(lines) = lines_of(blobs, key).await? else { return Ok(()) };
+    let renamed = stream::try_unfold((lines, named), async |(mut lines, named)| {
+        let Some(line) = lines.next().await? else { return Ok(None) };
+        let line = std::str::from_utf8(&line).map_err(|error| StoreError::Inconsistent(error.to_string()))?;
+        let replace = |line: String, (from, to): &(String, String)| line.replace(from, to);
+        let line = named.iter().fold(line.to_owned(), replace);
+        Ok(Some((Bytes::from(line), (lines, named))))
+    });
+    blobs.put(key, renamed.boxed()).await
+}
+
+async fn lines_of(blobs: &dyn Blobs, key: &BlobKey) -> Result<Option<Lines>, StoreError> {
+    Ok(blobs.get(key).await?.map(|body| Lines { body, rest: BytesMut::new() }))
+}
+
 async fn archived(blobs: Option<&dyn BlobReader>, tenant_id: &str, id: &str) -> Result<Option<Lines>, StoreError> {
     let (Some(blobs), Some(key)) = (blobs, key(tenant_id, id)) else { return Ok(None) };
     Ok(blobs.get(&key).await?.map(|body| Lines { body, rest: BytesMut::new() }))
 }
 
 fn key(tenant_id: &str, id: &str) -> Option<BlobKey> {
-    BlobKey::new(tenant_id, &["executions", &format!("{id}.jsonl")])
+    BlobKey::new(tenant_id, &[ARCHIVE, &format!("{id}.jsonl")])
 }
 
 fn incomplete(id: &str) -> StoreError {

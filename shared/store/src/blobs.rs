@@ -63,6 +63,9 @@ pub trait BlobReader: Send + Sync {
     async fn get_part(&self, key: &BlobKey, offset: u64, length: u64) -> Result<Option<Bytes>, StoreError>;
 }
 
+/// The most names that a list has; one with fewer is the last one.
+pub const LISTED: usize = 1_000;
+
 /// Blobs to read and write.
 #[async_trait]
 pub trait Blobs: BlobReader {
@@ -72,6 +75,9 @@ pub trait Blobs: BlobReader {
 
     /// Removes those of these blobs that are there.
     async fn remove(&self, keys: &[BlobKey]) -> Result<(), StoreError>;
+
+    /// The names of the blobs in this folder of the tenant, in their order: those behind `after`, [`LISTED`] of them at most.
+    async fn list(&self, tenant_id: &str, folder: &[&str], after: Option<&str>) -> Result<Vec<String>, StoreError>;
 
     /// Removes every blob below this folder of the tenant. Nobody may be writing one there.
     async fn remove_folder(&self, tenant_id: &str, folder: &[&str]) -> Result<(), StoreError>;

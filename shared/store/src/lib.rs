@@ -31,13 +31,13 @@ mod reported;
 mod request;
 mod turns;
 
-pub use archive::{ArchiveHead, archived_events, archived_state};
+pub use archive::{ARCHIVE, ArchiveHead, archived_events, archived_state, forget_archived};
 pub use audit::{Audit, AuditFilter, AuditPage, AuditRow, NewAuditRow};
 pub use backups::{
     Backup, BackupPage, Backups, DueBackup, Removal, Removed, lease_of_backup, remove_backup, remove_due_backups,
 };
 pub use batches::BatchChange;
-pub use blobs::{BACKUPS, BlobBody, BlobKey, BlobReader, Blobs, JOBS, RESULTS, UPLOADS};
+pub use blobs::{BACKUPS, BlobBody, BlobKey, BlobReader, Blobs, JOBS, LISTED, RESULTS, UPLOADS};
 pub use control::{Control, Controlled, Decision};
 pub use data_requests::{
     ClaimedNotice, DataRequests, DueNotice, Extended, KnownRequest, RequestFilter, RequestPage, RequestParts,

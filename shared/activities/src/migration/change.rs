@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use contracts::effect::sha256_hex;
 use contracts::{ActivityError, ErrorName};
-use downstream::Service;
 use downstream::data::Thing;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::target::is_tenant;
 use super::transform::{NotTransformed, Steps};
 use crate::restore::at;
 
@@ -74,10 +74,6 @@ impl Names {
         // As a UUID of version 8 is written, which services take for an id.
         format!("{}-{}-8{}-a{}-{}", &digest[..8], &digest[8..12], &digest[12..15], &digest[15..18], &digest[18..30])
     }
-}
-
-pub(super) fn is_tenant(service: &str, entity_type: &str) -> bool {
-    service == Service::Tenant.as_str() && entity_type == "tenant"
 }
 
 impl Change {

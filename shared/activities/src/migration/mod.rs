@@ -21,6 +21,7 @@ mod restored;
 mod reverse;
 mod sets;
 mod source;
+mod target;
 mod transform;
 mod undo;
 

@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use contracts::data_migration::{DataMigrationRequest, MigrationType};
 use contracts::{ActivityError, ErrorName};
+use downstream::Service;
 use downstream::data::{ImportStatus, Reference, Thing, Within};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::archive::{Archive, manifest_of};
 use super::batch::is_for_later;
-use super::change::{Change, Ready, is_tenant};
+use super::change::{Change, Ready};
 use super::differences::{self, Differences};
 use super::problems::{Line, Told};
 use super::sets::{Known, known, of, renamed};
 use super::source::{Reading, just_after};
+use super::target::{self, is_tenant};
 use super::transform::NotTransformed;
 use super::{Counts, Part, Plan, Set, Way, restored, reverse, write};
 use crate::Context;
@@ -69,9 +71,15 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         planned: BTreeSet::new(),
         archive: archive.as_ref(),
         removed: HashSet::new(),
+        new_users: 0,
     };
     planning.hold(&sets).await?;
+    let user_quota = match planning.follows() {
+        true => target::user_quota(context, &planning.plan, &known, &sets).await?,
+        false => None,
+    };
     planning.add_all(sets).await?;
+    planning.check_room(user_quota).await?;
     planning.finish().await
 }
 
@@ -125,6 +133,8 @@ pub(super) struct Planning<'a> {
     pub(super) archive: Option<&'a Archive<'a>>,
     /// The fingerprints of what is to be deleted.
     pub(super) removed: HashSet<u64>,
+    /// Users that the target would have more.
+    new_users: u64,
 }
 
 /// Service, type and id.
@@ -324,12 +334,25 @@ impl Planning<'_> {
                 status => status,
             };
             self.plan.expected.count(status);
+            self.new_users += u64::from(status == ImportStatus::Created && target::is_account(set));
             if status == ImportStatus::Failed {
                 let (code, message) = (result.code.as_deref().unwrap_or("ServiceRejected"), result.message.as_deref());
                 self.tell_problem(set, &thing.id, code, message.unwrap_or_default())?;
             }
         }
         Ok(())
+    }
+
+    /// The target may not have as many users as it would.
+    async fn check_room(&mut self, user_quota: Option<u64>) -> Result<(), ActivityError> {
+        let Some(quota) = user_quota.filter(|_| self.new_users > 0) else { return Ok(()) };
+        let there = target::users(self.context, &self.plan).await?;
+        if there + self.new_users <= quota {
+            return Ok(());
+        }
+        let message = format!("has {there} users and may have {quota}: there is no room for {} more", self.new_users);
+        let tenant_id = self.plan.target.clone();
+        self.tell_problem_of([Service::Tenant.as_str(), "tenant", &tenant_id], "QuotaExceeded", &message)
     }
 
     /// Tells of a thing that cannot be migrated.

@@ -8,7 +8,8 @@ use downstream::Service;
 use downstream::data::{EntityType, catalogue};
 
 use super::Set;
-use super::change::{Change, Names, is_tenant};
+use super::change::{Change, Names};
+use super::target::is_tenant;
 use super::transform::{up_to, versions};
 use crate::Context;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use contracts::backup::{RestoreConflict, RestoreRequest};
+use contracts::compliance::ERASURE_BACKUP;
 use contracts::{ActivityError, ErrorName};
 use downstream::Service;
 use downstream::data::{Thing, catalogue};
@@ -142,15 +143,27 @@ pub(crate) async fn manifest(
     tenant_id: &str,
     backup_id: &str,
 ) -> Result<Manifest, ActivityError> {
-    let none = || ActivityError::new(ErrorName::NotFound, format!("the tenant has no backup {backup_id}"));
     let known = context.backups.backup(tenant_id, backup_id).await.map_err(store_failed)?;
-    if known.is_some_and(|backup| backup.removing_since.is_some()) {
-        return Err(none());
-    }
-    let text = files(context).read_whole(&place(tenant_id, backup_id, MANIFEST_FILE)?).await?;
+    let text = match known.is_some_and(|backup| backup.removing_since.is_some()) {
+        true => None,
+        false => files(context).read_whole(&place(tenant_id, backup_id, MANIFEST_FILE)?).await?,
+    };
+    let Some(text) = text else { return Err(missing(context, tenant_id, backup_id).await?) };
     let keys = context.keys.public_keys().await.map_err(key_failed)?;
-    Manifest::open(&text.ok_or_else(none)?, &keys, backup_id, tenant_id)
+    Manifest::open(&text, &keys, backup_id, tenant_id)
         .map_err(|error| ActivityError::new(ErrorName::IntegrityViolation, error.to_string()))
+}
+
+/// Of a backup that an erasure has made it is known that there was one, and when it went.
+async fn missing(context: &Context<'_>, tenant_id: &str, backup_id: &str) -> Result<ActivityError, ActivityError> {
+    let mut message = format!("the tenant has no backup {backup_id}");
+    if let Some(compliance_id) = backup_id.strip_prefix(ERASURE_BACKUP) {
+        let erasure = context.erasures.erasure(tenant_id, compliance_id).await.map_err(store_failed)?;
+        if let Some(until) = erasure.and_then(|erasure| erasure.backup_until) {
+            message = format!("the backup {backup_id} was kept until {until}, and is destroyed");
+        }
+    }
+    Ok(ActivityError::new(ErrorName::NotFound, message))
 }
 
 /// Reads every byte of every part; what there is of persons who have been erased, by [`mark_of`].

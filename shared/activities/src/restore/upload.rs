@@ -76,18 +76,19 @@ pub(super) async fn upload_file(
     let file_id = first.file().to_owned();
     let (is_strict, checksum) = (plan.on_conflict == RestoreConflict::Fail, known.checksums.get(&file_id));
     let is_meant = known.is_meant(&file_id);
-    let is_compared = is_meant && !known.kept.contains(&file_id) && (is_strict || !plan.dry_run);
+    let is_compared = is_meant && !known.kept.contains(&file_id);
     let has_them = if is_compared { has_bytes(context, plan, &file_id, checksum).await? } else { None };
     if has_them == Some(false) && is_strict {
         let message = format!("file: the file {file_id} has other bytes");
         state.failure = Some(PartFailure { error: ErrorName::Conflict.to_string(), message });
         return Ok(true);
     }
-    let is_kept = plan.dry_run || !is_compared || has_them == Some(true);
+    let is_kept = !is_compared || has_them == Some(true);
+    let is_written = !is_kept && !plan.dry_run;
     let key = key_of(context, part, &file_id)?;
     let (mut sender, receiver) = channel::<Result<Bytes, TransportFault>>(2);
     let lines = async {
-        let lines = send_pieces(first, opened, (!is_kept).then_some(&mut sender)).await;
+        let lines = send_pieces(first, opened, is_written.then_some(&mut sender)).await;
         if lines.is_err() {
             // Half of the bytes are none.
             let torn = TransportFault::Broken;
@@ -98,9 +99,9 @@ pub(super) async fn upload_file(
     };
     let downstream = context.downstream.fenced(plan.fence);
     let put = async {
-        match is_kept {
-            true => Ok(()),
-            false => put_content(&downstream, &plan.target.tenant_id, &file_id, key, receiver.boxed()).await,
+        match is_written {
+            false => Ok(()),
+            true => put_content(&downstream, &plan.target.tenant_id, &file_id, key, receiver.boxed()).await,
         }
     };
     let (lines, put) = futures::join!(lines, put);

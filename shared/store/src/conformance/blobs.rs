@@ -5,7 +5,7 @@ use futures::StreamExt as _;
 use futures::stream;
 
 use super::ok;
-use crate::{BlobBody, BlobKey, Blobs, StoreError};
+use crate::{ARCHIVE, BlobBody, BlobKey, Blobs, StoreError, forget_archived};
 
 /// More than a store takes into memory, in no store's parts.
 const LARGE: usize = 20 * 1024 * 1024 + 7;
@@ -18,6 +18,8 @@ pub async fn blobs(store: &impl Blobs) {
     a_part_is_what_is_there(store).await;
     what_is_removed_is_gone(store).await;
     a_removed_folder_is_empty_and_others_are_not(store).await;
+    a_list_has_the_blobs_of_one_folder(store).await;
+    archives_name_a_pseudonym_instead_of_a_person(store).await;
 }
 
 fn keys_stay_below_their_tenant() {
@@ -106,6 +108,34 @@ async fn a_removed_folder_is_empty_and_others_are_not(store: &impl Blobs) {
     }
     ok(store.remove_folder("tenant-d", &["..", ".."]).await);
     assert_eq!(ok(store.size(&kept[0]).await), Some(1), "what is no folder of the tenant stays");
+}
+
+async fn a_list_has_the_blobs_of_one_folder(store: &impl Blobs) {
+    let key = |names: &[&str]| BlobKey::new("tenant-f", names).expect("it is a key");
+    for names in [&["list", "b"][..], &["list", "a"], &["list", "c"], &["list", "folder", "d"], &["listed", "e"]] {
+        ok(store.put(&key(names), body(b"x", 1)).await);
+    }
+    assert_eq!(ok(store.list("tenant-f", &["list"], None).await), ["a", "b", "c"]);
+    assert_eq!(ok(store.list("tenant-f", &["list"], Some("a")).await), ["b", "c"]);
+    for nothing in [&["nowhere"][..], &["..", "tenant-f", "list"]] {
+        assert!(ok(store.list("tenant-f", nothing, None).await).is_empty());
+    }
+}
+
+async fn archives_name_a_pseudonym_instead_of_a_person(store: &impl Blobs) {
+    let key = |name: &str| BlobKey::new("tenant-g", &[ARCHIVE, name]).expect("it is a key");
+    let theirs = "{\"user_id\":\"jane\"}\n{\"details\":{\"text\":\"{\\\"id\\\":\\\"jane\\\"}\",\"jane\":1}}\n";
+    let others = "{\"user_id\":\"jane-2\"}\n{\"details\":\"of jane\"}\n";
+    ok(store.put(&key("theirs.jsonl"), body(theirs.as_bytes(), 7)).await);
+    ok(store.put(&key("others.jsonl"), body(others.as_bytes(), 7)).await);
+    let names = ok(store.list("tenant-g", &[ARCHIVE], None).await);
+    for expected in [1, 0] {
+        let forgotten = forget_archived(store, "tenant-g", names.clone(), ("jane", "erased-1")).await;
+        assert_eq!(ok(forgotten), expected);
+    }
+    let renamed = read(store, &key("theirs.jsonl")).await.map(|bytes| String::from_utf8(bytes).expect("it is a text"));
+    assert_eq!(renamed.as_deref(), Some(&*theirs.replace("jane", "erased-1")));
+    assert_eq!(read(store, &key("others.jsonl")).await.as_deref(), Some(others.as_bytes()));
 }
 
 fn torn() -> StoreError {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::{BlobBody, BlobKey, BlobReader, Blobs, StoreError};
+use crate::{BlobBody, BlobKey, BlobReader, Blobs, LISTED, StoreError};
 
 /// Blobs that go with it.
 #[derive(Debug, Default)]
@@ -51,6 +51,14 @@ impl Blobs for MemoryBlobs {
     async fn remove(&self, keys: &[BlobKey]) -> Result<(), StoreError> {
         self.all().retain(|known, _| keys.iter().all(|key| key.to_string() != *known));
         Ok(())
+    }
+
+    async fn list(&self, tenant_id: &str, folder: &[&str], after: Option<&str>) -> Result<Vec<String>, StoreError> {
+        let Some(folder) = BlobKey::new(tenant_id, folder).map(|key| format!("{key}/")) else { return Ok(Vec::new()) };
+        let all = self.all();
+        let names = all.keys().filter_map(|key| key.strip_prefix(&folder)).filter(|name| !name.contains('/'));
+        let names = names.filter(|name| after.is_none_or(|after| *name > after));
+        Ok(names.take(LISTED).map(str::to_owned).collect())
     }
 
     async fn remove_folder(&self, tenant_id: &str, folder: &[&str]) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use contracts::{ActivityError, ErrorName, WorkflowKind};
 use downstream::Service;
 use downstream::data::forget as forget_person;
 use serde_json::{Value, json};
-use store::{JOBS, Named, RESULTS, StoredRequest};
+use store::{ARCHIVE, JOBS, LISTED, Named, RESULTS, StoredRequest, forget_archived};
 
 use super::{FORGOTTEN, Forgotten, Plan, SetState, files};
 use crate::Context;
@@ -29,6 +29,7 @@ pub(crate) async fn forget(context: &Context<'_>) -> Result<Value, ActivityError
         // A legal hold that keeps something of the person keeps what was asked about the person as well.
         if states.iter().all(|state| state.held == 0) {
             forget_here(context, &plan, &mut forgotten).await?;
+            forget_archive(context, &plan, &mut forgotten).await?;
         }
     }
     files.write_json(&files.key(FORGOTTEN)?, &forgotten).await?;
@@ -89,6 +90,21 @@ async fn forget_here(context: &Context<'_>, plan: &Plan, forgotten: &mut Forgott
             forgotten.executions += 1;
         }
         after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Executions that were archived. Their requests are gone already.
+async fn forget_archive(context: &Context<'_>, plan: &Plan, forgotten: &mut Forgotten) -> Result<(), ActivityError> {
+    let (tenant_id, pseudonym) = (context.tenant_id(), plan.pseudonym());
+    let mut after = None::<String>;
+    loop {
+        let names = context.blobs.list(tenant_id, &[ARCHIVE], after.as_deref()).await.map_err(store_failed)?;
+        after = names.last().cloned().filter(|_| names.len() == LISTED);
+        let who = (plan.subject.as_str(), pseudonym.as_str());
+        forgotten.executions += forget_archived(context.blobs, tenant_id, names, who).await.map_err(store_failed)?;
         if after.is_none() {
             return Ok(());
         }
