@@ -72,12 +72,17 @@ async fn completed(world: &World, request: &Value) -> Value {
 
 /// The things of a type that a tenant has.
 async fn things(world: &World, kind: ServiceKind, entity_type: &str, tenant_id: &str) -> Vec<Value> {
-    let path = format!("/api/v1/data/{entity_type}");
-    let asked = Request::get(path).header("x-tenant-id", tenant_id).body(Body::empty()).unwrap();
-    let answer = world.services.router(kind).oneshot(asked).await.unwrap();
-    let answer = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
-    let answer: Value = serde_json::from_slice(&answer).unwrap();
-    answer["items"].as_array().unwrap().iter().map(|item| item["data"].clone()).collect()
+    let (mut things, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/api/v1/data/{entity_type}?limit=1000{cursor}");
+        let asked = Request::get(path).header("x-tenant-id", tenant_id).body(Body::empty()).unwrap();
+        let answer = world.services.router(kind).oneshot(asked).await.unwrap();
+        let answer = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        things.extend(answer["items"].as_array().unwrap().iter().map(|item| item["data"].clone()));
+        let Some(next) = answer["next_cursor"].as_str() else { return things };
+        cursor = format!("&cursor={next}");
+    }
 }
 
 async fn bytes_of(world: &World, tenant_id: &str, file_id: &str) -> Vec<u8> {
@@ -231,6 +236,72 @@ fn what_changes_meanwhile_is_migrated_as_it_is_at_the_end() {
         let accounts = things(&world, ServiceKind::Auth, "account", NEW).await;
         assert!(accounts.iter().any(|account| account["name"] == "Newer"), "{accounts:?}");
         assert_eq!(things(&world, ServiceKind::File, "file", NEW).await.len(), 2, "what is gone is gone there too");
+    });
+}
+
+/// Things that are copied while they change, unless `MIGRATED_ENTITIES` says otherwise.
+const MANY: usize = 3_000;
+
+#[expect(clippy::disallowed_methods, reason = "a test's own switch")]
+fn many() -> usize {
+    std::env::var("MIGRATED_ENTITIES").ok().and_then(|many| many.parse().ok()).unwrap_or(MANY)
+}
+
+/// Stores what user-123 did on these days: the day's number and how often.
+async fn store_usage(world: &World, key: &str, days: impl Iterator<Item = (usize, u64)>) {
+    let item = |(day, actions)| {
+        let id = format!("many-{day:07}");
+        let data = json!({ "usage_id": id, "user_id": "user-123", "day": format!("day {day}"), "actions": actions });
+        json!({ "id": id, "key": format!("{key}-{id}"), "data": data })
+    };
+    let items: Vec<Value> = days.map(item).collect();
+    for items in items.chunks(1_000) {
+        let body = json!({ "on_conflict": "overwrite", "items": items });
+        at(world, ServiceKind::User, Method::POST, "/api/v1/data/usage/import", body).await;
+    }
+}
+
+#[test]
+fn of_many_things_that_change_during_the_copy_each_is_copied_as_it_is_at_the_end() {
+    run(async {
+        let (world, many) = (World::new().await, many());
+        store_usage(&world, "first", (0..many).map(|day| (day, 1))).await;
+        let slow = Fault::Delay { delay_ms: 1_000 };
+        let slow = FaultRule { times: Some(12), ..FaultRule::on("POST", "/api/v1/data/{type}/import", slow) };
+        world.services.set_faults(ServiceKind::User, vec![slow]);
+        let mut request = between_tenants("many", everything());
+        request["migration_options"] = json!({ "batch_size": 200, "create_backup": false, "validate_data": false });
+        let asked = Request::post(DATA_MIGRATION.path).header("x-tenant-id", NEW);
+        let asked = asked.header("content-type", "application/json").body(Body::from(request.to_string())).unwrap();
+        let (_, _, answer) = world.call(asked).await;
+        for round in 0..5 {
+            clock::sleep(&*world.clock, Duration::from_secs(1)).await;
+            let changed = (0..many).skip(round).step_by(100).map(|day| (day, 2 + round as u64));
+            store_usage(&world, &format!("changed-{round}"), changed).await;
+            store_usage(&world, &format!("new-{round}"), (0..20).map(|day| (many + 20 * round + day, 7))).await;
+            let gone = |day: usize| json!({ "id": format!("many-{:07}", 50 + 100 * day + round), "key": format!("gone-{round}-{day}") });
+            let gone = json!({ "items": (0..many / 100).map(gone).collect::<Vec<_>>() });
+            at(&world, ServiceKind::User, Method::POST, "/api/v1/data/usage/delete", gone).await;
+        }
+        let status = until_ended(&world, NEW, answer["workflow_id"].as_str().unwrap()).await;
+        assert_eq!(status.status, Status::Completed, "{:?}", status.error);
+        let result = status.result.unwrap();
+        assert!(result["changed_meanwhile"].as_u64() > Some(0) && result["still_changing"] == false, "{result}");
+        assert_eq!(result["records_failed"], 0, "{result}");
+        let by_day = async |tenant_id: &str| -> BTreeMap<String, Value> {
+            let all = things(&world, ServiceKind::User, "usage", tenant_id).await.into_iter();
+            all.map(|usage| (usage["day"].to_string(), usage["actions"].clone())).collect()
+        };
+        let (source, target) = (by_day(TENANT).await, by_day(NEW).await);
+        let differ = source.iter().filter(|(day, actions)| target.get(*day) != Some(actions)).count();
+        let only_there = target.keys().filter(|day| !source.contains_key(*day)).count();
+        assert_eq!((differ, only_there), (0, 0), "of {} things; {result}", source.len());
+        println!(
+            "{} things, {} changed and {} gone meanwhile",
+            source.len(),
+            result["changed_meanwhile"],
+            result["gone_meanwhile"]
+        );
     });
 }
 
