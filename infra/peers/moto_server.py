@@ -6,9 +6,11 @@ is lost, with double it comes twice.
 """
 
 import argparse
+import functools
 import http.client
 import json
 import os
+import re
 import threading
 import time
 from typing import Any
@@ -40,6 +42,7 @@ from moto.stepfunctions.parser.asl.eval import states, variable_store  # noqa: E
 from moto.stepfunctions.parser.asl.jsonata import jsonata  # noqa: E402
 from moto.stepfunctions.parser.asl.utils.encoding import to_json_str  # noqa: E402
 from moto.stepfunctions.parser.backend import execution  # noqa: E402
+from moto.stepfunctions.parser.models import StepFunctionsParserBackend  # noqa: E402
 from werkzeug.serving import run_simple  # noqa: E402
 
 LAMBDA = urlsplit(options.lambda_endpoint).netloc
@@ -199,6 +202,18 @@ def deliver(event: dict[str, Any]) -> None:
         time.sleep(wait_seconds)
 
 
+validate = StepFunctionsParserBackend._validate_definition
+validated: set[str] = set()
+
+
+def validate_once(definition: str) -> None:
+    """Checks a definition. That takes moto a second for a large one, and deployments of tests differ by their prefix alone."""
+    form = re.sub(r"\bs\d+\b", "s0", definition)
+    if form not in validated:
+        validate(definition)
+        validated.add(form)
+
+
 terminated = execution.BaseExecutionWorkerCommunication.terminated
 
 
@@ -216,6 +231,9 @@ iteration_worker.CustomErrorName = error_name
 DistributedItemProcessorWorker._eval_job = eval_child_within_threshold
 lambda_eval_utils.boto_client_for = lambda_client_for
 execution.BaseExecutionWorkerCommunication.terminated = terminated_and_told
+StepFunctionsParserBackend._validate_definition = staticmethod(validate_once)
+# moto lists its own folder to find the service of a request, under a lock.
+DomainDispatcherApplication.get_backend_for_host = functools.cache(DomainDispatcherApplication.get_backend_for_host)
 default_user_config.setdefault("stepfunctions", {})["execute_state_machine"] = True
 
 if __name__ == "__main__":
