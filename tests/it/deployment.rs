@@ -1076,11 +1076,11 @@ fn folders_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
         ("complete-compliance", "s3:PutObject" | "s3:AbortMultipartUpload") => &["results"],
         ("pack-export" | "complete-compliance", _) => &["bulk", "results"],
         ("erase-data-set", "s3:GetObject") => &["bulk"],
-        ("plan-erasure" | "begin-erasure" | "forget-person" | "verify-erasure", "s3:GetObject") => {
-            &["bulk", "requests"]
-        }
+        ("plan-erasure" | "begin-erasure" | "verify-erasure", "s3:GetObject") => &["bulk", "requests"],
+        ("forget-person", "s3:GetObject") => &["bulk", "executions", "requests"],
         ("forget-person", "s3:DeleteObject") => &["bulk", "requests", "results"],
-        ("plan-erasure" | "erase-data-set" | "forget-person" | "verify-erasure", _) => &["bulk"],
+        ("forget-person", _) => &["bulk", "executions"],
+        ("plan-erasure" | "erase-data-set" | "verify-erasure", _) => &["bulk"],
         ("delete-backup" | "keep-backups", _) => &["backups"],
         ("plan-backup" | "plan-restore", "s3:GetObject") => &["backups", "requests"],
         ("back-up-data-set", "s3:GetObject") => &["bulk"],

@@ -266,9 +266,10 @@ fn of_many_things_that_change_during_the_copy_each_is_copied_as_it_is_at_the_end
     run(async {
         let (world, many) = (World::new().await, many());
         store_usage(&world, "first", (0..many).map(|day| (day, 1))).await;
-        let slow = Fault::Delay { delay_ms: 1_000 };
-        let slow = FaultRule { times: Some(12), ..FaultRule::on("POST", "/api/v1/data/{type}/import", slow) };
-        world.services.set_faults(ServiceKind::User, vec![slow]);
+        // Files are written last: everything changes before the end.
+        let slow = Fault::Delay { delay_ms: 8_000 };
+        let slow = FaultRule { times: Some(1), ..FaultRule::on("POST", "/api/v1/data/{type}/import", slow) };
+        world.services.set_faults(ServiceKind::File, vec![slow]);
         let mut request = between_tenants("many", everything());
         request["migration_options"] = json!({ "batch_size": 200, "create_backup": false, "validate_data": false });
         let asked = Request::post(DATA_MIGRATION.path).header("x-tenant-id", NEW);
