@@ -228,13 +228,14 @@ impl Request for DataMigrationRequest {
         let plain = |fields: &mut Fields<'_>, name: &str, most: usize| {
             fields.text_like(name, 1..=most, is_plain_id, PLAIN_ID).to_owned()
         };
+        let migration_id = plain(fields, "migration_id", MAX_MIGRATION_ID_CHARS);
+        let source = fields.is_given("source_tenant_id").then(|| plain(fields, "source_tenant_id", MAX_TENANT_CHARS));
+        let target_tenant_id = plain(fields, "target_tenant_id", MAX_TENANT_CHARS);
         let migration_type = fields.one_of("migration_type", &MigrationType::ALL, MigrationType::as_str);
         let request = Self {
-            migration_id: plain(fields, "migration_id", MAX_MIGRATION_ID_CHARS),
-            source_tenant_id: fields
-                .is_given("source_tenant_id")
-                .then(|| plain(fields, "source_tenant_id", MAX_TENANT_CHARS)),
-            target_tenant_id: plain(fields, "target_tenant_id", MAX_TENANT_CHARS),
+            migration_id,
+            source_tenant_id: source,
+            target_tenant_id,
             migration_type: migration_type.unwrap_or(MigrationType::CrossServiceSync),
             data_selectors: fields.list("data_selectors", 1..=MAX_SELECTORS, DataSelector::read),
             migration_options: match fields.is_given("migration_options") {
