@@ -18,19 +18,21 @@ use crate::world::{Control, ControlAction, Script, TENANT, World, run};
 /// The tenant that things are copied into; nobody has one of this name yet.
 const NEW: &str = "tenant-new";
 
-/// Everything that a tenant has, but for notices.
+/// What belongs to a tenant, but for notices: service and type.
+pub(crate) const TYPES: [(&str, &str); 7] = [
+    ("auth", "account"),
+    ("auth", "session"),
+    ("user", "profile"),
+    ("user", "usage"),
+    ("tenant", "membership"),
+    ("file", "workspace"),
+    ("file", "file"),
+];
+
+/// Everything that a tenant has, but for notices, and the tenant itself.
 fn everything() -> Value {
-    let types = [
-        ("tenant", "tenant"),
-        ("auth", "account"),
-        ("auth", "session"),
-        ("user", "profile"),
-        ("user", "usage"),
-        ("tenant", "membership"),
-        ("file", "workspace"),
-        ("file", "file"),
-    ];
-    types.map(|(service, entity_type)| json!({ "service": service, "entity_type": entity_type })).to_vec().into()
+    let types = [("tenant", "tenant")].into_iter().chain(TYPES);
+    types.map(|(service, entity_type)| json!({ "service": service, "entity_type": entity_type })).collect()
 }
 
 fn between_tenants(migration_id: &str, selectors: Value) -> Value {

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use contracts::Status;
+use contracts::data_migration::MigrationType;
 use contracts::responses::StatusResponse;
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::holdings::{CONTENT, Held, Maker, held};
 use crate::interpreter::dice::Dice;
+use crate::migration::TYPES;
 use crate::round_trips::{OnConflict, compare, each_seed, interfered, restored, rounds};
-use crate::subjects::{CROSS_SERVICE_BACKUP, CallSite, DATA_MIGRATION, site};
+use crate::subjects::{CROSS_SERVICE_BACKUP, CallSite, DATA_MIGRATION, nothing_is_left, site};
 use crate::world::{TENANT, World};
 
 /// Migrations of each world.
@@ -36,22 +38,10 @@ fn sites() -> Vec<CallSite> {
     of_services.chain(content).collect()
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    TenantToTenant,
-    SystemUpgrade,
-    DataArchival,
-    DataRestore,
-    CrossServiceSync,
-}
-
-const KINDS: [Kind; 5] =
-    [Kind::TenantToTenant, Kind::SystemUpgrade, Kind::DataArchival, Kind::DataRestore, Kind::CrossServiceSync];
-
 /// A migration, and what there was before it.
 struct Trial<'a> {
     world: &'a World,
-    kind: Kind,
+    kind: MigrationType,
     request: Value,
     /// What it is about: service and type.
     types: Vec<(&'static str, &'static str)>,
@@ -59,29 +49,20 @@ struct Trial<'a> {
 }
 
 /// Types that a migration of this kind may be about.
-fn types_of(kind: Kind, dice: &mut Dice) -> Vec<(&'static str, &'static str)> {
-    let all = [
-        ("auth", "account"),
-        ("auth", "session"),
-        ("user", "profile"),
-        ("user", "usage"),
-        ("tenant", "membership"),
-        ("file", "workspace"),
-        ("file", "file"),
-    ];
+fn types_of(kind: MigrationType, dice: &mut Dice) -> Vec<(&'static str, &'static str)> {
     match kind {
-        Kind::SystemUpgrade | Kind::CrossServiceSync => vec![("user", "profile")],
-        Kind::TenantToTenant => all.to_vec(),
-        Kind::DataArchival | Kind::DataRestore => {
-            let some: Vec<_> = all.into_iter().filter(|_| dice.below(2) == 0).collect();
-            if some.is_empty() { all.to_vec() } else { some }
+        MigrationType::SystemUpgrade | MigrationType::CrossServiceSync => vec![("user", "profile")],
+        MigrationType::TenantToTenant => TYPES.to_vec(),
+        MigrationType::DataArchival | MigrationType::DataRestore => {
+            let some: Vec<_> = TYPES.into_iter().filter(|_| dice.below(2) == 0).collect();
+            if some.is_empty() { TYPES.to_vec() } else { some }
         }
     }
 }
 
 impl<'a> Trial<'a> {
     async fn at_random(world: &'a World, dice: &mut Dice, number: usize) -> Self {
-        let kind = *dice.one_of(&KINDS);
+        let kind = *dice.one_of(&MigrationType::ALL);
         let types = types_of(kind, dice);
         let selectors: Vec<Value> =
             types.iter().map(|(service, name)| json!({ "service": service, "entity_type": name })).collect();
@@ -94,8 +75,8 @@ impl<'a> Trial<'a> {
             },
         });
         match kind {
-            Kind::TenantToTenant => request["source_tenant_id"] = json!(OTHER),
-            Kind::DataRestore => request["restore_from"] = json!("saved"),
+            MigrationType::TenantToTenant => request["source_tenant_id"] = json!(OTHER),
+            MigrationType::DataRestore => request["restore_from"] = json!("saved"),
             _ => {}
         }
         Self { world, kind, request, types, before: held(world).await }
@@ -118,45 +99,30 @@ impl<'a> Trial<'a> {
     async fn is_done(&self, saved: &Held) -> Result<(), String> {
         let now = held(self.world).await;
         match self.kind {
-            Kind::DataArchival => {
+            MigrationType::DataArchival => {
                 let expected = self.without(&self.before, |place| self.is_selected(place));
                 compare("after the archival", &now, &expected)
             }
-            Kind::DataRestore => {
+            MigrationType::DataRestore => {
                 let selected = self.without(saved, |place| !self.is_selected(place));
                 let expected = restored(&selected, &self.before, OnConflict::Overwrite);
                 compare("after the restore", &now, &expected.unwrap())
             }
-            Kind::SystemUpgrade => {
+            MigrationType::SystemUpgrade => {
                 let others = |held: &Held| self.without(held, |place| self.is_selected(place));
                 compare("what is not upgraded", &others(&now), &others(&self.before))?;
-                self.is_nothing_left().await
+                nothing_is_left(self.world, &self.request).await
             }
-            Kind::CrossServiceSync => {
+            MigrationType::CrossServiceSync => {
                 let others = |held: &Held| self.without(held, |place| place.1 == "profile_copy");
                 compare("what is not a copy", &others(&now), &others(&self.before))?;
-                self.is_nothing_left().await
+                nothing_is_left(self.world, &self.request).await
             }
-            Kind::TenantToTenant => {
+            MigrationType::TenantToTenant => {
                 let there = self.without(&now, |place| !self.before.contains_key(place));
                 compare("what was there before", &there, &self.before)?;
-                self.is_nothing_left().await
+                nothing_is_left(self.world, &self.request).await
             }
-        }
-    }
-
-    /// Doing it again would do nothing.
-    async fn is_nothing_left(&self) -> Result<(), String> {
-        let mut again = self.request.clone();
-        again["migration_id"] = json!(format!("{}-again", again["migration_id"].as_str().unwrap()));
-        again["migration_options"]["dry_run"] = json!(true);
-        let id = self.world.start_of(&DATA_MIGRATION, &again).await;
-        let told = self.world.until_ended(&id).await;
-        let result = told.result.filter(|_| told.status == Status::Completed);
-        let result = result.ok_or_else(|| format!("it cannot be tried again: {:?}", told.error))?;
-        match (&result["created"], &result["updated"]) == (&json!(0), &json!(0)) {
-            true => Ok(()),
-            false => Err(format!("there is something left to do: {result}")),
         }
     }
 
@@ -225,7 +191,7 @@ fn whatever_comes_in_between_a_migration_does_all_or_nothing() {
     let ended = ended.into_inner().unwrap();
     println!("{migrations} migrations: {ended:?}");
     let count = |name: String| ended.get(&name).copied().unwrap_or_default();
-    for kind in KINDS {
+    for kind in MigrationType::ALL {
         let completed = count(format!("{kind:?} {}", Status::Completed));
         let undone = [Status::Failed, Status::Cancelled].map(|status| count(format!("{kind:?} {status}")));
         let few = migrations / 100;

@@ -21,7 +21,7 @@ use workflows::{Workflow, WorkflowStep};
 pub(crate) use bulk_operation::{BULK_OPERATION, counts_are_true};
 pub(crate) use compliance::COMPLIANCE;
 pub(crate) use cross_service::{CROSS_SERVICE_BACKUP, CROSS_SERVICE_RESTORE, ask, at, damage, held};
-pub(crate) use data_migration::DATA_MIGRATION;
+pub(crate) use data_migration::{DATA_MIGRATION, nothing_is_left};
 pub(crate) use erasure::ERASURE;
 pub(crate) use tenant_switching::{TARGET, TENANT_SWITCHING, join, read, user_of};
 pub(crate) use user_onboarding::USER_ONBOARDING;
