@@ -262,6 +262,7 @@ pub(crate) async fn behind_a_gateway(world: &World, folder: &std::path::Path, au
         blobs: Arc::new(FileBlobs::open(folder).await.unwrap()),
         default_timeout: Duration::from_secs(3_600),
         durations: Arc::default(),
+        erasures: store.clone(),
     };
     let nobody = Downstream::new(
         Arc::new(InProcess::default()),
@@ -276,7 +277,7 @@ pub(crate) async fn behind_a_gateway(world: &World, folder: &std::path::Path, au
     let kept = KeptBackups { api: api.clone(), backups: store.clone(), blobs, erasures: store.clone() };
     let compliance =
         Compliance { api: api.clone(), holds: store.clone(), requests: store.clone(), dataset: Arc::default() };
-    let releasing = Releasing { compliance, starting: starting.clone(), erasures: store.clone() };
+    let releasing = Releasing { compliance, starting: starting.clone() };
     let readiness = Readiness { api, engine: Arc::new(Well), services };
     api::router(Operating { starting, ends: store }, readiness, files, kept, releasing)
 }

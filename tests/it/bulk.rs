@@ -176,20 +176,54 @@ fn a_dry_run_counts_collisions_of_different_batches_as_a_real_run_does() {
         let user = |id: &str, email: &str| {
             target("auth", "account", id, json!({ "email": email, "name": "N", "role": "user" }))
         };
-        let users = json!([
-            user("new-1", "one@example.com"),
-            user("new-2", "two@example.com"),
-            user("new-1", "three@example.com"),
-            user("new-3", "One@Example.com"),
-            user("user-123", "four@example.com"),
-        ]);
-        let mut asked = request("dry", "UserCreation", users.clone());
-        asked["batch_options"] = json!({ "batch_size": 1, "parallel_batches": 1, "dry_run": true });
-        let dry = job(&world, &asked).await;
-        let mut asked = request("real", "UserCreation", users);
-        asked["batch_options"] = json!({ "batch_size": 1, "parallel_batches": 1 });
-        let real = job(&world, &asked).await;
-        assert_eq!((counts(&dry), counts(&real)), ([2, 3, 0], [2, 3, 0]), "{:?} {:?}", dry.result, real.result);
+        let renamed = |id: &str, email: &str| target("auth", "account", id, json!({ "email": email }));
+        let imported = |id: &str, email: &str, on_conflict: &str| {
+            let record = json!({ "email": email, "name": "N", "role": "user", "status": "active" });
+            target("auth", "account", id, json!({ "record": record, "on_conflict": on_conflict }))
+        };
+        let file = |action: &str| target("file", "file", "file-123-1", json!({ "action": action, "name": "new.txt" }));
+        let jobs = [
+            (
+                "UserCreation",
+                json!([
+                    user("new-1", "one@example.com"),
+                    user("new-2", "two@example.com"),
+                    user("new-1", "three@example.com"),
+                    user("new-3", "One@Example.com"),
+                    user("user-123", "four@example.com"),
+                ]),
+                [2, 3, 0],
+            ),
+            (
+                "UserUpdate",
+                json!([
+                    renamed("user-123", "new@example.com"),
+                    renamed("user-123", "new@example.com"),
+                    renamed("new-1", "new@example.com"),
+                    renamed("new-2", "other@example.com"),
+                ]),
+                [3, 1, 0],
+            ),
+            (
+                "DataImport",
+                json!([
+                    imported("new-5", "five@example.com", "fail"),
+                    imported("new-5", "five@example.com", "skip"),
+                    imported("new-5", "five@example.com", "fail"),
+                    imported("new-6", "five@example.com", "fail"),
+                ]),
+                [2, 2, 0],
+            ),
+            ("FileProcessing", json!([file("rename"), file("delete"), file("rename")]), [2, 1, 0]),
+        ];
+        for (operation, targets, expected) in jobs {
+            for dry_run in [true, false] {
+                let mut asked = request(&format!("{operation}-{dry_run}"), operation, targets.clone());
+                asked["batch_options"] = json!({ "batch_size": 1, "parallel_batches": 1, "dry_run": dry_run });
+                let done = job(&world, &asked).await;
+                assert_eq!(counts(&done), expected, "{operation}, dry_run {dry_run}: {:?}", done.result);
+            }
+        }
     });
 }
 

@@ -217,8 +217,15 @@ fn a_restore_leaves_out_who_was_erased_and_the_erasures_own_backup_brings_them_b
         let (status, answer) = world.get(&format!("{backups}erasure-1")).await;
         assert_eq!((status, &answer["title"]), (StatusCode::GONE, &json!("Gone")), "{answer}");
         assert_eq!(world.get(&format!("{backups}erasure-2")).await.0, StatusCode::NOT_FOUND);
-        let (_, answer) = world.post("/api/v1/coordination/restore", &restore, &[]).await;
-        assert!(answer["error"].as_str().is_some_and(|error| error.contains("is destroyed")), "{answer}");
+        let (status, answer) = world.post("/api/v1/coordination/restore", &restore, &[]).await;
+        assert_eq!((status, &answer["title"]), (StatusCode::GONE, &json!("Gone")), "{answer}");
+        let selectors = json!([{ "service": "auth", "entity_type": "account" }]);
+        let migration = json!({
+            "migration_id": "from-destroyed", "target_tenant_id": TENANT, "migration_type": "DataRestore",
+            "restore_from": restore["backup_id"], "data_selectors": selectors,
+        });
+        let (status, answer) = world.post("/api/v1/workflows/data-migration", &migration, &[]).await;
+        assert_eq!((status, &answer["title"]), (StatusCode::GONE, &json!("Gone")), "{answer}");
     });
 }
 

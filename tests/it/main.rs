@@ -55,6 +55,7 @@ mod peers;
 mod process;
 mod proxy;
 mod quarantine;
+mod random_erasures;
 mod random_migrations;
 mod read_side;
 mod reconciler;

@@ -163,7 +163,7 @@ fn what_is_referred_to_comes_along_or_is_told_of() {
         request["data_selectors"].as_array_mut().unwrap().push(tenant.clone());
         let alone = migrate(&world, &request).await;
         assert_eq!(alone.status, Status::Failed, "a file without its workspace is refused: {:?}", alone.result);
-        assert_eq!(alone.result.unwrap()["status"], "RolledBack");
+        assert_eq!(alone.failure.unwrap().step.as_deref(), Some("PlanMigration"), "before anything is written");
         assert!(things(&world, ServiceKind::File, "file", NEW).await.is_empty());
         files[0]["filters"] = json!({ "name": "welcome.md" });
         // The tenant itself, which others belong to.
@@ -350,20 +350,43 @@ fn a_target_that_is_not_there_or_has_no_room_is_told_before_anything_is_written(
             assert!(failed.message.contains("there is no tenant tenant-new"), "{}", failed.message);
         }
         let mut small = things(&world, ServiceKind::Tenant, "tenant", TENANT).await.remove(0);
-        small["quotas"] = json!({ "users": 3 });
+        small["quotas"] = json!({ "users": 3, "storage_gb": 0 });
         let item = json!({ "id": TENANT, "key": "small", "data": small });
         let body = json!({ "on_conflict": "overwrite", "items": [item] });
         at(&world, ServiceKind::Tenant, Method::POST, "/api/v1/data/tenant/import", body).await;
         completed(&world, &between_tenants("the-tenant", json!([{ "service": "tenant", "entity_type": "tenant" }])))
             .await;
         let before = held(&world).await;
-        let full = migrate(&world, &between_tenants("full", accounts)).await;
-        let result = full.result.unwrap();
+        let of_type = |entity_type| json!({ "service": "file", "entity_type": entity_type });
+        for (name, selectors) in [("users", accounts), ("files", json!([of_type("workspace"), of_type("file")]))] {
+            let full = migrate(&world, &between_tenants(name, selectors)).await;
+            let result = full.result.unwrap();
+            let told = (full.failure.unwrap().error, &result["problems"]);
+            assert_eq!(told, ("InvalidInput".to_owned(), &json!(1)), "{name}: {result}");
+        }
+        assert_eq!(held(&world).await, before);
+    });
+}
+
+#[test]
+fn what_belongs_to_something_that_does_not_come_along_is_told_before_anything_is_written() {
+    run(async {
+        let world = World::new().await;
+        let files = json!([{ "service": "file", "entity_type": "file", "include_relationships": false }]);
+        let count = things(&world, ServiceKind::File, "file", TENANT).await.len();
+        let tenant = json!([{ "service": "tenant", "entity_type": "tenant" }]);
+        completed(&world, &between_tenants("the-tenant", tenant)).await;
+        let before = held(&world).await;
+        let mut request = between_tenants("tried", files.clone());
+        request["migration_options"]["dry_run"] = json!(true);
+        let dry = completed(&world, &request).await;
         assert_eq!(
-            (full.failure.unwrap().error.as_str(), &result["problems"]),
-            ("InvalidInput", &json!(1)),
-            "{result}"
+            (&dry["created"], &dry["records_failed"], &dry["problems"]),
+            (&json!(0), &json!(count), &json!(count))
         );
+        let real = migrate(&world, &between_tenants("done", files)).await;
+        let failure = real.failure.unwrap();
+        assert_eq!((failure.error.as_str(), failure.step.as_deref()), ("InvalidInput", Some("PlanMigration")));
         assert_eq!(held(&world).await, before);
     });
 }

@@ -138,7 +138,7 @@ fn a_deployment_may_let_requests_wait_for_less_long() {
         let api = Api {
             executions: store.clone(),
             history: store.clone(),
-            audit: store,
+            audit: store.clone(),
             engines: Engines::new(vec![Arc::new(world.app.engine.clone())]),
             clock: Arc::clone(&world.clock),
             access: Access::Open,
@@ -153,6 +153,7 @@ fn a_deployment_may_let_requests_wait_for_less_long() {
             blobs: Arc::new(FileBlobs::open(folder.path()).await.unwrap()),
             default_timeout: Duration::from_secs(3_600),
             durations: Arc::default(),
+            erasures: store,
         };
         let routes = api::get_workflow_status::route().merge(api::stream_workflow::route()).with_state(api);
         let routes = routes.merge(api::start_user_onboarding::route().with_state(starting));

@@ -15,7 +15,7 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use store::{
-    Audit, Control, Controlled, DueExecution, EndRecorder, EngineEnd, ExecutionRecord, Executions, History,
+    Audit, Control, Controlled, DueExecution, EndRecorder, EngineEnd, Erasures, ExecutionRecord, Executions, History,
     NewAuditRow, NewExecution, conformance,
 };
 use store_aws::DynamoStore;
@@ -162,7 +162,10 @@ fn however_many_are_open_each_has_its_turn_and_what_never_began_a_faster_one() {
 const FORGOTTEN_MINUTES: [i64; 8] = [1, 3, 7, 15, 31, 63, 124, 185];
 
 /// Looks at such an execution once a minute, terminates it, and looks again.
-async fn forget(store: impl Executions + History + Audit + EndRecorder + Clone + 'static, clock: SharedClock) {
+async fn forget(
+    store: impl Executions + History + Audit + EndRecorder + Erasures + Clone + 'static,
+    clock: SharedClock,
+) {
     let store = Arc::new(store);
     store.create(new("forgotten", Status::Pending, clock.now())).await.unwrap();
     let begun = DueExecution { tenant_id: TENANT.to_owned(), id: "forgotten".to_owned(), has_begun: true };
@@ -208,6 +211,7 @@ async fn forget(store: impl Executions + History + Audit + EndRecorder + Clone +
         blobs,
         default_timeout: Duration::from_secs(300),
         durations: Arc::default(),
+        erasures: store.clone(),
     };
     let routes = api::terminate_workflow::route().with_state(Operating { starting, ends: store.clone() });
     let routes = api::complete(routes, Arc::clone(&clock), Duration::from_secs(28), None);

@@ -114,7 +114,8 @@ impl StartingSettings {
         let kind = engine.kind();
         api.engines = Engines::new(vec![engine]);
         let Limits { default_timeout, .. } = limits;
-        (Starting { api, engine: kind, blobs, default_timeout, durations: Arc::default() }, store)
+        let erasures = Arc::new(store.clone());
+        (Starting { api, engine: kind, blobs, default_timeout, durations: Arc::default(), erasures }, store)
     }
 }
 
@@ -140,7 +141,7 @@ pub async fn serve_operating(route: Router<Operating>) -> Result<(), Error> {
     api.engines = Engines::new(engines);
     let clock = Arc::clone(&api.clock);
     let Limits { default_timeout, .. } = limits;
-    let starting = Starting { api, engine, blobs, default_timeout, durations: Arc::default() };
+    let starting = Starting { api, engine, blobs, default_timeout, durations: Arc::default(), erasures: ends.clone() };
     run(route.with_state(Operating { starting, ends }), clock, Some(audit)).await
 }
 
@@ -194,7 +195,7 @@ pub async fn serve_releasing(route: Router<Releasing>) -> Result<(), Error> {
     let api = starting.api.clone();
     let (clock, audit) = (Arc::clone(&api.clock), Arc::clone(&api.audit));
     let compliance = Compliance { api, holds: records.clone(), requests: records.clone(), dataset };
-    run(route.with_state(Releasing { compliance, starting, erasures: records }), clock, Some(audit)).await
+    run(route.with_state(Releasing { compliance, starting }), clock, Some(audit)).await
 }
 
 /// Serves an endpoint that tells whether everything works.

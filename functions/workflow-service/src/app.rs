@@ -266,6 +266,7 @@ impl App {
             blobs: blobs.clone(),
             default_timeout: settings.default_timeout,
             durations: Arc::default(),
+            erasures: Arc::new(store.clone()),
         };
         let links = SignedLinks::new(link_key, blobs.clone(), Arc::clone(clock));
         let files = Files { api: api.clone(), blobs: blobs.clone(), links: Arc::new(links.clone()) };
@@ -273,8 +274,8 @@ impl App {
         let (backups, erasures) = (records.clone(), records.clone());
         let kept = KeptBackups { api: api.clone(), backups, blobs: blobs.clone(), erasures };
         let dataset = Arc::new(settings::dataset(settings.dataset_file.as_deref())?);
-        let compliance = Compliance { api: api.clone(), holds: records.clone(), requests: records.clone(), dataset };
-        let releasing = Releasing { compliance, starting: starting.clone(), erasures: records };
+        let compliance = Compliance { api: api.clone(), holds: records.clone(), requests: records, dataset };
+        let releasing = Releasing { compliance, starting: starting.clone() };
         let readiness = Readiness { api, engine: Arc::new(AllEngines(engines.clone())), services };
         let recovered = engine.recover().await?;
         let housekeeping = keep_house(store.clone(), blobs.clone(), settings.retention, Arc::clone(clock));

@@ -131,7 +131,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         name: "start-data-migration",
         method: Method::POST,
         path: "/api/v1/workflows/data-migration",
-        ports: &[Port::Create, Port::Keep, Port::Start(&[WorkflowKind::DataMigration])],
+        ports: &[Port::Create, Port::Keep, Port::Erasure, Port::Start(&[WorkflowKind::DataMigration])],
         route: Route::Starting(crate::start_data_migration::route),
     },
     Endpoint {
@@ -280,7 +280,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         name: "start-restore",
         method: Method::POST,
         path: "/api/v1/coordination/restore",
-        ports: &[Port::Create, Port::Keep, Port::Start(&[WorkflowKind::CrossServiceRestore])],
+        ports: &[Port::Create, Port::Keep, Port::Erasure, Port::Start(&[WorkflowKind::CrossServiceRestore])],
         route: Route::Starting(crate::start_restore::route),
     },
     Endpoint {

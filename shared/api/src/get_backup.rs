@@ -4,9 +4,9 @@ use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Json, Router};
 use contracts::Timestamp;
-use contracts::compliance::ERASURE_BACKUP;
 use contracts::ids::is_plain_id;
 use contracts::responses::BackupEntry;
+use store::{Erasures, ended_backup};
 
 use crate::access::Caller;
 use crate::list_backups::entry;
@@ -27,18 +27,22 @@ async fn handle(
     }
     match kept.backups.backup(&caller.tenant_id, &backup_id).await? {
         Some(found) => Ok(Json(entry(found))),
-        None => Err(missing(&kept, &caller, &backup_id).await?),
+        None => {
+            let now = kept.api.clock.now();
+            Err(destroyed(&*kept.erasures, &caller.tenant_id, &backup_id, now).await?.unwrap_or_else(none))
+        }
     }
 }
 
-/// Of a backup that an erasure has made it is known that there was one, and when it went.
-async fn missing(kept: &KeptBackups, caller: &Caller, backup_id: &str) -> Result<Problem, Problem> {
-    let Some(compliance_id) = backup_id.strip_prefix(ERASURE_BACKUP) else { return Ok(none()) };
-    let erasure = kept.erasures.erasure(&caller.tenant_id, compliance_id).await?;
-    let is_over = |until: &Timestamp| *until <= kept.api.clock.now();
-    Ok(erasure.and_then(|erasure| erasure.backup_until).filter(is_over).map_or_else(none, |until| {
-        Problem::gone(format!("The backup of the erasure {compliance_id} was kept until {until}: it is destroyed."))
-    }))
+/// Of a backup that an erasure had made it is known that there was one, and when it went.
+pub(crate) async fn destroyed(
+    erasures: &dyn Erasures,
+    tenant_id: &str,
+    backup_id: &str,
+    now: Timestamp,
+) -> Result<Option<Problem>, Problem> {
+    let until = ended_backup(erasures, tenant_id, backup_id, now).await?;
+    Ok(until.map(|until| Problem::gone(format!("The backup {backup_id} was kept until {until}: it is destroyed."))))
 }
 
 /// A missing backup and one of another tenant answer the same.

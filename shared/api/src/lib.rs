@@ -142,6 +142,8 @@ pub struct Starting {
     pub default_timeout: Duration,
     /// How long executions take.
     pub durations: Arc<Durations>,
+    /// The ledger of erasures, whose backups are destroyed in time.
+    pub erasures: Arc<dyn Erasures>,
 }
 
 /// What the endpoints that stop executions, or do anything to many of them, work with.
@@ -227,8 +229,6 @@ pub struct Releasing {
     pub compliance: Compliance,
     /// Starts executions.
     pub starting: Starting,
-    /// The ledger of erasures.
-    pub erasures: Arc<dyn Erasures>,
 }
 
 impl FromRef<Releasing> for Api {

@@ -63,7 +63,7 @@ const PAGE: u32 = 200;
 async fn erase_what_was_kept(releasing: &Releasing, caller: &Caller, hold_id: &str) -> Result<Vec<String>, Problem> {
     let (tenant_id, mut begun, mut after) = (&caller.tenant_id, Vec::new(), None::<String>);
     loop {
-        let page = releasing.erasures.erasures(tenant_id, after.as_deref(), PAGE).await?;
+        let page = releasing.starting.erasures.erasures(tenant_id, after.as_deref(), PAGE).await?;
         let Some(last) = page.last() else { return Ok(begun) };
         after = Some(last.compliance_id.clone());
         for erasure in page.iter().filter(|erasure| erasure.held_by.contains(hold_id)) {

@@ -28,6 +28,7 @@ use store::{
 use tokio::sync::oneshot;
 
 use crate::access::Caller;
+use crate::get_backup::destroyed;
 use crate::headers::{Quotes, members, pair, parts, single, unquoted};
 use crate::{Api, Problem, Starting, body};
 
@@ -99,6 +100,7 @@ pub(crate) async fn begin<R: Request>(
     let tenant_id = caller.tenant_id.clone();
     refuse_if_full(&starting.api, &tenant_id, idempotency.as_ref()).await?;
     check_upload(starting, request, &tenant_id, idempotency.as_ref()).await?;
+    check_backup(starting, request, &tenant_id, idempotency.as_ref()).await?;
     let engine = starting.api.engines.of(starting.engine).ok_or_else(Problem::internal)?;
     let mut new = new_execution(starting, request, caller, idempotency)?;
     engine.admit(&mut new).await?;
@@ -127,13 +129,31 @@ async fn check_upload(
     if starting.blobs.size(&blob).await?.is_some() {
         return Ok(());
     }
-    match key {
-        Some(key) if starting.api.executions.has_started(tenant_id, key).await? => Ok(()),
-        Some(_) | None => {
-            let detail = "is no upload of this tenant, or nothing was uploaded, or a job has used it".to_owned();
-            Err(Problem::invalid(vec![BadField { pointer: pointer.to_owned(), detail }]))
-        }
+    if repeats(starting, tenant_id, key).await? {
+        return Ok(());
     }
+    let detail = "is no upload of this tenant, or nothing was uploaded, or a job has used it".to_owned();
+    Err(Problem::invalid(vec![BadField { pointer: pointer.to_owned(), detail }]))
+}
+
+/// What a start reads may be a backup that is destroyed. One that repeats an earlier start needs it no more.
+async fn check_backup(
+    starting: &Starting,
+    request: &impl Request,
+    tenant_id: &str,
+    key: Option<&IdempotencyKey>,
+) -> Result<(), Problem> {
+    let Some((owner, backup_id)) = request.read_backup() else { return Ok(()) };
+    match destroyed(&*starting.erasures, owner, backup_id, starting.api.clock.now()).await? {
+        Some(problem) if !repeats(starting, tenant_id, key).await? => Err(problem),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whether there was a start with this key before.
+async fn repeats(starting: &Starting, tenant_id: &str, key: Option<&IdempotencyKey>) -> Result<bool, Problem> {
+    let Some(key) = key else { return Ok(false) };
+    Ok(starting.api.executions.has_started(tenant_id, key).await?)
 }
 
 /// Before anything is prepared or kept for a start that will not be accepted.

@@ -224,6 +224,10 @@ impl Request for RestoreRequest {
         let target = self.target_tenant_id.as_deref().map(|target| ("target_tenant_id", target));
         std::iter::once(("tenant_id", self.tenant_id.as_str())).chain(target).collect()
     }
+
+    fn read_backup(&self) -> Option<(&str, &str)> {
+        Some((&self.tenant_id, &self.backup_id))
+    }
 }
 
 #[cfg(test)]

@@ -276,6 +276,10 @@ impl Request for DataMigrationRequest {
     fn own_id(&self) -> Option<(&'static str, &str)> {
         Some(("migration_id", &self.migration_id))
     }
+
+    fn read_backup(&self) -> Option<(&str, &str)> {
+        Some((&self.target_tenant_id, self.restore_from.as_deref()?))
+    }
 }
 
 #[cfg(test)]

@@ -61,6 +61,11 @@ pub trait Request: Serialize + DeserializeOwned + Send + Sync {
         None
     }
 
+    /// The tenant and the id of the backup that it reads, if it reads one that it names.
+    fn read_backup(&self) -> Option<(&str, &str)> {
+        None
+    }
+
     /// What is done in another way than asked for, for people.
     fn warnings(&self) -> Vec<String> {
         Vec::new()

@@ -451,7 +451,7 @@ pub struct Content<'a> {
     pub sha256: Option<String>,
 }
 
-/// The bytes of a file.
+/// The bytes of a file; none if it has no bytes, or is not there.
 ///
 /// # Errors
 /// The service does not answer with them.
@@ -459,11 +459,14 @@ pub async fn content<'a>(
     downstream: &'a Downstream,
     tenant_id: &str,
     file_id: &str,
-) -> Result<Content<'a>, ActivityError> {
+) -> Result<Option<Content<'a>>, ActivityError> {
     let call = Call::get(Service::File, &["data", "file", file_id, "content"], tenant_id);
-    let (head, body) = downstream.exchange(call, None).await?.into_parts();
+    let (head, body) = match downstream.exchange(call, None).await {
+        Err(error) if error.error == ErrorName::NotFound.as_str() => return Ok(None),
+        answer => answer?.into_parts(),
+    };
     let tag = head.headers.get("etag").and_then(|tag| tag.to_str().ok());
-    Ok(Content { downstream, body, sha256: tag.map(|tag| tag.trim_matches('"').to_owned()) })
+    Ok(Some(Content { downstream, body, sha256: tag.map(|tag| tag.trim_matches('"').to_owned()) }))
 }
 
 impl Content<'_> {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
-use store::{Erasure, Erasures, Forgotten, Named, NamedPage, StoreError, StoredRequest};
+use store::{Erasure, Erasures, Forgotten, Named, NamedPage, Naming, StoreError, StoredRequest};
 
 use crate::DynamoStore;
 use crate::change::Change;
@@ -63,14 +63,14 @@ impl Erasures for DynamoStore {
         let next = keys.last().filter(|_| keys.len() == limit as usize);
         let next = next.map(|item| item.text("list_sk").map(str::to_owned)).transpose()?;
         let partitions = keys.iter().map(|item| item.text("pk").map(str::to_owned)).collect::<Result<_, _>>()?;
-        let person = Naming::of(tenant_id, person);
+        let person = NamingItems::of(tenant_id, person);
         // Whoever is erased must be found everywhere: one that cannot be read is an error.
         let named = self.batch(partitions).await?.into_iter().map(|item| named(&item, &person));
         Ok(NamedPage { named: named.filter_map(Result::transpose).collect::<Result<_, _>>()?, next })
     }
 
     async fn forget(&self, tenant_id: &str, id: &str, who: Forgotten<'_>) -> Result<(), StoreError> {
-        let (person, pseudonym) = (Naming::of(tenant_id, who.person), Naming::of(tenant_id, who.pseudonym));
+        let (person, pseudonym) = (NamingItems::of(tenant_id, who.person), NamingItems::of(tenant_id, who.pseudonym));
         let partition = keys::execution(tenant_id, id);
         let mut from = ALONE.to_owned();
         loop {
@@ -120,21 +120,17 @@ const EVENTS_AT_ONCE: u32 = 100;
 const RECOVERABLE_DAYS: u32 = 35;
 
 /// The ways in which items name a person.
-struct Naming {
+struct NamingItems {
     id: String,
     /// In JSON.
-    quoted: String,
-    /// In JSON that stands within JSON.
-    escaped: String,
+    text: Naming,
     /// The partition of the index by user.
     partition: String,
 }
 
-impl Naming {
+impl NamingItems {
     fn of(tenant_id: &str, id: &str) -> Self {
-        let quoted = Value::from(id).to_string();
-        let escaped = quoted.replace('"', "\\\"");
-        Self { id: id.to_owned(), quoted, escaped, partition: keys::of_user(tenant_id, id) }
+        Self { id: id.to_owned(), text: Naming::of(id), partition: keys::of_user(tenant_id, id) }
     }
 
     /// The value with somebody else's name in the place of this one; none if it does not name this one.
@@ -143,7 +139,7 @@ impl Naming {
             AttributeValue::S(found) if *found == self.id => Some(text(&other.id)),
             AttributeValue::S(found) if *found == self.partition => Some(text(&other.partition)),
             AttributeValue::S(found) => {
-                let renamed = found.replace(&self.quoted, &other.quoted).replace(&self.escaped, &other.escaped);
+                let renamed = self.text.replaced(found, &other.text);
                 (renamed != *found).then(|| text(renamed))
             }
             AttributeValue::M(members) => {
@@ -158,8 +154,8 @@ impl Naming {
     }
 }
 
-fn named(item: &Item, person: &Naming) -> Result<Option<Named>, StoreError> {
-    let nobody = Naming::of("", "");
+fn named(item: &Item, person: &NamingItems) -> Result<Option<Named>, StoreError> {
+    let nobody = NamingItems::of("", "");
     let is_sure = item.0.values().any(|value| person.renamed(value, &nobody).is_some());
     let request: StoredRequest = item.json("request")?;
     if !is_sure && matches!(request, StoredRequest::Inline(_)) {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
-use store::{Erasure, Erasures, Forgotten, Named, NamedPage, StoreError, StoredRequest};
+use store::{Erasure, Erasures, Forgotten, Named, NamedPage, Naming, StoreError, StoredRequest};
 
 use crate::SqlStore;
 use crate::rows::{self, inconsistent, json_text, read_error};
@@ -59,8 +59,11 @@ impl Erasures for SqlStore {
                  OR instr(COALESCE(reported, ''), $4) > 0) AS is_sure \
                 FROM executions WHERE tenant_id = $1 AND id > $2\
              ) WHERE is_sure OR is_blob ORDER BY id LIMIT $5";
-        let query =
-            sqlx::query(query).bind(tenant_id).bind(after.unwrap_or_default()).bind(person).bind(quoted(person));
+        let query = sqlx::query(query)
+            .bind(tenant_id)
+            .bind(after.unwrap_or_default())
+            .bind(person)
+            .bind(Naming::of(person).quoted);
         let found = query.bind(i64::from(limit)).fetch_all(&mut *reader).await.map_err(read_error)?;
         let named = |row: &AnyRow| {
             Ok(Named {
@@ -93,11 +96,6 @@ impl Erasures for SqlStore {
     fn recoverable_days(&self) -> u32 {
         0
     }
-}
-
-/// As it stands in JSON.
-fn quoted(text: &str) -> String {
-    json_text(&text)
 }
 
 struct Forget {
@@ -134,16 +132,15 @@ impl Operation for Forget {
             let forget = sqlx::query("DELETE FROM idempotency_keys WHERE tenant_id = $1 AND execution_id = $2");
             forget.bind(&self.tenant_id).bind(&self.id).execute(&mut *connection).await?;
         }
-        // In texts of JSON that stand within JSON the quotation marks are escaped.
-        let (person, pseudonym) = (quoted(&self.person), quoted(&self.pseudonym));
-        let escaped = |text: &str| text.replace('"', "\\\"");
+        let (person, pseudonym) = (Naming::of(&self.person), Naming::of(&self.pseudonym));
         for (table, id, column) in NAMING {
             let update = format!(
                 "UPDATE {table} SET {column} = REPLACE(REPLACE({column}, $2, $3), $4, $5) \
                  WHERE {id} = $1 AND (instr({column}, $2) > 0 OR instr({column}, $4) > 0)"
             );
-            let update = sqlx::query(AssertSqlSafe(update)).bind(&self.id).bind(&person).bind(&pseudonym);
-            update.bind(escaped(&person)).bind(escaped(&pseudonym)).execute(&mut *connection).await?;
+            let update = sqlx::query(AssertSqlSafe(update)).bind(&self.id);
+            let update = update.bind(&person.quoted).bind(&pseudonym.quoted);
+            update.bind(&person.escaped).bind(&pseudonym.escaped).execute(&mut *connection).await?;
         }
         Ok(())
     }

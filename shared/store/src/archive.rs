@@ -10,7 +10,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
-use crate::{BlobBody, BlobKey, BlobReader, Blobs, ExecutionRecord, HistoryPage, HistoryRow, StoreError};
+use crate::{BlobBody, BlobKey, BlobReader, Blobs, ExecutionRecord, HistoryPage, HistoryRow, Naming, StoreError};
 
 /// The folder of a tenant's archived executions.
 pub const ARCHIVE: &str = "executions";
@@ -141,19 +141,15 @@ pub async fn forget_archived(
 ) -> Result<u64, StoreError> {
     /// Blobs at a time.
     const CONCURRENCY: usize = 16;
-    // In texts of JSON that stand within JSON the quotation marks are escaped.
-    let [person, pseudonym] = [person, pseudonym].map(|name| serde_json::Value::from(name).to_string());
-    let escaped = |text: &str| text.replace('"', "\\\"");
-    let named = [(escaped(&person), escaped(&pseudonym)), (person, pseudonym)];
+    let naming = [person, pseudonym].map(Naming::of);
     let forgotten = stream::iter(names).map(|name| {
-        let named = named.clone();
+        let naming = naming.clone();
         async move {
             let Some(key) = BlobKey::new(tenant_id, &[ARCHIVE, &name]) else { return Ok(false) };
-            let names_them = |line: &str| named.iter().any(|(person, _)| line.contains(person));
             let Some(mut lines) = lines_of(blobs, &key).await? else { return Ok(false) };
             while let Some(line) = lines.next().await? {
-                if names_them(&String::from_utf8_lossy(&line)) {
-                    rename(blobs, &key, named).await?;
+                if naming[0].is_in(&String::from_utf8_lossy(&line)) {
+                    rename(blobs, &key, naming).await?;
                     return Ok(true);
                 }
             }
@@ -165,25 +161,24 @@ pub async fn forget_archived(
 }
 
 /// Writes a blob anew with other names.
-async fn rename(blobs: &dyn Blobs, key: &BlobKey, named: [(String, String); 2]) -> Result<(), StoreError> {
+async fn rename(blobs: &dyn Blobs, key: &BlobKey, naming: [Naming; 2]) -> Result<(), StoreError> {
     let Some(lines) = lines_of(blobs, key).await? else { return Ok(()) };
-    let renamed = stream::try_unfold((lines, named), async |(mut lines, named)| {
+    let renamed = stream::try_unfold((lines, naming), async |(mut lines, naming)| {
         let Some(line) = lines.next().await? else { return Ok(None) };
         let line = std::str::from_utf8(&line).map_err(|error| StoreError::Inconsistent(error.to_string()))?;
-        let replace = |line: String, (from, to): &(String, String)| line.replace(from, to);
-        let line = named.iter().fold(line.to_owned(), replace);
-        Ok(Some((Bytes::from(line), (lines, named))))
+        let line = naming[0].replaced(line, &naming[1]);
+        Ok(Some((Bytes::from(line), (lines, naming))))
     });
     blobs.put(key, renamed.boxed()).await
 }
 
-async fn lines_of(blobs: &dyn Blobs, key: &BlobKey) -> Result<Option<Lines>, StoreError> {
+async fn lines_of(blobs: &dyn BlobReader, key: &BlobKey) -> Result<Option<Lines>, StoreError> {
     Ok(blobs.get(key).await?.map(|body| Lines { body, rest: BytesMut::new() }))
 }
 
 async fn archived(blobs: Option<&dyn BlobReader>, tenant_id: &str, id: &str) -> Result<Option<Lines>, StoreError> {
     let (Some(blobs), Some(key)) = (blobs, key(tenant_id, id)) else { return Ok(None) };
-    Ok(blobs.get(&key).await?.map(|body| Lines { body, rest: BytesMut::new() }))
+    lines_of(blobs, &key).await
 }
 
 fn key(tenant_id: &str, id: &str) -> Option<BlobKey> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use contracts::compliance::ERASURE_BACKUP;
 use contracts::{Timestamp, WorkflowKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -74,6 +75,48 @@ pub struct Forgotten<'a> {
     pub pseudonym: &'a str,
     /// Whether the key under which the execution was started is kept.
     pub keeps_key: bool,
+}
+
+/// How a person's id stands in what is stored.
+#[derive(Debug, Clone)]
+pub struct Naming {
+    /// In JSON.
+    pub quoted: String,
+    /// In JSON that is a text within JSON: there the quotation marks are escaped.
+    pub escaped: String,
+}
+
+impl Naming {
+    /// Of this id.
+    pub fn of(id: &str) -> Self {
+        let quoted = Value::from(id).to_string();
+        Self { escaped: quoted.replace('"', "\\\""), quoted }
+    }
+
+    /// Whether a text names the person.
+    pub fn is_in(&self, text: &str) -> bool {
+        text.contains(&self.quoted) || text.contains(&self.escaped)
+    }
+
+    /// The text with somebody else's id in the place of this one.
+    pub fn replaced(&self, text: &str, other: &Self) -> String {
+        text.replace(&self.escaped, &other.escaped).replace(&self.quoted, &other.quoted)
+    }
+}
+
+/// When the backup went that an erasure had made, if this is the id of one whose time is over.
+///
+/// # Errors
+/// As the port's.
+pub async fn ended_backup(
+    erasures: &dyn Erasures,
+    tenant_id: &str,
+    backup_id: &str,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let Some(compliance_id) = backup_id.strip_prefix(ERASURE_BACKUP) else { return Ok(None) };
+    let erasure = erasures.erasure(tenant_id, compliance_id).await?;
+    Ok(erasure.and_then(|erasure| erasure.backup_until).filter(|until| *until <= now))
 }
 
 /// What erasures need of a store: their ledger, and that records of executions forget a person.

@@ -76,8 +76,10 @@ fn what_is_told_is_what_was_done(status: &StatusResponse, ledger: &[LedgerEntry]
     if is_whole != is_certified || result["status"] != expected {
         return Err(format!("the result is {result}"));
     }
-    let deleted =
-        ledger.iter().filter(|entry| entry.route == DELETE && entry.outcome == Outcome::Applied).count() as u64;
+    let is_own = |entry: &&LedgerEntry| {
+        entry.at >= status.started_at && entry.route == DELETE && entry.outcome == Outcome::Applied
+    };
+    let deleted = ledger.iter().filter(is_own).count() as u64;
     let told = result["data_deleted"]["total_records_deleted"].as_u64().unwrap_or(u64::MAX);
     // A service that deletes and never says so is told of as a residue.
     match told == deleted || !is_whole && told < deleted {

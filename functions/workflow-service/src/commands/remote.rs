@@ -348,11 +348,11 @@ impl Server {
         };
         let mut opened = tokio::fs::File::open(file).await.map_err(unreadable)?;
         let bytes = opened.metadata().await.map_err(unreadable)?.len();
-        let digest = digest(&mut opened).await.map_err(unreadable)?;
-        opened.rewind().await.map_err(unreadable)?;
         let path = ["api", "v1", "workflows", "bulk-operation", "uploads"];
         let mut call = self.request(Method::POST, &path).json(&json!({ "size_bytes": bytes }));
         if let Some(operation_id) = operation_id {
+            let digest = digest(&mut opened).await.map_err(unreadable)?;
+            opened.rewind().await.map_err(unreadable)?;
             call = call.header("idempotency-key", sha256_hex(format!("{operation_id} {digest}").as_bytes()));
         }
         let answer = self.ask(call).await?;

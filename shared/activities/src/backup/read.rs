@@ -125,10 +125,8 @@ pub(super) async fn write_content(
     file_id: &str,
     sealing: &mut Sealing<'_>,
 ) -> Result<(), ActivityError> {
-    let mut content = match content(context.downstream, context.tenant_id(), file_id).await {
-        Err(error) if error.error == ErrorName::NotFound.as_str() => return Ok(()),
-        content => content?,
-    };
+    let content = content(context.downstream, context.tenant_id(), file_id).await?;
+    let Some(mut content) = content else { return Ok(()) };
     let (mut hash, mut size, mut piece) = (Sha256::new(), 0_u64, Vec::with_capacity(PIECE_BYTES));
     while let Some(bytes) = content.next().await? {
         hash.update(&bytes);

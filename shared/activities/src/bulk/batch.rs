@@ -382,10 +382,13 @@ fn pause(attempts: u32, longest: u64) -> u64 {
     1_u64.checked_shl(attempts.saturating_sub(1)).unwrap_or(longest).min(longest)
 }
 
-/// A service's sentence, of a length that fits into a table.
+/// A service's sentence, of a length that fits into a table. A field that it names by the place in the call, where the entity's
+/// data is `data`, is named by the place in the request, where it is `operation_data`.
 fn shortened(message: &str) -> String {
     const MAX_CHARS: usize = 200;
-    let shown = message.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
+    let field = message.strip_prefix("/data/").map(|rest| format!("/operation_data/{rest}"));
+    let shown =
+        field.as_deref().unwrap_or(message).chars().map(|letter| if letter.is_control() { ' ' } else { letter });
     shown.take(MAX_CHARS).collect()
 }
 
@@ -401,7 +404,7 @@ fn failed(index: u64, code: &str, message: &str, attempts: u32) -> Outcome {
 }
 
 /// What the request says for all entities, and what is said of this one.
-fn merged(of_all: &Map<String, Value>, own: &Map<String, Value>) -> Map<String, Value> {
+pub(super) fn merged(of_all: &Map<String, Value>, own: &Map<String, Value>) -> Map<String, Value> {
     let mut data = of_all.clone();
     data.extend(own.clone());
     data

@@ -1,20 +1,19 @@
 //! Writes the file of entities, and cuts it into batches.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
-use contracts::bulk_operation::{BulkOperationRequest, BulkOperationType};
+use contracts::bulk_operation::BulkOperationRequest;
 use contracts::{ActivityError, ErrorName};
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{BatchPart, Entity, EntityStatus, Origin, Outcome, Plan, input, upload};
+use super::{BatchPart, Entity, EntityStatus, Origin, Outcome, Plan, collisions, input, upload};
 use crate::Context;
 use crate::files::{Files, push_line, write_blob};
 use crate::harness::store_failed;
 use crate::leases::hold;
-use crate::things::fingerprint;
 
 /// Entities are written in parts of about so many bytes.
 const PART_BYTES: usize = 256 * 1024;
@@ -26,7 +25,7 @@ struct Input {
 }
 
 /// The entities of a job, in the order of its input.
-type Entities<'a> = BoxStream<'a, Result<Entity, ActivityError>>;
+pub(super) type Entities<'a> = BoxStream<'a, Result<Entity, ActivityError>>;
 
 /// Plans the job: answers `{manifest, batches, total, batch_size, stops_at}`.
 pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> {
@@ -41,9 +40,8 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         (None, Some(input)) => uploaded(context, &request, &input.upload_id).await?,
         (None, None) => given(&request),
     };
-    let creates = request.operation_type == BulkOperationType::UserCreation;
-    let entities = match creates && request.batch_options.dry_run {
-        true => once_each(entities, request.operation_data.clone()),
+    let entities = match request.batch_options.dry_run {
+        true => collisions::tell(entities, request.operation_type, request.operation_data.clone()),
         false => entities,
     };
     let cut = match write(&files, entities, request.batch_options.batch_size).await {
@@ -81,28 +79,6 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         "manifest": files.manifest()?.to_string(), "batches": plan.batches, "total": total, "batch_size": batch_size,
         "stops_at": stops_at,
     }))
-}
-
-/// The entities, of which one is no good whose id or address another one before it has. A real run finds that out as it creates
-/// the first of them; the calls of a dry run create nothing.
-fn once_each(entities: Entities<'_>, of_all: Map<String, Value>) -> Entities<'_> {
-    let mut seen = HashSet::new();
-    let told = entities.map_ok(move |mut entity| {
-        let Entity { service, entity_type, entity_id, operation_data, .. } = &entity;
-        let mut problem = None;
-        if !seen.insert(fingerprint(service, entity_type, entity_id)) {
-            problem = Some("the same entity_id is in the input before");
-        }
-        let address = operation_data.get("email").or(of_all.get("email")).and_then(Value::as_str);
-        if let (Some(address), "auth") = (address, service.as_str())
-            && !seen.insert(fingerprint(service, "email", &address.trim().to_lowercase()))
-        {
-            problem = Some("the same email is in the input before");
-        }
-        entity.problem = entity.problem.take().or(problem.map(str::to_owned));
-        entity
-    });
-    told.boxed()
 }
 
 /// The entities of the request itself.

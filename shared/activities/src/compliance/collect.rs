@@ -164,10 +164,8 @@ impl Collecting<'_> {
         name: String,
         sealing: &mut Sealing<'_>,
     ) -> Result<Option<u64>, ActivityError> {
-        let mut content = match content(self.context.downstream, self.context.tenant_id(), id).await {
-            Err(error) if error.error == ErrorName::NotFound.as_str() => return Ok(None),
-            content => content?,
-        };
+        let content = content(self.context.downstream, self.context.tenant_id(), id).await?;
+        let Some(mut content) = content else { return Ok(None) };
         sealing.line(&ByteLine::File { id: id.to_owned(), name }).await?;
         let (mut hash, mut size) = (Sha256::new(), 0_u64);
         while let Some(bytes) = content.next().await? {

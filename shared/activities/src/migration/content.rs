@@ -1,9 +1,9 @@
 //! Copies the bytes of a file.
 
 use bytes::Bytes;
-use contracts::{ActivityError, ErrorName};
+use contracts::ActivityError;
 use downstream::TransportFault;
-use downstream::data::{Content, content, put_content};
+use downstream::data::{content, put_content};
 use futures::channel::mpsc::channel;
 use futures::{SinkExt as _, StreamExt as _};
 
@@ -18,9 +18,9 @@ pub(super) async fn copy(
     key: String,
     (fence, is_new): (Option<u64>, bool),
 ) -> Result<(), ActivityError> {
-    let Some(mut bytes) = found(content(context.downstream, from, from_id).await)? else { return Ok(()) };
+    let Some(mut bytes) = content(context.downstream, from, from_id).await? else { return Ok(()) };
     if !is_new && bytes.sha256.is_some() {
-        let there = found(content(context.downstream, to, to_id).await)?;
+        let there = content(context.downstream, to, to_id).await?;
         if there.is_some_and(|there| there.sha256 == bytes.sha256) {
             return Ok(());
         }
@@ -48,12 +48,4 @@ pub(super) async fn copy(
     let put = put_content(&fenced, to, to_id, key, receiver.boxed());
     let (read, put) = futures::join!(read, put);
     read.and(put)
-}
-
-/// None of a file that has no bytes.
-fn found(content: Result<Content<'_>, ActivityError>) -> Result<Option<Content<'_>>, ActivityError> {
-    match content {
-        Err(error) if error.error == ErrorName::NotFound.as_str() => Ok(None),
-        content => content.map(Some),
-    }
 }

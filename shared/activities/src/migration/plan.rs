@@ -16,7 +16,7 @@ use super::differences::{self, Differences};
 use super::problems::{Line, Told};
 use super::sets::{Known, known, of, renamed};
 use super::source::{Reading, just_after};
-use super::target::{self, is_tenant};
+use super::target::{self, Quotas, Used, is_tenant};
 use super::transform::NotTransformed;
 use super::{Counts, Part, Plan, Set, Way, restored, reverse, write};
 use crate::Context;
@@ -68,18 +68,21 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         told: Told::default(),
         wanted: BTreeMap::new(),
         loose: Vec::new(),
+        waiting: Vec::new(),
+        refused: BTreeSet::new(),
         planned: BTreeSet::new(),
         archive: archive.as_ref(),
         removed: HashSet::new(),
-        new_users: 0,
+        new: Used::default(),
     };
     planning.hold(&sets).await?;
-    let user_quota = match planning.follows() {
-        true => target::user_quota(context, &planning.plan, &known, &sets).await?,
-        false => None,
+    let quotas = match planning.follows() {
+        true => target::quotas(context, &planning.plan, &known, &sets).await?,
+        false => Quotas::default(),
     };
     planning.add_all(sets).await?;
-    planning.check_room(user_quota).await?;
+    planning.refuse_orphans()?;
+    planning.check_room(&quotas).await?;
     planning.finish().await
 }
 
@@ -127,18 +130,32 @@ pub(super) struct Planning<'a> {
     wanted: BTreeMap<(String, String), BTreeMap<String, String>>,
     /// References to what nobody has selected: of which thing, and to which.
     loose: Vec<(Named, Named)>,
+    /// What the target takes only after something else: it belongs to a thing that is not there yet.
+    waiting: Vec<Waiting>,
+    /// What the target does not take.
+    refused: BTreeSet<Named>,
     /// What is planned, if things may refer to each other: service, type and id.
     planned: BTreeSet<Named>,
     /// Of an archival: the archive, unless it is only tried.
     pub(super) archive: Option<&'a Archive<'a>>,
     /// The fingerprints of what is to be deleted.
     pub(super) removed: HashSet<u64>,
-    /// Users that the target would have more.
-    new_users: u64,
+    /// What the target would have more.
+    new: Used,
 }
 
 /// Service, type and id.
 type Named = (String, String, String);
+
+/// A thing that belongs to another one, which is not in the target yet.
+struct Waiting {
+    level: u32,
+    of: Named,
+    /// In the target.
+    id: String,
+    /// To what it refers in its own service: what it belongs to is among it.
+    to: Vec<Named>,
+}
 
 impl Planning<'_> {
     /// Nobody else may change many of these things meanwhile.
@@ -308,13 +325,16 @@ impl Planning<'_> {
             self.plan.expected.read += things.len() as u64;
             return Ok(());
         }
-        let mut moved = Vec::with_capacity(things.len());
+        let (mut from, mut moved) = (Vec::with_capacity(things.len()), Vec::with_capacity(things.len()));
         for thing in things {
             match ready.of(&set.service, &set.entity_type, thing) {
                 Ok(moved) if self.plan.is_in_place() && moved.data == thing.data => {
                     self.plan.expected.count(ImportStatus::Skipped);
                 }
-                Ok(thing) => moved.push(thing),
+                Ok(ready) => {
+                    from.push(thing);
+                    moved.push(ready);
+                }
                 Err(NotTransformed { code, message }) => {
                     self.plan.expected.count(ImportStatus::Failed);
                     self.tell_problem(set, &thing.id, code, &message)?;
@@ -325,17 +345,24 @@ impl Planning<'_> {
             return Ok(());
         }
         let results = write(self.context, &self.plan, set, &moved, 0, true).await?;
-        for (thing, result) in moved.iter().zip(&results) {
-            // What it belongs to is not there yet, and comes before it.
-            let is_for_now = self.follows() && result.code.as_deref() == Some(ErrorName::NotFound.as_str());
+        for ((from, thing), result) in from.into_iter().zip(&moved).zip(&results) {
+            let waits = self.follows() && result.code.as_deref() == Some(ErrorName::NotFound.as_str());
             let status = match result.status {
-                _ if is_for_now => ImportStatus::Created,
+                _ if waits => {
+                    self.waiting.push(waiting(set, from, &thing.id));
+                    ImportStatus::Created
+                }
                 _ if self.plan.is_in_place() && is_for_later(result) => ImportStatus::Updated,
                 status => status,
             };
             self.plan.expected.count(status);
-            self.new_users += u64::from(status == ImportStatus::Created && target::is_account(set));
+            if status == ImportStatus::Created {
+                self.new.add(set, &thing.data);
+            }
             if status == ImportStatus::Failed {
+                if self.follows() {
+                    self.refused.insert((set.service.clone(), set.entity_type.clone(), from.id.clone()));
+                }
                 let (code, message) = (result.code.as_deref().unwrap_or("ServiceRejected"), result.message.as_deref());
                 self.tell_problem(set, &thing.id, code, message.unwrap_or_default())?;
             }
@@ -343,16 +370,30 @@ impl Planning<'_> {
         Ok(())
     }
 
-    /// The target may not have as many users as it would.
-    async fn check_room(&mut self, user_quota: Option<u64>) -> Result<(), ActivityError> {
-        let Some(quota) = user_quota.filter(|_| self.new_users > 0) else { return Ok(()) };
-        let there = target::users(self.context, &self.plan).await?;
-        if there + self.new_users <= quota {
-            return Ok(());
+    /// What belongs to something that does not come along, or that the target does not take, is not taken either.
+    fn refuse_orphans(&mut self) -> Result<(), ActivityError> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        // What others belong to comes first.
+        waiting.sort_by_key(|waiting| waiting.level);
+        for Waiting { of, id, to, .. } in waiting {
+            let is_away = |to: &&Named| !self.planned.contains(to) || self.refused.contains(to);
+            let Some((_, to_type, to_id)) = to.iter().find(is_away) else { continue };
+            let message = format!("belongs to the {to_type} {to_id}, which does not come along");
+            self.plan.expected.created -= 1;
+            self.plan.expected.failed += 1;
+            self.tell_problem_of([&of.0, &of.1, &id], ErrorName::NotFound.as_str(), &message)?;
+            self.refused.insert(of);
         }
-        let message = format!("has {there} users and may have {quota}: there is no room for {} more", self.new_users);
+        Ok(())
+    }
+
+    /// The target may not have as much as it would.
+    async fn check_room(&mut self, quotas: &Quotas) -> Result<(), ActivityError> {
         let tenant_id = self.plan.target.clone();
-        self.tell_problem_of([Service::Tenant.as_str(), "tenant", &tenant_id], "QuotaExceeded", &message)
+        for message in quotas.exceeded(self.context, &tenant_id, &self.new).await? {
+            self.tell_problem_of([Service::Tenant.as_str(), "tenant", &tenant_id], "QuotaExceeded", &message)?;
+        }
+        Ok(())
     }
 
     /// Tells of a thing that cannot be migrated.
@@ -402,6 +443,16 @@ impl Planning<'_> {
             return Err(ActivityError::new(ErrorName::InvalidInput, message));
         }
         store(self.context, &self.plan).await
+    }
+}
+
+fn waiting(set: &Set, from: &Thing, id: &str) -> Waiting {
+    let own = from.references.iter().filter(|to| to.service == set.service && !is_tenant(&to.service, &to.entity_type));
+    Waiting {
+        level: set.level,
+        of: (set.service.clone(), set.entity_type.clone(), from.id.clone()),
+        id: id.to_owned(),
+        to: own.map(|to| (to.service.clone(), to.entity_type.clone(), to.id.clone())).collect(),
     }
 }
 

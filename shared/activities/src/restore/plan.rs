@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 
 use contracts::backup::{RestoreConflict, RestoreRequest};
-use contracts::compliance::ERASURE_BACKUP;
 use contracts::{ActivityError, ErrorName};
 use downstream::Service;
 use downstream::data::{Thing, catalogue};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use store::lease_of_backup;
+use store::{ended_backup, lease_of_backup};
 use vault::{MANIFEST_FILE, Manifest, PartEntry, ServiceSummary};
 
 use super::undo::ids_of;
@@ -154,15 +153,14 @@ pub(crate) async fn manifest(
         .map_err(|error| ActivityError::new(ErrorName::IntegrityViolation, error.to_string()))
 }
 
-/// Of a backup that an erasure has made it is known that there was one, and when it went.
+/// Of a backup that an erasure had made it is known that there was one, and when it went.
 async fn missing(context: &Context<'_>, tenant_id: &str, backup_id: &str) -> Result<ActivityError, ActivityError> {
-    let mut message = format!("the tenant has no backup {backup_id}");
-    if let Some(compliance_id) = backup_id.strip_prefix(ERASURE_BACKUP) {
-        let erasure = context.erasures.erasure(tenant_id, compliance_id).await.map_err(store_failed)?;
-        if let Some(until) = erasure.and_then(|erasure| erasure.backup_until) {
-            message = format!("the backup {backup_id} was kept until {until}, and is destroyed");
-        }
-    }
+    let ended =
+        ended_backup(context.erasures, tenant_id, backup_id, context.clock.now()).await.map_err(store_failed)?;
+    let message = match ended {
+        Some(until) => format!("the backup {backup_id} was kept until {until}, and is destroyed"),
+        None => format!("the tenant has no backup {backup_id}"),
+    };
     Ok(ActivityError::new(ErrorName::NotFound, message))
 }
 

@@ -144,9 +144,6 @@ async fn has_bytes(
     file_id: &str,
     sha256: Option<&String>,
 ) -> Result<Option<bool>, ActivityError> {
-    match content(context.downstream, &plan.target.tenant_id, file_id).await {
-        Ok(content) => Ok(Some(sha256.is_some() && content.sha256.as_ref() == sha256)),
-        Err(error) if error.error == ErrorName::NotFound.as_str() => Ok(None),
-        Err(error) => Err(error),
-    }
+    let content = content(context.downstream, &plan.target.tenant_id, file_id).await?;
+    Ok(content.map(|content| sha256.is_some() && content.sha256.as_ref() == sha256))
 }

@@ -24,11 +24,12 @@ async fn main() -> Result<(), Error> {
     let api = Api {
         executions: store.clone(),
         history: store.clone(),
-        audit: store,
+        audit: store.clone(),
         engines: Engines::new(vec![Arc::new(engine)]),
         clock: Arc::clone(&clock),
         access: Access::Open,
         request_timeout: Duration::from_secs(28),
+        longest_wait: Duration::from_secs(3),
         streaming: Streaming::Unsupported,
     };
     let audit = Arc::clone(&api.audit);
@@ -37,6 +38,8 @@ async fn main() -> Result<(), Error> {
         engine: EngineKind::StepFunctions,
         blobs: Arc::new(blobs),
         default_timeout: Duration::from_secs(300),
+        durations: Arc::default(),
+        erasures: store,
     };
     let routes = api::start_user_onboarding::route().with_state(starting);
     lambda_http::run(api::complete(routes, clock, Duration::from_secs(28), Some(audit))).await

@@ -11,7 +11,7 @@ use downstream::data::catalogue;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::ledger::key_of;
+use super::ledger::{erasures_of, key_of};
 use super::strategy::is_covered;
 use super::{Plan, Referring, files, files_of};
 use crate::Context;
@@ -35,9 +35,14 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
     hold_alone(context).await?;
     let fence = hold(context, context.tenant_id(), types).await?;
     let earlier = earlier(context, &request.compliance_id).await?;
+    let subject_hash = key_of(context).await?.keyed_hash(&subject);
     // Where an earlier execution has begun there may be nothing left of the person, and still something to do.
     if earlier.is_none() {
-        find(context, &dataset, &subject, false).await?;
+        match find(context, &dataset, &subject, false).await {
+            Err(error)
+                if error.error == ErrorName::NotFound.as_str() && is_unfinished(context, &subject_hash).await? => {}
+            found => found?,
+        }
     }
     let is_whole = Category::ASKED_FOR.iter().all(|category| category.is_asked_for(&request.data_categories));
     let (sets, left): (Vec<_>, Vec<_>) =
@@ -48,7 +53,7 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         return Err(ActivityError::new(ErrorName::NotFound, message));
     }
     let plan = Plan {
-        subject_hash: key_of(context).await?.keyed_hash(&subject),
+        subject_hash,
         subject: subject.clone(),
         backup_id: format!("{ERASURE_BACKUP}{}", request.compliance_id),
         compliance_id: request.compliance_id,
@@ -76,6 +81,12 @@ async fn holds(context: &Context<'_>, person: &str) -> Result<Vec<Hold>, Activit
     let is_other =
         |hold: &Hold| matches!(&hold.scope, HoldScope::Subject { subject_user_id, .. } if subject_user_id != person);
     Ok(holds.into_iter().filter(|hold| !is_other(hold)).collect())
+}
+
+/// Whether the last erasure of a person left something, such as a service that did not forget them.
+async fn is_unfinished(context: &Context<'_>, subject_hash: &str) -> Result<bool, ActivityError> {
+    let last = erasures_of(context, subject_hash).await?.into_iter().max_by_key(|erasure| erasure.began_at);
+    Ok(last.is_some_and(|erasure| !erasure.is_complete))
 }
 
 /// What an earlier execution of this erasure has done, by type; none if none has begun.
