@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use clock::{Clock as _, SystemClock};
 use contracts::Status;
 use contracts::responses::{HistoryResponse, StatusResponse};
+use futures::future::join_all;
 use http::StatusCode;
 use serde_json::{Value, json};
 use store_aws::S3Blobs;
@@ -160,7 +161,7 @@ fn archiving_is_interrupted() {
             .collect();
         println!("{requests:?}");
         let before = told(&stack, &first).await;
-        let mut scenarios = Vec::new();
+        let mut scenarios: Vec<Scenario> = Vec::new();
         for (index, operation) in requests.iter().enumerate() {
             let skip = requests[..index].iter().filter(|earlier| *earlier == operation).count() as u32;
             // The later ones find that nothing is due any more.
@@ -174,25 +175,41 @@ fn archiving_is_interrupted() {
             ));
             scenarios.push((operation.clone().leak(), skip, Answer::Lost));
         }
-        for (number, (operation, skip, answer)) in scenarios.into_iter().enumerate() {
-            let what = format!("{operation} after {skip}: {answer:?}");
-            let id = onboarding(&stack, &format!("number-{number}@example.com")).await;
-            let expected = told(&stack, &id).await;
-            let proxy = if operation == "PutObject" { &proxies.s3 } else { &proxies.dynamodb };
-            // As often as the client tries.
-            proxy.script(vec![Rule { operation, skip, times: 4, answer }]);
-            let _ = stack.invoke("archive-executions", Value::Null).await;
-            proxy.script(vec![]);
-            assert_eq!(told(&stack, &id).await, expected, "interrupted: {what}");
-            archive(&stack).await;
-            assert_eq!(told(&stack, &id).await, expected, "archived: {what}");
-            remove_expired(&stack, |_| true).await;
-            assert_eq!(told(&stack, &id).await, expected, "expired: {what}");
-            let (_, list) = stack.site.get("/api/v1/workflows").await;
-            assert_eq!(list["total_count"], 0, "{what}");
-        }
+        assert!(!scenarios.is_empty());
+        // Most of it is waiting.
+        let lane = |lane| in_turn(aws, scenarios.iter().skip(lane).step_by(LANES));
+        join_all((0..LANES).map(lane)).await;
         assert_eq!(told(&stack, &first).await, before);
     });
+}
+
+/// Stacks in which scenarios run side by side.
+const LANES: usize = 4;
+
+/// An operation, after how many that are let pass, and what becomes of it.
+type Scenario = (&'static str, u32, Answer);
+
+/// Interrupts archiving in one way after the other, each time with another execution.
+async fn in_turn(aws: &'static Aws, scenarios: impl Iterator<Item = &Scenario>) {
+    let stack = aws.stack(Options { proxied: true, ..Options::default() }).await;
+    let proxies = stack.proxies.as_ref().unwrap();
+    for (number, (operation, skip, answer)) in scenarios.enumerate() {
+        let what = format!("{operation} after {skip}: {answer:?}");
+        let id = onboarding(&stack, &format!("number-{number}@example.com")).await;
+        let expected = told(&stack, &id).await;
+        let proxy = if *operation == "PutObject" { &proxies.s3 } else { &proxies.dynamodb };
+        // As often as the client tries.
+        proxy.script(vec![Rule { operation, skip: *skip, times: 4, answer: answer.clone() }]);
+        let _ = stack.invoke("archive-executions", Value::Null).await;
+        proxy.script(vec![]);
+        assert_eq!(told(&stack, &id).await, expected, "interrupted: {what}");
+        archive(&stack).await;
+        assert_eq!(told(&stack, &id).await, expected, "archived: {what}");
+        remove_expired(&stack, |_| true).await;
+        assert_eq!(told(&stack, &id).await, expected, "expired: {what}");
+        let (_, list) = stack.site.get("/api/v1/workflows").await;
+        assert_eq!(list["total_count"], 0, "{what}");
+    }
 }
 
 /// What cannot be archived holds nothing up, and is not forgotten.

@@ -25,7 +25,7 @@ enum Name {
     Embedded,
     /// Bulk operations in the server: memory, rate beside a bare client, fairness.
     Jobs,
-    /// Backups and restores in the server: memory, rate beside a bare loop.
+    /// Backups, restores, exports and migrations in the server: memory, rate beside a bare loop.
     Backups,
     /// Temporal beside the embedded engine, and beside a workflow written by hand.
     Temporal,

@@ -18,6 +18,8 @@ enum Part {
     Test,
     /// Five times the kills.
     Kills,
+    /// 20,000 random executions side by side.
+    Simulation,
     /// Every fault at every call site, on Step Functions and on Temporal.
     Faults,
     /// A job of 100,000 entities, of which few, some and all fail.
@@ -45,6 +47,7 @@ impl Prove {
         parts(wanted, |part| match part {
             Part::Test => test(true),
             Part::Kills => run(proof("crash").env("CRASH_KILLS", "2500")),
+            Part::Simulation => run(proof("whatever_comes_in_between_the_invariants_hold").env("SIMULATED", "20000")),
             Part::Faults => {
                 let mut faults = proof("every_class_of_fault");
                 // Another filter: the generated cases, of which only a sample runs otherwise.

@@ -22,11 +22,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it in this folder, with its services on this port.
+    /// Starts it in this folder, with its services on this port; `settings` are variables besides.
     ///
     /// # Errors
     /// It does not come up.
-    pub async fn start(program: &str, directory: &Path, services: u16) -> anyhow::Result<Self> {
+    pub async fn start(
+        program: &str,
+        directory: &Path,
+        services: u16,
+        settings: &[(&str, &Path)],
+    ) -> anyhow::Result<Self> {
         // Nobody else's.
         let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
         let mut command = Command::new(program);
@@ -34,7 +39,7 @@ impl Server {
         for service in ["AUTH_SERVICE", "USER_SERVICE", "TENANT_SERVICE", "FILE_SERVICE", "API_GATEWAY"] {
             command.env(format!("WORKFLOW__SERVICES__{service}"), format!("http://127.0.0.1:{services}"));
         }
-        command.env("RUST_LOG", "warn");
+        command.env("RUST_LOG", "warn").envs(settings.iter().copied());
         let log = std::fs::File::create(directory.with_extension("log"))?;
         let process = command.stdout(Stdio::null()).stderr(log).spawn().context("the server does not start")?;
         let client = reqwest::Client::builder().no_proxy().build()?;

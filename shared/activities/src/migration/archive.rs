@@ -15,7 +15,7 @@ use super::batch::{CALL_ITEMS, Working};
 use super::plan::{Planning, check_order};
 use super::problems::{LEFT, Line};
 use super::source::{Reading, just_after};
-use super::{CHANGED_SINCE, Part, Plan, Set, State, THING, step_of};
+use super::{ByType, CHANGED_SINCE, Part, Plan, Set, State, THING, step_of};
 use crate::Context;
 use crate::backup::{Lines, Vault};
 use crate::compliance::erasure::Erased;
@@ -287,8 +287,8 @@ pub(super) async fn migrate(working: &Working<'_>, state: &mut State) -> Result<
 }
 
 /// Looks whether what was deleted is gone; how many things are.
-pub(super) async fn verify(context: &Context<'_>, plan: &Plan) -> Result<u64, ActivityError> {
-    let (files, mut verified) = (context.files(), 0);
+pub(super) async fn verify(context: &Context<'_>, plan: &Plan) -> Result<ByType, ActivityError> {
+    let (files, mut verified) = (context.files(), ByType::new());
     for (number, part) in plan.parts.iter().enumerate() {
         let set = &plan.sets[part.set];
         let state: State = files.read_state(number).await?.unwrap_or_default();
@@ -309,7 +309,7 @@ pub(super) async fn verify(context: &Context<'_>, plan: &Plan) -> Result<u64, Ac
             let message = format!("{}: {} that were deleted are still there", set.service, set.entity_type);
             return Err(ActivityError::new(ErrorName::IntegrityViolation, message));
         }
-        verified += ids.len() as u64 - state.counts.left;
+        *verified.entry(set.types()).or_default() += ids.len() as u64 - state.counts.left;
     }
     Ok(verified)
 }

@@ -17,7 +17,7 @@ use super::change::{Moved, Ready};
 use super::problems::{LEFT, Line, Told};
 use super::source::{Changed, Changes, Reading};
 use super::undo::done_to;
-use super::{CHANGED_SINCE, Counts, Part, Plan, Refused, Set, State, THING, Way, refused, write};
+use super::{ByType, CHANGED_SINCE, Counts, Part, Plan, Refused, Set, State, THING, Way, refused, write};
 use crate::Context;
 use crate::restore;
 use crate::things::{self, Left};
@@ -57,7 +57,7 @@ pub(super) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
     };
     completing.collect().await?;
     let mut caught_up = CaughtUp::default();
-    let mut verified = 0;
+    let mut verified = ByType::new();
     if completing.first.is_none() && (!plan.options.dry_run || plan.tries_batches()) {
         match plan.way() {
             Way::Write => {
@@ -70,7 +70,7 @@ pub(super) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
             Way::Reverse => {}
         }
     }
-    completing.report(&caught_up, verified).await
+    completing.report(&caught_up, &verified).await
 }
 
 /// Until when a migration can be reversed, if it can.
@@ -120,6 +120,10 @@ impl Completing<'_> {
                 self.tell_refused(set, state.refused)?;
             }
         }
+        for set in &self.plan.sets {
+            let same = Counts { read: set.same, unchanged: set.same, ..Counts::default() };
+            self.types.entry(set.types()).or_default().add(same);
+        }
         for name in self.left.names() {
             let (service, rest) = name.split_once('/').unwrap_or((name, ""));
             let (entity_type, id) = rest.split_once('/').unwrap_or((rest, ""));
@@ -130,20 +134,25 @@ impl Completing<'_> {
     }
 
     /// Compares what was restored; it tells by type what became of it.
-    async fn verify_restored(&mut self) -> Result<u64, ActivityError> {
+    async fn verify_restored(&mut self) -> Result<ByType, ActivityError> {
         let totals = restore::complete::totals(self.context).await?;
         self.contents = totals.contents;
         self.types = totals
             .types
             .into_iter()
             .map(|((service, entity_type), restore::Counts { created, replaced, skipped })| {
-                let name = format!("{service}/{entity_type}");
+                let name = type_name(&service, &entity_type);
                 let read = created + replaced + skipped;
                 let counts = Counts { read, created, updated: replaced, unchanged: skipped, ..Counts::default() };
                 ((name.clone(), name), counts)
             })
             .collect();
-        restore::verify::verified(self.context).await
+        let verified = restore::verify::verified(self.context).await?;
+        let named = verified.into_iter().map(|((service, entity_type), things)| {
+            let name = type_name(&service, &entity_type);
+            ((name.clone(), name), things)
+        });
+        Ok(named.collect())
     }
 
     fn tell_refused(&mut self, set: &Set, refused: Vec<Refused>) -> Result<(), ActivityError> {
@@ -233,11 +242,14 @@ impl Completing<'_> {
     }
 
     /// Looks of every thing whether it is as it should be; how many are.
-    async fn verify(&self) -> Result<u64, ActivityError> {
-        let mut verified = self.plan.same;
+    async fn verify(&self) -> Result<ByType, ActivityError> {
+        let mut verified = ByType::new();
+        for set in &self.plan.sets {
+            *verified.entry(set.types()).or_default() += set.same;
+        }
         for (number, part) in self.plan.parts.iter().enumerate() {
             let set = &self.plan.sets[part.set];
-            verified += match self.plan.is_in_place() {
+            *verified.entry(set.types()).or_default() += match self.plan.is_in_place() {
                 true => self.verify_in_place(set, part, number).await?,
                 false => self.verify_copies(set, part).await?,
             };
@@ -326,13 +338,15 @@ impl Completing<'_> {
         }
     }
 
-    async fn report(self, caught_up: &CaughtUp, verified: u64) -> Result<Value, ActivityError> {
+    async fn report(self, caught_up: &CaughtUp, verified: &ByType) -> Result<Value, ActivityError> {
         let Self { context, plan, told, types, left, contents, first } = self;
         let is_tried = plan.options.dry_run && !plan.tries_batches();
         let mut all = if is_tried { plan.expected } else { Counts::default() };
         let mut per_type = Vec::new();
-        for ((from, to), counts) in types.iter().filter(|((from, _), _)| !from.is_empty()) {
+        for (types, counts) in types.iter().filter(|((from, _), _)| !from.is_empty()) {
+            let (from, to) = types;
             let mut told = json!(counts);
+            told["verified"] = json!(verified.get(types).copied().unwrap_or_default());
             told["from"] = json!(from);
             told["to"] = json!(to);
             per_type.push(told);
@@ -342,10 +356,6 @@ impl Completing<'_> {
         let planned_left = if is_tried { 0 } else { plan.expected.left };
         all.left += planned_left;
         all.read += planned_left;
-        if !is_tried {
-            all.read += plan.same;
-            all.unchanged += plan.same;
-        }
         let is_reversal = plan.reverses.is_some();
         let has_changed = all.created + all.updated + all.removed > 0 || contents > 0 || !caught_up.written.is_empty();
         let affected: BTreeSet<&str> = plan.held.iter().filter_map(|of| of.split('/').next()).collect();
@@ -365,7 +375,7 @@ impl Completing<'_> {
             "left": all.left,
             "left_first": left.told_first(),
             "file_contents": contents,
-            "verified": verified,
+            "verified": verified.values().sum::<u64>(),
             "only_copies": only_copies,
             "changed_meanwhile": caught_up.written.len(),
             "gone_meanwhile": caught_up.gone,
@@ -389,6 +399,10 @@ impl Completing<'_> {
             None => Ok(json!({ "migrated": all.migrated() })),
         }
     }
+}
+
+fn type_name(service: &str, entity_type: &str) -> String {
+    format!("{service}/{entity_type}")
 }
 
 fn differs(set: &Set, id: &str) -> ActivityError {

@@ -66,9 +66,6 @@ struct Plan {
     held: BTreeSet<String>,
     /// What others refer to comes before what refers to it.
     parts: Vec<Part>,
-    /// Things that are in no batch: they are as they should be already.
-    #[serde(default)]
-    same: u64,
     /// References to things that are not there in the target.
     dangling: u64,
     /// What the plan found out that would come of it.
@@ -94,7 +91,13 @@ struct Set {
     /// Where its copies differ, if they were compared by digests.
     #[serde(default)]
     ranges: Option<Vec<Within>>,
+    /// Things whose copies were found to be the same by digests: they are in no batch.
+    #[serde(default)]
+    same: u64,
 }
+
+/// Numbers of things by what they were and what they are now: `service/type`.
+type ByType = BTreeMap<(String, String), u64>;
 
 /// A batch.
 #[derive(Debug, Clone, Serialize, Deserialize)]

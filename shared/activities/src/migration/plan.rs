@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use contracts::data_migration::{DataMigrationRequest, MigrationType};
+use contracts::data_migration::{DataMigrationRequest, DataSelector, MigrationType};
 use contracts::{ActivityError, ErrorName};
 use downstream::Service;
 use downstream::data::{ImportStatus, Reference, Thing, Within};
@@ -14,13 +14,14 @@ use super::batch::is_for_later;
 use super::change::{Change, Ready};
 use super::differences::{self, Differences};
 use super::problems::{Line, Told};
-use super::sets::{Known, known, of, renamed};
+use super::sets::{self, Known, known, of, renamed};
 use super::source::{Reading, just_after};
 use super::target::{self, Quotas, Used, is_tenant};
 use super::transform::NotTransformed;
 use super::{Counts, Part, Plan, Set, Way, restored, reverse, write};
 use crate::Context;
 use crate::leases::hold;
+use crate::things::fingerprint;
 
 /// The most things that may come with others.
 const MAX_BROUGHT: usize = 50_000;
@@ -69,8 +70,8 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         wanted: BTreeMap::new(),
         loose: Vec::new(),
         waiting: Vec::new(),
-        refused: BTreeSet::new(),
-        planned: BTreeSet::new(),
+        refused: HashSet::new(),
+        planned: HashSet::new(),
         archive: archive.as_ref(),
         removed: HashSet::new(),
         new: Used::default(),
@@ -103,7 +104,6 @@ pub(super) fn new_plan(request: &DataMigrationRequest) -> Plan {
         sets: Vec::new(),
         held: BTreeSet::new(),
         parts: Vec::new(),
-        same: 0,
         dangling: 0,
         expected: Counts::default(),
     }
@@ -113,7 +113,8 @@ pub(super) fn new_plan(request: &DataMigrationRequest) -> Plan {
 pub(super) async fn store(context: &Context<'_>, plan: &Plan) -> Result<Value, ActivityError> {
     let batches = if plan.options.dry_run && !plan.tries_batches() { 0 } else { plan.parts.len() };
     let items: Vec<Value> = (0..batches).map(|batch| json!({ "batch": batch })).collect();
-    let (total, stops_at) = (plan.expected.read - plan.same, plan.options.rollback_on_error.then_some(1));
+    let same: u64 = plan.sets.iter().map(|set| set.same).sum();
+    let (total, stops_at) = (plan.expected.read - same, plan.options.rollback_on_error.then_some(1));
     let files = context.files();
     files.write_json(&files.manifest()?, &items).await?;
     files.write_json(&files.plan()?, plan).await?;
@@ -126,16 +127,16 @@ pub(super) struct Planning<'a> {
     pub(super) known: &'a Known,
     pub(super) plan: Plan,
     pub(super) told: Told,
-    /// What is referred to and not planned: its id, and who refers to it.
-    wanted: BTreeMap<(String, String), BTreeMap<String, String>>,
+    /// What is referred to and not planned, by service and type.
+    wanted: BTreeMap<(String, String), BTreeSet<String>>,
     /// References to what nobody has selected: of which thing, and to which.
     loose: Vec<(Named, Named)>,
     /// What the target takes only after something else: it belongs to a thing that is not there yet.
     waiting: Vec<Waiting>,
-    /// What the target does not take.
-    refused: BTreeSet<Named>,
-    /// What is planned, if things may refer to each other: service, type and id.
-    planned: BTreeSet<Named>,
+    /// What the target does not take, by fingerprint.
+    refused: HashSet<u64>,
+    /// What is planned, if things may refer to each other, by fingerprint: there may be many.
+    planned: HashSet<u64>,
     /// Of an archival: the archive, unless it is only tried.
     pub(super) archive: Option<&'a Archive<'a>>,
     /// The fingerprints of what is to be deleted.
@@ -201,9 +202,8 @@ impl Planning<'_> {
         while self.follows() {
             let mut brought = Vec::new();
             for ((service, entity_type), ids) in std::mem::take(&mut self.wanted) {
-                let is_missing =
-                    |id: &String| !self.planned.contains(&(service.clone(), entity_type.clone(), id.clone()));
-                let missing: Vec<String> = ids.into_keys().filter(is_missing).collect();
+                let is_missing = |id: &String| !self.planned.contains(&fingerprint(&service, &entity_type, id));
+                let missing: Vec<String> = ids.into_iter().filter(is_missing).collect();
                 if missing.is_empty() || !self.known.contains_key(&(service.clone(), entity_type.clone())) {
                     continue;
                 }
@@ -235,27 +235,28 @@ impl Planning<'_> {
         self.plan.sets.push(set.clone());
         let differences = self.compare(&set).await?;
         let mut watermark = differences.as_ref().map(|found| found.watermark.clone());
+        let same = differences.as_ref().map_or(0, |found| found.same);
         let ranges = differences.map(|found| found.ranges);
         let (context, source) = (self.context, self.plan.source.clone());
         for within in ranges.clone().unwrap_or_else(|| vec![Within::default()]) {
             let whole = Part { within, ..whole.clone() };
-            let mut ids = Vec::<String>::new();
+            let mut cut = Cut::of(&whole, self.plan.options.batch_size);
             let mut reading = Reading::part(context, &source, &set, &whole, None);
             while let Some(page) = reading.next().await? {
                 watermark.get_or_insert(page.watermark);
                 for thing in &page.items {
-                    check_order(&set, ids.last(), thing)?;
-                    ids.push(thing.id.clone());
+                    check_order(&set, cut.last(), thing)?;
+                    cut.add(&thing.id);
                     self.note_references(&set, thing, brings)?;
                 }
                 self.expect(&set, &ready, &page.items).await?;
             }
-            let size = self.batch_size(ids.len());
-            self.plan.parts.extend(ids.chunks(size).map(|ids| part(&whole, ids)));
+            self.plan.parts.extend(cut.parts());
         }
         if let Some(planned) = self.plan.sets.last_mut() {
             planned.watermark = watermark.unwrap_or_default();
             planned.ranges = ranges;
+            planned.same = same;
         }
         Ok(())
     }
@@ -268,7 +269,6 @@ impl Planning<'_> {
         }
         let found = differences::find(self.context, &self.plan, set, fields).await?;
         if let Some(Differences { same, .. }) = &found {
-            self.plan.same += same;
             self.plan.expected.read += same;
             self.plan.expected.unchanged += same;
         }
@@ -296,26 +296,44 @@ impl Planning<'_> {
         if !self.follows() {
             return Ok(());
         }
-        self.planned.insert((set.service.clone(), set.entity_type.clone(), thing.id.clone()));
+        self.planned.insert(fingerprint(&set.service, &set.entity_type, &thing.id));
         for Reference { service, entity_type, id, .. } in &thing.references {
             if is_tenant(service, entity_type) && *id == self.plan.source {
                 continue;
             }
+            if self.planned.contains(&fingerprint(service, entity_type, id)) {
+                continue;
+            }
             if brings {
                 let wanted = self.wanted.entry((service.clone(), entity_type.clone())).or_default();
-                wanted.insert(id.clone(), thing.id.clone());
+                wanted.insert(id.clone());
             }
-            if !self.is_selected(service, entity_type) {
-                let of = (set.service.clone(), set.entity_type.clone(), thing.id.clone());
-                self.loose.push((of, (service.clone(), entity_type.clone(), id.clone())));
+            if self.is_selected(service, entity_type) {
+                continue;
+            }
+            let of = [&*set.service, &*set.entity_type, &*thing.id];
+            match self.may_come_later(set, service, entity_type) {
+                true => {
+                    let to = (service.clone(), entity_type.clone(), id.clone());
+                    self.loose.push((of.map(str::to_owned).into(), to));
+                }
+                false => self.tell_loose(of, (service, entity_type, id))?,
             }
         }
         Ok(())
     }
 
+    /// Whether all things of a type are selected.
     fn is_selected(&self, service: &str, entity_type: &str) -> bool {
         let mut selectors = self.request.data_selectors.iter();
         selectors.any(|of| of.service == service && of.entity_type == entity_type && of.filters.is_empty())
+    }
+
+    /// Whether things of this type may be planned after those of a set that refer to them.
+    fn may_come_later(&self, set: &Set, service: &str, entity_type: &str) -> bool {
+        let is_below = || sets::level(self.known, service, entity_type) < set.level;
+        let is_later = |of: &DataSelector| of.service == service && of.entity_type == entity_type && !is_below();
+        self.request.data_selectors.iter().any(|of| of.include_relationships || is_later(of))
     }
 
     /// Asks the target what would come of things.
@@ -349,7 +367,11 @@ impl Planning<'_> {
             let waits = self.follows() && result.code.as_deref() == Some(ErrorName::NotFound.as_str());
             let status = match result.status {
                 _ if waits => {
-                    self.waiting.push(waiting(set, from, &thing.id));
+                    let waiting = waiting(set, from, &thing.id);
+                    // Mostly what it belongs to comes before it.
+                    if waiting.to.iter().any(|to| self.is_away(to)) {
+                        self.waiting.push(waiting);
+                    }
                     ImportStatus::Created
                 }
                 _ if self.plan.is_in_place() && is_for_later(result) => ImportStatus::Updated,
@@ -361,7 +383,7 @@ impl Planning<'_> {
             }
             if status == ImportStatus::Failed {
                 if self.follows() {
-                    self.refused.insert((set.service.clone(), set.entity_type.clone(), from.id.clone()));
+                    self.refused.insert(fingerprint(&set.service, &set.entity_type, &from.id));
                 }
                 let (code, message) = (result.code.as_deref().unwrap_or("ServiceRejected"), result.message.as_deref());
                 self.tell_problem(set, &thing.id, code, message.unwrap_or_default())?;
@@ -376,15 +398,20 @@ impl Planning<'_> {
         // What others belong to comes first.
         waiting.sort_by_key(|waiting| waiting.level);
         for Waiting { of, id, to, .. } in waiting {
-            let is_away = |to: &&Named| !self.planned.contains(to) || self.refused.contains(to);
-            let Some((_, to_type, to_id)) = to.iter().find(is_away) else { continue };
+            let Some((_, to_type, to_id)) = to.iter().find(|to| self.is_away(to)) else { continue };
             let message = format!("belongs to the {to_type} {to_id}, which does not come along");
             self.plan.expected.created -= 1;
             self.plan.expected.failed += 1;
             self.tell_problem_of([&of.0, &of.1, &id], ErrorName::NotFound.as_str(), &message)?;
-            self.refused.insert(of);
+            self.refused.insert(fingerprint(&of.0, &of.1, &of.2));
         }
         Ok(())
+    }
+
+    /// Whether something does not come along, as far as is known.
+    fn is_away(&self, (service, entity_type, id): &Named) -> bool {
+        let named = fingerprint(service, entity_type, id);
+        !self.planned.contains(&named) || self.refused.contains(&named)
     }
 
     /// The target may not have as much as it would.
@@ -408,14 +435,17 @@ impl Planning<'_> {
 
     /// Tells of references to things that do not come along.
     fn tell_dangling(&mut self) -> Result<(), ActivityError> {
-        for ((service, entity_type, id), to) in std::mem::take(&mut self.loose) {
-            if self.planned.contains(&to) {
-                continue;
+        for (of, to) in std::mem::take(&mut self.loose) {
+            if !self.planned.contains(&fingerprint(&to.0, &to.1, &to.2)) {
+                self.tell_loose([&of.0, &of.1, &of.2], (&to.0, &to.1, &to.2))?;
             }
-            let message = format!("refers to the {} {} of {}, which does not come along", to.1, to.2, to.0);
-            self.tell_of_dangling([&service, &entity_type, &id], &message)?;
         }
         Ok(())
+    }
+
+    fn tell_loose(&mut self, of: [&str; 3], to: (&str, &str, &str)) -> Result<(), ActivityError> {
+        let message = format!("refers to the {} {} of {}, which does not come along", to.1, to.2, to.0);
+        self.tell_of_dangling(of, &message)
     }
 
     /// Tells of a reference to a thing that will not be there.
@@ -465,11 +495,95 @@ pub(super) fn check_order(set: &Set, last: Option<&String>, next: &Thing) -> Res
     Err(ActivityError::new(ErrorName::IntegrityViolation, message))
 }
 
-/// A batch of these things.
-fn part(whole: &Part, ids: &[String]) -> Part {
-    let from_id = ids.first().cloned();
-    let to_id = ids.last().map(|last| just_after(last));
-    let within = Within { from_id, to_id, filters: BTreeMap::new() };
-    let ids_of_set = whole.ids.as_ref().map(|_| ids.to_vec());
-    Part { within, ids: ids_of_set, things: ids.len() as u64, ..whole.clone() }
+/// Where a set may be cut into batches. Only the ends of units are kept: a type may have millions of things.
+struct Cut {
+    /// A batch without things.
+    empty: Part,
+    /// Whether not all things between the first and the last of a unit are meant.
+    lists_ids: bool,
+    /// Things in a unit.
+    size: u64,
+    units: Vec<Unit>,
+}
+
+struct Unit {
+    first: String,
+    last: String,
+    things: u64,
+    /// All of them, if they are listed.
+    ids: Vec<String>,
+}
+
+impl Cut {
+    fn of(whole: &Part, size: u64) -> Self {
+        let Part { set, turn, .. } = *whole;
+        let within = Within::default();
+        let empty = Part { set, within, ids: None, things: 0, turn, list: None, takes_back: None };
+        Self { empty, lists_ids: whole.ids.is_some(), size, units: Vec::new() }
+    }
+
+    fn last(&self) -> Option<&String> {
+        self.units.last().map(|unit| &unit.last)
+    }
+
+    fn add(&mut self, id: &str) {
+        if self.units.last().is_none_or(|unit| unit.things == self.size) {
+            self.units.push(Unit { first: id.to_owned(), last: String::new(), things: 0, ids: Vec::new() });
+        }
+        let Some(unit) = self.units.last_mut() else { return };
+        id.clone_into(&mut unit.last);
+        unit.things += 1;
+        if self.lists_ids {
+            unit.ids.push(id.to_owned());
+        }
+    }
+
+    /// A batch for each unit, or for some of them, or the batches would be too many.
+    fn parts(self) -> Vec<Part> {
+        let together = self.units.len().div_ceil(MAX_BATCHES).max(1);
+        let part = |units: &[Unit]| {
+            let from_id = units.first().map(|unit| unit.first.clone());
+            let to_id = units.last().map(|unit| just_after(&unit.last));
+            let ids = || units.iter().flat_map(|unit| &unit.ids).cloned().collect();
+            Part {
+                within: Within { from_id, to_id, filters: BTreeMap::new() },
+                ids: self.lists_ids.then(ids),
+                things: units.iter().map(|unit| unit.things).sum(),
+                ..self.empty.clone()
+            }
+        };
+        self.units.chunks(together).map(part).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole(ids: Option<Vec<String>>) -> Part {
+        Part { set: 0, within: Within::default(), ids, things: 0, turn: 3, list: None, takes_back: None }
+    }
+
+    #[test]
+    fn batches_cover_all_things_and_are_not_too_many() {
+        for (things, size, expected) in [(0, 2, vec![]), (5, 2, vec![2, 2, 1]), (4, 4, vec![4])] {
+            let mut cut = Cut::of(&whole(None), size);
+            (0..things).for_each(|number| cut.add(&format!("id-{number}")));
+            let parts = cut.parts();
+            assert_eq!(parts.iter().map(|part| part.things).collect::<Vec<_>>(), expected);
+            assert!(parts.iter().all(|part| part.ids.is_none() && part.turn == 3));
+            if things == 5 {
+                let ends = |part: &Part| {
+                    [part.within.from_id.clone(), part.within.to_id.clone()].map(Option::unwrap_or_default)
+                };
+                assert_eq!(ends(&parts[1]), ["id-2", "id-3!"]);
+            }
+        }
+        let ids: Vec<String> = (0..=MAX_BATCHES).map(|number| format!("{number:06}")).collect();
+        let mut cut = Cut::of(&whole(Some(ids.clone())), 1);
+        ids.iter().for_each(|id| cut.add(id));
+        let parts = cut.parts();
+        assert_eq!(parts.len(), MAX_BATCHES.div_ceil(2) + 1);
+        assert_eq!(parts.into_iter().flat_map(|part| part.ids.unwrap_or_default()).collect::<Vec<_>>(), ids);
+    }
 }

@@ -45,6 +45,10 @@ pub(super) fn of(request: &DataMigrationRequest, known: &Known) -> Result<Vec<Se
             }
         }
     }
+    if request.migration_type == MigrationType::TenantToTenant {
+        // What is referred to is known when what refers to it is planned.
+        sets.sort_by_key(|set| set.level);
+    }
     Ok(sets)
 }
 
@@ -67,6 +71,7 @@ fn copies(selector: &DataSelector, known: &Known) -> Result<Vec<Set>, ActivityEr
                 watermark: String::new(),
                 ids: None,
                 ranges: None,
+                same: 0,
             })
         })
         .collect();
@@ -110,6 +115,7 @@ fn in_place(selector: &DataSelector, known: &Known, change: Change) -> Set {
         watermark: String::new(),
         ids: None,
         ranges: None,
+        same: 0,
     }
 }
 
@@ -138,6 +144,7 @@ pub(super) fn renamed(
         watermark: String::new(),
         ids: None,
         ranges: None,
+        same: 0,
     }
 }
 
@@ -165,7 +172,7 @@ fn owner(known: &Known, service: &str, entity_type: &str) -> String {
 }
 
 /// How many levels of other types a type refers to. Whatever belongs to a tenant comes after the tenant itself.
-fn level(known: &Known, service: &str, entity_type: &str) -> u32 {
+pub(super) fn level(known: &Known, service: &str, entity_type: &str) -> u32 {
     fn visit(known: &Known, at: (String, String), seen: &mut BTreeSet<(String, String)>) -> u32 {
         let Some(of) = known.get(&at).filter(|_| seen.insert(at.clone())) else { return 0 };
         let references = of.references.iter();

@@ -1,5 +1,7 @@
 //! Looks whether everything was written, and compares what services hold now with the backup.
 
+use std::collections::BTreeMap;
+
 use contracts::backup::RestoreConflict;
 use contracts::{ActivityError, ErrorName};
 use downstream::Service;
@@ -29,18 +31,21 @@ pub(super) struct Verified {
 pub(crate) async fn verify(context: &Context<'_>) -> Result<Value, ActivityError> {
     let files = files(context);
     let plan: Plan = files.read_plan().await?;
-    let things = verify_plan(context, &plan).await?;
+    let things = verify_plan(context, &plan).await?.into_values().sum();
     let recovery_seconds = if plan.is_drill { Some(drill::passed(context, &plan).await?) } else { None };
     files.write_json(&files.key(VERIFIED)?, &Verified { things, recovery_seconds }).await?;
     Ok(json!({ "verified": things }))
 }
 
+/// Things by service and type.
+type ByType = BTreeMap<(String, String), u64>;
+
 /// How many things are as in the backup, if everything was written.
-pub(crate) async fn verified(context: &Context<'_>) -> Result<u64, ActivityError> {
+pub(crate) async fn verified(context: &Context<'_>) -> Result<ByType, ActivityError> {
     verify_plan(context, &files(context).read_plan().await?).await
 }
 
-async fn verify_plan(context: &Context<'_>, plan: &Plan) -> Result<u64, ActivityError> {
+async fn verify_plan(context: &Context<'_>, plan: &Plan) -> Result<ByType, ActivityError> {
     let files = files(context);
     for (number, part) in plan.parts.iter().enumerate() {
         let state: Option<PartState> = files.read_state(number).await?;
@@ -54,7 +59,7 @@ async fn verify_plan(context: &Context<'_>, plan: &Plan) -> Result<u64, Activity
     let is_comparable = !plan.dry_run && plan.on_conflict != RestoreConflict::Skip;
     match is_comparable {
         true => compare(context, &plan.vault(context).await?, plan).await,
-        false => Ok(0),
+        false => Ok(ByType::new()),
     }
 }
 
@@ -63,20 +68,21 @@ fn unwritten(part: &PartEntry) -> String {
 }
 
 /// Compares what the services hold now with the backup; how many things are the same. All are, or it is an error.
-async fn compare(context: &Context<'_>, vault: &Vault<'_>, plan: &Plan) -> Result<u64, ActivityError> {
-    let mut verified = 0;
+async fn compare(context: &Context<'_>, vault: &Vault<'_>, plan: &Plan) -> Result<ByType, ActivityError> {
+    let mut verified = ByType::new();
     for parts in plan.parts.chunk_by(is_same_type).filter(|parts| parts[0].entity_type != FILE_CONTENT) {
         let PartEntry { service, entity_type, .. } = &parts[0];
         let mut saved = Saved { plan, lines: Lines::of(vault, parts) };
         let at = Service::named(service).ok_or_else(|| lost("the service of a part"))?;
         let mut expected = saved.next().await?;
+        let things = verified.entry((service.clone(), entity_type.clone())).or_default();
         let mut cursor: Option<String> = None;
         loop {
             let of = PageOf { cursor: cursor.as_deref(), changed_since: None, within: None };
             let page = page(context.downstream, at, entity_type, &plan.target.tenant_id, of).await?;
             for thing in page.items {
                 if expected.as_ref().is_some_and(|expected| expected.id == thing.id && expected.data == thing.data) {
-                    verified += 1;
+                    *things += 1;
                     expected = saved.next().await?;
                 }
             }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRef, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -17,6 +17,8 @@ use tokio::net::TcpListener;
 
 /// Bytes of a record's text; with its other fields it has about 1 KiB.
 const TEXT_BYTES: usize = 800;
+/// Whose everything is.
+pub(crate) const PERSON: &str = "person-1";
 const MIB: usize = 1024 * 1024;
 
 /// The name of a tenant that holds so much.
@@ -42,9 +44,9 @@ pub(crate) fn records(mib: usize) -> usize {
 pub(crate) fn thing(entity_type: &str, number: usize) -> Value {
     let id = id_of(entity_type, number);
     let data = match entity_type {
-        "file" => json!({ "file_id": id, "name": format!("{id}.bin"), "size_bytes": MIB }),
+        "file" => json!({ "file_id": id, "user_id": PERSON, "name": format!("{id}.bin"), "size_bytes": MIB }),
         _ => json!({
-            "record_id": id, "email": format!("{id}@example.com"), "name": "Nadja Example", "active": true,
+            "record_id": id, "user_id": PERSON, "email": format!("{id}@example.com"), "name": "Nadja Example", "active": true,
             "text": String::from_utf8_lossy(&text(number as u64, TEXT_BYTES)),
         }),
     };
@@ -78,6 +80,28 @@ fn text(seed: u64, bytes: usize) -> Vec<u8> {
 /// Files that have got bytes since they lost theirs, by tenant; those of tenants without an entry have lost none.
 type Lost = Arc<Mutex<HashMap<String, HashSet<String>>>>;
 
+/// What was imported, by tenant and id.
+type Imported = Arc<Mutex<HashSet<(String, String)>>>;
+
+/// What the service knows.
+#[derive(Clone, Default)]
+struct Known {
+    lost: Lost,
+    imported: Imported,
+}
+
+impl FromRef<Known> for Lost {
+    fn from_ref(known: &Known) -> Self {
+        Arc::clone(&known.lost)
+    }
+}
+
+impl FromRef<Known> for Imported {
+    fn from_ref(known: &Known) -> Self {
+        Arc::clone(&known.imported)
+    }
+}
+
 /// The service, for as long as the process lives.
 pub(crate) struct Services {
     pub(crate) port: u16,
@@ -85,12 +109,13 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    /// Serves all services on one port: only one of them is backed up.
+    /// Serves all services on one port: only one of them is asked for everything that it has.
     ///
     /// # Errors
     /// There is no port.
     pub(crate) async fn serve() -> anyhow::Result<Self> {
-        let lost = Lost::default();
+        let known = Known::default();
+        let lost = Arc::clone(&known.lost);
         let router = Router::new()
             .route("/health", get(|| async { Json(json!({ "status": "healthy" })) }))
             .route(
@@ -101,7 +126,7 @@ impl Services {
             .route("/api/v1/data/{type}/import", post(import))
             .route("/api/v1/data/file/{id}/content", get(get_content).put(put_content))
             .layer(axum::extract::DefaultBodyLimit::disable())
-            .with_state(Arc::clone(&lost));
+            .with_state(known);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -156,9 +181,27 @@ struct ImportItem {
     _data: IgnoredAny,
 }
 
-async fn import(Path(_): Path<String>, Json(import): Json<Import>) -> Json<Value> {
-    let result = |item: ImportItem| json!({ "id": item.id, "key": item.key, "status": "updated" });
-    Json(json!({ "results": import.items.into_iter().map(result).collect::<Vec<_>>() }))
+#[derive(Deserialize)]
+struct How {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// What is imported once more is as it should be.
+async fn import(
+    State(imported): State<Imported>,
+    Query(how): Query<How>,
+    headers: HeaderMap,
+    Json(import): Json<Import>,
+) -> Json<Value> {
+    let mut imported = imported.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut result = |item: ImportItem| {
+        let named = (tenant_of(&headers).to_owned(), item.id.clone());
+        let is_new = if how.dry_run { !imported.contains(&named) } else { imported.insert(named) };
+        json!({ "id": item.id, "key": item.key, "status": if is_new { "created" } else { "skipped" } })
+    };
+    let results: Vec<Value> = import.items.into_iter().map(&mut result).collect();
+    Json(json!({ "results": results }))
 }
 
 async fn get_content(

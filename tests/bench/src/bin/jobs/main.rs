@@ -44,7 +44,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let services = service::serve().await?;
     let load_before = load_average();
     let mut measured = Measured::default();
-    let mut server = Server::start(&program, &fresh(&home, "jobs")?, services).await?;
+    let mut server = Server::start(&program, &fresh(&home, "jobs")?, services, &[]).await?;
     for number in 0..BEFORE {
         run_job(&server, TENANT, &format!("before-{number}"), 1).await?;
     }
@@ -55,7 +55,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     // Another process, as the largest one before counts for all after it.
     drop(server);
-    server = Server::start(&program, &fresh(&home, "jobs")?, services).await?;
+    server = Server::start(&program, &fresh(&home, "jobs")?, services, &[]).await?;
     for number in 0..BEFORE {
         run_job(&server, TENANT, &format!("before-{number}"), 1).await?;
     }
