@@ -75,7 +75,7 @@ fn lines(text: &str) -> Vec<Value> {
 }
 
 /// Uploads a file; its id.
-async fn upload(world: &World, file: &[u8]) -> String {
+pub(crate) async fn upload(world: &World, file: &[u8]) -> String {
     let (created, answer) = world.post(UPLOADS, &json!({ "size_bytes": file.len() }), &[]).await;
     assert_eq!(created, StatusCode::CREATED, "{answer}");
     let (stored, _, why) = raw(world, Method::PUT, answer["upload_url"].as_str().unwrap(), file.to_vec()).await;
@@ -191,8 +191,11 @@ fn a_dry_run_counts_collisions_of_different_batches_as_a_real_run_does() {
                     user("new-1", "three@example.com"),
                     user("new-3", "One@Example.com"),
                     user("user-123", "four@example.com"),
+                    // One that fails by itself is in nobody's way.
+                    target("auth", "account", "new-4", json!({ "email": "six@example.com", "role": "user" })),
+                    user("new-4", "six@example.com"),
                 ]),
-                [2, 3, 0],
+                [3, 4, 0],
             ),
             (
                 "UserUpdate",
@@ -297,6 +300,8 @@ fn what_failed_is_tried_again_and_nothing_else() {
             "the place in the first input"
         );
         let path = format!("/api/v1/workflows/{}/retry", retry.workflow_id);
+        let (refused, problem) = world.post(&path, &json!({}), &[]).await;
+        assert_eq!(refused, StatusCode::CONFLICT, "another retry than that one: {problem}");
         let (refused, problem) = world.post(&path, &json!({ "only": "failed" }), &[]).await;
         assert_eq!(refused, StatusCode::CONFLICT, "nothing failed: {problem}");
 

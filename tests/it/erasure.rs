@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use store::{Erasures as _, Holds as _, NewAuditRow, Placed};
 use vault::{Keys as _, verify_document};
 
-use crate::subjects::{COMPLIANCE, CROSS_SERVICE_BACKUP, ERASURE, at};
+use crate::bulk::upload;
+use crate::subjects::{BULK_OPERATION, COMPLIANCE, CROSS_SERVICE_BACKUP, DATA_MIGRATION, ERASURE, at};
 use crate::world::{Dispatch, Script, TENANT, World, full_request, run};
 
 const CANARY: &str = "canary";
@@ -226,6 +227,38 @@ fn a_restore_leaves_out_who_was_erased_and_the_erasures_own_backup_brings_them_b
         });
         let (status, answer) = world.post("/api/v1/workflows/data-migration", &migration, &[]).await;
         assert_eq!((status, &answer["title"]), (StatusCode::GONE, &json!("Gone")), "{answer}");
+    });
+}
+
+#[test]
+fn files_of_jobs_and_migrations_name_the_person_no_more_and_others_as_before() {
+    run(async {
+        let world = World::new().await;
+        let line = |id: &str| {
+            let data = json!({ "email": format!("{id}@canary.example"), "name": "Canary", "role": "user" });
+            json!({ "service": "auth", "entity_type": "account", "entity_id": id, "operation_data": data }).to_string()
+                + "\n"
+        };
+        let upload_id = upload(&world, (line("gone-1") + &line("gone-12")).as_bytes()).await;
+        let job = json!({
+            "operation_id": "uploaded", "tenant_id": TENANT, "operation_type": "UserCreation",
+            "input": { "upload_id": upload_id },
+        });
+        let id = world.start_of(&BULK_OPERATION, &job).await;
+        assert_eq!(world.until_ended(&id).await.status, Status::Completed);
+        let selectors = json!([{ "service": "auth", "entity_type": "account" }]);
+        let migration = json!({
+            "migration_id": "tried", "target_tenant_id": TENANT,
+            "migration_type": "DataArchival", "data_selectors": selectors, "migration_options": { "dry_run": true },
+        });
+        let tried = world.start_of(&DATA_MIGRATION, &migration).await;
+        assert_eq!(world.until_ended(&tried).await.status, Status::Completed);
+        let blobs = world.blobs();
+        assert!(!having(&blobs, "gone-1@canary.example").is_empty(), "it is searched where it is");
+        erase(&world, "gone-1", json!({})).await;
+        assert_eq!(having(&blobs, "gone-1@canary.example"), [] as [String; 0]);
+        assert_eq!(having(&blobs, "\"gone-1\""), [] as [String; 0]);
+        assert_eq!(having(&blobs, "gone-12@canary.example").len(), 2, "the other one is in both files of the results");
     });
 }
 

@@ -159,8 +159,8 @@ impl Grants {
                         self.queried.extend(["", "by_tenant"]);
                     }
                     ErasureUse::Ends => {
-                        self.table.extend(["GetItem", "UpdateItem"]);
-                        self.queried.insert("");
+                        self.table.extend(["BatchGetItem", "GetItem", "UpdateItem"]);
+                        self.queried.extend(["", "by_tenant"]);
                     }
                 }
                 if files.leases {

@@ -13,8 +13,8 @@ pub static FORGET_PERSON: Activity = Activity {
     calls: &Service::ALL,
     function: Function {
         timeout_seconds: 890,
-        reads: &[ARCHIVE, JOBS],
-        writes: &[ARCHIVE, JOBS],
+        reads: &[ARCHIVE, JOBS, RESULTS],
+        writes: &[ARCHIVE, JOBS, RESULTS],
         removes: &[JOBS, REQUESTS, RESULTS],
         erasures: ErasureUse::Forgets,
         ..Function::USUAL

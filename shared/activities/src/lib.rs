@@ -148,14 +148,15 @@ pub enum ErasureUse {
     Nothing,
     /// Looks who has been erased: `Erasures::erasure`, `Erasures::erasures`, `Erasures::erasure_key`.
     Looks,
-    /// Asks for the tenant's key, which it makes if there is none, and for legal holds: `Erasures::keep_erasure_key`,
-    /// `Erasures::erasure`, `Holds::active`.
+    /// Asks for the tenant's key, which it makes if there is none, for earlier erasures and for legal holds:
+    /// `Erasures::keep_erasure_key`, `Erasures::erasure`, `Erasures::erasures`, `Holds::active`.
     Names,
     /// Writes an erasure down: `Erasures::erasure`, `Erasures::note_erasure`.
     Notes,
     /// Lets records of executions forget a person: `Erasures::naming`, `Erasures::forget`.
     Forgets,
-    /// Writes down its end, and lets its own record forget the person.
+    /// Writes down its end, looks for earlier ones that holds kept from their end (`Erasures::erasures`, `Holds::holds`), and lets
+    /// its own record forget the person.
     Ends,
 }
 

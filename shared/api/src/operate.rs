@@ -342,10 +342,12 @@ async fn not_kept(api: &Api, caller: &Caller, id: &str) -> Result<Problem, Probl
 async fn load_request(starting: &Starting, caller: &Caller, retried: &Retried) -> Result<Value, Problem> {
     let id = &retried.record.id;
     match retried.request.load(&caller.tenant_id, &*starting.blobs).await {
-        Ok(request) => Ok(request),
-        Err(RequestError::Lost(_)) => {
-            Err(Problem::conflict(id, "Its request is not kept any more, so it cannot be retried."))
+        // An erasure of the person whom it named forgets the request.
+        Ok(Value::Null) | Err(RequestError::Lost(_)) => {
+            let ended = has_ended(&retried.record);
+            Err(Problem::conflict(id, format!("{ended} Its request is not kept any more, so it cannot be retried.")))
         }
+        Ok(request) => Ok(request),
         Err(RequestError::Store(error)) => Err(error.into()),
     }
 }
@@ -404,9 +406,17 @@ pub(crate) async fn earlier_retry(
 }
 
 fn same_retry(record: &ExecutionRecord, retry: ExecutionRecord, how: Retrying) -> Result<ExecutionRecord, Problem> {
-    let undoes = how.undoes();
-    if retry.retry_of.as_ref().is_some_and(|of| of.id == record.id && of.undoes == undoes) {
+    let (undoes, tries_failed) = (how.undoes(), retry.input["options"]["origin"]["only_failed"] == true);
+    let is_same = retry.retry_of.as_ref().is_some_and(|of| of.id == record.id && of.undoes == undoes);
+    if is_same && tries_failed == (how == Retrying::OnlyFailed) {
         return Ok(retry);
+    }
+    if is_same && tries_failed {
+        let why = format!(
+            "It has been retried as {}, which tries only what had failed. Upload the file unprocessed.jsonl of this one for the rest.",
+            retry.id
+        );
+        return Err(Problem::conflict(&record.id, why));
     }
     let started_at = retry.started_at;
     let linked = ExecutionRecord { retried_as: Some(retry.id), ..record.clone() };

@@ -1,6 +1,9 @@
 //! `DELETE /api/v1/compliance/holds/{hold_id}`: the hold holds no more. It is still known, with how it was released. What was not
 //! erased because of it is erased from then on.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
@@ -13,7 +16,7 @@ use contracts::holds::Release;
 use contracts::ids::is_plain_id;
 use contracts::responses::ReleaseHoldResponse;
 use serde_json::json;
-use store::{Erasure, Released};
+use store::Released;
 
 use crate::access::Caller;
 use crate::get_hold::none;
@@ -61,33 +64,47 @@ const PAGE: u32 = 200;
 
 /// Begins the erasure of what earlier ones kept because of the hold, each once: the executions.
 async fn erase_what_was_kept(releasing: &Releasing, caller: &Caller, hold_id: &str) -> Result<Vec<String>, Problem> {
-    let (tenant_id, mut begun, mut after) = (&caller.tenant_id, Vec::new(), None::<String>);
+    let (tenant_id, mut kept, mut after) = (&caller.tenant_id, BTreeMap::<String, Kept>::new(), None::<String>);
     loop {
         let page = releasing.starting.erasures.erasures(tenant_id, after.as_deref(), PAGE).await?;
-        let Some(last) = page.last() else { return Ok(begun) };
+        let Some(last) = page.last() else { break };
         after = Some(last.compliance_id.clone());
-        for erasure in page.iter().filter(|erasure| erasure.held_by.contains(hold_id)) {
-            begun.extend(go_on(releasing, caller, erasure, hold_id).await?);
+        for erasure in page.into_iter().filter(|erasure| erasure.held_by.contains(hold_id)) {
+            // None once a later erasure of the person has gone through.
+            let Some(request) = erasure.kept_request else { continue };
+            let request: ComplianceWorkflowRequest =
+                serde_json::from_value(request).map_err(|_| Problem::internal())?;
+            // Two at once would be in each other's way: one does what all of them left.
+            match kept.entry(erasure.subject) {
+                Entry::Vacant(vacant) => drop(vacant.insert(Kept { compliance_id: erasure.compliance_id, request })),
+                Entry::Occupied(mut first) => first.get_mut().request.data_categories.extend(request.data_categories),
+            }
         }
     }
+    let mut begun = Vec::new();
+    for kept in kept.into_values() {
+        begun.push(go_on(releasing, caller, kept, hold_id).await?);
+    }
+    Ok(begun)
+}
+
+/// What is to be done for a person, and the erasure that it goes on with.
+struct Kept {
+    compliance_id: String,
+    request: ComplianceWorkflowRequest,
 }
 
 /// Goes on with an erasure: by another one, whose name begins like its own.
-async fn go_on(
-    releasing: &Releasing,
-    caller: &Caller,
-    erasure: &Erasure,
-    hold_id: &str,
-) -> Result<Option<String>, Problem> {
-    // None once a later erasure of the person has gone through.
-    let Some(request) = erasure.kept_request.clone() else { return Ok(None) };
-    let mut request: ComplianceWorkflowRequest = serde_json::from_value(request).map_err(|_| Problem::internal())?;
-    request.compliance_id = linked_id(&erasure.compliance_id, hold_id);
+async fn go_on(releasing: &Releasing, caller: &Caller, kept: Kept, hold_id: &str) -> Result<String, Problem> {
+    let Kept { compliance_id, mut request } = kept;
+    request.compliance_id = linked_id(&compliance_id, hold_id);
     request.received_at = None;
+    request.data_categories.sort_unstable();
+    request.data_categories.dedup();
     let only = json!({ "compliance_id": request.compliance_id });
     let key = start::key_of_own_id(start_compliance::PATH, "compliance_id", &request.compliance_id, &only);
     let record = start::begin(&releasing.starting, &request, caller.clone(), Some(key)).await?;
-    Ok(Some(record.id))
+    Ok(record.id)
 }
 
 /// What the erasure of the rest is called: it begins with the first one's name as far as there is room.

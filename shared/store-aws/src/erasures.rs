@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
-use store::{Erasure, Erasures, Forgotten, Named, NamedPage, Naming, StoreError, StoredRequest};
+use store::{Erasure, Erasures, Forgotten, Named, NamedPage, Naming, StoreError, StoredRequest, leaves_files};
 
 use crate::DynamoStore;
 use crate::change::Change;
@@ -158,9 +158,9 @@ fn named(item: &Item, person: &NamingItems) -> Result<Option<Named>, StoreError>
     let nobody = NamingItems::of("", "");
     let is_sure = item.0.values().any(|value| person.renamed(value, &nobody).is_some());
     let request: StoredRequest = item.json("request")?;
-    if !is_sure && matches!(request, StoredRequest::Inline(_)) {
+    let record = record(item);
+    if !is_sure && matches!(request, StoredRequest::Inline(_)) && !leaves_files(record.kind) {
         return Ok(None);
     }
-    let record = record(item);
     Ok(Some(Named { id: record.id, kind: record.kind, has_ended: record.ended_at.is_some(), request, is_sure }))
 }

@@ -1,10 +1,11 @@
 //! The ledger of erasures, each a row; and what records of executions forget.
 
 use async_trait::async_trait;
+use contracts::WorkflowKind;
 use serde_json::Value;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
-use store::{Erasure, Erasures, Forgotten, Named, NamedPage, Naming, StoreError, StoredRequest};
+use store::{Erasure, Erasures, Forgotten, Named, NamedPage, Naming, StoreError, StoredRequest, leaves_files};
 
 use crate::SqlStore;
 use crate::rows::{self, inconsistent, json_text, read_error};
@@ -53,17 +54,20 @@ impl Erasures for SqlStore {
         limit: u32,
     ) -> Result<NamedPage, StoreError> {
         let mut reader = self.readers.of(tenant_id).await?;
-        let query = "SELECT id, kind, ended_at, request, is_sure FROM (\
-                SELECT id, kind, ended_at, request, request LIKE '{\"blob\":%' AS is_blob, \
+        let kinds = WorkflowKind::ALL.into_iter().filter(|kind| leaves_files(*kind));
+        let kinds: Vec<String> = kinds.map(|kind| format!("'{kind}'")).collect();
+        let query = format!(
+            "SELECT id, kind, ended_at, request, is_sure FROM (\
+                SELECT id, kind, ended_at, request, \
+                (request LIKE '{{\"blob\":%' OR kind IN ({})) AS may_be, \
                 (user_id = $3 OR instr(request, $4) > 0 OR instr(COALESCE(result, ''), $4) > 0 \
                  OR instr(COALESCE(reported, ''), $4) > 0) AS is_sure \
                 FROM executions WHERE tenant_id = $1 AND id > $2\
-             ) WHERE is_sure OR is_blob ORDER BY id LIMIT $5";
-        let query = sqlx::query(query)
-            .bind(tenant_id)
-            .bind(after.unwrap_or_default())
-            .bind(person)
-            .bind(Naming::of(person).quoted);
+             ) WHERE is_sure OR may_be ORDER BY id LIMIT $5",
+            kinds.join(", ")
+        );
+        let query = sqlx::query(AssertSqlSafe(query)).bind(tenant_id).bind(after.unwrap_or_default()).bind(person);
+        let query = query.bind(Naming::of(person).quoted);
         let found = query.bind(i64::from(limit)).fetch_all(&mut *reader).await.map_err(read_error)?;
         let named = |row: &AnyRow| {
             Ok(Named {

@@ -104,6 +104,18 @@ impl Naming {
     }
 }
 
+/// Whether executions of a workflow leave files that name whom they were about.
+pub fn leaves_files(kind: WorkflowKind) -> bool {
+    match kind {
+        WorkflowKind::BulkOperation
+        | WorkflowKind::DataMigration
+        | WorkflowKind::CrossServiceBackup
+        | WorkflowKind::CrossServiceRestore => true,
+        // Those of exports and erasures go with the execution that names the person.
+        WorkflowKind::UserOnboarding | WorkflowKind::TenantSwitching | WorkflowKind::Compliance => false,
+    }
+}
+
 /// When the backup went that an erasure had made, if this is the id of one whose time is over.
 ///
 /// # Errors
@@ -138,7 +150,7 @@ pub trait Erasures: Send + Sync {
     async fn erasures(&self, tenant_id: &str, after: Option<&str>, limit: u32) -> Result<Vec<Erasure>, StoreError>;
 
     /// The tenant's executions that name a person, in their request, their result or as who asked for them, and those whose
-    /// request is a blob: `limit` of them at most, those behind `after` (a [`NamedPage::next`]). What was archived is not among
+    /// request is a blob or whose files may name somebody ([`leaves_files`]): `limit` of them at most, those behind `after` (a [`NamedPage::next`]). What was archived is not among
     /// them.
     async fn naming(
         &self,

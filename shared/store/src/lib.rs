@@ -43,7 +43,7 @@ pub use data_requests::{
     ClaimedNotice, DataRequests, DueNotice, Extended, KnownRequest, RequestFilter, RequestPage, RequestParts,
     data_request_of, extending, subject_of,
 };
-pub use erasures::{Erasure, Erasures, Forgotten, Named, NamedPage, Naming, ended_backup};
+pub use erasures::{Erasure, Erasures, Forgotten, Named, NamedPage, Naming, ended_backup, leaves_files};
 pub use executions::{
     Created, Damage, DueExecution, Estimated, ExecutionRecord, Executions, IdempotencyKey, NewExecution, OpenExecution,
     Parts, Retried, RetryOf,

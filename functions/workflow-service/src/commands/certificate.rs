@@ -71,6 +71,15 @@ fn lines(file: &str, document: &Value) -> Vec<String> {
         ),
         format!("received {}, begun {}, completed {}", text("received_at"), text("began_at"), text("completed_at")),
     ];
+    let words =
+        |list: &Value| list.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+    let (asked, left_out) = (words(&document["scope"]), words(&document["not_erased_as_other_categories_are_in_it"]));
+    if !asked.is_empty() {
+        lines.push(format!("only these categories were to be erased: {asked}"));
+    }
+    if !left_out.is_empty() {
+        lines.push(format!("not erased, as other categories are in it: {left_out}"));
+    }
     let mut table = Table::new(["SERVICE", "TYPE", "REMOVED", "MASKED", "RETAINED", "HELD"]);
     for of in document["types"].as_array().into_iter().flatten() {
         let cell = |name: &str| of[name].as_str().map_or_else(|| of[name].to_string(), str::to_owned);
@@ -80,7 +89,7 @@ fn lines(file: &str, document: &Value) -> Vec<String> {
     for held in document["still_held_by"].as_array().into_iter().flatten() {
         let until = held["kept_until"].as_str().unwrap_or("somebody removes it");
         let id = held["backup_id"].as_str().unwrap_or_default();
-        lines.push(format!("The backup {id} holds the data until {until}."));
+        lines.push(format!("The backup {id} may hold the data until {until}."));
     }
     lines.push(format!("{file} is as it was signed"));
     lines

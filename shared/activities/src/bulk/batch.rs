@@ -386,9 +386,8 @@ fn pause(attempts: u32, longest: u64) -> u64 {
 /// data is `data`, is named by the place in the request, where it is `operation_data`.
 fn shortened(message: &str) -> String {
     const MAX_CHARS: usize = 200;
-    let field = message.strip_prefix("/data/").map(|rest| format!("/operation_data/{rest}"));
-    let shown =
-        field.as_deref().unwrap_or(message).chars().map(|letter| if letter.is_control() { ' ' } else { letter });
+    let message = format!(" {message}").replace(" /data/", " /operation_data/");
+    let shown = message.trim_start().chars().map(|letter| if letter.is_control() { ' ' } else { letter });
     shown.take(MAX_CHARS).collect()
 }
 

@@ -3,40 +3,48 @@
 
 use std::collections::{HashMap, HashSet};
 
+use contracts::ErrorName;
 use contracts::bulk_operation::BulkOperationType;
-use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Map, Value};
 
-use super::Entity;
 use super::batch::merged;
-use super::plan::Entities;
+use super::{Entity, EntityStatus, Outcome, Plan};
 use crate::things::fingerprint;
 
-/// The entities, each with its problem if it collides with one before it: by the id of what is created, by the email of an
-/// account, or because the file is deleted by then.
-pub(super) fn tell(entities: Entities<'_>, operation: BulkOperationType, of_all: Map<String, Value>) -> Entities<'_> {
-    let mut before = Before { operation, gone_or_created: HashSet::new(), emails: HashMap::new() };
-    let told = entities.map_ok(move |mut entity| {
-        if entity.problem.is_none() {
-            entity.problem = before.collision(&entity, &merged(&of_all, &entity.operation_data)).map(str::to_owned);
-        }
-        entity
-    });
-    told.boxed()
-}
-
 /// What the entities so far would have done, by fingerprints: the input may be large.
-struct Before {
+pub(super) struct Before<'a> {
     operation: BulkOperationType,
+    of_all: &'a Map<String, Value>,
     /// What would have been created, or deleted.
     gone_or_created: HashSet<u64>,
     /// Emails, and who would have them.
     emails: HashMap<u64, u64>,
 }
 
-impl Before {
-    /// What is wrong with an entity after those before it.
-    fn collision(&mut self, entity: &Entity, data: &Map<String, Value>) -> Option<&'static str> {
+impl<'a> Before<'a> {
+    /// Before the first entity of a dry run; none of a real one.
+    pub(super) fn of(plan: &'a Plan) -> Option<Self> {
+        let (operation, of_all) = (plan.operation, &plan.data);
+        let none = || Self { operation, of_all, gone_or_created: HashSet::new(), emails: HashMap::new() };
+        plan.options.dry_run.then(none)
+    }
+
+    /// An entity that would have been done by itself fails if it collides with one that would have been done before it: by the id
+    /// of what is created, by the email of an account, or because the file is deleted by then.
+    pub(super) fn check(&mut self, entity: &Entity, outcome: &mut Outcome) {
+        if outcome.status != EntityStatus::Succeeded {
+            return;
+        }
+        let Some((code, message)) = self.collision(entity, &merged(self.of_all, &entity.operation_data)) else {
+            return;
+        };
+        outcome.status = EntityStatus::Failed;
+        code.as_str().clone_into(&mut outcome.code);
+        message.clone_into(&mut outcome.message);
+        outcome.data = None;
+    }
+
+    fn collision(&mut self, entity: &Entity, data: &Map<String, Value>) -> Option<(ErrorName, &'static str)> {
         let Entity { service, entity_type, entity_id, .. } = entity;
         let id = fingerprint(service, entity_type, entity_id);
         let text = |name: &str| data.get(name).and_then(Value::as_str);
@@ -52,15 +60,16 @@ impl Before {
                 if text("action") == Some("delete") {
                     self.gone_or_created.insert(id);
                 }
-                return is_gone.then_some("the same file is deleted in the input before");
+                return is_gone
+                    .then_some((ErrorName::NotFound, "the same file is deleted by an entity before this one"));
             }
             _ => return None,
         };
         if creates && !self.gone_or_created.insert(id) {
-            return Some("the same entity_id is in the input before");
+            return Some((ErrorName::Conflict, "an entity before this one has the same entity_id"));
         }
         let email = email.and_then(Value::as_str).filter(|_| service == "auth")?;
         let owner = *self.emails.entry(fingerprint(service, "email", &email.trim().to_lowercase())).or_insert(id);
-        (owner != id).then_some("the same email is in the input before")
+        (owner != id).then_some((ErrorName::Conflict, "an entity before this one has the same email"))
     }
 }

@@ -9,7 +9,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{BatchPart, Entity, EntityStatus, Origin, Outcome, Plan, collisions, input, upload};
+use super::{BatchPart, Entity, EntityStatus, Origin, Outcome, Plan, input, upload};
 use crate::Context;
 use crate::files::{Files, push_line, write_blob};
 use crate::harness::store_failed;
@@ -25,7 +25,7 @@ struct Input {
 }
 
 /// The entities of a job, in the order of its input.
-pub(super) type Entities<'a> = BoxStream<'a, Result<Entity, ActivityError>>;
+type Entities<'a> = BoxStream<'a, Result<Entity, ActivityError>>;
 
 /// Plans the job: answers `{manifest, batches, total, batch_size, stops_at}`.
 pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> {
@@ -39,10 +39,6 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         (Some(entities), _) => entities,
         (None, Some(input)) => uploaded(context, &request, &input.upload_id).await?,
         (None, None) => given(&request),
-    };
-    let entities = match request.batch_options.dry_run {
-        true => collisions::tell(entities, request.operation_type, request.operation_data.clone()),
-        false => entities,
     };
     let cut = match write(&files, entities, request.batch_options.batch_size).await {
         Err(error) if error.error == ErrorName::InvalidInput.as_str() => {

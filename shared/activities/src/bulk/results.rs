@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use store::{RESULTS, StoreError};
 
 use super::cell::row;
+use super::collisions::Before;
 use super::{BatchPart, Entity, EntityStatus, Outcome, Plan, batch};
 use crate::Context;
 use crate::files::{Files, key, lost, push_line};
@@ -198,11 +199,11 @@ async fn read_all(
         Ok((entities, outcomes))
     });
     let mut batches = batches.buffered(READ_AT_ONCE);
-    let mut counts = Counts::default();
+    let (mut counts, mut before) = (Counts::default(), Before::of(plan));
     loop {
         match batches.try_next().await {
             Ok(Some((entities, outcomes))) => {
-                add(plan, &mut counts, &mut outs, &entities, outcomes)?;
+                add((plan, &mut before), &mut counts, &mut outs, &entities, outcomes)?;
                 for out in &mut outs {
                     if out.part.len() >= PART_BYTES {
                         out.hand_on().await;
@@ -226,7 +227,7 @@ async fn read_all(
 
 /// Adds what came of a batch.
 fn add(
-    plan: &Plan,
+    (plan, before): (&Plan, &mut Option<Before<'_>>),
     counts: &mut Counts,
     outs: &mut [Out],
     entities: &[Entity],
@@ -236,7 +237,10 @@ fn add(
     let mut outcomes = outcomes.unwrap_or_default().into_iter().peekable();
     for entity in entities {
         let outcome = outcomes.next_if(|outcome| outcome.index == entity.index);
-        let outcome = outcome.unwrap_or_else(|| Outcome::unprocessed(entity.index));
+        let mut outcome = outcome.unwrap_or_else(|| Outcome::unprocessed(entity.index));
+        if let Some(before) = before {
+            before.check(entity, &mut outcome);
+        }
         let status = outcome.status as usize;
         if counts.entities[status] == 0 {
             outs[status * 2].part.extend(row(&COLUMNS));

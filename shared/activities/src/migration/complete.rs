@@ -70,6 +70,9 @@ pub(super) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
             Way::Reverse => {}
         }
     }
+    if completing.first.is_none() && plan.options.dry_run {
+        completing.find_only_copies().await?;
+    }
     completing.report(&caught_up, &verified).await
 }
 

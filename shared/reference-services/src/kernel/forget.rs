@@ -71,6 +71,11 @@ impl Mutation for Forget {
                 .bind(id)
                 .execute(&mut *tx.reader.connection)
                 .await?;
+            // Answers that nothing was to be done, too: they have no effect.
+            let answers =
+                sqlx::query_scalar("SELECT key FROM answers WHERE tenant_id = ? AND entity = ? AND entity_id = ?");
+            let answers = answers.bind(&tx.reader.call.tenant_id).bind(entity_type).bind(id);
+            keys.extend(answers.fetch_all(&mut *tx.reader.connection).await?);
             self.rename(tx, "UPDATE ledger SET entity_id = ?1 WHERE tenant_id = ?2 AND entity_id = ?3", id).await?;
         }
         for table in tx.service.definition().tables.iter().filter(|table| table.key == ["user_id"]) {

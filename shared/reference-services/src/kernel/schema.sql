@@ -9,6 +9,7 @@ CREATE TABLE IF NOT EXISTS answers (
     entity_id TEXT NOT NULL,
     PRIMARY KEY (tenant_id, key)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS answers_by_thing ON answers (tenant_id, entity, entity_id);
 
 -- One row for each row that a key created, put or deleted, with what was there before.
 CREATE TABLE IF NOT EXISTS effects (

@@ -1,6 +1,7 @@
 //! JSON Lines: an object on each line.
 
 use contracts::ActivityError;
+use contracts::document::Document;
 use serde_json::Value;
 
 use super::row::Row;
@@ -56,9 +57,15 @@ impl JsonLines {
 
 fn read(line: &[u8]) -> Result<Row, String> {
     // The parser's words would quote the line, which may be personal.
-    match serde_json::from_slice::<Value>(line) {
-        Ok(Value::Object(object)) => Ok(Row(object)),
-        Ok(_) => Err("is no JSON object".to_owned()),
+    match Document::parse(line) {
+        Ok(document) => match (document.value(), document.fields().finish()) {
+            (Value::Object(object), Ok(())) => Ok(Row(object.clone())),
+            (Value::Object(_), Err(repeated)) => {
+                let pointers: Vec<&str> = repeated.iter().map(|bad| bad.pointer.as_str()).collect();
+                Err(format!("has fields more than once: {}", pointers.join(", ")))
+            }
+            _ => Err("is no JSON object".to_owned()),
+        },
         Err(error) if error.is_eof() => Err("is JSON that is cut off".to_owned()),
         Err(error) => Err(format!("is no JSON, at character {}", error.column())),
     }

@@ -160,11 +160,16 @@ fn a_row_that_is_no_entity_is_told_by_its_line() {
     assert_eq!((problems[4], &read[4]["index"]), (None, &json!(4)));
     let stopped = read_file(file.as_bytes(), &request("UserCreation", "stop")).expect_err("it stops");
     assert!(stopped.starts_with("line 4: "), "{stopped}");
-    let lines = "{\"entity_id\":\"a\",\"service\":\"auth\",\"entity_type\":\"user\"}\n{\"entity_id\":\n[1]\n{\"secret\": nope}\n";
+    let lines = "{\"entity_id\":\"a\",\"service\":\"auth\",\"entity_type\":\"user\"}\n{\"entity_id\":\n[1]\n{\"secret\": nope}\n{\"a\":1,\"a\":2}\n";
     let read = read_file(lines.as_bytes(), &request("UserCreation", "continue")).expect("the others go on");
     let problems: Vec<&str> = read.iter().skip(1).filter_map(|entity| entity["problem"].as_str()).collect();
     assert_eq!(
         problems,
-        ["line 2: is JSON that is cut off", "line 3: is no JSON object", "line 4: is no JSON, at character 13"]
+        [
+            "line 2: is JSON that is cut off",
+            "line 3: is no JSON object",
+            "line 4: is no JSON, at character 13",
+            "line 5: has fields more than once: /a",
+        ]
     );
 }

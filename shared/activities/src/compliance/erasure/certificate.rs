@@ -1,6 +1,6 @@
 //! The certificate of an erasure: what became of a person's data, signed, for programs and for people.
 
-use contracts::compliance::ERASURE_CERTIFICATE;
+use contracts::compliance::{ERASURE_BACKUP, ERASURE_CERTIFICATE};
 use contracts::dataset::DatasetType;
 use contracts::{ActivityError, ErrorName, Timestamp};
 use serde::Serialize;
@@ -18,7 +18,7 @@ use crate::harness::store_failed;
 /// Backups that are looked at at once.
 const PAGE: u32 = 200;
 
-/// A backup that still holds data of the person.
+/// A backup that may still hold data of the person.
 #[derive(Debug, Serialize)]
 struct Holding {
     backup_id: String,
@@ -94,13 +94,18 @@ fn type_entry(set: &DatasetType, state: &SetState, of: &Outcome<'_>) -> Value {
     })
 }
 
-/// The backups from before: they hold the person until they go. A restore leaves the person out.
+/// The backups from before: they may hold the person until they go. A restore leaves the person out. The one that another erasure
+/// has made is about another person, who is nobody's business here.
 async fn holding(context: &Context<'_>, of: &Outcome<'_>) -> Result<Vec<Holding>, ActivityError> {
     let (mut all, mut before) = (Vec::new(), None);
     loop {
         let page = context.backups.backups(context.tenant_id(), before.as_deref(), PAGE).await.map_err(store_failed)?;
         for backup in page.backups.into_iter().filter(|backup| backup.summary.began_at <= of.began_at) {
             let is_own = backup.summary.backup_id == of.plan.backup_id;
+            let is_anothers = !is_own && backup.summary.backup_id.starts_with(ERASURE_BACKUP);
+            if is_anothers || backup.summary.records_backed_up == 0 {
+                continue;
+            }
             all.push(Holding {
                 created_at: backup.summary.created_at,
                 kept_until: backup.keep_until,
@@ -156,6 +161,26 @@ pub(super) fn readable(document: &Value) -> String {
         let until = of["kept_until"].as_str().unwrap_or("until it is removed").to_owned();
         vec![cell(&of["backup_id"]), cell(&of["purpose"]), cell(&of["created_at"]), until]
     });
+    let texts = |list: &Value| -> Vec<String> {
+        list.as_array().into_iter().flatten().filter_map(Value::as_str).map(|text| text.replace('_', " ")).collect()
+    };
+    let (asked, left_out) = (texts(&document["scope"]), texts(&document["not_erased_as_other_categories_are_in_it"]));
+    let of_all = |name: &str| -> u64 {
+        document["types"].as_array().into_iter().flatten().filter_map(|of| of[name].as_u64()).sum()
+    };
+    let mut summary = match asked.is_empty() {
+        true => "All data of the person below was to be erased.".to_owned(),
+        false => format!("Of the person below only these categories were to be erased: {}.", asked.join(", ")),
+    };
+    summary += &format!(" {} records were removed, {} masked.", of_all("removed"), of_all("masked"));
+    if !left_out.is_empty() {
+        summary += &format!(" These hold other categories too and stay: {}.", left_out.join(", "));
+    }
+    if of_all("held") > 0 {
+        summary += &format!(" {} records stay because of a legal hold.", of_all("held"));
+    }
+    summary += " A search in every service found nothing else of what was to be erased, but what is retained. The file \
+                certificate.json beside this page has the same, with the signature that proves it.";
     let days = document["older_states_recoverable_days"].as_u64().unwrap_or_default();
     let older = match days {
         0 => String::new(),
@@ -163,8 +188,7 @@ pub(super) fn readable(document: &Value) -> String {
     };
     page_of(
         "Certificate of erasure",
-        "The data of the person below was erased, and a search in every service found nothing but what is retained. \
-         The file certificate.json beside this page has the same, with the signature that proves it.",
+        &summary,
         &facts,
         &[
             PageTable {
@@ -173,7 +197,7 @@ pub(super) fn readable(document: &Value) -> String {
                 rows: rows.collect(),
             },
             PageTable {
-                title: "What still holds the data",
+                title: "What may still hold the data",
                 columns: &["Backup", "Purpose", "Made", "Kept until"],
                 rows: held.collect(),
             },

@@ -4,8 +4,9 @@ use contracts::{ActivityError, ErrorName, WorkflowKind};
 use downstream::Service;
 use downstream::data::forget as forget_person;
 use serde_json::{Value, json};
-use store::{ARCHIVE, JOBS, LISTED, Named, RESULTS, StoredRequest, forget_archived};
+use store::{ARCHIVE, JOBS, LISTED, Named, RESULTS, StoredRequest, forget_archived, leaves_files};
 
+use super::records::forget_files;
 use super::{FORGOTTEN, Forgotten, Plan, SetState, files};
 use crate::Context;
 use crate::harness::store_failed;
@@ -79,15 +80,19 @@ async fn forget_here(context: &Context<'_>, plan: &Plan, forgotten: &mut Forgott
         let page = page.map_err(store_failed)?;
         // This one is needed to the end.
         for named in page.named.iter().filter(|named| named.id != context.execution_id()) {
-            if !names(context, named, &plan.subject).await? {
-                continue;
-            }
+            let is_named = names(context, named, &plan.subject).await?;
             if !named.has_ended {
-                forgotten.residue.add("workflows", named.kind.as_str(), "UnderWay");
+                if is_named {
+                    forgotten.residue.add("workflows", named.kind.as_str(), "UnderWay");
+                }
                 continue;
             }
-            forget_execution(context, named, plan).await?;
-            forgotten.executions += 1;
+            if is_named {
+                forget_execution(context, named, plan).await?;
+            }
+            // A file that was uploaded is not in the request.
+            let has_files = leaves_files(named.kind) && forget_files(context, (&named.id, named.kind), plan).await?;
+            forgotten.executions += u64::from(is_named || has_files);
         }
         after = page.next;
         if after.is_none() {
@@ -103,6 +108,12 @@ async fn forget_archive(context: &Context<'_>, plan: &Plan, forgotten: &mut Forg
     loop {
         let names = context.blobs.list(tenant_id, &[ARCHIVE], after.as_deref()).await.map_err(store_failed)?;
         after = names.last().cloned().filter(|_| names.len() == LISTED);
+        for id in names.iter().filter_map(|name| name.strip_suffix(".jsonl")) {
+            let kind = WorkflowKind::ALL.into_iter().find(|kind| id.starts_with(kind.as_str()));
+            if let Some(kind) = kind.filter(|kind| leaves_files(*kind)) {
+                forget_files(context, (id, kind), plan).await?;
+            }
+        }
         let who = (plan.subject.as_str(), pseudonym.as_str());
         forgotten.executions += forget_archived(context.blobs, tenant_id, names, who).await.map_err(store_failed)?;
         if after.is_none() {

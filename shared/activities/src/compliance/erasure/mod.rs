@@ -13,6 +13,7 @@ pub(crate) mod forget;
 mod ledger;
 mod page;
 pub(crate) mod plan;
+mod records;
 mod strategy;
 pub(crate) mod verify;
 

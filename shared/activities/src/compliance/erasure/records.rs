@@ -1,0 +1,174 @@
+//! What files of executions say of a person: the lines of jobs go, and ids elsewhere become the pseudonym.
+
+use bytes::{Bytes, BytesMut};
+use contracts::{ActivityError, WorkflowKind};
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use store::{BlobBody, BlobKey, JOBS, LISTED, Naming, RESULTS, StoreError};
+
+use super::Plan;
+use crate::Context;
+use crate::files::key;
+use crate::harness::store_failed;
+
+/// Forgets a person in the files that an execution left; whether they named the person.
+pub(super) async fn forget_files(
+    context: &Context<'_>,
+    (id, kind): (&str, WorkflowKind),
+    plan: &Plan,
+) -> Result<bool, ActivityError> {
+    let mut has_named = false;
+    for folder in [RESULTS, JOBS] {
+        for name in names_in(context, &[folder, id]).await? {
+            let file = key(context.tenant_id(), &[folder, id, &name])?;
+            let is_csv = name.ends_with(".csv");
+            if !is_named(context, &file, is_csv, &plan.subject).await? {
+                continue;
+            }
+            has_named = true;
+            if kind != WorkflowKind::BulkOperation {
+                rename(context, &file, plan).await?;
+            } else if folder == RESULTS {
+                leave_out(context, &file, is_csv, &plan.subject).await?;
+            } else {
+                // What is planned by places in files cannot be gone on with any more.
+                context.blobs.remove_folder(context.tenant_id(), &[folder, id]).await.map_err(store_failed)?;
+                break;
+            }
+        }
+    }
+    Ok(has_named)
+}
+
+async fn names_in(context: &Context<'_>, folder: &[&str]) -> Result<Vec<String>, ActivityError> {
+    let (mut all, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let names = context.blobs.list(context.tenant_id(), folder, after.as_deref()).await.map_err(store_failed)?;
+        after = names.last().cloned().filter(|_| names.len() == LISTED);
+        all.extend(names);
+        if after.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
+async fn records<'c>(
+    context: &Context<'c>,
+    file: &BlobKey,
+    is_csv: bool,
+) -> Result<Option<BoxStream<'static, Result<Bytes, StoreError>>>, ActivityError> {
+    let body = context.blobs.get(file).await.map_err(store_failed)?;
+    Ok(body.map(|body| split(body, is_csv)))
+}
+
+async fn is_named(context: &Context<'_>, file: &BlobKey, is_csv: bool, person: &str) -> Result<bool, ActivityError> {
+    let Some(mut records) = records(context, file, is_csv).await? else { return Ok(false) };
+    while let Some(record) = records.try_next().await.map_err(store_failed)? {
+        if names(&record, person) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Writes a file anew without the records that name the person.
+async fn leave_out(context: &Context<'_>, file: &BlobKey, is_csv: bool, person: &str) -> Result<(), ActivityError> {
+    let Some(records) = records(context, file, is_csv).await? else { return Ok(()) };
+    let person = person.to_owned();
+    let left = records.try_filter(move |record| std::future::ready(!names(record, &person))).boxed();
+    context.blobs.put(file, left).await.map_err(store_failed)
+}
+
+/// Writes a file anew with the pseudonym in the place of the person.
+async fn rename(context: &Context<'_>, file: &BlobKey, plan: &Plan) -> Result<(), ActivityError> {
+    let Some(records) = records(context, file, false).await? else { return Ok(()) };
+    let naming = [Naming::of(&plan.subject), Naming::of(&plan.pseudonym())];
+    let renamed = records.map_ok(move |record| match std::str::from_utf8(&record) {
+        Ok(text) => naming[0].replaced(text, &naming[1]).into(),
+        Err(_) => record,
+    });
+    context.blobs.put(file, renamed.boxed()).await.map_err(store_failed)
+}
+
+/// Whether a record names a person: their id is in it, and is no part of another one.
+fn names(record: &[u8], person: &str) -> bool {
+    let is_of_id = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    let mut from = 0;
+    while let Some(found) = find(&record[from..], person.as_bytes()).map(|found| from + found) {
+        let end = found + person.len();
+        let is_alone = |neighbour: Option<&u8>| neighbour.is_none_or(|byte| !is_of_id(byte));
+        if is_alone(found.checked_sub(1).and_then(|before| record.get(before))) && is_alone(record.get(end)) {
+            return true;
+        }
+        from = found + 1;
+    }
+    false
+}
+
+fn find(bytes: &[u8], word: &[u8]) -> Option<usize> {
+    let first = *word.first()?;
+    let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == first).map(|(place, _)| place);
+    starts.into_iter().find(|place| bytes[*place..].starts_with(word))
+}
+
+/// The records of a file, with the ends of their lines. In CSV a line may end within quotation marks.
+fn split(body: BlobBody, is_csv: bool) -> BoxStream<'static, Result<Bytes, StoreError>> {
+    let begin = (body, BytesMut::new());
+    let records = stream::try_unfold(begin, move |(mut body, mut rest)| async move {
+        let (mut searched, mut is_quoted) = (0, false);
+        loop {
+            while let Some(byte) = rest.get(searched) {
+                searched += 1;
+                is_quoted ^= is_csv && *byte == b'"';
+                if *byte == b'\n' && !is_quoted {
+                    let record = rest.split_to(searched).freeze();
+                    return Ok(Some((record, (body, rest))));
+                }
+            }
+            match body.next().await {
+                Some(more) => rest.extend_from_slice(&more?),
+                None if rest.is_empty() => return Ok(None),
+                None => {
+                    let record = rest.split().freeze();
+                    return Ok(Some((record, (body, rest))));
+                }
+            }
+        }
+    });
+    records.boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_is_named_by_the_whole_id() {
+        for (record, expected) in [
+            ("\"user-1\"", true),
+            ("1,auth,account,user-1,{}", true),
+            ("user-1", true),
+            ("user-12", false),
+            ("a.user-1", false),
+            ("user-12 user-1", true),
+            ("", false),
+        ] {
+            assert_eq!(names(record.as_bytes(), "user-1"), expected, "{record}");
+        }
+    }
+
+    #[test]
+    fn records_are_whole_wherever_the_bytes_are_cut() {
+        let text = "a,\"b\n\"\"c\"\nd\n\ne";
+        for at in 0..=text.len() {
+            let (first, rest) = text.split_at(at);
+            let body = || stream::iter([Ok(first.to_owned().into()), Ok(rest.to_owned().into())]).boxed();
+            let all = |is_csv| -> Vec<Bytes> {
+                let found = futures::executor::block_on(split(body(), is_csv).try_collect::<Vec<_>>());
+                found.expect("nothing fails")
+            };
+            assert_eq!(all(true), ["a,\"b\n\"\"c\"\n", "d\n", "\n", "e"]);
+            assert_eq!(all(false), ["a,\"b\n", "\"\"c\"\n", "d\n", "\n", "e"]);
+        }
+    }
+}
