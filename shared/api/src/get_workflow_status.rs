@@ -164,13 +164,15 @@ fn body(
     damaged: Option<String>,
 ) -> StatusResponse {
     let progress = &record.progress;
+    let current_step = current_step(&record, items.as_ref()).to_owned();
     let status_message = match record.cancel_requested_at {
         _ if damaged.is_some() => damaged.clone(),
         Some(_) if record.status.is_open() => Some("Cancelling: no further step begins".to_owned()),
+        // The title of the plan, which is over.
+        _ if current_step != progress.current_step => Some("Working through the batches".to_owned()),
         _ => progress.status_message.clone(),
     };
     let percentage = percentage(&record, items.as_ref());
-    let current_step = current_step(&record, items.as_ref()).to_owned();
     StatusResponse {
         operation_id: record.id.clone(),
         workflow_type: record.workflow_type().to_owned(),

@@ -9,7 +9,7 @@ pub(crate) const HELP: &str = "Exit codes:
   1  failed
   2  wrong usage: arguments, variables or input that cannot be used
   3  the workflow ended and did not complete (start --wait, history --follow)
-  4  refused by the server (HTTP 4xx), or for some of several workflows
+  4  refused by the server (HTTP 4xx or 501), or for some of several workflows
   5  the server cannot be reached, or cannot serve now (HTTP 5xx)
 `health` exits with 1 where others exit with 4 or 5, as health checks of containers want it.";
 

@@ -312,7 +312,8 @@ impl Server {
         if let Some(location) = location {
             text.push_str(&format!("{} redirects to {location}: give the address to use with --url", self.address()));
         }
-        Err(match status.is_server_error() {
+        // What the server does not have is refused for good.
+        Err(match status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
             true => CommandError::Unavailable { text, retry_after },
             false => CommandError::Refused { text, status: status.as_u16(), retry_after },
         }

@@ -48,7 +48,11 @@ impl Operation for UserUpdate {
     ];
 
     fn read(data: &mut Fields<'_>) -> Self {
-        Self { changes: ["email", "name", "role"].map(|field| (field, data.optional_text(field))) }
+        let changes = ["email", "name", "role"].map(|field| (field, data.optional_text(field)));
+        if changes.iter().all(|(_, value)| value.is_none()) {
+            data.refuse("email", "or name or role must be given");
+        }
+        Self { changes }
     }
 
     async fn apply(self, item: &Item, tx: &mut Tx<'_>) -> Result<ItemDone, Problem> {

@@ -161,7 +161,7 @@ impl<'b> Fields<'b> {
     }
 
     /// Refuses a field for a reason of the caller's.
-    pub(super) fn refuse(&mut self, name: &str, detail: impl Into<Cow<'static, str>>) {
+    pub(crate) fn refuse(&mut self, name: &str, detail: impl Into<Cow<'static, str>>) {
         self.errors.push(FieldError { pointer: format!("{}/{name}", self.place), detail: detail.into() });
     }
 

@@ -52,7 +52,11 @@ impl Operation for PermissionUpdate {
         &[Member::optional("role", Shape::Text, ""), Member::optional("permissions", Shape::Texts, "")];
 
     fn read(data: &mut Fields<'_>) -> Self {
-        Self { role: data.optional_text("role"), permissions: data.optional_texts("permissions") }
+        let (role, permissions) = (data.optional_text("role"), data.optional_texts("permissions"));
+        if role.is_none() && permissions.is_none() {
+            data.refuse("role", "or permissions must be given");
+        }
+        Self { role, permissions }
     }
 
     async fn apply(self, item: &Item, tx: &mut Tx<'_>) -> Result<ItemDone, Problem> {

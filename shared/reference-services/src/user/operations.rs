@@ -53,7 +53,11 @@ impl Operation for UserUpdate {
     ];
 
     fn read(data: &mut Fields<'_>) -> Self {
-        Self { changes: ["profile_data", "preferences"].map(|field| (field, data.text_map_changes(field))) }
+        let changes = ["profile_data", "preferences"].map(|field| (field, data.text_map_changes(field)));
+        if changes.iter().all(|(_, entries)| entries.is_empty()) {
+            data.refuse("profile_data", "or preferences must be given");
+        }
+        Self { changes }
     }
 
     async fn apply(self, item: &Item, tx: &mut Tx<'_>) -> Result<ItemDone, Problem> {
