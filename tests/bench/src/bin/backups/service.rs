@@ -152,6 +152,13 @@ struct PageOf {
     limit: usize,
     cursor: Option<usize>,
     changed_since: Option<String>,
+    from_id: Option<String>,
+    /// This one is not meant; one just after a thing ends with `!`.
+    to_id: Option<String>,
+}
+
+fn number_of(id: &str) -> Option<usize> {
+    id.trim_end_matches('!').rsplit('-').next()?.parse().ok()
 }
 
 async fn page(Path(entity_type): Path<String>, Query(of): Query<PageOf>, headers: HeaderMap) -> Json<Value> {
@@ -161,7 +168,9 @@ async fn page(Path(entity_type): Path<String>, Query(of): Query<PageOf>, headers
         (None, "file") => files(mib),
         (None, _) => records(mib),
     };
-    let begin = of.cursor.unwrap_or_default();
+    let after = |id: &str| Some(number_of(id)? + usize::from(id.ends_with('!')));
+    let count = of.to_id.as_deref().and_then(after).map_or(count, |to| count.min(to));
+    let begin = of.cursor.or(of.from_id.as_deref().and_then(after)).unwrap_or_default();
     let end = count.min(begin + of.limit);
     let items: Vec<Value> = (begin..end).map(|number| thing(&entity_type, number)).collect();
     let next = (end < count).then(|| end.to_string());
@@ -213,7 +222,7 @@ async fn get_content(
     if lost.get(tenant_of(&headers)).is_some_and(|got| !got.contains(&id)) {
         return Err(StatusCode::NOT_FOUND);
     }
-    let number = id.rsplit('-').next().and_then(|number| number.parse().ok()).ok_or(StatusCode::NOT_FOUND)?;
+    let number = number_of(&id).ok_or(StatusCode::NOT_FOUND)?;
     Ok(content(number).into())
 }
 
