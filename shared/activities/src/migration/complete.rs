@@ -63,14 +63,13 @@ pub(super) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
             Way::Write => {
                 caught_up = completing.catch_up().await?;
                 verified = completing.verify().await?;
-                completing.find_only_copies().await?;
             }
             Way::Remove => verified = archive::verify(context, &plan).await?,
             Way::Restore => verified = completing.verify_restored().await?,
             Way::Reverse => {}
         }
     }
-    if completing.first.is_none() && plan.options.dry_run {
+    if completing.first.is_none() && matches!(plan.way(), Way::Write) {
         completing.find_only_copies().await?;
     }
     completing.report(&caught_up, &verified).await

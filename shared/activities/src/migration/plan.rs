@@ -148,6 +148,10 @@ pub(super) struct Planning<'a> {
 /// Service, type and id.
 type Named = (String, String, String);
 
+fn named(service: &str, entity_type: &str, id: &str) -> Named {
+    (service.to_owned(), entity_type.to_owned(), id.to_owned())
+}
+
 /// A thing that belongs to another one, which is not in the target yet.
 struct Waiting {
     level: u32,
@@ -311,13 +315,10 @@ impl Planning<'_> {
             if self.is_selected(service, entity_type) {
                 continue;
             }
-            let of = [&*set.service, &*set.entity_type, &*thing.id];
+            let (of, to) = (named(&set.service, &set.entity_type, &thing.id), named(service, entity_type, id));
             match self.may_come_later(set, service, entity_type) {
-                true => {
-                    let to = (service.clone(), entity_type.clone(), id.clone());
-                    self.loose.push((of.map(str::to_owned).into(), to));
-                }
-                false => self.tell_loose(of, (service, entity_type, id))?,
+                true => self.loose.push((of, to)),
+                false => self.tell_loose(&of, &to)?,
             }
         }
         Ok(())
@@ -437,15 +438,15 @@ impl Planning<'_> {
     fn tell_dangling(&mut self) -> Result<(), ActivityError> {
         for (of, to) in std::mem::take(&mut self.loose) {
             if !self.planned.contains(&fingerprint(&to.0, &to.1, &to.2)) {
-                self.tell_loose([&of.0, &of.1, &of.2], (&to.0, &to.1, &to.2))?;
+                self.tell_loose(&of, &to)?;
             }
         }
         Ok(())
     }
 
-    fn tell_loose(&mut self, of: [&str; 3], to: (&str, &str, &str)) -> Result<(), ActivityError> {
+    fn tell_loose(&mut self, of: &Named, to: &Named) -> Result<(), ActivityError> {
         let message = format!("refers to the {} {} of {}, which does not come along", to.1, to.2, to.0);
-        self.tell_of_dangling(of, &message)
+        self.tell_of_dangling([&of.0, &of.1, &of.2], &message)
     }
 
     /// Tells of a reference to a thing that will not be there.
@@ -480,9 +481,9 @@ fn waiting(set: &Set, from: &Thing, id: &str) -> Waiting {
     let own = from.references.iter().filter(|to| to.service == set.service && !is_tenant(&to.service, &to.entity_type));
     Waiting {
         level: set.level,
-        of: (set.service.clone(), set.entity_type.clone(), from.id.clone()),
+        of: named(&set.service, &set.entity_type, &from.id),
         id: id.to_owned(),
-        to: own.map(|to| (to.service.clone(), to.entity_type.clone(), to.id.clone())).collect(),
+        to: own.map(|to| named(&to.service, &to.entity_type, &to.id)).collect(),
     }
 }
 

@@ -35,7 +35,7 @@ impl Used {
     pub(super) fn add(&mut self, set: &Set, data: &Value) {
         self.users += u64::from(set.to_service == Service::Auth.as_str() && set.to_type == ACCOUNT);
         if set.to_service == Service::File.as_str() && set.to_type == FILE {
-            self.bytes += size(data);
+            self.bytes = self.bytes.saturating_add(size(data));
         }
     }
 }
@@ -69,7 +69,7 @@ impl Quotas {
         }
         if let Some(quota) = self.bytes.filter(|_| new.bytes > 0) {
             let there = stored_bytes(context, tenant_id).await?;
-            if there + new.bytes > quota {
+            if there.saturating_add(new.bytes) > quota {
                 let new = new.bytes;
                 exceeded.push(format!(
                     "has files of {there} bytes and may have {quota}: there is no room for {new} bytes more"
@@ -118,7 +118,7 @@ async fn stored_bytes(context: &Context<'_>, tenant_id: &str) -> Result<u64, Act
     loop {
         let of = PageOf { cursor: cursor.as_deref(), ..PageOf::default() };
         let files = page(context.downstream, Service::File, FILE, tenant_id, of).await?;
-        bytes += files.items.iter().map(|file| size(&file.data)).sum::<u64>();
+        bytes = files.items.iter().map(|file| size(&file.data)).fold(bytes, u64::saturating_add);
         cursor = files.next_cursor;
         if cursor.is_none() {
             return Ok(bytes);

@@ -90,9 +90,10 @@ async fn forget_here(context: &Context<'_>, plan: &Plan, forgotten: &mut Forgott
             if is_named {
                 forget_execution(context, named, plan).await?;
             }
-            // A file that was uploaded is not in the request.
-            let has_files = leaves_files(named.kind) && forget_files(context, (&named.id, named.kind), plan).await?;
-            forgotten.executions += u64::from(is_named || has_files);
+            // A file that was uploaded is not in the request. Those of an execution that goes as a whole are gone.
+            let may_be_in_files = leaves_files(named.kind) && !(is_named && goes_whole(named.kind));
+            let is_in_files = may_be_in_files && forget_files(context, (&named.id, named.kind), plan).await?;
+            forgotten.executions += u64::from(is_named || is_in_files);
         }
         after = page.next;
         if after.is_none() {
@@ -109,8 +110,7 @@ async fn forget_archive(context: &Context<'_>, plan: &Plan, forgotten: &mut Forg
         let names = context.blobs.list(tenant_id, &[ARCHIVE], after.as_deref()).await.map_err(store_failed)?;
         after = names.last().cloned().filter(|_| names.len() == LISTED);
         for id in names.iter().filter_map(|name| name.strip_suffix(".jsonl")) {
-            let kind = WorkflowKind::ALL.into_iter().find(|kind| id.starts_with(kind.as_str()));
-            if let Some(kind) = kind.filter(|kind| leaves_files(*kind)) {
+            if let Some(kind) = WorkflowKind::of_execution(id).filter(|kind| leaves_files(*kind)) {
                 forget_files(context, (id, kind), plan).await?;
             }
         }
@@ -131,11 +131,15 @@ async fn names(context: &Context<'_>, named: &Named, person: &str) -> Result<boo
     Ok(shown.to_string().contains(&json!(person).to_string()))
 }
 
+/// Whether all files of an execution go that was asked for something about the person.
+fn goes_whole(kind: WorkflowKind) -> bool {
+    matches!(kind, WorkflowKind::Compliance | WorkflowKind::BulkOperation)
+}
+
 /// Forgets what an execution was asked for and what it left, and takes the name out of its records.
 async fn forget_execution(context: &Context<'_>, named: &Named, plan: &Plan) -> Result<(), ActivityError> {
     let tenant_id = context.tenant_id();
-    let leaves_files = matches!(named.kind, WorkflowKind::Compliance | WorkflowKind::BulkOperation);
-    for folder in [RESULTS, JOBS].into_iter().filter(|_| leaves_files) {
+    for folder in [RESULTS, JOBS].into_iter().filter(|_| goes_whole(named.kind)) {
         context.blobs.remove_folder(tenant_id, &[folder, &named.id]).await.map_err(store_failed)?;
     }
     if let Some(key) = named.request.key(tenant_id).map_err(store_failed)? {

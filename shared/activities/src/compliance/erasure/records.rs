@@ -17,16 +17,21 @@ pub(super) async fn forget_files(
     (id, kind): (&str, WorkflowKind),
     plan: &Plan,
 ) -> Result<bool, ActivityError> {
-    let mut has_named = false;
+    let (is_job, naming, mut has_named) = (kind == WorkflowKind::BulkOperation, Naming::of(&plan.subject), false);
+    let is_meant = |record: &[u8]| match is_job {
+        true => names(record, &plan.subject),
+        // What would be renamed: another file need not be written anew.
+        false => naming.is_in(&String::from_utf8_lossy(record)),
+    };
     for folder in [RESULTS, JOBS] {
         for name in names_in(context, &[folder, id]).await? {
             let file = key(context.tenant_id(), &[folder, id, &name])?;
             let is_csv = name.ends_with(".csv");
-            if !is_named(context, &file, is_csv, &plan.subject).await? {
+            if !has_any(context, &file, is_csv, is_meant).await? {
                 continue;
             }
             has_named = true;
-            if kind != WorkflowKind::BulkOperation {
+            if !is_job {
                 rename(context, &file, plan).await?;
             } else if folder == RESULTS {
                 leave_out(context, &file, is_csv, &plan.subject).await?;
@@ -52,19 +57,22 @@ async fn names_in(context: &Context<'_>, folder: &[&str]) -> Result<Vec<String>,
     }
 }
 
-async fn records<'c>(
-    context: &Context<'c>,
-    file: &BlobKey,
-    is_csv: bool,
-) -> Result<Option<BoxStream<'static, Result<Bytes, StoreError>>>, ActivityError> {
+type Records = BoxStream<'static, Result<Bytes, StoreError>>;
+
+async fn records(context: &Context<'_>, file: &BlobKey, is_csv: bool) -> Result<Option<Records>, ActivityError> {
     let body = context.blobs.get(file).await.map_err(store_failed)?;
     Ok(body.map(|body| split(body, is_csv)))
 }
 
-async fn is_named(context: &Context<'_>, file: &BlobKey, is_csv: bool, person: &str) -> Result<bool, ActivityError> {
+async fn has_any(
+    context: &Context<'_>,
+    file: &BlobKey,
+    is_csv: bool,
+    is_meant: impl Fn(&[u8]) -> bool,
+) -> Result<bool, ActivityError> {
     let Some(mut records) = records(context, file, is_csv).await? else { return Ok(false) };
     while let Some(record) = records.try_next().await.map_err(store_failed)? {
-        if names(&record, person) {
+        if is_meant(&record) {
             return Ok(true);
         }
     }
@@ -107,12 +115,12 @@ fn names(record: &[u8], person: &str) -> bool {
 
 fn find(bytes: &[u8], word: &[u8]) -> Option<usize> {
     let first = *word.first()?;
-    let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == first).map(|(place, _)| place);
-    starts.into_iter().find(|place| bytes[*place..].starts_with(word))
+    let mut starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == first).map(|(place, _)| place);
+    starts.find(|place| bytes[*place..].starts_with(word))
 }
 
 /// The records of a file, with the ends of their lines. In CSV a line may end within quotation marks.
-fn split(body: BlobBody, is_csv: bool) -> BoxStream<'static, Result<Bytes, StoreError>> {
+fn split(body: BlobBody, is_csv: bool) -> Records {
     let begin = (body, BytesMut::new());
     let records = stream::try_unfold(begin, move |(mut body, mut rest)| async move {
         let (mut searched, mut is_quoted) = (0, false);
