@@ -262,6 +262,7 @@ pub(crate) async fn behind_a_gateway(world: &World, folder: &std::path::Path, au
         blobs: Arc::new(FileBlobs::open(folder).await.unwrap()),
         default_timeout: Duration::from_secs(3_600),
         durations: Arc::default(),
+        backups: store.clone(),
         erasures: store.clone(),
     };
     let nobody = Downstream::new(

@@ -76,11 +76,17 @@ fn lines(text: &str) -> Vec<Value> {
 
 /// Uploads a file; its id.
 pub(crate) async fn upload(world: &World, file: &[u8]) -> String {
+    upload_and_link(world, file).await.0
+}
+
+/// Uploads a file; its id, and the link.
+async fn upload_and_link(world: &World, file: &[u8]) -> (String, String) {
     let (created, answer) = world.post(UPLOADS, &json!({ "size_bytes": file.len() }), &[]).await;
     assert_eq!(created, StatusCode::CREATED, "{answer}");
     let (stored, _, why) = raw(world, Method::PUT, answer["upload_url"].as_str().unwrap(), file.to_vec()).await;
     assert_eq!(stored, StatusCode::OK, "{why}");
-    answer["upload_id"].as_str().unwrap().to_owned()
+    let text = |name: &str| answer[name].as_str().unwrap().to_owned();
+    (text("upload_id"), text("upload_url"))
 }
 
 /// Everything that an operation can be for: what it does to the demo data, and where that is seen.
@@ -362,7 +368,7 @@ fn an_upload_is_used_by_one_tenant_and_removed_after_the_job() {
         let rows: String =
             (0..25).map(|number| format!("auth,account,up-{number},up-{number}@example.com,N\n")).collect();
         let csv = format!("service,entity_type,entity_id,email,name\n{rows}");
-        let upload_id = upload(&world, csv.as_bytes()).await;
+        let (upload_id, url) = upload_and_link(&world, csv.as_bytes()).await;
         let mut asked = request("from-a-file", "UserCreation", json!([]));
         asked["input"] = json!({ "upload_id": upload_id });
         asked["operation_data"] = json!({ "role": "user" });
@@ -397,11 +403,38 @@ fn an_upload_is_used_by_one_tenant_and_removed_after_the_job() {
         assert_eq!((again, &body["workflow_id"]), (StatusCode::OK, &json!(done.workflow_id)));
         asked["operation_id"] = json!("another");
         let (refused, problem) = world.post(BULK_OPERATION.path, &asked, &[]).await;
-        assert_eq!(
-            (refused.as_u16(), &problem["errors"][0]["pointer"]),
-            (422, &json!("/input/upload_id")),
-            "{problem}"
-        );
+        assert_eq!((refused, &problem["workflow_id"]), (StatusCode::CONFLICT, &json!(done.workflow_id)), "{problem}");
+        let (refused, _, why) = raw(&world, Method::PUT, &url, csv.clone().into_bytes()).await;
+        assert_eq!(refused, StatusCode::CONFLICT, "the link is used: {why}");
+    });
+}
+
+/// What failed is corrected where it was wrong, and is uploaded again as it is; a row that is no entity is in a file of its own.
+#[test]
+fn the_file_of_what_failed_is_an_input() {
+    run(async {
+        let world = World::new().await;
+        let rows = "auth,account,again-1,,One\nauth,account\nauth,account,again-2,again-2@example.com,Two\n";
+        let csv = format!("service,entity_type,entity_id,email,name\n{rows}");
+        let mut asked = request("first", "UserCreation", json!([]));
+        asked["input"] = json!({ "upload_id": upload(&world, csv.as_bytes()).await, "on_malformed": "continue" });
+        asked["operation_data"] = json!({ "role": "user" });
+        let first = job(&world, &asked).await;
+        assert_eq!((first.status, counts(&first)), (Status::Completed, [1, 2, 0]));
+        for (number, name) in ["failed.csv", "failed.jsonl"].into_iter().enumerate() {
+            let failed = file(&world, &first, name).await;
+            let mut asked = request(&format!("again-{number}"), "UserCreation", json!([]));
+            asked["input"] = json!({ "upload_id": upload(&world, failed.as_bytes()).await });
+            asked["operation_data"] = json!({ "role": "user", "email": format!("again-{number}@example.com") });
+            let again = job(&world, &asked).await;
+            let expected = if number == 0 { [1, 0, 0] } else { [0, 1, 0] };
+            assert_eq!((again.status, counts(&again)), (Status::Completed, expected), "{name}: {:?}", again.result);
+        }
+        let retried = format!("/api/v1/workflows/{}/retry", first.workflow_id);
+        let (accepted, retried) = world.post(&retried, &json!({ "only": "failed" }), &[]).await;
+        assert_eq!(accepted, StatusCode::ACCEPTED, "{retried}");
+        let retried = world.until_ended(retried["new_workflow_id"].as_str().unwrap()).await;
+        assert_eq!(counts(&retried), [0, 1, 0], "a row that is no entity stays one");
     });
 }
 
@@ -431,9 +464,15 @@ fn a_file_that_is_none_stops_the_job_before_anything_is_done() {
         asked["input"] = json!({ "upload_id": upload_id, "on_malformed": "continue" });
         let done = job(&world, &asked).await;
         assert_eq!((done.status, counts(&done)), (Status::Completed, [1, 1, 0]));
-        let failed = lines(&file(&world, &done, "failed.jsonl").await);
-        assert_eq!((&failed[0]["code"], &failed[0]["attempts"]), (&json!("Malformed"), &json!(0)));
-        assert!(failed[0]["message"].as_str().unwrap().starts_with("line 3: "), "{failed:?}");
+        let malformed = lines(&file(&world, &done, "malformed.jsonl").await);
+        assert_eq!((&malformed[0]["index"], &malformed[0]["row"]), (&json!(1), &json!("auth,account")));
+        assert!(malformed[0]["message"].as_str().unwrap().starts_with("line 3: "), "{malformed:?}");
+        let table = file(&world, &done, "malformed.csv").await;
+        assert!(
+            table.starts_with("index,message,row\r\n1,\"line 3: ") && table.ends_with(",\"auth,account\"\r\n"),
+            "{table}"
+        );
+        assert!(done.result.as_ref().unwrap()["files"].get("failed.csv").is_none(), "it holds entities alone");
         assert!(world.ledger().await.iter().all(|entry| entry.route == OPERATIONS), "nothing else was called");
     });
 }

@@ -243,6 +243,35 @@ fn notices_are_given_once_each() {
     });
 }
 
+/// Who asked still waits for what failed and for the rest of what was done in part.
+#[test]
+fn of_what_failed_or_is_done_in_part_notices_are_given_too() {
+    run(async {
+        let world = World::with(Script::default(), &[("COMPLIANCE__NOTIFY", OFFICER.to_owned())]).await;
+        let unavailable = Fault::Status { status: 500, retry_after_seconds: None };
+        let rule = FaultRule::on("GET", "/api/v1/data/{type}", unavailable);
+        for (id, allow_partial, status, state) in
+            [("failed", false, Status::Failed, "failed"), ("part", true, Status::Completed, "partially_completed")]
+        {
+            world.services.set_faults(ServiceKind::User, vec![rule.clone()]);
+            let mut asked = request(id, Some("2025-12-05T00:00:00Z"));
+            asked["allow_partial"] = json!(allow_partial);
+            let workflow_id = world.start_of(&COMPLIANCE, &asked).await;
+            assert_eq!(world.until_ended(&workflow_id).await.status, status);
+            let ended = read(&world, id).await;
+            assert_eq!((&ended["state"], &ended["days_left"]), (&json!(state), &json!(3)), "{ended}");
+            assert_eq!(names(&world, &format!("?state={state}")).await, id);
+        }
+        world.services.set_faults(ServiceKind::User, Vec::new());
+        let cancelled = open(&world, "cancelled", "2025-12-05T00:00:00Z").await;
+        assert!(world.cancel(&cancelled).await.is_ok());
+        until(&world, "2026-01-06T00:00:00Z").await;
+        let mut given = notices(&world).await;
+        given.sort();
+        assert_eq!(given, ["due_soon failed", "due_soon part", "overdue failed", "overdue part"]);
+    });
+}
+
 #[test]
 fn of_several_servers_one_gives_a_notice() {
     run(async {

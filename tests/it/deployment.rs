@@ -835,19 +835,11 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
         "process-bulk-batch" => {
             &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
         }
-        "plan-bulk-operation" => &[
-            "dynamodb:GetItem",
-            "dynamodb:PutItem",
-            "dynamodb:UpdateItem",
-            "s3:DeleteObject",
-            "s3:GetObject",
-            "s3:PutObject",
-        ],
+        "plan-bulk-operation" => {
+            &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
+        }
         "back-up-data-set" | "restore-part" | "migrate-batch" | "collect-data-set" | "erase-data-set" => {
             &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
-        }
-        "complete-bulk-operation" => {
-            &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
         }
         "complete-backup" => &[
             "dynamodb:BatchGetItem",
@@ -869,7 +861,12 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
             "s3:GetObject",
             "s3:PutObject",
         ],
-        "complete-restore" | "complete-migration" | "end-drill" | "verify-restore" | "pack-export"
+        "complete-bulk-operation"
+        | "complete-restore"
+        | "complete-migration"
+        | "end-drill"
+        | "verify-restore"
+        | "pack-export"
         | "verify-erasure" => &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"],
         "begin-erasure" => &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject"],
         "forget-person" => &[
@@ -1057,9 +1054,10 @@ fn resources_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
 fn folders_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
     let folders: &[&str] = match (binary, action) {
         ("plan-bulk-operation", "s3:GetObject") => &["bulk", "requests", "uploads"],
-        ("process-bulk-batch", _) | ("plan-bulk-operation", "s3:PutObject" | "s3:AbortMultipartUpload") => &["bulk"],
+        ("process-bulk-batch", _) => &["bulk"],
+        ("plan-bulk-operation", "s3:PutObject" | "s3:AbortMultipartUpload") => &["bulk", "uploads"],
         ("complete-bulk-operation", "s3:GetObject") => &["bulk", "requests"],
-        ("complete-bulk-operation", "s3:PutObject" | "s3:AbortMultipartUpload") => &["results"],
+        ("complete-bulk-operation", "s3:PutObject" | "s3:AbortMultipartUpload") => &["results", "uploads"],
         (
             "start-bulk-operation" | "start-backup" | "start-restore" | "start-data-migration" | "start-compliance",
             "s3:PutObject",
@@ -1067,7 +1065,8 @@ fn folders_of(binary: &str, action: &str) -> Option<BTreeSet<String>> {
         ("keep-backups", "s3:PutObject") => &["requests"],
         ("migrate-batch", "s3:GetObject") => &["backups", "bulk"],
         ("migrate-batch", _) => &["bulk"],
-        ("plan-migration" | "complete-migration", "s3:GetObject") => &["backups", "bulk", "requests"],
+        ("plan-migration", "s3:GetObject") => &["backups", "bulk", "requests"],
+        ("complete-migration", "s3:GetObject") => &["backups", "bulk", "requests", "results"],
         ("plan-migration" | "complete-migration", _) => &["bulk", "results"],
         ("plan-export", "s3:GetObject") => &["requests"],
         ("plan-export" | "collect-data-set", _) => &["bulk"],

@@ -153,6 +153,7 @@ fn a_deployment_may_let_requests_wait_for_less_long() {
             blobs: Arc::new(FileBlobs::open(folder.path()).await.unwrap()),
             default_timeout: Duration::from_secs(3_600),
             durations: Arc::default(),
+            backups: store.clone(),
             erasures: store,
         };
         let routes = api::get_workflow_status::route().merge(api::stream_workflow::route()).with_state(api);

@@ -15,8 +15,8 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use store::{
-    Audit, Control, Controlled, DueExecution, EndRecorder, EngineEnd, Erasures, ExecutionRecord, Executions, History,
-    NewAuditRow, NewExecution, conformance,
+    Audit, Backups, Control, Controlled, DueExecution, EndRecorder, EngineEnd, Erasures, ExecutionRecord, Executions,
+    History, NewAuditRow, NewExecution, conformance,
 };
 use store_aws::DynamoStore;
 use store_sql::{Durability, FileBlobs, SqlStore};
@@ -163,7 +163,7 @@ const FORGOTTEN_MINUTES: [i64; 8] = [1, 3, 7, 15, 31, 63, 124, 185];
 
 /// Looks at such an execution once a minute, terminates it, and looks again.
 async fn forget(
-    store: impl Executions + History + Audit + EndRecorder + Erasures + Clone + 'static,
+    store: impl Executions + History + Audit + EndRecorder + Backups + Erasures + Clone + 'static,
     clock: SharedClock,
 ) {
     let store = Arc::new(store);
@@ -211,6 +211,7 @@ async fn forget(
         blobs,
         default_timeout: Duration::from_secs(300),
         durations: Arc::default(),
+        backups: store.clone(),
         erasures: store.clone(),
     };
     let routes = api::terminate_workflow::route().with_state(Operating { starting, ends: store.clone() });

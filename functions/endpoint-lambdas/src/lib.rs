@@ -114,8 +114,9 @@ impl StartingSettings {
         let kind = engine.kind();
         api.engines = Engines::new(vec![engine]);
         let Limits { default_timeout, .. } = limits;
-        let erasures = Arc::new(store.clone());
-        (Starting { api, engine: kind, blobs, default_timeout, durations: Arc::default(), erasures }, store)
+        let records = Arc::new(store.clone());
+        let (backups, erasures, durations) = (records.clone(), records, Arc::default());
+        (Starting { api, engine: kind, blobs, default_timeout, durations, backups, erasures }, store)
     }
 }
 
@@ -141,7 +142,8 @@ pub async fn serve_operating(route: Router<Operating>) -> Result<(), Error> {
     api.engines = Engines::new(engines);
     let clock = Arc::clone(&api.clock);
     let Limits { default_timeout, .. } = limits;
-    let starting = Starting { api, engine, blobs, default_timeout, durations: Arc::default(), erasures: ends.clone() };
+    let (backups, erasures, durations) = (ends.clone(), ends.clone(), Arc::default());
+    let starting = Starting { api, engine, blobs, default_timeout, durations, backups, erasures };
     run(route.with_state(Operating { starting, ends }), clock, Some(audit)).await
 }
 

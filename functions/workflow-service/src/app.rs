@@ -266,6 +266,7 @@ impl App {
             blobs: blobs.clone(),
             default_timeout: settings.default_timeout,
             durations: Arc::default(),
+            backups: Arc::new(store.clone()),
             erasures: Arc::new(store.clone()),
         };
         let links = SignedLinks::new(link_key, blobs.clone(), Arc::clone(clock));

@@ -14,8 +14,7 @@ pub static COMPLETE_BULK_OPERATION: Activity = Activity {
         timeout_seconds: 890,
         memory_mb: Some(512),
         reads: &[JOBS],
-        writes: &[RESULTS],
-        removes: &[UPLOADS],
+        writes: &[RESULTS, UPLOADS],
         ..Function::USUAL
     },
     ..Activity::NOTHING

@@ -14,7 +14,7 @@ pub static COMPLETE_MIGRATION: Activity = Activity {
     function: Function {
         timeout_seconds: 890,
         memory_mb: Some(512),
-        reads: &[JOBS, BACKUPS],
+        reads: &[JOBS, BACKUPS, RESULTS],
         writes: &[JOBS, RESULTS],
         keys: true,
         ..Function::USUAL

@@ -25,7 +25,11 @@ pub(crate) async fn hold(
     match leased.map_err(store_failed)? {
         Leased::Granted { fence } => Ok(fence),
         Leased::Held { data_set, by } => {
-            let message = format!("{by} works with {data_set}; start this one when that has ended");
+            let what = match data_set.starts_with(READER) {
+                true => "reads or erases data of the tenant".to_owned(),
+                false => format!("works with {data_set}"),
+            };
+            let message = format!("{by} {what}; start this one when that has ended");
             Err(ActivityError::new(ErrorName::Conflict, message))
         }
     }
@@ -34,8 +38,11 @@ pub(crate) async fn hold(
 /// How many backups and exports of a tenant may be under way at once.
 const READERS: Range<u32> = 0..8;
 
+/// What the names of their leases begin with.
+const READER: &str = "reader/";
+
 fn reader(number: u32) -> String {
-    format!("reader/{number}")
+    format!("{READER}{number}")
 }
 
 /// Keeps erasures away until the execution ends: what is read of a person must not go meanwhile.

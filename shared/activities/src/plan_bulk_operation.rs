@@ -14,8 +14,7 @@ pub static PLAN_BULK_OPERATION: Activity = Activity {
         timeout_seconds: 890,
         memory_mb: Some(512),
         reads: &[JOBS, UPLOADS],
-        writes: &[JOBS],
-        removes: &[UPLOADS],
+        writes: &[JOBS, UPLOADS],
         leases: true,
         ..Function::USUAL
     },

@@ -43,6 +43,9 @@ fn consequence(record: &ExecutionRecord) -> &'static str {
         WorkflowKind::BulkOperation => {
             "no further batch begins, what was done stays, and the results list what was not done"
         }
+        WorkflowKind::DataMigration if !options["reverses"].is_null() => {
+            "no further batch begins, and what was taken back stays"
+        }
         WorkflowKind::DataMigration if options["rollback_on_error"] == false => {
             "no further batch begins, and what was written stays"
         }

@@ -131,7 +131,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         name: "start-data-migration",
         method: Method::POST,
         path: "/api/v1/workflows/data-migration",
-        ports: &[Port::Create, Port::Keep, Port::Erasure, Port::Start(&[WorkflowKind::DataMigration])],
+        ports: &[Port::Create, Port::Keep, Port::Backup, Port::Erasure, Port::Start(&[WorkflowKind::DataMigration])],
         route: Route::Starting(crate::start_data_migration::route),
     },
     Endpoint {
@@ -209,7 +209,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         name: "resume-workflow",
         method: Method::POST,
         path: "/api/v1/workflows/{workflow_id}/resume",
-        ports: &[Port::Control, Port::Archive],
+        ports: &[Port::Control, Port::Read, Port::Archive],
         route: Route::Records(crate::resume_workflow::route),
     },
     Endpoint {
@@ -273,14 +273,20 @@ pub static ENDPOINTS: &[Endpoint] = &[
         name: "start-backup",
         method: Method::POST,
         path: "/api/v1/coordination/backup",
-        ports: &[Port::Create, Port::Keep, Port::Start(&[WorkflowKind::CrossServiceBackup])],
+        ports: &[Port::Create, Port::Keep, Port::Backup, Port::Start(&[WorkflowKind::CrossServiceBackup])],
         route: Route::Starting(crate::start_backup::route),
     },
     Endpoint {
         name: "start-restore",
         method: Method::POST,
         path: "/api/v1/coordination/restore",
-        ports: &[Port::Create, Port::Keep, Port::Erasure, Port::Start(&[WorkflowKind::CrossServiceRestore])],
+        ports: &[
+            Port::Create,
+            Port::Keep,
+            Port::Backup,
+            Port::Erasure,
+            Port::Start(&[WorkflowKind::CrossServiceRestore]),
+        ],
         route: Route::Starting(crate::start_restore::route),
     },
     Endpoint {

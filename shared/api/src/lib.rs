@@ -142,6 +142,8 @@ pub struct Starting {
     pub default_timeout: Duration,
     /// How long executions take.
     pub durations: Arc<Durations>,
+    /// What backups there are.
+    pub backups: Arc<dyn Backups>,
     /// The ledger of erasures, whose backups are destroyed in time.
     pub erasures: Arc<dyn Erasures>,
 }

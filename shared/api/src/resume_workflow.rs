@@ -9,7 +9,7 @@ use contracts::responses::ResumeResponse;
 use store::Control;
 
 use crate::access::Caller;
-use crate::{Api, Problem, body, durations, operate};
+use crate::{Api, Problem, body, get_workflow_status, operate};
 
 /// The route.
 pub fn route() -> Router<Api> {
@@ -27,8 +27,9 @@ async fn handle(
     let now = api.clock.now();
     let record = operate::control(&api, &caller, &id, Control::Resume, reason, now).await?;
     // It is resumed, whether or not it is known how long it will take.
-    let mean = api.executions.mean_duration_ms(&caller.tenant_id, record.kind).await.ok().flatten();
-    let estimated_completion = mean.map(|mean| durations::estimate(&api, &record, mean));
+    let read = get_workflow_status::read(&api, &caller.tenant_id, &id).await;
+    let estimated_completion =
+        read.ok().and_then(|found| get_workflow_status::answer(&api, found).estimated_completion);
     Ok(Json(ResumeResponse {
         workflow_id: record.id,
         resumed: true,

@@ -28,7 +28,7 @@ use store::{
 use tokio::sync::oneshot;
 
 use crate::access::Caller;
-use crate::get_backup::destroyed;
+use crate::get_backup::{self, destroyed};
 use crate::headers::{Quotes, members, pair, parts, single, unquoted};
 use crate::{Api, Problem, Starting, body};
 
@@ -74,6 +74,7 @@ async fn start<R: Request>(
     let mean = starting.durations.mean(&starting.api, &tenant_id, R::KIND);
     let (record, mean) = futures::join!(begin(starting, &request, caller, idempotency), mean);
     let record = record?;
+    refuse_removed(starting, &request, &record).await?;
     let preferred = preferred_wait(headers);
     let Some(wait) = preferred.or((is_synchronous || R::IS_AWAITED).then_some(Duration::MAX)) else {
         return Ok(answer(&record, mean, warnings, R::IS_AWAITED));
@@ -126,17 +127,19 @@ async fn check_upload(
 ) -> Result<(), Problem> {
     let Some((pointer, upload_id)) = request.upload() else { return Ok(()) };
     let blob = BlobKey::new(tenant_id, &[UPLOADS, upload_id]).ok_or_else(Problem::internal)?;
-    if starting.blobs.size(&blob).await?.is_some() {
+    // Only an empty blob is left where a job has used it.
+    if starting.blobs.size(&blob).await?.is_some_and(|bytes| bytes > 0) || repeats(starting, tenant_id, key).await? {
         return Ok(());
     }
-    if repeats(starting, tenant_id, key).await? {
-        return Ok(());
+    if let Some(by) = starting.api.executions.used_by(tenant_id, upload_id).await? {
+        return Err(Problem::upload_used(&by));
     }
-    let detail = "is no upload of this tenant, or nothing was uploaded, or a job has used it".to_owned();
+    let detail = "is no upload of this tenant, or nothing was uploaded, or it is long ago that a job has used it";
+    let detail = detail.to_owned();
     Err(Problem::invalid(vec![BadField { pointer: pointer.to_owned(), detail }]))
 }
 
-/// What a start reads may be a backup that is destroyed. One that repeats an earlier start needs it no more.
+/// What a start reads may be a backup that is not there. One that repeats an earlier start needs it no more.
 async fn check_backup(
     starting: &Starting,
     request: &impl Request,
@@ -144,10 +147,28 @@ async fn check_backup(
     key: Option<&IdempotencyKey>,
 ) -> Result<(), Problem> {
     let Some((owner, backup_id)) = request.read_backup() else { return Ok(()) };
-    match destroyed(&*starting.erasures, owner, backup_id, starting.api.clock.now()).await? {
-        Some(problem) if !repeats(starting, tenant_id, key).await? => Err(problem),
-        Some(_) | None => Ok(()),
+    if is_kept(starting, owner, backup_id).await? || repeats(starting, tenant_id, key).await? {
+        return Ok(());
     }
+    let destroyed = destroyed(&*starting.erasures, owner, backup_id, starting.api.clock.now()).await?;
+    Err(destroyed.unwrap_or_else(get_backup::none))
+}
+
+/// An id stands for one backup. Where that has been made and removed, the execution that made it is no answer.
+async fn refuse_removed(starting: &Starting, request: &impl Request, record: &ExecutionRecord) -> Result<(), Problem> {
+    let Some((owner, backup_id)) = request.made_backup().filter(|_| record.status == Status::Completed) else {
+        return Ok(());
+    };
+    if is_kept(starting, owner, backup_id).await? {
+        return Ok(());
+    }
+    let detail = format!("The backup {backup_id} was made, and has been removed: ask for one with another backup_id.");
+    Err(Problem::conflict(&record.id, detail))
+}
+
+async fn is_kept(starting: &Starting, owner: &str, backup_id: &str) -> Result<bool, Problem> {
+    let backup = starting.backups.backup(owner, backup_id).await?;
+    Ok(backup.is_some_and(|backup| backup.removing_since.is_none()))
 }
 
 /// Whether there was a start with this key before.

@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::routing::post;
 use axum::{Json, Router};
+use contracts::WorkflowKind;
 use contracts::responses::TerminateResponse;
 
 use crate::access::Caller;
@@ -30,6 +31,9 @@ async fn handle(
             format!(
                 "Stopped: nothing begins any more, and nothing was undone. More may stand than is listed: {unknown}."
             )
+        }
+        (true, None) if record.kind == WorkflowKind::BulkOperation => {
+            "Stopped: nothing begins any more. What was done to entities stays; a retry does the rest.".to_owned()
         }
         (true, None) => "Stopped: nothing begins any more, and nothing of it is known to stand.".to_owned(),
         (false, None) => {

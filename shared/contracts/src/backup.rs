@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::Timestamp;
 use crate::fields::Fields;
-use crate::ids::{PLAIN_ID, WorkflowKind, is_plain_id};
+use crate::ids::WorkflowKind;
 use crate::limits::MAX_TENANT_CHARS;
 use crate::request::Request;
 use crate::services::{SERVICES, service_named};
@@ -155,17 +155,14 @@ fn optional_number(fields: &mut Fields<'_>, name: &str, most: u32) -> Option<u32
     fields.is_given(name).then(|| fields.number_or(name, 1..=u64::from(most), 1) as u32)
 }
 
-fn plain_id(fields: &mut Fields<'_>, name: &str) -> String {
-    fields.text_like(name, 1..=MAX_TENANT_CHARS, is_plain_id, PLAIN_ID).to_owned()
-}
-
 impl Request for BackupRequest {
     const KIND: WorkflowKind = WorkflowKind::CrossServiceBackup;
     const HAS_DEADLINE: bool = false;
     const IS_AWAITED: bool = true;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        let (backup_id, tenant_id) = (plain_id(fields, "backup_id"), plain_id(fields, "tenant_id"));
+        let (backup_id, tenant_id) =
+            (fields.plain_id("backup_id", MAX_TENANT_CHARS), fields.plain_id("tenant_id", MAX_TENANT_CHARS));
         let expected = format!("one of {}", SERVICES.join(", "));
         let services = match fields.is_given("services") {
             true => fields.distinct("services", 1..=SERVICES.len(), service_named, &expected),
@@ -191,6 +188,10 @@ impl Request for BackupRequest {
     fn own_id(&self) -> Option<(&'static str, &str)> {
         Some(("backup_id", &self.backup_id))
     }
+
+    fn made_backup(&self) -> Option<(&str, &str)> {
+        Some((&self.tenant_id, &self.backup_id))
+    }
 }
 
 impl Request for RestoreRequest {
@@ -199,7 +200,8 @@ impl Request for RestoreRequest {
     const IS_AWAITED: bool = true;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        let target_tenant_id = fields.is_given("target_tenant_id").then(|| plain_id(fields, "target_tenant_id"));
+        let target_tenant_id =
+            fields.is_given("target_tenant_id").then(|| fields.plain_id("target_tenant_id", MAX_TENANT_CHARS));
         let drill = fields.flag("drill");
         for name in ["target_tenant_id", "on_conflict", "dry_run"] {
             if drill && fields.is_given(name) {
@@ -207,8 +209,8 @@ impl Request for RestoreRequest {
             }
         }
         Self {
-            backup_id: plain_id(fields, "backup_id"),
-            tenant_id: plain_id(fields, "tenant_id"),
+            backup_id: fields.plain_id("backup_id", MAX_TENANT_CHARS),
+            tenant_id: fields.plain_id("tenant_id", MAX_TENANT_CHARS),
             target_tenant_id,
             drill,
             on_conflict: RestoreConflict::read(fields),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::fields::{BadField, Fields};
-use crate::ids::{PLAIN_ID, SUBJECT, WorkflowKind, is_plain_id, is_subject};
+use crate::ids::{SUBJECT, WorkflowKind, is_subject};
 use crate::limits::{
     MAX_BATCH_DELAY_MS, MAX_BATCH_SIZE, MAX_BATCHES, MAX_INLINE_ENTITIES, MAX_ITEM_RETRIES, MAX_PARALLEL_BATCHES,
     MAX_SUBJECT_CHARS, MAX_TENANT_CHARS,
@@ -278,17 +278,22 @@ impl Request for BulkOperationRequest {
     const HAS_DEADLINE: bool = false;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        let operation_id = fields.text_like("operation_id", 1..=MAX_TENANT_CHARS, is_plain_id, PLAIN_ID).to_owned();
-        let tenant_id = fields.text_like("tenant_id", 1..=MAX_TENANT_CHARS, is_plain_id, PLAIN_ID).to_owned();
+        let operation_id = fields.plain_id("operation_id", MAX_TENANT_CHARS);
+        let tenant_id = fields.plain_id("tenant_id", MAX_TENANT_CHARS);
         let operation = fields.one_of("operation_type", &BulkOperationType::ALL, BulkOperationType::as_str);
-        let input = fields.is_given("input").then(|| read_input(fields)).flatten();
-        let target_entities = match (&input, fields.has_items("target_entities")) {
-            (Some(_), false) => Vec::new(),
-            (Some(_), true) => {
+        let has_input = fields.is_given("input");
+        let input = has_input.then(|| read_input(fields)).flatten();
+        let target_entities = match (has_input, fields.has_items("target_entities")) {
+            (true, false) => Vec::new(),
+            (true, true) => {
                 fields.bad("input", "must not come with target_entities: it is one or the other");
                 Vec::new()
             }
-            (None, _) => fields.list("target_entities", 1..=MAX_INLINE_ENTITIES, |fields| {
+            (false, false) if !fields.is_given("target_entities") => {
+                fields.bad("target_entities", "is missing: list the entities, or name their upload in input");
+                Vec::new()
+            }
+            (false, _) => fields.list("target_entities", 1..=MAX_INLINE_ENTITIES, |fields| {
                 EntityTarget::read(fields, operation, &tenant_id)
             }),
         };
@@ -349,7 +354,7 @@ fn read_input(fields: &mut Fields<'_>) -> Option<BulkInput> {
         OnMalformed::Continue => "continue",
     };
     fields.object("input", |fields| BulkInput {
-        upload_id: fields.text_like("upload_id", 1..=MAX_TENANT_CHARS, is_plain_id, PLAIN_ID).to_owned(),
+        upload_id: fields.plain_id("upload_id", MAX_TENANT_CHARS),
         on_malformed: match fields.is_given("on_malformed") {
             true => fields.one_of("on_malformed", &ALL, name).unwrap_or(OnMalformed::Stop),
             false => OnMalformed::Stop,

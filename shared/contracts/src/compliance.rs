@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::dataset::Category;
 use crate::fields::{BadField, Fields};
-use crate::ids::{PLAIN_ID, SUBJECT, WorkflowKind, is_plain_id, is_subject};
+use crate::ids::{SUBJECT, WorkflowKind, is_subject};
 use crate::limits::MAX_TENANT_CHARS;
 use crate::recipient::{RECIPIENT, is_recipient};
 use crate::request::Request;
@@ -231,12 +231,9 @@ impl Request for ComplianceWorkflowRequest {
             false => Vec::new(),
         };
         let categories: Vec<Category> = categories.into_iter().map(|(_, category)| category).collect();
-        let plain = |fields: &mut Fields<'_>, name: &str, most: usize| {
-            fields.text_like(name, 1..=most, is_plain_id, PLAIN_ID).to_owned()
-        };
         let request = Self {
-            compliance_id: plain(fields, "compliance_id", MAX_COMPLIANCE_ID_CHARS),
-            tenant_id: plain(fields, "tenant_id", MAX_TENANT_CHARS),
+            compliance_id: fields.plain_id("compliance_id", MAX_COMPLIANCE_ID_CHARS),
+            tenant_id: fields.plain_id("tenant_id", MAX_TENANT_CHARS),
             compliance_type: fields
                 .one_of("compliance_type", &ComplianceType::ALL, ComplianceType::as_str)
                 .unwrap_or(ComplianceType::AuditLogGeneration),

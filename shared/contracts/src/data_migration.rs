@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::backup::RestoreConflict;
 use crate::fields::Fields;
-use crate::ids::{PLAIN_ID, WorkflowKind, is_plain_id};
+use crate::ids::WorkflowKind;
 use crate::limits::MAX_TENANT_CHARS;
 use crate::request::Request;
 use crate::services::{SERVICES, service_named};
@@ -159,7 +159,7 @@ impl DataSelector {
         if service.is_none() && !given.is_empty() {
             fields.bad("service", format!("must be one of {}", SERVICES.join(", ")));
         }
-        let entity_type = fields.text_like("entity_type", 1..=MAX_TYPE_CHARS, is_plain_id, PLAIN_ID).to_owned();
+        let entity_type = fields.plain_id("entity_type", MAX_TYPE_CHARS);
         let mut filters = BTreeMap::new();
         for (field, value) in fields.optional_map("filters") {
             match value {
@@ -225,12 +225,9 @@ impl Request for DataMigrationRequest {
     const HAS_DEADLINE: bool = false;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        let plain = |fields: &mut Fields<'_>, name: &str, most: usize| {
-            fields.text_like(name, 1..=most, is_plain_id, PLAIN_ID).to_owned()
-        };
-        let migration_id = plain(fields, "migration_id", MAX_MIGRATION_ID_CHARS);
-        let source = fields.is_given("source_tenant_id").then(|| plain(fields, "source_tenant_id", MAX_TENANT_CHARS));
-        let target_tenant_id = plain(fields, "target_tenant_id", MAX_TENANT_CHARS);
+        let migration_id = fields.plain_id("migration_id", MAX_MIGRATION_ID_CHARS);
+        let source = fields.is_given("source_tenant_id").then(|| fields.plain_id("source_tenant_id", MAX_TENANT_CHARS));
+        let target_tenant_id = fields.plain_id("target_tenant_id", MAX_TENANT_CHARS);
         let migration_type = fields.one_of("migration_type", &MigrationType::ALL, MigrationType::as_str);
         let request = Self {
             migration_id,
@@ -243,7 +240,7 @@ impl Request for DataMigrationRequest {
                 false => None,
             }
             .unwrap_or_default(),
-            restore_from: fields.is_given("restore_from").then(|| plain(fields, "restore_from", MAX_TENANT_CHARS)),
+            restore_from: fields.is_given("restore_from").then(|| fields.plain_id("restore_from", MAX_TENANT_CHARS)),
         };
         request.check(fields);
         request

@@ -55,12 +55,27 @@ pub struct RequestEnd {
     pub status: Status,
     /// When.
     pub at: Timestamp,
+    /// Whether only a part of what was asked for was done.
+    #[serde(default)]
+    pub is_partial: bool,
 }
 
 impl RequestEnd {
+    /// The end of an execution, by its status and its result.
+    pub fn of(status: Status, result: Option<&Value>, at: Timestamp) -> Self {
+        let is_partial = result.is_some_and(|result| result["status"] == "PartiallyCompleted");
+        Self { status, at, is_partial }
+    }
+
+    /// Whether nobody waits for an answer any more. What failed, or is done in part, must still be answered in time.
+    pub fn is_settled(&self) -> bool {
+        matches!(self.state(), RequestState::Completed | RequestState::Cancelled)
+    }
+
     /// What became of the request by that.
     pub fn state(&self) -> RequestState {
         match self.status {
+            Status::Completed if self.is_partial => RequestState::PartiallyCompleted,
             Status::Completed => RequestState::Completed,
             Status::Cancelled => RequestState::Cancelled,
             _ => RequestState::Failed,
@@ -107,6 +122,8 @@ pub enum RequestState {
     Overdue,
     /// It is answered.
     Completed,
+    /// It is answered in part: something could not be read or erased.
+    PartiallyCompleted,
     /// Its execution failed, ran out of time or was terminated.
     Failed,
     /// Its execution was cancelled.
@@ -115,7 +132,8 @@ pub enum RequestState {
 
 impl RequestState {
     /// Every state.
-    pub const ALL: [Self; 5] = [Self::Open, Self::Overdue, Self::Completed, Self::Failed, Self::Cancelled];
+    pub const ALL: [Self; 6] =
+        [Self::Open, Self::Overdue, Self::Completed, Self::PartiallyCompleted, Self::Failed, Self::Cancelled];
 
     /// The name on the wire.
     pub fn as_str(self) -> &'static str {
@@ -123,6 +141,7 @@ impl RequestState {
             Self::Open => "open",
             Self::Overdue => "overdue",
             Self::Completed => "completed",
+            Self::PartiallyCompleted => "partially_completed",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
         }
@@ -194,15 +213,20 @@ impl DataRequest {
         }
     }
 
-    /// Whole days until it must be answered, less than none if that was before; none if its execution has ended.
+    /// Whether somebody waits for an answer.
+    fn is_waited_for(&self) -> bool {
+        !self.ended.as_ref().is_some_and(RequestEnd::is_settled)
+    }
+
+    /// Whole days until it must be answered, less than none if that was before; none if nobody waits for that.
     pub fn days_left(&self, now: Timestamp) -> Option<i64> {
         let seconds = self.due().duration_since(now).as_secs();
-        self.ended.is_none().then(|| seconds.div_euclid(24 * 3_600))
+        self.is_waited_for().then(|| seconds.div_euclid(24 * 3_600))
     }
 
     /// When somebody is to be told next; none if nobody is.
     pub fn next_notice_at(&self) -> Option<Timestamp> {
-        if self.ended.is_some() {
+        if !self.is_waited_for() {
             return None;
         }
         match self.last_notice.filter(|notice| notice.due_at == self.due()).map(|notice| notice.kind) {
@@ -294,17 +318,19 @@ mod tests {
         ] {
             assert_eq!(request.days_left(at(now)), Some(days), "{now}");
         }
-        for (status, state) in [
-            (Status::Completed, RequestState::Completed),
-            (Status::Failed, RequestState::Failed),
-            (Status::TimedOut, RequestState::Failed),
-            (Status::Terminated, RequestState::Failed),
-            (Status::Cancelled, RequestState::Cancelled),
+        let partial = json!({ "status": "PartiallyCompleted" });
+        for (status, result, state, is_settled) in [
+            (Status::Completed, None, RequestState::Completed, true),
+            (Status::Completed, Some(&partial), RequestState::PartiallyCompleted, false),
+            (Status::Failed, None, RequestState::Failed, false),
+            (Status::TimedOut, None, RequestState::Failed, false),
+            (Status::Terminated, None, RequestState::Failed, false),
+            (Status::Cancelled, None, RequestState::Cancelled, true),
         ] {
-            request.ended = Some(RequestEnd { status, at: at("2026-02-01T00:00:00Z") });
+            request.ended = Some(RequestEnd::of(status, result, at("2026-02-01T00:00:00Z")));
             assert_eq!(request.state(at("2030-01-01T00:00:00Z")), state);
-            assert_eq!(request.days_left(at("2026-02-01T00:00:00Z")), None);
-            assert_eq!(request.next_notice_at(), None);
+            assert_eq!(request.days_left(at("2026-02-01T00:00:00Z")).is_none(), is_settled, "{state}");
+            assert_eq!(request.next_notice_at().is_none(), is_settled, "somebody is told of what is not answered");
         }
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::characters::{first_refused, is_seen};
+use crate::ids::is_plain_id;
 
 /// What is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +99,12 @@ impl<'a> Fields<'a> {
             self.bad(name, format!("must be {expected}"));
         }
         text
+    }
+
+    /// An id of letters, digits, `-` and `_` ([`is_plain_id`]), with at most so many of them.
+    pub fn plain_id(&mut self, name: &str, most: usize) -> String {
+        let expected = format!("1 to {most} letters, digits, '-' or '_'");
+        self.text_like(name, 1..=most, is_plain_id, &expected).to_owned()
     }
 
     /// A string that may be left out or null.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Category, Dataset, DatasetType};
 use crate::fields::Fields;
-use crate::ids::{PLAIN_ID, SUBJECT, UnknownName, is_plain_id, is_subject};
+use crate::ids::{SUBJECT, UnknownName, is_subject};
 use crate::limits::{MAX_REASON_CHARS, MAX_SUBJECT_CHARS, MAX_TENANT_CHARS};
 
 /// Data that must not be erased.
@@ -207,7 +207,7 @@ impl NewHold {
     /// the map, and a hold ends after `now`.
     pub fn read(fields: &mut Fields<'_>, dataset: &Dataset, now: Timestamp) -> Self {
         fields.only(&["hold_id", "subject_user_id", "data_categories", "record", "reason", "until"]);
-        let hold_id = fields.text_like("hold_id", 1..=MAX_TENANT_CHARS, is_plain_id, PLAIN_ID).to_owned();
+        let hold_id = fields.plain_id("hold_id", MAX_TENANT_CHARS);
         let scope = HoldScope::read(fields, dataset);
         let reason = fields.remark("reason", MAX_REASON_CHARS);
         let until = if fields.is_given("until") { fields.time("until") } else { None };

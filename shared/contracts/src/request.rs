@@ -66,6 +66,11 @@ pub trait Request: Serialize + DeserializeOwned + Send + Sync {
         None
     }
 
+    /// The tenant and the id of the backup that it makes, if that is what it is for.
+    fn made_backup(&self) -> Option<(&str, &str)> {
+        None
+    }
+
     /// What is done in another way than asked for, for people.
     fn warnings(&self) -> Vec<String> {
         Vec::new()

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::fields::Fields;
-use crate::ids::{PLAIN_ID, SUBJECT, WorkflowKind, is_plain_id, is_subject};
+use crate::ids::{SUBJECT, WorkflowKind, is_subject};
 use crate::limits::{MAX_SUBJECT_CHARS, MAX_TENANT_CHARS};
 use crate::request::Request;
 
@@ -27,7 +27,7 @@ impl Request for TenantSwitchingRequest {
     const KIND: WorkflowKind = WorkflowKind::TenantSwitching;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        let mut tenant = |name: &str| fields.text_like(name, 1..=MAX_TENANT_CHARS, is_plain_id, PLAIN_ID).to_owned();
+        let mut tenant = |name: &str| fields.plain_id(name, MAX_TENANT_CHARS);
         let (current_tenant_id, target_tenant_id) = (tenant("current_tenant_id"), tenant("target_tenant_id"));
         if !target_tenant_id.is_empty() && target_tenant_id == current_tenant_id {
             fields.bad("target_tenant_id", "must be another tenant than current_tenant_id");

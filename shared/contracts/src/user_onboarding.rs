@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::email::is_email;
 use crate::fields::Fields;
-use crate::ids::{PLAIN_ID, WorkflowKind, is_plain_id};
+use crate::ids::WorkflowKind;
 use crate::limits::{MAX_EMAIL_CHARS, MAX_NAME_CHARS, MAX_ROLE_CHARS, MAX_TENANT_CHARS};
 use crate::request::Request;
 
@@ -38,7 +38,7 @@ impl Request for UserOnboardingRequest {
         Self {
             user_email: fields.text_like("user_email", 1..=MAX_EMAIL_CHARS, is_email, address).to_owned(),
             user_name: fields.text("user_name", 1..=MAX_NAME_CHARS).to_owned(),
-            tenant_id: fields.text_like("tenant_id", 1..=MAX_TENANT_CHARS, is_plain_id, PLAIN_ID).to_owned(),
+            tenant_id: fields.plain_id("tenant_id", MAX_TENANT_CHARS),
             role: fields.text("role", 1..=MAX_ROLE_CHARS).to_owned(),
             send_welcome_email: fields.flag("send_welcome_email"),
             setup_default_workspace: fields.flag("setup_default_workspace"),

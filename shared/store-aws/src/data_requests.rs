@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use contracts::data_requests::{DataRequest, Extension, RequestEnd, RequestState};
-use contracts::{Status, Timestamp, WorkflowKind};
+use contracts::{Timestamp, WorkflowKind};
 use store::{
     ClaimedNotice, DataRequests, DueNotice, ExecutionRecord, Extended, KnownRequest, NewAuditRow, NewExecution,
     RequestFilter, RequestPage, RequestParts, StoreError, data_request_of, extending, subject_of,
@@ -235,8 +235,7 @@ impl DynamoStore {
     pub(crate) async fn end_request(
         &self,
         record: &ExecutionRecord,
-        status: Status,
-        at: Timestamp,
+        end: &RequestEnd,
     ) -> Result<Option<TransactWriteItem>, StoreError> {
         let input = &record.input;
         let kind = WorkflowKind::of_execution(&record.id).unwrap_or(record.kind);
@@ -250,11 +249,11 @@ impl DynamoStore {
         if remembered.is_none_or(|item| item.optional_text("workflow_id") != Some(record.id.as_str())) {
             return Ok(None);
         }
-        let end = RequestEnd { status, at };
         let mut change = Change::default();
         change.set("status_pk", text(keys::data_requests_in(&record.tenant_id, end.state())));
-        change.set("ended", json(&end));
-        look_again(&mut change, &request.compliance_id, None);
+        change.set("ended", json(end));
+        // When the next notice is, is seen when it is looked at.
+        look_again(&mut change, &request.compliance_id, (!end.is_settled()).then_some(end.at));
         Ok(Some(change.into_write(&self.table, &partition, &request.compliance_id)))
     }
 }

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
+use contracts::data_requests::RequestEnd;
 use contracts::step::StepPath;
 use contracts::{Status, Timestamp};
 use store::events::{Ended, TIMEOUT, ending, ending_of_damaged};
@@ -60,7 +61,7 @@ impl EndRecorder for DynamoStore {
                 rows.iter().map(|(event_id, event)| put_new(&self.table, event_row(tenant_id, id, *event_id, event))),
             );
             writes.extend(audit.clone());
-            writes.extend(self.end_request(&record, end.status, at).await?);
+            writes.extend(self.end_request(&record, &RequestEnd::of(end.status, end.result.as_ref(), at)).await?);
             if let Transacted::Refused(_) = self.transact(writes).await? {
                 continue;
             }

@@ -41,6 +41,11 @@ impl Executions for DynamoStore {
         self.read(&keys::idempotency(tenant_id, key), ALONE).await.map(|item| item.is_some())
     }
 
+    async fn used_by(&self, tenant_id: &str, upload_id: &str) -> Result<Option<String>, StoreError> {
+        let item = self.read(&keys::upload(tenant_id, upload_id), ALONE).await?;
+        item.map(|item| item.text("execution_id").map(str::to_owned)).transpose()
+    }
+
     async fn create(&self, new: NewExecution) -> Result<Created, StoreError> {
         if let Some(full) = self.refuse(&new).await? {
             return Ok(Created::Full(full));

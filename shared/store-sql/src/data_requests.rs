@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use contracts::data_requests::{DataRequest, Extension, RequestEnd, RequestState};
-use contracts::{Status, Timestamp, WorkflowKind};
+use contracts::{Timestamp, WorkflowKind};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe};
 use store::{
@@ -173,20 +173,16 @@ pub(crate) async fn remember(connection: &mut AnyConnection, new: &NewExecution)
 }
 
 /// Remembers how an execution ended that answers a request, if it does.
-pub(crate) async fn end(
-    connection: &mut AnyConnection,
-    workflow_id: &str,
-    status: Status,
-    at: Timestamp,
-) -> Result<(), Fault> {
+pub(crate) async fn end(connection: &mut AnyConnection, workflow_id: &str, end: RequestEnd) -> Result<(), Fault> {
     if WorkflowKind::of_execution(workflow_id) != Some(WorkflowKind::Compliance) {
         return Ok(());
     }
-    let end = RequestEnd { status, at };
-    sqlx::query("UPDATE data_requests SET state = $2, ended = $3, look_at = NULL WHERE workflow_id = $1")
+    sqlx::query("UPDATE data_requests SET state = $2, ended = $3, look_at = $4 WHERE workflow_id = $1")
         .bind(workflow_id.to_owned())
         .bind(end.state().as_str())
         .bind(json_text(&end))
+        // When the next notice is, is seen when it is looked at.
+        .bind((!end.is_settled()).then(|| micros(end.at)))
         .execute(connection)
         .await?;
     Ok(())

@@ -1,6 +1,7 @@
 //! The record of ends, for engines that keep their own journal.
 
 use async_trait::async_trait;
+use contracts::data_requests::RequestEnd;
 use contracts::step::StepPath;
 use contracts::{Status, Timestamp};
 use sqlx::{AnyConnection, Row as _};
@@ -103,7 +104,7 @@ impl Operation for CloseDamaged {
         .bind(id)
         .execute(&mut *connection)
         .await?;
-        data_requests::end(connection, id, end.status, *at).await?;
+        data_requests::end(connection, id, RequestEnd::of(end.status, end.result.as_ref(), *at)).await?;
         append_audit(connection, audit.as_ref()).await?;
         Ok(true)
     }
@@ -159,7 +160,7 @@ impl Operation for RecordEnd {
         if end.status == Status::Completed {
             count_duration(connection, id).await?;
         }
-        data_requests::end(connection, id, end.status, *at).await?;
+        data_requests::end(connection, id, RequestEnd::of(end.status, end.result.as_ref(), *at)).await?;
         append_audit(connection, audit.as_ref()).await?;
         Ok(true)
     }

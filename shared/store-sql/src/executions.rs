@@ -36,6 +36,11 @@ impl Executions for SqlStore {
         Ok(started_by(&mut *reader, tenant_id, key).await.map_err(unavailable)?.is_some())
     }
 
+    async fn used_by(&self, tenant_id: &str, upload_id: &str) -> Result<Option<String>, StoreError> {
+        let mut reader = self.readers.of(tenant_id).await?;
+        claimed_by(&mut *reader, tenant_id, upload_id).await.map_err(unavailable)
+    }
+
     async fn create(&self, new: NewExecution) -> Result<Created, StoreError> {
         let tenant_id = new.tenant_id.clone();
         self.writer.write_start(&tenant_id, Create { new, limits: self.limits }).await
@@ -221,6 +226,16 @@ async fn started_by<'e>(
     sqlx::query(select).bind(tenant_id).bind(&key.route).bind(&key.key).fetch_optional(executor).await
 }
 
+/// The execution that uses an upload.
+async fn claimed_by<'e>(
+    executor: impl Executor<'e, Database = sqlx::Any>,
+    tenant_id: &str,
+    upload_id: &str,
+) -> Result<Option<String>, sqlx::Error> {
+    let select = "SELECT execution_id FROM upload_claims WHERE tenant_id = $1 AND upload_id = $2";
+    sqlx::query_scalar(select).bind(tenant_id).bind(upload_id).fetch_optional(executor).await
+}
+
 struct Create {
     new: NewExecution,
     limits: OpenLimits,
@@ -345,10 +360,8 @@ impl Create {
     /// The start that uses the upload of this one, if there is one.
     async fn upload_used(&self, connection: &mut AnyConnection) -> Result<Option<Created>, Fault> {
         let Some(upload_id) = &self.new.upload_id else { return Ok(None) };
-        let select = "SELECT execution_id FROM upload_claims WHERE tenant_id = $1 AND upload_id = $2";
-        let used = sqlx::query(select).bind(&self.new.tenant_id).bind(upload_id).fetch_optional(connection).await?;
-        let Some(row) = used else { return Ok(None) };
-        Ok(Some(Created::UploadUsed { by: row.try_get("execution_id")? }))
+        let used = claimed_by(connection, &self.new.tenant_id, upload_id).await?;
+        Ok(used.map(|by| Created::UploadUsed { by }))
     }
 
     async fn claim_upload(&self, connection: &mut AnyConnection) -> Result<(), Fault> {

@@ -1,6 +1,7 @@
 //! The embedded engine's journal.
 
 use async_trait::async_trait;
+use contracts::data_requests::RequestEnd;
 use contracts::step::StepKind;
 use contracts::{Status, Timestamp};
 use sqlx::any::{AnyArguments, AnyRow};
@@ -269,7 +270,8 @@ impl CommitTurn {
             batches::replace(connection, &commit.execution_id, items).await?;
         }
         if let Some(end) = end {
-            data_requests::end(connection, &commit.execution_id, end.status, commit.at).await?;
+            let of_request = RequestEnd::of(end.status, end.result.as_ref(), commit.at);
+            data_requests::end(connection, &commit.execution_id, of_request).await?;
         }
         if let Some(End { status: Status::Completed, .. }) = end {
             count_duration(connection, &commit.execution_id).await?;

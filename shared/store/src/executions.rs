@@ -254,6 +254,9 @@ pub trait Executions: Send + Sync {
     /// Whether this key has started something before, with whatever body.
     async fn has_started(&self, tenant_id: &str, key: &IdempotencyKey) -> Result<bool, StoreError>;
 
+    /// The execution that uses this upload, as long as it is not archived.
+    async fn used_by(&self, tenant_id: &str, upload_id: &str) -> Result<Option<String>, StoreError>;
+
     /// Stores a start, whole or not at all. Of starts that use the same upload one wins, however many there are at once.
     async fn create(&self, new: NewExecution) -> Result<Created, StoreError>;
 

@@ -263,6 +263,11 @@ async fn operators_make_drill_list_show_restore_and_remove_backups() {
     run(&site, &["backup", "delete", "nightly"]).await.assert(0, "nightly is deleted. Its files are removed.\n", "");
     run(&site, &["backup", "delete", "nightly"]).await.assert(4, "", "404 Not Found: There is no such backup.");
     run(&site, &["backup", "show", "nightly"]).await.assert(4, "", "There is no such backup.");
-    run(&site, &["backup", "drill", "nightly"]).await.assert(3, "NotFound: the tenant has no backup nightly", "");
+    run(&site, &["backup", "drill", "nightly"]).await.assert(4, "", "404 Not Found: There is no such backup.");
+    run(&site, &["backup", "create", "nightly", "--service", "auth", "--keep-days", "3"]).await.assert(
+        4,
+        "",
+        "has been removed: ask for one with another backup_id",
+    );
     run(&site, &["backup", "show", ".."]).await.assert(2, "", "'..' is no name of a backup");
 }

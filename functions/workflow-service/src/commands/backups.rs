@@ -184,11 +184,13 @@ fn row(backup: &Value) -> [String; 6] {
 }
 
 fn kept(backup: &Value) -> String {
-    match (backup["removing_since"].is_string(), backup["keep_until"].is_string()) {
-        (true, _) => "being removed".to_owned(),
-        (false, true) => format!("until {}", seconds(backup, "keep_until")),
-        (false, false) => "for ever".to_owned(),
+    if backup["removing_since"].is_string() {
+        return "being removed".to_owned();
     }
+    let until = backup["keep_until"].is_string().then(|| format!("until {}", seconds(backup, "keep_until")));
+    let newest = backup["keep_count"].as_u64().map(|count| format!("while among the newest {count}"));
+    let conditions: Vec<String> = until.into_iter().chain(newest).collect();
+    if conditions.is_empty() { "for ever".to_owned() } else { conditions.join(", ") }
 }
 
 fn last_drill(backup: &Value) -> String {

@@ -195,7 +195,7 @@ fn row(hold: &Value) -> [String; 6] {
         text(hold, "hold_id").to_owned(),
         text(hold, "state").to_owned(),
         seconds(hold, "placed_at"),
-        if hold["until"].is_null() { "released".to_owned() } else { seconds(hold, "until") },
+        if hold["until"].is_null() { "its release".to_owned() } else { seconds(hold, "until") },
         about(hold),
         text(hold, "reason").to_owned(),
     ]

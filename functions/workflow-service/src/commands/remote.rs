@@ -349,6 +349,9 @@ impl Server {
         };
         let mut opened = tokio::fs::File::open(file).await.map_err(unreadable)?;
         let bytes = opened.metadata().await.map_err(unreadable)?.len();
+        if bytes == 0 {
+            return Err(CommandError::usage(format!("--entities: {} is empty", file.display())));
+        }
         let path = ["api", "v1", "workflows", "bulk-operation", "uploads"];
         let mut call = self.request(Method::POST, &path).json(&json!({ "size_bytes": bytes }));
         if let Some(operation_id) = operation_id {
@@ -362,7 +365,12 @@ impl Server {
         for (name, value) in answer["headers"].as_object().into_iter().flatten() {
             put = put.header(name, value.as_str().unwrap_or_default());
         }
-        self.checked(self.send(put).await?).await?;
+        let put = self.send(put).await?;
+        // The upload of this operation is there, or a job has used it: the server and S3 say so each in their way.
+        let is_there = [StatusCode::CONFLICT, StatusCode::PRECONDITION_FAILED].contains(&put.status());
+        if !(is_there && operation_id.is_some()) {
+            self.checked(put).await?;
+        }
         text("upload_id")
     }
 

@@ -47,6 +47,8 @@ enum State {
     Open,
     Overdue,
     Completed,
+    #[value(name = "partially_completed")]
+    PartiallyCompleted,
     Failed,
     Cancelled,
 }
@@ -84,7 +86,9 @@ async fn list(args: ListArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     let ListArgs { state, due_before, common } = args;
     let server = common.remote.open()?;
     let filters = [("state", state.and_then(word_of)), ("due_before", due_before)];
-    let requests = server.all(&PATH, "requests", &filters).await?;
+    let mut requests = server.all(&PATH, "requests", &filters).await?;
+    // Those that must still be answered come first.
+    requests.sort_by_key(|request| request["days_left"].is_null());
     if common.output.is_json() {
         output.json(&json!({ "requests": requests }))?;
         return Ok(Exit::Done.into());

@@ -206,9 +206,7 @@ impl Work<'_> {
             }
         }
         for (place, entity) in self.entities.iter().enumerate() {
-            if let Some(problem) = &entity.problem {
-                state.outcomes[place] = Some(failed(entity.index, "Malformed", problem, 0));
-            }
+            state.outcomes[place] = Outcome::malformed(entity);
         }
         state
     }

@@ -73,9 +73,12 @@ pub(crate) struct Entity {
     pub(crate) entity_id: String,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub(crate) operation_data: Map<String, Value>,
-    /// Why it cannot be tried, if its line in the input is no entity.
+    /// Why it cannot be tried, if its row in the input is no entity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) problem: Option<String>,
+    /// That row, as it was in the input.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) row: String,
 }
 
 /// What came of an entity: one line of a batch's file.
@@ -96,7 +99,7 @@ pub(crate) struct Outcome {
 
 impl Entity {
     /// One that cannot be tried.
-    fn malformed(index: u64, problem: String) -> Self {
+    fn malformed(index: u64, problem: String, row: String) -> Self {
         Self {
             index,
             service: String::new(),
@@ -104,11 +107,19 @@ impl Entity {
             entity_id: String::new(),
             operation_data: Map::new(),
             problem: Some(problem),
+            row,
         }
     }
 }
 
 impl Outcome {
+    /// Of a row that is no entity.
+    fn malformed(entity: &Entity) -> Option<Self> {
+        let message = entity.problem.clone()?;
+        let (status, code) = (EntityStatus::Failed, "Malformed".to_owned());
+        Some(Self { index: entity.index, status, code, message, attempts: 0, data: None })
+    }
+
     fn unprocessed(index: u64) -> Self {
         let (status, code, message) = (EntityStatus::Unprocessed, "Unprocessed".to_owned(), String::new());
         Self { index, status, code, message, attempts: 0, data: None }
@@ -152,9 +163,9 @@ impl Files<'_> {
         lines.map(|lines| read_lines(&lines, "what came of a batch")).transpose()
     }
 
-    /// Removes an upload that nobody needs any more.
-    async fn remove_upload(&self, upload_id: &str) -> Result<(), ActivityError> {
-        self.blobs.remove(&[upload(self.tenant_id, upload_id)?]).await.map_err(store_failed)
+    /// Removes what was uploaded. An empty blob takes its place, so that its link stays used.
+    async fn empty_upload(&self, upload_id: &str) -> Result<(), ActivityError> {
+        self.write(&upload(self.tenant_id, upload_id)?, Vec::new()).await
     }
 }
 

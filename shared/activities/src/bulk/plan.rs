@@ -44,7 +44,7 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         Err(error) if error.error == ErrorName::InvalidInput.as_str() => {
             // Nobody can use it.
             if let Some(input) = &request.input {
-                files.remove_upload(&input.upload_id).await?;
+                files.empty_upload(&input.upload_id).await?;
             }
             return Err(error);
         }
@@ -88,6 +88,7 @@ fn given(request: &BulkOperationRequest) -> Entities<'static> {
             entity_id: target.entity_id.clone(),
             operation_data: target.operation_data.clone(),
             problem: None,
+            row: String::new(),
         })
         .collect();
     stream::iter(entities).map(Ok).boxed()
@@ -99,7 +100,12 @@ async fn uploaded<'a>(
     request: &'a BulkOperationRequest,
     upload_id: &str,
 ) -> Result<Entities<'a>, ActivityError> {
-    let body = context.blobs.get(&upload(context.tenant_id(), upload_id)?).await.map_err(store_failed)?;
+    let key = upload(context.tenant_id(), upload_id)?;
+    let body = match context.blobs.size(&key).await.map_err(store_failed)? {
+        // Only an empty blob is left where a job has used it.
+        None | Some(0) => None,
+        Some(_) => context.blobs.get(&key).await.map_err(store_failed)?,
+    };
     let gone = || ActivityError::new(ErrorName::NotFound, "the upload is not there any more: another job has used it");
     Ok(input::entities(body.ok_or_else(gone)?, request))
 }
@@ -115,7 +121,9 @@ async fn left_by<'a>(context: &'a Context<'_>, origin: &'a Origin) -> Result<Opt
         let files = context.files_of(&origin.execution_id);
         let entities = files.read_entities(&part).await?;
         let outcomes = files.read_outcomes(part.batch).await?.unwrap_or_default();
-        let left = entities.into_iter().filter(|entity| is_left(entity, &outcomes, origin.only_failed));
+        // A malformed row stays one.
+        let left = entities.into_iter().filter(|entity| entity.problem.is_none());
+        let left = left.filter(|entity| is_left(entity, &outcomes, origin.only_failed));
         Ok(stream::iter(left.map(Ok).collect::<Vec<_>>()))
     });
     Ok(Some(left.try_flatten().boxed()))

@@ -39,6 +39,18 @@ struct Line<'a> {
     attempts: u32,
 }
 
+/// The columns of the CSV file of rows that are no entities.
+const COLUMNS_OF_MALFORMED: [&str; 3] = ["index", "message", "row"];
+
+/// A line of the files of rows that are no entities.
+#[derive(Serialize)]
+struct MalformedLine<'a> {
+    index: u64,
+    message: &'a str,
+    /// As it was in the input.
+    row: &'a str,
+}
+
 /// A line of the file of what was exported.
 #[derive(Serialize)]
 struct Exported<'a> {
@@ -56,24 +68,27 @@ struct ErrorDetail {
     retry_count: u32,
 }
 
-/// The files of results, each of which is there only if it has a line.
-const FILES: [&str; 7] = [
+/// The files of results, each of which is there only if it has a line. What a pair of them lists has a place in
+/// [`Counts::lines`]: first the statuses of entities, in their order.
+const FILES: [&str; 9] = [
     "succeeded.csv",
     "succeeded.jsonl",
     "failed.csv",
     "failed.jsonl",
     "unprocessed.csv",
     "unprocessed.jsonl",
+    "malformed.csv",
+    "malformed.jsonl",
     "exported.jsonl",
 ];
-const EXPORTED: usize = 6;
+const MALFORMED: usize = 3;
+const EXPORTED: usize = 4;
 
 #[derive(Default)]
 struct Counts {
-    /// By status.
-    entities: [u64; 3],
+    /// What the files list.
+    lines: [u64; 5],
     batches: u64,
-    exported: u64,
     details: Vec<ErrorDetail>,
 }
 
@@ -84,14 +99,12 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
     let plan = files.read_plan().await?;
     let parts = files.read_manifest().await?;
     let counts = write_all(context, &files, &plan, parts).await?;
-    let [completed, failed, unprocessed] = counts.entities;
+    let [completed, tried, unprocessed, malformed, _] = counts.lines;
+    let failed = tried + malformed;
     let links: Map<String, Value> = FILES
         .iter()
         .enumerate()
-        .filter(|(file, _)| match *file {
-            EXPORTED => counts.exported > 0,
-            file => counts.entities[file / 2] > 0,
-        })
+        .filter(|(file, _)| counts.lines[file / 2] > 0)
         .map(|(_, name)| {
             let link = format!("/api/v1/workflows/{}/results/{name}", context.execution_id());
             ((*name).to_owned(), link.into())
@@ -116,7 +129,7 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
     context.report(report)?;
     // The file of entities has all of it from now on.
     if let Some(upload_id) = &plan.upload_id {
-        files.remove_upload(upload_id).await?;
+        files.empty_upload(upload_id).await?;
     }
     let stops_at = plan.options.stops_at(plan.total);
     if !is_interrupted && unprocessed > 0 && stops_at.is_some_and(|stops_at| failed >= stops_at) {
@@ -237,20 +250,23 @@ fn add(
     let mut outcomes = outcomes.unwrap_or_default().into_iter().peekable();
     for entity in entities {
         let outcome = outcomes.next_if(|outcome| outcome.index == entity.index);
+        // A row that is no entity has failed, whether or not its batch began.
+        let outcome = outcome.filter(|_| entity.problem.is_none()).or_else(|| Outcome::malformed(entity));
         let mut outcome = outcome.unwrap_or_else(|| Outcome::unprocessed(entity.index));
         if let Some(before) = before {
             before.check(entity, &mut outcome);
         }
-        let status = outcome.status as usize;
-        if counts.entities[status] == 0 {
-            outs[status * 2].part.extend(row(&COLUMNS));
-        }
-        counts.entities[status] += 1;
         let Outcome { index, code, message, attempts, .. } = &outcome;
         if outcome.status == EntityStatus::Failed && counts.details.len() < MAX_TOLD {
             let error_message = if message.is_empty() { code.clone() } else { format!("{code}: {message}") };
             let (entity_id, retry_count) = (entity.entity_id.clone(), attempts.saturating_sub(1));
             counts.details.push(ErrorDetail { entity_id, error_message, retry_count });
+        }
+        if entity.problem.is_some() {
+            let line = MalformedLine { index: *index, message, row: &entity.row };
+            let cells = row(&[&line.index.to_string(), line.message, line.row]);
+            write(MALFORMED, counts, outs, &COLUMNS_OF_MALFORMED, &cells, &line)?;
+            continue;
         }
         let line = Line {
             index: *index,
@@ -262,15 +278,31 @@ fn add(
             message,
             attempts: *attempts,
         };
-        outs[status * 2].part.extend(line.row());
-        push_line(&mut outs[status * 2 + 1].part, &line)?;
+        write(outcome.status as usize, counts, outs, &COLUMNS, &line.row(), &line)?;
         if let Some(data) = outcome.data.as_ref().filter(|_| is_exported(plan)) {
-            counts.exported += 1;
+            counts.lines[EXPORTED] += 1;
             let Entity { service, entity_type, entity_id, .. } = entity;
-            push_line(&mut outs[EXPORTED].part, &Exported { service, entity_type, entity_id, data })?;
+            push_line(&mut outs[EXPORTED * 2].part, &Exported { service, entity_type, entity_id, data })?;
         }
     }
     Ok(())
+}
+
+/// Writes a line into a pair of files: into the one of CSV, which begins with the names of its columns, and into the other.
+fn write(
+    pair: usize,
+    counts: &mut Counts,
+    outs: &mut [Out],
+    columns: &[&str],
+    cells: &[u8],
+    line: &impl Serialize,
+) -> Result<(), ActivityError> {
+    if counts.lines[pair] == 0 {
+        outs[pair * 2].part.extend(row(columns));
+    }
+    counts.lines[pair] += 1;
+    outs[pair * 2].part.extend(cells);
+    push_line(&mut outs[pair * 2 + 1].part, line)
 }
 
 /// Whether what the services answer is what was asked for.

@@ -32,7 +32,7 @@ pub(super) async fn sets<'p>(
         let name = failure.unwrap_or(ErrorName::Internal);
         let (service, entity_type) = (set.service.clone(), set.name().to_owned());
         if !plan.allow_partial {
-            let message = format!("{entity_type} of {service} was not read to its end");
+            let message = format!("{service}/{entity_type} was not read to its end");
             return Err(ActivityError::new(name, message));
         }
         not_read.push(NotRead { service, entity_type, error: name.to_string() });

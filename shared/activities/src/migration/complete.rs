@@ -14,10 +14,10 @@ use serde_json::{Map, Value, json};
 use super::archive;
 use super::batch::{CALL_ITEMS, given_up, is_for_later};
 use super::change::{Moved, Ready};
-use super::problems::{LEFT, Line, Told};
+use super::problems::{FAILED, Line, ONLY_COPIES, Told};
 use super::source::{Changed, Changes, Reading};
 use super::undo::done_to;
-use super::{ByType, CHANGED_SINCE, Counts, Part, Plan, Refused, Set, State, THING, Way, refused, write};
+use super::{ByType, Counts, Part, Plan, Refused, Set, State, THING, Way, refused, write};
 use crate::Context;
 use crate::restore;
 use crate::things::{self, Left};
@@ -26,10 +26,6 @@ use crate::things::{self, Left};
 const MAX_ROUNDS: u32 = 5;
 /// A round of its own: under the keys of the others the target would tell what came of those.
 const VERIFYING: u32 = u32::MAX;
-
-const FAILED: &str = "failed.jsonl";
-/// Copies of what is not there any more.
-const ONLY_COPIES: &str = "only_copies.jsonl";
 
 /// What was written again.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -118,7 +114,8 @@ impl Completing<'_> {
                 let message = format!("the batch {number} was not migrated");
                 self.first.get_or_insert(ActivityError::new(ErrorName::ServiceUnavailable, message));
             }
-            if let (Some(set), None) = (set, &state.given_up) {
+            if let Some(set) = set {
+                self.tell_not_tried(set, part, &state)?;
                 self.tell_refused(set, state.refused)?;
             }
         }
@@ -126,13 +123,7 @@ impl Completing<'_> {
             let same = Counts { read: set.same, unchanged: set.same, ..Counts::default() };
             self.types.entry(set.types()).or_default().add(same);
         }
-        for name in self.left.names() {
-            let (service, rest) = name.split_once('/').unwrap_or((name, ""));
-            let (entity_type, id) = rest.split_once('/').unwrap_or((rest, ""));
-            let message = "has been changed by somebody else, and stays";
-            self.told.add(LEFT, &Line { service, entity_type, id, code: CHANGED_SINCE, message })?;
-        }
-        Ok(())
+        self.told.add_left(&self.left)
     }
 
     /// Compares what was restored; it tells by type what became of it.
@@ -155,6 +146,17 @@ impl Completing<'_> {
             ((name.clone(), name), things)
         });
         Ok(named.collect())
+    }
+
+    /// Of a batch that was given up it is known where it was, and not what comes after that.
+    fn tell_not_tried(&mut self, set: &Set, part: &Part, state: &State) -> Result<(), ActivityError> {
+        let (Some(code), left) = (&state.given_up, part.things.saturating_sub(state.counts.read)) else {
+            return Ok(());
+        };
+        let (service, entity_type) = (&*set.to_service, &*set.to_type);
+        let after = state.after.as_deref().or(part.within.from_id.as_deref()).unwrap_or_default();
+        let message = format!("{left} of the things from '{after}' on may not have been written");
+        self.told.add(FAILED, &Line { service, entity_type, id: "", code, message: &message })
     }
 
     fn tell_refused(&mut self, set: &Set, refused: Vec<Refused>) -> Result<(), ActivityError> {

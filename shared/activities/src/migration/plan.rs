@@ -212,9 +212,8 @@ impl Planning<'_> {
                     continue;
                 }
                 if missing.len() > MAX_BROUGHT {
-                    let message = format!(
-                        "more than {MAX_BROUGHT} {entity_type} of {service} would come with others: select them"
-                    );
+                    let message =
+                        format!("more than {MAX_BROUGHT} {service}/{entity_type} would come with others: select them");
                     return Err(ActivityError::new(ErrorName::PayloadTooLarge, message));
                 }
                 let set = renamed(self.request, self.known, &service, &entity_type, BTreeMap::new());

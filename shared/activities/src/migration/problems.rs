@@ -6,15 +6,21 @@ use contracts::ActivityError;
 use futures::StreamExt as _;
 use futures::stream;
 use serde::Serialize;
-use serde_json::Value;
-use store::RESULTS;
+use serde_json::{Map, Value};
+use store::{BlobKey, RESULTS};
 
+use super::CHANGED_SINCE;
 use crate::Context;
 use crate::files::{key, push_line};
 use crate::harness::store_failed;
+use crate::things::Left;
 
 /// The file of what stays because somebody else has changed it.
 pub(super) const LEFT: &str = "left.jsonl";
+/// The file of what failed.
+pub(super) const FAILED: &str = "failed.jsonl";
+/// The file of copies of what is not there any more.
+pub(super) const ONLY_COPIES: &str = "only_copies.jsonl";
 
 /// A line.
 #[derive(Serialize)]
@@ -42,19 +48,51 @@ impl Told {
         if text.len() < MAX_BYTES { push_line(text, line) } else { Ok(()) }
     }
 
+    /// Tells what stays.
+    pub(super) fn add_left(&mut self, left: &Left) -> Result<(), ActivityError> {
+        for name in left.names() {
+            let (service, rest) = name.split_once('/').unwrap_or((name, ""));
+            let (entity_type, id) = rest.split_once('/').unwrap_or((rest, ""));
+            let message = "has been changed by somebody else, and stays";
+            self.add(LEFT, &Line { service, entity_type, id, code: CHANGED_SINCE, message })?;
+        }
+        Ok(())
+    }
+
     pub(super) fn count(&self, file: &str) -> u64 {
         self.files.get(file).map_or(0, |(count, _)| *count)
     }
 
     /// Stores the files; the links to them, by name.
-    pub(super) async fn store(self, context: &Context<'_>) -> Result<serde_json::Map<String, Value>, ActivityError> {
-        let mut links = serde_json::Map::new();
+    pub(super) async fn store(self, context: &Context<'_>) -> Result<Map<String, Value>, ActivityError> {
+        let mut links = Map::new();
         for (name, (_, text)) in self.files {
-            let place = key(context.tenant_id(), &[RESULTS, context.execution_id(), name])?;
-            context.blobs.put(&place, stream::iter([Ok(text.into())]).boxed()).await.map_err(store_failed)?;
-            let link = format!("/api/v1/workflows/{}/results/{name}", context.execution_id());
-            links.insert(name.to_owned(), link.into());
+            context
+                .blobs
+                .put(&place(context, name)?, stream::iter([Ok(text.into())]).boxed())
+                .await
+                .map_err(store_failed)?;
+            links.insert(name.to_owned(), link(context, name));
         }
         Ok(links)
     }
+
+    /// Stores the files; the links to them and to those that an earlier step of the execution has stored.
+    pub(super) async fn store_beside(self, context: &Context<'_>) -> Result<Map<String, Value>, ActivityError> {
+        let mut links = self.store(context).await?;
+        for name in [FAILED, ONLY_COPIES] {
+            if context.blobs.size(&place(context, name)?).await.map_err(store_failed)?.is_some() {
+                links.insert(name.to_owned(), link(context, name));
+            }
+        }
+        Ok(links)
+    }
+}
+
+fn place(context: &Context<'_>, name: &str) -> Result<BlobKey, ActivityError> {
+    key(context.tenant_id(), &[RESULTS, context.execution_id(), name])
+}
+
+fn link(context: &Context<'_>, name: &str) -> Value {
+    format!("/api/v1/workflows/{}/results/{name}", context.execution_id()).into()
 }

@@ -76,7 +76,7 @@ fn copies(selector: &DataSelector, known: &Known) -> Result<Vec<Set>, ActivityEr
         })
         .collect();
     if sets.is_empty() {
-        let message = format!("no service keeps copies of {entity_type} of {service}");
+        let message = format!("no service keeps copies of {service}/{entity_type}");
         return Err(ActivityError::new(ErrorName::InvalidInput, message));
     }
     Ok(sets)
@@ -94,7 +94,7 @@ fn upgraded(selector: &DataSelector, known: &Known) -> Result<Set, ActivityError
             versions => format!("those to {versions:?} are for a newer version of the service"),
         };
         let message = format!(
-            "there is no transformation of {entity_type} of {service} up to its schema version {version}: {there}"
+            "there is no transformation of {service}/{entity_type} up to its schema version {version}: {there}"
         );
         return Err(ActivityError::new(ErrorName::InvalidInput, message));
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::complete::{CaughtUp, reversible_until};
+use super::problems::Told;
 use super::{CONTENT, Plan, Set, State, THING, Way, step_of};
 use crate::Context;
 use crate::files::{Files, lost};
@@ -40,8 +41,11 @@ pub(super) async fn conclude(context: &Context<'_>) -> Result<Value, ActivityErr
         Way::Restore => restore::undo::undo_own(context).await?,
         Way::Write | Way::Remove | Way::Reverse => undo_all(context, &plan).await?,
     };
+    let mut told = Told::default();
+    told.add_left(&left)?;
     context.report(Map::from_iter([
-        ("status".to_owned(), json!("RolledBack")),
+        ("status".to_owned(), json!(if left.count() == 0 { "RolledBack" } else { "Failed" })),
+        ("files".to_owned(), json!(told.store_beside(context).await?)),
         ("records_migrated".to_owned(), json!(0)),
         ("left".to_owned(), json!(left.count())),
         ("left_first".to_owned(), left.told_first()),

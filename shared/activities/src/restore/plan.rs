@@ -9,7 +9,7 @@ use downstream::data::{Thing, catalogue};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{ended_backup, lease_of_backup};
-use vault::{MANIFEST_FILE, Manifest, PartEntry, ServiceSummary};
+use vault::{DocumentError, MANIFEST_FILE, Manifest, ManifestError, PartEntry, ServiceSummary};
 
 use super::undo::ids_of;
 use super::{Plan, Selected, Target, drill, files, is_same_type, is_tenant, mark_of, selected_of};
@@ -112,7 +112,7 @@ fn keep_selected(manifest: &mut Manifest, selected: &[Selected]) -> Result<(), A
         let has =
             |of: &ServiceSummary| of.service == *service && of.types.iter().any(|of| of.entity_type == *entity_type);
         if !manifest.services.iter().any(has) {
-            let message = format!("{} holds no {entity_type} of {service}", manifest.backup_id);
+            let message = format!("{} holds no {service}/{entity_type}", manifest.backup_id);
             return Err(ActivityError::new(ErrorName::NotFound, message));
         }
     }
@@ -149,8 +149,15 @@ pub(crate) async fn manifest(
     };
     let Some(text) = text else { return Err(missing(context, tenant_id, backup_id).await?) };
     let keys = context.keys.public_keys().await.map_err(key_failed)?;
-    Manifest::open(&text, &keys, backup_id, tenant_id)
-        .map_err(|error| ActivityError::new(ErrorName::IntegrityViolation, error.to_string()))
+    Manifest::open(&text, &keys, backup_id, tenant_id).map_err(|error| {
+        let hint = match &error {
+            ManifestError::Document(DocumentError::UnknownKey { .. }) => {
+                "; if this installation has another key file than when the backup was made, bring that one back"
+            }
+            _ => "",
+        };
+        ActivityError::new(ErrorName::IntegrityViolation, format!("{error}{hint}"))
+    })
 }
 
 /// Of a backup that an erasure had made it is known that there was one, and when it went.

@@ -48,7 +48,9 @@ impl Operation for FileProcessing {
             }
             Self::Rename(name) => file.insert("name".to_owned(), name.into()),
             Self::Move(workspace_id) => {
-                tx.get(&WORKSPACES, &[&workspace_id]).await?;
+                if tx.find(&WORKSPACES, &[&workspace_id]).await?.is_none() {
+                    return Err(Problem::unprocessable(format!("there is no workspace {workspace_id}")));
+                }
                 file.insert("workspace_id".to_owned(), workspace_id.into())
             }
             Self::Delete => {

@@ -78,6 +78,9 @@ async fn an_upload_is_used_by_one_start<S: Executions>(store: &S) {
     let repeated = ok(store.create(using("upload-2", with_key("again", "same"))).await);
     assert_eq!(repeated, Created::Existing(first.clone()));
     assert_eq!(ok(store.create(using("upload-2", with_key("again", "another"))).await), Created::KeyReused);
+    assert_eq!(ok(store.used_by(TENANT, "upload-2").await), Some(first.id.clone()));
+    assert_eq!(ok(store.used_by(TENANT, "upload-3").await), None);
+    assert_eq!(ok(store.used_by("tenant-b", "upload-2").await), None, "it is another tenant's");
     assert_eq!(ok(store.create(using("upload-2", new("another"))).await), Created::UploadUsed { by: first.id });
     let foreign = NewExecution { tenant_id: "tenant-b".to_owned(), ..using("upload-1", new("foreign")) };
     assert!(matches!(ok(store.create(foreign).await), Created::New(_)), "an upload is one tenant's own");

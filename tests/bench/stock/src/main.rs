@@ -39,6 +39,7 @@ async fn main() -> Result<(), Error> {
         blobs: Arc::new(blobs),
         default_timeout: Duration::from_secs(300),
         durations: Arc::default(),
+        backups: store.clone(),
         erasures: store,
     };
     let routes = api::start_user_onboarding::route().with_state(starting);

@@ -10,6 +10,8 @@ use super::{Line, MAX_ROW_BYTES, Rows, no_input};
 
 /// Most columns.
 const MAX_COLUMNS: usize = 1_000;
+/// What spreadsheets read `sep=,` as, a first line that some programs write for them.
+const SEPARATED_BY_COMMAS: [&str; 2] = ["sep=", ""];
 
 pub(super) struct CsvRows {
     reader: Reader,
@@ -18,6 +20,8 @@ pub(super) struct CsvRows {
     text_len: usize,
     ends: Vec<usize>,
     ends_len: usize,
+    /// The row under way as it is in the file.
+    raw: Vec<u8>,
     /// The line on which the row under way begins.
     line: u64,
     /// The line on which the next byte is, whichever way lines end.
@@ -37,6 +41,7 @@ impl Default for CsvRows {
             text_len: 0,
             ends: vec![0; 64],
             ends_len: 0,
+            raw: Vec::new(),
             line: 1,
             next_line: 1,
             is_after_return: false,
@@ -79,6 +84,10 @@ impl CsvRows {
         self.text_len += written;
         self.ends_len += ended;
         self.count(&bytes[..read]);
+        // Enough for any row, however much of nothing stands before it.
+        if self.raw.len() < 2 * MAX_ROW_BYTES {
+            self.raw.extend_from_slice(&bytes[..read]);
+        }
         match result {
             ReadRecordResult::InputEmpty => return Ok((read, bytes.is_empty())),
             ReadRecordResult::OutputFull if self.text.len() >= MAX_ROW_BYTES => {
@@ -94,14 +103,15 @@ impl CsvRows {
             ReadRecordResult::OutputEndsFull => self.ends.resize((self.ends.len() * 2).min(MAX_COLUMNS), 0),
             ReadRecordResult::Record => {
                 let row = self.take_row();
+                let text = std::mem::take(&mut self.raw);
                 let number = std::mem::replace(&mut self.line, self.next_line);
                 let is_open = std::mem::take(&mut self.quotes) % 2 == 1;
                 // Nothing came after it: the file ends within the row.
                 if bytes.is_empty() && is_open && self.names.is_some() {
                     let problem = "ends within quotation marks: the file seems to be cut off".to_owned();
-                    lines.push(Line { number, row: Err(problem) });
+                    lines.push(Line { number, text, row: Err(problem) });
                 } else {
-                    self.add(number, row, lines)?;
+                    self.add((number, text), row, lines)?;
                 }
             }
             ReadRecordResult::End => return Ok((read, false)),
@@ -132,17 +142,24 @@ impl CsvRows {
         begins.zip(ends).map(field).collect()
     }
 
-    fn add(&mut self, number: u64, row: Option<Vec<String>>, lines: &mut Vec<Line>) -> Result<(), ActivityError> {
+    fn add(
+        &mut self,
+        (number, text): (u64, Vec<u8>),
+        row: Option<Vec<String>>,
+        lines: &mut Vec<Line>,
+    ) -> Result<(), ActivityError> {
         let Some(row) = row else {
             let problem = "is not in UTF-8: save the file as \"CSV UTF-8\"".to_owned();
             if self.names.is_none() {
                 return Err(no_input(format!("line {number}: {problem}")));
             }
-            lines.push(Line { number, row: Err(problem) });
+            lines.push(Line { number, text, row: Err(problem) });
             return Ok(());
         };
         let Some(names) = &self.names else {
-            self.names = Some(names_of(&row)?);
+            if row != SEPARATED_BY_COMMAS {
+                self.names = Some(names_of(&row)?);
+            }
             return Ok(());
         };
         // A spreadsheet writes rows of nothing below its last one.
@@ -153,7 +170,7 @@ impl CsvRows {
             true => read(names, row),
             false => Err(format!("has {} columns, and the first row has {}", row.len(), names.len())),
         };
-        lines.push(Line { number, row });
+        lines.push(Line { number, text, row });
         Ok(())
     }
 }

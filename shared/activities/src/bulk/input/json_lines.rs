@@ -48,9 +48,10 @@ impl JsonLines {
         let (line, is_too_long) = (std::mem::take(&mut self.begun), std::mem::take(&mut self.is_too_long));
         if is_too_long {
             let row = Err(format!("has more than {MAX_ROW_BYTES} bytes"));
-            lines.push(Line { number: self.lines, row });
+            lines.push(Line { number: self.lines, text: line, row });
         } else if !line.trim_ascii().is_empty() {
-            lines.push(Line { number: self.lines, row: read(&line) });
+            let row = read(&line);
+            lines.push(Line { number: self.lines, text: line, row });
         }
     }
 }

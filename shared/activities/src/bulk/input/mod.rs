@@ -34,9 +34,10 @@ fn no_input(problem: impl Into<String>) -> ActivityError {
     ActivityError::new(ErrorName::InvalidInput, problem.into())
 }
 
-/// A row of the file: its line, and what is in it or what is wrong with it.
+/// A row of the file: its line, its text as it is in the file, and what is in it or what is wrong with it.
 struct Line {
     number: u64,
+    text: Vec<u8>,
     row: Result<Row, String>,
 }
 
@@ -183,7 +184,10 @@ impl Reader<'_> {
         entity.or_else(|problem| {
             let problem = format!("line {}: {problem}", line.number);
             match self.request.input.as_ref().map(|input| input.on_malformed) {
-                Some(OnMalformed::Continue) => Ok(Entity::malformed(index, problem)),
+                Some(OnMalformed::Continue) => {
+                    let row = String::from_utf8_lossy(line.text.trim_ascii()).into_owned();
+                    Ok(Entity::malformed(index, problem, row))
+                }
                 Some(OnMalformed::Stop) | None => Err(no_input(problem)),
             }
         })

@@ -11,6 +11,8 @@ pub(super) const TYPE: &str = "entity_type";
 
 /// Members that say which entity it is.
 const OWN: [&str; 4] = [SERVICE, TYPE, "entity_id", "operation_data"];
+/// What the name of a member may begin with that is part of `operation_data` anyway.
+const WITHIN_DATA: &str = "operation_data.";
 /// Members that a file of results has besides, so that it can be uploaded as it is. Each of its rows has the first and the last.
 const OF_RESULTS: [&str; 4] = ["index", "code", "message", "attempts"];
 
@@ -28,11 +30,16 @@ impl Row {
             match name.as_str() {
                 name if OWN.contains(&name) => drop(target.insert(name.to_owned(), trimmed(value))),
                 name if is_of_results && OF_RESULTS.contains(&name) => {}
-                name => insert(&mut data, name, value)?,
+                name => insert(&mut data, name.strip_prefix(WITHIN_DATA).unwrap_or(name), value)?,
             }
         }
         match target.entry("operation_data").or_insert_with(|| Value::Object(Map::new())) {
-            Value::Object(own) => own.extend(data),
+            Value::Object(own) => {
+                if let Some(twice) = data.keys().find(|name| own.contains_key(*name)) {
+                    return Err(format!("has the member '{twice}' twice: in operation_data and by itself"));
+                }
+                own.extend(data);
+            }
             null @ Value::Null => *null = Value::Object(data),
             _ => return Err("has an operation_data that is no object".to_owned()),
         }
@@ -42,7 +49,7 @@ impl Row {
         let read = EntityTarget::read(&mut fields, Some(request.operation_type), &request.tenant_id);
         fields.finish().map_err(|bad| told(&bad))?;
         let EntityTarget { service, entity_type, entity_id, operation_data } = read;
-        Ok(Entity { index, service, entity_type, entity_id, operation_data, problem: None })
+        Ok(Entity { index, service, entity_type, entity_id, operation_data, problem: None, row: String::new() })
     }
 }
 
@@ -64,8 +71,10 @@ fn trimmed(value: Value) -> Value {
 
 fn insert(data: &mut Map<String, Value>, name: &str, value: Value) -> Result<(), String> {
     let Some((outer, inner)) = name.split_once('.') else {
-        data.insert(name.to_owned(), value);
-        return Ok(());
+        return match data.insert(name.to_owned(), value) {
+            None => Ok(()),
+            Some(_) => Err(format!("has the member '{name}' twice")),
+        };
     };
     match data.entry(outer).or_insert_with(|| Value::Object(Map::new())) {
         Value::Object(members) => insert(members, inner, value),

@@ -50,6 +50,7 @@ fn csv_is_read_as_spreadsheets_write_it() {
         "service,entity_type,entity_id,email,name\nauth,account,007,a@example.com,A\nauth,account,u-2,,B",
         "\u{feff}service,entity_type,entity_id,email,name\r\nauth,account,007,a@example.com,A\r\nauth,account,u-2,,B\r\n",
         " service , entity_type,entity_id ,email,name\n auth ,account, 007 ,a@example.com,A\nauth,account,u-2, ,B\n,,,,\n\n",
+        "sep=,\r\nservice,entity_type,entity_id,email,name\r\nauth,account,007,a@example.com,A\r\nauth,account,u-2,,B\r\n",
         "\"service\",\"entity_type\",\"entity_id\",\"email\",\"name\"\n\"auth\",\"account\",\"007\",\"a@example.com\",\"A\"\nauth,user,u-2,,B\n",
     ] {
         assert_eq!(accounts(file), expected, "{file}");
@@ -158,6 +159,9 @@ fn a_row_that_is_no_entity_is_told_by_its_line() {
     assert!(problems[2].is_some_and(|problem| problem.starts_with("line 5: service must be one of")), "{problems:?}");
     assert!(problems[3].is_some_and(|problem| problem.contains("entity_id must be")), "{problems:?}");
     assert_eq!((problems[4], &read[4]["index"]), (None, &json!(4)));
+    let rows: Vec<Option<&str>> = read.iter().map(|entity| entity["row"].as_str()).collect();
+    let wrong = ["auth,account,b", "billing,account,c,x", "auth,account,d@example.com,x"].map(Some);
+    assert_eq!(rows, [None, wrong[0], wrong[1], wrong[2], None], "rows that are no entity stay as they were");
     let stopped = read_file(file.as_bytes(), &request("UserCreation", "stop")).expect_err("it stops");
     assert!(stopped.starts_with("line 4: "), "{stopped}");
     let lines = "{\"entity_id\":\"a\",\"service\":\"auth\",\"entity_type\":\"user\"}\n{\"entity_id\":\n[1]\n{\"secret\": nope}\n{\"a\":1,\"a\":2}\n";
@@ -172,4 +176,24 @@ fn a_row_that_is_no_entity_is_told_by_its_line() {
             "line 5: has fields more than once: /a",
         ]
     );
+    assert_eq!((&read[2]["row"], &read[3]["row"]), (&json!("[1]"), &json!("{\"secret\": nope}")));
+}
+
+#[test]
+fn data_that_is_said_twice_is_told() {
+    let request = request("PermissionUpdate", "continue");
+    for (file, expected) in [
+        ("entity_id,role,operation_data.role\nu,a,b\n", "line 2: has the member 'role' twice"),
+        (
+            "entity_id,operation_data,role\nu,\"{\"\"role\"\":\"\"a\"\"}\",b\n",
+            "line 2: has the member 'role' twice: in operation_data",
+        ),
+        ("entity_id,p,p.q\nu,a,b\n", "line 2: has the member 'p' twice: by itself and in 'p.q'"),
+    ] {
+        let read = read_file(file.as_bytes(), &request).expect("the others go on");
+        let problem = read[0]["problem"].as_str().unwrap_or_default();
+        assert!(problem.starts_with(expected), "{file}: {problem}");
+    }
+    let read = read_file(b"entity_id,operation_data.role\nu,admin\n", &request).expect("it is good");
+    assert_eq!(read[0]["operation_data"], json!({ "role": "admin" }));
 }

@@ -10,6 +10,7 @@ use downstream::Service;
 use downstream::data::catalogue;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use store::Erasure;
 
 use super::ledger::{erasures_of, key_of};
 use super::strategy::is_covered;
@@ -39,8 +40,17 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
     // Where an earlier execution has begun there may be nothing left of the person, and still something to do.
     if earlier.is_none() {
         match find(context, &dataset, &subject, false).await {
-            Err(error)
-                if error.error == ErrorName::NotFound.as_str() && is_unfinished(context, &subject_hash).await? => {}
+            Err(error) if error.error == ErrorName::NotFound.as_str() => {
+                match last_erasure(context, &subject_hash).await? {
+                    // It left something, such as a service that did not forget the person.
+                    Some(last) if !last.is_complete => {}
+                    Some(last) => {
+                        let message = format!("{}: {} has erased them", error.cause.message, last.compliance_id);
+                        return Err(ActivityError::new(ErrorName::NotFound, message));
+                    }
+                    None => return Err(error),
+                }
+            }
             found => found?,
         }
     }
@@ -83,10 +93,8 @@ async fn holds(context: &Context<'_>, person: &str) -> Result<Vec<Hold>, Activit
     Ok(holds.into_iter().filter(|hold| !is_other(hold)).collect())
 }
 
-/// Whether the last erasure of a person left something, such as a service that did not forget them.
-async fn is_unfinished(context: &Context<'_>, subject_hash: &str) -> Result<bool, ActivityError> {
-    let last = erasures_of(context, subject_hash).await?.into_iter().max_by_key(|erasure| erasure.began_at);
-    Ok(last.is_some_and(|erasure| !erasure.is_complete))
+async fn last_erasure(context: &Context<'_>, subject_hash: &str) -> Result<Option<Erasure>, ActivityError> {
+    Ok(erasures_of(context, subject_hash).await?.into_iter().max_by_key(|erasure| erasure.began_at))
 }
 
 /// What an earlier execution of this erasure has done, by type; none if none has begun.
