@@ -404,6 +404,13 @@ fn wrong_migrations() -> Vec<Wrong> {
         invalid("another source", "source_tenant_id", json!("tenant-456"), &["/source_tenant_id"]),
         migration("another target", "target_tenant_id", json!("tenant-456"), 403, "Authorization", &[]),
         invalid("a restore from nothing", "migration_type", json!("DataRestore"), &["/restore_from"]),
+        {
+            let mut body = (DATA_MIGRATION.request)(0);
+            (body["migration_type"], body["restore_from"]) = (json!("DataRestore"), json!("archive_none"));
+            let request = request(Method::POST, DATA_MIGRATION.path, &[TENANT_HEADER, JSON], body.to_string());
+            let why = "a restore from an archive that is not there";
+            Wrong { why, request, status: 404, error_type: "NotFound", pointers: &[] }
+        },
         invalid("a copy from an archive", "restore_from", json!("archive_old"), &["/restore_from"]),
         invalid(
             "options of other types",
