@@ -188,6 +188,9 @@ fn a_dry_run_counts_collisions_of_different_batches_as_a_real_run_does() {
             target("auth", "account", id, json!({ "record": record, "on_conflict": on_conflict }))
         };
         let file = |action: &str| target("file", "file", "file-123-1", json!({ "action": action, "name": "new.txt" }));
+        let profile = |id: &str, user_id: &str| {
+            target("user", "profile", id, json!({ "user_id": user_id, "profile_data": { "name": "N" } }))
+        };
         let jobs = [
             (
                 "UserCreation",
@@ -224,10 +227,11 @@ fn a_dry_run_counts_collisions_of_different_batches_as_a_real_run_does() {
                 [2, 2, 0],
             ),
             ("FileProcessing", json!([file("rename"), file("delete"), file("rename")]), [2, 1, 0]),
+            ("UserCreation", json!([profile("p-1", "u-9"), profile("p-2", "u-9"), profile("p-3", "u-8")]), [2, 1, 0]),
         ];
-        for (operation, targets, expected) in jobs {
+        for (number, (operation, targets, expected)) in jobs.into_iter().enumerate() {
             for dry_run in [true, false] {
-                let mut asked = request(&format!("{operation}-{dry_run}"), operation, targets.clone());
+                let mut asked = request(&format!("{operation}-{number}-{dry_run}"), operation, targets.clone());
                 asked["batch_options"] = json!({ "batch_size": 1, "parallel_batches": 1, "dry_run": dry_run });
                 let done = job(&world, &asked).await;
                 assert_eq!(counts(&done), expected, "{operation}, dry_run {dry_run}: {:?}", done.result);
@@ -242,6 +246,11 @@ fn what_is_exported_and_processed_is_in_a_file_of_the_results() {
         let world = World::new().await;
         let targets =
             json!([target("auth", "account", "user-123", json!({})), target("user", "profile", "nobody", json!({}))]);
+        let mut tried = request("tried", "DataExport", targets.clone());
+        tried["batch_options"] = json!({ "dry_run": true });
+        let tried = job(&world, &tried).await;
+        assert_eq!(counts(&tried), [1, 1, 0]);
+        assert!(tried.result.unwrap()["files"].get("exported.jsonl").is_none(), "a dry run hands nothing out");
         let exported = job(&world, &request("export", "DataExport", targets)).await;
         assert_eq!(counts(&exported), [1, 1, 0]);
         let found = lines(&file(&world, &exported, "exported.jsonl").await);

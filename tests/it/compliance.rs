@@ -126,7 +126,9 @@ fn secrets_stay_where_they_are_and_new_fields_are_told() {
         assert_eq!(new["data"]["session_data"], json!({ "device": "phone" }));
         assert!(files.values().all(|bytes| !String::from_utf8_lossy(bytes).contains("secret-token")));
         // A map of one's own, which knows less.
-        let map = "version = 1\n[user.profile]\nsubject = \"user_id\"\n[user.profile.fields]\n\
+        let map = "version = 1\n\
+                   nothing_personal = [\"auth/account\", \"auth/session\", \"user/usage\", \"tenant/tenant\", \
+                   \"tenant/membership\", \"tenant/profile_copy\", \"file/workspace\", \"file/file\"]\n[user.profile]\nsubject = \"user_id\"\n[user.profile.fields]\n\
                    profile_data = { category = \"personal\", strategy = \"delete\" }\n\
                    [notifications.notification]\nmentions = [\"subject_id\"]\n[notifications.notification.fields]\n\
                    message = { category = \"content\", strategy = \"delete\" }\n";

@@ -542,6 +542,10 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
             if binary == "plan-erasure" {
                 needed.remove("s3:GetObject");
             }
+            // Of a workflow in batches it reads how many there were.
+            if binary == "terminate-workflow" {
+                needed.remove("dynamodb:BatchGetItem");
+            }
             // It stops at no number of failures, so it never reads how many there are.
             if binary == "erase-data-set" {
                 needed.remove("dynamodb:BatchGetItem");
@@ -838,7 +842,15 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
         "plan-bulk-operation" => {
             &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
         }
-        "back-up-data-set" | "restore-part" | "migrate-batch" | "collect-data-set" | "erase-data-set" => {
+        "erase-data-set" => &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:GetItem",
+            "dynamodb:Query",
+            "dynamodb:UpdateItem",
+            "s3:GetObject",
+            "s3:PutObject",
+        ],
+        "back-up-data-set" | "restore-part" | "migrate-batch" | "collect-data-set" => {
             &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
         }
         "complete-backup" => &[

@@ -179,8 +179,96 @@ fn what_cannot_be_erased_is_told_and_there_is_no_certificate() {
         assert_eq!(status, StatusCode::NOT_FOUND);
         // Once the service takes part, another request does the rest.
         world.faults(&BTreeMap::new());
-        let (_, result) = erase(&world, "user-123", json!({ "compliance_id": "erasure-2" })).await;
+        let deleted = |result: &Value, entity_type: &str| {
+            let types = result["per_type"].as_array().unwrap().iter();
+            types.filter(|of| of["entity_type"] == entity_type).map(|of| of["deleted"].as_u64().unwrap()).sum::<u64>()
+        };
+        assert_eq!([deleted(&result, "session"), deleted(&result, "file")], [1, 0]);
+        let (id, result) = erase(&world, "user-123", json!({ "compliance_id": "erasure-2" })).await;
         assert_eq!(result["status"], "Completed", "{result:#}");
+        assert_eq!([deleted(&result, "session"), deleted(&result, "file")], [1, 3], "what both did is counted");
+        let certificate = world.blobs().join(TENANT).join("results").join(&id).join("certificate.json");
+        let certificate: Value = serde_json::from_slice(&std::fs::read(certificate).unwrap()).unwrap();
+        let held = certificate["document"]["still_held_by"].as_array().unwrap().iter();
+        let held: Vec<&str> = held.map(|backup| backup["backup_id"].as_str().unwrap()).collect();
+        assert_eq!(held, ["gdpr_deletion_backup_erasure-2", "gdpr_deletion_backup_erasure-1"]);
+    });
+}
+
+/// What the map does not know would be left, and nobody would be told.
+#[test]
+fn a_map_that_does_not_know_a_type_makes_exports_and_erasures_fail() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("map.toml");
+        let map = "version = 1\nnothing_personal = [\"tenant/tenant\"]\n[tenant.membership]\nsubject = \"user_id\"\n\
+            [tenant.membership.fields]\nrole = { category = \"identity\", strategy = \"delete\" }\n";
+        std::fs::write(&file, map).unwrap();
+        let world = World::with(Script::default(), &[("COMPLIANCE__DATASET", file.display().to_string())]).await;
+        let before = world.snapshot().await;
+        for subject in [&COMPLIANCE, &ERASURE] {
+            let id = world.start_of(subject, &(subject.request)(0)).await;
+            let error = world.until_ended(&id).await.error.unwrap();
+            let is_told = |word: &&str| error.contains(word);
+            assert!(
+                ["InvalidInput", "auth/account", "file/file", "tenant/profile_copy"].iter().all(is_told),
+                "{error}"
+            );
+            assert!(!["tenant/tenant", "tenant/membership"].iter().any(is_told), "{error}");
+        }
+        assert_eq!(world.snapshot().await, before, "nothing is erased");
+    });
+}
+
+/// What is not erased yet is kept by a hold that comes meanwhile.
+#[test]
+fn a_hold_that_is_placed_while_an_erasure_is_under_way_holds() {
+    run(async {
+        let world = World::new().await;
+        let slow = FaultRule::on("POST", "/api/v1/data/{type}/delete", Fault::Delay { delay_ms: 5_000 });
+        world.faults(&BTreeMap::from([("auth".to_owned(), vec![slow])]));
+        let before = world.snapshot().await;
+        let id = world.start_of(&ERASURE, &(ERASURE.request)(0)).await;
+        while world.app.store.erasure(TENANT, "erasure-0000").await.unwrap().is_none() {
+            clock::sleep(&*world.clock, std::time::Duration::from_millis(200)).await;
+            assert!(world.status(&id).await.status.is_open());
+        }
+        clock::sleep(&*world.clock, std::time::Duration::from_secs(2)).await;
+        hold(&world, "late", json!({ "subject_user_id": "user-123" })).await;
+        world.faults(&BTreeMap::new());
+        let result = world.until_ended(&id).await.result.unwrap();
+        assert_eq!(result["held_by"], json!(["late"]), "{result:#}");
+        let after = world.snapshot().await;
+        for (service, table) in [("auth", "accounts"), ("file", "files"), ("user", "profiles")] {
+            assert_eq!(after[service][table], before[service][table], "{table}");
+        }
+        assert_ne!(after["auth"]["sessions"], before["auth"]["sessions"], "those were being erased");
+    });
+}
+
+/// One release begins the erasures of several persons: each waits until it can be alone.
+#[test]
+fn a_release_of_a_hold_on_several_persons_erases_all_of_them() {
+    run(async {
+        let world = World::new().await;
+        let person = onboarded(&world).await;
+        hold(&world, "lawsuit", json!({ "data_categories": ["contact"] })).await;
+        for (number, person) in ["user-123", &person].into_iter().enumerate() {
+            let id = format!("erasure-{number}");
+            let (_, result) = erase(&world, person, json!({ "compliance_id": id })).await;
+            assert_eq!(result["held_by"], json!(["lawsuit"]), "{result:#}");
+        }
+        let body = Body::from(json!({ "reason": "It is over" }).to_string());
+        let request = Request::delete("/api/v1/compliance/holds/lawsuit").header("x-tenant-id", TENANT);
+        let request = request.header("content-type", "application/json").body(body).unwrap();
+        let (status, _, released) = world.call(request).await;
+        let deferred = released["deferred"].as_array().unwrap();
+        assert_eq!((status, deferred.len()), (StatusCode::OK, 2), "{released}");
+        for id in deferred {
+            let ended = world.until_ended(id.as_str().unwrap()).await;
+            assert_eq!(ended.status, Status::Completed, "{:?}", ended.error);
+            assert_eq!(ended.result.unwrap()["held_by"], json!([]));
+        }
     });
 }
 
@@ -347,7 +435,9 @@ fn what_the_law_keeps_is_masked_and_the_rules_of_the_services_hold() {
     run(async {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("map.toml");
-        let map = "version = 1\n[auth.account]\nsubject = \"user_id\"\nafter = [\"user/profile\", \"tenant/membership\"]\n\
+        let map = "version = 1\n\
+            nothing_personal = [\"auth/session\", \"user/usage\", \"tenant/tenant\", \"tenant/profile_copy\", \"file/workspace\", \
+            \"file/file\", \"notifications/notification\"]\n[auth.account]\nsubject = \"user_id\"\nafter = [\"user/profile\", \"tenant/membership\"]\n\
             [auth.account.fields]\nemail = { category = \"contact\", strategy = \"pseudonym\" }\n\
             name = { category = \"identity\", strategy = \"pseudonym\" }\n\
             created_at = { category = \"usage\", strategy = \"keep\", legal_basis = \"tax law, section 147\" }\n\

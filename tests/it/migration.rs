@@ -634,6 +634,51 @@ fn what_others_have_changed_since_is_not_taken_back() {
     });
 }
 
+/// What one that was ended by force has written is taken back by itself, or together with what its retry did.
+#[test]
+fn what_a_terminated_migration_and_its_retry_wrote_is_taken_back() {
+    for is_retried in [false, true] {
+        run(async {
+            let world = World::new().await;
+            let mut sync = within("forced", "CrossServiceSync", json!([selector("user", "profile", json!({}))]));
+            sync["migration_options"]["batch_size"] = json!(1);
+            sync["migration_options"]["parallel_workers"] = json!(1);
+            let copies = || things(&world, ServiceKind::Tenant, "profile_copy", TENANT);
+            let before = copies().await;
+            let slow = FaultRule {
+                skip: 1,
+                ..FaultRule::on("POST", "/api/v1/data/{type}/import", Fault::DelayBeforeEffect { delay_ms: 5_000 })
+            };
+            world.services.set_faults(ServiceKind::Tenant, vec![slow]);
+            let id = world.start_of(&DATA_MIGRATION, &sync).await;
+            while copies().await == before {
+                clock::sleep(&*world.clock, Duration::from_millis(500)).await;
+            }
+            let (status, stopped) = world.post(&format!("/api/v1/workflows/{id}/terminate"), &Value::Null, &[]).await;
+            assert_eq!(
+                (status, &stopped["may_still_stand"]),
+                (StatusCode::OK, &json!(["MigrateBatches"])),
+                "{stopped}"
+            );
+            assert!(stopped["message"].as_str().unwrap().contains("/reverse takes it back"), "{stopped}");
+            world.services.set_faults(ServiceKind::Tenant, Vec::new());
+            clock::sleep(&*world.clock, Duration::from_secs(10)).await;
+            let mut last = id;
+            if is_retried {
+                let (_, retried) = world.post(&format!("/api/v1/workflows/{last}/retry"), &Value::Null, &[]).await;
+                last = retried["new_workflow_id"].as_str().unwrap().to_owned();
+                assert_eq!(world.until_ended(&last).await.status, Status::Completed);
+            }
+            assert_ne!(copies().await, before);
+            let (status, answer, reversal) = reverse(&world, &last).await;
+            assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+            let reversal = reversal.unwrap();
+            assert_eq!(reversal.status, Status::Completed, "{:?}", reversal.error);
+            assert_eq!(copies().await, before, "retried: {is_retried}");
+        });
+    }
+}
+
 #[test]
 fn what_cannot_be_reversed_is_refused_by_reason() {
     run(async {
@@ -644,7 +689,7 @@ fn what_cannot_be_reversed_is_refused_by_reason() {
         let never = migrate(&world, &never).await;
         let (status, answer, _) = reverse(&world, &never.workflow_id).await;
         assert_eq!(
-            (status, answer["detail"].as_str().unwrap().contains("nothing to take back")),
+            (status, answer["detail"].as_str().unwrap().contains("reversible_days 0")),
             (StatusCode::CONFLICT, true),
             "{answer}"
         );

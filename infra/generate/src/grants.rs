@@ -145,6 +145,7 @@ impl Grants {
                 }
                 match files.erasures {
                     ErasureUse::Nothing => {}
+                    ErasureUse::Holds => drop(self.queried.insert("")),
                     ErasureUse::Looks => {
                         self.table.insert("GetItem");
                         self.queried.insert("");

@@ -148,6 +148,8 @@ pub enum ErasureUse {
     Nothing,
     /// Looks who has been erased: `Erasures::erasure`, `Erasures::erasures`, `Erasures::erasure_key`.
     Looks,
+    /// Asks for legal holds: `Holds::active`.
+    Holds,
     /// Asks for the tenant's key, which it makes if there is none, for earlier erasures and for legal holds:
     /// `Erasures::keep_erasure_key`, `Erasures::erasure`, `Erasures::erasures`, `Holds::active`.
     Names,

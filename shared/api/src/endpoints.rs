@@ -216,7 +216,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         name: "terminate-workflow",
         method: Method::POST,
         path: "/api/v1/workflows/{workflow_id}/terminate",
-        ports: &[Port::Retried, Port::Request, Port::Terminate, Port::Archive],
+        ports: &[Port::Retried, Port::Request, Port::Terminate, Port::Read, Port::Archive],
         route: Route::Operating(crate::terminate_workflow::route),
     },
     Endpoint {
@@ -251,6 +251,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
             Port::Create,
             Port::Start(&WorkflowKind::ALL),
             Port::Terminate,
+            Port::Read,
             Port::Archive,
         ],
         route: Route::Operating(crate::act_on_workflows::route),

@@ -11,7 +11,7 @@ use contracts::request::Request;
 use contracts::step::{StepPath, WorkflowRef};
 use contracts::tenant_switching::TenantSwitchingRequest;
 use contracts::user_onboarding::UserOnboardingRequest;
-use contracts::{EngineKind, Event, EventType, Status, Timestamp, WorkflowKind};
+use contracts::{EngineKind, ErrorName, Event, EventType, Status, Timestamp, WorkflowKind};
 use engine::EngineError;
 use serde_json::{Value, json};
 use store::{
@@ -143,8 +143,18 @@ pub(crate) async fn terminate(
         tracing::error!(workflow_id = id, ?problem, "what a terminated execution left cannot be read");
         Left { unknown: Some("its history cannot be read now".to_owned()), ..Left::default() }
     });
-    let standing = inherited.standing().into_iter().cloned().collect();
+    let mut standing: Vec<StepPath> = inherited.standing().into_iter().cloned().collect();
+    standing.extend(batches_under_way(api, &record).await);
     Ok(Terminated { record, standing, unknown })
+}
+
+/// The step whose batches were under way: what they did is in no history.
+async fn batches_under_way(api: &Api, record: &ExecutionRecord) -> Option<StepPath> {
+    let workflow = workflows::workflow(record.kind).filter(|workflow| workflow.has_batches())?;
+    let estimated = api.executions.get_estimated(&record.tenant_id, &record.id).await.ok().flatten()?;
+    let has_begun = estimated.items.is_some_and(|items| items.total > 0);
+    let name = workflow.map_after(&record.progress.current_step).filter(|_| has_begun)?;
+    Some(StepPath { name: name.to_owned(), item: None })
 }
 
 /// What an execution left, as far as what is stored of it can be read.
@@ -210,6 +220,11 @@ fn not_reversible(record: &ExecutionRecord, now: Timestamp) -> Option<String> {
     let status = record.status.reported();
     let until = record.result.as_ref().and_then(|result| result["reversible_until"].as_str());
     let until = until.and_then(|until| until.parse::<Timestamp>().ok());
+    let days = record.input["options"]["reversible_days"].as_u64();
+    // What was ended by force, or could not be undone, has left something.
+    let residue =
+        record.failure.as_ref().is_some_and(|failure| failure.error == ErrorName::CompensationFailed.as_str());
+    let has_left = record.status == Status::Terminated || residue;
     match (&record.retried_as, until) {
         _ if record.kind != WorkflowKind::DataMigration => {
             Some("It is no data migration: only those can be reversed.".to_owned())
@@ -219,6 +234,8 @@ fn not_reversible(record: &ExecutionRecord, now: Timestamp) -> Option<String> {
             Some("It has reversed another one, and cannot be reversed itself.".to_owned())
         }
         (Some(other), _) => Some(format!("{other} has reversed or retried it.")),
+        (None, None) if has_left => None,
+        (None, None) if days == Some(0) => Some("It was asked for with reversible_days 0.".to_owned()),
         (None, None) => Some(format!("It is {status}, and there is nothing to take back.")),
         (None, Some(until)) if until < now => Some(format!("It could be reversed until {until}.")),
         (None, Some(_)) => None,
@@ -242,8 +259,12 @@ pub(crate) fn not_retriable(record: &ExecutionRecord, how: Retrying) -> Option<S
             Some(format!("It is {}: only what has ended without completing can be retried.", status.reported()))
         }
         (_, None) if how == Retrying::OnlyFailed => {
+            // A terminated one has no result.
             let failed = record.result.as_ref().and_then(|result| result["failed_operations"].as_u64());
-            (failed == Some(0)).then(|| "Nothing of it failed: there is nothing to retry.".to_owned())
+            let is_known = failed.is_some() || record.status != Status::Terminated;
+            (is_known && failed.unwrap_or_default() == 0).then(|| {
+                "None of its entities failed. Retry it without \"only\", if it did not try them all.".to_owned()
+            })
         }
         (Status::Completed, None) if is_bulk => {
             Some("It has completed. What failed is tried again by {\"only\": \"failed\"}.".to_owned())

@@ -99,6 +99,8 @@ async fn go_on(releasing: &Releasing, caller: &Caller, kept: Kept, hold_id: &str
     let Kept { compliance_id, mut request } = kept;
     request.compliance_id = linked_id(&compliance_id, hold_id);
     request.received_at = None;
+    // Of several persons one goes first.
+    request.waits_for_others = true;
     request.data_categories.sort_unstable();
     request.data_categories.dedup();
     let only = json!({ "compliance_id": request.compliance_id });

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use contracts::WorkflowKind;
 use contracts::document::Document;
 use contracts::limits::MAX_REASON_CHARS;
 use contracts::responses::RetryResponse;
@@ -36,6 +37,9 @@ async fn handle(
     let message = match how {
         Retrying::Undo => "Accepted: a new execution undoes what may still stand.",
         Retrying::OnlyFailed => "Accepted: a new execution tries again what failed.",
+        _ if retry.kind == WorkflowKind::BulkOperation => {
+            "Accepted: a new execution tries what failed and what was not tried."
+        }
         Retrying::Everything | Retrying::Reverse => {
             "Accepted: a new execution does again what was undone, and goes on from what still stands."
         }

@@ -1,7 +1,8 @@
 //! Links to the blobs of this machine: `/api/v1/files/{token}`, for a server. The token says what may be done with which
 //! blob until when, and carries a signature, so that whoever has the link needs nothing else.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,6 +37,27 @@ pub struct SignedLinks {
     key: Arc<[u8]>,
     blobs: Arc<dyn Blobs>,
     clock: SharedClock,
+    arriving: Arc<Mutex<HashSet<String>>>,
+}
+
+/// An upload that is under way: of several by one link the first is taken. Nobody else writes these blobs.
+struct Arriving {
+    key: String,
+    all: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Arriving {
+    fn begin(links: &SignedLinks, key: &BlobKey) -> Option<Self> {
+        let (key, all) = (key.to_string(), Arc::clone(&links.arriving));
+        let is_first = all.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        is_first.then_some(Self { key, all })
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
 }
 
 /// What a link is for.
@@ -59,7 +81,7 @@ enum What {
 impl SignedLinks {
     /// Links to these blobs, signed with this key, which is secret.
     pub fn new(key: impl Into<Arc<[u8]>>, blobs: Arc<dyn Blobs>, clock: SharedClock) -> Self {
-        Self { key: key.into(), blobs, clock }
+        Self { key: key.into(), blobs, clock, arriving: Arc::default() }
     }
 
     /// The route of all links. It stands beside the API: nobody says who calls, and bodies are larger.
@@ -153,6 +175,9 @@ async fn upload(
             "The upload was announced with {bytes} bytes, and has another length."
         )));
     }
+    let Some(_arriving) = Arriving::begin(&links, &key) else {
+        return Err(Problem::taken("The link is being used: another upload by it is under way."));
+    };
     if links.blobs.size(&key).await?.is_some() {
         return Err(Problem::taken("The link has been used: ask for another one."));
     }
@@ -241,6 +266,25 @@ mod tests {
         let down = world.links.download(&key(), "u.csv", HOUR).await.expect("a link").url;
         assert_eq!(world.call("GET", &down, "").await, (200, "12345".to_owned()));
         assert_eq!(world.call("PUT", &down, "12345").await.0, 403, "it is for a download");
+    }
+
+    #[tokio::test]
+    async fn of_uploads_by_one_link_at_the_same_time_one_is_taken() {
+        let world = world();
+        let up = world.links.upload(&key(), 5, HOUR).await.expect("a link").url;
+        let (begin, parts) = futures::channel::mpsc::unbounded::<Result<Bytes, std::convert::Infallible>>();
+        let slow = Request::builder().method("PUT").uri(&up).body(Body::from_stream(parts)).expect("good");
+        let slow = tokio::spawn(world.links.clone().routes().oneshot(slow));
+        begin.unbounded_send(Ok("12".into())).expect("it is read");
+        while world.links.arriving.lock().expect("nobody panics").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(world.call("PUT", &up, "54321").await.0, 409, "another one is under way");
+        begin.unbounded_send(Ok("345".into())).expect("it is read");
+        drop(begin);
+        assert_eq!(slow.await.expect("no panic").expect("it answers").status(), StatusCode::OK);
+        assert_eq!(world.call("PUT", &up, "54321").await.0, 409, "it has been used");
+        assert_eq!(world.blobs.all().get(&key().to_string()).map(|bytes| bytes.to_vec()), Some(b"12345".to_vec()));
     }
 
     #[tokio::test]

@@ -16,6 +16,17 @@ pub fn route() -> Router<Operating> {
     Router::new().route("/api/v1/workflows/{workflow_id}/terminate", post(handle))
 }
 
+/// What can be done about what batches did, if the workflow works in batches.
+fn how_to_go_on(kind: WorkflowKind) -> Option<&'static str> {
+    match kind {
+        WorkflowKind::BulkOperation => Some("a retry does the rest"),
+        WorkflowKind::DataMigration => Some("/reverse takes it back, and a retry does the rest"),
+        WorkflowKind::CrossServiceRestore | WorkflowKind::Compliance => Some("a retry completes it"),
+        WorkflowKind::CrossServiceBackup => Some("it is no backup, and a retry completes it"),
+        WorkflowKind::UserOnboarding | WorkflowKind::TenantSwitching => None,
+    }
+}
+
 async fn handle(
     State(operating): State<Operating>,
     caller: Caller,
@@ -32,10 +43,10 @@ async fn handle(
                 "Stopped: nothing begins any more, and nothing was undone. More may stand than is listed: {unknown}."
             )
         }
-        (true, None) if record.kind == WorkflowKind::BulkOperation => {
-            "Stopped: nothing begins any more. What was done to entities stays; a retry does the rest.".to_owned()
-        }
         (true, None) => "Stopped: nothing begins any more, and nothing of it is known to stand.".to_owned(),
+        (false, None) if let Some(how) = how_to_go_on(record.kind) => {
+            format!("Stopped: nothing begins any more, and nothing was undone. What batches did stays; {how}.")
+        }
         (false, None) => {
             "Stopped: nothing begins any more, and nothing was undone. Retry it with {\"undo\": true} to undo what may \
                   still stand."

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::Timestamp;
+use crate::compliance::ERASURE_BACKUP;
+use crate::data_migration::{ARCHIVE, MIGRATION_BACKUP};
 use crate::fields::Fields;
 use crate::ids::WorkflowKind;
 use crate::limits::MAX_TENANT_CHARS;
@@ -147,6 +149,9 @@ pub struct BackupSchedule {
     pub keep_count: Option<u32>,
 }
 
+/// What the names of backups begin with that migrations, archivals and erasures make.
+const OWN_BACKUPS: [&str; 3] = [MIGRATION_BACKUP, ARCHIVE, ERASURE_BACKUP];
+
 /// A hundred years.
 const MAX_KEEP_DAYS: u32 = 36_525;
 const MAX_KEEP_COUNT: u32 = 10_000;
@@ -163,6 +168,9 @@ impl Request for BackupRequest {
     fn read(fields: &mut Fields<'_>) -> Self {
         let (backup_id, tenant_id) =
             (fields.plain_id("backup_id", MAX_TENANT_CHARS), fields.plain_id("tenant_id", MAX_TENANT_CHARS));
+        if let Some(own) = OWN_BACKUPS.into_iter().find(|own| backup_id.starts_with(own)) {
+            fields.bad("backup_id", format!("must not begin with '{own}': such backups are made by other workflows"));
+        }
         let expected = format!("one of {}", SERVICES.join(", "));
         let services = match fields.is_given("services") {
             true => fields.distinct("services", 1..=SERVICES.len(), service_named, &expected),

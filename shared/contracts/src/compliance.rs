@@ -130,6 +130,9 @@ pub struct ComplianceWorkflowRequest {
     pub encrypt_to: Option<String>,
     /// Whether what can be read is enough.
     pub allow_partial: bool,
+    /// Whether an erasure waits for another one, a backup or an export that is under way, and does not fail because of it.
+    #[serde(default)]
+    pub waits_for_others: bool,
 }
 
 const MAX_SUBJECT_CHARS: usize = 128;
@@ -199,6 +202,9 @@ impl ComplianceWorkflowRequest {
             }
             _ => {}
         }
+        if self.compliance_type != ComplianceType::GdprDataDeletion && fields.is_given("waits_for_others") {
+            fields.bad("waits_for_others", "is of GdprDataDeletion only");
+        }
         if self.compliance_type == ComplianceType::GdprDataExport {
             return;
         }
@@ -249,6 +255,7 @@ impl Request for ComplianceWorkflowRequest {
                 .is_given("encrypt_to")
                 .then(|| fields.text_like("encrypt_to", 1..=MAX_RECIPIENT_CHARS, is_recipient, RECIPIENT).to_owned()),
             allow_partial: fields.flag("allow_partial"),
+            waits_for_others: fields.flag("waits_for_others"),
         };
         request.check(fields);
         request

@@ -179,12 +179,12 @@ impl DataSelector {
 impl DataMigrationRequest {
     /// What the backup is called that is made before.
     pub fn backup_id(&self) -> String {
-        format!("migration_backup_{}", self.migration_id)
+        format!("{MIGRATION_BACKUP}{}", self.migration_id)
     }
 
     /// What the archive is called that it makes.
     pub fn archive_id(&self) -> String {
-        format!("archive_{}", self.migration_id)
+        format!("{ARCHIVE}{}", self.migration_id)
     }
 
     /// Whether what it removes is archived before.
@@ -218,7 +218,11 @@ impl DataMigrationRequest {
 }
 
 /// Longest such that the name of the backup is a plain id.
-const MAX_MIGRATION_ID_CHARS: usize = MAX_TENANT_CHARS - "migration_backup_".len();
+const MAX_MIGRATION_ID_CHARS: usize = MAX_TENANT_CHARS - MIGRATION_BACKUP.len();
+/// What the name of a migration's backup begins with.
+pub const MIGRATION_BACKUP: &str = "migration_backup_";
+/// What the name of an archive begins with.
+pub const ARCHIVE: &str = "archive_";
 
 impl Request for DataMigrationRequest {
     const KIND: WorkflowKind = WorkflowKind::DataMigration;
@@ -247,7 +251,7 @@ impl Request for DataMigrationRequest {
     }
 
     fn options(&self) -> Value {
-        let MigrationOptions { parallel_workers, create_backup, dry_run, rollback_on_error, .. } =
+        let MigrationOptions { parallel_workers, create_backup, dry_run, rollback_on_error, reversible_days, .. } =
             self.migration_options;
         let archives = self.archives();
         json!({
@@ -258,6 +262,7 @@ impl Request for DataMigrationRequest {
             "reverses": null,
             "parallel_workers": parallel_workers,
             "rollback_on_error": rollback_on_error,
+            "reversible_days": reversible_days,
         })
     }
 

@@ -38,6 +38,8 @@ pub enum ErrorName {
     BatchesStopped,
     /// A batch is to be called again, after the seconds that its cause tells: no attempt has failed.
     BatchUnfinished,
+    /// What it must have for itself is in use by others: it is to be called again later.
+    WaitingForOthers,
     /// Something could not be undone: call a human.
     CompensationFailed,
     /// A payload is larger than its limit.
@@ -50,7 +52,7 @@ pub enum ErrorName {
 
 impl ErrorName {
     /// Every name.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::InvalidInput,
         Self::AccessDenied,
         Self::NotFound,
@@ -66,6 +68,7 @@ impl ErrorName {
         Self::WorkflowTimedOut,
         Self::BatchesStopped,
         Self::BatchUnfinished,
+        Self::WaitingForOthers,
         Self::CompensationFailed,
         Self::PayloadTooLarge,
         Self::IntegrityViolation,
@@ -90,6 +93,7 @@ impl ErrorName {
             Self::WorkflowTimedOut => "WorkflowTimedOut",
             Self::BatchesStopped => "BatchesStopped",
             Self::BatchUnfinished => "BatchUnfinished",
+            Self::WaitingForOthers => "WaitingForOthers",
             Self::CompensationFailed => "CompensationFailed",
             Self::PayloadTooLarge => "PayloadTooLarge",
             Self::IntegrityViolation => "IntegrityViolation",

@@ -111,7 +111,8 @@ struct Forget {
 }
 
 /// What may name a person, by table: `id` is the column with the execution.
-const NAMING: [(&str, &str, &str); 5] = [
+const NAMING: [(&str, &str, &str); 6] = [
+    ("executions", "id", "input"),
     ("executions", "id", "result"),
     ("executions", "id", "reported"),
     ("history", "execution_id", "details"),

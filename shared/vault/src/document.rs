@@ -4,6 +4,7 @@
 //! white space and the order of names do not matter, a document of one kind never passes for one of another kind, and what
 //! is signed is short: AWS KMS signs at most 4,096 bytes.
 
+use contracts::document::Document;
 use contracts::effect::sha256_hex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -82,14 +83,19 @@ pub async fn sign_document(kind: &str, document: &Value, keys: &dyn Keys) -> Res
 /// The document that one of `keys` signed as a `kind`. The keys come from whoever verifies: what the bytes say about
 /// keys only chooses among them.
 ///
-/// Names that occur twice do no harm: the signature is checked over the canonical form of the value that is returned,
-/// and not over the bytes. Use that value, and do not parse the bytes again: another parser may read them differently.
+/// A name that occurs twice in an object makes it no document: of two values a reader might take the one that was not signed.
 ///
 /// # Errors
 /// Any [`DocumentError`].
 pub fn verify_document(kind: &str, bytes: &[u8], keys: &[PublicKey]) -> Result<Value, DocumentError> {
     let not_a_document = |reason| DocumentError::NotADocument { reason };
-    let signed: Signed = serde_json::from_slice(bytes).map_err(|error| not_a_document(error.to_string()))?;
+    let parsed = Document::parse(bytes).map_err(|error| not_a_document(error.to_string()))?;
+    parsed.fields().finish().map_err(|repeated| {
+        let names: Vec<&str> = repeated.iter().map(|bad| bad.pointer.as_str()).collect();
+        not_a_document(format!("it has members twice: {}", names.join(", ")))
+    })?;
+    let signed: Signed =
+        serde_json::from_value(parsed.value().clone()).map_err(|error| not_a_document(error.to_string()))?;
     let Signed { document, signature } = signed;
     let message = message(kind, &document).map_err(not_a_document)?;
     if signature.algorithm != ED25519 {

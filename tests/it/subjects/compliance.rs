@@ -24,6 +24,7 @@ pub(crate) static COMPLIANCE: Subject = Subject {
     presupposes: None,
     sites: &[
         site("PlanExport", "auth", "GET", PAGES),
+        site("PlanExport/types", "auth", "GET", "/api/v1/data"),
         site("CollectDataSet/logs", "auth", "GET", LOGS),
         site("CollectDataSet/logs-last", "notifications", "GET", LOGS).after(1),
         // The plan has asked for the account.

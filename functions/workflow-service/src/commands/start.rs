@@ -50,6 +50,10 @@ pub(crate) struct StartArgs {
 pub(crate) async fn run(args: StartArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     let server = args.remote.open()?;
     let mut request = request(&args.input)?;
+    let workflow = args.workflow.replace('_', "-");
+    if args.entities.is_some() && workflow != "bulk-operation" {
+        return Err(CommandError::usage("--entities is for bulk-operation alone"));
+    }
     if let Some(file) = &args.entities {
         let upload_id = server.upload(file, request["operation_id"].as_str()).await?;
         match request.get_mut("input").filter(|input| input.is_object()) {
@@ -58,7 +62,6 @@ pub(crate) async fn run(args: StartArgs, output: &mut Output) -> anyhow::Result<
         }
     }
     let key = args.idempotency_key.unwrap_or_else(|| Uuid::now_v7().to_string());
-    let workflow = args.workflow.replace('_', "-");
     let started = server.start(&workflow, &request, &key).await;
     let started = started.map_err(|error| match exit::of(&error) {
         Exit::Unavailable => {

@@ -26,6 +26,8 @@ use crate::things::fingerprint;
 const MAX_ROUNDS: u32 = 5;
 /// Most things that may have changed meanwhile; a backup that would need more is begun too early.
 const MAX_CHANGES: usize = 50_000;
+/// Most references to what is missing that the result itself tells; the manifest tells more.
+const MAX_DANGLING_TOLD: usize = 20;
 
 /// What has become of things since they were read, by id; none of what is gone.
 type Changes = BTreeMap<String, Option<Thing>>;
@@ -110,6 +112,7 @@ fn result(manifest: &Manifest, summary: &BackupSummary) -> Map<String, Value> {
         "parts": manifest.parts.len(),
         "changed_during": summary.changed_during,
         "dangling_references": summary.dangling_references,
+        "dangling_first": manifest.dangling.iter().take(MAX_DANGLING_TOLD).collect::<Vec<_>>(),
         "began_at": summary.began_at,
         "created_at": summary.created_at,
     });
@@ -254,14 +257,32 @@ struct Checked {
     dangling_count: u64,
 }
 
+impl Checked {
+    /// Notes that a thing refers to another one, or to bytes, that are not there.
+    fn note_dangling(&mut self, set: &DataSet, id: String, field: &str, refers_to: &str) {
+        self.dangling_count += 1;
+        if self.dangling.len() < MAX_DANGLING {
+            let (service, entity_type) = (set.service.clone(), set.entity_type.clone());
+            let (field, refers_to) = (field.to_owned(), refers_to.to_owned());
+            self.dangling.push(Dangling { service, entity_type, id, field, refers_to });
+        }
+    }
+}
+
+/// The type of things that have bytes.
+const FILE: &str = "file";
+
 /// Reads all parts back: each is what was written, and what it refers to is looked for.
 async fn check(vault: &Vault<'_>, plan: &Plan, parts: &[Vec<PartEntry>]) -> Result<Checked, ActivityError> {
     let mut checked = Checked::default();
     let mut known = HashSet::new();
     let mut unresolved = Vec::new();
+    let mut with_bytes = HashSet::new();
     // What is referred to comes last, so that most references are resolved at once.
     for (set, parts) in plan.sets.iter().zip(parts).rev() {
         let (mut hash, mut items) = (Sha256::new(), 0);
+        let is_same = |of: &&DataSet| of.service == set.service && of.is_content;
+        let has_content = set.entity_type == FILE && plan.sets.iter().any(|of| is_same(&of));
         for part in parts {
             let mut opened = vault.open(part).await?;
             while let Some(line) = opened.next().await? {
@@ -269,11 +290,19 @@ async fn check(vault: &Vault<'_>, plan: &Plan, parts: &[Vec<PartEntry>]) -> Resu
                 if set.is_content {
                     hash.update(&line);
                     hash.update(b"\n");
+                    with_bytes.insert(fingerprint("", "", ContentLine::read(&line)?.file()));
                     continue;
                 }
                 let thing: Thing = serde_json::from_slice(&line).map_err(|_| lost("a line of a backup"))?;
                 hash.update(canonical(&thing).as_bytes());
                 known.insert(fingerprint(&set.service, &set.entity_type, &thing.id));
+                // Its service says that it has bytes, and did not hand them out.
+                if has_content
+                    && thing.data["size_bytes"].as_u64().is_some_and(|bytes| bytes > 0)
+                    && !with_bytes.contains(&fingerprint("", "", &thing.id))
+                {
+                    checked.note_dangling(set, thing.id.clone(), "content", "");
+                }
                 for reference in &thing.references {
                     let Reference { service, entity_type, id, .. } = reference;
                     let is_looked_for = plan.sets.iter().any(|set| set.is_of(reference));
@@ -302,16 +331,7 @@ async fn check(vault: &Vault<'_>, plan: &Plan, parts: &[Vec<PartEntry>]) -> Resu
         if known.contains(&fingerprint(&reference.service, &reference.entity_type, &reference.id)) {
             continue;
         }
-        checked.dangling_count += 1;
-        if checked.dangling.len() < MAX_DANGLING {
-            checked.dangling.push(Dangling {
-                service: set.service.clone(),
-                entity_type: set.entity_type.clone(),
-                id,
-                field: reference.field,
-                refers_to: reference.id,
-            });
-        }
+        checked.note_dangling(set, id, &reference.field, &reference.id);
     }
     Ok(checked)
 }

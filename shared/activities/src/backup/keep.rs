@@ -41,21 +41,24 @@ pub(super) fn summary(context: &Context<'_>, plan: &Plan, manifest: &Manifest, m
     }
 }
 
-/// Remembers a backup for as long as it is to be kept. Of the tenant's backups that have a number of those which stay, older
-/// ones than so many are kept no longer.
+/// Remembers a backup for as long as it is to be kept. Of the tenant's backups that have such a number, each stays as long as it
+/// is among so many newest ones as its own number says.
 pub(super) async fn keep(context: &Context<'_>, plan: &Plan, summary: BackupSummary) -> Result<(), ActivityError> {
     let tenant_id = context.tenant_id();
     let keep_until = plan.keep_days.map(|days| summary.created_at + DAY * days);
     let backup =
         Backup { tenant_id: tenant_id.to_owned(), summary, keep_until, removing_since: None, last_drill: None };
     context.backups.keep_backup(&backup).await.map_err(store_failed)?;
-    let Some(keep_count) = plan.keep_count else { return Ok(()) };
+    if plan.keep_count.is_none() {
+        return Ok(());
+    }
     // This one counts, whether or not it is listed already.
     let (mut newer, mut before) = (1, None);
     loop {
         let page = context.backups.backups(tenant_id, before.as_deref(), PAGE).await.map_err(store_failed)?;
         let is_other = |backup: &&Backup| backup.summary.backup_id != plan.backup_id;
-        for backup in page.backups.iter().filter(is_other).filter(|backup| backup.summary.keep_count.is_some()) {
+        for backup in page.backups.iter().filter(is_other) {
+            let Some(keep_count) = backup.summary.keep_count else { continue };
             newer += 1;
             if newer > keep_count {
                 let (id, now) = (&backup.summary.backup_id, context.clock.now());

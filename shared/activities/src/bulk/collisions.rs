@@ -17,20 +17,20 @@ pub(super) struct Before<'a> {
     of_all: &'a Map<String, Value>,
     /// What would have been created, or deleted.
     gone_or_created: HashSet<u64>,
-    /// Emails, and who would have them.
-    emails: HashMap<u64, u64>,
+    /// What only one may have, such as an email, and who would have it.
+    owners: HashMap<u64, u64>,
 }
 
 impl<'a> Before<'a> {
     /// Before the first entity of a dry run; none of a real one.
     pub(super) fn of(plan: &'a Plan) -> Option<Self> {
         let (operation, of_all) = (plan.operation, &plan.data);
-        let none = || Self { operation, of_all, gone_or_created: HashSet::new(), emails: HashMap::new() };
+        let none = || Self { operation, of_all, gone_or_created: HashSet::new(), owners: HashMap::new() };
         plan.options.dry_run.then(none)
     }
 
     /// An entity that would have been done by itself fails if it collides with one that would have been done before it: by the id
-    /// of what is created, by the email of an account, or because the file is deleted by then.
+    /// of what is created, by the email of an account, by the user of a profile, or because the file is deleted by then.
     pub(super) fn check(&mut self, entity: &Entity, outcome: &mut Outcome) {
         if outcome.status != EntityStatus::Succeeded {
             return;
@@ -68,8 +68,20 @@ impl<'a> Before<'a> {
         if creates && !self.gone_or_created.insert(id) {
             return Some((ErrorName::Conflict, "an entity before this one has the same entity_id"));
         }
-        let email = email.and_then(Value::as_str).filter(|_| service == "auth")?;
-        let owner = *self.emails.entry(fingerprint(service, "email", &email.trim().to_lowercase())).or_insert(id);
-        (owner != id).then_some((ErrorName::Conflict, "an entity before this one has the same email"))
+        let (name, value) = match (service.as_str(), entity_type.as_str()) {
+            ("auth", _) => ("email", email.and_then(Value::as_str)?.trim().to_lowercase()),
+            // A user has one profile.
+            ("user", "profile") if creates => {
+                let record = data.get("record").and_then(|record| record.get("user_id"));
+                ("user_id", record.or_else(|| data.get("user_id")).and_then(Value::as_str)?.to_owned())
+            }
+            _ => return None,
+        };
+        let owner = *self.owners.entry(fingerprint(service, name, &value)).or_insert(id);
+        let message = match name {
+            "email" => "an entity before this one has the same email",
+            _ => "an entity before this one is the profile of the same user",
+        };
+        (owner != id).then_some((ErrorName::Conflict, message))
     }
 }

@@ -106,7 +106,12 @@ async fn uploaded<'a>(
         None | Some(0) => None,
         Some(_) => context.blobs.get(&key).await.map_err(store_failed)?,
     };
-    let gone = || ActivityError::new(ErrorName::NotFound, "the upload is not there any more: another job has used it");
+    let gone = || {
+        ActivityError::new(
+            ErrorName::NotFound,
+            "what was uploaded is gone with the job that used it: upload the file again, for another operation_id",
+        )
+    };
     Ok(input::entities(body.ok_or_else(gone)?, request))
 }
 

@@ -306,9 +306,10 @@ fn write(
 }
 
 /// Whether what the services answer is what was asked for.
+/// A dry run hands nothing out: the services do not log it.
 fn is_exported(plan: &Plan) -> bool {
     use contracts::bulk_operation::BulkOperationType::{DataExport, FileProcessing};
-    [DataExport, FileProcessing].contains(&plan.operation)
+    [DataExport, FileProcessing].contains(&plan.operation) && !plan.options.dry_run
 }
 
 impl Line<'_> {

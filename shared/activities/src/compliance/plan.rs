@@ -4,7 +4,7 @@ use contracts::compliance::{AuditRequirements, ComplianceWorkflowRequest};
 use contracts::dataset::{Dataset, DatasetType};
 use contracts::{ActivityError, ErrorName, Timestamp};
 use downstream::Service;
-use downstream::data::{Personal, personal_page};
+use downstream::data::{Catalogue, Personal, catalogue, personal_page};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -24,6 +24,7 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
     let subject = request.subject_user_id.clone().ok_or_else(|| lost("the person whom the export is about"))?;
     hold_shared(context).await?;
     let dataset = dataset(context)?;
+    check_map(context, &dataset, request.allow_partial).await?;
     find(context, &dataset, &subject, request.allow_partial).await?;
     let plan = Plan {
         sets: sets(&dataset, &request, context.clock.now()),
@@ -49,6 +50,36 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         "sets": plan.sets.len(),
         "stops_at": if plan.allow_partial { Value::Null } else { json!(1) },
     }))
+}
+
+/// What the map does not know of a service that has not answered is not asked for either, and told as not read.
+async fn check_map(context: &Context<'_>, dataset: &Dataset, allow_partial: bool) -> Result<(), ActivityError> {
+    let mut unknown = Vec::new();
+    for service in Service::ALL {
+        match catalogue(context.downstream, service, context.tenant_id()).await {
+            Ok(known) => unknown.extend(unknown_types(dataset, service, &known)),
+            Err(_) if allow_partial => {}
+            Err(error) => return Err(error),
+        }
+    }
+    refuse_unknown(&unknown)
+}
+
+/// The types of a service that the map does not know.
+pub(super) fn unknown_types(dataset: &Dataset, service: Service, known: &Catalogue) -> Vec<String> {
+    dataset.unknown(service.as_str(), known.entity_types.iter().map(|of| of.name.as_str()))
+}
+
+/// What is personal in a type that the map does not know might be forgotten.
+pub(super) fn refuse_unknown(unknown: &[String]) -> Result<(), ActivityError> {
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "the dataset map does not say what is personal in {}: name them there, or in its nothing_personal",
+        unknown.join(", ")
+    );
+    Err(ActivityError::new(ErrorName::InvalidInput, message))
 }
 
 /// Whether any service keeps anything of this person in the tenant.

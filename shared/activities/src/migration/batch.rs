@@ -174,7 +174,7 @@ impl Working<'_> {
                     state.counts.count(ImportStatus::Updated);
                     continue;
                 }
-                state.settle(set, &moved.id, result);
+                state.settle(set, from, result);
                 if result.status != ImportStatus::Failed && set.has_contents() {
                     let is_new = result.status == ImportStatus::Created;
                     self.copy_content(set, from, &moved.id, is_new).await?;

@@ -54,6 +54,9 @@ struct Plan {
     archive_id: Option<String>,
     /// The execution that this one takes back, if it does.
     reverses: Option<String>,
+    /// The execution that this one retries, if it does: something that it wrote may still be there.
+    #[serde(default)]
+    earlier: Option<String>,
     /// Where things are.
     source: String,
     /// Where they go.
@@ -116,6 +119,9 @@ struct Part {
     /// What of an earlier execution it takes back, if it does.
     #[serde(default)]
     takes_back: Option<TakesBack>,
+    /// That execution, if it is one that the reversed one retried.
+    #[serde(default)]
+    of_execution: Option<String>,
 }
 
 /// How far a batch is.

@@ -39,21 +39,29 @@ const LAST_TURN: u32 = 1_000;
 #[derive(Deserialize)]
 struct Input {
     request: DataMigrationRequest,
+    /// The execution that is retried, if one is.
+    origin: Option<Origin>,
     /// The execution that is taken back, if one is.
     #[serde(default)]
     reverses: Option<String>,
 }
 
+#[derive(Deserialize)]
+struct Origin {
+    execution_id: String,
+}
+
 /// Plans a migration: answers `{manifest, total, stops_at}`.
 pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let Input { request, reverses } = context.input()?;
+    let Input { request, origin, reverses } = context.input()?;
     if let Some(execution_id) = reverses {
         return reverse::plan(context, &request, execution_id).await;
     }
+    let earlier = origin.map(|origin| origin.execution_id);
     if request.migration_type == MigrationType::DataRestore {
-        return restored::plan(context, &request).await;
+        return restored::plan(context, &request, earlier).await;
     }
-    let plan = new_plan(&request);
+    let plan = Plan { earlier, ..new_plan(&request) };
     let known = known(context, &plan.source).await?;
     let sets = of(&request, &known)?;
     let manifest = manifest_of(context, &plan).await?;
@@ -97,6 +105,7 @@ pub(super) fn new_plan(request: &DataMigrationRequest) -> Plan {
         backup_id: (options.create_backup && is_real && !request.archives()).then(|| request.backup_id()),
         archive_id: (request.archives() && is_real).then(|| request.archive_id()),
         reverses: None,
+        earlier: None,
         options,
         source: request.source_tenant_id.clone().unwrap_or_else(|| target.clone()),
         target,
@@ -197,7 +206,12 @@ impl Planning<'_> {
             }
         }
         if self.plan.expected.read == 0 {
-            let message = "the selectors match nothing".to_owned();
+            let source = &self.plan.source;
+            let is_tenant_missing = self.follows() && target::tenant(self.context, source).await?.is_none();
+            let message = match is_tenant_missing {
+                true => format!("there is no tenant {source}"),
+                false => "the selectors match nothing".to_owned(),
+            };
             return Err(ActivityError::new(ErrorName::NotFound, message));
         }
         if matches!(self.plan.way(), Way::Remove) {
@@ -286,7 +300,16 @@ impl Planning<'_> {
             Way::Write | Way::Restore | Way::Reverse => set.level,
         };
         let within = Within::default();
-        Part { set: self.plan.sets.len(), within, ids: None, things: 0, turn, list: None, takes_back: None }
+        Part {
+            set: self.plan.sets.len(),
+            within,
+            ids: None,
+            things: 0,
+            turn,
+            list: None,
+            takes_back: None,
+            of_execution: None,
+        }
     }
 
     /// Things in a batch of so many: one size for all of a type, or the batches would be too many.
@@ -386,7 +409,7 @@ impl Planning<'_> {
                     self.refused.insert(fingerprint(&set.service, &set.entity_type, &from.id));
                 }
                 let (code, message) = (result.code.as_deref().unwrap_or("ServiceRejected"), result.message.as_deref());
-                self.tell_problem(set, &thing.id, code, message.unwrap_or_default())?;
+                self.tell_problem(set, &from.id, code, message.unwrap_or_default())?;
             }
         }
         Ok(())
@@ -518,7 +541,7 @@ impl Cut {
     fn of(whole: &Part, size: u64) -> Self {
         let Part { set, turn, .. } = *whole;
         let within = Within::default();
-        let empty = Part { set, within, ids: None, things: 0, turn, list: None, takes_back: None };
+        let empty = Part { set, within, ids: None, things: 0, turn, list: None, takes_back: None, of_execution: None };
         Self { empty, lists_ids: whole.ids.is_some(), size, units: Vec::new() }
     }
 
@@ -561,7 +584,16 @@ mod tests {
     use super::*;
 
     fn whole(ids: Option<Vec<String>>) -> Part {
-        Part { set: 0, within: Within::default(), ids, things: 0, turn: 3, list: None, takes_back: None }
+        Part {
+            set: 0,
+            within: Within::default(),
+            ids,
+            things: 0,
+            turn: 3,
+            list: None,
+            takes_back: None,
+            of_execution: None,
+        }
     }
 
     #[test]

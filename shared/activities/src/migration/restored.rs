@@ -8,13 +8,17 @@ use serde_json::{Map, Value, json};
 
 use super::batch::Working;
 use super::plan::{new_plan, store};
-use super::{Counts, Part, State};
+use super::{Counts, Part, Plan, State};
 use crate::Context;
 use crate::restore::plan::{Planned, plan_some};
 use crate::restore::{Selected, write};
 
 /// Plans to restore: checks all that is selected first.
-pub(super) async fn plan(context: &Context<'_>, request: &DataMigrationRequest) -> Result<Value, ActivityError> {
+pub(super) async fn plan(
+    context: &Context<'_>,
+    request: &DataMigrationRequest,
+    earlier: Option<String>,
+) -> Result<Value, ActivityError> {
     let restore = RestoreRequest {
         backup_id: request.restore_from.clone().unwrap_or_default(),
         tenant_id: context.tenant_id().to_owned(),
@@ -32,8 +36,7 @@ pub(super) async fn plan(context: &Context<'_>, request: &DataMigrationRequest) 
     if total == 0 {
         return Err(ActivityError::new(ErrorName::NotFound, "the selectors match nothing".to_owned()));
     }
-    let mut plan = new_plan(request);
-    plan.held = types;
+    let mut plan = Plan { earlier, held: types, ..new_plan(request) };
     plan.expected = Counts { read: total, ..Counts::default() };
     // One after the other, as they refer to each other.
     plan.parts = (0..parts).map(part).collect();
@@ -48,7 +51,16 @@ pub(super) async fn plan(context: &Context<'_>, request: &DataMigrationRequest) 
 
 fn part(number: usize) -> Part {
     let turn = u32::try_from(number).unwrap_or(u32::MAX);
-    Part { set: 0, within: Within::default(), ids: None, things: 0, turn, list: None, takes_back: None }
+    Part {
+        set: 0,
+        within: Within::default(),
+        ids: None,
+        things: 0,
+        turn,
+        list: None,
+        takes_back: None,
+        of_execution: None,
+    }
 }
 
 /// Writes a part.

@@ -41,16 +41,15 @@ pub(super) async fn plan(
         return Err(ActivityError::new(ErrorName::NotFound, message));
     };
     let fence = hold(context, &old.target, old.held.clone()).await?;
-    let mut parts = vec![part(0, TakesBack::WrittenAgain, 0)];
-    parts.extend((0..old.parts.len()).rev().zip(1..).map(|(number, turn)| {
-        let turns = old.parts.last().map_or(0, |last| last.turn) - old.parts[number].turn + 1;
-        // Parts of a restore come one after the other.
-        part(
-            if matches!(old.way(), Way::Restore) { turn } else { turns },
-            TakesBack::Batch(number),
-            old.parts[number].things,
-        )
-    }));
+    let mut parts = parts_of(&old, 0, None);
+    // What those have left that it retried, the last one first. What they took back themselves is not there any more.
+    let mut earlier = old.earlier.clone();
+    while let Some(execution_id) = earlier {
+        let Some(older) = context.files_of(&execution_id).plan_if_written::<Plan>().await? else { break };
+        let turn = parts.last().map_or(0, |last| last.turn) + 1;
+        parts.extend(parts_of(&older, turn, Some(execution_id)));
+        earlier = older.earlier;
+    }
     let plan = Plan {
         reverses: Some(execution_id.clone()),
         expected: Counts { read: old.expected.read, ..Counts::default() },
@@ -68,14 +67,32 @@ pub(super) async fn plan(
     store(context, &plan).await
 }
 
-fn part(turn: u32, takes_back: TakesBack, things: u64) -> Part {
-    Part { set: 0, within: Within::default(), ids: None, things, turn, list: None, takes_back: Some(takes_back) }
+/// Batches that take back what an execution did, from a turn on.
+fn parts_of(old: &Plan, first_turn: u32, of_execution: Option<String>) -> Vec<Part> {
+    let part = |turn: u32, takes_back, things| Part {
+        set: 0,
+        within: Within::default(),
+        ids: None,
+        things,
+        turn: first_turn + turn,
+        list: None,
+        takes_back: Some(takes_back),
+        of_execution: of_execution.clone(),
+    };
+    let last_turn = old.parts.last().map_or(0, |last| last.turn);
+    let batches = (0..old.parts.len()).rev().zip(1..).map(|(number, place)| {
+        // Parts of a restore come one after the other.
+        let turn = if matches!(old.way(), Way::Restore) { place } else { last_turn - old.parts[number].turn + 1 };
+        part(turn, TakesBack::Batch(number), old.parts[number].things)
+    });
+    std::iter::once(part(0, TakesBack::WrittenAgain, 0)).chain(batches).collect()
 }
 
 /// Undoes what is in a batch.
 pub(super) async fn migrate(working: &Working<'_>, state: &mut State) -> Result<(), ActivityError> {
     let Working { context, plan, part, .. } = *working;
-    let (Some(execution_id), Some(takes_back)) = (&plan.reverses, part.takes_back) else { return Ok(()) };
+    let execution_id = part.of_execution.as_ref().or(plan.reverses.as_ref());
+    let (Some(execution_id), Some(takes_back)) = (execution_id, part.takes_back) else { return Ok(()) };
     let done = done_before(context, execution_id, takes_back).await?;
     while state.done < done.len() {
         let some = &done[state.done..done.len().min(state.done + NOTED_AFTER)];
@@ -85,7 +102,8 @@ pub(super) async fn migrate(working: &Working<'_>, state: &mut State) -> Result<
         working.check_time()?;
     }
     let is_thing = |done: &&Done| done.step.name != CONTENT && done.entity_type != FILE_CONTENT;
-    let again = takes_back == TakesBack::WrittenAgain;
+    // Things that were written again, and those of executions before, are in the batches too.
+    let again = takes_back == TakesBack::WrittenAgain || part.of_execution.is_some();
     state.counts.read = if again { 0 } else { done.iter().filter(is_thing).count() as u64 };
     state.counts.left = state.left.count();
     Ok(())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use contracts::{ActivityError, ErrorName};
 use downstream::Service;
-use downstream::data::{DigestOf, PageOf, Within, digest, page};
+use downstream::data::{DigestOf, PageOf, Thing, Within, digest, page};
 
 use serde_json::Value;
 
@@ -94,8 +94,7 @@ pub(super) async fn quotas(
     if !is_known || sets.iter().any(|set| is_tenant(&set.to_service, &set.to_type)) {
         return Ok(Quotas::default());
     }
-    let found = page(context.downstream, Service::Tenant, TENANT, &plan.target, PageOf::default()).await?;
-    match found.items.first() {
+    match tenant(context, &plan.target).await? {
         Some(tenant) => {
             let quotas = &tenant.data["quotas"];
             let bytes = quotas["storage_gb"].as_u64().map(|gb| gb.saturating_mul(BYTES_OF_A_GB));
@@ -106,6 +105,12 @@ pub(super) async fn quotas(
             Err(ActivityError::new(ErrorName::NotFound, message))
         }
     }
+}
+
+/// A tenant, if there is one of this name.
+pub(super) async fn tenant(context: &Context<'_>, tenant_id: &str) -> Result<Option<Thing>, ActivityError> {
+    let found = page(context.downstream, Service::Tenant, TENANT, tenant_id, PageOf::default()).await?;
+    Ok(found.items.into_iter().next())
 }
 
 async fn users(context: &Context<'_>, tenant_id: &str) -> Result<u64, ActivityError> {

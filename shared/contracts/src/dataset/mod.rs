@@ -8,7 +8,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -141,4 +141,16 @@ impl DatasetType {
 pub struct Dataset {
     /// The types, by service and name.
     pub types: Vec<DatasetType>,
+    /// Types, as `service/type`, whose things say nothing of persons.
+    #[serde(default)]
+    pub nothing_personal: BTreeSet<String>,
+}
+
+impl Dataset {
+    /// Of these types of a service those that the map does not know: what is personal in them, nobody has said.
+    pub fn unknown<'n>(&self, service: &str, types: impl IntoIterator<Item = &'n str>) -> Vec<String> {
+        let names = types.into_iter().map(|name| format!("{service}/{name}"));
+        let is_known = |name: &String| self.types.iter().any(|of| of.name() == *name);
+        names.filter(|name| !is_known(name) && !self.nothing_personal.contains(name)).collect()
+    }
 }

@@ -25,7 +25,9 @@ impl Dataset {
     /// Everything that is wrong, with its place as a JSON pointer.
     pub fn read(file: &Value) -> Result<Self, Vec<BadField>> {
         let mut fields = Fields::new(file);
-        fields.only(&std::iter::once("version").chain(SERVICES).collect::<Vec<_>>());
+        fields.only(&["version", "nothing_personal"].into_iter().chain(SERVICES).collect::<Vec<_>>());
+        let is_type = |text: &str| text.contains('/').then(|| text.to_owned());
+        let nothing_personal = list(&mut fields, "nothing_personal", is_type, "service/type").into_iter().collect();
         fields.number("version", VERSION..=VERSION);
         let mut types = Vec::new();
         for service in SERVICES {
@@ -36,7 +38,7 @@ impl Dataset {
             types.extend(fields.object(service, read).unwrap_or_default());
         }
         let mut bad = fields.finish().err().unwrap_or_default();
-        let dataset = Self { types };
+        let dataset = Self { types, nothing_personal };
         bad.extend(check(&dataset));
         if bad.is_empty() { Ok(dataset) } else { Err(bad) }
     }

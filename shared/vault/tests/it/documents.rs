@@ -77,8 +77,9 @@ fn names_that_occur_twice_do_not_fool() {
         let text = format!(r#"{{"document":{document},"signature":{signature}}}"#);
         verify_document(KIND, text.as_bytes(), &keys.public_keys())
     };
-    assert_eq!(verify(r#"{"tenant_id":"u","tenant_id":"t"}"#), Ok(json!({ "tenant_id": "t" })));
-    assert!(matches!(verify(r#"{"tenant_id":"t","tenant_id":"u"}"#), Err(DocumentError::BadSignature { .. })));
+    for document in [r#"{"tenant_id":"u","tenant_id":"t"}"#, r#"{"tenant_id":"t","tenant_id":"u"}"#] {
+        assert!(matches!(verify(document), Err(DocumentError::NotADocument { .. })), "{document}");
+    }
     let twice = r#"{"tenant_id":"t"},"document":{"tenant_id":"t"}"#;
     assert!(matches!(verify(twice), Err(DocumentError::NotADocument { .. })));
 }

@@ -5,7 +5,7 @@ use csv_core::{ReadRecordResult, Reader};
 use serde_json::{Map, Value};
 
 use super::super::cell::unprotect;
-use super::row::{Row, SERVICE, TYPE};
+use super::row::{OWN, Row, SERVICE, TYPE};
 use super::{Line, MAX_ROW_BYTES, Rows, no_input};
 
 /// Most columns.
@@ -175,9 +175,14 @@ impl CsvRows {
     }
 }
 
+/// The name of a column: of those that say which entity a row is about, upper case letters are no others.
+fn name_of(name: &str) -> String {
+    OWN.into_iter().find(|own| own.eq_ignore_ascii_case(name)).unwrap_or(name).to_owned()
+}
+
 /// The names of columns, without the spaces around them.
 fn names_of(row: &[String]) -> Result<Vec<String>, ActivityError> {
-    let names: Vec<String> = row.iter().map(|name| name.trim().to_owned()).collect();
+    let names: Vec<String> = row.iter().map(|name| name_of(name.trim())).collect();
     if let [one] = &names[..]
         && let Some(delimiter) = [';', '\t', '|'].into_iter().find(|delimiter| one.contains(*delimiter))
     {

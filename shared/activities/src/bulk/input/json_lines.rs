@@ -67,7 +67,7 @@ fn read(line: &[u8]) -> Result<Row, String> {
             }
             _ => Err("is no JSON object".to_owned()),
         },
-        Err(error) if error.is_eof() => Err("is JSON that is cut off".to_owned()),
+        Err(error) if error.is_eof() => Err("is JSON that is cut off: each object must be on one line".to_owned()),
         Err(error) => Err(format!("is no JSON, at character {}", error.column())),
     }
 }

@@ -10,7 +10,7 @@ pub(super) const SERVICE: &str = "service";
 pub(super) const TYPE: &str = "entity_type";
 
 /// Members that say which entity it is.
-const OWN: [&str; 4] = [SERVICE, TYPE, "entity_id", "operation_data"];
+pub(super) const OWN: [&str; 4] = [SERVICE, TYPE, "entity_id", "operation_data"];
 /// What the name of a member may begin with that is part of `operation_data` anyway.
 const WITHIN_DATA: &str = "operation_data.";
 /// Members that a file of results has besides, so that it can be uploaded as it is. Each of its rows has the first and the last.

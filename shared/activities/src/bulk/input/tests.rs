@@ -49,7 +49,7 @@ fn csv_is_read_as_spreadsheets_write_it() {
         "service,entity_type,entity_id,email,name\nauth,account,007,a@example.com,A\nauth,account,u-2,,B\n",
         "service,entity_type,entity_id,email,name\nauth,account,007,a@example.com,A\nauth,account,u-2,,B",
         "\u{feff}service,entity_type,entity_id,email,name\r\nauth,account,007,a@example.com,A\r\nauth,account,u-2,,B\r\n",
-        " service , entity_type,entity_id ,email,name\n auth ,account, 007 ,a@example.com,A\nauth,account,u-2, ,B\n,,,,\n\n",
+        " Service , Entity_Type,ENTITY_ID ,email,name\n auth ,account, 007 ,a@example.com,A\nauth,account,u-2, ,B\n,,,,\n\n",
         "sep=,\r\nservice,entity_type,entity_id,email,name\r\nauth,account,007,a@example.com,A\r\nauth,account,u-2,,B\r\n",
         "\"service\",\"entity_type\",\"entity_id\",\"email\",\"name\"\n\"auth\",\"account\",\"007\",\"a@example.com\",\"A\"\nauth,user,u-2,,B\n",
     ] {
@@ -170,7 +170,7 @@ fn a_row_that_is_no_entity_is_told_by_its_line() {
     assert_eq!(
         problems,
         [
-            "line 2: is JSON that is cut off",
+            "line 2: is JSON that is cut off: each object must be on one line",
             "line 3: is no JSON object",
             "line 4: is no JSON, at character 13",
             "line 5: has fields more than once: /a",

@@ -1,5 +1,7 @@
 //! The certificate of an erasure: what became of a person's data, signed, for programs and for people.
 
+use std::collections::BTreeSet;
+
 use contracts::compliance::{ERASURE_BACKUP, ERASURE_CERTIFICATE};
 use contracts::dataset::DatasetType;
 use contracts::{ActivityError, ErrorName, Timestamp};
@@ -10,7 +12,7 @@ use vault::sign_document;
 use super::super::package::html::{PageTable, page_of};
 use super::strategy::bases_of;
 use super::verify::Found;
-use super::{Forgotten, Plan, SetState};
+use super::{Forgotten, Plan, SetState, ledger};
 use crate::Context;
 use crate::backup::sign_failed;
 use crate::harness::store_failed;
@@ -94,22 +96,28 @@ fn type_entry(set: &DatasetType, state: &SetState, of: &Outcome<'_>) -> Value {
     })
 }
 
-/// The backups from before: they may hold the person until they go. A restore leaves the person out. The one that another erasure
-/// has made is about another person, who is nobody's business here.
+/// The backups from before: they may hold the person until they go. A restore leaves the person out. Those that erasures of other
+/// persons have made are nobody's business here.
 async fn holding(context: &Context<'_>, of: &Outcome<'_>) -> Result<Vec<Holding>, ActivityError> {
+    let erasures = ledger::erasures_of(context, &of.plan.subject_hash).await?;
+    let own: BTreeSet<String> = erasures.into_iter().filter_map(|erasure| erasure.backup_id).collect();
     let (mut all, mut before) = (Vec::new(), None);
     loop {
         let page = context.backups.backups(context.tenant_id(), before.as_deref(), PAGE).await.map_err(store_failed)?;
         for backup in page.backups.into_iter().filter(|backup| backup.summary.began_at <= of.began_at) {
-            let is_own = backup.summary.backup_id == of.plan.backup_id;
-            let is_anothers = !is_own && backup.summary.backup_id.starts_with(ERASURE_BACKUP);
-            if is_anothers || backup.summary.records_backed_up == 0 {
+            let id = &backup.summary.backup_id;
+            let (is_own, is_erasures) = (own.contains(id), id.starts_with(ERASURE_BACKUP));
+            if is_erasures && !is_own || backup.summary.records_backed_up == 0 {
                 continue;
             }
             all.push(Holding {
                 created_at: backup.summary.created_at,
                 kept_until: backup.keep_until,
-                purpose: if is_own { "made by this erasure, against mistakes" } else { "backup" },
+                purpose: match (id == &of.plan.backup_id, is_own) {
+                    (true, _) => "made by this erasure, against mistakes",
+                    (false, true) => "made by an earlier erasure of the person, against mistakes",
+                    (false, false) => "backup",
+                },
                 backup_id: backup.summary.backup_id,
             });
         }

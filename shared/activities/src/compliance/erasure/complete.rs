@@ -6,7 +6,7 @@ use contracts::ActivityError;
 use contracts::compliance::{AuditRequirements, ComplianceType, ComplianceWorkflowRequest, due_at};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use store::{HoldFilter, JOBS, RESULTS};
+use store::{BlobKey, HoldFilter, JOBS, RESULTS};
 
 use super::certificate::{Outcome, document, number_of, readable, signed};
 use super::forget::forget_own;
@@ -20,6 +20,11 @@ const CERTIFICATE: &str = "certificate.json";
 const CERTIFICATE_PAGE: &str = "certificate.html";
 /// The result, which names nobody, for an attempt that is repeated: the other files are gone then.
 const RESULT: &str = "result.json";
+
+/// Where the result of an execution is.
+pub(super) fn result_of(context: &Context<'_>, execution_id: &str) -> Result<BlobKey, ActivityError> {
+    key(context.tenant_id(), &[RESULTS, execution_id, RESULT])
+}
 
 /// What the machine says of steps that failed for good.
 #[derive(Deserialize)]
@@ -35,7 +40,7 @@ struct GivenUp {
 
 /// Completes an erasure: answers `{records}`.
 pub(in super::super) async fn complete(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let result_file = key(context.tenant_id(), &[RESULTS, context.execution_id(), RESULT])?;
+    let result_file = result_of(context, context.execution_id())?;
     if let Some(result) = context.files().read::<Map<String, Value>>(&result_file).await? {
         // An attempt whose answer was lost.
         let records = result["data_deleted"]["total_records_deleted"].clone();
@@ -103,6 +108,7 @@ fn request_of(context: &Context<'_>, plan: &Plan) -> Value {
         legal_basis: plan.legal_basis.clone(),
         encrypt_to: None,
         allow_partial: false,
+        waits_for_others: false,
     })
 }
 
@@ -179,6 +185,8 @@ fn result(
         "compliance_certificate": (!names.is_empty()).then(|| number_of(context.tenant_id(), now)),
         "pseudonym": plan.pseudonym(),
         "per_type": per_type.collect::<Vec<_>>(),
+        // Of all these, by executions that this one goes on with.
+        "erased_before": plan.earlier.values().map(|(deleted, masked)| deleted + masked).sum::<u64>(),
         "left_out": plan.left_out,
         "held_by": outcome.states.iter().flat_map(|state| &state.held_by).collect::<BTreeSet<_>>(),
         "forgotten": {

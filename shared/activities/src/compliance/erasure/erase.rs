@@ -10,6 +10,7 @@ use downstream::data::{DeleteItem, ImportStatus, Imported, Page, PageOf, Thing, 
 use serde_json::{Value, json};
 
 use super::page::{page as personal_page, service_of};
+use super::plan::holds;
 use super::strategy::{Fate, fate_of};
 use super::{Doing, Plan, Referring, SetState, files};
 use crate::Context;
@@ -101,8 +102,10 @@ impl Erasing<'_> {
             let cursor = state.cursor.as_deref();
             let Page { items, next_cursor, .. } =
                 personal_page(self.context, self.of, &self.plan.subject, question, cursor).await?;
+            // As they are now: one that was placed after the plan holds too.
+            let active = holds(self.context, &self.plan.subject).await?;
             for thing in items {
-                let holds = self.holds(&thing.id);
+                let holds = self.holds(&active, &thing.id);
                 if !holds.is_empty() {
                     state.held += 1;
                     state.held_by.extend(holds);
@@ -161,15 +164,15 @@ impl Erasing<'_> {
     }
 
     /// The legal holds of a thing: one that is about a part of it keeps all of it.
-    fn holds(&self, id: &str) -> BTreeSet<String> {
-        let Plan { subject, holds, .. } = self.plan;
+    fn holds(&self, active: &[Hold], id: &str) -> BTreeSet<String> {
+        let subject = &self.plan.subject;
         let categories: BTreeSet<Category> =
             self.of.fields.values().map(|field| field.category).chain(self.of.bytes).collect();
         let covers = |hold: &&Hold| {
             let covers = |category| hold.covers(subject, &self.of.service, &self.of.entity_type, id, category);
             categories.iter().copied().any(covers)
         };
-        holds.iter().filter(covers).map(|hold| hold.hold_id.clone()).chain(self.held_before.iter().cloned()).collect()
+        active.iter().filter(covers).map(|hold| hold.hold_id.clone()).chain(self.held_before.iter().cloned()).collect()
     }
 
     /// Whether things of somebody else belong to a thing: they would go with it.

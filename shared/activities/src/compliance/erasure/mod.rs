@@ -20,7 +20,6 @@ pub(crate) mod verify;
 use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::dataset::{Category, DatasetType};
-use contracts::holds::Hold;
 use contracts::{ActivityError, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -62,8 +61,6 @@ struct Plan {
     sets: Vec<DatasetType>,
     /// What an earlier execution of the same erasure has done, by type: things that it deleted, and those that it masked.
     earlier: BTreeMap<String, (u64, u64)>,
-    /// The legal holds that may keep something of the person.
-    holds: Vec<Hold>,
     /// Which things may belong to things of other types.
     referring: Vec<Referring>,
     /// Types of which something is asked for, and that stay because other things are in them: `service/type`.

@@ -12,11 +12,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use store::Erasure;
 
+use super::complete::result_of;
 use super::ledger::{erasures_of, key_of};
 use super::strategy::is_covered;
 use super::{Plan, Referring, files, files_of};
 use crate::Context;
-use crate::compliance::{dataset, plan::find};
+use crate::compliance::dataset;
+use crate::compliance::plan::{find, refuse_unknown, unknown_types};
 use crate::files::lost;
 use crate::harness::store_failed;
 use crate::leases::{hold, hold_alone};
@@ -31,29 +33,36 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
     let Input { request } = context.input()?;
     let subject = request.subject_user_id.clone().ok_or_else(|| lost("the person whom the erasure is about"))?;
     let dataset = dataset(context)?;
-    // Nobody copies, restores or reads everything meanwhile.
     let types: BTreeSet<String> = dataset.types.iter().map(DatasetType::name).collect();
-    hold_alone(context).await?;
-    let fence = hold(context, context.tenant_id(), types).await?;
-    let earlier = earlier(context, &request.compliance_id).await?;
-    let subject_hash = key_of(context).await?.keyed_hash(&subject);
-    // Where an earlier execution has begun there may be nothing left of the person, and still something to do.
-    if earlier.is_none() {
-        match find(context, &dataset, &subject, false).await {
-            Err(error) if error.error == ErrorName::NotFound.as_str() => {
-                match last_erasure(context, &subject_hash).await? {
-                    // It left something, such as a service that did not forget the person.
-                    Some(last) if !last.is_complete => {}
-                    Some(last) => {
-                        let message = format!("{}: {} has erased them", error.cause.message, last.compliance_id);
-                        return Err(ActivityError::new(ErrorName::NotFound, message));
-                    }
-                    None => return Err(error),
-                }
-            }
-            found => found?,
+    let fence = match take_leases(context, types).await {
+        Err(error) if request.waits_for_others && error.error == ErrorName::Conflict.as_str() => {
+            return Err(ActivityError::new(ErrorName::WaitingForOthers, error.cause.message));
         }
-    }
+        fence => fence?,
+    };
+    let subject_hash = key_of(context).await?.keyed_hash(&subject);
+    let own = context.erasures.erasure(context.tenant_id(), &request.compliance_id).await.map_err(store_failed)?;
+    let last = match own {
+        Some(own) => Some(own),
+        None => last_erasure(context, &subject_hash).await?,
+    };
+    // Where an earlier execution has begun there may be nothing left of the person, and still something to do, such as a
+    // service that did not forget them.
+    let earlier = match &last {
+        Some(last) if !last.is_complete || last.compliance_id == request.compliance_id => {
+            done_by(context, last).await?
+        }
+        last => {
+            find(context, &dataset, &subject, false).await.map_err(|error| match last {
+                Some(last) if error.error == ErrorName::NotFound.as_str() => {
+                    let message = format!("{}: {} has erased them", error.cause.message, last.compliance_id);
+                    ActivityError::new(ErrorName::NotFound, message)
+                }
+                _ => error,
+            })?;
+            BTreeMap::new()
+        }
+    };
     let is_whole = Category::ASKED_FOR.iter().all(|category| category.is_asked_for(&request.data_categories));
     let (sets, left): (Vec<_>, Vec<_>) =
         in_order(&dataset).into_iter().partition(|of| is_whole || is_covered(of, &request.data_categories));
@@ -72,8 +81,7 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         received_at: request.received_at.unwrap_or(context.call.workflow.started_at),
         legal_basis: request.legal_basis,
         fence,
-        holds: holds(context, &subject).await?,
-        earlier: earlier.unwrap_or_default(),
+        earlier,
         referring: referring(context, &dataset).await?,
         sets,
         left_out,
@@ -86,7 +94,7 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
 }
 
 /// The legal holds that may keep something of a person: of other persons' none do.
-async fn holds(context: &Context<'_>, person: &str) -> Result<Vec<Hold>, ActivityError> {
+pub(super) async fn holds(context: &Context<'_>, person: &str) -> Result<Vec<Hold>, ActivityError> {
     let holds = context.holds.active(context.tenant_id(), context.clock.now()).await.map_err(store_failed)?;
     let is_other =
         |hold: &Hold| matches!(&hold.scope, HoldScope::Subject { subject_user_id, .. } if subject_user_id != person);
@@ -97,27 +105,40 @@ async fn last_erasure(context: &Context<'_>, subject_hash: &str) -> Result<Optio
     Ok(erasures_of(context, subject_hash).await?.into_iter().max_by_key(|erasure| erasure.began_at))
 }
 
-/// What an earlier execution of this erasure has done, by type; none if none has begun.
-async fn earlier(
-    context: &Context<'_>,
-    compliance_id: &str,
-) -> Result<Option<BTreeMap<String, (u64, u64)>>, ActivityError> {
-    let erasure = context.erasures.erasure(context.tenant_id(), compliance_id).await.map_err(store_failed)?;
-    let Some(erasure) = erasure else { return Ok(None) };
-    let files = files_of(context, &erasure.execution_id);
-    let Some(plan) = files.plan_if_written::<Plan>().await? else { return Ok(Some(BTreeMap::new())) };
-    let mut done = BTreeMap::new();
+/// Nobody copies, restores or reads everything meanwhile.
+async fn take_leases(context: &Context<'_>, types: BTreeSet<String>) -> Result<u64, ActivityError> {
+    hold_alone(context).await?;
+    hold(context, context.tenant_id(), types).await
+}
+
+/// What an unfinished erasure of the person has done, and those that it went on with: by type, things that were deleted, and
+/// those that were masked.
+async fn done_by(context: &Context<'_>, erasure: &Erasure) -> Result<BTreeMap<String, (u64, u64)>, ActivityError> {
+    let id = &erasure.execution_id;
+    if let Some(result) = context.files().read::<Value>(&result_of(context, id)?).await? {
+        let number = |of: &Value, name: &str| of[name].as_u64().unwrap_or_default();
+        let name = |of: &Value| format!("{}/{}", text(of, "service"), text(of, "entity_type"));
+        let types = result["per_type"].as_array().into_iter().flatten();
+        return Ok(types.map(|of| (name(of), (number(of, "deleted"), number(of, "masked")))).collect());
+    }
+    let (files, mut done) = (files_of(context, id), BTreeMap::new());
+    let Some(plan) = files.plan_if_written::<Plan>().await? else { return Ok(done) };
     for (of, state) in plan.sets.iter().zip(plan.states(&files).await?) {
         done.insert(of.name(), plan.done(of, &state));
     }
-    Ok(Some(done))
+    Ok(done)
+}
+
+fn text<'v>(of: &'v Value, name: &str) -> &'v str {
+    of[name].as_str().unwrap_or_default()
 }
 
 /// The types of the map that refer to others.
 async fn referring(context: &Context<'_>, dataset: &Dataset) -> Result<Vec<Referring>, ActivityError> {
-    let mut all = Vec::new();
+    let (mut all, mut unknown) = (Vec::new(), Vec::new());
     for service in Service::ALL {
         let known = catalogue(context.downstream, service, context.tenant_id()).await?;
+        unknown.extend(unknown_types(dataset, service, &known));
         for of in dataset.types.iter().filter(|of| of.service == service.as_str()) {
             let references = known.entity_types.iter().filter(|known| known.name == of.entity_type);
             let references = references.flat_map(|known| &known.references);
@@ -129,6 +150,7 @@ async fn referring(context: &Context<'_>, dataset: &Dataset) -> Result<Vec<Refer
             }));
         }
     }
+    refuse_unknown(&unknown)?;
     Ok(all)
 }
 
