@@ -41,6 +41,8 @@ pub(crate) enum Action {
     RetryFailed,
     /// Undoes what still stands.
     Undo,
+    /// Takes back what was migrated.
+    Reverse,
 }
 
 impl Action {
@@ -53,6 +55,7 @@ impl Action {
             Self::Terminate => "terminate",
             Self::Retry | Self::RetryFailed => "retry",
             Self::Undo => "undo",
+            Self::Reverse => "reverse",
         }
     }
 
@@ -69,6 +72,7 @@ impl Action {
             Self::Resume => &[Status::Paused],
             Self::Retry | Self::RetryFailed => &[Status::Failed, Status::TimedOut],
             Self::Undo => &[Status::Failed, Status::TimedOut, Status::Terminated],
+            Self::Reverse => &[Status::Completed],
         }
     }
 
@@ -82,6 +86,7 @@ impl Action {
             Self::Terminate => format!("Terminate {workflows} at once, without undoing anything?"),
             Self::Retry | Self::RetryFailed => format!("Retry {workflows}?"),
             Self::Undo => format!("Undo what {workflows} left behind?"),
+            Self::Reverse => format!("Take back what {workflows} migrated?"),
         }
     }
 }
@@ -150,7 +155,8 @@ fn has_consent(question: &str) -> anyhow::Result<bool> {
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-async fn one(
+/// Does it to one workflow.
+pub(crate) async fn one(
     server: &Server,
     action: Action,
     id: &str,

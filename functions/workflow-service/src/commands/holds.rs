@@ -181,6 +181,10 @@ async fn release(args: ReleaseArgs, output: &mut Output) -> anyhow::Result<ExitC
         let names = names(&hold, "still_held_by", "still_held_count");
         output.line(format!("Some of what it held may still be held by {names}"))?;
     }
+    let begun: Vec<&str> = hold["deferred"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if !begun.is_empty() {
+        output.line(format!("What it kept from erasures is erased by {}", begun.join(", ")))?;
+    }
     Ok(Exit::Done.into())
 }
 

@@ -30,6 +30,7 @@ mod render;
 mod requests;
 mod results;
 mod retry;
+mod reverse;
 mod run;
 mod serve;
 mod server;
@@ -85,6 +86,8 @@ enum Command {
     Cancel(actions::ActionArgs),
     /// Runs workflows again that did not complete, or undoes what they left.
     Retry(retry::RetryArgs),
+    /// Takes back what a migration did: what somebody has changed since stays.
+    Reverse(reverse::ReverseArgs),
     /// Holds workflows before their next step.
     Pause(actions::ActionArgs),
     /// Goes on with paused workflows.
@@ -189,6 +192,7 @@ impl Cli {
             Command::Cancel(args) => actions::run(Action::Cancel, args, output).await,
             Command::Results(args) => results::run(args, output).await,
             Command::Retry(args) => retry::run(args, output).await,
+            Command::Reverse(args) => reverse::run(args, output).await,
             Command::Pause(args) => actions::run(Action::Pause, args, output).await,
             Command::Resume(args) => actions::run(Action::Resume, args, output).await,
             Command::Terminate(args) => actions::run(Action::Terminate, args, output).await,

@@ -42,6 +42,10 @@ pub(crate) fn outcome(event: &Event) -> String {
         "ActivityTaskCompleted" if is("skipped") => "skipped".to_owned(),
         "ActivityTaskCompleted" => "done".to_owned(),
         "CompensationCompleted" if is("undone") => "undone".to_owned(),
+        // One that undoes no step tells what became of all of it: its name says so.
+        "CompensationCompleted" if details["activity_id"].as_str().is_some_and(|step| step.starts_with("Conclude")) => {
+            "done".to_owned()
+        }
         "CompensationCompleted" => "nothing to undo".to_owned(),
         "ActivityTaskTimedOut" => "took too long".to_owned(),
         "ActivityTaskFailed" | "CompensationFailed" => format!("failed: {}", reason(details)),

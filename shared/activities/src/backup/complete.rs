@@ -82,7 +82,7 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
     let text = manifest.sign(context.keys).await.map_err(sign_failed)?;
     let manifest_bytes = text.len() as u64;
     files.write(&place(context.tenant_id(), &plan.backup_id, MANIFEST_FILE)?, text).await?;
-    let summary = summary(context, &plan, &manifest, manifest_bytes);
+    let summary = summary(context, &plan, &manifest, (manifest_bytes, checked.files));
     let result = result(&manifest, &summary);
     let ReportedAs { reported_as } = context.input()?;
     context.report(match reported_as {
@@ -255,6 +255,8 @@ struct Checked {
     services: Vec<ServiceSummary>,
     dangling: Vec<Dangling>,
     dangling_count: u64,
+    /// Files whose bytes are there.
+    files: u64,
 }
 
 impl Checked {
@@ -327,6 +329,7 @@ async fn check(vault: &Vault<'_>, plan: &Plan, parts: &[Vec<PartEntry>]) -> Resu
             None => checked.services.insert(0, ServiceSummary { service: set.service.clone(), types: vec![summary] }),
         }
     }
+    checked.files = with_bytes.len() as u64;
     for (set, id, reference) in unresolved {
         if known.contains(&fingerprint(&reference.service, &reference.entity_type, &reference.id)) {
             continue;

@@ -14,7 +14,14 @@ use crate::harness::store_failed;
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// What there is to know of a backup.
-pub(super) fn summary(context: &Context<'_>, plan: &Plan, manifest: &Manifest, manifest_bytes: u64) -> BackupSummary {
+pub(super) fn summary(
+    context: &Context<'_>,
+    plan: &Plan,
+    manifest: &Manifest,
+    (manifest_bytes, files): (u64, u64),
+) -> BackupSummary {
+    // A file's bytes are several lines.
+    let items = |of: &vault::TypeSummary| if of.entity_type == super::FILE_CONTENT { files } else { of.items };
     let things = |of: &&vault::TypeSummary| of.entity_type != super::FILE_CONTENT;
     let types = manifest.services.iter().flat_map(|service| &service.types);
     let stored: u64 = manifest.parts.iter().map(|part| part.stored_bytes).sum();
@@ -23,7 +30,7 @@ pub(super) fn summary(context: &Context<'_>, plan: &Plan, manifest: &Manifest, m
         types: service
             .types
             .iter()
-            .map(|of| BackedUpType { entity_type: of.entity_type.clone(), items: of.items })
+            .map(|of| BackedUpType { entity_type: of.entity_type.clone(), items: items(of) })
             .collect(),
     });
     BackupSummary {
