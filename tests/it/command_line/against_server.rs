@@ -105,6 +105,28 @@ async fn a_wait_survives_a_server_that_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn operators_take_a_migration_back() {
+    let site = Site::new().await;
+    let mut server = site.spawn(None);
+    site.until_up(&mut server).await;
+    let sync = json!({ "migration_id": "sync", "target_tenant_id": "tenant-123", "migration_type": "CrossServiceSync",
+        "data_selectors": [{ "service": "user", "entity_type": "profile" }],
+        "migration_options": { "create_backup": false } });
+    let started = run(&site, &["start", "data-migration", "--input", &sync.to_string(), "--wait"]).await;
+    started.assert(0, "\nCompleted\n", "");
+    let migration = started.stdout.lines().next().unwrap();
+    let reversed = run(&site, &["reverse", migration, "--reason", "by mistake"]).await;
+    reversed.assert(0, "Accepted: a new execution takes back what was migrated.", "");
+    let reversal = reversed.stdout.lines().next().unwrap();
+    assert!(reversal.starts_with("data_migration_") && reversal != migration, "the new id comes first: {reversal}");
+    let again = run(&site, &["reverse", migration]).await;
+    again.assert(0, reversal, "");
+    let started = run(&site, &["start", "user-onboarding", "--input", &request("r@example.com").to_string()]).await;
+    let other = run(&site, &["reverse", started.stdout.trim()]).await;
+    other.assert(4, "", "It is no data migration: only those can be reversed.");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_of_a_file_is_started_once_for_its_operation_id() {
     let site = Site::new().await;
     let mut server = site.spawn(None);
