@@ -90,6 +90,31 @@ impl Files<'_> {
         self.blobs.put(key, stream::iter([Ok(text.into())]).boxed()).await.map_err(store_failed)
     }
 
+    /// Notes why an attempt of a batch failed. A machine that gives the batch up passes on no more than the name of the error.
+    pub(crate) async fn noting<T>(&self, batch: usize, outcome: Result<T, ActivityError>) -> Result<T, ActivityError> {
+        if let Err(error) = &outcome
+            && error.error != ErrorName::BatchUnfinished.as_str()
+        {
+            let Cause { service, message, .. } = &*error.cause;
+            let service = service.as_ref().map(|service| format!("{service}: ")).unwrap_or_default();
+            // The error counts, whether or not it can be noted.
+            if let Ok(file) = self.why_file(batch) {
+                let _ = self.write_json(&file, &format!("{service}{message}")).await;
+            }
+        }
+        outcome
+    }
+
+    /// What is told of a batch that was given up, with why its last attempt failed.
+    pub(crate) async fn with_why(&self, batch: usize, told: String) -> Result<String, ActivityError> {
+        let why: Option<String> = self.read(&self.why_file(batch)?).await?;
+        Ok(why.filter(|why| !why.is_empty()).map_or_else(|| told.clone(), |why| format!("{told}: {why}")))
+    }
+
+    fn why_file(&self, batch: usize) -> Result<BlobKey, ActivityError> {
+        self.key(&format!("why-{batch}.json"))
+    }
+
     pub(crate) async fn write_json(&self, key: &BlobKey, value: &impl Serialize) -> Result<(), ActivityError> {
         let text = serde_json::to_vec(value).map_err(|error| lost(&error.to_string()))?;
         self.write(key, text).await

@@ -52,7 +52,8 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
         let state = state.unwrap_or_default();
         if !state.is_done {
             let name = state.failure.as_deref().and_then(ErrorName::named);
-            return Err(ActivityError::new(name.unwrap_or(ErrorName::Internal), unread(&plan.sets[set])));
+            let told = files.with_why(set, unread(&plan.sets[set])).await?;
+            return Err(ActivityError::new(name.unwrap_or(ErrorName::Internal), told));
         }
         states.push(state);
     }
@@ -95,7 +96,7 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
 }
 
 fn unread(set: &DataSet) -> String {
-    format!("{} of {} was not read to its end", set.entity_type, set.service)
+    format!("{}/{} was not read to its end", set.service, set.entity_type)
 }
 
 /// What the API answers.

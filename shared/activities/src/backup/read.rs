@@ -23,6 +23,10 @@ const SLICE: Duration = Duration::from_secs(30);
 /// Reads a data set: answers `{completed, parts}`, where `completed` counts things or files.
 pub(crate) async fn read(context: &Context<'_>) -> Result<Value, ActivityError> {
     let input: SetInput = context.input()?;
+    files(context).noting(input.number(), read_set(context, input).await).await
+}
+
+async fn read_set(context: &Context<'_>, input: SetInput) -> Result<Value, ActivityError> {
     let number = input.number();
     let files = files(context);
     let plan: Plan = files.read_plan().await?;

@@ -29,6 +29,10 @@ const LARGE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// Reads a data set: answers `{completed, parts}`, where `completed` counts things, files or entries.
 pub(crate) async fn collect(context: &Context<'_>) -> Result<Value, ActivityError> {
     let input: SetInput = context.input()?;
+    context.files().noting(input.number(), collect_set(context, input).await).await
+}
+
+async fn collect_set(context: &Context<'_>, input: SetInput) -> Result<Value, ActivityError> {
     let number = input.number();
     let files = context.files();
     let plan: Plan = files.read_plan().await?;

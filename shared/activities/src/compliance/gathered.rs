@@ -33,6 +33,7 @@ pub(super) async fn sets<'p>(
         let (service, entity_type) = (set.service.clone(), set.name().to_owned());
         if !plan.allow_partial {
             let message = format!("{service}/{entity_type} was not read to its end");
+            let message = files.with_why(number, message).await?;
             return Err(ActivityError::new(name, message));
         }
         not_read.push(NotRead { service, entity_type, error: name.to_string() });

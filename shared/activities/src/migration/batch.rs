@@ -49,6 +49,10 @@ pub(super) struct Working<'a> {
 /// Migrates a batch: answers `{completed, failed}`.
 pub(crate) async fn migrate(context: &Context<'_>) -> Result<Value, ActivityError> {
     let Input { batch: BatchNumber { batch: number }, given_up } = context.input()?;
+    context.files().noting(number, migrate_batch(context, number, given_up).await).await
+}
+
+async fn migrate_batch(context: &Context<'_>, number: usize, given_up: Option<String>) -> Result<Value, ActivityError> {
     let files = context.files();
     let plan: Plan = files.read_plan().await?;
     let part = plan.parts.get(number).ok_or_else(|| lost("a batch of the plan"))?;

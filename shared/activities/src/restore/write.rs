@@ -52,13 +52,21 @@ pub(crate) async fn write_part(
     number: usize,
     given_up: Option<String>,
 ) -> Result<(u64, PartState), ActivityError> {
+    files(context).noting(number, write_lines(context, number, given_up).await).await
+}
+
+async fn write_lines(
+    context: &Context<'_>,
+    number: usize,
+    given_up: Option<String>,
+) -> Result<(u64, PartState), ActivityError> {
     let files = files(context);
     let plan: Plan = files.read_plan().await?;
     let part = plan.parts.get(number).ok_or_else(|| lost("a part of the plan"))?;
     let state_file = files.state(number as u64)?;
     let mut state: PartState = files.read(&state_file).await?.unwrap_or_default();
     if let Some(error) = given_up {
-        let message = format!("the part {} could not be restored", part.name);
+        let message = files.with_why(number, format!("the part {} could not be restored", part.name)).await?;
         state.failure.get_or_insert(PartFailure { error, message });
     }
     // Before the first call: whoever undoes must know that it began.
