@@ -57,6 +57,20 @@ fn what_was_deleted_or_changed_comes_back() {
     });
 }
 
+#[test]
+fn a_backup_that_fails_says_of_what_and_why() {
+    run(async {
+        let world = World::new().await;
+        let rule = FaultRule::on("GET", "/api/v1/data/{type}", Fault::MalformedBody);
+        world.services.set_faults(ServiceKind::Auth, vec![rule]);
+        let (_, answer) = world.post(BACKUP, &request("backup-1"), &[]).await;
+        let status = world.until_ended(answer["workflow_id"].as_str().unwrap()).await;
+        let error = status.error.unwrap();
+        assert!(error.contains("auth/session was not read to its end: auth: "), "{error}");
+        assert!(!world.blobs().join(TENANT).join("backups/backup-1").exists(), "its parts are gone");
+    });
+}
+
 /// A service that knows of a file and does not hand out its bytes: the backup does not have them, and says so.
 #[test]
 fn a_backup_tells_of_files_whose_bytes_are_missing() {
