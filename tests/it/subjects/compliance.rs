@@ -23,8 +23,8 @@ pub(crate) static COMPLIANCE: Subject = Subject {
     prepare: |_, _| std::future::ready(()).boxed(),
     presupposes: None,
     sites: &[
-        site("PlanExport", "auth", "GET", PAGES),
         site("PlanExport/types", "auth", "GET", "/api/v1/data"),
+        site("PlanExport", "auth", "GET", PAGES),
         site("CollectDataSet/logs", "auth", "GET", LOGS),
         site("CollectDataSet/logs-last", "notifications", "GET", LOGS).after(1),
         // The plan has asked for the account.
