@@ -6,7 +6,7 @@ use futures::channel::mpsc::{Sender, channel};
 use futures::{SinkExt as _, StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use store::{BlobKey, Blobs, JOBS, StoreError};
+use store::{BlobKey, Blobs, JOBS, RESULTS, StoreError};
 
 use crate::Context;
 use crate::harness::store_failed;
@@ -20,6 +20,16 @@ impl<'a> Context<'a> {
     /// The files of another execution of the tenant.
     pub(crate) fn files_of<'f>(&'f self, execution_id: &'f str) -> Files<'f> {
         Files { blobs: self.blobs, tenant_id: self.tenant_id(), execution_id, job: "" }
+    }
+
+    /// Where a file of this execution's results is.
+    pub(crate) fn result_key(&self, name: &str) -> Result<BlobKey, ActivityError> {
+        key(self.tenant_id(), &[RESULTS, self.execution_id(), name])
+    }
+
+    /// Where people ask for it.
+    pub(crate) fn result_link(&self, name: &str) -> String {
+        format!("/api/v1/workflows/{}/results/{name}", self.execution_id())
     }
 }
 

@@ -220,7 +220,7 @@ impl Rewriting<'_> {
     ) -> Result<(), ActivityError> {
         let mut opened = self.vault.open(old).await?;
         while let Some(line) = opened.next().await? {
-            if !changes.contains_key(ContentLine::read(&line)?.file()) {
+            if !changes.contains_key(&ContentLine::file_of(&line)?) {
                 sealing.line(&line).await?;
             }
         }
@@ -293,7 +293,7 @@ async fn check(vault: &Vault<'_>, plan: &Plan, parts: &[Vec<PartEntry>]) -> Resu
                 if set.is_content {
                     hash.update(&line);
                     hash.update(b"\n");
-                    with_bytes.insert(fingerprint("", "", ContentLine::read(&line)?.file()));
+                    with_bytes.insert(fingerprint("", "", &ContentLine::file_of(&line)?));
                     continue;
                 }
                 let thing: Thing = serde_json::from_slice(&line).map_err(|_| lost("a line of a backup"))?;

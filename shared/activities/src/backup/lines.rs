@@ -43,6 +43,15 @@ impl ContentLine {
         }
     }
 
+    /// The file that a line is of. Its bytes, which are most of it, are not taken apart.
+    pub(super) fn file_of(line: &[u8]) -> Result<String, ActivityError> {
+        #[derive(Deserialize)]
+        struct OfFile {
+            file: String,
+        }
+        serde_json::from_slice::<OfFile>(line).map(|line| line.file).map_err(|_| lost("a line of a backup"))
+    }
+
     pub(crate) fn read(line: &[u8]) -> Result<Self, ActivityError> {
         serde_json::from_slice(line).map_err(|_| lost("a line of a backup"))
     }

@@ -186,7 +186,7 @@ struct Work<'a> {
 impl Work<'_> {
     /// Nothing is done; what cannot be tried has failed.
     fn begin(&self) -> State {
-        let outcomes = vec![None; self.entities.len()];
+        let outcomes = self.entities.iter().map(Outcome::malformed).collect();
         let mut state =
             State { outcomes, queue: VecDeque::new(), throttled: 0, throttled_seconds: 0, is_under_way: false };
         for service in Service::ALL {
@@ -206,9 +206,6 @@ impl Work<'_> {
             if !places.is_empty() {
                 state.queue.push_back(Group { places, attempts: 0, is_halved: false });
             }
-        }
-        for (place, entity) in self.entities.iter().enumerate() {
-            state.outcomes[place] = Outcome::malformed(entity);
         }
         state
     }

@@ -6,13 +6,13 @@ use futures::channel::mpsc::{Receiver, Sender, channel};
 use futures::{SinkExt as _, StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use store::{RESULTS, StoreError};
+use store::StoreError;
 
 use super::cell::row;
 use super::collisions::Before;
 use super::{BatchPart, Entity, EntityStatus, Outcome, Plan, batch};
 use crate::Context;
-use crate::files::{Files, key, lost, push_line};
+use crate::files::{Files, lost, push_line};
 use crate::harness::store_failed;
 
 /// Batches that are read at the same time.
@@ -105,10 +105,7 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
         .iter()
         .enumerate()
         .filter(|(file, _)| counts.lines[file / 2] > 0)
-        .map(|(_, name)| {
-            let link = format!("/api/v1/workflows/{}/results/{name}", context.execution_id());
-            ((*name).to_owned(), link.into())
-        })
+        .map(|(_, name)| ((*name).to_owned(), context.result_link(name).into()))
         .collect();
     let Value::Object(report) = json!({
         "operation_id": plan.operation_id,
@@ -151,7 +148,7 @@ async fn write_all(
     for name in FILES {
         let (sender, receiver) = channel(2);
         outs.push(Out { sender, part: Vec::new(), is_wanted: true });
-        puts.push((key(context.tenant_id(), &[RESULTS, context.execution_id(), name])?, receiver));
+        puts.push((context.result_key(name)?, receiver));
     }
     let puts = puts.into_iter().map(|(key, receiver)| put(context, key, receiver));
     let puts = futures::future::join_all(puts);
@@ -305,8 +302,7 @@ fn write(
     push_line(&mut outs[pair * 2 + 1].part, line)
 }
 
-/// Whether what the services answer is what was asked for.
-/// A dry run hands nothing out: the services do not log it.
+/// Whether what the services answer is what was asked for. A dry run hands nothing out: the services do not log it.
 fn is_exported(plan: &Plan) -> bool {
     use contracts::bulk_operation::BulkOperationType::{DataExport, FileProcessing};
     [DataExport, FileProcessing].contains(&plan.operation) && !plan.options.dry_run

@@ -7,7 +7,7 @@ use contracts::dataset::{Category, DatasetType};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use store::{BlobKey, RESULTS};
+use store::BlobKey;
 
 use super::gathered::{Read, sets, summaries};
 use super::lines::{ByteLine, LogLine, ThingLine};
@@ -16,7 +16,7 @@ use super::package::{Package, html, names, table};
 use super::sealed::Parts;
 use super::{DataSet, Packed, Plan, SetSummary, Source};
 use crate::Context;
-use crate::files::{BlobWriter, key, lost, write_blob};
+use crate::files::{BlobWriter, lost, write_blob};
 use crate::harness::store_failed;
 
 /// The file of what came of packing.
@@ -42,7 +42,7 @@ pub(crate) async fn pack(context: &Context<'_>) -> Result<Value, ActivityError> 
 
 /// Where the package is.
 pub(super) fn place(context: &Context<'_>, plan: &Plan) -> Result<BlobKey, ActivityError> {
-    key(context.tenant_id(), &[RESULTS, context.execution_id(), plan.package_name()])
+    context.result_key(&plan.package_name())
 }
 
 struct Packing<'a> {

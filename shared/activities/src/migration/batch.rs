@@ -14,7 +14,7 @@ use super::transform::NotTransformed;
 use super::{CHANGED_SINCE, CONTENT, Part, Plan, Refused, Set, State, Way, content, refused, step_of, write};
 use super::{archive, restored, reverse};
 use crate::Context;
-use crate::files::{lost, unfinished};
+use crate::files::{Files, lost, unfinished};
 use crate::things::key_of;
 
 /// How long one attempt works before it says that it is to be called again.
@@ -228,9 +228,14 @@ pub(super) fn is_for_later(result: &Imported) -> bool {
     result.status == ImportStatus::Failed && matches!(result.code.as_deref(), Some(CHANGED_SINCE | "KeyReused"))
 }
 
-/// The error by which a batch was given up.
-pub(super) fn given_up(state: &State, number: usize) -> Option<ActivityError> {
-    let error = state.given_up.as_deref()?;
+/// The error by which a batch was given up, if it was.
+pub(super) async fn given_up(
+    files: &Files<'_>,
+    state: &State,
+    number: usize,
+) -> Result<Option<ActivityError>, ActivityError> {
+    let Some(error) = state.given_up.as_deref() else { return Ok(None) };
     let name = ErrorName::named(error).unwrap_or(ErrorName::ServiceUnavailable);
-    Some(ActivityError::new(name, format!("the batch {number} could not be migrated")))
+    let message = files.with_why(number, format!("the batch {number} could not be migrated")).await?;
+    Ok(Some(ActivityError::new(name, message)))
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use contracts::data_migration::MigrationType;
-use contracts::{ActivityError, Cause, ErrorName, Timestamp};
+use contracts::{ActivityError, ErrorName, Timestamp};
 use downstream::Service;
 use downstream::data::{ImportStatus, PageOf, Thing, Within, page};
 use serde::{Deserialize, Serialize};
@@ -108,9 +108,8 @@ impl Completing<'_> {
             let types = set.map(Set::types).unwrap_or_default();
             self.types.entry(types).or_default().add(state.counts);
             self.left.add_all(state.left.clone());
-            if let Some(ActivityError { error, cause }) = given_up(&state, number) {
-                let message = files.with_why(number, cause.message.clone()).await?;
-                self.first.get_or_insert(ActivityError { error, cause: Box::new(Cause { message, ..*cause }) });
+            if let Some(error) = given_up(&files, &state, number).await? {
+                self.first.get_or_insert(error);
             } else if !state.is_over {
                 let message = format!("the batch {number} was not migrated");
                 self.first.get_or_insert(ActivityError::new(ErrorName::ServiceUnavailable, message));

@@ -124,6 +124,14 @@ struct Part {
     of_execution: Option<String>,
 }
 
+impl Part {
+    /// One without things.
+    fn empty(set: usize, turn: u32) -> Self {
+        let within = Within::default();
+        Self { set, within, ids: None, things: 0, turn, list: None, takes_back: None, of_execution: None }
+    }
+}
+
 /// How far a batch is.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct State {

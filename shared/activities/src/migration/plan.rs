@@ -299,17 +299,7 @@ impl Planning<'_> {
             Way::Remove => LAST_TURN.saturating_sub(set.level),
             Way::Write | Way::Restore | Way::Reverse => set.level,
         };
-        let within = Within::default();
-        Part {
-            set: self.plan.sets.len(),
-            within,
-            ids: None,
-            things: 0,
-            turn,
-            list: None,
-            takes_back: None,
-            of_execution: None,
-        }
+        Part::empty(self.plan.sets.len(), turn)
     }
 
     /// Things in a batch of so many: one size for all of a type, or the batches would be too many.
@@ -539,10 +529,7 @@ struct Unit {
 
 impl Cut {
     fn of(whole: &Part, size: u64) -> Self {
-        let Part { set, turn, .. } = *whole;
-        let within = Within::default();
-        let empty = Part { set, within, ids: None, things: 0, turn, list: None, takes_back: None, of_execution: None };
-        Self { empty, lists_ids: whole.ids.is_some(), size, units: Vec::new() }
+        Self { empty: Part::empty(whole.set, whole.turn), lists_ids: whole.ids.is_some(), size, units: Vec::new() }
     }
 
     fn last(&self) -> Option<&String> {
@@ -584,16 +571,7 @@ mod tests {
     use super::*;
 
     fn whole(ids: Option<Vec<String>>) -> Part {
-        Part {
-            set: 0,
-            within: Within::default(),
-            ids,
-            things: 0,
-            turn: 3,
-            list: None,
-            takes_back: None,
-            of_execution: None,
-        }
+        Part { ids, ..Part::empty(0, 3) }
     }
 
     #[test]

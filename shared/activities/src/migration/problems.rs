@@ -7,11 +7,10 @@ use futures::StreamExt as _;
 use futures::stream;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use store::{BlobKey, RESULTS};
 
 use super::CHANGED_SINCE;
 use crate::Context;
-use crate::files::{key, push_line};
+use crate::files::push_line;
 use crate::harness::store_failed;
 use crate::things::Left;
 
@@ -69,10 +68,10 @@ impl Told {
         for (name, (_, text)) in self.files {
             context
                 .blobs
-                .put(&place(context, name)?, stream::iter([Ok(text.into())]).boxed())
+                .put(&context.result_key(name)?, stream::iter([Ok(text.into())]).boxed())
                 .await
                 .map_err(store_failed)?;
-            links.insert(name.to_owned(), link(context, name));
+            links.insert(name.to_owned(), context.result_link(name).into());
         }
         Ok(links)
     }
@@ -81,18 +80,10 @@ impl Told {
     pub(super) async fn store_beside(self, context: &Context<'_>) -> Result<Map<String, Value>, ActivityError> {
         let mut links = self.store(context).await?;
         for name in [FAILED, ONLY_COPIES] {
-            if context.blobs.size(&place(context, name)?).await.map_err(store_failed)?.is_some() {
-                links.insert(name.to_owned(), link(context, name));
+            if context.blobs.size(&context.result_key(name)?).await.map_err(store_failed)?.is_some() {
+                links.insert(name.to_owned(), context.result_link(name).into());
             }
         }
         Ok(links)
     }
-}
-
-fn place(context: &Context<'_>, name: &str) -> Result<BlobKey, ActivityError> {
-    key(context.tenant_id(), &[RESULTS, context.execution_id(), name])
-}
-
-fn link(context: &Context<'_>, name: &str) -> Value {
-    format!("/api/v1/workflows/{}/results/{name}", context.execution_id()).into()
 }

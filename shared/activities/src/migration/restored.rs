@@ -3,7 +3,6 @@
 use contracts::backup::{RestoreConflict, RestoreRequest};
 use contracts::data_migration::DataMigrationRequest;
 use contracts::{ActivityError, ErrorName};
-use downstream::data::Within;
 use serde_json::{Map, Value, json};
 
 use super::batch::Working;
@@ -36,10 +35,14 @@ pub(super) async fn plan(
     if total == 0 {
         return Err(ActivityError::new(ErrorName::NotFound, "the selectors match nothing".to_owned()));
     }
-    let mut plan = Plan { earlier, held: types, ..new_plan(request) };
-    plan.expected = Counts { read: total, ..Counts::default() };
-    // One after the other, as they refer to each other.
-    plan.parts = (0..parts).map(part).collect();
+    let plan = Plan {
+        earlier,
+        held: types,
+        expected: Counts { read: total, ..Counts::default() },
+        // One after the other, as they refer to each other.
+        parts: (0..parts).map(part).collect(),
+        ..new_plan(request)
+    };
     context.report(Map::from_iter([
         ("migration_id".to_owned(), json!(plan.migration_id)),
         ("restored_from".to_owned(), json!(restore.backup_id)),
@@ -50,17 +53,7 @@ pub(super) async fn plan(
 }
 
 fn part(number: usize) -> Part {
-    let turn = u32::try_from(number).unwrap_or(u32::MAX);
-    Part {
-        set: 0,
-        within: Within::default(),
-        ids: None,
-        things: 0,
-        turn,
-        list: None,
-        takes_back: None,
-        of_execution: None,
-    }
+    Part::empty(0, u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 /// Writes a part.

@@ -3,7 +3,6 @@
 
 use contracts::data_migration::DataMigrationRequest;
 use contracts::{ActivityError, ErrorName};
-use downstream::data::Within;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -70,14 +69,10 @@ pub(super) async fn plan(
 /// Batches that take back what an execution did, from a turn on.
 fn parts_of(old: &Plan, first_turn: u32, of_execution: Option<String>) -> Vec<Part> {
     let part = |turn: u32, takes_back, things| Part {
-        set: 0,
-        within: Within::default(),
-        ids: None,
         things,
-        turn: first_turn + turn,
-        list: None,
         takes_back: Some(takes_back),
         of_execution: of_execution.clone(),
+        ..Part::empty(0, first_turn + turn)
     };
     let last_turn = old.parts.last().map_or(0, |last| last.turn);
     let batches = (0..old.parts.len()).rev().zip(1..).map(|(number, place)| {

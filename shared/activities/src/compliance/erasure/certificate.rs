@@ -1,7 +1,5 @@
 //! The certificate of an erasure: what became of a person's data, signed, for programs and for people.
 
-use std::collections::BTreeSet;
-
 use contracts::compliance::{ERASURE_BACKUP, ERASURE_CERTIFICATE};
 use contracts::dataset::DatasetType;
 use contracts::{ActivityError, ErrorName, Timestamp};
@@ -12,7 +10,7 @@ use vault::sign_document;
 use super::super::package::html::{PageTable, page_of};
 use super::strategy::bases_of;
 use super::verify::Found;
-use super::{Forgotten, Plan, SetState, ledger};
+use super::{Forgotten, Plan, SetState};
 use crate::Context;
 use crate::backup::sign_failed;
 use crate::harness::store_failed;
@@ -99,25 +97,27 @@ fn type_entry(set: &DatasetType, state: &SetState, of: &Outcome<'_>) -> Value {
 /// The backups from before: they may hold the person until they go. A restore leaves the person out. Those that erasures of other
 /// persons have made are nobody's business here.
 async fn holding(context: &Context<'_>, of: &Outcome<'_>) -> Result<Vec<Holding>, ActivityError> {
-    let erasures = ledger::erasures_of(context, &of.plan.subject_hash).await?;
-    let own: BTreeSet<String> = erasures.into_iter().filter_map(|erasure| erasure.backup_id).collect();
     let (mut all, mut before) = (Vec::new(), None);
     loop {
         let page = context.backups.backups(context.tenant_id(), before.as_deref(), PAGE).await.map_err(store_failed)?;
         for backup in page.backups.into_iter().filter(|backup| backup.summary.began_at <= of.began_at) {
             let id = &backup.summary.backup_id;
-            let (is_own, is_erasures) = (own.contains(id), id.starts_with(ERASURE_BACKUP));
-            if is_erasures && !is_own || backup.summary.records_backed_up == 0 {
+            let purpose = if *id == of.plan.backup_id {
+                "made by this erasure, against mistakes"
+            } else if of.plan.earlier_backups.contains(id) {
+                "made by an earlier erasure of the person, against mistakes"
+            } else if id.starts_with(ERASURE_BACKUP) {
+                continue;
+            } else {
+                "backup"
+            };
+            if backup.summary.records_backed_up == 0 {
                 continue;
             }
             all.push(Holding {
                 created_at: backup.summary.created_at,
                 kept_until: backup.keep_until,
-                purpose: match (id == &of.plan.backup_id, is_own) {
-                    (true, _) => "made by this erasure, against mistakes",
-                    (false, true) => "made by an earlier erasure of the person, against mistakes",
-                    (false, false) => "backup",
-                },
+                purpose,
                 backup_id: backup.summary.backup_id,
             });
         }

@@ -68,7 +68,7 @@ pub(in super::super) async fn complete(context: &Context<'_>) -> Result<Value, A
         let texts =
             [(CERTIFICATE, signed(context, &document).await?), (CERTIFICATE_PAGE, readable(&document).into_bytes())];
         for (name, text) in texts {
-            files.write(&key(context.tenant_id(), &[RESULTS, context.execution_id(), name])?, text).await?;
+            files.write(&context.result_key(name)?, text).await?;
             names.push(name);
         }
     }
@@ -158,7 +158,6 @@ fn result(
     names: &[&str],
 ) -> Map<String, Value> {
     let (plan, now) = (outcome.plan, context.clock.now());
-    let link = |name: &str| format!("/api/v1/workflows/{}/results/{name}", context.execution_id());
     let sets = plan.sets.iter().zip(outcome.states);
     let done: Vec<_> = sets.map(|(set, state)| (set, state, plan.done(set, state))).collect();
     let touched = done.iter().filter(|(_, _, (deleted, masked))| deleted + masked > 0);
@@ -169,7 +168,8 @@ fn result(
             "held": state.held, "retained": outcome.found.retained.get(&set.name()).copied().unwrap_or_default(),
         })
     });
-    let files: Map<String, Value> = names.iter().map(|name| ((*name).to_owned(), json!(link(name)))).collect();
+    let files: Map<String, Value> =
+        names.iter().map(|name| ((*name).to_owned(), json!(context.result_link(name)))).collect();
     let result = json!({
         "compliance_id": plan.compliance_id,
         "compliance_type": "GdprDataDeletion",

@@ -61,6 +61,9 @@ struct Plan {
     sets: Vec<DatasetType>,
     /// What an earlier execution of the same erasure has done, by type: things that it deleted, and those that it masked.
     earlier: BTreeMap<String, (u64, u64)>,
+    /// The backups that earlier erasures of the person have made.
+    #[serde(default)]
+    earlier_backups: BTreeSet<String>,
     /// Which things may belong to things of other types.
     referring: Vec<Referring>,
     /// Types of which something is asked for, and that stay because other things are in them: `service/type`.

@@ -41,14 +41,12 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         fence => fence?,
     };
     let subject_hash = key_of(context).await?.keyed_hash(&subject);
-    let own = context.erasures.erasure(context.tenant_id(), &request.compliance_id).await.map_err(store_failed)?;
-    let last = match own {
-        Some(own) => Some(own),
-        None => last_erasure(context, &subject_hash).await?,
-    };
+    let erasures = erasures_of(context, &subject_hash).await?;
+    let own = erasures.iter().find(|erasure| erasure.compliance_id == request.compliance_id);
+    let last = own.or_else(|| erasures.iter().max_by_key(|erasure| erasure.began_at));
     // Where an earlier execution has begun there may be nothing left of the person, and still something to do, such as a
     // service that did not forget them.
-    let earlier = match &last {
+    let earlier = match last {
         Some(last) if !last.is_complete || last.compliance_id == request.compliance_id => {
             done_by(context, last).await?
         }
@@ -82,6 +80,7 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         legal_basis: request.legal_basis,
         fence,
         earlier,
+        earlier_backups: erasures.into_iter().filter_map(|erasure| erasure.backup_id).collect(),
         referring: referring(context, &dataset).await?,
         sets,
         left_out,
@@ -99,10 +98,6 @@ pub(super) async fn holds(context: &Context<'_>, person: &str) -> Result<Vec<Hol
     let is_other =
         |hold: &Hold| matches!(&hold.scope, HoldScope::Subject { subject_user_id, .. } if subject_user_id != person);
     Ok(holds.into_iter().filter(|hold| !is_other(hold)).collect())
-}
-
-async fn last_erasure(context: &Context<'_>, subject_hash: &str) -> Result<Option<Erasure>, ActivityError> {
-    Ok(erasures_of(context, subject_hash).await?.into_iter().max_by_key(|erasure| erasure.began_at))
 }
 
 /// Nobody copies, restores or reads everything meanwhile.
