@@ -30,7 +30,7 @@ pub(super) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
 
 fn result(context: &Context<'_>, plan: &Plan, packed: &Packed) -> Map<String, Value> {
     let name = plan.package_name();
-    let link = context.result_link(&name);
+    let link = context.result_link(name);
     let is_logs = |set: &&SetSummary| set.entity_type == "logs";
     let read = || packed.sets.iter().filter(|set| set.error.is_none());
     let things = || read().filter(|set| !is_logs(set) && set.entity_type != super::FILE_CONTENT);

@@ -42,7 +42,7 @@ pub(crate) async fn pack(context: &Context<'_>) -> Result<Value, ActivityError> 
 
 /// Where the package is.
 pub(super) fn place(context: &Context<'_>, plan: &Plan) -> Result<BlobKey, ActivityError> {
-    context.result_key(&plan.package_name())
+    context.result_key(plan.package_name())
 }
 
 struct Packing<'a> {
