@@ -121,7 +121,7 @@ pub(crate) enum StatusEvents {
 impl Aws {
     async fn start() -> Option<Self> {
         let dynamodb = peers::dynamodb()?;
-        let lambda = Lambda::start(lambda::binaries().await).await;
+        let lambda = Lambda::start(lambda::built().await).await;
         let moto = peers::moto(&lambda.endpoint())?;
         let config = aws_sdk_sfn::Config::builder()
             .behavior_version(BehaviorVersion::latest())

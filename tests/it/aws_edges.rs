@@ -237,7 +237,7 @@ fn an_end_is_read_from_its_event_and_only_what_is_missing_is_asked() {
 #[test]
 fn a_function_without_its_configuration_names_all_of_it() {
     aws::run(|_| async move {
-        let binary = lambda::binaries().await.join("start-user-onboarding");
+        let binary = lambda::built().await.join("start-user-onboarding");
         let output = Command::new(binary)
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", "http://127.0.0.1:1")

@@ -181,6 +181,65 @@ fn what_is_missing_is_told_and_only_the_recipient_opens_it() {
 }
 
 #[test]
+fn what_is_large_comes_in_several_packages() {
+    run(async {
+        let world = World::new().await;
+        let identity = age::x25519::Identity::generate();
+        // What does not compress.
+        let mut random = 7_u64;
+        let large: Vec<u8> = std::iter::repeat_with(|| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random.to_be_bytes()[0]
+        })
+        .take(900_000)
+        .collect();
+        for file in ["file-123-1", "file-123-2", "file-123-3"] {
+            let path = format!("/api/v1/data/file/{file}/content");
+            let (status, answer) = ask(&world, ServiceKind::File, Method::PUT, &path, file, large.clone().into()).await;
+            assert!(status.is_success(), "{}", String::from_utf8_lossy(&answer));
+        }
+        for (id, is_encrypted) in [("large", false), ("large-encrypted", true)] {
+            let mut changes = json!({ "compliance_id": id, "max_package_bytes": 1_000_000 });
+            if is_encrypted {
+                changes["encrypt_to"] = json!(identity.to_public().to_string());
+            }
+            let result = export(&world, changes).await;
+            let packages = result["packages"].as_array().unwrap();
+            let names: Vec<&str> = packages.iter().map(|package| package["name"].as_str().unwrap()).collect();
+            let expected = ["export.zip", "export-2.zip"].map(|name| match is_encrypted {
+                true => format!("{name}.age"),
+                false => name.to_owned(),
+            });
+            assert_eq!(names, expected, "{result}");
+            assert_eq!(result["package"]["name"], expected[1], "{result}");
+            let (mut all, mut listed) = (BTreeMap::new(), 0);
+            for (number, package) in packages.iter().enumerate() {
+                let (_, location, _) = get(&world, result["files"][names[number]].as_str().unwrap()).await;
+                let (_, _, bytes) = get(&world, &location.unwrap()).await;
+                assert_eq!((&package["sha256"], &package["bytes"]), (&json!(sha256_hex(&bytes)), &json!(bytes.len())));
+                let files = opened(if is_encrypted { age::decrypt(&identity, &bytes).unwrap() } else { bytes });
+                let manifest =
+                    if number == 1 { "manifest.json".to_owned() } else { format!("manifest-{}.json", number + 1) };
+                let manifest = json_of(&files, &manifest);
+                assert_eq!(manifest["package"], number + 1);
+                assert_eq!(manifest["earlier_packages"], json!(packages[..number]));
+                for entry in manifest["files"].as_array().unwrap() {
+                    assert_eq!(entry["sha256"], sha256_hex(&files[entry["path"].as_str().unwrap()]), "{entry}");
+                    listed += 1;
+                }
+                all.extend(files);
+            }
+            assert_eq!(listed + packages.len(), all.len(), "no two files have one name, and all are listed");
+            let contents = all.values().filter(|bytes| **bytes == large).count();
+            assert_eq!(contents, 3);
+            let index = text(&all, "index.html");
+            assert!(index.contains(&format!("are in {}:", expected[0])), "{index}");
+            assert!(all.contains_key("data/auth.account.json"));
+        }
+    });
+}
+
+#[test]
 fn one_that_failed_is_retried_and_its_name_stands_for_one_request() {
     run(async {
         let world = World::new().await;

@@ -52,13 +52,6 @@ fn functions(template: &Value) -> BTreeMap<String, (String, Value)> {
         .collect()
 }
 
-fn binaries() -> BTreeSet<String> {
-    let packages = ["endpoint-lambdas", "activity-lambdas", "event-lambdas"];
-    let folders = packages.map(|package| root().join("functions").join(package).join("src/bin"));
-    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
-    files.map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()).collect()
-}
-
 fn pascal(kebab: &str) -> String {
     kebab.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect()
 }
@@ -72,7 +65,7 @@ fn what_is_generated_is_committed() {
 #[test]
 fn every_binary_is_a_function_of_its_name() {
     let functions = functions(&template());
-    assert_eq!(functions.keys().cloned().collect::<BTreeSet<_>>(), binaries());
+    assert_eq!(functions.keys().cloned().collect::<BTreeSet<_>>(), crate::lambda::names());
     for (binary, (id, properties)) in &functions {
         assert_eq!(*id, pascal(binary));
         assert_eq!(properties["FunctionName"]["!Sub"], format!("${{AWS::StackName}}-{binary}"));
@@ -368,7 +361,7 @@ fn the_environment_has_room() {
 fn every_function_starts_with_what_the_template_gives_it() {
     aws::run(|_| async move {
         let template = template();
-        let folder = crate::lambda::binaries().await;
+        let folder = crate::lambda::built().await;
         for (binary, (_, properties)) in functions(&template) {
             let own = properties["Environment"]["Variables"].as_object().cloned().unwrap_or_default();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -407,7 +400,7 @@ fn every_function_starts_with_what_the_template_gives_it() {
 #[test]
 fn functions_ask_for_what_they_may_and_for_all_of_it() {
     aws::run(|aws| async move {
-        let overrides = binaries().into_iter().map(|binary| (&*binary.leak(), "AWS_ACCESS_KEY_ID"));
+        let overrides = crate::lambda::names().into_iter().map(|binary| (&*binary.leak(), "AWS_ACCESS_KEY_ID"));
         // DynamoDB Local takes letters and digits only.
         // Those that deny nothing but what a token does not allow.
         let lists = [
@@ -531,7 +524,7 @@ fn functions_ask_for_what_they_may_and_for_all_of_it() {
         }
         let template = template();
         // Those of Temporal have nothing to do here.
-        for binary in binaries().into_iter().filter(|binary| !binary.starts_with("temporal-")) {
+        for binary in crate::lambda::names().into_iter().filter(|binary| !binary.starts_with("temporal-")) {
             let id = pascal(&binary);
             let mut needed: BTreeSet<&str> = &needed(&binary) - &needed_for_large_requests(&binary);
             // Where a tenant has as many holds as it may have, those whose time is up make room.

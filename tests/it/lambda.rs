@@ -1,8 +1,8 @@
 //! What AWS Lambda is to our functions: the Runtime API that they poll, the Invoke API that Step Functions calls, and API
 //! Gateway's HTTP front before the endpoints. The functions are the real binaries, each in processes of its own.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,7 +23,8 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
-use crate::process::pause;
+use crate::aws::root;
+use crate::process::{build, pause};
 
 /// Processes of one function at once.
 const MAX_PROCESSES: usize = 6;
@@ -456,17 +457,17 @@ fn response(answer: &Value) -> Response {
     response
 }
 
-/// The functions of this very tree, built if need be: the folder they are in.
-pub(crate) async fn binaries() -> PathBuf {
+/// The binaries of all functions, by name.
+pub(crate) fn names() -> BTreeSet<String> {
     let packages = ["endpoint-lambdas", "activity-lambdas", "event-lambdas"];
-    let mut build = Command::new(env!("CARGO"));
-    build
-        .args(["build", "--quiet", "--bins", "--examples"])
-        .args(packages.iter().flat_map(|package| ["--package", package]));
-    assert!(
-        build.current_dir(env!("CARGO_MANIFEST_DIR")).status().await.unwrap().success(),
-        "the functions do not build"
-    );
-    let test = std::env::current_exe().unwrap();
-    test.parent().and_then(Path::parent).unwrap().to_owned()
+    let folders = packages.map(|package| root().join("functions").join(package).join("src/bin"));
+    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    files.map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()).collect()
+}
+
+/// The functions of this very tree, built if need be: the folder they are in.
+pub(crate) async fn built() -> PathBuf {
+    let names = names();
+    let targets: Vec<&str> = names.iter().flat_map(|name| ["--bin", name]).collect();
+    build(&targets).await
 }

@@ -18,6 +18,9 @@ use crate::world::{Control, ControlAction, Script, TENANT, World, run};
 /// The tenant that things are copied into; nobody has one of this name yet.
 const NEW: &str = "tenant-new";
 
+/// What is written first.
+const NEW_TENANT: (ServiceKind, &str) = (ServiceKind::Tenant, "tenant");
+
 /// What belongs to a tenant, but for notices: service and type.
 pub(crate) const TYPES: [(&str, &str); 7] = [
     ("auth", "account"),
@@ -209,6 +212,19 @@ fn a_migration_may_leave_what_it_has_written() {
         assert_eq!((status.status, &status.result.unwrap()["status"]), (Status::Failed, &json!("Failed")));
         assert_eq!(things(&world, ServiceKind::Auth, "account", NEW).await.len(), 4, "what was written stays");
     });
+    run(async {
+        let cancel = Control { during: "MigrateBatch".to_owned(), what: ControlAction::Cancel, after_seconds: 0 };
+        let world = World::with(Script { control: vec![cancel], ..Script::default() }, &[]).await;
+        let mut request = between_tenants("cancelled", everything());
+        request["migration_options"]["rollback_on_error"] = json!(false);
+        let status = migrate(&world, &request).await;
+        let result = status.result.unwrap();
+        assert_eq!((status.status, &result["status"]), (Status::Cancelled, &json!("Failed")));
+        let there = things(&world, NEW_TENANT.0, NEW_TENANT.1, NEW).await.len();
+        assert_eq!(result["per_type"][0]["to"], "auth/account", "{result}");
+        assert!(there == 1 && result["records_migrated"].as_u64() >= Some(1), "{result}");
+        assert!(result["reversible_until"].is_string(), "{result}");
+    });
 }
 
 #[test]
@@ -334,6 +350,101 @@ fn a_dry_run_counts_what_a_real_run_does() {
         for count in ["records_processed", "created", "updated", "unchanged", "records_failed"] {
             assert_eq!(dry[count], real[count], "{count}: {dry} {real}");
         }
+        assert_eq!(counted_by_type(&dry), counted_by_type(&real));
+        let real =
+            migrate(&world, &within("up", "SystemUpgrade", json!([selector("user", "profile", json!({}))]))).await;
+        let (_, _, reversal) = reverse(&world, &real.workflow_id).await;
+        let result = reversal.unwrap().result.unwrap();
+        let (of_type, all) = (&result["per_type"][0], &result["records_processed"]);
+        assert_eq!((&of_type["to"], &of_type["read"]), (&json!("user/profile"), all), "{result}");
+    });
+}
+
+/// `per_type` without what was verified: a dry run verifies nothing.
+fn counted_by_type(result: &Value) -> Vec<Value> {
+    let mut types = result["per_type"].as_array().unwrap().clone();
+    types.iter_mut().for_each(|of_type| of_type["verified"] = Value::Null);
+    assert!(!types.is_empty(), "{result}");
+    types
+}
+
+#[test]
+fn what_a_restore_would_not_take_is_told_before_anything_is_written() {
+    run(async {
+        let world = World::new().await;
+        let usage = json!([selector("user", "usage", json!({}))]);
+        completed(&world, &within("old", "DataArchival", usage.clone())).await;
+        let restore = |migration_id: &str, options: &[(&str, Value)]| {
+            let mut request = within(migration_id, "DataRestore", usage.clone());
+            request["restore_from"] = json!("archive_old");
+            for (name, value) in options {
+                request["migration_options"][*name] = value.clone();
+            }
+            request
+        };
+        let dry = completed(&world, &restore("tried", &[("dry_run", json!(true))])).await;
+        let real = completed(&world, &restore("back", &[])).await;
+        assert_eq!((&dry["created"], &dry["expected"]), (&real["created"], &real["expected"]), "{dry} {real}");
+        assert_eq!(counted_by_type(&dry), counted_by_type(&real));
+        // Somebody has changed one of the things, and another one is gone.
+        let changed = things(&world, ServiceKind::User, "usage", TENANT).await.remove(0);
+        let id = changed["usage_id"].as_str().unwrap().to_owned();
+        let mut data = changed.clone();
+        data["actions"] = json!(1_000);
+        let body = json!({ "on_conflict": "overwrite", "items": [{ "id": id, "key": "more", "data": data }] });
+        at(&world, ServiceKind::User, Method::POST, "/api/v1/data/usage/import", body).await;
+        let before = held(&world).await;
+        let fail = ("on_conflict", json!("fail"));
+        let tried = migrate(&world, &restore("fail-tried", &[fail.clone(), ("dry_run", json!(true))])).await;
+        assert_eq!(tried.result.as_ref().unwrap()["records_failed"], 1, "{:?}", tried.result);
+        let refused = migrate(&world, &restore("fail", &[fail.clone()])).await;
+        assert_eq!(refused.failure.as_ref().unwrap().step.as_deref(), Some("PlanMigration"));
+        for status in [&tried, &refused] {
+            assert_eq!(status.result.as_ref().unwrap()["problems"], 1, "{:?}", status.result);
+            let told = lines(&world, status, "plan_files", "problems.jsonl").await;
+            assert_eq!((told.len(), &told[0]["id"], &told[0]["code"]), (1, &json!(id), &json!("Conflict")));
+        }
+        // Without being asked before, the service refuses it, and all of it is undone.
+        let unchecked = migrate(&world, &restore("unchecked", &[fail, ("validate_data", json!(false))])).await;
+        assert_eq!(unchecked.failure.as_ref().unwrap().error, "Conflict");
+        assert_eq!(held(&world).await, before);
+    });
+}
+
+#[test]
+fn a_selector_that_cannot_match_is_told_by_name_and_leaves_no_archive() {
+    run(async {
+        let world = World::new().await;
+        let before = held(&world).await;
+        for (id, migration_type, filters, error, told) in [
+            ("none", "DataArchival", json!({ "user_id": "nobody" }), "NotFound", "the selectors match nothing"),
+            (
+                "unknown",
+                "DataArchival",
+                json!({ "colour": "red" }),
+                "ServiceRejected",
+                "usage by colour: answered 400; it may",
+            ),
+            (
+                "unknown-too",
+                "SystemUpgrade",
+                json!({ "colour": "red" }),
+                "ServiceRejected",
+                "profile by colour: answered 400; it may",
+            ),
+        ] {
+            let entity_type = if migration_type == "DataArchival" { "usage" } else { "profile" };
+            let selectors = json!([selector("user", entity_type, filters)]);
+            let failed = migrate(&world, &within(id, migration_type, selectors)).await;
+            let failure = failed.failure.unwrap();
+            assert_eq!(failure.error, error, "{failure:?}");
+            let failed = failed.error.unwrap();
+            assert!(failed.contains(told), "{failed}");
+            let asked = Request::get("/api/v1/coordination/backups").header("x-tenant-id", TENANT);
+            let (_, _, backups) = world.call(asked.body(Body::empty()).unwrap()).await;
+            assert_eq!(backups["backups"], json!([]), "{backups}");
+        }
+        assert_eq!(held(&world).await, before);
     });
 }
 

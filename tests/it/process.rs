@@ -211,12 +211,19 @@ pub(crate) async fn pause(duration: Duration) {
 
 /// The binary of this very tree, built if need be.
 pub(crate) async fn binary() -> PathBuf {
-    let build = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "workflow-service", "--bin", "workflow-service"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status();
-    assert!(build.await.unwrap().success(), "the server does not build");
+    build(&["--bin", "workflow-service"]).await.join("workflow-service")
+}
+
+/// Builds programs of this very tree, if need be: the folder they are in.
+///
+/// Of the whole workspace and with the examples, because cargo then gives the dependencies the features that they have in
+/// the tests. By package they would have others: all would be compiled once more, and kept beside the first ones.
+pub(crate) async fn build(targets: &[&str]) -> PathBuf {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--workspace", "--examples"]).args(targets);
+    let is_built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().await.unwrap().success();
+    assert!(is_built, "{} do not build", targets.join(" "));
     let test = std::env::current_exe().unwrap();
-    // target/debug/deps/it-... -> target/debug/workflow-service
-    test.parent().and_then(Path::parent).unwrap().join("workflow-service")
+    // target/debug/deps/it-... -> target/debug
+    test.parent().and_then(Path::parent).unwrap().to_owned()
 }

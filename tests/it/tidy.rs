@@ -21,7 +21,7 @@ fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("workflows", &["contracts"]),
         ("store", &["contracts", "workflows"]),
         ("engine", &["clock", "contracts", "store", "workflows"]),
-        ("store-sql", &["clock", "contracts", "store", "workflows"]),
+        ("store-sql", &["clock", "contracts", "store", "vault", "workflows"]),
         ("store-aws", &["clock", "contracts", "store", "workflows"]),
         ("downstream", &["clock", "contracts"]),
         ("engine-embedded", &["asl", "clock", "contracts", "engine", "store", "workflows"]),

@@ -25,9 +25,9 @@ use engine_embedded::{DirectoryLock, EmbeddedEngine, Limits};
 use engine_temporal::{Connector, Server, Temporal as TemporalEngine};
 use engine_temporal_worker::Ports;
 use settings::{ActivityPlace, Settings, StoreKind, Temporal, TemporalServer};
-use store::{OpenLimits, Removed, StoreError};
+use store::{BlobKey, OpenLimits, Removed, StoreError};
 use store_aws::{DynamoStore, S3Blobs};
-use store_sql::{Archived, Durability, FileBlobs, SqlStore};
+use store_sql::{Archived, Durability, FileBlobs, SealedBlobs, SqlStore};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use vault::KeyFilePath;
@@ -91,7 +91,9 @@ pub struct App {
 /// What an engine stands on: the data directory, the way to the services. A server and workers have it in common.
 struct Foundation {
     store: SqlStore,
-    blobs: Arc<FileBlobs>,
+    files: Arc<FileBlobs>,
+    /// The same, with exports encrypted.
+    blobs: Arc<SealedBlobs>,
     downstream: Downstream,
     runner: Arc<dyn ActivityRunner>,
     clock: SharedClock,
@@ -101,18 +103,19 @@ impl Foundation {
     async fn open(settings: &Settings, surroundings: Surroundings) -> anyhow::Result<Self> {
         let Surroundings { clock, transport, durability, around_activities, definition_of: _ } = surroundings;
         let directory = &settings.data_dir;
-        let blobs = Arc::new(FileBlobs::open(&directory.join("blobs")).await?);
+        let files = Arc::new(FileBlobs::open(&directory.join("blobs")).await?);
         let store = SqlStore::open(&directory.join(DATABASE), durability, Arc::clone(&clock)).await?;
         let settings::Limits { open_executions, open_executions_per_tenant } = settings.limits;
         let limits = OpenLimits { of_tenant: open_executions_per_tenant.into(), in_all: open_executions.into() };
-        let store = store.with_blobs(blobs.clone()).with_limits(limits);
+        let store = store.with_blobs(files.clone()).with_limits(limits);
         let downstream = Downstream::new(transport, settings.endpoints.clone(), Arc::clone(&clock), CALL_TIMEOUT);
         let records = Arc::new(store.clone());
         let keys = Arc::new(KeyFilePath::new(settings.key_file.clone()));
+        let blobs = Arc::new(SealedBlobs::new(files.clone(), keys.clone(), BlobKey::is_export));
         let (services, time, blobs_of_activities) = (downstream.clone(), Arc::clone(&clock), blobs.clone());
         let activities = Activities::new(services, blobs_of_activities, records, keys, dataset(settings)?, time);
         let runner = around(around_activities, activities);
-        Ok(Self { store, blobs, downstream, runner, clock })
+        Ok(Self { store, files, blobs, downstream, runner, clock })
     }
 
     fn worker(&self, settings: &Settings) -> anyhow::Result<Worker> {
@@ -225,7 +228,7 @@ impl App {
         let given = surroundings.definition_of.clone();
         let link_key = link_key::of(&settings.data_dir).context("the key of links cannot be made or read")?;
         let foundation = Foundation::open(settings, surroundings).await?;
-        let Foundation { store, blobs, downstream, runner, clock } = &foundation;
+        let Foundation { store, files: kept_files, blobs, downstream, runner, clock } = &foundation;
         let policies = settings.retry_policies;
         let of_catalogue = move |kind| workflows::workflow(kind).map(|workflow| workflow.definition(&policies));
         let definition_of: DefinitionOf = given.unwrap_or_else(|| Arc::new(of_catalogue));
@@ -279,7 +282,7 @@ impl App {
         let releasing = Releasing { compliance, starting: starting.clone() };
         let readiness = Readiness { api, engine: Arc::new(AllEngines(engines.clone())), services };
         let recovered = engine.recover().await?;
-        let housekeeping = keep_house(store.clone(), blobs.clone(), settings.retention, Arc::clone(clock));
+        let housekeeping = keep_house(store.clone(), kept_files.clone(), settings.retention, Arc::clone(clock));
         let backups = keep_backups(starting.clone(), store.clone(), settings.backups.clone());
         let notices = notify(store.clone(), downstream.clone(), settings.notify.clone(), Arc::clone(clock));
         let reconciling = temporal.map(|_| reconcile(store.clone(), engines, Arc::clone(clock)));

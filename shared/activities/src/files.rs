@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use contracts::{ActivityError, Cause, ErrorName};
-use futures::channel::mpsc::{Sender, channel};
+use futures::channel::mpsc::{Receiver, Sender, channel};
 use futures::{SinkExt as _, StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -131,24 +131,44 @@ impl Files<'_> {
     }
 }
 
-/// Where the parts of a blob go while it is written.
+/// Where the parts of blobs go while they are written.
 pub(crate) struct BlobWriter {
-    sender: Sender<Result<Bytes, StoreError>>,
+    /// Whoever stores them, one after the other.
+    store: Sender<(BlobKey, Receiver<Part>)>,
+    /// The parts of the one that is being written.
+    parts: Option<Sender<Part>>,
     /// Whether nobody writes it any more; whoever does not says why.
     is_given_up: bool,
 }
 
+type Part = Result<Bytes, StoreError>;
+
 impl BlobWriter {
+    /// Ends the blob that was being written, if one was, and begins another one.
+    ///
+    /// # Errors
+    /// Nobody writes them any more.
+    pub(crate) async fn begin(&mut self, key: BlobKey) -> Result<(), ActivityError> {
+        self.parts = None;
+        let (sender, receiver) = channel(2);
+        self.store.send((key, receiver)).await.map_err(|_| self.given_up())?;
+        self.parts = Some(sender);
+        Ok(())
+    }
+
     /// Hands on a part.
     ///
     /// # Errors
     /// Nobody writes it any more.
     pub(crate) async fn write(&mut self, part: Vec<u8>) -> Result<(), ActivityError> {
-        let sent = if part.is_empty() { Ok(()) } else { self.sender.send(Ok(part.into())).await };
-        sent.map_err(|_| {
-            self.is_given_up = true;
-            ActivityError::new(ErrorName::ServiceUnavailable, "a file cannot be written")
-        })
+        let Some(parts) = &mut self.parts else { return Err(self.given_up()) };
+        let sent = if part.is_empty() { Ok(()) } else { parts.send(Ok(part.into())).await };
+        sent.map_err(|_| self.given_up())
+    }
+
+    fn given_up(&mut self) -> ActivityError {
+        self.is_given_up = true;
+        ActivityError::new(ErrorName::ServiceUnavailable, "a file cannot be written")
     }
 }
 
@@ -158,24 +178,42 @@ pub(crate) async fn write_blob<T>(
     key: &BlobKey,
     produce: impl AsyncFnOnce(&mut BlobWriter) -> Result<T, ActivityError>,
 ) -> Result<T, ActivityError> {
+    let produce = async |writer: &mut BlobWriter| {
+        writer.begin(key.clone()).await?;
+        produce(writer).await
+    };
+    write_blobs(blobs, produce).await
+}
+
+/// Writes blobs, one after the other, while their parts are made, each whole or not at all.
+pub(crate) async fn write_blobs<T>(
+    blobs: &dyn Blobs,
+    produce: impl AsyncFnOnce(&mut BlobWriter) -> Result<T, ActivityError>,
+) -> Result<T, ActivityError> {
     // A body cannot borrow, and may hand on errors of the store only: what is made is passed on, and what goes wrong with it
     // is kept.
-    let (sender, receiver) = channel(2);
-    let mut writer = BlobWriter { sender, is_given_up: false };
-    let put = blobs.put(key, receiver.boxed());
+    let (store, mut begun) = channel(0);
+    let mut writer = BlobWriter { store, parts: None, is_given_up: false };
+    let put = async move {
+        while let Some((key, parts)) = begun.next().await {
+            blobs.put(&key, parts.boxed()).await?;
+        }
+        Ok(())
+    };
     let made = async move {
         let made = produce(&mut writer).await;
-        if made.is_err() {
+        if made.is_err()
+            && let Some(parts) = &mut writer.parts
+        {
             // Half a file is none.
             let torn = StoreError::Unavailable("what is to be written cannot be read".to_owned());
-            let _ = writer.sender.send(Err(torn)).await;
+            let _ = parts.send(Err(torn)).await;
         }
         (made, writer.is_given_up)
     };
     match futures::join!(put, made) {
-        (Ok(()), (made, _)) => made,
-        // It was torn.
-        (Err(_), (Err(error), false)) => Err(error),
+        // It may be torn.
+        (Ok(()), (made, _)) | (Err(_), (made @ Err(_), false)) => made,
         (Err(error), _) => Err(store_failed(error)),
     }
 }

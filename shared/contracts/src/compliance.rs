@@ -1,5 +1,7 @@
 //! The request of a compliance workflow: what the law gives people, and what it asks of those who keep their data.
 
+use std::ops::RangeInclusive;
+
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
@@ -133,7 +135,16 @@ pub struct ComplianceWorkflowRequest {
     /// Whether an erasure waits for another one, a backup or an export that is under way, and does not fail because of it.
     #[serde(default)]
     pub waits_for_others: bool,
+    /// A package of an export that has so many bytes is followed by another one; [`MAX_PACKAGE_BYTES`], unless given.
+    #[serde(default)]
+    pub max_package_bytes: Option<u64>,
 }
+
+/// How many bytes a package of an export has before another one begins, unless the request says something else: file systems
+/// and programs for zip files that know no larger files are still in use.
+pub const MAX_PACKAGE_BYTES: u64 = 4_000_000_000;
+
+const PACKAGE_BYTES: RangeInclusive<u64> = 1_000_000..=1_000_000_000_000;
 
 const MAX_SUBJECT_CHARS: usize = 128;
 const MAX_LEGAL_BASIS_CHARS: usize = 200;
@@ -208,7 +219,7 @@ impl ComplianceWorkflowRequest {
         if self.compliance_type == ComplianceType::GdprDataExport {
             return;
         }
-        for field in ["encrypt_to", "allow_partial"] {
+        for field in ["encrypt_to", "allow_partial", "max_package_bytes"] {
             if fields.is_given(field) {
                 fields.bad(field, "is of GdprDataExport only");
             }
@@ -256,6 +267,9 @@ impl Request for ComplianceWorkflowRequest {
                 .then(|| fields.text_like("encrypt_to", 1..=MAX_RECIPIENT_CHARS, is_recipient, RECIPIENT).to_owned()),
             allow_partial: fields.flag("allow_partial"),
             waits_for_others: fields.flag("waits_for_others"),
+            max_package_bytes: fields
+                .is_given("max_package_bytes")
+                .then(|| fields.number("max_package_bytes", PACKAGE_BYTES)),
         };
         request.check(fields);
         request

@@ -228,7 +228,8 @@ async fn read_page(
             query.push_str(&format!("&{}={}", percent_encoded(name), percent_encoded(value)));
         }
         let call = Call::get(service, &["data", entity_type], tenant_id).with_query(&query);
-        match downstream.call_within::<Page>(call, MAX_PAGE_BYTES).await? {
+        let answer = downstream.call_within::<Page>(call, MAX_PAGE_BYTES).await;
+        match answer.map_err(|error| asked_for(error, entity_type, &parameters))? {
             // It would be read for ever.
             Some(Page { next_cursor: Some(next), .. }) if cursor == Some(&next) => {
                 let message = format!("its pages of {entity_type} lead back to where they came from");
@@ -242,6 +243,17 @@ async fn read_page(
             }
         }
     }
+}
+
+/// A refusal says what was asked for, if not all of a type was.
+fn asked_for(mut error: ActivityError, entity_type: &str, parameters: &[(String, &str)]) -> ActivityError {
+    let mut filters = parameters.iter().filter_map(|(name, _)| name.strip_prefix("filter.")).peekable();
+    if filters.peek().is_some() && !error.is_retryable() {
+        let fields = filters.collect::<Vec<_>>().join(", ");
+        let hint = if error.cause.http_status == Some(400) { "; it may have no such field" } else { "" };
+        error.cause.message = format!("{entity_type} by {fields}: {}{hint}", error.cause.message);
+    }
+    error
 }
 
 /// What a digest is about.

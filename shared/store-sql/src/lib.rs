@@ -31,6 +31,7 @@ mod list;
 mod plan;
 mod readers;
 mod rows;
+mod sealed;
 mod steps;
 mod writer;
 
@@ -53,6 +54,7 @@ pub use files::place_of;
 use files::{FILE_MODE, OpenFiles, beside, url_of};
 pub use format::{FORMAT, format_of};
 use readers::{CONNECTIONS, Readers};
+pub use sealed::SealedBlobs;
 use writer::Writer;
 
 /// How hard a commit tries to reach the disk.

@@ -14,6 +14,9 @@ pub type BlobBody = BoxStream<'static, Result<Bytes, StoreError>>;
 /// The part of a blob's name that stands before the files that an execution leaves: `<tenant>/results/<execution>/<file>`.
 pub const RESULTS: &str = "results";
 
+/// What the names of an export's packages begin with.
+pub const EXPORT: &str = "export";
+
 /// The folder of files that a job works with: `<tenant>/bulk/<execution>/<file>`. Nobody needs them once the execution cannot
 /// be retried any more.
 pub const JOBS: &str = "bulk";
@@ -37,6 +40,13 @@ impl BlobKey {
             |part: &&str| (1..=128).contains(&part.len()) && !part.starts_with('.') && part.bytes().all(is_plain);
         (!names.is_empty() && parts.iter().all(is_good)).then(|| Self(parts.join("/")))
     }
+
+    /// Whether it is a package of an export that everybody opens who can read it:
+    /// `<tenant>/results/<execution>/export....zip`.
+    pub fn is_export(&self) -> bool {
+        let parts: Vec<&str> = self.0.split('/').collect();
+        matches!(parts[..], [_, RESULTS, _, name] if name.starts_with(EXPORT) && name.ends_with(".zip"))
+    }
 }
 
 impl fmt::Display for BlobKey {
@@ -54,7 +64,7 @@ pub trait BlobReader: Send + Sync {
     /// How many bytes the blob has, if there is one.
     async fn size(&self, key: &BlobKey) -> Result<Option<u64>, StoreError>;
 
-    /// How the store encrypts the blob that is there, if it says so: `sse-kms` or `sse-s3`. Whoever may read it needs no key.
+    /// How the store encrypts the blob that is there, if it says so: `sse-kms`, `sse-s3` or `installation_key`. Whoever may read it needs no key.
     async fn encryption(&self, _key: &BlobKey) -> Result<Option<&'static str>, StoreError> {
         Ok(None)
     }

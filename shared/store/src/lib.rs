@@ -37,7 +37,7 @@ pub use backups::{
     Backup, BackupPage, Backups, DueBackup, Removal, Removed, lease_of_backup, remove_backup, remove_due_backups,
 };
 pub use batches::BatchChange;
-pub use blobs::{BACKUPS, BlobBody, BlobKey, BlobReader, Blobs, JOBS, LISTED, RESULTS, UPLOADS};
+pub use blobs::{BACKUPS, BlobBody, BlobKey, BlobReader, Blobs, EXPORT, JOBS, LISTED, RESULTS, UPLOADS};
 pub use control::{Control, Controlled, Decision};
 pub use data_requests::{
     ClaimedNotice, DataRequests, DueNotice, Extended, KnownRequest, RequestFilter, RequestPage, RequestParts,

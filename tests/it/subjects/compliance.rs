@@ -41,7 +41,7 @@ pub(crate) static COMPLIANCE: Subject = Subject {
     // A type that is not there yet is refused when it is asked for; its list of data sets is lost; a data set takes longer
     // than one attempt.
     taken_elsewhere: &["ChooseType/Choices/1", "CollectDataSets/Catch/0", "CollectDataSet/Catch/0", "WaitForDataSet"],
-    masked: &["package", "received_at", "due_at", "completed_at"],
+    masked: &["package", "packages", "received_at", "due_at", "completed_at"],
     personal: &["legal_basis"],
     mails: 0,
     marks: |_, _, _| Vec::new(),

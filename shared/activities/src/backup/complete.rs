@@ -64,6 +64,9 @@ pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
         parts.push(if changed.is_empty() { state.parts.clone() } else { rewriting.rewrite(state, changed).await? });
     }
     let checked = check(&vault, &plan, &parts).await?;
+    if plan.is_archive && parts.iter().flatten().all(|part| part.items == 0) {
+        return Err(ActivityError::new(ErrorName::NotFound, "the selectors match nothing"));
+    }
     let manifest = Manifest {
         format: MANIFEST_FORMAT.to_owned(),
         version: MANIFEST_VERSION,

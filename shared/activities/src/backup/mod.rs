@@ -52,6 +52,9 @@ struct Plan {
     /// Whether it is made at all: a job that may do without one has its steps all the same.
     #[serde(default = "yes")]
     is_wanted: bool,
+    /// Whether it holds what is archived: an archive of nothing is a mistake.
+    #[serde(default)]
+    is_archive: bool,
 }
 
 fn yes() -> bool {

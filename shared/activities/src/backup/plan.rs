@@ -61,6 +61,7 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         keep_days: request.keep_days,
         keep_count: request.keep_count,
         is_wanted: create,
+        is_archive,
     };
     let files = files(context);
     let items: Vec<Value> = (0..plan.sets.len()).map(|set| json!({ "set": set })).collect();

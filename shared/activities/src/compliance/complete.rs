@@ -9,7 +9,7 @@ use store::RESULTS;
 
 use super::pack::PACKED;
 use super::sealed::places;
-use super::{Packed, Plan, SetState, SetSummary};
+use super::{Closed, Packed, Plan, SetState, SetSummary};
 use crate::Context;
 use crate::files::lost;
 use crate::harness::store_failed;
@@ -29,8 +29,10 @@ pub(super) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
 }
 
 fn result(context: &Context<'_>, plan: &Plan, packed: &Packed) -> Map<String, Value> {
-    let name = plan.package_name();
-    let link = context.result_link(name);
+    let link = |package: &Closed| context.result_link(&package.name);
+    let files = packed.packages.iter().map(|package| (package.name.clone(), json!(link(package))));
+    // It has the page that people open, and lists the others.
+    let last = packed.packages.last();
     let is_logs = |set: &&SetSummary| set.entity_type == "logs";
     let read = || packed.sets.iter().filter(|set| set.error.is_none());
     let things = || read().filter(|set| !is_logs(set) && set.entity_type != super::FILE_CONTENT);
@@ -41,7 +43,7 @@ fn result(context: &Context<'_>, plan: &Plan, packed: &Packed) -> Map<String, Va
         "compliance_type": "GdprDataExport",
         "status": if not_read.is_empty() { "Completed" } else { "PartiallyCompleted" },
         "data_exported": {
-            "export_file_path": link,
+            "export_file_path": last.map(link),
             "total_records": things().map(|set| set.records + set.mentions).sum::<u64>(),
             "services_included": services,
             "export_format": "JSON",
@@ -49,11 +51,12 @@ fn result(context: &Context<'_>, plan: &Plan, packed: &Packed) -> Map<String, Va
             "encryption_applied": plan.encrypt_to.is_some(),
         },
         "package": {
-            "name": name,
-            "bytes": packed.bytes,
-            "sha256": packed.sha256,
+            "name": last.map(|last| &last.name),
+            "bytes": last.map(|last| last.bytes),
+            "sha256": last.map(|last| &last.sha256),
             "stored_encrypted": packed.stored_encrypted.as_deref().unwrap_or("none"),
         },
+        "packages": packed.packages,
         "data_deleted": null,
         "audit_report": null,
         "compliance_certificate": null,
@@ -64,7 +67,7 @@ fn result(context: &Context<'_>, plan: &Plan, packed: &Packed) -> Map<String, Va
         })).collect::<Vec<_>>(),
         "received_at": plan.received_at,
         "due_at": due_at(plan.received_at),
-        "files": { (name): link },
+        "files": files.collect::<Map<_, _>>(),
         "completed_at": context.clock.now(),
     });
     result.as_object().cloned().unwrap_or_default()

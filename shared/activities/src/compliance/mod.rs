@@ -17,11 +17,13 @@ mod selection;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use contracts::compliance::MAX_PACKAGE_BYTES;
 use contracts::dataset::{Category, Dataset, DatasetType};
 use contracts::{ActivityError, ErrorName, Timestamp};
 use downstream::Service;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use store::EXPORT;
 use vault::WrappedKey;
 
 use crate::Context;
@@ -40,6 +42,9 @@ struct Plan {
     encrypt_to: Option<String>,
     /// Whether what can be read is enough.
     allow_partial: bool,
+    /// A package that has so many bytes is followed by another one.
+    #[serde(default = "max_package_bytes")]
+    max_package_bytes: u64,
     data_key: WrappedKey,
     sets: Vec<DataSet>,
 }
@@ -116,24 +121,35 @@ impl DataSet {
 /// What the bytes of files are called.
 const FILE_CONTENT: &str = "file_content";
 
-/// The package, without and with encryption.
-const PACKAGE: &str = "export.zip";
-const ENCRYPTED_PACKAGE: &str = "export.zip.age";
+fn max_package_bytes() -> u64 {
+    MAX_PACKAGE_BYTES
+}
 
 impl Plan {
-    fn package_name(&self) -> &'static str {
-        if self.encrypt_to.is_some() { ENCRYPTED_PACKAGE } else { PACKAGE }
+    /// What a package is called, the first one being number 1: `export.zip`, `export-2.zip`, ...
+    fn package_name(&self, number: usize) -> String {
+        let number = if number > 1 { format!("-{number}") } else { String::new() };
+        let encrypted = if self.encrypt_to.is_some() { ".age" } else { "" };
+        format!("{EXPORT}{number}.zip{encrypted}")
     }
 }
 
 /// What came of packing.
 #[derive(Debug, Serialize, Deserialize)]
 struct Packed {
-    bytes: u64,
-    sha256: String,
-    /// How the store encrypts it.
+    /// Mostly one.
+    packages: Vec<Closed>,
+    /// How the store encrypts them.
     stored_encrypted: Option<String>,
     sets: Vec<SetSummary>,
+}
+
+/// A package that is whole.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Closed {
+    name: String,
+    bytes: u64,
+    sha256: String,
 }
 
 /// What a data set came to.

@@ -7,16 +7,15 @@ use contracts::dataset::{Category, DatasetType};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use store::BlobKey;
 
 use super::gathered::{Read, sets, summaries};
 use super::lines::{ByteLine, LogLine, ThingLine};
 use super::package::manifest::{MANIFEST, Manifest, NotRead, SourceEntry};
-use super::package::{Package, html, names, table};
+use super::package::{Entry, Package, html, names, table};
 use super::sealed::Parts;
-use super::{DataSet, Packed, Plan, SetSummary, Source};
+use super::{Closed, DataSet, Packed, Plan, SetSummary, Source};
 use crate::Context;
-use crate::files::{BlobWriter, lost, write_blob};
+use crate::files::{BlobWriter, lost, write_blobs};
 use crate::harness::store_failed;
 
 /// The file of what came of packing.
@@ -30,19 +29,14 @@ pub(crate) async fn pack(context: &Context<'_>) -> Result<Value, ActivityError> 
     let plan: Plan = files.read_plan().await?;
     let (sets, not_read) = sets(context, &plan).await?;
     let parts = Parts::of(context, &plan).await?;
-    let place = place(context, &plan)?;
     let packing = Packing { context, plan: &plan, parts: &parts, sets: &sets, not_read: &not_read };
-    let (bytes, sha256) = write_blob(context.blobs, &place, async |blob| packing.write(blob).await).await?;
-    let stored_encrypted = context.blobs.encryption(&place).await.map_err(store_failed)?.map(str::to_owned);
+    let packages = write_blobs(context.blobs, async |blob| packing.write(blob).await).await?;
+    let first = context.result_key(&plan.package_name(1))?;
+    let stored_encrypted = context.blobs.encryption(&first).await.map_err(store_failed)?.map(str::to_owned);
     let sets: Vec<SetSummary> = summaries(&sets, &not_read);
     let records: u64 = sets.iter().map(|set| set.records + set.mentions).sum();
-    files.write_json(&files.key(PACKED)?, &Packed { bytes, sha256, stored_encrypted, sets }).await?;
+    files.write_json(&files.key(PACKED)?, &Packed { packages, stored_encrypted, sets }).await?;
     Ok(json!({ "records": records }))
-}
-
-/// Where the package is.
-pub(super) fn place(context: &Context<'_>, plan: &Plan) -> Result<BlobKey, ActivityError> {
-    context.result_key(plan.package_name())
 }
 
 struct Packing<'a> {
@@ -53,28 +47,58 @@ struct Packing<'a> {
     not_read: &'a [NotRead],
 }
 
+/// What is being written, and what was before.
+struct Packages<'a> {
+    open: Package<'a>,
+    closed: Vec<Closed>,
+    /// The first files that have bytes of the person's files.
+    shown: Vec<Entry>,
+}
+
 impl Packing<'_> {
-    /// Writes the package; its size, and its SHA-256.
-    async fn write(&self, blob: &mut BlobWriter) -> Result<(u64, String), ActivityError> {
-        let mut package = Package::new(blob, self.plan.encrypt_to.as_deref())?;
+    /// Writes the packages.
+    async fn write(&self, blob: &mut BlobWriter) -> Result<Vec<Closed>, ActivityError> {
+        blob.begin(self.context.result_key(&self.plan.package_name(1))?).await?;
+        let open = Package::new(blob, self.plan.encrypt_to.as_deref())?;
+        let mut packages = Packages { open, closed: Vec::new(), shown: Vec::new() };
         let mut sources = Vec::new();
         for read in self.sets {
-            let first = package.entries.len();
-            match &read.set.source {
-                Source::Logs { .. } => self.write_table::<LogLine>(&mut package, read, "logs").await?,
-                Source::Things(_) => self.write_table::<ThingLine>(&mut package, read, "data").await?,
-                Source::Bytes(_) => self.write_files(&mut package, read).await?,
-            }
-            let written = package.entries[first..].iter();
-            let is_bytes = matches!(read.set.source, Source::Bytes(_));
-            let files = written.filter(|_| !is_bytes).map(|entry| entry.path.clone()).collect();
+            let files = match &read.set.source {
+                Source::Logs { .. } => self.write_table::<LogLine>(&mut packages, read, "logs").await?,
+                Source::Things(_) => self.write_table::<ThingLine>(&mut packages, read, "data").await?,
+                Source::Bytes(_) => self.write_files(&mut packages, read).await?,
+            };
             sources.push(self.source(read, files));
         }
-        self.write_index(&mut package, &sources).await?;
-        let manifest =
-            Manifest::new(self.context.tenant_id(), self.plan, &sources, self.not_read, &package.entries).text()?;
-        package.add(MANIFEST, &manifest).await?;
-        package.finish().await
+        self.write_index(&mut packages, &sources).await?;
+        let Packages { open: mut last, mut closed, .. } = packages;
+        last.add(MANIFEST, &self.manifest(&closed, &sources, self.not_read, &last.entries)?).await?;
+        let (bytes, sha256) = last.finish().await?;
+        closed.push(Closed { name: self.plan.package_name(closed.len() + 1), bytes, sha256 });
+        Ok(closed)
+    }
+
+    fn manifest(
+        &self,
+        closed: &[Closed],
+        sources: &[SourceEntry],
+        not_read: &[NotRead],
+        files: &[Entry],
+    ) -> Result<Vec<u8>, ActivityError> {
+        Manifest::new(self.context.tenant_id(), self.plan, closed, sources, not_read, files).text()
+    }
+
+    /// Begins a file; in another package, if this one is large enough.
+    async fn begin(&self, packages: &mut Packages<'_>, path: String, is_large: bool) -> Result<(), ActivityError> {
+        let Packages { open, closed, .. } = packages;
+        if open.bytes() >= self.plan.max_package_bytes {
+            let number = closed.len() + 1;
+            let manifest = self.manifest(closed, &[], &[], &open.entries)?;
+            open.add(&MANIFEST.replace('.', &format!("-{number}.")), &manifest).await?;
+            let (bytes, sha256) = open.next(self.context.result_key(&self.plan.package_name(number + 1))?).await?;
+            closed.push(Closed { name: self.plan.package_name(number), bytes, sha256 });
+        }
+        open.begin(path, is_large)
     }
 
     fn source(&self, read: &Read<'_>, files: Vec<String>) -> SourceEntry {
@@ -107,62 +131,67 @@ impl Packing<'_> {
         }
     }
 
-    /// Writes lines as JSON, and again as CSV.
+    /// Writes lines as JSON, and again as CSV: the files.
     async fn write_table<T: table::Row + DeserializeOwned + Serialize>(
         &self,
-        package: &mut Package<'_>,
+        packages: &mut Packages<'_>,
         read: &Read<'_>,
         folder: &str,
-    ) -> Result<(), ActivityError> {
+    ) -> Result<Vec<String>, ActivityError> {
         let name = match &read.set.source {
             Source::Logs { .. } => format!("{folder}/{}", read.set.service),
             _ => format!("{folder}/{}.{}", read.set.service, read.set.name()),
         };
+        let paths = [format!("{name}.json"), format!("{name}.csv")];
         let is_large = read.state.bytes >= LARGE_BYTES;
         let records = read.state.own + read.state.mentions;
-        package.begin(format!("{name}.json"), is_large)?;
+        self.begin(packages, paths[0].clone(), is_large).await?;
         let (mut lines, mut is_empty) = (self.parts.lines(read.number, &read.state), true);
         while let Some(line) = lines.next::<T>().await? {
-            package.write(&table::json(&line, is_empty)?).await?;
+            packages.open.write(&table::json(&line, is_empty)?).await?;
             is_empty = false;
         }
-        package.write(table::json_end(is_empty)).await?;
-        package.end(Some(records), None);
-        package.begin(format!("{name}.csv"), is_large)?;
+        packages.open.write(table::json_end(is_empty)).await?;
+        packages.open.end(Some(records), None);
+        self.begin(packages, paths[1].clone(), is_large).await?;
         let columns = self.columns(read.set);
-        package.write(&table::head(&columns)).await?;
+        packages.open.write(&table::head(&columns)).await?;
         let mut lines = self.parts.lines(read.number, &read.state);
         while let Some(line) = lines.next::<T>().await? {
-            package.write(&table::csv(&line, &columns)).await?;
+            packages.open.write(&table::csv(&line, &columns)).await?;
         }
-        package.end(Some(records), None);
-        Ok(())
+        packages.open.end(Some(records), None);
+        Ok(paths.into())
     }
 
-    /// Writes the bytes of files, each as a file of its own.
-    async fn write_files(&self, package: &mut Package<'_>, read: &Read<'_>) -> Result<(), ActivityError> {
+    /// Writes the bytes of files, each as a file of its own. There may be many: a source does not list them.
+    async fn write_files(&self, packages: &mut Packages<'_>, read: &Read<'_>) -> Result<Vec<String>, ActivityError> {
         let mut lines = self.parts.lines(read.number, &read.state);
         let (mut number, mut file) = (0, None);
         while let Some(line) = lines.next::<ByteLine>().await? {
             match line {
                 ByteLine::File { id, name } => {
                     number += 1;
-                    package.begin(names::path_of(number, &name), read.state.large.contains(&id))?;
+                    let is_large = read.state.large.contains(&id);
+                    self.begin(packages, names::path_of(number, &name), is_large).await?;
                     file = Some(id);
                 }
-                ByteLine::Piece(piece) => package.write(&ByteLine::decoded(&piece)?).await?,
+                ByteLine::Piece(piece) => packages.open.write(&ByteLine::decoded(&piece)?).await?,
                 ByteLine::End { size, sha256 } => {
-                    let entry = package.end(None, file.take());
+                    let entry = packages.open.end(None, file.take());
                     let is_whole = entry.is_some_and(|entry| (entry.bytes, &entry.sha256) == (size, &sha256));
                     is_whole.then_some(()).ok_or_else(|| lost("the bytes of a file"))?;
+                    if packages.shown.len() < html::MAX_SHOWN {
+                        packages.shown.extend(entry.cloned());
+                    }
                 }
             }
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// Writes the page that people open.
-    async fn write_index(&self, package: &mut Package<'_>, sources: &[SourceEntry]) -> Result<(), ActivityError> {
+    async fn write_index(&self, packages: &mut Packages<'_>, sources: &[SourceEntry]) -> Result<(), ActivityError> {
         let categories: Vec<&str> = self.plan.categories.iter().map(|category| category.as_str()).collect();
         let facts = [
             ("Person", self.plan.subject.as_str()),
@@ -171,18 +200,16 @@ impl Packing<'_> {
             ("Legal basis", self.plan.legal_basis.as_deref().unwrap_or("not given")),
             ("Categories", &categories.join(", ")),
         ];
-        package.begin(html::INDEX.to_owned(), false)?;
-        package.write(html::beginning(&facts, sources, self.not_read).as_bytes()).await?;
+        self.begin(packages, html::INDEX.to_owned(), false).await?;
+        let Packages { open: package, closed, shown } = packages;
+        let names: Vec<&str> = closed.iter().map(|closed| closed.name.as_str()).collect();
+        package.write(html::beginning(&facts, &names, sources, self.not_read).as_bytes()).await?;
         for (read, source) in self.sets.iter().zip(sources).filter(|(_, source)| source.records + source.mentions > 0) {
             package.write(html::heading(source).as_bytes()).await?;
             match &read.set.source {
                 Source::Logs { .. } => self.write_cards::<LogLine>(package, read).await?,
                 Source::Things(_) => self.write_cards::<ThingLine>(package, read).await?,
-                Source::Bytes(_) => {
-                    let files = package.entries.iter().filter(|entry| entry.id.is_some()).take(html::MAX_SHOWN);
-                    let files: Vec<_> = files.cloned().collect();
-                    package.write(html::files(&files).as_bytes()).await?;
-                }
+                Source::Bytes(_) => package.write(html::files(shown).as_bytes()).await?,
             }
             package.write(html::more(html::MAX_SHOWN, source.records + source.mentions).as_bytes()).await?;
         }

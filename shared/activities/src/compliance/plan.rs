@@ -1,6 +1,6 @@
 //! Looks up what is read for an export, and whether there is such a person.
 
-use contracts::compliance::{AuditRequirements, ComplianceWorkflowRequest};
+use contracts::compliance::{AuditRequirements, ComplianceWorkflowRequest, MAX_PACKAGE_BYTES};
 use contracts::dataset::{Dataset, DatasetType};
 use contracts::{ActivityError, ErrorName, Timestamp};
 use downstream::Service;
@@ -35,6 +35,7 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         legal_basis: request.legal_basis,
         encrypt_to: request.encrypt_to,
         allow_partial: request.allow_partial,
+        max_package_bytes: request.max_package_bytes.unwrap_or(MAX_PACKAGE_BYTES),
         data_key: sealed::new_key(context).await?,
     };
     if plan.sets.is_empty() {

@@ -103,7 +103,7 @@ impl Planning<'_> {
             let before = listed.len();
             for thing in page.items {
                 check_order(&set, last.as_ref(), &thing)?;
-                self.plan.expected.read += 1;
+                self.expect_of(set.types(), |counts| counts.read += 1);
                 let is_archived = match &mut archived {
                     Some(archived) => archived.holds(&thing).await?,
                     None => true,
@@ -127,7 +127,7 @@ impl Planning<'_> {
     }
 
     fn tell_left(&mut self, set: &Set, id: &str) -> Result<(), ActivityError> {
-        self.plan.expected.left += 1;
+        self.expect_of(set.types(), |counts| counts.left += 1);
         let (service, entity_type) = (&*set.service, &*set.entity_type);
         let message = "has changed since it was archived, and stays";
         self.told.add(LEFT, &Line { service, entity_type, id, code: CHANGED_SINCE, message })
@@ -145,12 +145,12 @@ impl Planning<'_> {
                 // Its batch will leave it.
                 ImportStatus::Failed if result.code.as_deref() == Some(CHANGED_SINCE) => {}
                 ImportStatus::Failed => {
-                    self.plan.expected.failed += 1;
+                    self.expect_of(set.types(), |counts| counts.failed += 1);
                     let (code, message) = (result.code.as_deref(), result.message.as_deref());
                     let code = code.unwrap_or(ErrorName::ServiceRejected.as_str());
                     self.tell_problem(set, &listed.id, code, message.unwrap_or_default())?;
                 }
-                _ => self.plan.expected.removed += 1,
+                _ => self.expect_of(set.types(), |counts| counts.removed += 1),
             }
         }
         Ok(())

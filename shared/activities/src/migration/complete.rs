@@ -9,7 +9,7 @@ use contracts::{ActivityError, ErrorName, Timestamp};
 use downstream::Service;
 use downstream::data::{ImportStatus, PageOf, Thing, Within, page};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::archive;
 use super::batch::{CALL_ITEMS, given_up, is_for_later};
@@ -17,7 +17,7 @@ use super::change::{Moved, Ready};
 use super::problems::{FAILED, Line, ONLY_COPIES, Told};
 use super::source::{Changed, Changes, Reading};
 use super::undo::done_to;
-use super::{ByType, Counts, Part, Plan, Refused, Set, State, THING, Way, refused, write};
+use super::{ByType, Counts, Part, Plan, Refused, Set, State, THING, Way, refused, type_name, write};
 use crate::Context;
 use crate::restore;
 use crate::things::{self, Left};
@@ -42,19 +42,11 @@ pub(super) struct CaughtUp {
 /// Completes a migration. Its error is that of what failed.
 pub(super) async fn complete(context: &Context<'_>) -> Result<Value, ActivityError> {
     let plan: Plan = context.files().read_plan().await?;
-    let mut completing = Completing {
-        context,
-        plan: &plan,
-        told: Told::default(),
-        types: BTreeMap::new(),
-        left: Left::default(),
-        contents: 0,
-        first: None,
-    };
+    let mut completing = Completing::new(context, &plan);
     completing.collect().await?;
     let mut caught_up = CaughtUp::default();
     let mut verified = ByType::new();
-    if completing.first.is_none() && (!plan.options.dry_run || plan.tries_batches()) {
+    if completing.first.is_none() && !plan.options.dry_run {
         match plan.way() {
             Way::Write => {
                 caught_up = completing.catch_up().await?;
@@ -94,10 +86,17 @@ struct Completing<'a> {
     first: Option<ActivityError>,
 }
 
-impl Completing<'_> {
-    /// Puts together what became of the batches.
+impl<'a> Completing<'a> {
+    fn new(context: &'a Context<'a>, plan: &'a Plan) -> Self {
+        let (told, types, left) = (Told::default(), BTreeMap::new(), Left::default());
+        Self { context, plan, told, types, left, contents: 0, first: None }
+    }
+
+    /// Puts together what became of the batches, or what would come of them.
     async fn collect(&mut self) -> Result<(), ActivityError> {
-        if self.plan.options.dry_run && !self.plan.tries_batches() {
+        if self.plan.options.dry_run {
+            self.types = self.plan.expected_types.iter().cloned().collect();
+            self.contents = self.plan.expected_contents;
             return Ok(());
         }
         let files = self.context.files();
@@ -105,8 +104,12 @@ impl Completing<'_> {
             let state: Option<State> = files.read_state(number).await?;
             let state = state.unwrap_or_default();
             let set = self.plan.sets.get(part.set);
-            let types = set.map(Set::types).unwrap_or_default();
-            self.types.entry(types).or_default().add(state.counts);
+            if let Some(set) = set {
+                self.types.entry(set.types()).or_default().add(state.counts);
+            }
+            for (name, counts) in &state.types {
+                self.types.entry((name.clone(), name.clone())).or_default().add(*counts);
+            }
             self.left.add_all(state.left.clone());
             if let Some(error) = given_up(&files, &state, number).await? {
                 self.first.get_or_insert(error);
@@ -119,6 +122,9 @@ impl Completing<'_> {
                 self.tell_refused(set, state.refused)?;
             }
         }
+        if matches!(self.plan.way(), Way::Restore) {
+            self.collect_restored().await?;
+        }
         for set in &self.plan.sets {
             let same = Counts { read: set.same, unchanged: set.same, ..Counts::default() };
             self.types.entry(set.types()).or_default().add(same);
@@ -126,20 +132,19 @@ impl Completing<'_> {
         self.told.add_left(&self.left)
     }
 
-    /// Compares what was restored; it tells by type what became of it.
-    async fn verify_restored(&mut self) -> Result<ByType, ActivityError> {
+    /// The parts of a restore know what became of each type.
+    async fn collect_restored(&mut self) -> Result<(), ActivityError> {
         let totals = restore::complete::totals(self.context).await?;
         self.contents = totals.contents;
-        self.types = totals
-            .types
-            .into_iter()
-            .map(|((service, entity_type), restore::Counts { created, replaced, skipped })| {
-                let name = type_name(&service, &entity_type);
-                let read = created + replaced + skipped;
-                let counts = Counts { read, created, updated: replaced, unchanged: skipped, ..Counts::default() };
-                ((name.clone(), name), counts)
-            })
-            .collect();
+        for ((service, entity_type), counts) in totals.types {
+            let name = type_name(&service, &entity_type);
+            self.types.insert((name.clone(), name), Counts::of_restored(counts));
+        }
+        Ok(())
+    }
+
+    /// Compares what was restored.
+    async fn verify_restored(&self) -> Result<ByType, ActivityError> {
         let verified = restore::verify::verified(self.context).await?;
         let named = verified.into_iter().map(|((service, entity_type), things)| {
             let name = type_name(&service, &entity_type);
@@ -342,32 +347,31 @@ impl Completing<'_> {
         }
     }
 
-    async fn report(self, caught_up: &CaughtUp, verified: &ByType) -> Result<Value, ActivityError> {
-        let Self { context, plan, told, types, left, contents, first } = self;
-        let is_tried = plan.options.dry_run && !plan.tries_batches();
-        let mut all = if is_tried { plan.expected } else { Counts::default() };
-        let mut per_type = Vec::new();
-        for (types, counts) in types.iter().filter(|((from, _), _)| !from.is_empty()) {
-            let (from, to) = types;
+    /// What became of things, as the result tells it.
+    fn counted(&self, status: &str, verified: &ByType) -> (Counts, Value) {
+        let Self { plan, types, left, .. } = self;
+        let is_reversal = plan.reverses.is_some();
+        let all = match plan.options.dry_run {
+            true => plan.expected,
+            false => {
+                // What had changed before the plan is in no batch.
+                let planned = Counts { read: plan.expected.left, left: plan.expected.left, ..Counts::default() };
+                types.values().fold(planned, |mut all, counts| {
+                    all.add(*counts);
+                    all
+                })
+            }
+        };
+        let per_type = types.iter().map(|(types, counts)| {
             let mut told = json!(counts);
             told["verified"] = json!(verified.get(types).copied().unwrap_or_default());
-            told["from"] = json!(from);
-            told["to"] = json!(to);
-            per_type.push(told);
-        }
-        types.values().for_each(|counts| all.add(*counts));
-        // What had changed before the plan is in no batch.
-        let planned_left = if is_tried { 0 } else { plan.expected.left };
-        all.left += planned_left;
-        all.read += planned_left;
-        let is_reversal = plan.reverses.is_some();
-        let has_changed = all.created + all.updated + all.removed > 0 || contents > 0 || !caught_up.written.is_empty();
+            (told["from"], told["to"]) = (json!(types.0), json!(types.1));
+            told
+        });
         let affected: BTreeSet<&str> = plan.held.iter().filter_map(|of| of.split('/').next()).collect();
-        let affected = if plan.held.is_empty() { plan.services() } else { affected };
-        let only_copies = told.count(ONLY_COPIES);
-        let Value::Object(report) = json!({
+        let told = json!({
             "migration_id": plan.migration_id,
-            "status": if first.is_some() { "Failed" } else { "Completed" },
+            "status": status,
             "records_processed": all.read,
             "records_migrated": if plan.options.dry_run || is_reversal { 0 } else { all.migrated() },
             "records_failed": all.failed,
@@ -378,26 +382,36 @@ impl Completing<'_> {
             "taken_back": if is_reversal { all.read.saturating_sub(all.left) } else { 0 },
             "left": all.left,
             "left_first": left.told_first(),
-            "file_contents": contents,
+            "file_contents": self.contents,
+            "services_affected": if plan.held.is_empty() { plan.services() } else { affected },
+            "per_type": per_type.collect::<Vec<_>>(),
+            "dry_run": plan.options.dry_run,
+        });
+        (all, told)
+    }
+
+    async fn report(self, caught_up: &CaughtUp, verified: &ByType) -> Result<Value, ActivityError> {
+        let status = if self.first.is_some() { "Failed" } else { "Completed" };
+        let (all, mut report) = self.counted(status, verified);
+        let Self { context, plan, told, contents, first, .. } = self;
+        let has_changed = all.created + all.updated + all.removed > 0 || contents > 0 || !caught_up.written.is_empty();
+        let only_copies = told.count(ONLY_COPIES);
+        let ended = json!({
             "verified": verified.values().sum::<u64>(),
             "only_copies": only_copies,
             "changed_meanwhile": caught_up.written.len(),
             "gone_meanwhile": caught_up.gone,
             "still_changing": caught_up.is_changing,
-            "services_affected": affected,
-            "per_type": per_type,
             "backup_id": plan.backup_id,
             "archive_id": plan.archive_id,
             "reverses": plan.reverses,
             "reversible_until": if first.is_none() && has_changed { reversible_until(context, plan) } else { None },
             "error_summary": first.as_ref().map(|error| format!("{}: {}", error.error, error.cause.message)),
-            "dry_run": plan.options.dry_run,
             "files": told.store(context).await?,
             "completed_at": context.clock.now(),
-        }) else {
-            return Ok(Value::Null);
-        };
-        context.report(Map::from_iter(report))?;
+        });
+        merge(&mut report, ended);
+        context.report(report.as_object().cloned().unwrap_or_default())?;
         match first {
             Some(error) => Err(error),
             None => Ok(json!({ "migrated": all.migrated() })),
@@ -405,8 +419,23 @@ impl Completing<'_> {
     }
 }
 
-fn type_name(service: &str, entity_type: &str) -> String {
-    format!("{service}/{entity_type}")
+fn merge(report: &mut Value, more: Value) {
+    if let (Value::Object(report), Value::Object(more)) = (report, more) {
+        report.extend(more);
+    }
+}
+
+/// Reports how far a migration came that was interrupted and stays as it is.
+pub(super) async fn report_interrupted(context: &Context<'_>, plan: &Plan) -> Result<(), ActivityError> {
+    let mut interrupted = Completing::new(context, plan);
+    interrupted.collect().await?;
+    let (_, mut report) = interrupted.counted("Failed", &ByType::new());
+    let ended = json!({
+        "reversible_until": reversible_until(context, plan),
+        "files": interrupted.told.store_beside(context).await?,
+    });
+    merge(&mut report, ended);
+    context.report(report.as_object().cloned().unwrap_or_default())
 }
 
 fn differs(set: &Set, id: &str) -> ActivityError {

@@ -37,6 +37,7 @@ use serde_json::Value;
 
 use crate::Context;
 use crate::files::lost;
+use crate::restore;
 use crate::things;
 use crate::things::Left;
 use change::{Change, Moved};
@@ -73,6 +74,12 @@ struct Plan {
     dangling: u64,
     /// What the plan found out that would come of it.
     expected: Counts,
+    /// The same by what things were and what they become; only of a dry run, whose result it is.
+    #[serde(default)]
+    expected_types: Vec<((String, String), Counts)>,
+    /// Of a dry run of a restore: files that would get their bytes.
+    #[serde(default)]
+    expected_contents: u64,
 }
 
 /// Things of one type, and what becomes of them.
@@ -101,6 +108,10 @@ struct Set {
 
 /// Numbers of things by what they were and what they are now: `service/type`.
 type ByType = BTreeMap<(String, String), u64>;
+
+fn type_name(service: &str, entity_type: &str) -> String {
+    format!("{service}/{entity_type}")
+}
 
 /// A batch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -145,6 +156,9 @@ struct State {
     counts: Counts,
     /// What the target did not take.
     refused: Vec<Refused>,
+    /// Of a reversal: what it took back, by `service/type`.
+    #[serde(default)]
+    types: BTreeMap<String, Counts>,
     /// What stays because somebody else has changed it.
     #[serde(default)]
     left: Left,
@@ -183,6 +197,11 @@ impl Counts {
         self.created + self.updated + self.unchanged + self.removed
     }
 
+    fn of_restored(restore::Counts { created, replaced, skipped }: restore::Counts) -> Self {
+        let read = created + replaced + skipped;
+        Self { read, created, updated: replaced, unchanged: skipped, ..Self::default() }
+    }
+
     fn add(&mut self, other: Self) {
         self.read += other.read;
         self.created += other.created;
@@ -216,7 +235,7 @@ impl Set {
 
     /// What its things were, and what they become.
     fn types(&self) -> (String, String) {
-        (format!("{}/{}", self.service, self.entity_type), format!("{}/{}", self.to_service, self.to_type))
+        (type_name(&self.service, &self.entity_type), type_name(&self.to_service, &self.to_type))
     }
 
     /// Whether bytes are written with its things.
@@ -239,11 +258,6 @@ enum Way {
 }
 
 impl Plan {
-    /// Whether a dry run has batches, as only those find out what would come of it.
-    fn tries_batches(&self) -> bool {
-        matches!(self.way(), Way::Restore)
-    }
-
     fn way(&self) -> Way {
         match self.migration_type {
             _ if self.reverses.is_some() => Way::Reverse,

@@ -7,18 +7,18 @@ use contracts::{ActivityError, ErrorName};
 use downstream::Service;
 use downstream::data::{ImportStatus, Reference, Thing, Within};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::archive::{Archive, manifest_of};
 use super::batch::is_for_later;
 use super::change::{Change, Ready};
 use super::differences::{self, Differences};
-use super::problems::{Line, Told};
+use super::problems::{Line, PROBLEMS, Told};
 use super::sets::{self, Known, known, of, renamed};
 use super::source::{Reading, just_after};
 use super::target::{self, Quotas, Used, is_tenant};
 use super::transform::NotTransformed;
-use super::{Counts, Part, Plan, Set, Way, restored, reverse, write};
+use super::{Counts, Part, Plan, Set, Way, restored, reverse, type_name, write};
 use crate::Context;
 use crate::leases::hold;
 use crate::things::fingerprint;
@@ -28,8 +28,6 @@ const MAX_BROUGHT: usize = 50_000;
 /// The most batches; they are larger where there would be more.
 const MAX_BATCHES: usize = 10_000;
 
-/// The file of what the target would not take.
-const PROBLEMS: &str = "problems.jsonl";
 /// The file of references to things that are not in the target.
 const DANGLING: &str = "dangling.jsonl";
 
@@ -80,6 +78,7 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         waiting: Vec::new(),
         refused: HashSet::new(),
         planned: HashSet::new(),
+        types: BTreeMap::new(),
         archive: archive.as_ref(),
         removed: HashSet::new(),
         new: Used::default(),
@@ -115,12 +114,14 @@ pub(super) fn new_plan(request: &DataMigrationRequest) -> Plan {
         parts: Vec::new(),
         dangling: 0,
         expected: Counts::default(),
+        expected_types: Vec::new(),
+        expected_contents: 0,
     }
 }
 
 /// Stores a plan: answers `{manifest, total, stops_at}`.
 pub(super) async fn store(context: &Context<'_>, plan: &Plan) -> Result<Value, ActivityError> {
-    let batches = if plan.options.dry_run && !plan.tries_batches() { 0 } else { plan.parts.len() };
+    let batches = if plan.options.dry_run { 0 } else { plan.parts.len() };
     let items: Vec<Value> = (0..batches).map(|batch| json!({ "batch": batch })).collect();
     let same: u64 = plan.sets.iter().map(|set| set.same).sum();
     let (total, stops_at) = (plan.expected.read - same, plan.options.rollback_on_error.then_some(1));
@@ -146,6 +147,8 @@ pub(super) struct Planning<'a> {
     refused: HashSet<u64>,
     /// What is planned, if things may refer to each other, by fingerprint: there may be many.
     planned: HashSet<u64>,
+    /// What is expected, by what things were and what they become.
+    types: BTreeMap<(String, String), Counts>,
     /// Of an archival: the archive, unless it is only tried.
     pub(super) archive: Option<&'a Archive<'a>>,
     /// The fingerprints of what is to be deleted.
@@ -286,8 +289,11 @@ impl Planning<'_> {
         }
         let found = differences::find(self.context, &self.plan, set, fields).await?;
         if let Some(Differences { same, .. }) = &found {
-            self.plan.expected.read += same;
-            self.plan.expected.unchanged += same;
+            let same = *same;
+            self.expect_of(set.types(), |counts| {
+                counts.read += same;
+                counts.unchanged += same;
+            });
         }
         Ok(found)
     }
@@ -349,25 +355,31 @@ impl Planning<'_> {
         self.request.data_selectors.iter().any(|of| of.include_relationships || is_later(of))
     }
 
+    /// Counts what is expected of things of a type.
+    pub(super) fn expect_of(&mut self, types: (String, String), count: impl Fn(&mut Counts)) {
+        count(&mut self.plan.expected);
+        count(self.types.entry(types).or_default());
+    }
+
     /// Asks the target what would come of things.
     async fn expect(&mut self, set: &Set, ready: &Ready<'_>, things: &[Thing]) -> Result<(), ActivityError> {
         let options = &self.plan.options;
         if !options.validate_data && !options.dry_run {
-            self.plan.expected.read += things.len() as u64;
+            self.expect_of(set.types(), |counts| counts.read += things.len() as u64);
             return Ok(());
         }
         let (mut from, mut moved) = (Vec::with_capacity(things.len()), Vec::with_capacity(things.len()));
         for thing in things {
             match ready.of(&set.service, &set.entity_type, thing) {
                 Ok(moved) if self.plan.is_in_place() && moved.data == thing.data => {
-                    self.plan.expected.count(ImportStatus::Skipped);
+                    self.expect_of(set.types(), |counts| counts.count(ImportStatus::Skipped));
                 }
                 Ok(ready) => {
                     from.push(thing);
                     moved.push(ready);
                 }
                 Err(NotTransformed { code, message }) => {
-                    self.plan.expected.count(ImportStatus::Failed);
+                    self.expect_of(set.types(), |counts| counts.count(ImportStatus::Failed));
                     self.tell_problem(set, &thing.id, code, &message)?;
                 }
             }
@@ -390,7 +402,7 @@ impl Planning<'_> {
                 _ if self.plan.is_in_place() && is_for_later(result) => ImportStatus::Updated,
                 status => status,
             };
-            self.plan.expected.count(status);
+            self.expect_of(set.types(), |counts| counts.count(status));
             if status == ImportStatus::Created {
                 self.new.add(set, &thing.data);
             }
@@ -413,8 +425,11 @@ impl Planning<'_> {
         for Waiting { of, id, to, .. } in waiting {
             let Some((_, to_type, to_id)) = to.iter().find(|to| self.is_away(to)) else { continue };
             let message = format!("belongs to the {to_type} {to_id}, which does not come along");
-            self.plan.expected.created -= 1;
-            self.plan.expected.failed += 1;
+            let named = type_name(&of.0, &of.1);
+            self.expect_of((named.clone(), named), |counts| {
+                counts.created -= 1;
+                counts.failed += 1;
+            });
             self.tell_problem_of([&of.0, &of.1, &id], ErrorName::NotFound.as_str(), &message)?;
             self.refused.insert(fingerprint(&of.0, &of.1, &of.2));
         }
@@ -471,22 +486,34 @@ impl Planning<'_> {
     async fn finish(mut self) -> Result<Value, ActivityError> {
         self.tell_dangling()?;
         self.plan.parts.sort_by_key(|part| part.turn);
-        let problems = self.told.count(PROBLEMS);
-        let files = std::mem::take(&mut self.told).store(self.context).await?;
-        let Plan { options, expected, dangling, .. } = &self.plan;
-        self.context.report(Map::from_iter([
-            ("migration_id".to_owned(), json!(self.plan.migration_id)),
-            ("expected".to_owned(), json!(expected)),
-            ("dangling_references".to_owned(), json!(dangling)),
-            ("problems".to_owned(), json!(problems)),
-            ("plan_files".to_owned(), json!(files)),
-        ]))?;
-        if problems > 0 && !options.dry_run {
-            let message = format!("{problems} things cannot be migrated; problems.jsonl names them");
-            return Err(ActivityError::new(ErrorName::InvalidInput, message));
+        if self.plan.options.dry_run {
+            self.plan.expected_types = std::mem::take(&mut self.types).into_iter().collect();
         }
-        store(self.context, &self.plan).await
+        let Plan { expected, dangling, .. } = &self.plan;
+        let report = json!({
+            "migration_id": self.plan.migration_id, "expected": expected, "dangling_references": dangling,
+        });
+        finish(self.context, &self.plan, self.told, report).await
     }
+}
+
+/// Reports what a plan found out, and stores it, unless there are problems: only a dry run goes on with those.
+pub(super) async fn finish(
+    context: &Context<'_>,
+    plan: &Plan,
+    told: Told,
+    report: Value,
+) -> Result<Value, ActivityError> {
+    let problems = told.count(PROBLEMS);
+    let mut report = report.as_object().cloned().unwrap_or_default();
+    report.insert("problems".to_owned(), json!(problems));
+    report.insert("plan_files".to_owned(), json!(told.store(context).await?));
+    context.report(report)?;
+    if problems > 0 && !plan.options.dry_run {
+        let message = format!("{problems} things cannot be migrated; problems.jsonl names them");
+        return Err(ActivityError::new(ErrorName::InvalidInput, message));
+    }
+    store(context, plan).await
 }
 
 fn waiting(set: &Set, from: &Thing, id: &str) -> Waiting {

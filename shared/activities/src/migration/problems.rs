@@ -14,6 +14,8 @@ use crate::files::push_line;
 use crate::harness::store_failed;
 use crate::things::Left;
 
+/// The file of what the target would not take.
+pub(super) const PROBLEMS: &str = "problems.jsonl";
 /// The file of what stays because somebody else has changed it.
 pub(super) const LEFT: &str = "left.jsonl";
 /// The file of what failed.

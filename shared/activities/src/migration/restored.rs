@@ -1,16 +1,21 @@
 //! Restores what is selected of an archive or a backup: the work of a restore, within the steps of a migration.
 
+use std::collections::BTreeMap;
+
 use contracts::backup::{RestoreConflict, RestoreRequest};
 use contracts::data_migration::DataMigrationRequest;
 use contracts::{ActivityError, ErrorName};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::batch::Working;
-use super::plan::{new_plan, store};
-use super::{Counts, Part, Plan, State};
+use super::plan::{finish, new_plan};
+use super::problems::{Line, PROBLEMS, Told};
+use super::{Counts, Part, Plan, State, type_name};
 use crate::Context;
+use crate::backup::FILE_CONTENT;
 use crate::restore::plan::{Planned, plan_some};
-use crate::restore::{Selected, write};
+use crate::restore::write::{Asked, ask};
+use crate::restore::{Refused, Selected, write};
 
 /// Plans to restore: checks all that is selected first.
 pub(super) async fn plan(
@@ -35,7 +40,7 @@ pub(super) async fn plan(
     if total == 0 {
         return Err(ActivityError::new(ErrorName::NotFound, "the selectors match nothing".to_owned()));
     }
-    let plan = Plan {
+    let mut plan = Plan {
         earlier,
         held: types,
         expected: Counts { read: total, ..Counts::default() },
@@ -43,13 +48,38 @@ pub(super) async fn plan(
         parts: (0..parts).map(part).collect(),
         ..new_plan(request)
     };
-    context.report(Map::from_iter([
-        ("migration_id".to_owned(), json!(plan.migration_id)),
-        ("restored_from".to_owned(), json!(restore.backup_id)),
-        ("expected".to_owned(), json!(plan.expected)),
-        ("plan_files".to_owned(), json!({})),
-    ]))?;
-    store(context, &plan).await
+    let mut told = Told::default();
+    if plan.options.validate_data || plan.options.dry_run {
+        expect(&mut plan, &mut told, ask(context).await?)?;
+    }
+    let report = json!({
+        "migration_id": plan.migration_id, "restored_from": restore.backup_id, "expected": plan.expected,
+    });
+    finish(context, &plan, told, report).await
+}
+
+/// Notes what would come of it, and tells what the services would not take.
+fn expect(plan: &mut Plan, told: &mut Told, asked: Asked) -> Result<(), ActivityError> {
+    let mut types: BTreeMap<String, Counts> = BTreeMap::new();
+    for ((service, entity_type), counts) in &asked.types {
+        types.insert(type_name(service, entity_type), Counts::of_restored(*counts));
+    }
+    for ((service, entity_type), Refused { id, code, message }) in &asked.refused {
+        let counts = types.entry(type_name(service, entity_type)).or_default();
+        // The bytes of a file are no thing.
+        counts.read += u64::from(entity_type != FILE_CONTENT);
+        counts.failed += 1;
+        told.add(PROBLEMS, &Line { service, entity_type, id, code, message })?;
+    }
+    plan.expected = types.values().fold(Counts::default(), |mut all, counts| {
+        all.add(*counts);
+        all
+    });
+    if plan.options.dry_run {
+        plan.expected_types = types.into_iter().map(|(name, counts)| ((name.clone(), name), counts)).collect();
+        plan.expected_contents = asked.contents;
+    }
+    Ok(())
 }
 
 fn part(number: usize) -> Part {
@@ -67,8 +97,7 @@ pub(super) async fn migrate(
         state.given_up.get_or_insert(failure.error);
     }
     if things > 0 {
-        let crate::restore::Counts { created, replaced, skipped } = part.counts;
-        state.counts = Counts { read: things, created, updated: replaced, unchanged: skipped, ..Counts::default() };
+        state.counts = Counts::of_restored(part.counts);
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::batch::Working;
 use super::plan::{new_plan, store};
 use super::undo::{done_again, done_in_batch};
-use super::{CONTENT, Counts, Part, Plan, State, Way};
+use super::{CONTENT, Counts, Part, Plan, State, Way, type_name};
 use crate::Context;
 use crate::backup::FILE_CONTENT;
 use crate::leases::hold;
@@ -89,19 +89,37 @@ pub(super) async fn migrate(working: &Working<'_>, state: &mut State) -> Result<
     let execution_id = part.of_execution.as_ref().or(plan.reverses.as_ref());
     let (Some(execution_id), Some(takes_back)) = (execution_id, part.takes_back) else { return Ok(()) };
     let done = done_before(context, execution_id, takes_back).await?;
+    // Things that were written again, and those of executions before, are in the batches too.
+    let again = takes_back == TakesBack::WrittenAgain || part.of_execution.is_some();
     while state.done < done.len() {
-        let some = &done[state.done..done.len().min(state.done + NOTED_AFTER)];
+        let left_before = state.left.count();
+        let rest = &done[state.done..done.len().min(state.done + NOTED_AFTER)];
+        let some = rest.chunk_by(|one, next| type_of(one) == type_of(next)).next().unwrap_or_default();
         things::undo(context, execution_id, some, &mut state.left).await?;
         state.done += some.len();
+        let counts = Counts {
+            read: if again { 0 } else { some.iter().filter(|done| is_thing(done)).count() as u64 },
+            left: state.left.count() - left_before,
+            ..Counts::default()
+        };
+        state.counts.add(counts);
+        if let Some(first) = some.first() {
+            state.types.entry(type_of(first)).or_default().add(counts);
+        }
         working.note(state).await?;
         working.check_time()?;
     }
-    let is_thing = |done: &&Done| done.step.name != CONTENT && done.entity_type != FILE_CONTENT;
-    // Things that were written again, and those of executions before, are in the batches too.
-    let again = takes_back == TakesBack::WrittenAgain || part.of_execution.is_some();
-    state.counts.read = if again { 0 } else { done.iter().filter(is_thing).count() as u64 };
-    state.counts.left = state.left.count();
     Ok(())
+}
+
+fn is_thing(done: &Done) -> bool {
+    done.step.name != CONTENT && done.entity_type != FILE_CONTENT
+}
+
+/// The type of a thing; the bytes of a file are a part of it.
+fn type_of(done: &Done) -> String {
+    let entity_type = if done.entity_type == FILE_CONTENT { "file" } else { &done.entity_type };
+    type_name(done.service.as_str(), entity_type)
 }
 
 async fn done_before(

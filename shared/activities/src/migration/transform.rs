@@ -50,8 +50,8 @@ pub(super) fn versions(service: &str, entity_type: &str) -> Vec<u64> {
     of_type.map(|of| of.version).collect()
 }
 
-/// Transformations, ready to be used.
-pub(super) struct Steps(Vec<Expression>);
+/// Transformations, ready to be used, with their text.
+pub(super) struct Steps(Vec<(Expression, String)>);
 
 /// Why a thing cannot be transformed.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,17 +69,20 @@ const MAX_TIME: Duration = Duration::from_secs(2);
 
 impl Steps {
     pub(super) fn compile(texts: &[String]) -> Result<Self, String> {
-        let compiled = texts.iter().map(|text| Expression::compile(text)).collect::<Result<_, _>>();
-        compiled.map(Self).map_err(|error| format!("a transformation is no JSONata: {}", error.code()))
+        let compiled =
+            texts.iter().map(|text| Ok((Expression::compile(text)?, text.clone()))).collect::<Result<_, _>>();
+        compiled
+            .map(Self)
+            .map_err(|error: jlens_core::Error| format!("a transformation is no JSONata: {}", error.code()))
     }
 
     /// What becomes of a thing's data.
     pub(super) fn of(&self, data: &Value) -> Result<Value, NotTransformed> {
-        self.0.iter().try_fold(data.clone(), |data, step| transformed(step, &data))
+        self.0.iter().try_fold(data.clone(), |data, (step, text)| transformed(step, text, &data))
     }
 }
 
-fn transformed(step: &Expression, data: &Value) -> Result<Value, NotTransformed> {
+fn transformed(step: &Expression, text: &str, data: &Value) -> Result<Value, NotTransformed> {
     let mut options = Options::new().max_steps(MAX_STEPS).max_depth(MAX_DEPTH).timeout(MAX_TIME);
     options = options.max_string_length(MAX_BYTES).max_result_size(MAX_BYTES).now(0).seed(0);
     let refused = |message: String| NotTransformed { code: ErrorName::InvalidInput.as_str(), message };
@@ -89,8 +92,12 @@ fn transformed(step: &Expression, data: &Value) -> Result<Value, NotTransformed>
             Ok(value)
         }
         Ok(_) => Err(refused("its transformation gives no object".to_owned())),
-        // Its message may quote values.
-        Err(error) => Err(refused(format!("its transformation ends with the error {}", error.code()))),
+        Err(error) => {
+            let message = error.message();
+            // It may quote values, unless the transformation says just this itself.
+            let told = if text.contains(&message) { format!(": {message}") } else { String::new() };
+            Err(refused(format!("its transformation ends with the error {}{told}", error.code())))
+        }
     }
 }
 
@@ -168,10 +175,12 @@ mod tests {
         let steps = |text: &str| Steps::compile(&[text.to_owned()]).expect("it is JSONata");
         let counted = steps(r#"$merge([$, {"n": n + 1}])"#).of(&json!({ "n": 1, "half": 0.5 }));
         assert_eq!(counted, Ok(json!({ "n": 2, "half": 0.5 })));
-        for text in ["$error(name)", "name + 1", "name"] {
+        for text in ["$error(name)", "$error('no ' & name)", "name + 1", "name"] {
             let refused = steps(text).of(&json!({ "name": "Ada Secret" })).expect_err("it is refused");
             assert!(!refused.message.contains("Ada"), "{}", refused.message);
         }
+        let refused = steps("$error('the name is too long')").of(&json!({ "name": "Ada" })).expect_err("it is refused");
+        assert!(refused.message.ends_with(": the name is too long"), "{}", refused.message);
         assert!(Steps::compile(&["(".to_owned()]).is_err());
     }
 

@@ -4,7 +4,7 @@ use contracts::ActivityError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::complete::{CaughtUp, reversible_until};
+use super::complete::{self, CaughtUp};
 use super::problems::Told;
 use super::{CONTENT, Plan, Set, State, THING, Way, step_of};
 use crate::Context;
@@ -31,10 +31,7 @@ pub(super) async fn conclude(context: &Context<'_>) -> Result<Value, ActivityErr
         return Ok(json!({ "left": 0 }));
     };
     if plan.reverses.is_some() || !plan.options.rollback_on_error {
-        context.report(Map::from_iter([
-            ("status".to_owned(), json!("Failed")),
-            ("reversible_until".to_owned(), json!(reversible_until(context, &plan))),
-        ]))?;
+        complete::report_interrupted(context, &plan).await?;
         return Ok(json!({ "left": 0 }));
     }
     let left = match plan.way() {

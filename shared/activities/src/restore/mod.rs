@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use contracts::backup::RestoreConflict;
 use contracts::effect::sha256_hex;
 use contracts::step::StepPath;
-use contracts::{ActivityError, Timestamp};
+use contracts::{ActivityError, ErrorName, Timestamp};
 use downstream::Service;
 use downstream::data::Thing;
 use serde::{Deserialize, Serialize};
@@ -163,8 +163,28 @@ pub(crate) struct PartState {
     pub(crate) counts: Counts,
     /// Files that were there and stay as they are: their bytes stay too.
     kept_files: Vec<String>,
+    /// What the service has not taken since this was noted.
+    #[serde(skip)]
+    refused: Vec<Refused>,
     /// Why it cannot go on.
     pub(crate) failure: Option<PartFailure>,
+}
+
+/// A thing, or the bytes of a file, that a service does not take.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) id: String,
+    pub(crate) code: String,
+    pub(crate) message: String,
+}
+
+impl Refused {
+    fn failure(self, part: &PartEntry) -> PartFailure {
+        let (Self { id, code, message }, PartEntry { service, entity_type, .. }) = (self, part);
+        let error = if code == ErrorName::Conflict.as_str() { ErrorName::Conflict } else { ErrorName::ServiceRejected };
+        let message = format!("{service}: the {entity_type} {id}: {code}: {message}");
+        PartFailure { error: error.to_string(), message }
+    }
 }
 
 /// What became of things.

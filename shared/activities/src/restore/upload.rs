@@ -12,7 +12,8 @@ use futures::{SinkExt as _, StreamExt as _};
 use vault::PartEntry;
 
 use super::undo::ids_of;
-use super::{PartFailure, PartState, Plan, files, key_of};
+use super::write::Writing;
+use super::{PartState, Plan, Refused, key_of};
 use crate::Context;
 use crate::backup::{ContentLine, Opened, Vault};
 use crate::files::lost;
@@ -29,30 +30,21 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// `kept` are the files that were there before and stay as they are.
     pub(super) async fn read(
-        context: &Context<'_>,
         plan: &Plan,
         vault: &Vault<'_>,
         part: &PartEntry,
+        kept: HashSet<String>,
     ) -> Result<Self, ActivityError> {
-        let (mut opened, mut known) = (vault.open(part).await?, Self::default());
+        let (mut opened, mut known) = (vault.open(part).await?, Self { kept, ..Self::default() });
         while let Some(line) = opened.next().await? {
             if let ContentLine::End { file, sha256, .. } = ContentLine::read(&line)? {
                 known.checksums.insert(file, sha256);
             }
         }
-        let files = files(context);
-        for (number, part) in plan.parts.iter().enumerate().filter(|(_, part)| part.entity_type == "file") {
-            let state: Option<PartState> = files.read_state(number).await?;
-            let unrestored = || {
-                let message = format!("the part {} is not restored yet", part.name);
-                ActivityError::new(ErrorName::Internal, message)
-            };
-            known.kept.extend(state.ok_or_else(unrestored)?.kept_files);
-            if plan.is_filtered(part) {
-                let ids = ids_of(plan, vault, part).await?;
-                known.meant.get_or_insert_default().extend(ids);
-            }
+        for part in plan.parts.iter().filter(|part| part.entity_type == "file" && plan.is_filtered(part)) {
+            known.meant.get_or_insert_default().extend(ids_of(plan, vault, part).await?);
         }
         Ok(known)
     }
@@ -64,27 +56,26 @@ impl Known {
 
 /// Writes the bytes of one file, unless it has them; whether there is none left.
 pub(super) async fn upload_file(
-    context: &Context<'_>,
-    plan: &Plan,
-    part: &PartEntry,
+    writing: &Writing<'_>,
     known: &Known,
     opened: &mut Opened,
     state: &mut PartState,
 ) -> Result<bool, ActivityError> {
+    let Writing { context, plan, part, dry_run } = *writing;
     let Some(first) = opened.next().await? else { return Ok(true) };
     let first = ContentLine::read(&first)?;
     let file_id = first.file().to_owned();
-    let (is_strict, checksum) = (plan.on_conflict == RestoreConflict::Fail, known.checksums.get(&file_id));
+    let checksum = known.checksums.get(&file_id);
     let is_meant = known.is_meant(&file_id);
     let is_compared = is_meant && !known.kept.contains(&file_id);
     let has_them = if is_compared { has_bytes(context, plan, &file_id, checksum).await? } else { None };
-    if has_them == Some(false) && is_strict {
-        let message = format!("file: the file {file_id} has other bytes");
-        state.failure = Some(PartFailure { error: ErrorName::Conflict.to_string(), message });
-        return Ok(true);
+    let is_refused = has_them == Some(false) && plan.on_conflict == RestoreConflict::Fail;
+    if is_refused {
+        let (id, code) = (file_id.clone(), ErrorName::Conflict.to_string());
+        state.refused.push(Refused { id, code, message: "has other bytes".to_owned() });
     }
-    let is_kept = !is_compared || has_them == Some(true);
-    let is_written = !is_kept && !plan.dry_run;
+    let is_kept = !is_compared || has_them == Some(true) || is_refused;
+    let is_written = !is_kept && !dry_run;
     let key = key_of(context, part, &file_id)?;
     let (mut sender, receiver) = channel::<Result<Bytes, TransportFault>>(2);
     let lines = async {

@@ -1,5 +1,6 @@
 //! Writes one part of a backup into its service.
 
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use contracts::backup::RestoreConflict;
@@ -11,10 +12,10 @@ use serde_json::{Value, json};
 use vault::PartEntry;
 
 use super::upload::{Known, upload_file};
-use super::{Counts, PartFailure, PartState, Plan, files, key_of};
+use super::{Counts, PartFailure, PartState, Plan, Refused, files, key_of};
 use crate::Context;
 use crate::backup::{FILE_CONTENT, Opened};
-use crate::files::{lost, unfinished};
+use crate::files::{Files, lost, unfinished};
 use crate::sets::report;
 
 /// Things in one call.
@@ -77,16 +78,19 @@ async fn write_lines(
         opened.next().await?;
     }
     let known = match part.entity_type == FILE_CONTENT {
-        true => Known::read(context, &plan, &vault, part).await?,
+        true => Known::read(&plan, &vault, part, kept_files(&files, &plan).await?).await?,
         false => Known::default(),
     };
-    let writing = Writing { context, plan: &plan, part };
+    let writing = Writing { context, plan: &plan, part, dry_run: plan.dry_run };
     let began = context.clock.instant();
     while state.failure.is_none() {
         let is_over = match part.entity_type == FILE_CONTENT {
-            true => upload_file(context, &plan, part, &known, &mut opened, &mut state).await?,
+            true => upload_file(&writing, &known, &mut opened, &mut state).await?,
             false => writing.write_some(&mut opened, &mut state).await?,
         };
+        if let Some(refused) = std::mem::take(&mut state.refused).into_iter().next() {
+            state.failure.get_or_insert(refused.failure(part));
+        }
         files.write_json(&state_file, &state).await?;
         if is_over {
             break;
@@ -99,10 +103,61 @@ async fn write_lines(
     Ok((completed, state))
 }
 
-struct Writing<'a> {
-    context: &'a Context<'a>,
-    plan: &'a Plan,
-    part: &'a PartEntry,
+/// Files that were there when they were restored, and stay as they are.
+async fn kept_files(files: &Files<'_>, plan: &Plan) -> Result<HashSet<String>, ActivityError> {
+    let mut kept = HashSet::new();
+    for (number, part) in plan.parts.iter().enumerate().filter(|(_, part)| part.entity_type == "file") {
+        let state: Option<PartState> = files.read_state(number).await?;
+        let unrestored = || {
+            let message = format!("the part {} is not restored yet", part.name);
+            ActivityError::new(ErrorName::Internal, message)
+        };
+        kept.extend(state.ok_or_else(unrestored)?.kept_files);
+    }
+    Ok(kept)
+}
+
+/// What would come of a restore.
+#[derive(Default)]
+pub(crate) struct Asked {
+    /// By service and type.
+    pub(crate) types: BTreeMap<(String, String), Counts>,
+    /// Files that would get their bytes.
+    pub(crate) contents: u64,
+    /// What the services would not take, by service and type.
+    pub(crate) refused: Vec<((String, String), Refused)>,
+}
+
+/// Asks the services what would come of a restore that is planned.
+pub(crate) async fn ask(context: &Context<'_>) -> Result<Asked, ActivityError> {
+    let plan: Plan = files(context).read_plan().await?;
+    let vault = plan.vault(context).await?;
+    let (mut asked, mut kept) = (Asked::default(), HashSet::new());
+    for part in &plan.parts {
+        let (writing, mut state) = (Writing { context, plan: &plan, part, dry_run: true }, PartState::default());
+        let mut opened = vault.open(part).await?;
+        let named = (part.service.clone(), part.entity_type.clone());
+        if part.entity_type == FILE_CONTENT {
+            let known = Known::read(&plan, &vault, part, kept.clone()).await?;
+            while !upload_file(&writing, &known, &mut opened, &mut state).await? {}
+            asked.contents += state.counts.replaced;
+        } else {
+            while !writing.write_some(&mut opened, &mut state).await? {}
+            kept.extend(state.kept_files);
+            asked.types.entry(named.clone()).or_default().add(state.counts);
+        }
+        asked.refused.extend(state.refused.into_iter().map(|refused| (named.clone(), refused)));
+    }
+    Ok(asked)
+}
+
+/// A part in work.
+pub(super) struct Writing<'a> {
+    pub(super) context: &'a Context<'a>,
+    pub(super) plan: &'a Plan,
+    pub(super) part: &'a PartEntry,
+    /// Whether it is only asked what would come of it.
+    pub(super) dry_run: bool,
 }
 
 impl Writing<'_> {
@@ -138,8 +193,7 @@ impl Writing<'_> {
             RestoreConflict::Overwrite => OnConflict::Overwrite,
             RestoreConflict::Fail => OnConflict::Fail,
         };
-        let PartEntry { service, entity_type, .. } = self.part;
-        let mut results = self.import(&items, on_conflict, self.plan.dry_run).await?;
+        let mut results = self.import(&items, on_conflict, self.dry_run).await?;
         self.settle_doubts(&items, &mut results).await?;
         let mut counts = Counts::default();
         for (thing, result) in things.iter().zip(results) {
@@ -148,16 +202,14 @@ impl Writing<'_> {
                 ImportStatus::Updated => counts.replaced += 1,
                 ImportStatus::Skipped => {
                     counts.skipped += 1;
-                    if entity_type == "file" && self.plan.on_conflict == RestoreConflict::Skip {
+                    if self.part.entity_type == "file" && self.plan.on_conflict == RestoreConflict::Skip {
                         state.kept_files.push(thing.id.clone());
                     }
                 }
                 ImportStatus::Deleted | ImportStatus::Failed => {
                     let code = result.code.unwrap_or_else(|| ErrorName::ServiceRejected.to_string());
-                    let why = result.message.unwrap_or_default();
-                    let message = format!("{service}: the {entity_type} {}: {code}: {why}", thing.id);
-                    let error = if code == "Conflict" { ErrorName::Conflict } else { ErrorName::ServiceRejected };
-                    state.failure.get_or_insert(PartFailure { error: error.to_string(), message });
+                    let (id, message) = (thing.id.clone(), result.message.unwrap_or_default());
+                    state.refused.push(Refused { id, code, message });
                 }
             }
         }
@@ -186,7 +238,7 @@ impl Writing<'_> {
                 results[place].status = ImportStatus::Skipped;
             }
         }
-        if self.plan.dry_run {
+        if self.dry_run {
             // What these belong to would be restored before them.
             let (there, missing) = self.would_be_skipped(items, results, "NotFound", OnConflict::Skip).await?;
             there.into_iter().for_each(|place| results[place].status = ImportStatus::Updated);

@@ -63,7 +63,10 @@ impl Selection {
                 Some(Kind::Id | Kind::Text | Kind::UniqueText | Kind::NullableText | Kind::OneOf(_) | Kind::Time),
                 None,
             ) => self.add(&format!("{column} = ?"), [value.to_owned()]),
-            _ => return Err(Problem::bad_request("a filter names no field of this type, or no value of the field")),
+            _ => {
+                let message = format!("'filter.{path}' names no field of this type, or its value is none of the field");
+                return Err(Problem::bad_request(message));
+            }
         }
         Ok(())
     }

@@ -109,6 +109,7 @@ fn request_of(context: &Context<'_>, plan: &Plan) -> Value {
         encrypt_to: None,
         allow_partial: false,
         waits_for_others: false,
+        max_package_bytes: None,
     })
 }
 

@@ -47,7 +47,12 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 "#;
 
 /// What the page begins with: whose data it is, how much there is of it, and what is missing.
-pub(in super::super) fn beginning(facts: &[(&str, &str)], sources: &[SourceEntry], not_read: &[NotRead]) -> String {
+pub(in super::super) fn beginning(
+    facts: &[(&str, &str)],
+    earlier_packages: &[&str],
+    sources: &[SourceEntry],
+    not_read: &[NotRead],
+) -> String {
     let mut page = HEAD.to_owned();
     page += "<h1>Your data</h1>\n<p class=\"lead\">Everything of the categories below that is kept of you. \
              The JSON and CSV files beside this page have all of it, for programs and for spreadsheets.</p>\n<dl>\n";
@@ -55,6 +60,12 @@ pub(in super::super) fn beginning(facts: &[(&str, &str)], sources: &[SourceEntry
         page += &term(name, value);
     }
     page += "</dl>\n";
+    if !earlier_packages.is_empty() {
+        page += &format!(
+            "<div class=\"card\">Some of the files are in {}: unpack all of them into one folder.</div>\n",
+            escaped(&earlier_packages.join(", "))
+        );
+    }
     if !not_read.is_empty() {
         page += "<div class=\"card alert\"><strong>Some of it is missing.</strong> These could not be read:<dl>\n";
         for missing in not_read {
@@ -234,7 +245,7 @@ mod tests {
             Entry { path: format!("files/{hostile}"), bytes: 1, sha256: String::new(), records: None, id: None };
         let columns = [table::ID.to_owned(), hostile.to_owned()];
         let sources = [source];
-        let page = beginning(&[(hostile, hostile)], &sources, &[missing])
+        let page = beginning(&[(hostile, hostile)], &[hostile], &sources, &[missing])
             + &heading(&sources[0])
             + &card(&line, &columns)
             + &files(&[entry]);

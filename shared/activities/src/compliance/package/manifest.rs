@@ -6,12 +6,12 @@ use contracts::dataset::Category;
 use serde::Serialize;
 
 use super::Entry;
-use crate::compliance::Plan;
+use crate::compliance::{Closed, Plan};
 use crate::files::lost;
 
 /// The version of the manifest's form.
 const SCHEMA_VERSION: u32 = 1;
-/// The file's name.
+/// The file's name; in a package that others follow, it has the package's number.
 pub(in super::super) const MANIFEST: &str = "manifest.json";
 
 /// The manifest.
@@ -24,6 +24,10 @@ pub(in super::super) struct Manifest<'a> {
     subject_user_id: &'a str,
     legal_basis: Option<&'a str>,
     categories: &'a [Category],
+    /// Which package it is of, from 1 on.
+    package: usize,
+    earlier_packages: &'a [Closed],
+    /// Of the last package: those of all of them.
     sources: &'a [SourceEntry],
     not_read: &'a [NotRead],
     files: &'a [Entry],
@@ -59,6 +63,7 @@ impl<'a> Manifest<'a> {
     pub(in super::super) fn new(
         tenant_id: &'a str,
         plan: &'a Plan,
+        earlier_packages: &'a [Closed],
         sources: &'a [SourceEntry],
         not_read: &'a [NotRead],
         files: &'a [Entry],
@@ -71,6 +76,8 @@ impl<'a> Manifest<'a> {
             subject_user_id: &plan.subject,
             legal_basis: plan.legal_basis.as_deref(),
             categories: &plan.categories,
+            package: earlier_packages.len() + 1,
+            earlier_packages,
             sources,
             not_read,
             files,

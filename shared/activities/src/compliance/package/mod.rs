@@ -20,6 +20,7 @@ use contracts::effect::hex;
 use contracts::{ActivityError, ErrorName};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use store::BlobKey;
 use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
@@ -103,11 +104,13 @@ impl Write for Layer {
     }
 }
 
-/// A package being written.
+/// A package being written, perhaps after others.
 pub(super) struct Package<'a> {
     zip: ZipWriter<StreamWriter<Layer>>,
     made: Made,
     blob: &'a mut BlobWriter,
+    /// Whose key opens it.
+    recipient: Option<&'a str>,
     /// Of what is stored.
     hash: Sha256,
     bytes: u64,
@@ -117,11 +120,28 @@ pub(super) struct Package<'a> {
 }
 
 impl<'a> Package<'a> {
-    /// Begins a package that goes into this blob.
-    pub(super) fn new(blob: &'a mut BlobWriter, recipient: Option<&str>) -> Result<Self, ActivityError> {
+    /// Begins a package that goes into the blob that is being written.
+    pub(super) fn new(blob: &'a mut BlobWriter, recipient: Option<&'a str>) -> Result<Self, ActivityError> {
         let made = Made::default();
         let zip = ZipWriter::new_stream(Layer::new(made.clone(), recipient)?);
-        Ok(Self { zip, made, blob, hash: Sha256::new(), bytes: 0, open: None, entries: Vec::new() })
+        Ok(Self { zip, made, blob, recipient, hash: Sha256::new(), bytes: 0, open: None, entries: Vec::new() })
+    }
+
+    /// How many bytes it has so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Ends the package, and begins another one in this blob: the size of the one that has ended, and the SHA-256 of its bytes.
+    pub(super) async fn next(&mut self, place: BlobKey) -> Result<(u64, String), ActivityError> {
+        let made = Made::default();
+        let zip = ZipWriter::new_stream(Layer::new(made.clone(), self.recipient)?);
+        let zip = std::mem::replace(&mut self.zip, zip);
+        let ended = self.end_zip(zip).await?;
+        self.blob.begin(place).await?;
+        (self.made, self.hash, self.bytes) = (made, Sha256::new(), 0);
+        self.entries.clear();
+        Ok(ended)
     }
 
     /// Begins a file.
@@ -164,16 +184,17 @@ impl<'a> Package<'a> {
         Ok(())
     }
 
-    /// Ends the package: its size, and the SHA-256 of its bytes.
+    /// Ends the last package: its size, and the SHA-256 of its bytes.
     pub(super) async fn finish(mut self) -> Result<(u64, String), ActivityError> {
-        let Self { zip, made, blob, .. } = self;
+        let zip = std::mem::replace(&mut self.zip, ZipWriter::new_stream(Layer::Plain(Made::default())));
+        self.end_zip(zip).await
+    }
+
+    async fn end_zip(&mut self, zip: ZipWriter<StreamWriter<Layer>>) -> Result<(u64, String), ActivityError> {
         let layer = zip.finish().map_err(|error| failed(&error))?.into_inner();
         layer.finish().map_err(|error| failed(&error))?;
-        let rest = made.take();
-        self.hash.update(&rest);
-        self.bytes += rest.len() as u64;
-        blob.write(rest).await?;
-        Ok((self.bytes, hex(&self.hash.finalize())))
+        self.send_on().await?;
+        Ok((self.bytes, hex(&std::mem::take(&mut self.hash).finalize())))
     }
 
     async fn send_on(&mut self) -> Result<(), ActivityError> {

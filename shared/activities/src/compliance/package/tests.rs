@@ -8,7 +8,7 @@ use store::{BlobKey, BlobReader as _};
 use zip::ZipArchive;
 
 use super::*;
-use crate::files::write_blob;
+use crate::files::{write_blob, write_blobs};
 
 /// Writes a package with two files; its bytes, its size and its SHA-256 as they are told.
 async fn made(recipient: Option<&str>) -> (Vec<u8>, u64, String) {
@@ -63,4 +63,37 @@ async fn only_the_recipient_opens_it() {
     check(opened);
     assert!(age::decrypt(&other, &package).is_err(), "it is not for that one");
     assert!(ZipArchive::new(Cursor::new(package)).is_err(), "it is no zip file");
+}
+
+#[tokio::test]
+async fn several_packages_are_whole_each() {
+    let blobs = MemoryBlobs::default();
+    let key = |name: &str| BlobKey::new("t", &["results", name]).expect("a key");
+    let told = write_blobs(&blobs, async |blob| {
+        blob.begin(key("1")).await?;
+        let mut package = Package::new(blob, None)?;
+        package.add("a", b"1").await?;
+        let first = package.next(key("2")).await?;
+        assert!(package.bytes() == 0 && package.entries.is_empty());
+        package.add("b", b"2").await?;
+        Ok([first, package.finish().await?])
+    });
+    for ((name, file), (bytes, sha256)) in [("1", "a"), ("2", "b")].into_iter().zip(told.await.expect("they are made"))
+    {
+        let stored = blobs.all().get(&key(name).to_string()).expect("it is there").to_vec();
+        assert_eq!((bytes, sha256), (stored.len() as u64, hex(&Sha256::digest(&stored))));
+        let archive = ZipArchive::new(Cursor::new(stored)).expect("a zip file");
+        assert_eq!(archive.file_names().map(|name| name.expect("a name").into_owned()).collect::<Vec<_>>(), [file]);
+    }
+    // Half a package is none; those before it are whole.
+    let torn: Result<(), _> = write_blobs(&blobs, async |blob| {
+        blob.begin(key("3")).await?;
+        let mut package = Package::new(blob, None)?;
+        package.next(key("4")).await?;
+        package.add("c", b"3").await?;
+        Err(ActivityError::new(ErrorName::ServiceUnavailable, "no more"))
+    })
+    .await;
+    assert_eq!(torn.expect_err("it is torn").cause.message, "no more");
+    assert!(blobs.all().contains_key(&key("3").to_string()) && !blobs.all().contains_key(&key("4").to_string()));
 }
