@@ -98,7 +98,7 @@ fn a_change_has_one_row_and_a_repetition_none() {
 }
 
 #[test]
-fn a_denial_has_one_row_and_a_mistake_none() {
+fn a_denial_has_one_row_and_most_mistakes_none() {
     run(async {
         let (world, id) = held().await;
         let mut foreign = full_request();
@@ -136,6 +136,56 @@ fn a_denial_has_one_row_and_a_mistake_none() {
         let theirs = Request::get("/api/v1/audit").header("x-tenant-id", FOREIGN).body(Body::empty()).unwrap();
         let theirs: AuditResponse = serde_json::from_value(world.call(theirs).await.2).unwrap();
         assert_eq!(told(&theirs), [row("read", "denied", &id, "theirs")], "each tenant sees its own");
+    });
+}
+
+#[test]
+fn a_mistake_in_what_concerns_persons_has_a_row() {
+    run(async {
+        let world = World::new().await;
+        let start = "/api/v1/workflows/compliance";
+        let erasure = json!({
+            "compliance_id": "c-1", "tenant_id": TENANT, "compliance_type": "GdprDataDeletion",
+            "subject_user_id": "user-123",
+        });
+        let changed = |field: &str, value: Value| {
+            let mut changed = erasure.clone();
+            changed[field] = value;
+            changed
+        };
+        let hold = json!({ "hold_id": "h-1", "subject_user_id": "user-124", "reason": "a lawsuit" });
+        for (method, path, body, status, action) in [
+            ("POST", start, changed("subject_user_id", Value::Null), 422, "start_workflow"),
+            ("POST", start, changed("data_categories", json!(["secrets"])), 422, "start_workflow"),
+            ("POST", start, erasure.clone(), 202, "start_workflow"),
+            ("POST", start, changed("subject_user_id", json!("user-124")), 422, "start_workflow"),
+            ("POST", "/api/v1/compliance/holds", hold.clone(), 201, "place_hold"),
+            ("POST", "/api/v1/compliance/holds", json!({ "hold_id": "h-2" }), 422, "place_hold"),
+            ("DELETE", "/api/v1/compliance/holds/h-1", json!({}), 422, "release_hold"),
+            ("POST", "/api/v1/compliance/requests/c-9/extension", json!({ "reason": "late" }), 404, "extend_request"),
+        ] {
+            later(&world).await;
+            let asked = Request::builder().method(method).uri(path).header("x-tenant-id", TENANT);
+            let asked = asked.header("content-type", "application/json").header("x-request-id", "this");
+            let (answered, _, answer) = world.call(asked.body(Body::from(body.to_string())).unwrap()).await;
+            assert_eq!(answered.as_u16(), status, "{method} {path}: {answer}");
+            let found = log(&world, "?page_size=1").await;
+            let outcome = match status {
+                404 => "denied",
+                422 => "refused",
+                _ => "accepted",
+            };
+            let [last] = &found.entries[..] else { panic!("{found:?}") };
+            assert_eq!((last.action.as_str(), last.outcome.as_str()), (action, outcome), "{method} {path} {body}");
+            let told = serde_json::to_string(last).unwrap();
+            assert!(!told.contains("secrets") && !told.contains("user-124"), "fields only: {told}");
+        }
+        // Elsewhere a mistake has none, and neither has reading.
+        let rows = log(&world, "?outcome=refused").await.entries.len();
+        assert_eq!(rows, 5);
+        assert_eq!(world.post(START, &json!({}), &[]).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(world.get("/api/v1/compliance/requests?state=lost").await.0, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(log(&world, "?outcome=refused").await.entries.len(), rows);
     });
 }
 

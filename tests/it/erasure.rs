@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use store::{Erasures as _, Holds as _, NewAuditRow, Placed};
 use vault::{Keys as _, verify_document};
 
-use crate::bulk::upload;
+use crate::bulk::{linked, upload};
 use crate::subjects::{BULK_OPERATION, COMPLIANCE, CROSS_SERVICE_BACKUP, DATA_MIGRATION, ERASURE, at};
 use crate::world::{Dispatch, Script, TENANT, World, full_request, run};
 
@@ -400,6 +400,12 @@ fn a_legal_hold_keeps_what_it_covers_and_what_that_hangs_on() {
         assert_eq!(files(&after), files(&before), "what is held is untouched");
         let certificate = world.blobs().join(TENANT).join("results").join(&id).join("certificate.json");
         assert!(std::fs::read_to_string(certificate).unwrap().contains("\"lawsuit\""));
+        let link = result["files"]["held.jsonl"].as_str().unwrap().to_owned();
+        let held: Vec<Value> =
+            linked(&world, &link, "held.jsonl").await.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let first = json!({ "service": "file", "entity_type": "file", "id": "file-123-1", "held_by": ["lawsuit"] });
+        let ids: Vec<&str> = held.iter().map(|held| held["id"].as_str().unwrap()).collect();
+        assert_eq!((&held[0], ids), (&first, vec!["file-123-1", "workspace-123", "user-123"]), "{held:?}");
         let kept = world.app.store.erasure(TENANT, "erasure-1").await.unwrap().unwrap();
         assert_eq!(kept.kept_request.unwrap()["subject_user_id"], "user-123", "what is needed to go on later stays");
         let release = |reason: &str| {
@@ -420,6 +426,8 @@ fn a_legal_hold_keeps_what_it_covers_and_what_that_hangs_on() {
         }
         let kept = world.app.store.erasure(TENANT, "erasure-1").await.unwrap().unwrap();
         assert_eq!(kept.kept_request, None, "nobody needs it any more");
+        let asked = Request::get(&link).header("x-tenant-id", TENANT).body(Body::empty()).unwrap();
+        assert_eq!(world.call(asked).await.0, StatusCode::NOT_FOUND, "the list names what is gone");
         // A hold of all that is kept of a person: nothing goes, and the certificate says so.
         hold(&world, "inquiry", json!({ "subject_user_id": "user-125" })).await;
         let (_, result) = erase(&world, "user-125", json!({ "compliance_id": "erasure-3" })).await;

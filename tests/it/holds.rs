@@ -106,7 +106,7 @@ fn a_hold_is_placed_read_and_released() {
         assert_eq!((status, &again), (StatusCode::OK, &released), "the first release is what counts");
         let expected = [["release_hold", "case-7"], ["place_hold", "case-7"]].map(|row| row.map(str::to_owned));
         assert_eq!(told(&world).await, expected, "each change has one row, and a repetition none");
-        let (_, log) = world.get("/api/v1/audit?action=place_hold").await;
+        let (_, log) = world.get("/api/v1/audit?action=place_hold&outcome=accepted").await;
         assert_eq!((&log["entries"][0]["actor"], &log["entries"][0]["reason"]), (&json!("user-1"), &body["reason"]));
         let (status, placed) = ask(&world, Method::POST, HOLDS, &body, &[]).await;
         assert_eq!((status, &placed["state"]), (StatusCode::OK, &json!("released")), "it does not hold again");

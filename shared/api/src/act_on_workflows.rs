@@ -22,7 +22,7 @@ use futures::{StreamExt as _, stream};
 use store::{Control, Decision, ExecutionRecord, ListFilter};
 
 use crate::access::Caller;
-use crate::audit::record_denial;
+use crate::audit::record_problem;
 use crate::operate::Retrying;
 use crate::{Operating, Problem, body, damage, list_workflows, operate, page};
 
@@ -223,9 +223,7 @@ impl Acting<'_> {
             Ok(done) => ActionResult { workflow_id: id, ..done },
             Err(problem) => {
                 let problem = problem.about(&id);
-                if problem.is_denial() {
-                    record_denial(Some(&*api.audit), &self.caller.request, &problem, &*api.clock).await;
-                }
+                record_problem(Some(&*api.audit), &self.caller.request, &problem, &*api.clock).await;
                 let outcome = match problem.status().as_u16() {
                     404 => ActionOutcome::NotFound,
                     // It may be possible later, as what the request had no time for.

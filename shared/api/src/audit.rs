@@ -1,9 +1,9 @@
-//! The audit log: the rows of what callers change, and the only place where denials are recorded.
+//! The audit log: the rows of what callers change, and the only place where denials and refusals are recorded.
 
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use clock::Clock;
 use contracts::audit::{AuditAction, AuditOutcome};
 use contracts::ids::is_plain_id;
@@ -78,10 +78,25 @@ impl RequestFacts {
         }
     }
 
-    /// The row of a denial.
-    fn denial(&self, caller: &KnownCaller, problem: &Problem, at: Timestamp) -> NewAuditRow {
+    /// What the log tells of a problem, if it does.
+    fn outcome(&self, problem: &Problem) -> Option<AuditOutcome> {
+        let is_mistake = problem.status().is_client_error() && problem.status() != StatusCode::TOO_MANY_REQUESTS;
+        let is_told = self.method != Method::GET && (self.route == COMPLIANCE || self.route.starts_with(OF_COMPLIANCE));
+        match problem.is_denial() {
+            true => Some(AuditOutcome::Denied),
+            false => (is_mistake && is_told).then_some(AuditOutcome::Refused),
+        }
+    }
+
+    /// The row of what was not done.
+    fn not_done(
+        &self,
+        caller: &KnownCaller,
+        (outcome, problem): (AuditOutcome, &Problem),
+        at: Timestamp,
+    ) -> NewAuditRow {
         let mut row = self.row(caller, action(&self.method, &self.route), at);
-        row.outcome = AuditOutcome::Denied;
+        row.outcome = outcome;
         // What is no id may be anything, an e-mail address too.
         let id = problem.workflow_id().or(self.workflow_id.as_deref()).filter(|id| is_plain_id(id));
         row.workflow_id = id.map(str::to_owned);
@@ -134,22 +149,25 @@ impl Caller {
     }
 }
 
-/// Records a denial if it is known who was denied. A denial stays a denial, whether or not it can be recorded.
-pub(crate) async fn record_denial(
+/// Records a problem if the log tells of such, and it is known who asked. It stays a problem, whether or not it can be recorded.
+pub(crate) async fn record_problem(
     audit: Option<&dyn Audit>,
     facts: &RequestFacts,
     problem: &Problem,
     clock: &dyn Clock,
 ) {
+    let Some(outcome) = facts.outcome(problem) else { return };
     let (request_id, route, code) = (&facts.id, &facts.route, problem.code());
     let (Some(audit), Some(caller)) = (audit, facts.caller.get()) else {
-        tracing::warn!(request_id, route, %code, "a caller who is not known was denied");
+        if outcome == AuditOutcome::Denied {
+            tracing::warn!(request_id, route, %code, "a caller who is not known was denied");
+        }
         return;
     };
-    let row = facts.denial(caller, problem, clock.now());
+    let row = facts.not_done(caller, (outcome, problem), clock.now());
     let (tenant_id, actor, workflow_id) = (row.tenant_id.clone(), row.actor.clone(), row.workflow_id.clone());
     if let Err(error) = audit.record(row).await {
-        tracing::error!(request_id, route, %code, tenant_id, actor, workflow_id, %error, "a denial is not in the audit log");
+        tracing::error!(request_id, route, %code, tenant_id, actor, workflow_id, %error, "what was not done is not in the audit log");
     }
 }
 
@@ -184,6 +202,8 @@ fn action(method: &Method, route: &str) -> AuditAction {
 }
 
 const WORKFLOWS: &str = "/api/v1/workflows/";
+const COMPLIANCE: &str = "/api/v1/workflows/compliance";
+const OF_COMPLIANCE: &str = "/api/v1/compliance/";
 
 /// The workflow that a route starts.
 fn started(route: &str) -> Option<WorkflowKind> {

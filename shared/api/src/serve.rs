@@ -16,13 +16,13 @@ use store::Audit;
 
 use crate::Problem;
 use crate::arriving::Bodies;
-use crate::audit::{RequestFacts, record_denial};
+use crate::audit::{RequestFacts, record_problem};
 
 const PROBLEM_DOCUMENT: HeaderValue = HeaderValue::from_static("application/problem+json");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Completes routes to something that can be served. Denials of callers who are known go to the audit log; there is none
-/// where no route asks who calls.
+/// Completes routes to something that can be served. What callers who are known were denied goes to the audit log, and some of
+/// their mistakes do; there is none where no route asks who calls.
 pub fn complete(
     routes: Router,
     clock: SharedClock,
@@ -79,9 +79,8 @@ async fn around(State(state): State<Around>, mut request: Request, next: Next) -
     };
     let answer = async {
         let response = next.run(request).await;
-        let problem = response.extensions().get::<Problem>().filter(|problem| problem.is_denial()).cloned();
-        if let Some(problem) = problem {
-            record_denial(state.audit.as_deref(), &facts, &problem, &*state.clock).await;
+        if let Some(problem) = response.extensions().get::<Problem>().cloned() {
+            record_problem(state.audit.as_deref(), &facts, &problem, &*state.clock).await;
         }
         response
     };

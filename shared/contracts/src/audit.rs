@@ -104,17 +104,21 @@ pub enum AuditOutcome {
     Accepted,
     /// The caller may not ask for it; nothing was done.
     Denied,
+    /// It was a mistake, or could not be done at that time; nothing was done. Only what has to do with requests of persons and
+    /// with legal holds is told so.
+    Refused,
 }
 
 impl AuditOutcome {
     /// Every outcome.
-    pub const ALL: [Self; 2] = [Self::Accepted, Self::Denied];
+    pub const ALL: [Self; 3] = [Self::Accepted, Self::Denied, Self::Refused];
 
     /// The name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
             Self::Denied => "denied",
+            Self::Refused => "refused",
         }
     }
 }

@@ -95,7 +95,8 @@ fn transformed(step: &Expression, text: &str, data: &Value) -> Result<Value, Not
         Err(error) => {
             let message = error.message();
             // It may quote values, unless the transformation says just this itself.
-            let told = if !message.is_empty() && text.contains(&message) { format!(": {message}") } else { String::new() };
+            let told =
+                if !message.is_empty() && text.contains(&message) { format!(": {message}") } else { String::new() };
             Err(refused(format!("its transformation ends with the error {}{told}", error.code())))
         }
     }

@@ -11,13 +11,15 @@ use store::{BlobKey, HoldFilter, JOBS, RESULTS};
 use super::certificate::{Outcome, document, number_of, readable, signed};
 use super::forget::forget_own;
 use super::verify::Found;
-use super::{FORGOTTEN, FOUND, Forgotten, Plan, Residue, SetState, files, ledger};
+use super::{FORGOTTEN, FOUND, Forgotten, Held, Plan, Residue, SetState, files, ledger};
 use crate::Context;
-use crate::files::{key, lost};
+use crate::files::{key, lost, push_line};
 use crate::harness::store_failed;
 
 const CERTIFICATE: &str = "certificate.json";
 const CERTIFICATE_PAGE: &str = "certificate.html";
+/// What stays because of legal holds. It is removed when that is erased too.
+const HELD: &str = "held.jsonl";
 /// The result, which names nobody, for an attempt that is repeated: the other files are gone then.
 const RESULT: &str = "result.json";
 
@@ -72,6 +74,10 @@ pub(in super::super) async fn complete(context: &Context<'_>) -> Result<Value, A
             names.push(name);
         }
     }
+    if states.iter().any(|state| state.held > 0) {
+        files.write(&context.result_key(HELD)?, held(&plan, &states)?).await?;
+        names.push(HELD);
+    }
     erasure.ended_at = Some(context.clock.now());
     erasure.is_complete = is_complete;
     for state in &states {
@@ -81,7 +87,7 @@ pub(in super::super) async fn complete(context: &Context<'_>) -> Result<Value, A
     erasure.kept_request = (!erasure.held_by.is_empty()).then(|| request_of(context, &plan));
     context.erasures.note_erasure(&erasure).await.map_err(store_failed)?;
 
-    let result = result(context, &outcome, erasure.backup_id.as_deref(), &residue, &names);
+    let result = result(context, &outcome, (erasure.backup_id.as_deref(), is_complete), &residue, &names);
     let records = result["data_deleted"]["total_records_deleted"].clone();
     files.write_json(&result_file, &result).await?;
     if is_complete && erasure.held_by.is_empty() {
@@ -123,10 +129,25 @@ async fn forget_kept_requests(context: &Context<'_>, plan: &Plan) -> Result<(), 
     }
     for mut erasure in ledger::erasures_of(context, &plan.subject_hash).await? {
         if erasure.kept_request.take().is_some() {
+            let held = key(context.tenant_id(), &[RESULTS, &erasure.execution_id, HELD])?;
+            context.blobs.remove(&[held]).await.map_err(store_failed)?;
             context.erasures.note_erasure(&erasure).await.map_err(store_failed)?;
         }
     }
     Ok(())
+}
+
+/// A line for each thing that is held.
+fn held(plan: &Plan, states: &[SetState]) -> Result<Vec<u8>, ActivityError> {
+    let mut text = Vec::new();
+    for (set, state) in plan.sets.iter().zip(states) {
+        for Held { id, holds } in &state.held_things {
+            let (service, entity_type) = (&set.service, &set.entity_type);
+            let line = json!({ "service": service, "entity_type": entity_type, "id": id, "held_by": holds });
+            push_line(&mut text, &line)?;
+        }
+    }
+    Ok(text)
 }
 
 fn residue(
@@ -154,7 +175,7 @@ fn residue(
 fn result(
     context: &Context<'_>,
     outcome: &Outcome<'_>,
-    backup_id: Option<&str>,
+    (backup_id, is_complete): (Option<&str>, bool),
     residue: &Residue,
     names: &[&str],
 ) -> Map<String, Value> {
@@ -174,7 +195,7 @@ fn result(
     let result = json!({
         "compliance_id": plan.compliance_id,
         "compliance_type": "GdprDataDeletion",
-        "status": if names.is_empty() { "PartiallyCompleted" } else { "Completed" },
+        "status": if is_complete { "Completed" } else { "PartiallyCompleted" },
         "data_exported": null,
         "data_deleted": {
             "total_records_deleted": done.iter().map(|(_, _, (deleted, masked))| deleted + masked).sum::<u64>(),
@@ -183,7 +204,7 @@ fn result(
             "backup_id": backup_id,
         },
         "audit_report": null,
-        "compliance_certificate": (!names.is_empty()).then(|| number_of(context.tenant_id(), now)),
+        "compliance_certificate": is_complete.then(|| number_of(context.tenant_id(), now)),
         "pseudonym": plan.pseudonym(),
         "per_type": per_type.collect::<Vec<_>>(),
         // Of all these, by executions that this one goes on with.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::page::{page as personal_page, service_of};
 use super::plan::holds;
 use super::strategy::{Fate, fate_of};
-use super::{Doing, Plan, Referring, SetState, files};
+use super::{Doing, Held, Plan, Referring, SetState, files};
 use crate::Context;
 use crate::compliance::selection::Question;
 use crate::files::{lost, unfinished};
@@ -108,8 +108,9 @@ impl Erasing<'_> {
                 let holds = self.holds(&active, &thing.id);
                 if !holds.is_empty() {
                     state.held += 1;
-                    state.held_by.extend(holds);
+                    state.held_by.extend(holds.iter().cloned());
                     state.held_marks.insert(mark_of(&self.of.service, &self.of.entity_type, &thing.id));
+                    state.held_things.push(Held { id: thing.id, holds });
                     continue;
                 }
                 match self.doing(question, &thing).await? {

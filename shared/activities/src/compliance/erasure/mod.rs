@@ -120,6 +120,8 @@ struct SetState {
     held_by: BTreeSet<String>,
     /// What stands for these things in the ledger.
     held_marks: BTreeSet<String>,
+    #[serde(default)]
+    held_things: Vec<Held>,
     /// What could not be erased.
     residue: Residue,
     is_done: bool,
@@ -132,6 +134,13 @@ impl SetState {
     fn leaves_something(&self) -> bool {
         self.failure.is_some() || self.residue.count > 0 || self.held > 0
     }
+}
+
+/// A thing that stays because of legal holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Held {
+    id: String,
+    holds: BTreeSet<String>,
 }
 
 /// What is done with a thing.
