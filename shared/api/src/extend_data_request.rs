@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::routing::post;
 use axum::{Json, Router};
-use contracts::data_requests::{Extension, RequestState, extended_due_at};
+use contracts::data_requests::{Extension, extended_due_at};
 use contracts::ids::is_plain_id;
 use contracts::responses::DataRequestEntry;
 use store::Extended;
@@ -41,12 +41,12 @@ async fn handle(
         Extended::Again => Err(Problem::not_now(format!(
             "The request {compliance_id} was extended before, for another reason, and a request is extended once."
         ))),
-        Extended::Over(RequestState::Overdue) => Err(Problem::not_now(format!(
+        Extended::Over(_) if found.request.is_waited_for() => Err(Problem::not_now(format!(
             "The answer to the request {compliance_id} was due at {}: only before that it can be extended.",
             found.request.due()
         ))),
         Extended::Over(state) => Err(Problem::not_now(format!(
-            "The request {compliance_id} is {state}: only one that is open can be extended."
+            "The request {compliance_id} is {state}: nobody waits for an answer any more."
         ))),
     }
 }

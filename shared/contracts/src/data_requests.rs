@@ -213,8 +213,8 @@ impl DataRequest {
         }
     }
 
-    /// Whether somebody waits for an answer.
-    fn is_waited_for(&self) -> bool {
+    /// Whether somebody waits for an answer: it is open, or was not answered in full.
+    pub fn is_waited_for(&self) -> bool {
         !self.ended.as_ref().is_some_and(RequestEnd::is_settled)
     }
 

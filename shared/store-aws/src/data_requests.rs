@@ -73,7 +73,10 @@ impl DataRequests for DynamoStore {
             change.set("list_sk", text(place_of(&request)));
             look_again(&mut change, compliance_id, request.next_notice_at());
             change.only_if_absent("extension");
-            change.only_if_absent("ended");
+            match item.optional_text("ended") {
+                Some(ended) => change.only_if_equal("ended", text(ended)),
+                None => change.only_if_absent("ended"),
+            }
             let writes =
                 vec![change.into_write(&self.table, &partition, compliance_id), put_audit(&self.table, &audit)];
             if let Transacted::Done = self.transact(writes).await? {

@@ -138,11 +138,11 @@ pub fn data_request_of(new: &NewExecution) -> Option<DataRequest> {
 
 /// Whether a request may get more time; why not, if it may not.
 pub fn extending(request: &DataRequest, extension: &Extension) -> Extended {
-    match (&request.extension, request.state(extension.at)) {
-        (Some(before), _) if before.reason == extension.reason => Extended::Before,
-        (Some(_), _) => Extended::Again,
-        (None, RequestState::Open) => Extended::Now,
-        (None, state) => Extended::Over(state),
+    match &request.extension {
+        Some(before) if before.reason == extension.reason => Extended::Before,
+        Some(_) => Extended::Again,
+        None if request.is_waited_for() && extension.at < request.due() => Extended::Now,
+        None => Extended::Over(request.state(extension.at)),
     }
 }
 

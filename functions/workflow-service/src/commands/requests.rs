@@ -25,7 +25,7 @@ enum RequestsCommand {
     List(ListArgs),
     /// Shows a request.
     Show(ShowArgs),
-    /// Gives more time to a request that is open, once: three months after it came.
+    /// Gives more time to a request that is not answered in full, once: three months after it came.
     Extend(ExtendArgs),
 }
 

@@ -154,7 +154,7 @@ fn told(second: i64) -> NewAuditRow {
 async fn a_request_is_extended_once<S: DataRequests + Executions + EndRecorder + Audit>(store: &S) {
     let extend = async |id: &str, extension: &Extension| ok(store.extend(id, extension, told(1)).await);
     assert_eq!(extend("c-1", &extension(1, "r")).await, Extended::Missing);
-    for id in ["c-1", "c-2", "c-3"] {
+    for id in ["c-1", "c-2", "c-3", "c-4"] {
         start(store, answers(id, 1, 0)).await;
     }
     let first = extension(1, "many data");
@@ -169,9 +169,13 @@ async fn a_request_is_extended_once<S: DataRequests + Executions + EndRecorder +
     assert_eq!(extend("c-2", &extension(31, "r")).await, Extended::Over(RequestState::Overdue));
     end(store, "compliance_c-3-1", completed(), 2).await;
     assert_eq!(extend("c-3", &extension(3, "r")).await, Extended::Over(RequestState::Completed));
+    // The person waits for what failed, too.
+    end(store, "compliance_c-4-1", EngineEnd::Terminated, 2).await;
+    assert_eq!(extend("c-4", &extension(31, "r")).await, Extended::Over(RequestState::Failed), "its time is up");
+    assert_eq!(extend("c-4", &extension(3, "r")).await, Extended::Now);
     let elsewhere = NewAuditRow { tenant_id: "tenant-b".to_owned(), ..told(1) };
     assert_eq!(ok(store.extend("c-2", &extension(1, "r"), elsewhere).await), Extended::Missing);
-    assert_eq!(log(store).await.len(), 1, "what changes nothing has no row");
+    assert_eq!(log(store).await.len(), 2, "what changes nothing has no row");
 }
 
 async fn a_notice_is_given_once<S: DataRequests + Executions + EndRecorder + Audit>(store: &S) {
