@@ -618,8 +618,8 @@ fn of_size(entities: usize, per_mille: usize) -> (Vec<u8>, u64) {
     for number in 0..entities {
         let fails = number * per_mille / 1_000 != (number + 1) * per_mille / 1_000;
         failing += u64::from(fails);
-        let email = if fails { String::new() } else { format!("i{number}@example.com") };
-        let line = json!({ "service": "auth", "entity_type": "account", "entity_id": format!("i{number}"), "email": email, "name": "N", "role": "user" });
+        let (email, name) = (format!("i{number}@example.com"), if fails { "" } else { "N" });
+        let line = json!({ "service": "auth", "entity_type": "account", "entity_id": format!("i{number}"), "email": email, "name": name, "role": "user" });
         text.extend(format!("{line}\n").into_bytes());
     }
     (text, failing)

@@ -91,6 +91,19 @@ fn nothing_of_a_person_is_left_in_any_byte_and_others_keep_everything() {
         assert_eq!(status, StatusCode::ACCEPTED, "{job}");
         let job = job["workflow_id"].as_str().unwrap().to_owned();
         world.until_ended(&job).await;
+        // What came to nothing knows no more than the address.
+        let mut refused = full_request();
+        (refused["user_email"], refused["user_name"]) = (json!("canary@example.com"), json!("Canary"));
+        let refused = world.start(&refused).await;
+        assert_eq!(world.until_ended(&refused).await.status, Status::Failed, "the address is taken");
+        let refused_job = json!({
+            "operation_id": "refused", "tenant_id": TENANT, "operation_type": "UserCreation",
+            "target_entities": [{ "service": "auth", "entity_type": "account", "entity_id": "another",
+                "operation_data": { "email": "canary@example.com", "name": "Canary", "role": "user" } }],
+        });
+        let (_, refused_job) = world.post("/api/v1/workflows/bulk-operation", &refused_job, &[]).await;
+        let refused_job = world.until_ended(refused_job["workflow_id"].as_str().unwrap()).await;
+        assert_eq!(refused_job.result.unwrap()["failed_operations"], 1);
         let folder = world.database().parent().unwrap().to_owned();
         assert!(!having(&folder, CANARY).is_empty() && !having(&folder, &person).is_empty());
 
@@ -107,7 +120,7 @@ fn nothing_of_a_person_is_left_in_any_byte_and_others_keep_everything() {
             let (status, _) = world.get(&format!("/api/v1/workflows/{id}/results/{files}")).await;
             assert_eq!(status, StatusCode::NOT_FOUND, "{files}");
         }
-        // The same request is the same erasure; another one finds nobody.
+        // The same request is the same erasure; another one has nothing to do, and tells what the first one did.
         let again = json!({
             "compliance_id": "erasure-1", "tenant_id": TENANT, "compliance_type": "GdprDataDeletion",
             "subject_user_id": person,
@@ -115,6 +128,12 @@ fn nothing_of_a_person_is_left_in_any_byte_and_others_keep_everything() {
         assert_eq!(world.start_of(&ERASURE, &again).await, id);
         let mut other = again.clone();
         other["compliance_id"] = json!("erasure-2");
+        let status = world.until_ended(&world.start_of(&ERASURE, &other).await).await;
+        let (again, first) = (status.result.unwrap(), &result["data_deleted"]["total_records_deleted"]);
+        assert_eq!((&again["status"], &again["erased_before"]), (&json!("Completed"), first), "{again:#}");
+        assert_eq!(having(&folder, &person), Vec::<String>::new(), "what asked for it is forgotten, too");
+        other["compliance_id"] = json!("erasure-3");
+        other["subject_user_id"] = json!("nobody");
         let status = world.until_ended(&world.start_of(&ERASURE, &other).await).await;
         let error = status.error.unwrap();
         assert!(error.contains("no service keeps anything of this person"), "{error}");
@@ -268,6 +287,60 @@ fn a_release_of_a_hold_on_several_persons_erases_all_of_them() {
             let ended = world.until_ended(id.as_str().unwrap()).await;
             assert_eq!(ended.status, Status::Completed, "{:?}", ended.error);
             assert_eq!(ended.result.unwrap()["held_by"], json!([]));
+        }
+    });
+}
+
+/// Each release begins an erasure while the other one is under way, or waits: they do not stand in each other's way.
+#[test]
+fn holds_that_are_released_one_after_the_other_end_with_everything_erased() {
+    run(async {
+        let world = World::new().await;
+        for (name, category) in [("one", "contact"), ("two", "usage")] {
+            hold(&world, name, json!({ "subject_user_id": "user-123", "data_categories": [category] })).await;
+        }
+        erase(&world, "user-123", json!({})).await;
+        let mut linked = Vec::new();
+        for name in ["one", "two"] {
+            let body = Body::from(json!({ "reason": "It is over" }).to_string());
+            let request = Request::delete(format!("/api/v1/compliance/holds/{name}")).header("x-tenant-id", TENANT);
+            let request = request.header("content-type", "application/json").body(body).unwrap();
+            let (_, _, released) = world.call(request).await;
+            linked.extend(released["deferred"].as_array().unwrap().clone());
+        }
+        for id in &linked {
+            let result = world.until_ended(id.as_str().unwrap()).await.result.unwrap();
+            assert_eq!((&result["status"], &result["residue"]), (&json!("Completed"), &json!([])), "{result:#}");
+        }
+        let (_, open) = world.get("/api/v1/compliance/requests?state=partially_completed").await;
+        assert_eq!((linked.len() >= 2, &open["requests"]), (true, &json!([])), "nothing stays due");
+    });
+}
+
+/// One that is ended by force in the middle of a call does not learn what came of it; the certificate tells all the same.
+#[test]
+fn a_retry_of_an_erasure_that_was_terminated_counts_everything() {
+    run(async {
+        for kind in [ServiceKind::File, ServiceKind::Auth] {
+            let world = World::new().await;
+            let slow = FaultRule {
+                times: Some(1),
+                ..FaultRule::on("POST", "/api/v1/data/{type}/delete", Fault::Delay { delay_ms: 6_000 })
+            };
+            world.services.set_faults(kind, vec![slow]);
+            let request = json!({
+                "compliance_id": "erasure-1", "tenant_id": TENANT, "compliance_type": "GdprDataDeletion",
+                "subject_user_id": "user-123",
+            });
+            let id = world.start_of(&ERASURE, &request).await;
+            clock::sleep(&*world.clock, Duration::from_secs(3)).await;
+            let (status, answer) = world.post(&format!("/api/v1/workflows/{id}/terminate"), &json!({}), &[]).await;
+            assert_eq!(status, StatusCode::OK, "{answer}");
+            clock::sleep(&*world.clock, Duration::from_secs(10)).await;
+            let (_, answer) = world.post(&format!("/api/v1/workflows/{id}/retry"), &json!({}), &[]).await;
+            let result = world.until_ended(answer["new_workflow_id"].as_str().unwrap()).await.result.unwrap();
+            assert_eq!(result["status"], "Completed", "{result:#}");
+            assert_eq!(result["data_deleted"]["total_records_deleted"], 12, "{kind:?}: {result:#}");
         }
     });
 }

@@ -408,6 +408,63 @@ fn what_a_restore_would_not_take_is_told_before_anything_is_written() {
         let unchecked = migrate(&world, &restore("unchecked", &[fail, ("validate_data", json!(false))])).await;
         assert_eq!(unchecked.failure.as_ref().unwrap().error, "Conflict");
         assert_eq!(held(&world).await, before);
+        let told = lines(&world, &unchecked, "files", "failed.jsonl").await;
+        assert_eq!((told.len(), &told[0]["id"]), (1, &json!(id)), "{told:?}");
+        let result = unchecked.result.unwrap();
+        let counts = ["records_failed", "records_migrated", "created", "updated"].map(|name| result[name].as_u64());
+        assert_eq!(
+            (&result["status"], counts),
+            (&json!("RolledBack"), [Some(1), Some(0), Some(0), Some(0)]),
+            "{result}"
+        );
+        // What is there is skipped, and what is not is written and compared.
+        let others = things(&world, ServiceKind::User, "usage", TENANT).await;
+        let other = others.iter().find(|other| other["usage_id"] != id.as_str()).unwrap()["usage_id"].clone();
+        let gone = json!({ "items": [{ "id": other, "key": "gone" }] });
+        at(&world, ServiceKind::User, Method::POST, "/api/v1/data/usage/delete", gone).await;
+        let skipped = completed(&world, &restore("skipped", &[("on_conflict", json!("skip"))])).await;
+        let all = others.len() as u64;
+        let counts = ["records_processed", "created", "skipped", "unchanged", "records_migrated", "verified"];
+        let counts = counts.map(|name| skipped[name].as_u64().unwrap());
+        assert_eq!(
+            counts,
+            [all, 1, all - 1, 0, 1, all - 1],
+            "all but the changed one are as in the archive: {skipped}"
+        );
+    });
+}
+
+/// Its service deletes with a tenant whatever belongs to it.
+#[test]
+fn a_tenant_is_not_archived_without_what_belongs_to_it() {
+    run(async {
+        let world = World::new().await;
+        let before = held(&world).await;
+        let of = |types: &[&str]| -> Value { types.iter().map(|name| selector("tenant", name, json!({}))).collect() };
+        for is_dry in [true, false] {
+            let mut alone = within(&format!("alone-{is_dry}"), "DataArchival", of(&["tenant", "membership"]));
+            alone["migration_options"]["dry_run"] = json!(is_dry);
+            let status = migrate(&world, &alone).await;
+            assert_eq!(status.status == Status::Completed, is_dry, "{:?}", status.error);
+            let told = lines(&world, &status, "plan_files", "problems.jsonl").await;
+            let types: Vec<&str> = told.iter().map(|line| line["entity_type"].as_str().unwrap()).collect();
+            assert!(!types.is_empty() && types.iter().all(|name| *name == "profile_copy"), "{told:?}");
+            assert_eq!(held(&world).await, before);
+        }
+        let all = within("all", "DataArchival", of(&["tenant", "membership", "profile_copy"]));
+        let archived = completed(&world, &all).await;
+        assert_eq!(archived["removed"], archived["records_processed"], "{archived}");
+        let mut back = within("back", "DataRestore", of(&["tenant", "membership", "profile_copy"]));
+        back["restore_from"] = json!("archive_all");
+        let back = completed(&world, &back).await;
+        assert_eq!(back["created"], archived["removed"], "{back}");
+        let after = held(&world).await;
+        for (service, tables) in before.as_object().unwrap() {
+            for (table, rows) in tables.as_object().unwrap() {
+                let there = after[service][table].as_array().unwrap().len();
+                assert_eq!(there, rows.as_array().unwrap().len(), "{service} {table}");
+            }
+        }
     });
 }
 

@@ -65,7 +65,9 @@ impl Problem {
     pub(crate) fn invalid(mut errors: Vec<BadField>) -> Self {
         let more = errors.len().saturating_sub(MAX_ERRORS);
         errors.truncate(MAX_ERRORS);
-        let named: Vec<&str> = errors.iter().map(|error| error.pointer.as_str()).collect();
+        let mut named: Vec<&str> = errors.iter().map(|error| error.pointer.as_str()).collect();
+        // One may be wrong in two ways.
+        named.dedup();
         let named = named.join(", ");
         let detail = match (errors.len(), more) {
             (1, 0) => format!("A field cannot be used: {named}"),

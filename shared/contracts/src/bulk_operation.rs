@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::email::is_email;
 use crate::fields::{BadField, Fields};
 use crate::ids::{SUBJECT, WorkflowKind, is_subject};
 use crate::limits::{
@@ -110,7 +111,10 @@ impl EntityTarget {
         let service = known_service(fields, operation);
         let entity_type = known_type(fields, operation, service);
         let entity_id = fields.text_like("entity_id", 1..=MAX_SUBJECT_CHARS, is_subject, SUBJECT).to_owned();
-        let operation_data = data(fields, tenant_id);
+        let operation_data = data(fields, operation, tenant_id);
+        if fields.is_given("tenant_id") && fields.text("tenant_id", 1..=MAX_TENANT_CHARS) != tenant_id {
+            fields.bad("tenant_id", "names another tenant than the request's tenant_id");
+        }
         Self { service: service.unwrap_or_default().to_owned(), entity_type, entity_id, operation_data }
     }
 }
@@ -147,8 +151,9 @@ fn known_type(fields: &mut Fields<'_>, operation: Option<BulkOperationType>, ser
     name.to_owned()
 }
 
-/// The `operation_data` of a request or of an entity: an object, or nothing. It names no other tenant.
-fn data(fields: &mut Fields<'_>, tenant_id: &str) -> Map<String, Value> {
+/// The `operation_data` of a request or of an entity: an object, or nothing. It names no other tenant, and an account gets an
+/// address that mail can be sent to.
+fn data(fields: &mut Fields<'_>, operation: Option<BulkOperationType>, tenant_id: &str) -> Map<String, Value> {
     let data = fields.optional_map("operation_data");
     if let Some(other) = data.get("tenant_id").filter(|other| *other != tenant_id) {
         let detail = match other {
@@ -156,6 +161,11 @@ fn data(fields: &mut Fields<'_>, tenant_id: &str) -> Map<String, Value> {
             _ => "has a tenant_id that is no string",
         };
         fields.bad("operation_data", detail);
+    }
+    let is_of_account = matches!(operation, Some(BulkOperationType::UserCreation | BulkOperationType::UserUpdate));
+    let email = data.get("email").and_then(Value::as_str).filter(|_| is_of_account);
+    if email.is_some_and(|email| !is_email(email)) {
+        fields.bad("operation_data", "has an email that is no address that mail can be sent to");
     }
     data
 }
@@ -297,7 +307,7 @@ impl Request for BulkOperationRequest {
                 EntityTarget::read(fields, operation, &tenant_id)
             }),
         };
-        let operation_data = data(fields, &tenant_id);
+        let operation_data = data(fields, operation, &tenant_id);
         let batch_options = match fields.is_given("batch_options") {
             true => fields.object("batch_options", BatchOptions::read),
             false => None,

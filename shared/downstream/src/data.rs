@@ -235,6 +235,11 @@ async fn read_page(
                 let message = format!("its pages of {entity_type} lead back to where they came from");
                 return Err(failure(service, ErrorName::IntegrityViolation, message));
             }
+            // So would pages that lead from one to the next and hold nothing.
+            Some(Page { next_cursor: Some(_), items, deletions, .. }) if items.is_empty() && deletions.is_empty() => {
+                let message = format!("a page of {entity_type} holds nothing, and is not the last one");
+                return Err(failure(service, ErrorName::IntegrityViolation, message));
+            }
             Some(page) => return Ok(page),
             None if limit > 1 => limit = (limit / 8).max(1),
             None => {

@@ -42,10 +42,15 @@ struct Input {
 pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> {
     let Input { request, create, reuse, selectors, is_archive, subject } = context.input()?;
     let of_subject = subject.map(|subject| selectors_of(context, &subject)).transpose()?;
-    let selectors = of_subject.as_deref().or(is_archive.then_some(&*selectors));
+    let is_some_of_it = is_archive || of_subject.is_some();
+    let selectors = of_subject.unwrap_or(selectors);
     let tenant_id = context.tenant_id();
     let create = create && !(reuse && is_there(context, &request.backup_id).await?);
-    let sets = if create { sets(context, tenant_id, &request, selectors).await? } else { Vec::new() };
+    let sets = if create {
+        sets(context, tenant_id, &request, (&selectors, is_some_of_it, is_archive)).await?
+    } else {
+        Vec::new()
+    };
     let data_key = match create {
         true => {
             let purpose = key_context(tenant_id, &request.backup_id);
@@ -75,7 +80,7 @@ async fn sets(
     context: &Context<'_>,
     tenant_id: &str,
     request: &BackupRequest,
-    selectors: Option<&[DataSelector]>,
+    (selectors, is_some_of_it, is_archive): (&[DataSelector], bool, bool),
 ) -> Result<Vec<DataSet>, ActivityError> {
     hold(context, tenant_id, BTreeSet::from([lease_of_backup(&request.backup_id)])).await?;
     hold_shared(context).await?;
@@ -91,10 +96,17 @@ async fn sets(
         }
     }
     let sets: Vec<DataSet> = in_order(types).into_iter().flat_map(sets_of).collect();
-    match selectors {
-        Some(selectors) => selected(sets, selectors),
-        None => Ok(sets),
+    // Also what a migration selects that this is made for: it would fail after the backup.
+    let chosen = selected(&sets, selectors)?;
+    if !is_some_of_it {
+        return Ok(sets);
     }
+    if is_archive {
+        // Nobody changes what is being archived.
+        let types = selectors.iter().map(|of| format!("{}/{}", of.service, of.entity_type)).collect();
+        hold(context, tenant_id, types).await?;
+    }
+    Ok(chosen)
 }
 
 /// What selects everything of a person, by the dataset map.
@@ -109,15 +121,15 @@ fn selectors_of(context: &Context<'_>, person: &str) -> Result<Vec<DataSelector>
 }
 
 /// The data sets that are selected.
-fn selected(sets: Vec<DataSet>, selectors: &[DataSelector]) -> Result<Vec<DataSet>, ActivityError> {
+fn selected(sets: &[DataSet], selectors: &[DataSelector]) -> Result<Vec<DataSet>, ActivityError> {
     let is_of = |set: &DataSet, of: &DataSelector| set.service == of.service && set.listed_type() == of.entity_type;
     if let Some(of) = selectors.iter().find(|of| !sets.iter().any(|set| is_of(set, of))) {
         let message = format!("{} holds no {}", of.service, of.entity_type);
         return Err(ActivityError::new(ErrorName::InvalidInput, message));
     }
-    let selected = sets.into_iter().filter_map(|set| {
-        let selector = selectors.iter().find(|of| is_of(&set, of))?;
-        Some(DataSet { filters: selector.filters.clone(), ..set })
+    let selected = sets.iter().filter_map(|set| {
+        let selector = selectors.iter().find(|of| is_of(set, of))?;
+        Some(DataSet { filters: selector.filters.clone(), ..set.clone() })
     });
     Ok(selected.collect())
 }

@@ -320,7 +320,10 @@ impl Work<'_> {
             return Ok(self.throttled(state, group, &error));
         }
         (state.throttled, state.throttled_seconds) = (0, 0);
-        if error.error == ErrorName::ServiceUnreachable.as_str() {
+        // What breaks the connection to a service that answers otherwise may be an entity.
+        if error.error == ErrorName::ServiceUnreachable.as_str()
+            && self.context.downstream.health(service).await.fault.is_some()
+        {
             return Ok(Next::Fail(error));
         }
         if error.is_retryable() && !group.is_halved && attempts <= self.plan.options.max_retries {

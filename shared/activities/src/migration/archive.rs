@@ -15,6 +15,7 @@ use super::batch::{CALL_ITEMS, Working};
 use super::plan::{Planning, check_order};
 use super::problems::{LEFT, Line};
 use super::source::{Reading, just_after};
+use super::target::is_tenant;
 use super::{ByType, CHANGED_SINCE, Part, Plan, Set, State, THING, step_of};
 use crate::Context;
 use crate::backup::{Lines, Vault};
@@ -164,7 +165,8 @@ impl Planning<'_> {
             let refers = self.plan.sets.iter().any(|set| {
                 of.references.iter().any(|to| to.service == set.service && to.entity_type == set.entity_type)
             });
-            if !refers {
+            // All that its service holds belongs to a tenant, whatever the references say.
+            if !refers && !self.removes_tenant_of(service) {
                 continue;
             }
             let at = Service::named(service).ok_or_else(|| lost("the service of a type"))?;
@@ -184,9 +186,18 @@ impl Planning<'_> {
         Ok(())
     }
 
+    /// Whether the tenant itself is to be deleted, from this service.
+    fn removes_tenant_of(&self, service: &str) -> bool {
+        self.plan.sets.iter().any(|set| set.service == service && is_tenant(service, &set.entity_type))
+    }
+
     fn check_dependent(&mut self, service: &str, entity_type: &str, thing: &Thing) -> Result<(), ActivityError> {
         if self.removed.contains(&fingerprint(service, entity_type, &thing.id)) {
             return Ok(());
+        }
+        if self.removes_tenant_of(service) {
+            let message = "belongs to the tenant, which is to be archived";
+            return self.tell_dependent([service, entity_type, &thing.id], message);
         }
         let is_removed =
             |removed: &HashSet<u64>, service: &str, of: &str, id: &str| removed.contains(&fingerprint(service, of, id));
@@ -200,12 +211,15 @@ impl Planning<'_> {
                 self.tell_of_dangling([service, entity_type, &thing.id], &message)?;
                 continue;
             }
-            let message = format!("{message}: the service may delete it with that; select {entity_type} too");
-            self.plan.expected.failed += 1;
-            let (service, code) = (service, "Dependent");
-            self.tell_problem_of([service, entity_type, &thing.id], code, &message)?;
+            self.tell_dependent([service, entity_type, &thing.id], &message)?;
         }
         Ok(())
+    }
+
+    fn tell_dependent(&mut self, of: [&str; 3], why: &str) -> Result<(), ActivityError> {
+        let message = format!("{why}: the service may delete it with that; select {} too", of[1]);
+        self.plan.expected.failed += 1;
+        self.tell_problem_of(of, "Dependent", &message)
     }
 }
 

@@ -75,7 +75,7 @@ async fn migrate_batch(context: &Context<'_>, number: usize, given_up: Option<St
         working.note(&state).await?;
     }
     let is_reversal = matches!(plan.way(), Way::Reverse);
-    let done = state.counts.migrated() + state.counts.left;
+    let done = state.counts.migrated() + state.counts.skipped + state.counts.left;
     let (completed, failed) = (if is_reversal { state.counts.read } else { done }, state.counts.failed);
     let report = [("completed", completed), ("failed", failed)];
     context.report(Map::from_iter(report.map(|(name, count)| (name.to_owned(), json!(count)))))?;

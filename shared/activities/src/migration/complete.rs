@@ -19,7 +19,8 @@ use super::source::{Changed, Changes, Reading};
 use super::undo::done_to;
 use super::{ByType, Counts, Part, Plan, Refused, Set, State, THING, Way, refused, type_name, write};
 use crate::Context;
-use crate::restore;
+use crate::backup::FILE_CONTENT;
+use crate::restore::{self, PartFailure};
 use crate::things::{self, Left};
 
 /// How often what has changed meanwhile is written again. What changes all the time is not waited for.
@@ -99,6 +100,9 @@ impl<'a> Completing<'a> {
             self.contents = self.plan.expected_contents;
             return Ok(());
         }
+        if matches!(self.plan.way(), Way::Restore) {
+            self.collect_restored().await?;
+        }
         let files = self.context.files();
         for (number, part) in self.plan.parts.iter().enumerate() {
             let state: Option<State> = files.read_state(number).await?;
@@ -122,9 +126,6 @@ impl<'a> Completing<'a> {
                 self.tell_refused(set, state.refused)?;
             }
         }
-        if matches!(self.plan.way(), Way::Restore) {
-            self.collect_restored().await?;
-        }
         for set in &self.plan.sets {
             let same = Counts { read: set.same, unchanged: set.same, ..Counts::default() };
             self.types.entry(set.types()).or_default().add(same);
@@ -138,7 +139,18 @@ impl<'a> Completing<'a> {
         self.contents = totals.contents;
         for ((service, entity_type), counts) in totals.types {
             let name = type_name(&service, &entity_type);
-            self.types.insert((name.clone(), name), Counts::of_restored(counts));
+            self.types.insert((name.clone(), name), Counts::of_restored(counts, self.plan.on_conflict()));
+        }
+        for ((service, entity_type), PartFailure { id, error, message }) in totals.failures {
+            let name = type_name(&service, &entity_type);
+            let failed = u64::from(id.is_some());
+            let counts = self.types.entry((name.clone(), name)).or_default();
+            counts.read += if entity_type == FILE_CONTENT { 0 } else { failed };
+            counts.failed += failed;
+            let (service, entity_type, id) = (&*service, &*entity_type, id.as_deref().unwrap_or_default());
+            self.told.add(FAILED, &Line { service, entity_type, id, code: &error, message: &message })?;
+            let name = ErrorName::named(&error).unwrap_or(ErrorName::ServiceRejected);
+            self.first.get_or_insert_with(|| ActivityError::new(name, message));
         }
         Ok(())
     }
@@ -379,6 +391,7 @@ impl<'a> Completing<'a> {
             "updated": all.updated,
             "unchanged": all.unchanged,
             "removed": all.removed,
+            "skipped": all.skipped,
             "taken_back": if is_reversal { all.read.saturating_sub(all.left) } else { 0 },
             "left": all.left,
             "left_first": left.told_first(),
@@ -425,16 +438,39 @@ fn merge(report: &mut Value, more: Value) {
     }
 }
 
-/// Reports how far a migration came that was interrupted and stays as it is.
-pub(super) async fn report_interrupted(context: &Context<'_>, plan: &Plan) -> Result<(), ActivityError> {
+/// Reports how far a migration came that was interrupted. It stays as it is, unless it was rolled back: but for what is left
+/// then, nothing of it is there any more.
+pub(super) async fn report_interrupted(
+    context: &Context<'_>,
+    plan: &Plan,
+    rolled_back: Option<Left>,
+) -> Result<(), ActivityError> {
     let mut interrupted = Completing::new(context, plan);
     interrupted.collect().await?;
-    let (_, mut report) = interrupted.counted("Failed", &ByType::new());
-    let ended = json!({
-        "reversible_until": reversible_until(context, plan),
-        "files": interrupted.told.store_beside(context).await?,
-    });
+    let mut status = "Failed";
+    if let Some(left) = &rolled_back {
+        for counts in interrupted.types.values_mut() {
+            *counts = Counts { read: counts.read, failed: counts.failed, ..Counts::default() };
+        }
+        if left.count() == 0 {
+            status = "RolledBack";
+        }
+        interrupted.told.add_left(left)?;
+        interrupted.left.add_all(left.clone());
+    }
+    let (_, mut report) = interrupted.counted(status, &ByType::new());
+    let ended = match rolled_back {
+        Some(left) => json!({ "left": left.count(), "reversible_until": null, "verified": 0 }),
+        None => json!({ "reversible_until": reversible_until(context, plan) }),
+    };
     merge(&mut report, ended);
+    merge(
+        &mut report,
+        json!({
+            "files": interrupted.told.store_beside(context).await?,
+            "completed_at": context.clock.now(),
+        }),
+    );
     context.report(report.as_object().cloned().unwrap_or_default())
 }
 

@@ -27,6 +27,7 @@ mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use contracts::backup::RestoreConflict;
 use contracts::data_migration::{MigrationOptions, MigrationType};
 use contracts::step::StepPath;
 use contracts::{ActivityError, ErrorName};
@@ -185,6 +186,9 @@ struct Counts {
     /// Deleted from the service.
     #[serde(default)]
     removed: u64,
+    /// Was there, and stays as it is, as a restore was asked to leave it so.
+    #[serde(default)]
+    skipped: u64,
     /// Stays because somebody else has changed it.
     #[serde(default)]
     left: u64,
@@ -197,9 +201,13 @@ impl Counts {
         self.created + self.updated + self.unchanged + self.removed
     }
 
-    fn of_restored(restore::Counts { created, replaced, skipped }: restore::Counts) -> Self {
+    fn of_restored(
+        restore::Counts { created, replaced, skipped }: restore::Counts,
+        on_conflict: RestoreConflict,
+    ) -> Self {
         let read = created + replaced + skipped;
-        Self { read, created, updated: replaced, unchanged: skipped, ..Self::default() }
+        let (skipped, unchanged) = if on_conflict == RestoreConflict::Skip { (skipped, 0) } else { (0, skipped) };
+        Self { read, created, updated: replaced, unchanged, skipped, ..Self::default() }
     }
 
     fn add(&mut self, other: Self) {
@@ -208,6 +216,7 @@ impl Counts {
         self.updated += other.updated;
         self.unchanged += other.unchanged;
         self.removed += other.removed;
+        self.skipped += other.skipped;
         self.left += other.left;
         self.failed += other.failed;
     }
@@ -258,6 +267,11 @@ enum Way {
 }
 
 impl Plan {
+    /// What a restore does with what is there.
+    fn on_conflict(&self) -> RestoreConflict {
+        self.options.on_conflict.unwrap_or(RestoreConflict::Overwrite)
+    }
+
     fn way(&self) -> Way {
         match self.migration_type {
             _ if self.reverses.is_some() => Way::Reverse,

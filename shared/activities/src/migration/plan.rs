@@ -168,8 +168,6 @@ fn named(service: &str, entity_type: &str, id: &str) -> Named {
 struct Waiting {
     level: u32,
     of: Named,
-    /// In the target.
-    id: String,
     /// To what it refers in its own service: what it belongs to is among it.
     to: Vec<Named>,
 }
@@ -392,7 +390,7 @@ impl Planning<'_> {
             let waits = self.follows() && result.code.as_deref() == Some(ErrorName::NotFound.as_str());
             let status = match result.status {
                 _ if waits => {
-                    let waiting = waiting(set, from, &thing.id);
+                    let waiting = waiting(set, from);
                     // Mostly what it belongs to comes before it.
                     if waiting.to.iter().any(|to| self.is_away(to)) {
                         self.waiting.push(waiting);
@@ -422,7 +420,7 @@ impl Planning<'_> {
         let mut waiting = std::mem::take(&mut self.waiting);
         // What others belong to comes first.
         waiting.sort_by_key(|waiting| waiting.level);
-        for Waiting { of, id, to, .. } in waiting {
+        for Waiting { of, to, .. } in waiting {
             let Some((_, to_type, to_id)) = to.iter().find(|to| self.is_away(to)) else { continue };
             let message = format!("belongs to the {to_type} {to_id}, which does not come along");
             let named = type_name(&of.0, &of.1);
@@ -430,7 +428,7 @@ impl Planning<'_> {
                 counts.created -= 1;
                 counts.failed += 1;
             });
-            self.tell_problem_of([&of.0, &of.1, &id], ErrorName::NotFound.as_str(), &message)?;
+            self.tell_problem_of([&of.0, &of.1, &of.2], ErrorName::NotFound.as_str(), &message)?;
             self.refused.insert(fingerprint(&of.0, &of.1, &of.2));
         }
         Ok(())
@@ -504,24 +502,24 @@ pub(super) async fn finish(
     told: Told,
     report: Value,
 ) -> Result<Value, ActivityError> {
-    let problems = told.count(PROBLEMS);
+    let (problems, codes) = (told.count(PROBLEMS), told.codes(PROBLEMS));
     let mut report = report.as_object().cloned().unwrap_or_default();
     report.insert("problems".to_owned(), json!(problems));
     report.insert("plan_files".to_owned(), json!(told.store(context).await?));
     context.report(report)?;
     if problems > 0 && !plan.options.dry_run {
-        let message = format!("{problems} things cannot be migrated; problems.jsonl names them");
+        let codes: Vec<String> = codes.iter().map(|(code, count)| format!("{code} {count}")).collect();
+        let message = format!("{problems} problems ({}): problems.jsonl names them", codes.join(", "));
         return Err(ActivityError::new(ErrorName::InvalidInput, message));
     }
     store(context, plan).await
 }
 
-fn waiting(set: &Set, from: &Thing, id: &str) -> Waiting {
+fn waiting(set: &Set, from: &Thing) -> Waiting {
     let own = from.references.iter().filter(|to| to.service == set.service && !is_tenant(&to.service, &to.entity_type));
     Waiting {
         level: set.level,
         of: named(&set.service, &set.entity_type, &from.id),
-        id: id.to_owned(),
         to: own.map(|to| named(&to.service, &to.entity_type, &to.id)).collect(),
     }
 }

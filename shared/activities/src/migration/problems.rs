@@ -28,6 +28,8 @@ pub(super) const ONLY_COPIES: &str = "only_copies.jsonl";
 pub(super) struct Line<'a> {
     pub(super) service: &'a str,
     pub(super) entity_type: &'a str,
+    /// Empty where it is not known.
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub(super) id: &'a str,
     pub(super) code: &'a str,
     pub(super) message: &'a str,
@@ -36,7 +38,14 @@ pub(super) struct Line<'a> {
 /// Files in the making: what is to be told is seldom much.
 #[derive(Default)]
 pub(super) struct Told {
-    files: BTreeMap<&'static str, (u64, Vec<u8>)>,
+    files: BTreeMap<&'static str, File>,
+}
+
+#[derive(Default)]
+struct File {
+    /// Lines by code.
+    codes: BTreeMap<String, u64>,
+    text: Vec<u8>,
 }
 
 /// Bytes of a file; what comes after that is only counted.
@@ -44,8 +53,8 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 impl Told {
     pub(super) fn add(&mut self, file: &'static str, line: &Line<'_>) -> Result<(), ActivityError> {
-        let (count, text) = self.files.entry(file).or_default();
-        *count += 1;
+        let File { codes, text } = self.files.entry(file).or_default();
+        *codes.entry(line.code.to_owned()).or_default() += 1;
         if text.len() < MAX_BYTES { push_line(text, line) } else { Ok(()) }
     }
 
@@ -61,13 +70,18 @@ impl Told {
     }
 
     pub(super) fn count(&self, file: &str) -> u64 {
-        self.files.get(file).map_or(0, |(count, _)| *count)
+        self.codes(file).values().sum()
+    }
+
+    /// How many lines have which code.
+    pub(super) fn codes(&self, file: &str) -> BTreeMap<String, u64> {
+        self.files.get(file).map(|file| file.codes.clone()).unwrap_or_default()
     }
 
     /// Stores the files; the links to them, by name.
     pub(super) async fn store(self, context: &Context<'_>) -> Result<Map<String, Value>, ActivityError> {
         let mut links = Map::new();
-        for (name, (_, text)) in self.files {
+        for (name, File { text, .. }) in self.files {
             context
                 .blobs
                 .put(&context.result_key(name)?, stream::iter([Ok(text.into())]).boxed())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use contracts::backup::{RestoreConflict, RestoreRequest};
+use contracts::backup::RestoreRequest;
 use contracts::data_migration::DataMigrationRequest;
 use contracts::{ActivityError, ErrorName};
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ pub(super) async fn plan(
         tenant_id: context.tenant_id().to_owned(),
         target_tenant_id: None,
         drill: false,
-        on_conflict: request.migration_options.on_conflict.unwrap_or(RestoreConflict::Overwrite),
+        on_conflict: new_plan(request).on_conflict(),
         dry_run: request.migration_options.dry_run,
     };
     let selected = request.data_selectors.iter().map(|selector| Selected {
@@ -62,7 +62,7 @@ pub(super) async fn plan(
 fn expect(plan: &mut Plan, told: &mut Told, asked: Asked) -> Result<(), ActivityError> {
     let mut types: BTreeMap<String, Counts> = BTreeMap::new();
     for ((service, entity_type), counts) in &asked.types {
-        types.insert(type_name(service, entity_type), Counts::of_restored(*counts));
+        types.insert(type_name(service, entity_type), Counts::of_restored(*counts, plan.on_conflict()));
     }
     for ((service, entity_type), Refused { id, code, message }) in &asked.refused {
         let counts = types.entry(type_name(service, entity_type)).or_default();
@@ -97,7 +97,7 @@ pub(super) async fn migrate(
         state.given_up.get_or_insert(failure.error);
     }
     if things > 0 {
-        state.counts = Counts::of_restored(part.counts);
+        state.counts = Counts::of_restored(part.counts, working.plan.on_conflict());
     }
     Ok(())
 }

@@ -2,10 +2,9 @@
 
 use contracts::ActivityError;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::complete::{self, CaughtUp};
-use super::problems::Told;
 use super::{CONTENT, Plan, Set, State, THING, Way, step_of};
 use crate::Context;
 use crate::files::{Files, lost};
@@ -27,27 +26,28 @@ struct UndoState {
 pub(super) async fn conclude(context: &Context<'_>) -> Result<Value, ActivityError> {
     // Nothing was written before there is a plan. What was found out by then is the result.
     let Some(plan) = context.files().plan_if_written::<Plan>().await? else {
-        context.report(Map::from_iter([("status".to_owned(), json!("Failed"))]))?;
+        let report = json!({
+            "status": "Failed",
+            "records_processed": 0,
+            "records_migrated": 0,
+            "records_failed": 0,
+            "services_affected": [],
+            "completed_at": context.clock.now(),
+        });
+        context.report(report.as_object().cloned().unwrap_or_default())?;
         return Ok(json!({ "left": 0 }));
     };
     if plan.reverses.is_some() || !plan.options.rollback_on_error {
-        complete::report_interrupted(context, &plan).await?;
+        complete::report_interrupted(context, &plan, None).await?;
         return Ok(json!({ "left": 0 }));
     }
     let left = match plan.way() {
         Way::Restore => restore::undo::undo_own(context).await?,
         Way::Write | Way::Remove | Way::Reverse => undo_all(context, &plan).await?,
     };
-    let mut told = Told::default();
-    told.add_left(&left)?;
-    context.report(Map::from_iter([
-        ("status".to_owned(), json!(if left.count() == 0 { "RolledBack" } else { "Failed" })),
-        ("files".to_owned(), json!(told.store_beside(context).await?)),
-        ("records_migrated".to_owned(), json!(0)),
-        ("left".to_owned(), json!(left.count())),
-        ("left_first".to_owned(), left.told_first()),
-    ]))?;
-    Ok(json!({ "left": left.count() }))
+    let count = left.count();
+    complete::report_interrupted(context, &plan, Some(left)).await?;
+    Ok(json!({ "left": count }))
 }
 
 /// Undoes everything, the last things first. It goes on where an earlier attempt was.

@@ -6,7 +6,7 @@ use contracts::ActivityError;
 use serde_json::{Value, json};
 
 use super::verify::{VERIFIED, Verified};
-use super::{Counts, PartState, Plan, files};
+use super::{Counts, PartFailure, PartState, Plan, files};
 use crate::Context;
 use crate::backup::FILE_CONTENT;
 use crate::files::lost;
@@ -15,7 +15,7 @@ use crate::files::lost;
 pub(crate) async fn complete(context: &Context<'_>) -> Result<Value, ActivityError> {
     let files = files(context);
     let plan: Plan = files.read_plan().await?;
-    let Totals { types, contents } = totals(context).await?;
+    let Totals { types, contents, .. } = totals(context).await?;
     let mut things = BTreeMap::<&str, Counts>::new();
     for ((service, _), counts) in &types {
         things.entry(service).or_default().add(*counts);
@@ -53,19 +53,23 @@ pub(crate) struct Totals {
     pub(crate) types: BTreeMap<(String, String), Counts>,
     /// Files that got their bytes.
     pub(crate) contents: u64,
+    /// Why parts could not be written, by service and type.
+    pub(crate) failures: Vec<((String, String), PartFailure)>,
 }
 
 /// Puts together what became of the parts.
 pub(crate) async fn totals(context: &Context<'_>) -> Result<Totals, ActivityError> {
     let files = files(context);
     let plan: Plan = files.read_plan().await?;
-    let mut totals = Totals { types: BTreeMap::new(), contents: 0 };
+    let mut totals = Totals { types: BTreeMap::new(), contents: 0, failures: Vec::new() };
     for (number, part) in plan.parts.iter().enumerate() {
         let state: Option<PartState> = files.read_state(number).await?;
-        let counts = state.unwrap_or_default().counts;
+        let PartState { counts, failure, .. } = state.unwrap_or_default();
+        let named = (part.service.clone(), part.entity_type.clone());
+        totals.failures.extend(failure.map(|failure| (named.clone(), failure)));
         match part.entity_type == FILE_CONTENT {
             true => totals.contents += counts.replaced,
-            false => totals.types.entry((part.service.clone(), part.entity_type.clone())).or_default().add(counts),
+            false => totals.types.entry(named).or_default().add(counts),
         }
     }
     Ok(totals)

@@ -183,7 +183,7 @@ impl Refused {
         let (Self { id, code, message }, PartEntry { service, entity_type, .. }) = (self, part);
         let error = if code == ErrorName::Conflict.as_str() { ErrorName::Conflict } else { ErrorName::ServiceRejected };
         let message = format!("{service}: the {entity_type} {id}: {code}: {message}");
-        PartFailure { error: error.to_string(), message }
+        PartFailure { id: Some(id), error: error.to_string(), message }
     }
 }
 
@@ -198,6 +198,9 @@ pub(crate) struct Counts {
 /// What could not be restored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PartFailure {
+    /// The thing, if it is about one.
+    #[serde(default)]
+    pub(crate) id: Option<String>,
     pub(crate) error: String,
     pub(crate) message: String,
 }

@@ -68,7 +68,7 @@ async fn write_lines(
     let mut state: PartState = files.read(&state_file).await?.unwrap_or_default();
     if let Some(error) = given_up {
         let message = files.with_why(number, format!("the part {} could not be restored", part.name)).await?;
-        state.failure.get_or_insert(PartFailure { error, message });
+        state.failure.get_or_insert(PartFailure { id: None, error, message });
     }
     // Before the first call: whoever undoes must know that it began.
     files.write_json(&state_file, &state).await?;

@@ -101,9 +101,13 @@ fn cells_may_hold_json_and_names_may_have_dots() {
 
 #[test]
 fn json_lines_are_read_with_all_their_variants() {
-    let line =
-        |id: &str| json!({ "service": "auth", "entity_type": "account", "entity_id": id, "email": "e" }).to_string();
-    let expected = Ok(vec![account(0, "a", json!({ "email": "e" })), account(1, "b", json!({ "email": "e" }))]);
+    let line = |id: &str| {
+        json!({ "service": "auth", "entity_type": "account", "entity_id": id, "email": "e@x.example" }).to_string()
+    };
+    let expected = Ok(vec![
+        account(0, "a", json!({ "email": "e@x.example" })),
+        account(1, "b", json!({ "email": "e@x.example" })),
+    ]);
     for file in [
         format!("{}\n{}\n", line("a"), line("b")),
         format!("\u{feff}{}\r\n\r\n{}", line("a"), line("b")),

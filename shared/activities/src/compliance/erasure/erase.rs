@@ -105,6 +105,9 @@ impl Erasing<'_> {
             // As they are now: one that was placed after the plan holds too.
             let active = holds(self.context, &self.plan.subject).await?;
             for thing in items {
+                if question == Question::Own {
+                    state.addresses.extend(addresses(self.of, &thing.data));
+                }
                 let holds = self.holds(&active, &thing.id);
                 if !holds.is_empty() {
                     state.held += 1;
@@ -257,6 +260,13 @@ impl Erasing<'_> {
             state.residue.add(&self.of.service, &self.of.entity_type, code);
         }
     }
+}
+
+/// The e-mail addresses in a person's thing, as they are and in small letters.
+fn addresses(of: &DatasetType, data: &Value) -> Vec<String> {
+    let contacts = of.fields.iter().filter(|(_, field)| field.category == Category::Contact);
+    let texts = contacts.filter_map(|(path, _)| at(data, path)?.as_str()).filter(|text| text.contains('@'));
+    texts.flat_map(|text| [text.to_owned(), text.to_lowercase()]).collect()
 }
 
 /// How the fields are masked that mention a person; none if one is in a list, which cannot be masked item by item.

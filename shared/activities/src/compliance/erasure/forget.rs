@@ -1,5 +1,8 @@
 //! Lets the services, and this one, forget what they keep of a person besides the person's things.
 
+use std::collections::BTreeSet;
+
+use contracts::compliance::ComplianceType;
 use contracts::{ActivityError, ErrorName, WorkflowKind};
 use downstream::Service;
 use downstream::data::forget as forget_person;
@@ -29,8 +32,10 @@ pub(crate) async fn forget(context: &Context<'_>) -> Result<Value, ActivityError
         }
         // A legal hold that keeps something of the person keeps what was asked about the person as well.
         if states.iter().all(|state| state.held == 0) {
-            forget_here(context, &plan, &mut forgotten).await?;
-            forget_archive(context, &plan, &mut forgotten).await?;
+            let addresses = states.iter().flat_map(|state| &state.addresses).chain(&plan.earlier_addresses);
+            let who = Who { plan: &plan, addresses: addresses.collect() };
+            forget_here(context, &who, &mut forgotten).await?;
+            forget_archive(context, &who, &mut forgotten).await?;
         }
     }
     files.write_json(&files.key(FORGOTTEN)?, &forgotten).await?;
@@ -72,50 +77,86 @@ async fn forget_in(
     }
 }
 
-/// The requests, results and files of executions that name the person.
-async fn forget_here(context: &Context<'_>, plan: &Plan, forgotten: &mut Forgotten) -> Result<(), ActivityError> {
-    let (tenant_id, mut after) = (context.tenant_id(), None::<String>);
-    loop {
-        let page = context.erasures.naming(tenant_id, &plan.subject, after.as_deref(), PAGE).await;
-        let page = page.map_err(store_failed)?;
-        // This one is needed to the end.
-        for named in page.named.iter().filter(|named| named.id != context.execution_id()) {
-            let is_named = names(context, named, &plan.subject).await?;
-            if !named.has_ended {
-                if is_named {
-                    forgotten.residue.add("workflows", named.kind.as_str(), "UnderWay");
-                }
-                continue;
-            }
-            if is_named {
-                forget_execution(context, named, plan).await?;
-            }
-            // A file that was uploaded is not in the request. Those of an execution that goes as a whole are gone.
-            let may_be_in_files = leaves_files(named.kind) && !(is_named && goes_whole(named.kind));
-            let is_in_files = may_be_in_files && forget_files(context, (&named.id, named.kind), plan).await?;
-            forgotten.executions += u64::from(is_named || is_in_files);
-        }
-        after = page.next;
-        if after.is_none() {
-            return Ok(());
-        }
+/// The person who is forgotten.
+pub(super) struct Who<'a> {
+    pub(super) plan: &'a Plan,
+    addresses: BTreeSet<&'a String>,
+}
+
+impl Who<'_> {
+    /// What the person is named by: the id first, then e-mail addresses.
+    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.plan.subject).chain(self.addresses.iter().copied())
     }
 }
 
+/// The requests, results and files of executions that name the person. One that came to nothing may know no more than an address.
+async fn forget_here(context: &Context<'_>, who: &Who<'_>, forgotten: &mut Forgotten) -> Result<(), ActivityError> {
+    let tenant_id = context.tenant_id();
+    for name in who.names() {
+        let mut after = None::<String>;
+        loop {
+            let page = context.erasures.naming(tenant_id, name, after.as_deref(), PAGE).await.map_err(store_failed)?;
+            // This one is needed to the end.
+            for named in page.named.iter().filter(|named| named.id != context.execution_id()) {
+                forget_named(context, who, (named, name), forgotten).await?;
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn forget_named(
+    context: &Context<'_>,
+    who: &Who<'_>,
+    (named, name): (&Named, &str),
+    forgotten: &mut Forgotten,
+) -> Result<(), ActivityError> {
+    let is_named = names(context, named, name).await?;
+    if !named.has_ended {
+        // Another erasure of the person forgets itself.
+        if is_named && !is_erasure_of(context, named, &who.plan.subject).await? {
+            forgotten.residue.add("workflows", named.kind.as_str(), "UnderWay");
+        }
+        return Ok(());
+    }
+    if is_named {
+        forget_execution(context, named, (who.plan, name)).await?;
+    }
+    // A file that was uploaded is not in the request. Those of an execution that goes as a whole are gone. All names are looked
+    // for at once.
+    let is_first = name == who.plan.subject;
+    let may_be_in_files = is_first && leaves_files(named.kind) && !(is_named && goes_whole(named.kind));
+    let is_in_files = may_be_in_files && forget_files(context, (&named.id, named.kind), who).await?;
+    forgotten.executions += u64::from(is_named || is_in_files);
+    Ok(())
+}
+
+/// Whether an execution that has not ended erases the person.
+async fn is_erasure_of(context: &Context<'_>, named: &Named, person: &str) -> Result<bool, ActivityError> {
+    let request = named.request.shown(context.tenant_id(), Some(context.blobs)).await.map_err(store_failed)?;
+    let is_erasure = request["compliance_type"] == json!(ComplianceType::GdprDataDeletion);
+    Ok(named.kind == WorkflowKind::Compliance && is_erasure && request["subject_user_id"] == person)
+}
+
 /// Executions that were archived. Their requests are gone already.
-async fn forget_archive(context: &Context<'_>, plan: &Plan, forgotten: &mut Forgotten) -> Result<(), ActivityError> {
-    let (tenant_id, pseudonym) = (context.tenant_id(), plan.pseudonym());
+async fn forget_archive(context: &Context<'_>, who: &Who<'_>, forgotten: &mut Forgotten) -> Result<(), ActivityError> {
+    let (tenant_id, pseudonym) = (context.tenant_id(), who.plan.pseudonym());
     let mut after = None::<String>;
     loop {
         let names = context.blobs.list(tenant_id, &[ARCHIVE], after.as_deref()).await.map_err(store_failed)?;
         after = names.last().cloned().filter(|_| names.len() == LISTED);
         for id in names.iter().filter_map(|name| name.strip_suffix(".jsonl")) {
             if let Some(kind) = WorkflowKind::of_execution(id).filter(|kind| leaves_files(*kind)) {
-                forget_files(context, (id, kind), plan).await?;
+                forget_files(context, (id, kind), who).await?;
             }
         }
-        let who = (plan.subject.as_str(), pseudonym.as_str());
-        forgotten.executions += forget_archived(context.blobs, tenant_id, names, who).await.map_err(store_failed)?;
+        let person = (who.plan.subject.as_str(), pseudonym.as_str());
+        forgotten.executions += forget_archived(context.blobs, tenant_id, names, person).await.map_err(store_failed)?;
         if after.is_none() {
             return Ok(());
         }
@@ -137,7 +178,7 @@ fn goes_whole(kind: WorkflowKind) -> bool {
 }
 
 /// Forgets what an execution was asked for and what it left, and takes the name out of its records.
-async fn forget_execution(context: &Context<'_>, named: &Named, plan: &Plan) -> Result<(), ActivityError> {
+async fn forget_execution(context: &Context<'_>, named: &Named, who: (&Plan, &str)) -> Result<(), ActivityError> {
     let tenant_id = context.tenant_id();
     for folder in [RESULTS, JOBS].into_iter().filter(|_| goes_whole(named.kind)) {
         context.blobs.remove_folder(tenant_id, &[folder, &named.id]).await.map_err(store_failed)?;
@@ -145,16 +186,21 @@ async fn forget_execution(context: &Context<'_>, named: &Named, plan: &Plan) -> 
     if let Some(key) = named.request.key(tenant_id).map_err(store_failed)? {
         context.blobs.remove(&[key]).await.map_err(store_failed)?;
     }
-    forget_records(context, &named.id, plan, false).await
+    forget_records(context, &named.id, who, false).await
 }
 
 /// Forgets what this execution itself was asked for. Nothing needs it any more, and a repeated start is still this one.
 pub(super) async fn forget_own(context: &Context<'_>, plan: &Plan) -> Result<(), ActivityError> {
-    forget_records(context, context.execution_id(), plan, true).await
+    forget_records(context, context.execution_id(), (plan, &plan.subject), true).await
 }
 
-async fn forget_records(context: &Context<'_>, id: &str, plan: &Plan, keeps_key: bool) -> Result<(), ActivityError> {
+async fn forget_records(
+    context: &Context<'_>,
+    id: &str,
+    (plan, person): (&Plan, &str),
+    keeps_key: bool,
+) -> Result<(), ActivityError> {
     let pseudonym = plan.pseudonym();
-    let who = store::Forgotten { person: &plan.subject, pseudonym: &pseudonym, keeps_key };
+    let who = store::Forgotten { person, pseudonym: &pseudonym, keeps_key };
     context.erasures.forget(context.tenant_id(), id, who).await.map_err(store_failed)
 }

@@ -61,6 +61,9 @@ struct Plan {
     sets: Vec<DatasetType>,
     /// What an earlier execution of the same erasure has done, by type: things that it deleted, and those that it masked.
     earlier: BTreeMap<String, (u64, u64)>,
+    /// The person's e-mail addresses that it found.
+    #[serde(default)]
+    earlier_addresses: BTreeSet<String>,
     /// The backups that earlier erasures of the person have made.
     #[serde(default)]
     earlier_backups: BTreeSet<String>,
@@ -122,6 +125,9 @@ struct SetState {
     held_marks: BTreeSet<String>,
     #[serde(default)]
     held_things: Vec<Held>,
+    /// The e-mail addresses in the person's things: requests may name the person by them.
+    #[serde(default)]
+    addresses: BTreeSet<String>,
     /// What could not be erased.
     residue: Residue,
     is_done: bool,

@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::compliance::{ComplianceWorkflowRequest, ERASURE_BACKUP};
-use contracts::dataset::{Category, Dataset, DatasetType};
+use contracts::dataset::{Category, Dataset, DatasetType, is_own};
 use contracts::holds::{Hold, HoldScope};
 use contracts::{ActivityError, ErrorName};
 use downstream::Service;
-use downstream::data::catalogue;
+use downstream::data::{PageOf, Thing, Within, catalogue, page};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::Erasure;
 
 use super::complete::result_of;
 use super::ledger::{erasures_of, key_of};
+use super::page::service_of;
 use super::strategy::is_covered;
 use super::{Plan, Referring, files, files_of};
 use crate::Context;
@@ -50,16 +51,12 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         Some(last) if !last.is_complete || last.compliance_id == request.compliance_id => {
             done_by(context, last).await?
         }
-        last => {
-            find(context, &dataset, &subject, false).await.map_err(|error| match last {
-                Some(last) if error.error == ErrorName::NotFound.as_str() => {
-                    let message = format!("{}: {} has erased them", error.cause.message, last.compliance_id);
-                    ActivityError::new(ErrorName::NotFound, message)
-                }
-                _ => error,
-            })?;
-            BTreeMap::new()
-        }
+        last => match (find(context, &dataset, &subject, false).await, last) {
+            (Ok(()), _) => Earlier::default(),
+            // What is asked for is done, and what came in since is forgotten.
+            (Err(error), Some(last)) if error.error == ErrorName::NotFound.as_str() => done_by(context, last).await?,
+            (Err(error), _) => return Err(error),
+        },
     };
     let is_whole = Category::ASKED_FOR.iter().all(|category| category.is_asked_for(&request.data_categories));
     let (sets, left): (Vec<_>, Vec<_>) =
@@ -79,7 +76,8 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         received_at: request.received_at.unwrap_or(context.call.workflow.started_at),
         legal_basis: request.legal_basis,
         fence,
-        earlier,
+        earlier: earlier.done,
+        earlier_addresses: earlier.addresses,
         earlier_backups: erasures.into_iter().filter_map(|erasure| erasure.backup_id).collect(),
         referring: referring(context, &dataset).await?,
         sets,
@@ -106,22 +104,48 @@ async fn take_leases(context: &Context<'_>, types: BTreeSet<String>) -> Result<u
     hold(context, context.tenant_id(), types).await
 }
 
-/// What an unfinished erasure of the person has done, and those that it went on with: by type, things that were deleted, and
-/// those that were masked.
-async fn done_by(context: &Context<'_>, erasure: &Erasure) -> Result<BTreeMap<String, (u64, u64)>, ActivityError> {
+/// What an earlier erasure of the person has done, and those that it went on with.
+#[derive(Default)]
+struct Earlier {
+    /// By type, things that were deleted, and those that were masked.
+    done: BTreeMap<String, (u64, u64)>,
+    addresses: BTreeSet<String>,
+}
+
+async fn done_by(context: &Context<'_>, erasure: &Erasure) -> Result<Earlier, ActivityError> {
     let id = &erasure.execution_id;
     if let Some(result) = context.files().read::<Value>(&result_of(context, id)?).await? {
         let number = |of: &Value, name: &str| of[name].as_u64().unwrap_or_default();
         let name = |of: &Value| format!("{}/{}", text(of, "service"), text(of, "entity_type"));
         let types = result["per_type"].as_array().into_iter().flatten();
-        return Ok(types.map(|of| (name(of), (number(of, "deleted"), number(of, "masked")))).collect());
+        let done = types.map(|of| (name(of), (number(of, "deleted"), number(of, "masked")))).collect();
+        return Ok(Earlier { done, addresses: BTreeSet::new() });
     }
-    let (files, mut done) = (files_of(context, id), BTreeMap::new());
-    let Some(plan) = files.plan_if_written::<Plan>().await? else { return Ok(done) };
+    let (files, mut earlier) = (files_of(context, id), Earlier::default());
+    let Some(plan) = files.plan_if_written::<Plan>().await? else { return Ok(earlier) };
+    earlier.addresses.extend(plan.earlier_addresses.iter().cloned());
     for (of, state) in plan.sets.iter().zip(plan.states(&files).await?) {
-        done.insert(of.name(), plan.done(of, &state));
+        let (mut deleted, mut masked) = plan.done(of, &state);
+        // Ended by force in the middle of a call, it never learned what came of it.
+        for doing in &state.under_way {
+            match (thing(context, of, &doing.id).await?, doing.mask.is_empty()) {
+                (None, true) => deleted += 1,
+                (Some(thing), false) if !is_own(of, &thing.data, &plan.subject) => masked += 1,
+                _ => {}
+            }
+        }
+        earlier.done.insert(of.name(), (deleted, masked));
+        earlier.addresses.extend(state.addresses);
     }
-    Ok(done)
+    Ok(earlier)
+}
+
+/// A thing, if it is there.
+async fn thing(context: &Context<'_>, of: &DatasetType, id: &str) -> Result<Option<Thing>, ActivityError> {
+    let within = Within { from_id: Some(id.to_owned()), ..Within::default() };
+    let which = PageOf { within: Some(&within), ..PageOf::default() };
+    let found = page(context.downstream, service_of(of)?, &of.entity_type, context.tenant_id(), which).await?;
+    Ok(found.items.into_iter().next().filter(|thing| thing.id == id))
 }
 
 fn text<'v>(of: &'v Value, name: &str) -> &'v str {

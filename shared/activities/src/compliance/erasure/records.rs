@@ -7,6 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use store::{BlobBody, BlobKey, JOBS, LISTED, Naming, RESULTS, StoreError};
 
 use super::Plan;
+use super::forget::Who;
 use crate::Context;
 use crate::files::key;
 use crate::harness::store_failed;
@@ -15,11 +16,13 @@ use crate::harness::store_failed;
 pub(super) async fn forget_files(
     context: &Context<'_>,
     (id, kind): (&str, WorkflowKind),
-    plan: &Plan,
+    who: &Who<'_>,
 ) -> Result<bool, ActivityError> {
+    let plan = who.plan;
     let (is_job, naming, mut has_named) = (kind == WorkflowKind::BulkOperation, Naming::of(&plan.subject), false);
+    let persons: Vec<String> = who.names().cloned().collect();
     let is_meant = |record: &[u8]| match is_job {
-        true => names(record, &plan.subject),
+        true => names_any(record, &persons),
         // What would be renamed: another file need not be written anew.
         false => naming.is_in(&String::from_utf8_lossy(record)),
     };
@@ -34,7 +37,7 @@ pub(super) async fn forget_files(
             if !is_job {
                 rename(context, &file, plan).await?;
             } else if folder == RESULTS {
-                leave_out(context, &file, is_csv, &plan.subject).await?;
+                leave_out(context, &file, is_csv, persons.clone()).await?;
             } else {
                 // What is planned by places in files cannot be gone on with any more.
                 context.blobs.remove_folder(context.tenant_id(), &[folder, id]).await.map_err(store_failed)?;
@@ -80,10 +83,14 @@ async fn has_any(
 }
 
 /// Writes a file anew without the records that name the person.
-async fn leave_out(context: &Context<'_>, file: &BlobKey, is_csv: bool, person: &str) -> Result<(), ActivityError> {
+async fn leave_out(
+    context: &Context<'_>,
+    file: &BlobKey,
+    is_csv: bool,
+    persons: Vec<String>,
+) -> Result<(), ActivityError> {
     let Some(records) = records(context, file, is_csv).await? else { return Ok(()) };
-    let person = person.to_owned();
-    let left = records.try_filter(move |record| std::future::ready(!names(record, &person))).boxed();
+    let left = records.try_filter(move |record| std::future::ready(!names_any(record, &persons))).boxed();
     context.blobs.put(file, left).await.map_err(store_failed)
 }
 
@@ -98,7 +105,11 @@ async fn rename(context: &Context<'_>, file: &BlobKey, plan: &Plan) -> Result<()
     context.blobs.put(file, renamed.boxed()).await.map_err(store_failed)
 }
 
-/// Whether a record names a person: their id is in it, and is no part of another one.
+fn names_any(record: &[u8], persons: &[String]) -> bool {
+    persons.iter().any(|person| names(record, person))
+}
+
+/// Whether a record names a person: their id or address is in it, and is no part of another one.
 fn names(record: &[u8], person: &str) -> bool {
     let is_of_id = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
     let mut from = 0;
