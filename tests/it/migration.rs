@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::bulk::linked;
-use crate::subjects::{DATA_MIGRATION, at, held};
+use crate::subjects::{DATA_MIGRATION, ask, at, held};
 use crate::world::{Control, ControlAction, Script, TENANT, World, run};
 
 /// The tenant that things are copied into; nobody has one of this name yet.
@@ -254,6 +254,75 @@ fn what_changes_meanwhile_is_migrated_as_it_is_at_the_end() {
         let accounts = things(&world, ServiceKind::Auth, "account", NEW).await;
         assert!(accounts.iter().any(|account| account["name"] == "Newer"), "{accounts:?}");
         assert_eq!(things(&world, ServiceKind::File, "file", NEW).await.len(), 2, "what is gone is gone there too");
+    });
+}
+
+/// Stores a copy of a thing of the tenant with other values.
+async fn copy_of(world: &World, kind: ServiceKind, entity_type: &str, changes: Value) {
+    let mut data = things(world, kind, entity_type, TENANT).await.remove(0);
+    let changes = changes.as_object().unwrap().clone();
+    let id = changes.values().next().unwrap().clone();
+    data.as_object_mut().unwrap().extend(changes);
+    let body = json!({ "on_conflict": "fail", "items": [{ "id": id, "key": format!("new-{id}"), "data": data }] });
+    at(world, kind, Method::POST, &format!("/api/v1/data/{entity_type}/import"), body).await;
+}
+
+#[test]
+fn what_comes_meanwhile_brings_along_what_it_refers_to_and_is_counted() {
+    run(async {
+        let world = World::new().await;
+        let slow = FaultRule {
+            times: Some(1),
+            skip: 1,
+            ..FaultRule::on("POST", "/api/v1/data/{type}/import", Fault::Delay { delay_ms: 5_000 })
+        };
+        world.services.set_faults(ServiceKind::User, vec![slow]);
+        let with = |service: &str, entity_type: &str| json!({ "service": service, "entity_type": entity_type, "include_relationships": true });
+        let mut request =
+            between_tenants("moving", json!([with("user", "profile"), with("file", "file"), with("tenant", "tenant")]));
+        request["migration_options"]["batch_size"] = json!(1);
+        let asked =
+            Request::post(DATA_MIGRATION.path).header("x-tenant-id", NEW).header("content-type", "application/json");
+        let (_, _, answer) = world.call(asked.body(Body::from(request.to_string())).unwrap()).await;
+        clock::sleep(&*world.clock, Duration::from_secs(2)).await;
+        let account = json!({ "user_id": "a-new", "email": "new@example.com", "name": "New" });
+        copy_of(&world, ServiceKind::Auth, "account", account).await;
+        let profile = json!({ "profile_id": "z-new", "user_id": "a-new" });
+        copy_of(&world, ServiceKind::User, "profile", profile).await;
+        copy_of(&world, ServiceKind::File, "file", json!({ "file_id": "a-file", "name": "new.txt" })).await;
+        let path = "/api/v1/data/file/a-file/content";
+        let (put, _) = ask(&world, ServiceKind::File, Method::PUT, path, "bytes", "the new bytes".into()).await;
+        assert!(put.is_success());
+        let gone = json!({ "items": [{ "id": "file-123-1", "key": "gone" }] });
+        at(&world, ServiceKind::File, Method::POST, "/api/v1/data/file/delete", gone).await;
+        let status = until_ended(&world, NEW, answer["workflow_id"].as_str().unwrap()).await;
+        assert_eq!(status.status, Status::Completed, "{:?}", status.error);
+        let accounts = things(&world, ServiceKind::Auth, "account", NEW).await;
+        let profiles = things(&world, ServiceKind::User, "profile", NEW).await;
+        let files = things(&world, ServiceKind::File, "file", NEW).await;
+        let account = accounts.iter().find(|account| account["email"] == "new@example.com").unwrap();
+        assert!(profiles.iter().any(|profile| profile["user_id"] == account["user_id"]), "{profiles:?}");
+        let file = files.iter().find(|file| file["name"] == "new.txt").unwrap();
+        assert_eq!(bytes_of(&world, NEW, file["file_id"].as_str().unwrap()).await, b"the new bytes");
+        let result = status.result.as_ref().unwrap();
+        let of = |name: &str| {
+            let types = result["per_type"].as_array().unwrap();
+            let of = types.iter().find(|of| of["to"] == name).unwrap();
+            ["read", "created", "verified"].map(|count| usize::try_from(of[count].as_u64().unwrap()).unwrap())
+        };
+        for (name, there) in [("auth/account", &accounts), ("user/profile", &profiles), ("file/file", &files)] {
+            assert_eq!(of(name), [there.len(); 3], "{name}: {result:#}");
+        }
+        let reversal =
+            Request::post(format!("/api/v1/workflows/{}/reverse", status.workflow_id)).header("x-tenant-id", NEW);
+        let (_, _, answer) = world.call(reversal.body(Body::empty()).unwrap()).await;
+        let reversal = until_ended(&world, NEW, answer["new_workflow_id"].as_str().unwrap()).await;
+        assert_eq!(reversal.result.unwrap()["taken_back"], result["records_processed"]);
+        for (kind, entity_type) in
+            [(ServiceKind::Auth, "account"), (ServiceKind::User, "profile"), (ServiceKind::File, "file")]
+        {
+            assert_eq!(things(&world, kind, entity_type, NEW).await, Vec::<Value>::new(), "{entity_type}");
+        }
     });
 }
 

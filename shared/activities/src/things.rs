@@ -34,7 +34,8 @@ pub(crate) struct Done {
     pub(crate) step: StepPath,
 }
 
-/// Undoes what an execution did, in this order. What somebody else has changed since stays, and is noted in `left`.
+/// Undoes what an execution did, in this order; of how much there was something to undo. What somebody else has changed since
+/// stays, and is noted in `left`.
 ///
 /// One after the other: things of a type may refer to each other.
 pub(crate) async fn undo(
@@ -42,19 +43,20 @@ pub(crate) async fn undo(
     execution_id: &str,
     all_done: &[Done],
     left: &mut Left,
-) -> Result<(), ActivityError> {
+) -> Result<u64, ActivityError> {
+    let mut undone = 0;
     for done in all_done {
         let effect = Effect { tenant_id: context.tenant_id(), scope: execution_id, step: &done.step };
         let (key, own_key) = (effect.idempotency_key(), effect.undo_key());
         match effects::undo(context.downstream, done.service, &done.tenant_id, &key, own_key).await {
-            Ok(_) => {}
+            Ok(found) => undone += u64::from(found.undone),
             Err(error) if error.error == ErrorName::Conflict.as_str() => {
                 left.add(done.service.as_str(), &done.entity_type, &done.id);
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(undone)
 }
 
 /// A thing's place in a set of all things: eight bytes for each, as there may be a million.

@@ -8,37 +8,22 @@ use contracts::data_migration::MigrationType;
 use contracts::{ActivityError, ErrorName, Timestamp};
 use downstream::Service;
 use downstream::data::{ImportStatus, PageOf, Thing, Within, page};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::archive;
-use super::batch::{CALL_ITEMS, given_up, is_for_later};
-use super::change::{Moved, Ready};
+use super::batch::{CALL_ITEMS, given_up};
+use super::catch_up::{CaughtUp, Late, catch_up, changed, of_source};
+use super::change::Moved;
 use super::problems::{FAILED, Line, ONLY_COPIES, Told};
-use super::source::{Changed, Changes, Reading};
-use super::undo::done_to;
-use super::{ByType, Counts, Part, Plan, Refused, Set, State, THING, Way, refused, type_name, write};
+use super::source::Reading;
+use super::{ByType, Counts, Part, Plan, Refused, Set, State, Way, type_name, write};
 use crate::Context;
 use crate::backup::FILE_CONTENT;
 use crate::restore::{self, PartFailure};
-use crate::things::{self, Left};
+use crate::things::Left;
 
-/// How often what has changed meanwhile is written again. What changes all the time is not waited for.
-const MAX_ROUNDS: u32 = 5;
 /// A round of its own: under the keys of the others the target would tell what came of those.
 const VERIFYING: u32 = u32::MAX;
-
-/// What was written again.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct CaughtUp {
-    /// Set, id in the target, and round; noted before it is written.
-    pub(super) written: Vec<(usize, String, u32)>,
-    rounds: u32,
-    /// Things whose original is gone.
-    gone: u64,
-    /// Whether something was changing still when the last round was over.
-    is_changing: bool,
-}
 
 /// Completes a migration. Its error is that of what failed.
 pub(super) async fn complete(context: &Context<'_>) -> Result<Value, ActivityError> {
@@ -50,8 +35,9 @@ pub(super) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
     if completing.first.is_none() && !plan.options.dry_run {
         match plan.way() {
             Way::Write => {
-                caught_up = completing.catch_up().await?;
-                verified = completing.verify().await?;
+                caught_up = catch_up(context, &plan, &mut completing.told).await?;
+                caught_up.add_to(&plan, &mut completing.types);
+                verified = completing.verify(&caught_up.late).await?;
             }
             Way::Remove => verified = archive::verify(context, &plan).await?,
             Way::Restore => verified = completing.verify_restored().await?,
@@ -186,84 +172,8 @@ impl<'a> Completing<'a> {
         Ok(())
     }
 
-    /// Writes again what has changed since it was planned, until nothing has.
-    async fn catch_up(&mut self) -> Result<CaughtUp, ActivityError> {
-        let files = self.context.files();
-        let place = files.key("caught-up.json")?;
-        let mut caught_up: CaughtUp = files.read(&place).await?.unwrap_or_default();
-        let mut watermarks: Vec<String> = self.plan.sets.iter().map(|set| set.watermark.clone()).collect();
-        let follows = self.plan.migration_type == MigrationType::TenantToTenant;
-        // One that was interrupted begins behind the rounds that it has had: their keys are used.
-        for round in caught_up.rounds + 1..=caught_up.rounds + MAX_ROUNDS {
-            let mut has_changed = false;
-            caught_up.rounds = round;
-            for (number, set) in self.plan.sets.iter().enumerate() {
-                let ready = set.change.ready()?;
-                let mut changes = Changes::since(self.context, self.plan, set, watermarks[number].clone());
-                while let Some(Changed { things, gone, watermark }) = changes.next().await? {
-                    watermarks[number] = watermark;
-                    let moved = self.changed(set, &ready, &things)?;
-                    has_changed |= !moved.is_empty() || !gone.is_empty();
-                    caught_up.written.extend(moved.iter().map(|thing| (number, thing.id.clone(), round)));
-                    files.write_json(&place, &caught_up).await?;
-                    self.write_again(set, &moved, round).await?;
-                    caught_up.gone += gone.len() as u64;
-                    if follows {
-                        self.take_back(set, &ready, gone).await?;
-                    }
-                }
-            }
-            caught_up.is_changing = has_changed;
-            if !has_changed {
-                break;
-            }
-        }
-        Ok(caught_up)
-    }
-
-    /// What is to be written again. Of what is changed where it is, that is not what is as it should be: everything that was
-    /// written has changed too.
-    fn changed(&self, set: &Set, ready: &Ready<'_>, things: &[Thing]) -> Result<Vec<Moved>, ActivityError> {
-        let mut changed = Vec::with_capacity(things.len());
-        for thing in things {
-            let moved = ready.of(&set.service, &set.entity_type, thing).map_err(|refused| {
-                let message = format!("{}: the {} {}: {}", set.service, set.entity_type, thing.id, refused.message);
-                ActivityError::new(ErrorName::InvalidInput, message)
-            })?;
-            if !self.plan.is_in_place() || moved.data != thing.data {
-                changed.push(moved);
-            }
-        }
-        Ok(changed)
-    }
-
-    async fn write_again(&self, set: &Set, moved: &[Moved], round: u32) -> Result<(), ActivityError> {
-        for moved in moved.chunks(CALL_ITEMS) {
-            let results = write(self.context, self.plan, set, moved, round, false).await?;
-            for (thing, result) in moved.iter().zip(&results) {
-                // The next round reads again what has changed still.
-                if result.status == ImportStatus::Failed && !(self.plan.is_in_place() && is_for_later(result)) {
-                    return Err(refused(set, &thing.id, result));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Undoes what was written of things that are gone.
-    async fn take_back(&self, set: &Set, ready: &Ready<'_>, gone: Vec<String>) -> Result<(), ActivityError> {
-        for id in gone {
-            let thing = Thing { id, version: None, data: json!({}), references: Vec::new() };
-            if let Ok(moved) = ready.of(&set.service, &set.entity_type, &thing) {
-                let done = done_to(self.plan, set, THING, &moved.id, 0)?;
-                things::undo(self.context, self.context.execution_id(), &[done], &mut Left::default()).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Looks of every thing whether it is as it should be; how many are.
-    async fn verify(&self) -> Result<ByType, ActivityError> {
+    async fn verify(&self, late: &[Late]) -> Result<ByType, ActivityError> {
         let mut verified = ByType::new();
         for set in &self.plan.sets {
             *verified.entry(set.types()).or_default() += set.same;
@@ -274,6 +184,19 @@ impl<'a> Completing<'a> {
                 true => self.verify_in_place(set, part, number).await?,
                 false => self.verify_copies(set, part).await?,
             };
+        }
+        for Late { set: number, from, .. } in late {
+            let is_covered = !self.plan.is_in_place() && self.plan.parts.iter().any(|part| part.covers(*number, from));
+            let set = &self.plan.sets[*number];
+            // What is gone again is not looked for.
+            let found = match is_covered {
+                true => None,
+                false => of_source(self.context, self.plan, set, from).await?,
+            };
+            if let Some(thing) = found {
+                self.verify_things(set, &[thing]).await?;
+                *verified.entry(set.types()).or_default() += 1;
+            }
         }
         Ok(verified)
     }
@@ -300,21 +223,28 @@ impl<'a> Completing<'a> {
 
     /// Asks the target whether the things are as they should be.
     async fn verify_copies(&self, set: &Set, part: &Part) -> Result<u64, ActivityError> {
-        let (ready, mut verified) = (set.change.ready()?, 0);
+        let mut verified = 0;
         let mut reading = Reading::part(self.context, &self.plan.source, set, part, None);
         while let Some(page) = reading.next().await? {
-            let moved = self.changed(set, &ready, &page.items)?;
-            for moved in moved.chunks(CALL_ITEMS) {
-                let results = write(self.context, self.plan, set, moved, VERIFYING, true).await?;
-                for (thing, result) in moved.iter().zip(&results) {
-                    if result.status != ImportStatus::Skipped {
-                        return Err(differs(set, &thing.id));
-                    }
-                }
-                verified += moved.len() as u64;
-            }
+            verified += self.verify_things(set, &page.items).await?;
         }
         Ok(verified)
+    }
+
+    /// Asks the target whether these things are as they should be; how many are to be looked at. Of what is changed where it is,
+    /// one that has still to be changed is not.
+    async fn verify_things(&self, set: &Set, things: &[Thing]) -> Result<u64, ActivityError> {
+        let moved = changed(self.plan, set, &set.change.ready()?, things)?;
+        let moved: Vec<Moved> = moved.into_iter().map(|(_, moved)| moved).collect();
+        for moved in moved.chunks(CALL_ITEMS) {
+            let results = write(self.context, self.plan, set, moved, VERIFYING, true).await?;
+            for (thing, result) in moved.iter().zip(&results) {
+                if result.status != ImportStatus::Skipped {
+                    return Err(differs(set, &thing.id));
+                }
+            }
+        }
+        Ok(moved.len() as u64)
     }
 
     /// Looks for copies of what is not there any more: they are told of, and stay. There are none where digests are the same.

@@ -11,6 +11,7 @@
 
 mod archive;
 pub(crate) mod batch;
+mod catch_up;
 mod change;
 mod complete;
 mod content;
@@ -105,6 +106,9 @@ struct Set {
     /// Things whose copies were found to be the same by digests: they are in no batch.
     #[serde(default)]
     same: u64,
+    /// Whether what its things refer to comes along.
+    #[serde(default)]
+    brings: bool,
 }
 
 /// Numbers of things by what they were and what they are now: `service/type`.
@@ -141,6 +145,13 @@ impl Part {
     fn empty(set: usize, turn: u32) -> Self {
         let within = Within::default();
         Self { set, within, ids: None, things: 0, turn, list: None, takes_back: None, of_execution: None }
+    }
+
+    /// Whether a thing of a set is read with it.
+    fn covers(&self, set: usize, id: &str) -> bool {
+        let Within { from_id, to_id, .. } = &self.within;
+        let is_within = from_id.as_deref().is_none_or(|from| from <= id) && to_id.as_deref().is_none_or(|to| id < to);
+        self.set == set && is_within && self.ids.as_ref().is_none_or(|ids| ids.iter().any(|own| own == id))
     }
 }
 

@@ -275,6 +275,7 @@ impl Planning<'_> {
             planned.watermark = watermark.unwrap_or_default();
             planned.ranges = ranges;
             planned.same = same;
+            planned.brings = brings;
         }
         Ok(())
     }

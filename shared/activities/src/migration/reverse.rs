@@ -1,12 +1,15 @@
 //! Takes back what an earlier execution has migrated: services put back what was there before, batch by batch, the last one
 //! first. What somebody else has changed since stays.
 
+use std::collections::HashSet;
+
 use contracts::data_migration::DataMigrationRequest;
 use contracts::{ActivityError, ErrorName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::batch::Working;
+use super::catch_up::{CAUGHT_UP, CaughtUp};
 use super::plan::{new_plan, store};
 use super::undo::{done_again, done_in_batch};
 use super::{CONTENT, Counts, Part, Plan, State, Way, type_name};
@@ -91,6 +94,13 @@ pub(super) async fn migrate(working: &Working<'_>, state: &mut State) -> Result<
     let done = done_before(context, execution_id, takes_back).await?;
     // Things that were written again, and those of executions before, are in the batches too.
     let again = takes_back == TakesBack::WrittenAgain || part.of_execution.is_some();
+    let mut late = match takes_back {
+        TakesBack::WrittenAgain if part.of_execution.is_none() => late(context, execution_id).await?,
+        TakesBack::WrittenAgain | TakesBack::Batch(_) => HashSet::new(),
+    };
+    done[..state.done.min(done.len())].iter().filter(|done| is_thing(done)).for_each(|done| {
+        late.remove(&named(done));
+    });
     while state.done < done.len() {
         let left_before = state.left.count();
         let rest = &done[state.done..done.len().min(state.done + NOTED_AFTER)];
@@ -98,7 +108,10 @@ pub(super) async fn migrate(working: &Working<'_>, state: &mut State) -> Result<
         things::undo(context, execution_id, some, &mut state.left).await?;
         state.done += some.len();
         let counts = Counts {
-            read: if again { 0 } else { some.iter().filter(|done| is_thing(done)).count() as u64 },
+            read: match again {
+                true => some.iter().filter(|done| is_thing(done) && late.remove(&named(done))).count() as u64,
+                false => some.iter().filter(|done| is_thing(done)).count() as u64,
+            },
             left: state.left.count() - left_before,
             ..Counts::default()
         };
@@ -110,6 +123,18 @@ pub(super) async fn migrate(working: &Working<'_>, state: &mut State) -> Result<
         working.check_time()?;
     }
     Ok(())
+}
+
+/// What came while the execution copied: it is in no batch.
+async fn late(context: &Context<'_>, execution_id: &str) -> Result<HashSet<(String, String)>, ActivityError> {
+    let files = context.files_of(execution_id);
+    let (old, again): (Plan, Option<CaughtUp>) = (files.read_plan().await?, files.read(&files.key(CAUGHT_UP)?).await?);
+    let late = again.unwrap_or_default().late.into_iter();
+    Ok(late.filter_map(|late| Some((old.sets.get(late.set)?.types().1, late.to))).collect())
+}
+
+fn named(done: &Done) -> (String, String) {
+    (type_of(done), done.id.clone())
 }
 
 fn is_thing(done: &Done) -> bool {

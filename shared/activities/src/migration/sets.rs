@@ -72,6 +72,7 @@ fn copies(selector: &DataSelector, known: &Known) -> Result<Vec<Set>, ActivityEr
                 ids: None,
                 ranges: None,
                 same: 0,
+                brings: false,
             })
         })
         .collect();
@@ -116,6 +117,7 @@ fn in_place(selector: &DataSelector, known: &Known, change: Change) -> Set {
         ids: None,
         ranges: None,
         same: 0,
+        brings: false,
     }
 }
 
@@ -145,6 +147,7 @@ pub(super) fn renamed(
         ids: None,
         ranges: None,
         same: 0,
+        brings: false,
     }
 }
 

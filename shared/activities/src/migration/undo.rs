@@ -4,7 +4,8 @@ use contracts::ActivityError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::complete::{self, CaughtUp};
+use super::catch_up::{CAUGHT_UP, CaughtUp};
+use super::complete;
 use super::{CONTENT, Plan, Set, State, THING, Way, step_of};
 use crate::Context;
 use crate::files::{Files, lost};
@@ -72,12 +73,16 @@ async fn undo_all(context: &Context<'_>, plan: &Plan) -> Result<Left, ActivityEr
 
 /// What was written again because it had changed meanwhile, the last of it first.
 pub(super) async fn done_again(plan: &Plan, files: &Files<'_>) -> Result<Vec<Done>, ActivityError> {
-    let again: CaughtUp = files.read(&files.key("caught-up.json")?).await?.unwrap_or_default();
-    let done = again.written.iter().rev().map(|(set, id, round)| {
+    let again: CaughtUp = files.read(&files.key(CAUGHT_UP)?).await?.unwrap_or_default();
+    let mut done = Vec::with_capacity(again.written.len());
+    for (set, id, round) in again.written.iter().rev() {
         let set = plan.sets.get(*set).ok_or_else(|| lost("a set of the plan"))?;
-        done_to(plan, set, THING, id, *round)
-    });
-    done.collect()
+        if set.has_contents() {
+            done.push(done_to(plan, set, CONTENT, id, *round)?);
+        }
+        done.push(done_to(plan, set, THING, id, *round)?);
+    }
+    Ok(done)
 }
 
 /// What a batch has done, the last of it first.
