@@ -120,11 +120,11 @@ async fn kills_of_a_job_lose_nothing_and_double_nothing() {
     let slow = FaultRule::on("POST", "/api/v1/operations/{operation}", Fault::Delay { delay_ms: 20 });
     site.services.set_faults(ServiceKind::Auth, vec![slow]);
     let account = |number: usize| {
-        // Every tenth has no address, which is refused.
-        let email = if number.is_multiple_of(10) { String::new() } else { format!("job-{number}@example.com") };
+        // Every tenth has no name, which is refused.
+        let (email, name) = (format!("job-{number}@example.com"), if number.is_multiple_of(10) { "" } else { "N" });
         serde_json::json!({
             "service": "auth", "entity_type": "account", "entity_id": format!("job-{number}"),
-            "operation_data": { "email": email, "name": "N", "role": "user" },
+            "operation_data": { "email": email, "name": name, "role": "user" },
         })
     };
     let job = serde_json::json!({

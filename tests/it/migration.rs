@@ -466,7 +466,7 @@ fn what_a_restore_would_not_take_is_told_before_anything_is_written() {
         let fail = ("on_conflict", json!("fail"));
         let tried = migrate(&world, &restore("fail-tried", &[fail.clone(), ("dry_run", json!(true))])).await;
         assert_eq!(tried.result.as_ref().unwrap()["records_failed"], 1, "{:?}", tried.result);
-        let refused = migrate(&world, &restore("fail", &[fail.clone()])).await;
+        let refused = migrate(&world, &restore("fail", std::slice::from_ref(&fail))).await;
         assert_eq!(refused.failure.as_ref().unwrap().step.as_deref(), Some("PlanMigration"));
         for status in [&tried, &refused] {
             assert_eq!(status.result.as_ref().unwrap()["problems"], 1, "{:?}", status.result);
