@@ -10,6 +10,7 @@ use http::{Method, Request, StatusCode};
 use reference_services::{Fault, FaultRule, ServiceKind};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
+use vault::{KeyFilePath, Keys as _, Manifest};
 
 use crate::subjects::{DATA_MIGRATION, at, damage, held};
 use crate::world::{Control, ControlAction, Script, TENANT, World, run};
@@ -177,6 +178,35 @@ fn a_backup_that_is_not_as_it_was_signed_writes_nothing() {
             assert_eq!(held(&world).await, damaged, "{name}");
         });
     }
+}
+
+/// What is signed of each type is compared with what is in the parts, whoever has signed it.
+#[test]
+fn a_backup_whose_digests_are_not_those_of_its_parts_writes_nothing() {
+    run(async {
+        let world = World::new().await;
+        back_up(&world, "backup-1").await;
+        damage(&world).await;
+        let damaged = held(&world).await;
+        let file = world.blobs().join(TENANT).join("backups/backup-1/manifest.json");
+        let signed = std::fs::read(&file).unwrap();
+        let keys = KeyFilePath::new(world.database().with_file_name("keys.json"));
+        let of = Manifest::open_any(&signed, &keys.public_keys().await.unwrap()).unwrap();
+        let types = of.services.iter().enumerate();
+        let places: Vec<(usize, usize)> =
+            types.flat_map(|(service, of)| (0..of.types.len()).map(move |of_type| (service, of_type))).collect();
+        for (service, of_type) in places {
+            let mut changed = of.clone();
+            changed.services[service].types[of_type].digest = "0".repeat(64);
+            std::fs::write(&file, changed.sign(&keys).await.unwrap()).unwrap();
+            let failure = restore(&world, request("backup-1")).await.failure.unwrap();
+            let name = &of.services[service].types[of_type].entity_type;
+            assert_eq!((failure.error.as_str(), failure.message.contains(name.as_str())), ("IntegrityViolation", true));
+            assert_eq!(held(&world).await, damaged, "{name}");
+        }
+        std::fs::write(&file, signed).unwrap();
+        assert_eq!(restore(&world, request("backup-1")).await.status, Status::Completed);
+    });
 }
 
 #[test]

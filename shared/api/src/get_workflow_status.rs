@@ -112,7 +112,8 @@ pub(crate) fn answer(api: &Api, found: Estimated) -> StatusResponse {
     let items = items.map(|items| paced(items, &record, api.clock.now()));
     let by_pace = items.and_then(|items| remaining(&items)).map(|remaining| clock::after(&*api.clock, remaining));
     let by_mean = || mean_duration_ms.map(|mean| durations::estimate(api, &record, mean));
-    let is_under_way = record.status.is_open() && damaged.is_none();
+    // When a pause ends is not known.
+    let is_under_way = record.status.is_open() && record.status != Status::Paused && damaged.is_none();
     let estimate = is_under_way.then(|| by_pace.or_else(by_mean)).flatten();
     body(record, items, estimate, damaged)
 }

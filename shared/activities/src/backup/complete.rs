@@ -344,7 +344,7 @@ async fn check(vault: &Vault<'_>, plan: &Plan, parts: &[Vec<PartEntry>]) -> Resu
 }
 
 /// A thing as the services' digests have it: JSON without spaces, names in order, and a line break.
-fn canonical(thing: &Thing) -> String {
+pub(crate) fn canonical(thing: &Thing) -> String {
     let value = json!({ "data": thing.data, "id": thing.id, "references": thing.references });
     let mut text = contracts::document::canonical(&value).to_string();
     text.push('\n');

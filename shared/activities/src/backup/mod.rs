@@ -25,6 +25,7 @@ use vault::{KeyError, PartEntry, PartError, PartSummary, SignError, WrappedKey};
 use crate::Context;
 use crate::files::{Files, key, lost};
 
+pub(crate) use complete::canonical;
 pub(crate) use lines::{ContentLine, PIECE_BYTES};
 pub(crate) use sealed::{Lines, Opened, Vault};
 

@@ -1,20 +1,22 @@
 //! Checks a backup from its signature to its last byte, and writes down in which order it is restored.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::backup::{RestoreConflict, RestoreRequest};
+use contracts::effect::hex;
 use contracts::{ActivityError, ErrorName};
 use downstream::Service;
 use downstream::data::{Thing, catalogue};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use store::{ended_backup, lease_of_backup};
 use vault::{DocumentError, MANIFEST_FILE, Manifest, ManifestError, PartEntry, ServiceSummary};
 
 use super::undo::ids_of;
 use super::{Plan, Selected, Target, drill, files, is_same_type, is_tenant, mark_of, selected_of};
 use crate::Context;
-use crate::backup::{FILE_CONTENT, Vault, key_failed, place};
+use crate::backup::{FILE_CONTENT, Vault, canonical, key_failed, place};
 use crate::compliance::erasure::Erased;
 use crate::files::lost;
 use crate::harness::store_failed;
@@ -171,30 +173,43 @@ async fn missing(context: &Context<'_>, tenant_id: &str, backup_id: &str) -> Res
     Ok(ActivityError::new(ErrorName::NotFound, message))
 }
 
-/// Reads every byte of every part; what there is of persons who have been erased, by [`mark_of`].
+/// Reads every byte of every part, and compares the digest of each type; what there is of persons who have been erased, by
+/// [`mark_of`].
 pub(crate) async fn check_parts(
     context: &Context<'_>,
     manifest: &Manifest,
     erased: &Erased,
 ) -> Result<BTreeSet<String>, ActivityError> {
     let vault = Vault::of(context, &manifest.tenant_id, &manifest.backup_id, &manifest.data_key).await?;
-    let mut marks = BTreeSet::new();
+    let (mut marks, mut digests) = (BTreeSet::new(), BTreeMap::<(&str, &str), Sha256>::new());
     for part in &manifest.parts {
         let PartEntry { service, entity_type, .. } = part;
-        let is_looked_at = erased.has_any() && entity_type != FILE_CONTENT;
+        let digest = digests.entry((service, entity_type)).or_default();
         let mut opened = vault.open(part).await?;
         while let Some(line) = opened.next().await? {
-            if is_looked_at {
-                let thing: Thing = serde_json::from_slice(&line).map_err(|_| lost("a line of a backup"))?;
-                if erased.has(service, entity_type, &thing) {
-                    marks.insert(mark_of(service, entity_type, &thing.id));
-                }
+            if entity_type == FILE_CONTENT {
+                digest.update(&line);
+                digest.update(b"\n");
+                continue;
+            }
+            let thing: Thing = serde_json::from_slice(&line).map_err(|_| lost("a line of a backup"))?;
+            digest.update(canonical(&thing));
+            if erased.has_any() && erased.has(service, entity_type, &thing) {
+                marks.insert(mark_of(service, entity_type, &thing.id));
             }
         }
         let found = opened.finish()?;
         manifest
             .compare(&part.name, &found)
             .map_err(|error| ActivityError::new(ErrorName::IntegrityViolation, error.to_string()))?;
+    }
+    for ServiceSummary { service, types } in &manifest.services {
+        for of in types {
+            let digest = digests.remove(&(&**service, &*of.entity_type)).unwrap_or_default();
+            if hex(&digest.finalize()) != of.digest {
+                return Err(lost(&format!("the {service}/{} of the backup", of.entity_type)));
+            }
+        }
     }
     Ok(marks)
 }
