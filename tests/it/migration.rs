@@ -274,6 +274,8 @@ fn what_comes_meanwhile_brings_along_what_it_refers_to_and_is_counted() {
         let slow = FaultRule {
             times: Some(1),
             skip: 1,
+            // What this test itself stores is not slow.
+            tenant: Some(NEW.to_owned()),
             ..FaultRule::on("POST", "/api/v1/data/{type}/import", Fault::Delay { delay_ms: 5_000 })
         };
         world.services.set_faults(ServiceKind::User, vec![slow]);
@@ -300,9 +302,11 @@ fn what_comes_meanwhile_brings_along_what_it_refers_to_and_is_counted() {
         let accounts = things(&world, ServiceKind::Auth, "account", NEW).await;
         let profiles = things(&world, ServiceKind::User, "profile", NEW).await;
         let files = things(&world, ServiceKind::File, "file", NEW).await;
-        let account = accounts.iter().find(|account| account["email"] == "new@example.com").unwrap();
+        let account = accounts.iter().find(|account| account["email"] == "new@example.com");
+        let account = account.unwrap_or_else(|| panic!("{:#}", status.result.as_ref().unwrap()));
         assert!(profiles.iter().any(|profile| profile["user_id"] == account["user_id"]), "{profiles:?}");
-        let file = files.iter().find(|file| file["name"] == "new.txt").unwrap();
+        let file = files.iter().find(|file| file["name"] == "new.txt");
+        let file = file.unwrap_or_else(|| panic!("{files:?} {:#}", status.result.as_ref().unwrap()));
         assert_eq!(bytes_of(&world, NEW, file["file_id"].as_str().unwrap()).await, b"the new bytes");
         let result = status.result.as_ref().unwrap();
         let of = |name: &str| {
