@@ -46,14 +46,20 @@ fn between_tenants(migration_id: &str, selectors: Value) -> Value {
     })
 }
 
-/// Starts a migration of the target's, and waits for the end.
-async fn migrate(world: &World, request: &Value) -> StatusResponse {
+/// Starts a migration of the target's: its id.
+async fn begin(world: &World, request: &Value) -> String {
     let tenant_id = request["target_tenant_id"].as_str().unwrap();
     let asked = Request::post(DATA_MIGRATION.path).header("x-tenant-id", tenant_id);
     let asked = asked.header("content-type", "application/json").body(Body::from(request.to_string())).unwrap();
     let (status, _, answer) = world.call(asked).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
-    until_ended(world, tenant_id, answer["workflow_id"].as_str().unwrap()).await
+    answer["workflow_id"].as_str().unwrap().to_owned()
+}
+
+/// Starts a migration of the target's, and waits for the end.
+async fn migrate(world: &World, request: &Value) -> StatusResponse {
+    let id = begin(world, request).await;
+    until_ended(world, request["target_tenant_id"].as_str().unwrap(), &id).await
 }
 
 async fn until_ended(world: &World, tenant_id: &str, id: &str) -> StatusResponse {
@@ -238,10 +244,7 @@ fn what_changes_meanwhile_is_migrated_as_it_is_at_the_end() {
             ..FaultRule::on("POST", "/api/v1/data/{type}/import", Fault::Delay { delay_ms: 5_000 })
         };
         world.services.set_faults(ServiceKind::Auth, vec![slow]);
-        let asked =
-            Request::post(DATA_MIGRATION.path).header("x-tenant-id", NEW).header("content-type", "application/json");
-        let body = between_tenants("moving", everything()).to_string();
-        let (_, _, answer) = world.call(asked.body(Body::from(body)).unwrap()).await;
+        let id = begin(&world, &between_tenants("moving", everything())).await;
         clock::sleep(&*world.clock, Duration::from_secs(2)).await;
         let renamed =
             json!({ "entity_type": "account", "entity_id": "user-124", "key": "rename", "data": { "name": "Newer" } });
@@ -249,7 +252,7 @@ fn what_changes_meanwhile_is_migrated_as_it_is_at_the_end() {
             .await;
         let gone = json!({ "items": [{ "id": "file-123-1", "key": "gone" }] });
         at(&world, ServiceKind::File, Method::POST, "/api/v1/data/file/delete", gone).await;
-        let status = until_ended(&world, NEW, answer["workflow_id"].as_str().unwrap()).await;
+        let status = until_ended(&world, NEW, &id).await;
         assert_eq!(status.status, Status::Completed, "{:?}", status.error);
         let accounts = things(&world, ServiceKind::Auth, "account", NEW).await;
         assert!(accounts.iter().any(|account| account["name"] == "Newer"), "{accounts:?}");
@@ -283,9 +286,7 @@ fn what_comes_meanwhile_brings_along_what_it_refers_to_and_is_counted() {
         let mut request =
             between_tenants("moving", json!([with("user", "profile"), with("file", "file"), with("tenant", "tenant")]));
         request["migration_options"]["batch_size"] = json!(1);
-        let asked =
-            Request::post(DATA_MIGRATION.path).header("x-tenant-id", NEW).header("content-type", "application/json");
-        let (_, _, answer) = world.call(asked.body(Body::from(request.to_string())).unwrap()).await;
+        let id = begin(&world, &request).await;
         clock::sleep(&*world.clock, Duration::from_secs(2)).await;
         let account = json!({ "user_id": "a-new", "email": "new@example.com", "name": "New" });
         copy_of(&world, ServiceKind::Auth, "account", account).await;
@@ -297,7 +298,7 @@ fn what_comes_meanwhile_brings_along_what_it_refers_to_and_is_counted() {
         assert!(put.is_success());
         let gone = json!({ "items": [{ "id": "file-123-1", "key": "gone" }] });
         at(&world, ServiceKind::File, Method::POST, "/api/v1/data/file/delete", gone).await;
-        let status = until_ended(&world, NEW, answer["workflow_id"].as_str().unwrap()).await;
+        let status = until_ended(&world, NEW, &id).await;
         assert_eq!(status.status, Status::Completed, "{:?}", status.error);
         let accounts = things(&world, ServiceKind::Auth, "account", NEW).await;
         let profiles = things(&world, ServiceKind::User, "profile", NEW).await;
@@ -363,9 +364,7 @@ fn of_many_things_that_change_during_the_copy_each_is_copied_as_it_is_at_the_end
         world.services.set_faults(ServiceKind::File, vec![slow]);
         let mut request = between_tenants("many", everything());
         request["migration_options"] = json!({ "batch_size": 200, "create_backup": false, "validate_data": false });
-        let asked = Request::post(DATA_MIGRATION.path).header("x-tenant-id", NEW);
-        let asked = asked.header("content-type", "application/json").body(Body::from(request.to_string())).unwrap();
-        let (_, _, answer) = world.call(asked).await;
+        let id = begin(&world, &request).await;
         for round in 0..5 {
             clock::sleep(&*world.clock, Duration::from_secs(1)).await;
             let changed = (0..many).skip(round).step_by(100).map(|day| (day, 2 + round as u64));
@@ -375,7 +374,7 @@ fn of_many_things_that_change_during_the_copy_each_is_copied_as_it_is_at_the_end
             let gone = json!({ "items": (0..many / 100).map(gone).collect::<Vec<_>>() });
             at(&world, ServiceKind::User, Method::POST, "/api/v1/data/usage/delete", gone).await;
         }
-        let status = until_ended(&world, NEW, answer["workflow_id"].as_str().unwrap()).await;
+        let status = until_ended(&world, NEW, &id).await;
         assert_eq!(status.status, Status::Completed, "{:?}", status.error);
         let result = status.result.unwrap();
         assert!(result["changed_meanwhile"].as_u64() > Some(0) && result["still_changing"] == false, "{result}");
@@ -641,16 +640,13 @@ fn one_migration_at_a_time_changes_a_type() {
             ..FaultRule::on("POST", "/api/v1/data/{type}/import", Fault::Delay { delay_ms: 8_000 })
         };
         world.services.set_faults(ServiceKind::User, vec![slow]);
-        let asked =
-            Request::post(DATA_MIGRATION.path).header("x-tenant-id", NEW).header("content-type", "application/json");
-        let body = between_tenants("first", everything()).to_string();
-        let (_, _, first) = world.call(asked.body(Body::from(body)).unwrap()).await;
+        let first = begin(&world, &between_tenants("first", everything())).await;
         clock::sleep(&*world.clock, Duration::from_secs(2)).await;
         let second = migrate(&world, &between_tenants("second", everything())).await;
-        let (failure, first) = (second.failure.unwrap(), first["workflow_id"].as_str().unwrap());
+        let failure = second.failure.unwrap();
         assert_eq!(failure.error, "Conflict");
-        assert!(failure.message.contains(first), "{}", failure.message);
-        assert_eq!(until_ended(&world, NEW, first).await.status, Status::Completed);
+        assert!(failure.message.contains(&first), "{}", failure.message);
+        assert_eq!(until_ended(&world, NEW, &first).await.status, Status::Completed);
     });
 }
 
@@ -766,12 +762,10 @@ fn what_changes_while_it_is_upgraded_is_upgraded_as_it_is_then() {
         world.services.set_faults(ServiceKind::User, vec![slow]);
         let mut request = within("up-1", "SystemUpgrade", json!([selector("user", "profile", json!({}))]));
         request["migration_options"]["validate_data"] = json!(false);
-        let asked = Request::post(DATA_MIGRATION.path).header("x-tenant-id", TENANT);
-        let asked = asked.header("content-type", "application/json").body(Body::from(request.to_string())).unwrap();
-        let (_, _, answer) = world.call(asked).await;
+        let id = begin(&world, &request).await;
         clock::sleep(&*world.clock, Duration::from_secs(2)).await;
         prefer(&world, "later", "profile-125", json!({ "language": "de", "new": "yes" })).await;
-        let status = until_ended(&world, TENANT, answer["workflow_id"].as_str().unwrap()).await;
+        let status = until_ended(&world, TENANT, &id).await;
         assert_eq!(status.status, Status::Completed, "{:?}", status.error);
         assert_eq!(preferences(&world).await["profile-125"], json!({ "locale": "de-DE", "new": "yes" }));
     });
@@ -822,10 +816,7 @@ fn what_changed_since_it_was_archived_stays_and_is_told_of() {
         };
         world.services.set_faults(ServiceKind::User, vec![slow]);
         let usage = json!([selector("user", "usage", json!({}))]);
-        let asked = Request::post(DATA_MIGRATION.path).header("x-tenant-id", TENANT);
-        let body = within("old", "DataArchival", usage).to_string();
-        let asked = asked.header("content-type", "application/json").body(Body::from(body)).unwrap();
-        let (_, _, answer) = world.call(asked).await;
+        let id = begin(&world, &within("old", "DataArchival", usage)).await;
         clock::sleep(&*world.clock, Duration::from_secs(2)).await;
         let changed = things(&world, ServiceKind::User, "usage", TENANT).await.remove(0);
         let mut data = changed.clone();
@@ -833,7 +824,7 @@ fn what_changed_since_it_was_archived_stays_and_is_told_of() {
         let item = json!({ "id": changed["usage_id"], "key": "more", "data": data });
         let body = json!({ "on_conflict": "overwrite", "items": [item] });
         at(&world, ServiceKind::User, Method::POST, "/api/v1/data/usage/import", body).await;
-        let status = until_ended(&world, TENANT, answer["workflow_id"].as_str().unwrap()).await;
+        let status = until_ended(&world, TENANT, &id).await;
         assert_eq!(status.status, Status::Completed, "{:?}", status.error);
         let result = status.result.as_ref().unwrap();
         let left = things(&world, ServiceKind::User, "usage", TENANT).await;

@@ -124,6 +124,11 @@ impl Default for MigrationOptions {
 }
 
 impl MigrationOptions {
+    /// What a restore does with things that are there already.
+    pub fn restore_conflict(&self) -> RestoreConflict {
+        self.on_conflict.unwrap_or(RestoreConflict::Overwrite)
+    }
+
     fn read(fields: &mut Fields<'_>, migration_type: Option<MigrationType>) -> Self {
         let default = Self::default();
         let restores = migration_type.is_none_or(|of| of == MigrationType::DataRestore);

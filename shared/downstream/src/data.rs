@@ -131,7 +131,20 @@ pub struct Within {
     pub filters: BTreeMap<String, String>,
 }
 
+/// Sorts behind an id and before any longer one that begins with it: ids have no such character.
+const JUST_AFTER: char = '!';
+
+/// What comes next after an id.
+pub fn just_after(id: &str) -> String {
+    format!("{id}{JUST_AFTER}")
+}
+
 impl Within {
+    /// The thing with this id and no other.
+    pub fn only(id: &str) -> Self {
+        Self { from_id: Some(id.to_owned()), to_id: Some(just_after(id)), ..Self::default() }
+    }
+
     fn parameters(&self) -> impl Iterator<Item = (String, &str)> {
         let bounds = [("from_id", &self.from_id), ("to_id", &self.to_id)];
         let bounds = bounds.into_iter().filter_map(|(name, id)| Some((name.to_owned(), id.as_deref()?)));
@@ -180,6 +193,23 @@ pub async fn page(
     let of_query = of_query.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     let query = of_query.chain(of.within.into_iter().flat_map(Within::parameters)).collect();
     read_page(downstream, service, entity_type, tenant_id, query).await
+}
+
+/// A thing, if it is there.
+///
+/// # Errors
+/// As [`page`].
+pub async fn thing(
+    downstream: &Downstream,
+    service: Service,
+    entity_type: &str,
+    tenant_id: &str,
+    id: &str,
+) -> Result<Option<Thing>, ActivityError> {
+    let within = Within::only(id);
+    let found =
+        page(downstream, service, entity_type, tenant_id, PageOf { within: Some(&within), ..PageOf::default() });
+    Ok(found.await?.items.into_iter().find(|thing| thing.id == id))
 }
 
 /// What of a person is on a page.

@@ -109,7 +109,7 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
         "back-up-data-set" | "restore-part" | "migrate-batch" | "collect-data-set" => {
             &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"]
         }
-        "complete-backup" => &[
+        "complete-backup" | "forget-person" => &[
             "dynamodb:BatchGetItem",
             "dynamodb:DeleteItem",
             "dynamodb:PutItem",
@@ -137,16 +137,6 @@ pub(crate) fn needed(binary: &str) -> BTreeSet<&'static str> {
         | "pack-export"
         | "verify-erasure" => &["dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"],
         "begin-erasure" => &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject"],
-        "forget-person" => &[
-            "dynamodb:BatchGetItem",
-            "dynamodb:DeleteItem",
-            "dynamodb:PutItem",
-            "dynamodb:Query",
-            "dynamodb:UpdateItem",
-            "s3:DeleteObject",
-            "s3:GetObject",
-            "s3:PutObject",
-        ],
         // Restores look who has been erased, erasures what is held.
         "plan-restore" | "plan-migration" | "plan-erasure" => &[
             "dynamodb:GetItem",

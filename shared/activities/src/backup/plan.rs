@@ -46,10 +46,19 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
     let selectors = of_subject.unwrap_or(selectors);
     let tenant_id = context.tenant_id();
     let create = create && !(reuse && is_there(context, &request.backup_id).await?);
-    let sets = if create {
-        sets(context, tenant_id, &request, (&selectors, is_some_of_it, is_archive)).await?
-    } else {
-        Vec::new()
+    let sets = match create {
+        true => {
+            let all = sets(context, tenant_id, &request).await?;
+            // Also what a migration selects that this is made for: it would fail after the backup.
+            let chosen = selected(&all, &selectors)?;
+            if is_archive {
+                // Nobody changes what is being archived.
+                let types = selectors.iter().map(|of| format!("{}/{}", of.service, of.entity_type)).collect();
+                hold(context, tenant_id, types).await?;
+            }
+            if is_some_of_it { chosen } else { all }
+        }
+        false => Vec::new(),
     };
     let data_key = match create {
         true => {
@@ -76,12 +85,7 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
 }
 
 /// What there is to read, in the order in which it is read; nobody has a backup of this name.
-async fn sets(
-    context: &Context<'_>,
-    tenant_id: &str,
-    request: &BackupRequest,
-    (selectors, is_some_of_it, is_archive): (&[DataSelector], bool, bool),
-) -> Result<Vec<DataSet>, ActivityError> {
+async fn sets(context: &Context<'_>, tenant_id: &str, request: &BackupRequest) -> Result<Vec<DataSet>, ActivityError> {
     hold(context, tenant_id, BTreeSet::from([lease_of_backup(&request.backup_id)])).await?;
     hold_shared(context).await?;
     if is_there(context, &request.backup_id).await? {
@@ -95,18 +99,7 @@ async fn sets(
             types.push((service, entity_type));
         }
     }
-    let sets: Vec<DataSet> = in_order(types).into_iter().flat_map(sets_of).collect();
-    // Also what a migration selects that this is made for: it would fail after the backup.
-    let chosen = selected(&sets, selectors)?;
-    if !is_some_of_it {
-        return Ok(sets);
-    }
-    if is_archive {
-        // Nobody changes what is being archived.
-        let types = selectors.iter().map(|of| format!("{}/{}", of.service, of.entity_type)).collect();
-        hold(context, tenant_id, types).await?;
-    }
-    Ok(chosen)
+    Ok(in_order(types).into_iter().flat_map(sets_of).collect())
 }
 
 /// What selects everything of a person, by the dataset map.

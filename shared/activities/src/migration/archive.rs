@@ -7,14 +7,14 @@ use std::collections::HashSet;
 
 use contracts::{ActivityError, ErrorName};
 use downstream::Service;
-use downstream::data::{DeleteItem, ImportStatus, Imported, PageOf, Thing, Within, delete, page};
+use downstream::data::{DeleteItem, ImportStatus, Imported, PageOf, Thing, Within, delete, just_after, page};
 use serde::{Deserialize, Serialize};
 use vault::{Manifest, PartEntry};
 
 use super::batch::{CALL_ITEMS, Working};
 use super::plan::{Planning, check_order};
 use super::problems::{LEFT, Line};
-use super::source::{Reading, just_after};
+use super::source::Reading;
 use super::target::is_tenant;
 use super::{ByType, CHANGED_SINCE, Part, Plan, Set, State, THING, step_of};
 use crate::Context;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use contracts::data_migration::MigrationType;
 use contracts::{ActivityError, ErrorName};
-use downstream::data::{ImportStatus, PageOf, Thing, page};
+use downstream::data::{ImportStatus, Thing, thing};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -14,10 +14,10 @@ use store::BlobKey;
 use super::batch::{CALL_ITEMS, is_for_later};
 use super::change::{Moved, Ready};
 use super::problems::{Line, Told};
-use super::source::{Changed, Changes, only};
+use super::source::{Changed, Changes};
 use super::target::is_tenant;
-use super::undo::done_to;
-use super::{CONTENT, Change, Counts, Plan, Set, State, THING, content, refused, step_of, write};
+use super::undo::done_with;
+use super::{CONTENT, Change, Counts, Plan, Set, State, content, refused, step_of, write};
 use crate::Context;
 use crate::things::{self, Left, fingerprint, key_of};
 
@@ -235,7 +235,10 @@ impl Catching<'_> {
                     continue;
                 }
                 let found = match place.filter(|_| of.brings) {
-                    Some(place) => self.found(place, &to.id).await?.map(|thing| (place, thing)),
+                    Some(place) => {
+                        let found = of_source(self.context, plan, &plan.sets[place], &to.id).await?;
+                        found.map(|thing| (place, thing))
+                    }
                     None => None,
                 };
                 let Some((place, found)) = found else {
@@ -257,37 +260,24 @@ impl Catching<'_> {
         .boxed()
     }
 
-    /// A thing of the source.
-    async fn found(&self, set: usize, id: &str) -> Result<Option<Thing>, ActivityError> {
-        let set = &self.plan.sets[set];
-        of_source(self.context, self.plan, set, id).await
-    }
-
     /// Undoes what was written of things that are gone.
     async fn take_back(&mut self, number: usize, ready: &Ready<'_>, gone: Vec<String>) -> Result<(), ActivityError> {
         let (plan, set) = (self.plan, &self.plan.sets[number]);
         for id in gone {
-            let thing = Thing { id, version: None, data: json!({}), references: Vec::new() };
-            let Ok(moved) = ready.of(&set.service, &set.entity_type, &thing) else { continue };
+            let original = Thing { id, version: None, data: json!({}), references: Vec::new() };
+            let Ok(moved) = ready.of(&set.service, &set.entity_type, &original) else { continue };
             let again = self.done.written.iter().rev().filter(|(of, id, _)| *of == number && *id == moved.id);
             let rounds: Vec<u32> = again.map(|(.., round)| *round).chain([0]).collect();
             let mut undone = false;
             for round in rounds {
-                for what in [CONTENT, THING].into_iter().filter(|what| *what == THING || set.has_contents()) {
-                    let done = done_to(plan, set, what, &moved.id, round)?;
-                    let own = self.context.execution_id();
-                    undone |= things::undo(self.context, own, &[done], &mut Left::default()).await? > 0;
-                }
+                let (done, own) = (done_with(plan, set, &moved.id, round)?, self.context.execution_id());
+                undone |= things::undo(self.context, own, &done, &mut Left::default()).await? > 0;
             }
             if !self.known.remove(&mark(plan, number, &moved.id)) {
                 continue;
             }
-            let is_there = {
-                let within = only(&moved.id);
-                let of = PageOf { within: Some(&within), ..PageOf::default() };
-                let there = page(self.context.downstream, set.target()?, &set.to_type, &plan.target, of).await?;
-                there.items.iter().any(|thing| thing.id == moved.id)
-            };
+            let (at, downstream) = (set.target()?, self.context.downstream);
+            let is_there = thing(downstream, at, &set.to_type, &plan.target, &moved.id).await?.is_some();
             let counts = self.done.taken_back.entry(number).or_default();
             counts.count(match (is_there, undone) {
                 (false, _) => ImportStatus::Created,
@@ -316,8 +306,5 @@ pub(super) async fn of_source(
     set: &Set,
     id: &str,
 ) -> Result<Option<Thing>, ActivityError> {
-    let within = only(id);
-    let of = PageOf { within: Some(&within), ..PageOf::default() };
-    let found = page(context.downstream, set.source()?, &set.entity_type, &plan.source, of).await?;
-    Ok(found.items.into_iter().find(|thing| thing.id == id))
+    thing(context.downstream, set.source()?, &set.entity_type, &plan.source, id).await
 }

@@ -109,7 +109,8 @@ impl<'a> Completing<'a> {
             }
             if let Some(set) = set {
                 self.tell_not_tried(set, part, &state)?;
-                self.tell_refused(set, state.refused)?;
+                let of = (&*set.to_service, &*set.to_type);
+                state.refused.into_iter().try_for_each(|refused| self.tell_refused(of, refused))?;
             }
         }
         for set in &self.plan.sets {
@@ -125,7 +126,7 @@ impl<'a> Completing<'a> {
         self.contents = totals.contents;
         for ((service, entity_type), counts) in totals.types {
             let name = type_name(&service, &entity_type);
-            self.types.insert((name.clone(), name), Counts::of_restored(counts, self.plan.on_conflict()));
+            self.types.insert((name.clone(), name), Counts::of_restored(counts, self.plan.options.restore_conflict()));
         }
         for ((service, entity_type), PartFailure { id, error, message }) in totals.failures {
             let name = type_name(&service, &entity_type);
@@ -133,10 +134,8 @@ impl<'a> Completing<'a> {
             let counts = self.types.entry((name.clone(), name)).or_default();
             counts.read += if entity_type == FILE_CONTENT { 0 } else { failed };
             counts.failed += failed;
-            let (service, entity_type, id) = (&*service, &*entity_type, id.as_deref().unwrap_or_default());
-            self.told.add(FAILED, &Line { service, entity_type, id, code: &error, message: &message })?;
-            let name = ErrorName::named(&error).unwrap_or(ErrorName::ServiceRejected);
-            self.first.get_or_insert_with(|| ActivityError::new(name, message));
+            let refused = Refused { id: id.unwrap_or_default(), code: error, message };
+            self.tell_refused((&service, &entity_type), refused)?;
         }
         Ok(())
     }
@@ -162,13 +161,14 @@ impl<'a> Completing<'a> {
         self.told.add(FAILED, &Line { service, entity_type, id: "", code, message: &message })
     }
 
-    fn tell_refused(&mut self, set: &Set, refused: Vec<Refused>) -> Result<(), ActivityError> {
-        for Refused { id, code, message } in refused {
-            let (service, entity_type) = (&*set.to_service, &*set.to_type);
-            self.told.add(FAILED, &Line { service, entity_type, id: &id, code: &code, message: &message })?;
-            let name = ErrorName::named(&code).unwrap_or(ErrorName::ServiceRejected);
-            self.first.get_or_insert_with(|| ActivityError::new(name, message));
-        }
+    fn tell_refused(
+        &mut self,
+        (service, entity_type): (&str, &str),
+        Refused { id, code, message }: Refused,
+    ) -> Result<(), ActivityError> {
+        self.told.add(FAILED, &Line { service, entity_type, id: &id, code: &code, message: &message })?;
+        let name = ErrorName::named(&code).unwrap_or(ErrorName::ServiceRejected);
+        self.first.get_or_insert_with(|| ActivityError::new(name, message));
         Ok(())
     }
 
@@ -298,10 +298,7 @@ impl<'a> Completing<'a> {
             false => {
                 // What had changed before the plan is in no batch.
                 let planned = Counts { read: plan.expected.left, left: plan.expected.left, ..Counts::default() };
-                types.values().fold(planned, |mut all, counts| {
-                    all.add(*counts);
-                    all
-                })
+                Counts::sum(types.values().chain([&planned]))
             }
         };
         let per_type = types.iter().map(|(types, counts)| {
@@ -389,18 +386,13 @@ pub(super) async fn report_interrupted(
         interrupted.left.add_all(left.clone());
     }
     let (_, mut report) = interrupted.counted(status, &ByType::new());
-    let ended = match rolled_back {
-        Some(left) => json!({ "left": left.count(), "reversible_until": null, "verified": 0 }),
-        None => json!({ "reversible_until": reversible_until(context, plan) }),
-    };
-    merge(&mut report, ended);
-    merge(
-        &mut report,
-        json!({
-            "files": interrupted.told.store_beside(context).await?,
-            "completed_at": context.clock.now(),
-        }),
-    );
+    if let Some(left) = &rolled_back {
+        (report["left"], report["verified"]) = (json!(left.count()), json!(0));
+    }
+    let until = if rolled_back.is_none() { reversible_until(context, plan) } else { None };
+    report["reversible_until"] = json!(until);
+    report["files"] = json!(interrupted.told.store_beside(context).await?);
+    report["completed_at"] = json!(context.clock.now());
     context.report(report.as_object().cloned().unwrap_or_default())
 }
 

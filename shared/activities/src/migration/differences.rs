@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use contracts::ActivityError;
-use downstream::data::{Digest, DigestOf, Within, digest};
+use downstream::data::{Digest, DigestOf, Within, digest, just_after};
 
-use super::source::just_after;
 use super::{Plan, Set};
 use crate::Context;
 

@@ -221,6 +221,13 @@ impl Counts {
         Self { read, created, updated: replaced, unchanged, skipped, ..Self::default() }
     }
 
+    fn sum<'c>(all: impl IntoIterator<Item = &'c Self>) -> Self {
+        all.into_iter().fold(Self::default(), |mut sum, counts| {
+            sum.add(*counts);
+            sum
+        })
+    }
+
     fn add(&mut self, other: Self) {
         self.read += other.read;
         self.created += other.created;
@@ -278,11 +285,6 @@ enum Way {
 }
 
 impl Plan {
-    /// What a restore does with what is there.
-    fn on_conflict(&self) -> RestoreConflict {
-        self.options.on_conflict.unwrap_or(RestoreConflict::Overwrite)
-    }
-
     fn way(&self) -> Way {
         match self.migration_type {
             _ if self.reverses.is_some() => Way::Reverse,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use contracts::data_migration::{DataMigrationRequest, DataSelector, MigrationType};
 use contracts::{ActivityError, ErrorName};
 use downstream::Service;
-use downstream::data::{ImportStatus, Reference, Thing, Within};
+use downstream::data::{ImportStatus, Reference, Thing, Within, just_after};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use super::change::{Change, Ready};
 use super::differences::{self, Differences};
 use super::problems::{Line, PROBLEMS, Told};
 use super::sets::{self, Known, known, of, renamed};
-use super::source::{Reading, just_after};
+use super::source::Reading;
 use super::target::{self, Quotas, Used, is_tenant};
 use super::transform::NotTransformed;
 use super::{Counts, Part, Plan, Set, Way, restored, reverse, type_name, write};

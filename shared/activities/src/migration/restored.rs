@@ -28,7 +28,7 @@ pub(super) async fn plan(
         tenant_id: context.tenant_id().to_owned(),
         target_tenant_id: None,
         drill: false,
-        on_conflict: new_plan(request).on_conflict(),
+        on_conflict: request.migration_options.restore_conflict(),
         dry_run: request.migration_options.dry_run,
     };
     let selected = request.data_selectors.iter().map(|selector| Selected {
@@ -62,7 +62,7 @@ pub(super) async fn plan(
 fn expect(plan: &mut Plan, told: &mut Told, asked: Asked) -> Result<(), ActivityError> {
     let mut types: BTreeMap<String, Counts> = BTreeMap::new();
     for ((service, entity_type), counts) in &asked.types {
-        types.insert(type_name(service, entity_type), Counts::of_restored(*counts, plan.on_conflict()));
+        types.insert(type_name(service, entity_type), Counts::of_restored(*counts, plan.options.restore_conflict()));
     }
     for ((service, entity_type), Refused { id, code, message }) in &asked.refused {
         let counts = types.entry(type_name(service, entity_type)).or_default();
@@ -71,10 +71,7 @@ fn expect(plan: &mut Plan, told: &mut Told, asked: Asked) -> Result<(), Activity
         counts.failed += 1;
         told.add(PROBLEMS, &Line { service, entity_type, id, code, message })?;
     }
-    plan.expected = types.values().fold(Counts::default(), |mut all, counts| {
-        all.add(*counts);
-        all
-    });
+    plan.expected = Counts::sum(types.values());
     if plan.options.dry_run {
         plan.expected_types = types.into_iter().map(|(name, counts)| ((name.clone(), name), counts)).collect();
         plan.expected_contents = asked.contents;
@@ -97,7 +94,7 @@ pub(super) async fn migrate(
         state.given_up.get_or_insert(failure.error);
     }
     if things > 0 {
-        state.counts = Counts::of_restored(part.counts, working.plan.on_conflict());
+        state.counts = Counts::of_restored(part.counts, working.plan.options.restore_conflict());
     }
     Ok(())
 }

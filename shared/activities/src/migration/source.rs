@@ -1,13 +1,10 @@
 //! Reads things of a set, page by page.
 
 use contracts::ActivityError;
-use downstream::data::{Page, PageOf, Thing, Within, page};
+use downstream::data::{Page, PageOf, Thing, Within, just_after, page};
 
 use super::{Part, Plan, Set};
 use crate::Context;
-
-/// Sorts behind this id and before any longer one that begins with it: ids have no such character.
-const JUST_AFTER: char = '!';
 
 /// The things of a part, after one that is done.
 pub(super) struct Reading<'a> {
@@ -31,7 +28,7 @@ impl<'a> Reading<'a> {
         let questions = match &part.ids {
             Some(ids) => {
                 let left = ids.iter().filter(|id| after.is_none_or(|after| id.as_str() > after));
-                left.map(|id| only(id)).collect()
+                left.map(|id| Within::only(id)).collect()
             }
             None => {
                 let from_id = after.map(just_after).or_else(|| part.within.from_id.clone());
@@ -56,16 +53,6 @@ impl<'a> Reading<'a> {
         self.current = page.next_cursor.take().map(|cursor| (within, Some(cursor)));
         Ok(Some(page))
     }
-}
-
-/// The question for one thing.
-pub(super) fn only(id: &str) -> Within {
-    Within { from_id: Some(id.to_owned()), to_id: Some(just_after(id)), ..Within::default() }
-}
-
-/// What comes next after an id.
-pub(super) fn just_after(id: &str) -> String {
-    format!("{id}{JUST_AFTER}")
 }
 
 /// What has changed of a set since it was planned, page by page.

@@ -77,10 +77,7 @@ pub(super) async fn done_again(plan: &Plan, files: &Files<'_>) -> Result<Vec<Don
     let mut done = Vec::with_capacity(again.written.len());
     for (set, id, round) in again.written.iter().rev() {
         let set = plan.sets.get(*set).ok_or_else(|| lost("a set of the plan"))?;
-        if set.has_contents() {
-            done.push(done_to(plan, set, CONTENT, id, *round)?);
-        }
-        done.push(done_to(plan, set, THING, id, *round)?);
+        done.extend(done_with(plan, set, id, *round)?);
     }
     Ok(done)
 }
@@ -92,21 +89,21 @@ pub(super) async fn done_in_batch(plan: &Plan, files: &Files<'_>, number: usize)
     let batch: State = files.read_state(number).await?.unwrap_or_default();
     let mut done = Vec::with_capacity(batch.ids.len());
     for id in batch.ids.iter().rev() {
-        if set.has_contents() {
-            done.push(done_to(plan, set, CONTENT, id, 0)?);
-        }
-        done.push(done_to(plan, set, THING, id, 0)?);
+        done.extend(done_with(plan, set, id, 0)?);
     }
     Ok(done)
 }
 
-/// What was done to a thing.
-pub(super) fn done_to(plan: &Plan, set: &Set, what: &str, id: &str, round: u32) -> Result<Done, ActivityError> {
-    Ok(Done {
-        service: set.target()?,
-        entity_type: set.to_type.clone(),
-        id: id.to_owned(),
-        tenant_id: plan.target.clone(),
-        step: step_of(what, set, id, round)?,
-    })
+/// What was done to a thing in a round, the last of it first: its bytes, and the thing itself.
+pub(super) fn done_with(plan: &Plan, set: &Set, id: &str, round: u32) -> Result<Vec<Done>, ActivityError> {
+    let done = [CONTENT, THING].into_iter().filter(|what| *what == THING || set.has_contents()).map(|what| {
+        Ok(Done {
+            service: set.target()?,
+            entity_type: set.to_type.clone(),
+            id: id.to_owned(),
+            tenant_id: plan.target.clone(),
+            step: step_of(what, set, id, round)?,
+        })
+    });
+    done.collect()
 }

@@ -7,7 +7,7 @@ use contracts::dataset::{Category, Dataset, DatasetType, is_own};
 use contracts::holds::{Hold, HoldScope};
 use contracts::{ActivityError, ErrorName};
 use downstream::Service;
-use downstream::data::{PageOf, Thing, Within, catalogue, page};
+use downstream::data::{catalogue, thing};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::Erasure;
@@ -128,7 +128,9 @@ async fn done_by(context: &Context<'_>, erasure: &Erasure) -> Result<Earlier, Ac
         let (mut deleted, mut masked) = plan.done(of, &state);
         // Ended by force in the middle of a call, it never learned what came of it.
         for doing in &state.under_way {
-            match (thing(context, of, &doing.id).await?, doing.mask.is_empty()) {
+            let found =
+                thing(context.downstream, service_of(of)?, &of.entity_type, context.tenant_id(), &doing.id).await?;
+            match (found, doing.mask.is_empty()) {
                 (None, true) => deleted += 1,
                 (Some(thing), false) if !is_own(of, &thing.data, &plan.subject) => masked += 1,
                 _ => {}
@@ -138,14 +140,6 @@ async fn done_by(context: &Context<'_>, erasure: &Erasure) -> Result<Earlier, Ac
         earlier.addresses.extend(state.addresses);
     }
     Ok(earlier)
-}
-
-/// A thing, if it is there.
-async fn thing(context: &Context<'_>, of: &DatasetType, id: &str) -> Result<Option<Thing>, ActivityError> {
-    let within = Within { from_id: Some(id.to_owned()), ..Within::default() };
-    let which = PageOf { within: Some(&within), ..PageOf::default() };
-    let found = page(context.downstream, service_of(of)?, &of.entity_type, context.tenant_id(), which).await?;
-    Ok(found.items.into_iter().next().filter(|thing| thing.id == id))
 }
 
 fn text<'v>(of: &'v Value, name: &str) -> &'v str {
