@@ -40,6 +40,24 @@ async fn answers_about_something_else_are_not_trusted() {
     checks_ids(created, &["/workspace_id"], call).await;
 }
 
+/// Whatever the next page is called: pages that hold nothing and lead on could be read for ever.
+#[tokio::test]
+async fn only_the_last_page_may_hold_nothing() {
+    let thing = json!({ "id": "p", "data": {}, "references": [] });
+    let gone = json!({ "id": "p", "deleted_at": NOW });
+    for (items, deletions, next, expected) in [
+        (json!([]), json!([]), json!("fresh"), Some(ErrorName::IntegrityViolation)),
+        (json!([]), json!([]), Value::Null, None),
+        (json!([thing]), json!([]), json!("fresh"), None),
+        (json!([]), json!([gone]), json!("fresh"), None),
+    ] {
+        let page = json!({ "items": items, "deletions": deletions, "next_cursor": next, "watermark": "w" });
+        let (_, downstream) = scripted(200, page.clone());
+        let read = crate::data::page(&downstream, Service::User, "profile", "t", crate::data::PageOf::default()).await;
+        assert_eq!(name_of(read), expected.and_then(named), "{page}");
+    }
+}
+
 #[tokio::test]
 async fn a_context_need_not_name_user_and_tenant() {
     let (_, downstream) = scripted(200, json!({ "updated_at": NOW, "new_context": {} }));
