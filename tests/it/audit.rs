@@ -323,7 +323,8 @@ pub(crate) async fn behind_a_gateway(world: &World, folder: &std::path::Path, au
     );
     let services = ServiceChecks::new(nobody, Arc::clone(&world.clock));
     let blobs = Arc::clone(&starting.blobs);
-    let links = Arc::new(SignedLinks::new(*b"a secret", Arc::clone(&blobs), Arc::clone(&world.clock)));
+    let (clock, audit) = (Arc::clone(&world.clock), Arc::clone(&api.audit));
+    let links = Arc::new(SignedLinks::new(*b"a secret", Arc::clone(&blobs), clock, audit));
     let files = Files { api: api.clone(), blobs: Arc::new(FileBlobs::open(folder).await.unwrap()), links };
     let kept = KeptBackups { api: api.clone(), backups: store.clone(), blobs, erasures: store.clone() };
     let compliance =

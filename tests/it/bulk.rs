@@ -176,7 +176,7 @@ fn every_operation_does_what_it_says() {
 }
 
 #[test]
-fn a_dry_run_counts_collisions_of_different_batches_as_a_real_run_does() {
+fn a_dry_run_counts_what_entities_of_different_batches_do_to_each_other_as_a_real_run_does() {
     run(async {
         let world = World::new().await;
         let user = |id: &str, email: &str| {
@@ -188,6 +188,19 @@ fn a_dry_run_counts_collisions_of_different_batches_as_a_real_run_does() {
             target("auth", "account", id, json!({ "record": record, "on_conflict": on_conflict }))
         };
         let file = |action: &str| target("file", "file", "file-123-1", json!({ "action": action, "name": "new.txt" }));
+        let moved = |to: &str| target("file", "file", "file-123-2", json!({ "action": "move", "workspace_id": to }));
+        let created_at = "2026-01-01T00:00:00Z";
+        let workspace = |id: &str| {
+            let record = json!({ "user_id": "user-123", "workspace_config": {}, "created_at": created_at });
+            target("file", "workspace", id, json!({ "record": record }))
+        };
+        let file_in = |workspace_id: &str| {
+            let record = json!({
+                "user_id": "user-123", "workspace_id": workspace_id, "name": "a.txt", "content_type": "text/plain",
+                "size_bytes": 0, "sha256": null, "created_at": created_at,
+            });
+            target("file", "file", &format!("file-of-{workspace_id}"), json!({ "record": record }))
+        };
         let profile = |id: &str, user_id: &str| {
             target("user", "profile", id, json!({ "user_id": user_id, "profile_data": { "name": "N" } }))
         };
@@ -228,6 +241,28 @@ fn a_dry_run_counts_collisions_of_different_batches_as_a_real_run_does() {
             ),
             ("FileProcessing", json!([file("rename"), file("delete"), file("rename")]), [2, 1, 0]),
             ("UserCreation", json!([profile("p-1", "u-9"), profile("p-2", "u-9"), profile("p-3", "u-8")]), [2, 1, 0]),
+            // What one entity gives up, or brings, another one needs.
+            (
+                "UserUpdate",
+                json!([renamed("new-1", "free@example.com"), renamed("new-2", "one@example.com")]),
+                [2, 0, 0],
+            ),
+            (
+                "DataImport",
+                json!([
+                    imported("new-5", "seven@example.com", "overwrite"),
+                    imported("new-7", "five@example.com", "fail"),
+                    imported("new-5", "eight@example.com", "overwrite"),
+                    imported("new-8", "seven@example.com", "fail"),
+                ]),
+                [4, 0, 0],
+            ),
+            ("FileProcessing", json!([moved("workspace-new")]), [0, 1, 0]),
+            (
+                "DataImport",
+                json!([workspace("workspace-new"), file_in("workspace-new"), file_in("nowhere")]),
+                [2, 1, 0],
+            ),
         ];
         for (number, (operation, targets, expected)) in jobs.into_iter().enumerate() {
             for dry_run in [true, false] {
@@ -235,6 +270,38 @@ fn a_dry_run_counts_collisions_of_different_batches_as_a_real_run_does() {
                 asked["batch_options"] = json!({ "batch_size": 1, "parallel_batches": 1, "dry_run": dry_run });
                 let done = job(&world, &asked).await;
                 assert_eq!(counts(&done), expected, "{operation}, dry_run {dry_run}: {:?}", done.result);
+            }
+        }
+    });
+}
+
+/// The second of six entities fails.
+#[test]
+fn a_dry_run_stops_where_a_real_run_does() {
+    run(async {
+        let world = World::new().await;
+        let user = |id: String| {
+            let email =
+                if id.ends_with("-1") { "demo.user@example.com".to_owned() } else { format!("{id}@example.com") };
+            target("auth", "account", &id, json!({ "email": email, "name": "N" }))
+        };
+        let options = [
+            (json!({ "continue_on_error": false }), [1, 1, 4], 2),
+            (json!({ "continue_on_error": false, "batch_size": 4 }), [3, 1, 2], 1),
+            (json!({ "failure_threshold": { "count": 2 } }), [5, 1, 0], 6),
+            (json!({ "failure_threshold": { "percent": 10 }, "batch_size": 2 }), [1, 1, 4], 1),
+        ];
+        for (number, (options, expected, batches)) in options.into_iter().enumerate() {
+            for dry_run in [true, false] {
+                let targets = (0..6).map(|place| user(format!("new-{number}-{place}"))).collect();
+                let mut asked = request(&format!("stops-{number}-{dry_run}"), "UserCreation", Value::Array(targets));
+                asked["operation_data"] = json!({ "role": "user" });
+                asked["batch_options"] = json!({ "batch_size": 1, "parallel_batches": 1, "dry_run": dry_run });
+                asked["batch_options"].as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+                let done = job(&world, &asked).await;
+                let found = (counts(&done), &done.result.as_ref().unwrap()["batches_processed"]);
+                assert_eq!(found, (expected, &json!(batches)), "{options}, dry_run {dry_run}: {:?}", done.result);
+                assert_eq!(done.status == Status::Completed, expected[2] == 0, "{options}, dry_run {dry_run}");
             }
         }
     });

@@ -272,7 +272,7 @@ impl App {
             backups: Arc::new(store.clone()),
             erasures: Arc::new(store.clone()),
         };
-        let links = SignedLinks::new(link_key, blobs.clone(), Arc::clone(clock));
+        let links = SignedLinks::new(link_key, blobs.clone(), Arc::clone(clock), Arc::new(store.clone()));
         let files = Files { api: api.clone(), blobs: blobs.clone(), links: Arc::new(links.clone()) };
         let records = Arc::new(store.clone());
         let (backups, erasures) = (records.clone(), records.clone());

@@ -39,13 +39,21 @@ pub fn complete(
 }
 
 /// Completes routes whose bodies and answers are streams of any length: they look after their own limits.
-pub(crate) fn complete_streams(routes: Router, clock: SharedClock) -> Router {
-    let around = async |State(clock): State<SharedClock>, request: Request, next: Next| {
-        let (request_id, instance) = (request_id(&*clock, &request), request.uri().path().to_owned());
-        let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-        completed(answer.unwrap_or_else(|_panic| Problem::internal().into_response()), &instance, &request_id)
-    };
-    routes.method_not_allowed_fallback(async || Problem::method_not_allowed()).layer(from_fn_with_state(clock, around))
+pub(crate) fn complete_streams(routes: Router, clock: SharedClock, audit: Arc<dyn Audit>) -> Router {
+    let around =
+        async |State((clock, audit)): State<(SharedClock, Arc<dyn Audit>)>, mut request: Request, next: Next| {
+            let (request_id, instance) = (request_id(&*clock, &request), request.uri().path().to_owned());
+            let facts = RequestFacts::of(&request, request_id.clone());
+            request.extensions_mut().insert(facts.clone());
+            let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+            let answer = answer.unwrap_or_else(|_panic| Problem::internal().into_response());
+            if let Some(problem) = answer.extensions().get::<Problem>().cloned() {
+                record_problem(Some(&*audit), &facts, &problem, &*clock).await;
+            }
+            completed(answer, &instance, &request_id)
+        };
+    let routes = routes.method_not_allowed_fallback(async || Problem::method_not_allowed());
+    routes.layer(from_fn_with_state((clock, audit), around))
 }
 
 /// The complete answer to what is refused before it reaches the routes. `instance` is its path, as far as that is known.

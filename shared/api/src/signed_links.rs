@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clock::SharedClock;
@@ -20,9 +20,10 @@ use futures::{StreamExt as _, stream};
 use hmac::{Hmac, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use store::{BlobBody, BlobKey, BlobLinks, Blobs, Link, StoreError};
+use store::{Audit, BlobBody, BlobKey, BlobLinks, Blobs, Link, StoreError};
 
 use crate::Problem;
+use crate::audit::{KnownCaller, RequestFacts};
 use crate::serve::complete_streams;
 
 /// The path of every link, before its token.
@@ -38,6 +39,7 @@ pub struct SignedLinks {
     blobs: Arc<dyn Blobs>,
     clock: SharedClock,
     arriving: Arc<Mutex<HashSet<String>>>,
+    audit: Arc<dyn Audit>,
 }
 
 /// An upload that is under way: of several by one link the first is taken. Nobody else writes these blobs.
@@ -79,16 +81,16 @@ enum What {
 }
 
 impl SignedLinks {
-    /// Links to these blobs, signed with this key, which is secret.
-    pub fn new(key: impl Into<Arc<[u8]>>, blobs: Arc<dyn Blobs>, clock: SharedClock) -> Self {
-        Self { key: key.into(), blobs, clock, arriving: Arc::default() }
+    /// Links to these blobs, signed with this key, which is secret. The log tells of links that were used too late.
+    pub fn new(key: impl Into<Arc<[u8]>>, blobs: Arc<dyn Blobs>, clock: SharedClock, audit: Arc<dyn Audit>) -> Self {
+        Self { key: key.into(), blobs, clock, arriving: Arc::default(), audit }
     }
 
     /// The route of all links. It stands beside the API: nobody says who calls, and bodies are larger.
     pub fn routes(self) -> Router {
-        let clock = Arc::clone(&self.clock);
+        let (clock, audit) = (Arc::clone(&self.clock), Arc::clone(&self.audit));
         let path = format!("{PATH}{{token}}");
-        complete_streams(Router::new().route(&path, get(download).put(upload)).with_state(self), clock)
+        complete_streams(Router::new().route(&path, get(download).put(upload)).with_state(self), clock, audit)
     }
 
     fn link(&self, key: &BlobKey, what: What, valid_for: Duration) -> Result<Link, StoreError> {
@@ -108,14 +110,15 @@ impl SignedLinks {
         Ok(mac.map_err(|error| StoreError::Inconsistent(error.to_string()))?.chain_update(grant))
     }
 
-    /// What a token grants now.
-    fn granted(&self, token: &str) -> Result<(BlobKey, What), Problem> {
+    /// What a token grants now. Whose it is, is known once its signature is: whoever made it up has no log to be told in.
+    fn granted(&self, token: &str, facts: &RequestFacts) -> Result<(BlobKey, What), Problem> {
         let unusable = || Problem::forbidden("The link is not one of this service's: it was changed or cut off.");
         let (grant, signature) = token.split_once('.').ok_or_else(unusable)?;
         let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|_| unusable());
         let (grant, signature) = (decode(grant)?, decode(signature)?);
         self.mac(&grant)?.verify_slice(&signature).map_err(|_| unusable())?;
         let Grant { tenant, names, until, what } = serde_json::from_slice(&grant).map_err(|_| unusable())?;
+        facts.know(KnownCaller { tenant_id: tenant.clone(), actor: None, is_admin: false });
         if self.clock.now() >= Timestamp::from_second(until).unwrap_or_default() {
             return Err(Problem::forbidden("The link has expired: ask for another one."));
         }
@@ -135,8 +138,12 @@ impl BlobLinks for SignedLinks {
     }
 }
 
-async fn download(State(links): State<SignedLinks>, Path(token): Path<String>) -> Result<Response, Problem> {
-    let (key, What::Download { file_name }) = links.granted(&token)? else {
+async fn download(
+    State(links): State<SignedLinks>,
+    Path(token): Path<String>,
+    Extension(facts): Extension<RequestFacts>,
+) -> Result<Response, Problem> {
+    let (key, What::Download { file_name }) = links.granted(&token, &facts)? else {
         return Err(Problem::forbidden("The link is for an upload."));
     };
     let gone = || Problem::not_found("The file is not there any more.");
@@ -163,10 +170,11 @@ fn content_type(file_name: &str) -> &'static str {
 async fn upload(
     State(links): State<SignedLinks>,
     Path(token): Path<String>,
+    Extension(facts): Extension<RequestFacts>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Problem> {
-    let (key, What::Upload { bytes }) = links.granted(&token)? else {
+    let (key, What::Upload { bytes }) = links.granted(&token, &facts)? else {
         return Err(Problem::forbidden("The link is for a download."));
     };
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -217,8 +225,10 @@ fn limited(body: Body, bytes: u64, clock: SharedClock) -> BlobBody {
 mod tests {
     use axum::http::Request;
     use clock::VirtualClock;
+    use contracts::audit::AuditOutcome;
     use http_body_util::BodyExt as _;
     use store::conformance::MemoryBlobs;
+    use store::{AuditFilter, AuditPage, NewAuditRow};
     use tower::ServiceExt as _;
 
     use super::*;
@@ -227,13 +237,31 @@ mod tests {
         clock: VirtualClock,
         blobs: Arc<MemoryBlobs>,
         links: SignedLinks,
+        log: Arc<Log>,
+    }
+
+    /// The rows of an audit log.
+    #[derive(Default)]
+    struct Log(Mutex<Vec<NewAuditRow>>);
+
+    #[async_trait]
+    impl Audit for Log {
+        async fn record(&self, row: NewAuditRow) -> Result<(), StoreError> {
+            self.0.lock().expect("nobody panics").push(row);
+            Ok(())
+        }
+
+        async fn rows(&self, _: &str, _: &AuditFilter, _: Option<&str>, _: u32) -> Result<AuditPage, StoreError> {
+            Err(StoreError::Inconsistent("nobody reads it".to_owned()))
+        }
     }
 
     fn world() -> World {
         let clock = VirtualClock::new("2026-01-01T00:00:00Z".parse().expect("a time"));
         let blobs = Arc::<MemoryBlobs>::default();
-        let links = SignedLinks::new(*b"a secret", blobs.clone(), Arc::new(clock.clone()));
-        World { clock, blobs, links }
+        let log = Arc::<Log>::default();
+        let links = SignedLinks::new(*b"a secret", blobs.clone(), Arc::new(clock.clone()), log.clone());
+        World { clock, blobs, links, log }
     }
 
     impl World {
@@ -292,7 +320,8 @@ mod tests {
         let world = world();
         world.blobs.all().insert(key().to_string(), "secret".into());
         let link = world.links.download(&key(), "u.csv", HOUR).await.expect("a link");
-        let other = SignedLinks::new(*b"another secret", world.blobs.clone(), Arc::new(world.clock.clone()));
+        let other =
+            SignedLinks::new(*b"another secret", world.blobs.clone(), Arc::new(world.clock.clone()), world.log.clone());
         let foreign = other.download(&key(), "u.csv", HOUR).await.expect("a link").url;
         assert_eq!(world.call("GET", &foreign, "").await.0, 403);
         for place in PATH.len()..link.url.len() {
@@ -311,8 +340,14 @@ mod tests {
         }
         let (status, _) = world.call("GET", &link.url[..link.url.len() - 5], "").await;
         assert_eq!(status, 403, "it is cut off");
+        assert!(world.log.0.lock().expect("nobody panics").is_empty(), "anybody can make up a link of any tenant");
         world.clock.jump_to(link.expires_at);
         let (status, answer) = world.call("GET", &link.url, "").await;
         assert!(status == 403 && answer.contains("expired"), "{answer}");
+        let rows = world.log.0.lock().expect("nobody panics").clone();
+        let [row] = rows.as_slice() else { panic!("one row tells of it: {rows:?}") };
+        assert_eq!((row.tenant_id.as_str(), row.outcome), ("tenant-a", AuditOutcome::Denied));
+        assert_eq!(row.details["route"], "/api/v1/files/{token}");
+        assert!(!row.details.to_string().contains(&link.url[PATH.len()..]), "the token is nobody's business");
     }
 }

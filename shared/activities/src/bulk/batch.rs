@@ -20,7 +20,7 @@ use crate::files::{Files, lost, push_line, unfinished};
 /// The code of an entity that may have been done or not.
 const UNKNOWN: &str = "Unknown";
 /// Entities in one call.
-const MAX_CALL_ENTITIES: usize = 1_000;
+pub(super) const MAX_CALL_ENTITIES: usize = 1_000;
 /// About the most bytes of one call; a single entity may have more.
 const MAX_CALL_BYTES: usize = 512 * 1024;
 /// How long one attempt works before it says that it is to be called again. The activity's time limit leaves room for one
@@ -37,8 +37,6 @@ const MAX_THROTTLED_SECONDS: u64 = 24 * 3_600;
 #[derive(Deserialize)]
 struct Input {
     batch: BatchPart,
-    /// With how many failed entities of the job no further batch begins.
-    stops_at: Option<u64>,
     /// The error for which the machine gives the batch up; what is not decided by then has failed.
     #[serde(default)]
     given_up: Option<String>,
@@ -83,7 +81,7 @@ enum Next {
 
 /// Does a batch: answers `{completed, failed, unprocessed}`.
 pub(crate) async fn process(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let Input { batch, stops_at, given_up } = context.input()?;
+    let Input { batch, given_up } = context.input()?;
     let files = context.files();
     let plan: Plan = files.read_plan().await?;
     let entities = files.read_entities(&batch).await?;
@@ -102,12 +100,8 @@ pub(crate) async fn process(context: &Context<'_>) -> Result<Value, ActivityErro
         state.is_under_way = true;
         files.write_json(&state_file, &state).await?;
     }
-    let is_stopped = |state: &State| stops_at.is_some_and(|stops_at| state.failed() >= stops_at);
     let began = context.clock.instant();
     while let Some(group) = state.queue.pop_front() {
-        if is_stopped(&state) {
-            break;
-        }
         let next = work.call(&mut state, group).await?;
         let wait = match next {
             Next::GoOn if context.clock.instant().since(began) < SLICE || state.queue.is_empty() => continue,
@@ -354,11 +348,6 @@ impl Work<'_> {
 }
 
 impl State {
-    fn failed(&self) -> u64 {
-        let failed = |outcome: &&Outcome| outcome.status == EntityStatus::Failed;
-        self.outcomes.iter().flatten().filter(failed).count() as u64
-    }
-
     /// What is not decided has failed: it may have been done all the same.
     fn give_up(&mut self, entities: &[Entity], error: &str) {
         for group in self.queue.drain(..) {

@@ -6,7 +6,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod cell;
-mod collisions;
+mod dry_run;
 mod input;
 pub(crate) mod plan;
 pub(crate) mod results;

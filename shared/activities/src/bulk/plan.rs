@@ -9,6 +9,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::dry_run::batches_in_a_call;
 use super::{BatchPart, Entity, EntityStatus, Origin, Outcome, Plan, input, upload};
 use crate::Context;
 use crate::files::{Files, push_line, write_blob};
@@ -55,9 +56,11 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         false => None,
     };
     let (total, batch_size) = (cut.total, request.batch_options.batch_size_for(cut.total));
-    let parts = cut.parts(batch_size / request.batch_options.batch_size);
+    let (units, dry_run) = (batch_size / request.batch_options.batch_size, request.batch_options.dry_run);
+    let parts = cut.parts(if dry_run { units * batches_in_a_call(batch_size) } else { units });
     files.write_json(&files.manifest()?, &parts).await?;
-    let stops_at = request.batch_options.stops_at(total);
+    // A dry run asks about all entities. Where a real one would stop is seen in the end.
+    let stops_at = request.batch_options.stops_at(total).filter(|_| !dry_run);
     let plan = Plan {
         operation_id: request.operation_id,
         operation: request.operation_type,

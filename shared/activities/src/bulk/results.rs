@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use store::StoreError;
 
 use super::cell::row;
-use super::collisions::Before;
+use super::dry_run::DryRun;
 use super::{BatchPart, Entity, EntityStatus, Outcome, Plan, batch};
 use crate::Context;
 use crate::files::{Files, lost, push_line};
@@ -209,11 +209,11 @@ async fn read_all(
         Ok((entities, outcomes))
     });
     let mut batches = batches.buffered(READ_AT_ONCE);
-    let (mut counts, mut before) = (Counts::default(), Before::of(plan));
+    let (mut counts, mut dry_run) = (Counts::default(), DryRun::of(plan));
     loop {
         match batches.try_next().await {
             Ok(Some((entities, outcomes))) => {
-                add((plan, &mut before), &mut counts, &mut outs, &entities, outcomes)?;
+                add((plan, &mut dry_run), &mut counts, &mut outs, &entities, outcomes)?;
                 for out in &mut outs {
                     if out.part.len() >= PART_BYTES {
                         out.hand_on().await;
@@ -232,12 +232,15 @@ async fn read_all(
     for out in &mut outs {
         out.hand_on().await;
     }
+    if let Some(dry_run) = dry_run {
+        counts.batches = dry_run.batches;
+    }
     Ok(counts)
 }
 
 /// Adds what came of a batch.
 fn add(
-    (plan, before): (&Plan, &mut Option<Before<'_>>),
+    (plan, dry_run): (&Plan, &mut Option<DryRun<'_>>),
     counts: &mut Counts,
     outs: &mut [Out],
     entities: &[Entity],
@@ -250,8 +253,8 @@ fn add(
         // A row that is no entity has failed, whether or not its batch began.
         let outcome = outcome.filter(|_| entity.problem.is_none()).or_else(|| Outcome::malformed(entity));
         let mut outcome = outcome.unwrap_or_else(|| Outcome::unprocessed(entity.index));
-        if let Some(before) = before {
-            before.check(entity, &mut outcome);
+        if let Some(dry_run) = dry_run {
+            dry_run.check(entity, &mut outcome);
         }
         let Outcome { index, code, message, attempts, .. } = &outcome;
         if outcome.status == EntityStatus::Failed && counts.details.len() < MAX_TOLD {

@@ -196,7 +196,6 @@ impl Packing<'_> {
         let facts = [
             ("Person", self.plan.subject.as_str()),
             ("Organisation", self.context.tenant_id()),
-            ("Request", &self.plan.compliance_id),
             ("Legal basis", self.plan.legal_basis.as_deref().unwrap_or("not given")),
             ("Categories", &categories.join(", ")),
         ];

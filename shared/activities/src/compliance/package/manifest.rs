@@ -14,11 +14,10 @@ const SCHEMA_VERSION: u32 = 1;
 /// The file's name; in a package that others follow, it has the package's number.
 pub(in super::super) const MANIFEST: &str = "manifest.json";
 
-/// The manifest.
+/// The manifest. It tells no request and no time: the same data, asked for in the same way, gives the same bytes.
 #[derive(Serialize)]
 pub(in super::super) struct Manifest<'a> {
     schema_version: u32,
-    compliance_id: &'a str,
     compliance_type: ComplianceType,
     tenant_id: &'a str,
     subject_user_id: &'a str,
@@ -70,7 +69,6 @@ impl<'a> Manifest<'a> {
     ) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
-            compliance_id: &plan.compliance_id,
             compliance_type: ComplianceType::GdprDataExport,
             tenant_id,
             subject_user_id: &plan.subject,
