@@ -434,7 +434,7 @@ fn same_retry(record: &ExecutionRecord, retry: ExecutionRecord, how: Retrying) -
     }
     if is_same && tries_failed {
         let why = format!(
-            "It has been retried as {}, which tries only what had failed. Upload the file unprocessed.jsonl of this one for the rest.",
+            "It has been retried as {}, which tries only what had failed. What was not tried is in the file unprocessed.jsonl of this one, if any: upload it as another job.",
             retry.id
         );
         return Err(Problem::conflict(&record.id, why));

@@ -342,21 +342,32 @@ impl<'a> Completing<'a> {
             "changed_meanwhile": caught_up.written.len(),
             "gone_meanwhile": caught_up.gone,
             "still_changing": caught_up.is_changing,
-            "backup_id": plan.backup_id,
-            "archive_id": plan.archive_id,
-            "reverses": plan.reverses,
             "reversible_until": if first.is_none() && has_changed { reversible_until(context, plan) } else { None },
-            "error_summary": first.as_ref().map(|error| format!("{}: {}", error.error, error.cause.message)),
             "files": told.store(context).await?,
-            "completed_at": context.clock.now(),
         });
         merge(&mut report, ended);
+        merge(&mut report, end(context, plan, first.as_ref().map(summary)));
         context.report(report.as_object().cloned().unwrap_or_default())?;
         match first {
             Some(error) => Err(error),
             None => Ok(json!({ "migrated": all.migrated() })),
         }
     }
+}
+
+/// What every result ends with.
+fn end(context: &Context<'_>, plan: &Plan, error_summary: Option<String>) -> Value {
+    json!({
+        "backup_id": plan.backup_id,
+        "archive_id": plan.archive_id,
+        "reverses": plan.reverses,
+        "error_summary": error_summary,
+        "completed_at": context.clock.now(),
+    })
+}
+
+fn summary(error: &ActivityError) -> String {
+    format!("{}: {}", error.error, error.cause.message)
 }
 
 fn merge(report: &mut Value, more: Value) {
@@ -370,6 +381,7 @@ fn merge(report: &mut Value, more: Value) {
 pub(super) async fn report_interrupted(
     context: &Context<'_>,
     plan: &Plan,
+    interrupted_by: &str,
     rolled_back: Option<Left>,
 ) -> Result<(), ActivityError> {
     let mut interrupted = Completing::new(context, plan);
@@ -392,7 +404,15 @@ pub(super) async fn report_interrupted(
     let until = if rolled_back.is_none() { reversible_until(context, plan) } else { None };
     report["reversible_until"] = json!(until);
     report["files"] = json!(interrupted.told.store_beside(context).await?);
-    report["completed_at"] = json!(context.clock.now());
+    let summary = interrupted.first.as_ref().map_or_else(|| interrupted_by.to_owned(), summary);
+    merge(&mut report, end(context, plan, Some(summary)));
+    context.report(report.as_object().cloned().unwrap_or_default())
+}
+
+/// Reports that nothing was written, as there is no plan. What was found out by then stays in the result.
+pub(super) fn report_unplanned(context: &Context<'_>, plan: &Plan, interrupted_by: &str) -> Result<(), ActivityError> {
+    let (_, mut report) = Completing::new(context, plan).counted("Failed", &ByType::new());
+    merge(&mut report, end(context, plan, Some(interrupted_by.to_owned())));
     context.report(report.as_object().cloned().unwrap_or_default())
 }
 

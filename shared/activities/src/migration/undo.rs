@@ -1,16 +1,27 @@
 //! Concludes a migration that was interrupted: services put back what was there before, if that was asked for.
 
 use contracts::ActivityError;
+use contracts::data_migration::DataMigrationRequest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::catch_up::{CAUGHT_UP, CaughtUp};
 use super::complete;
+use super::plan::new_plan;
 use super::{CONTENT, Plan, Set, State, THING, Way, step_of};
 use crate::Context;
 use crate::files::{Files, lost};
 use crate::restore;
 use crate::things::{self, Done, Left};
+
+#[derive(Deserialize)]
+struct Input {
+    /// The error for which it ends.
+    interrupted: String,
+    request: DataMigrationRequest,
+    /// Whether the backup, or the archive, is there if one was wanted.
+    is_backed_up: bool,
+}
 
 /// How far it is undone.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -25,21 +36,16 @@ struct UndoState {
 
 /// Undoes whatever was written, or leaves it where that was asked for; reports what became of it.
 pub(super) async fn conclude(context: &Context<'_>) -> Result<Value, ActivityError> {
-    // Nothing was written before there is a plan. What was found out by then is the result.
+    let Input { interrupted, request, is_backed_up } = context.input()?;
     let Some(plan) = context.files().plan_if_written::<Plan>().await? else {
-        let report = json!({
-            "status": "Failed",
-            "records_processed": 0,
-            "records_migrated": 0,
-            "records_failed": 0,
-            "services_affected": [],
-            "completed_at": context.clock.now(),
-        });
-        context.report(report.as_object().cloned().unwrap_or_default())?;
+        let mut plan = new_plan(&request);
+        (plan.backup_id, plan.archive_id) =
+            (plan.backup_id.filter(|_| is_backed_up), plan.archive_id.filter(|_| is_backed_up));
+        complete::report_unplanned(context, &plan, &interrupted)?;
         return Ok(json!({ "left": 0 }));
     };
     if plan.reverses.is_some() || !plan.options.rollback_on_error {
-        complete::report_interrupted(context, &plan, None).await?;
+        complete::report_interrupted(context, &plan, &interrupted, None).await?;
         return Ok(json!({ "left": 0 }));
     }
     let left = match plan.way() {
@@ -47,7 +53,7 @@ pub(super) async fn conclude(context: &Context<'_>) -> Result<Value, ActivityErr
         Way::Write | Way::Remove | Way::Reverse => undo_all(context, &plan).await?,
     };
     let count = left.count();
-    complete::report_interrupted(context, &plan, Some(left)).await?;
+    complete::report_interrupted(context, &plan, &interrupted, Some(left)).await?;
     Ok(json!({ "left": count }))
 }
 
