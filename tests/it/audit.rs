@@ -159,6 +159,7 @@ fn a_mistake_in_what_concerns_persons_has_a_row() {
             ("POST", start, changed("data_categories", json!(["secrets"])), 422, "start_workflow"),
             ("POST", start, erasure.clone(), 202, "start_workflow"),
             ("POST", start, changed("subject_user_id", json!("user-124")), 422, "start_workflow"),
+            ("POST", start, changed("compliance_type", json!("AuditLogGeneration")), 501, "start_workflow"),
             ("POST", "/api/v1/compliance/holds", hold.clone(), 201, "place_hold"),
             ("POST", "/api/v1/compliance/holds", json!({ "hold_id": "h-2" }), 422, "place_hold"),
             ("DELETE", "/api/v1/compliance/holds/h-1", json!({}), 422, "release_hold"),
@@ -172,17 +173,21 @@ fn a_mistake_in_what_concerns_persons_has_a_row() {
             let found = log(&world, "?page_size=1").await;
             let outcome = match status {
                 404 => "denied",
-                422 => "refused",
+                422 | 501 => "refused",
                 _ => "accepted",
             };
             let [last] = &found.entries[..] else { panic!("{found:?}") };
             assert_eq!((last.action.as_str(), last.outcome.as_str()), (action, outcome), "{method} {path} {body}");
             let told = serde_json::to_string(last).unwrap();
             assert!(!told.contains("secrets") && !told.contains("user-124"), "fields only: {told}");
+            let of = [("compliance_id", start), ("hold_id", "/holds/h-1"), ("compliance_id", "/c-9/extension")];
+            if let Some((name, _)) = of.iter().find(|(_, of)| path.ends_with(of) && outcome != "accepted") {
+                assert!(last.details[name].is_string(), "{method} {path} names what it is about: {told}");
+            }
         }
         // Elsewhere a mistake has none, and neither has reading.
         let rows = log(&world, "?outcome=refused").await.entries.len();
-        assert_eq!(rows, 5);
+        assert_eq!(rows, 6);
         assert_eq!(world.post(START, &json!({}), &[]).await.0, StatusCode::UNPROCESSABLE_ENTITY);
         assert_eq!(world.get("/api/v1/compliance/requests?state=lost").await.0, StatusCode::UNPROCESSABLE_ENTITY);
         assert_eq!(log(&world, "?outcome=refused").await.entries.len(), rows);

@@ -180,6 +180,37 @@ fn what_is_missing_is_told_and_only_the_recipient_opens_it() {
     });
 }
 
+/// What a service does not give is no less than there is.
+#[test]
+fn bytes_that_are_gone_and_types_that_are_not_told_are_missing() {
+    run(async {
+        let rule = |method: &str, route: &str, status: u16| -> FaultRule {
+            serde_json::from_value(json!({
+                "method": method, "route": route, "fault": { "kind": "status", "status": status },
+            }))
+            .unwrap()
+        };
+        let world = World::new().await;
+        world.services.set_faults(ServiceKind::File, vec![rule("GET", "/api/v1/data/file/{file_id}/content", 404)]);
+        let request = json!({
+            "compliance_id": "whole", "tenant_id": TENANT, "compliance_type": "GdprDataExport",
+            "subject_user_id": "user-123",
+        });
+        let status = world.until_ended(&world.start_of(&COMPLIANCE, &request).await).await;
+        let failure = status.failure.unwrap();
+        assert_eq!((failure.error.as_str(), status.status), ("NotFound", Status::Failed));
+        assert!(failure.message.contains("its bytes are not"), "{:?}", status.error);
+        let result = export(&world, json!({ "allow_partial": true, "compliance_id": "some" })).await;
+        let missing = |entity_type: &str, service: &str, error: &str| json!([{ "service": service, "entity_type": entity_type, "error": error }]);
+        assert_eq!(result["not_read"], missing("file_content", "file", "NotFound"));
+        world.services.set_faults(ServiceKind::File, vec![]);
+        world.services.set_faults(ServiceKind::User, vec![rule("GET", "/api/v1/data", 503)]);
+        let result = export(&world, json!({ "allow_partial": true, "compliance_id": "told" })).await;
+        assert_eq!(result["status"], "PartiallyCompleted");
+        assert_eq!(result["not_read"], missing("other types", "user", "ServiceUnavailable"));
+    });
+}
+
 #[test]
 fn what_is_large_comes_in_several_packages() {
     run(async {

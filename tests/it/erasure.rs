@@ -74,6 +74,13 @@ fn nothing_of_a_person_is_left_in_any_byte_and_others_keep_everything() {
         let path = format!("/api/v1/users/{person}/sessions");
         at(&world, ServiceKind::Auth, Method::POST, &path, json!({ "session_id": token, "session_data": session }))
             .await;
+        // Ids of things may be made of the person's.
+        let data = json!({ "user_id": person, "day": "2026-01-02", "actions": 7 });
+        let usage = json!({ "id": format!("{person}-2026-01-02"), "key": "usage", "data": data });
+        let usage = json!({ "on_conflict": "fail", "items": [usage] });
+        at(&world, ServiceKind::User, Method::POST, "/api/v1/data/usage/import", usage).await;
+        let backup = json!({ "backup_id": "before", "tenant_id": TENANT, "services": ["auth", "user"] });
+        assert_eq!(world.post("/api/v1/coordination/backup", &backup, &[]).await.0, StatusCode::OK);
         // What our own service knows of them: an export, and a job about them.
         let export = json!({
             "compliance_id": "export-1", "tenant_id": TENANT, "compliance_type": "GdprDataExport",
@@ -96,6 +103,11 @@ fn nothing_of_a_person_is_left_in_any_byte_and_others_keep_everything() {
         (refused["user_email"], refused["user_name"]) = (json!("canary@example.com"), json!("Canary"));
         let refused = world.start(&refused).await;
         assert_eq!(world.until_ended(&refused).await.status, Status::Failed, "the address is taken");
+        // An address is the same in capital letters.
+        let mut capitals = full_request();
+        (capitals["user_email"], capitals["user_name"]) = (json!("CANARY@Example.COM"), json!("Somebody Else"));
+        let capitals = world.start(&capitals).await;
+        assert_eq!(world.until_ended(&capitals).await.status, Status::Failed, "the address is taken");
         let refused_job = json!({
             "operation_id": "refused", "tenant_id": TENANT, "operation_type": "UserCreation",
             "target_entities": [{ "service": "auth", "entity_type": "account", "entity_id": "another",
@@ -110,7 +122,7 @@ fn nothing_of_a_person_is_left_in_any_byte_and_others_keep_everything() {
         let (id, result) = erase(&world, &person, json!({})).await;
         assert_eq!(result["status"], "Completed", "{result:#}");
         assert_eq!(result["data_deleted"]["backup_id"], "gdpr_deletion_backup_erasure-1");
-        for word in [CANARY, person.as_str()] {
+        for word in [CANARY, person.as_str(), "CANARY@Example.COM", "Somebody Else"] {
             assert_eq!(having(&folder, word), Vec::<String>::new(), "{word}");
             assert!(!world.snapshot().await.to_string().to_lowercase().contains(word), "{word}");
         }

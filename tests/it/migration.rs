@@ -1,5 +1,7 @@
 //! Data migrations: what is copied is what there was, with ids of its own, and one that is not completed leaves no trace.
 
+mod verified;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

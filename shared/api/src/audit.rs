@@ -32,6 +32,8 @@ pub(crate) struct RequestFacts {
     route: String,
     /// The execution that the path names.
     workflow_id: Option<String>,
+    /// The request of a person, or the legal hold, that the path or the body names.
+    about: Arc<OnceLock<(&'static str, String)>>,
     /// Set as soon as it is known, also when the request is denied later.
     caller: Arc<OnceLock<KnownCaller>>,
 }
@@ -40,9 +42,16 @@ impl RequestFacts {
     pub(crate) fn of(request: &Request, id: String) -> Self {
         let matched = request.extensions().get::<MatchedPath>();
         let route = matched.map(|path| path.as_str().to_owned()).unwrap_or_default();
-        let mut segments = route.split('/').zip(request.uri().path().split('/'));
-        let named = segments.find(|(name, _)| *name == "{workflow_id}").map(|(_, id)| id.to_owned());
-        Self { id, method: request.method().clone(), route, workflow_id: named, caller: Arc::default() }
+        let named = |parameter: &str| {
+            let mut segments = route.split('/').zip(request.uri().path().split('/'));
+            segments.find(|(name, _)| *name == parameter).map(|(_, id)| id.to_owned())
+        };
+        let (workflow_id, method, about) = (named("{workflow_id}"), request.method().clone(), Arc::default());
+        let (request_id, hold_id) = (named("{compliance_id}"), named("{hold_id}"));
+        let facts = Self { id, method, route, workflow_id, about, caller: Arc::default() };
+        request_id.into_iter().for_each(|id| facts.know_about(COMPLIANCE_ID, &id));
+        hold_id.into_iter().for_each(|id| facts.know_about("hold_id", &id));
+        facts
     }
 
     /// What is done without a request.
@@ -52,7 +61,16 @@ impl RequestFacts {
             method: Method::POST,
             route: "/api/v1/coordination/backup".to_owned(),
             workflow_id: None,
+            about: Arc::default(),
             caller: Arc::default(),
+        }
+    }
+
+    /// Notes which request of a person, or which legal hold, is meant, if this is an id: anything else may be personal.
+    pub(crate) fn know_about(&self, what: &'static str, id: &str) {
+        if is_plain_id(id) {
+            // The first that is known is the path's.
+            let _ = self.about.set((what, id.to_owned()));
         }
     }
 
@@ -80,7 +98,9 @@ impl RequestFacts {
 
     /// What the log tells of a problem, if it does.
     fn outcome(&self, problem: &Problem) -> Option<AuditOutcome> {
-        let is_mistake = problem.status().is_client_error() && problem.status() != StatusCode::TOO_MANY_REQUESTS;
+        let status = problem.status();
+        let is_mistake = (status.is_client_error() || status == StatusCode::NOT_IMPLEMENTED)
+            && status != StatusCode::TOO_MANY_REQUESTS;
         let is_told = self.method != Method::GET && (self.route == COMPLIANCE || self.route.starts_with(OF_COMPLIANCE));
         match problem.is_denial() {
             true => Some(AuditOutcome::Denied),
@@ -104,6 +124,9 @@ impl RequestFacts {
         row.details["status"] = problem.status().as_u16().into();
         row.details["code"] = problem.code().as_str().into();
         row.details["detail"] = problem.detail().into();
+        if let Some((what, id)) = self.about.get() {
+            row.details[*what] = json!(id);
+        }
         row
     }
 }
@@ -200,6 +223,9 @@ fn action(method: &Method, route: &str) -> AuditAction {
         _ => AuditAction::Read,
     }
 }
+
+/// What a request of a person is called by.
+pub(crate) const COMPLIANCE_ID: &str = "compliance_id";
 
 const WORKFLOWS: &str = "/api/v1/workflows/";
 const COMPLIANCE: &str = "/api/v1/workflows/compliance";

@@ -19,7 +19,7 @@ use crate::access::Caller;
 use crate::start::idempotency_key;
 use crate::{Files, Problem, body};
 
-const PATH: &str = "/api/v1/workflows/bulk-operation/uploads";
+pub(crate) const PATH: &str = "/api/v1/workflows/bulk-operation/uploads";
 
 /// Long enough for the largest file on a slow line.
 const VALID_FOR: Duration = Duration::from_secs(3_600);

@@ -27,8 +27,12 @@ async fn handle(
 ) -> Result<Response, Problem> {
     let tenant_id = &caller.tenant_id;
     // The tenant's own, or it is as if there were none.
-    get_workflow_status::read(&files.api, tenant_id, &id).await?;
-    let none = || Problem::not_found("The execution has no such file: its result lists those that it has.").about(&id);
+    let found = get_workflow_status::read(&files.api, tenant_id, &id).await?;
+    let why = match found.record.status.is_open() {
+        true => "The execution has no such file yet: it has not ended.",
+        false => "The execution has no such file: its result lists those that it left.",
+    };
+    let none = || Problem::not_found(why).about(&id);
     let key = BlobKey::new(tenant_id, &[RESULTS, &id, &name]).ok_or_else(none)?;
     files.blobs.size(&key).await?.ok_or_else(none)?;
     let link = files.links.download(&key, &name, VALID_FOR).await?;

@@ -258,12 +258,16 @@ pub(crate) fn not_retriable(record: &ExecutionRecord, how: Retrying) -> Option<S
         (status, _) if status.is_open() => {
             Some(format!("It is {}: only what has ended without completing can be retried.", status.reported()))
         }
+        (Status::Terminated, None) if how == Retrying::OnlyFailed => Some(
+            "It was terminated, so nobody knows what failed. Retry it without \"only\": what was done is not done again."
+                .to_owned(),
+        ),
         (_, None) if how == Retrying::OnlyFailed => {
-            // A terminated one has no result.
-            let failed = record.result.as_ref().and_then(|result| result["failed_operations"].as_u64());
-            let is_known = failed.is_some() || record.status != Status::Terminated;
-            (is_known && failed.unwrap_or_default() == 0).then(|| {
-                "None of its entities failed. Retry it without \"only\", if it did not try them all.".to_owned()
+            // Rows that are no entities have failed too, and cannot be tried again.
+            let has_failed = record.result.as_ref().is_some_and(|result| result["files"]["failed.jsonl"].is_string());
+            (!has_failed).then(|| {
+                "None of its entities failed that could be tried again. Retry it without \"only\", if it did not try them all."
+                    .to_owned()
             })
         }
         (Status::Completed, None) if is_bulk => {
@@ -340,6 +344,8 @@ pub(crate) async fn retry(
         Created::Existing(retry) => same_retry(record, retry, how),
         Created::KeyReused => Err(Problem::key_reused(IDEMPOTENCY_KEY)),
         Created::UploadUsed { by } => Err(Problem::upload_used(&by)),
+        // A retry is of the same request.
+        Created::NameUsed { by } => Err(Problem::name_used("name", &by)),
         Created::Full(full) => Err(Problem::full(full)),
     }
 }

@@ -90,6 +90,12 @@ impl Problem {
         Self::taken(format!("An upload is used once, and {by} uses this one: upload the file again.")).about(by)
     }
 
+    /// The request of a person keeps its name for ever.
+    pub(crate) fn name_used(what: &str, by: &str) -> Self {
+        let detail = format!("This {what} stands for an earlier request, which {by} answered: choose another one.");
+        Self::taken(detail).about(by)
+    }
+
     pub(crate) fn unauthenticated(detail: impl Into<String>) -> Self {
         let status = StatusCode::UNAUTHORIZED;
         Self::new(status, ErrorName::AccessDenied, "Authentication", "Not authenticated", detail).denying()
@@ -214,6 +220,17 @@ impl Problem {
     pub(crate) fn internal() -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         Self::new(status, ErrorName::Internal, "Internal", "Internal error", "Something went wrong on our side.")
+    }
+
+    /// What is stored is not what was.
+    pub(crate) fn damaged_file() -> Self {
+        let detail = "The file is damaged where it is stored, so it is not handed out.";
+        Self { detail: detail.into(), ..Self::internal() }
+    }
+
+    /// The same, with another sentence.
+    pub(crate) fn with(self, sentence: &str) -> Self {
+        Self { detail: format!("{} {sentence}", self.detail), ..self }
     }
 
     /// The same as one that keeps a caller from what is not theirs.

@@ -16,7 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clock::SharedClock;
 use contracts::Timestamp;
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use hmac::{Hmac, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -147,8 +147,19 @@ async fn download(
         return Err(Problem::forbidden("The link is for an upload."));
     };
     let gone = || Problem::not_found("The file is not there any more.");
-    let size = links.blobs.size(&key).await?.ok_or_else(gone)?;
-    let body = links.blobs.get(&key).await?.ok_or_else(gone)?;
+    let unreadable = |error: StoreError| match error {
+        StoreError::Inconsistent(_) => {
+            tracing::error!(%key, %error, "a file cannot be handed out");
+            Problem::damaged_file()
+        }
+        error => error.into(),
+    };
+    let size = links.blobs.size(&key).await.map_err(unreadable)?.ok_or_else(gone)?;
+    let mut body = links.blobs.get(&key).await.map_err(unreadable)?.ok_or_else(gone)?;
+    // A damaged file is told as such if its first bytes show it; later nothing is left but to break off.
+    let first = body.next().await.transpose().map_err(unreadable)?;
+    let body = stream::iter(first.map(Ok)).chain(body);
+    let body = body.inspect_err(move |error| tracing::error!(%key, %error, "a download broke off"));
     let mut response = Body::from_stream(body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(&file_name)));
@@ -162,6 +173,9 @@ async fn download(
 fn content_type(file_name: &str) -> &'static str {
     match file_name.rsplit_once('.') {
         Some((_, "csv")) => "text/csv; charset=utf-8",
+        Some((_, "html")) => "text/html; charset=utf-8",
+        Some((_, "json")) => "application/json",
+        Some((_, "zip")) => "application/zip",
         Some((_, "jsonl")) => "application/x-ndjson",
         _ => "application/octet-stream",
     }

@@ -18,7 +18,7 @@ use contracts::limits::MAX_IDEMPOTENCY_KEY_CHARS;
 use contracts::request::Request;
 use contracts::responses::StartResponse;
 use contracts::step::WorkflowRef;
-use contracts::{EventType, Status};
+use contracts::{EventType, Status, WorkflowKind};
 use engine::Engine;
 use serde_json::{Value, json};
 use store::{
@@ -28,9 +28,10 @@ use store::{
 use tokio::sync::oneshot;
 
 use crate::access::Caller;
+use crate::audit::COMPLIANCE_ID;
 use crate::get_backup::{self, destroyed};
 use crate::headers::{Quotes, members, pair, parts, single, unquoted};
-use crate::{Api, Problem, Starting, body};
+use crate::{Api, Problem, Starting, body, create_bulk_upload};
 
 /// The header by which a client says that a request is the same as another one.
 pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
@@ -58,7 +59,17 @@ async fn start<R: Request>(
     // The answer must be out before the request's own time is up, however much of it storing and starting takes.
     let time = starting.api.working_time();
     let answer_by = starting.api.clock.instant() + time;
-    let mut body = body::json(headers, body).await?;
+    let mut body = body::json(headers, body).await.map_err(|problem| match R::KIND {
+        WorkflowKind::BulkOperation if problem.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            problem.with(&format!("Upload the entities instead: POST {} says where to.", create_bulk_upload::PATH))
+        }
+        _ => problem,
+    })?;
+    if R::KIND == WorkflowKind::Compliance
+        && let Some(id) = body.value()[COMPLIANCE_ID].as_str()
+    {
+        caller.request.know_about(COMPLIANCE_ID, id);
+    }
     let (request, is_synchronous) = read::<R>(&mut body)?;
     match request.bad_at(starting.api.clock.now()) {
         bad if bad.is_empty() => {}
@@ -114,6 +125,7 @@ pub(crate) async fn begin<R: Request>(
             Err(Problem::key_reused(what))
         }
         Created::UploadUsed { by } => Err(Problem::upload_used(&by)),
+        Created::NameUsed { by } => Err(Problem::name_used(request.own_id().map_or("id", |(field, _)| field), &by)),
         Created::Full(full) => Err(Problem::full(full)),
     }
 }

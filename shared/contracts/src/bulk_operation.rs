@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::characters::is_refused;
 use crate::email::is_email;
-use crate::fields::{BadField, Fields};
+use crate::fields::{BadField, Fields, has_hidden};
 use crate::ids::{SUBJECT, WorkflowKind, is_subject};
 use crate::limits::{
     MAX_BATCH_DELAY_MS, MAX_BATCH_SIZE, MAX_BATCHES, MAX_INLINE_ENTITIES, MAX_ITEM_RETRIES, MAX_PARALLEL_BATCHES,
@@ -152,20 +153,30 @@ fn known_type(fields: &mut Fields<'_>, operation: Option<BulkOperationType>, ser
 }
 
 /// The `operation_data` of a request or of an entity: an object, or nothing. It names no other tenant, and an account gets an
-/// address that mail can be sent to.
+/// address that mail can be sent to, and a name and a role that can be seen.
 fn data(fields: &mut Fields<'_>, operation: Option<BulkOperationType>, tenant_id: &str) -> Map<String, Value> {
     let data = fields.optional_map("operation_data");
     if let Some(other) = data.get("tenant_id").filter(|other| *other != tenant_id) {
         let detail = match other {
             Value::String(_) => "names another tenant than the request's tenant_id",
-            _ => "has a tenant_id that is no string",
+            _ => "must be a string",
         };
-        fields.bad("operation_data", detail);
+        fields.bad_within("operation_data", "tenant_id", detail);
     }
     let is_of_account = matches!(operation, Some(BulkOperationType::UserCreation | BulkOperationType::UserUpdate));
     let email = data.get("email").and_then(Value::as_str).filter(|_| is_of_account);
     if email.is_some_and(|email| !is_email(email)) {
-        fields.bad("operation_data", "has an email that is no address that mail can be sent to");
+        let detail = match email.is_some_and(|email| is_email(email.trim())) {
+            true => "must not have spaces around it",
+            false => "is no address that mail can be sent to",
+        };
+        fields.bad_within("operation_data", "email", detail);
+    }
+    for name in ["name", "role"].into_iter().filter(|_| is_of_account) {
+        let text = data.get(name).and_then(Value::as_str).unwrap_or_default();
+        if let Some(letter) = text.chars().find(|letter| is_refused(*letter)) {
+            fields.bad_within("operation_data", name, has_hidden(letter));
+        }
     }
     data
 }

@@ -316,6 +316,12 @@ impl<'a> Fields<'a> {
         self.bad.push(BadField { pointer: self.pointer_of(name), detail: detail.into() });
     }
 
+    /// Something is wrong with a field within an object.
+    pub fn bad_within(&mut self, object: &str, name: &str, detail: impl Into<String>) {
+        let pointer = format!("{}{}", self.pointer_of(object), segment(name));
+        self.bad.push(BadField { pointer, detail: detail.into() });
+    }
+
     /// Everything that is wrong, if anything is.
     ///
     /// # Errors
@@ -330,7 +336,7 @@ impl<'a> Fields<'a> {
 }
 
 /// By its number, as it is not seen.
-fn has_hidden(letter: char) -> String {
+pub(crate) fn has_hidden(letter: char) -> String {
     format!("must not contain control characters or characters that are not seen, has U+{:04X}", u32::from(letter))
 }
 

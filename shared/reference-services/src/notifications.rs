@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::kernel::{
     Call, Definition, Doc, Done, EntityType, Field, Fields, Item, ItemDone, ItemOutcome, Kind, Member, Mutation,
-    Operation, OperationOf, Problem, Query, Reader, Rows, Shape, Table, Tx, row,
+    Operation, OperationOf, Problem, Query, Reader, Reference, Rows, Shape, Table, Tx, row,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -41,6 +41,7 @@ static OUTBOX: Table =
 static NOTIFICATION: EntityType = EntityType {
     subject_field: Some("subject_id"),
     personal: &[("recipient", "contact"), ("message", "content"), ("metadata", "content")],
+    references: &[Reference::new("subject_id", "auth", "account")],
     retention_days: Some(365),
     operations: &[OperationOf::new::<NotificationSend>()],
     ..EntityType::new(

@@ -224,10 +224,10 @@ impl DynamoStore {
                 // When the next notice is, is seen when it is looked at.
                 look_again(&mut change, id, Some(new.started_at));
             }
-            // An end after a long time forgets the name, which may then be used again.
+            // A name stands for one request, also when its execution is archived and its key gone.
             None => {
+                change.only_if_absent("workflow_id");
                 new_parts.into_iter().for_each(|(name, value)| change.set(name, value));
-                ["extension", "last_notice"].into_iter().for_each(|name| change.remove(name));
                 look_again(&mut change, id, request.next_notice_at());
             }
         }

@@ -156,7 +156,10 @@ impl NamingItems {
 
 fn named(item: &Item, person: &NamingItems) -> Result<Option<Named>, StoreError> {
     let nobody = NamingItems::of("", "");
-    let is_sure = item.0.values().any(|value| person.renamed(value, &nobody).is_some());
+    let names = |value: &AttributeValue| {
+        person.renamed(value, &nobody).is_some() || value.as_s().is_ok_and(|text| person.text.is_in(text))
+    };
+    let is_sure = item.0.values().any(names);
     let request: StoredRequest = item.json("request")?;
     let record = record(item);
     if !is_sure && matches!(request, StoredRequest::Inline(_)) && !leaves_files(record.kind) {

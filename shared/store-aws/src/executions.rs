@@ -61,8 +61,10 @@ impl Executions for DynamoStore {
         totals.add(&counter(&record, record.status), 1);
         writes.push(totals.into_write(&self.table, &keys::totals(&new.tenant_id), &keys::totals_shard(&new.id)));
         writes.extend(new.audit.as_ref().map(|row| put_audit(&self.table, row)));
-        writes.extend(self.remember_request(&new));
         // Last, so that their reasons are the last ones.
+        let remembered = self.remember_request(&new);
+        let is_named = remembered.is_some();
+        writes.extend(remembered);
         if let Some(retry) = &new.retry_of {
             writes.push(link(&new).into_write(&self.table, &keys::execution(&new.tenant_id, &retry.id), ALONE));
         }
@@ -96,9 +98,13 @@ impl Executions for DynamoStore {
         let idempotency = new.idempotency.as_ref().and_then(|key| Some((reasons.pop()??, key)));
         let used = new.upload_id.as_ref().and_then(|_| reasons.pop()?);
         let retried = new.retry_of.as_ref().and_then(|_| reasons.pop()?);
+        let named_before = is_named.then(|| reasons.pop()).flatten().flatten();
         let Some((earlier, idempotency)) = idempotency else {
             if let Some(used) = used {
                 return Ok(Created::UploadUsed { by: used.text("execution_id")?.to_owned() });
+            }
+            if let Some(request) = named_before {
+                return Ok(Created::NameUsed { by: request.text("workflow_id")?.to_owned() });
             }
             let retry = retried.as_ref().and_then(|item| item.optional_text("retried_as"));
             return match retry {

@@ -144,31 +144,30 @@ async fn existing(
     read(&row).map(Some).map_err(|error| Fault::Inconsistent(error.to_string()))
 }
 
+/// The last execution of an earlier request with the name of the one that a start answers: it may be archived, and its key gone.
+pub(crate) async fn named_before(connection: &mut AnyConnection, new: &NewExecution) -> Result<Option<String>, Fault> {
+    let Some(request) = data_request_of(new).filter(|_| new.retry_of.is_none()) else { return Ok(None) };
+    let earlier = existing(connection, &request.tenant_id, &request.compliance_id).await?;
+    Ok(earlier.map(|(request, _)| request.workflow_id))
+}
+
 /// Remembers the request that a start or a retry answers. What was extended stays so when it is tried again.
 pub(crate) async fn remember(connection: &mut AnyConnection, new: &NewExecution) -> Result<(), Fault> {
     let Some(request) = data_request_of(new) else { return Ok(()) };
-    // An end after a long time forgets the name, which may then be used again.
-    let change = match &new.retry_of {
-        Some(_) => "workflow_id = excluded.workflow_id, state = excluded.state, ended = NULL, look_at = $7",
-        None => {
-            "workflow_id = excluded.workflow_id, state = excluded.state, due_at = excluded.due_at, \
-             look_at = excluded.look_at, request = excluded.request, ended = NULL, extension = NULL, last_notice = NULL"
-        }
-    };
-    let insert = format!(
-        "INSERT INTO data_requests (tenant_id, compliance_id, workflow_id, state, due_at, look_at, request) \
-         VALUES ($1, $2, $3, 'open', $4, $5, $6) ON CONFLICT (tenant_id, compliance_id) DO UPDATE SET {change}"
-    );
-    let insert = sqlx::query(AssertSqlSafe(insert))
+    let insert = "INSERT INTO data_requests (tenant_id, compliance_id, workflow_id, state, due_at, look_at, request) \
+                  VALUES ($1, $2, $3, 'open', $4, $5, $6) ON CONFLICT (tenant_id, compliance_id) DO UPDATE \
+                  SET workflow_id = excluded.workflow_id, state = excluded.state, ended = NULL, look_at = $7";
+    sqlx::query(insert)
         .bind(&request.tenant_id)
         .bind(&request.compliance_id)
         .bind(&request.workflow_id)
         .bind(micros(request.due_at))
         .bind(request.next_notice_at().map(micros))
-        .bind(json_text(&request));
-    // When the next notice is, is seen when it is looked at.
-    let insert = if new.retry_of.is_some() { insert.bind(micros(new.started_at)) } else { insert };
-    insert.execute(connection).await?;
+        .bind(json_text(&request))
+        // When the next notice of what is tried again is, is seen when it is looked at.
+        .bind(micros(new.started_at))
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

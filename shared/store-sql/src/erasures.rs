@@ -56,18 +56,24 @@ impl Erasures for SqlStore {
         let mut reader = self.readers.of(tenant_id).await?;
         let kinds = WorkflowKind::ALL.into_iter().filter(|kind| leaves_files(*kind));
         let kinds: Vec<String> = kinds.map(|kind| format!("'{kind}'")).collect();
+        let naming = Naming::of(person);
+        // An address is the same in capital letters; the database knows those of ASCII.
+        let (request, quoted) = match naming.is_address() {
+            true => ("lower(request)", naming.quoted.to_ascii_lowercase()),
+            false => ("request", naming.quoted),
+        };
         let query = format!(
             "SELECT id, kind, ended_at, request, is_sure FROM (\
                 SELECT id, kind, ended_at, request, \
                 (request LIKE '{{\"blob\":%' OR kind IN ({})) AS may_be, \
-                (user_id = $3 OR instr(request, $4) > 0 OR instr(COALESCE(result, ''), $4) > 0 \
+                (user_id = $3 OR instr({request}, $4) > 0 OR instr(COALESCE(result, ''), $4) > 0 \
                  OR instr(COALESCE(reported, ''), $4) > 0) AS is_sure \
                 FROM executions WHERE tenant_id = $1 AND id > $2\
              ) WHERE is_sure OR may_be ORDER BY id LIMIT $5",
             kinds.join(", ")
         );
         let query = sqlx::query(AssertSqlSafe(query)).bind(tenant_id).bind(after.unwrap_or_default()).bind(person);
-        let query = query.bind(Naming::of(person).quoted);
+        let query = query.bind(quoted);
         let found = query.bind(i64::from(limit)).fetch_all(&mut *reader).await.map_err(read_error)?;
         let named = |row: &AnyRow| {
             Ok(Named {

@@ -256,6 +256,9 @@ impl Operation for Create {
         if let Some(used) = self.upload_used(connection).await? {
             return Ok(used);
         }
+        if let Some(by) = data_requests::named_before(connection, new).await? {
+            return Ok(Created::NameUsed { by });
+        }
         if new.is_limited()
             && let Some(full) = limits::refuse(&mut *connection, *limits, &new.tenant_id).await?
         {

@@ -3,11 +3,14 @@
 //! | bytes | of a sealed file |
 //! |---|---|
 //! | 4 | `WFSB` |
-//! | 1 | the version, 1 |
+//! | 1 | the version, 2 |
 //! | 4 | the length of the wrapped key, big-endian |
 //! | that many | the wrapped key of this file, as JSON |
-//! | up to the last 8 | its content, [sealed](PartWriter) under that key and with the blob's name |
+//! | up to the last 12 | its content, [sealed](PartWriter) under that key and with the blob's name |
 //! | 8 | the length of the content, big-endian |
+//! | 4 | `WFSE`, without which the file is cut off |
+//!
+//! In version 1 the last four bytes are missing.
 //!
 //! A file that begins otherwise is read as it is.
 
@@ -22,7 +25,8 @@ use vault::{DataKey, Keys, PartReader, PartWriter, WrappedKey};
 use crate::FileBlobs;
 
 const MAGIC: [u8; 4] = *b"WFSB";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const END: [u8; 4] = *b"WFSE";
 /// Up to the wrapped key.
 const HEAD_BYTES: u64 = 9;
 /// More than any wrapped key.
@@ -64,19 +68,28 @@ impl SealedBlobs {
             return Ok(None);
         };
         let Some(rest) = head.strip_prefix(&MAGIC) else { return Ok(None) };
-        let Some((&[VERSION], length)) = rest.split_first_chunk::<1>() else {
-            return Err(StoreError::Unavailable(format!("{key} is sealed in a way that this version does not know")));
+        let (end, length) = match rest.split_first() {
+            Some((1, length)) => (&[][..], length),
+            Some((&VERSION, length)) => (&END[..], length),
+            _ => {
+                let problem = format!("{key} is sealed in a way that this version does not know");
+                return Err(StoreError::Unavailable(problem));
+            }
         };
         let key_bytes = u64::from(u32::from_be_bytes(length.try_into().map_err(|_| damaged(key))?));
-        let ends_at = size.saturating_sub(LENGTH_BYTES);
+        let ends_at = size.saturating_sub(LENGTH_BYTES + end.len() as u64);
         let begins_at = HEAD_BYTES + key_bytes;
         if key_bytes > MAX_KEY_BYTES || begins_at > ends_at {
             return Err(damaged(key));
         }
         let part = async |offset, length| self.files.get_part(key, offset, length).await?.ok_or_else(|| damaged(key));
         let wrapped = serde_json::from_slice(&part(HEAD_BYTES, key_bytes).await?).map_err(|_| damaged(key))?;
-        let length = part(ends_at, LENGTH_BYTES).await?;
-        let length = u64::from_be_bytes(length[..].try_into().map_err(|_| damaged(key))?);
+        let trailer = part(ends_at, LENGTH_BYTES + END.len() as u64).await?;
+        let (length, found) = trailer.split_first_chunk().ok_or_else(|| damaged(key))?;
+        if found != end {
+            return Err(damaged(key));
+        }
+        let length = u64::from_be_bytes(*length);
         Ok(Some(Sealed { key: wrapped, begins_at, ends_at, length }))
     }
 
@@ -96,7 +109,12 @@ fn purpose(key: &BlobKey) -> String {
 }
 
 fn damaged(key: &BlobKey) -> StoreError {
-    StoreError::Unavailable(format!("{key} is damaged"))
+    StoreError::Inconsistent(format!("{key} is damaged"))
+}
+
+/// What is stored is not what was.
+fn changed(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Inconsistent(error.to_string())
 }
 
 fn unavailable(error: impl std::fmt::Display) -> StoreError {
@@ -124,7 +142,7 @@ fn opened(stored: BlobBody, reader: PartReader) -> BlobBody {
         let Some(mut reader) = reader else { return Ok(None) };
         loop {
             let mut content = vec![0; CHUNK_BYTES];
-            let read = reader.read(&mut content).map_err(unavailable)?;
+            let read = reader.read(&mut content).map_err(changed)?;
             if read > 0 {
                 content.truncate(read);
                 return Ok(Some((Bytes::from(content), (stored, Some(reader)))));
@@ -132,7 +150,7 @@ fn opened(stored: BlobBody, reader: PartReader) -> BlobBody {
             match stored.try_next().await? {
                 Some(part) => reader.push(&part),
                 None => {
-                    reader.finish().map_err(unavailable)?;
+                    reader.finish().map_err(changed)?;
                     return Ok(None);
                 }
             }
@@ -152,6 +170,7 @@ fn sealed_body(body: BlobBody, key: &DataKey, wrapped: &WrappedKey, purpose: &st
         let Some(part) = body.try_next().await? else {
             let (mut rest, _) = writer.finish().map_err(unavailable)?;
             rest.extend(length.to_be_bytes());
+            rest.extend(END);
             return Ok(Some((Bytes::from(rest), (body, None, length))));
         };
         writer.write(&part).map_err(unavailable)?;

@@ -77,7 +77,7 @@ pub struct Forgotten<'a> {
     pub keeps_key: bool,
 }
 
-/// How a person's id stands in what is stored.
+/// How a person's id, or an e-mail address of theirs, stands in what is stored.
 #[derive(Debug, Clone)]
 pub struct Naming {
     /// In JSON.
@@ -93,9 +93,18 @@ impl Naming {
         Self { escaped: quoted.replace('"', "\\\""), quoted }
     }
 
-    /// Whether a text names the person.
+    /// Whether a text names the person. An address is the same in capital letters.
     pub fn is_in(&self, text: &str) -> bool {
-        text.contains(&self.quoted) || text.contains(&self.escaped)
+        let is_in = |text: &str, quoted: &str, escaped: &str| text.contains(quoted) || text.contains(escaped);
+        match self.is_address() {
+            false => is_in(text, &self.quoted, &self.escaped),
+            true => is_in(&text.to_lowercase(), &self.quoted.to_lowercase(), &self.escaped.to_lowercase()),
+        }
+    }
+
+    /// Whether it may be an e-mail address.
+    pub fn is_address(&self) -> bool {
+        self.quoted.contains('@')
     }
 
     /// The text with somebody else's id in the place of this one.

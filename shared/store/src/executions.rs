@@ -212,6 +212,11 @@ pub enum Created {
         /// What that one started.
         by: String,
     },
+    /// The request of a person has a name that stands for an earlier one, which is never forgotten; nothing is stored.
+    NameUsed {
+        /// The last execution of that one.
+        by: String,
+    },
     /// Too many executions are open; nothing is stored. A start that repeats an earlier one is never answered so, nor is a
     /// retry that only undoes.
     Full(Full),

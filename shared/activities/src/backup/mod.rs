@@ -29,9 +29,12 @@ pub(crate) use complete::canonical;
 pub(crate) use lines::{ContentLine, PIECE_BYTES};
 pub(crate) use sealed::{Lines, Opened, Vault};
 
+/// What the names of a backup's files begin with among those of its execution.
+pub(crate) const FILES: &str = "backup-";
+
 /// What a backup works with. Other jobs make one within their own execution.
 fn files<'a>(context: &Context<'a>) -> Files<'a> {
-    context.files().for_job("backup-")
+    context.files().for_job(FILES)
 }
 
 /// What all steps of a backup need to know.

@@ -111,31 +111,37 @@ impl<'a> DryRun<'a> {
             }
             _ => return None,
         };
-        if creates && !self.gone_or_created.insert(id) {
+        if creates && self.gone_or_created.contains(&id) {
             return Some((ErrorName::Conflict, "an entity before this one has the same entity_id"));
         }
-        let (name, value) = match (service.as_str(), entity_type.as_str()) {
-            ("auth", _) => ("email", email.and_then(Value::as_str)?.trim().to_lowercase()),
+        let owned = match (service.as_str(), entity_type.as_str()) {
+            ("auth", _) => email.and_then(Value::as_str).map(|email| ("email", email.trim().to_lowercase())),
             // A user has one profile.
             ("user", "profile") if creates => {
                 let record = data.get("record").and_then(|record| record.get("user_id"));
-                ("user_id", record.or_else(|| data.get("user_id")).and_then(Value::as_str)?.to_owned())
+                let user_id = record.or_else(|| data.get("user_id")).and_then(Value::as_str);
+                user_id.map(|user_id| ("user_id", user_id.to_owned()))
             }
-            _ => return None,
+            _ => None,
         };
-        let value = fingerprint(service, name, &value);
-        if self.owners.get(&value).is_some_and(|owner| *owner != id) {
-            let message = match name {
-                "email" => "an entity before this one has the same email",
-                _ => "an entity before this one is the profile of the same user",
-            };
-            return Some((ErrorName::Conflict, message));
+        if let Some((name, value)) = owned {
+            let value = fingerprint(service, name, &value);
+            if self.owners.get(&value).is_some_and(|owner| *owner != id) {
+                let message = match name {
+                    "email" => "an entity before this one has the same email",
+                    _ => "an entity before this one is the profile of the same user",
+                };
+                return Some((ErrorName::Conflict, message));
+            }
+            // Who gets another email no longer has the one before.
+            if let Some(given_up) = self.owned.insert(id, value) {
+                self.owners.remove(&given_up);
+            }
+            self.owners.insert(value, id);
         }
-        // Who gets another email no longer has the one before.
-        if let Some(given_up) = self.owned.insert(id, value) {
-            self.owners.remove(&given_up);
+        if creates {
+            self.gone_or_created.insert(id);
         }
-        self.owners.insert(value, id);
         None
     }
 }
@@ -188,6 +194,10 @@ mod tests {
         let created =
             [account("a", "one@x.y"), account("a", "two@x.y"), account("b", " ONE@x.y"), account("c", "two@x.y")];
         assert_eq!(checked(BulkOperationType::UserCreation, &created), [Succeeded, Failed, Failed, Succeeded]);
+        // What fails itself is in nobody's way.
+        let created =
+            [account("a", "one@x.y"), account("b", "one@x.y"), account("b", "two@x.y"), account("a", "three@x.y")];
+        assert_eq!(checked(BulkOperationType::UserCreation, &created), [Succeeded, Failed, Succeeded, Failed]);
         let profile = |id: &'static str, user: &str| ("user", "profile", id, json!({ "user_id": user }));
         let created = [profile("p", "u"), profile("q", "u"), profile("r", "v")];
         assert_eq!(checked(BulkOperationType::UserCreation, &created), [Succeeded, Failed, Succeeded]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use contracts::dataset::DatasetType;
 use contracts::effect::hex;
 use contracts::{ActivityError, ErrorName};
-use downstream::data::{Page, Thing, content, personal_page};
+use downstream::data::{Page, Thing, content, personal_page, thing};
 use downstream::logs::{LogsOf, logs};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -145,7 +145,7 @@ impl Collecting<'_> {
             // A name that the map does not let out is not let out here.
             let Some(line) = line(self.plan.wish(), of, Question::Own, thing, &mut state.unlisted)? else { continue };
             let name = line.data["name"].as_str().unwrap_or(&thing.id).to_owned();
-            if let Some(size) = self.write_file(&thing.id, name, sealing).await? {
+            if let Some(size) = self.write_file(of, thing, name, sealing).await? {
                 state.own += 1;
                 if size >= LARGE_BYTES {
                     state.large.insert(thing.id.clone());
@@ -161,15 +161,25 @@ impl Collecting<'_> {
         Ok(())
     }
 
-    /// Writes the bytes of a file, and tells how many; none if it has none.
+    /// Writes the bytes of a file, and tells how many; none if it has none, or is gone by now.
     async fn write_file(
         &self,
-        id: &str,
+        of: &DatasetType,
+        file: &Thing,
         name: String,
         sealing: &mut Sealing<'_>,
     ) -> Result<Option<u64>, ActivityError> {
-        let content = content(self.context.downstream, self.context.tenant_id(), id).await?;
-        let Some(mut content) = content else { return Ok(None) };
+        let (id, tenant_id) = (&file.id, self.context.tenant_id());
+        let Some(mut content) = content(self.context.downstream, tenant_id, id).await? else {
+            // What says how large it is has bytes.
+            if file.data["size_bytes"].as_u64().is_some_and(|size| size > 0)
+                && thing(self.context.downstream, self.set.service()?, &of.entity_type, tenant_id, id).await?.is_some()
+            {
+                let message = format!("file: the file {id} is there, and its bytes are not");
+                return Err(ActivityError::new(ErrorName::NotFound, message));
+            }
+            return Ok(None);
+        };
         sealing.line(&ByteLine::File { id: id.to_owned(), name }).await?;
         let (mut hash, mut size) = (Sha256::new(), 0_u64);
         while let Some(bytes) = content.next().await? {

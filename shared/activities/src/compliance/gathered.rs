@@ -6,6 +6,9 @@ use super::package::manifest::NotRead;
 use super::{DataSet, Plan, SetState, SetSummary};
 use crate::Context;
 
+/// What a service may hold besides what the dataset map names: it did not say.
+const UNKNOWN_TYPES: &str = "other types";
+
 /// A data set that was read to its end.
 pub(super) struct Read<'a> {
     pub(super) number: usize,
@@ -38,6 +41,12 @@ pub(super) async fn sets<'p>(
         }
         not_read.push(NotRead { service, entity_type, error: name.to_string() });
     }
+    let unknown = plan.not_asked.iter().map(|(service, error)| NotRead {
+        service: service.clone(),
+        entity_type: UNKNOWN_TYPES.to_owned(),
+        error: error.clone(),
+    });
+    not_read.extend(unknown);
     match not_read.first() {
         Some(first) if read.is_empty() => {
             let name = ErrorName::named(&first.error).unwrap_or(ErrorName::Internal);

@@ -47,6 +47,9 @@ struct Plan {
     max_package_bytes: u64,
     data_key: WrappedKey,
     sets: Vec<DataSet>,
+    /// Services that did not tell what they hold, with the error of each.
+    #[serde(default)]
+    not_asked: Vec<(String, String)>,
 }
 
 /// What is read by one step.

@@ -24,10 +24,11 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
     let subject = request.subject_user_id.clone().ok_or_else(|| lost("the person whom the export is about"))?;
     hold_shared(context).await?;
     let dataset = dataset(context)?;
-    check_map(context, &dataset, request.allow_partial).await?;
+    let not_asked = check_map(context, &dataset, request.allow_partial).await?;
     find(context, &dataset, &subject, request.allow_partial).await?;
     let plan = Plan {
         sets: sets(&dataset, &request, context.clock.now()),
+        not_asked,
         subject,
         compliance_id: request.compliance_id,
         categories: request.data_categories,
@@ -53,17 +54,23 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
     }))
 }
 
-/// What the map does not know of a service that has not answered is not asked for either, and told as not read.
-async fn check_map(context: &Context<'_>, dataset: &Dataset, allow_partial: bool) -> Result<(), ActivityError> {
-    let mut unknown = Vec::new();
+/// Checks that the map knows all that services hold. Services that did not tell what they hold, with the error of each: they may
+/// hold what the map does not know.
+async fn check_map(
+    context: &Context<'_>,
+    dataset: &Dataset,
+    allow_partial: bool,
+) -> Result<Vec<(String, String)>, ActivityError> {
+    let (mut unknown, mut not_asked) = (Vec::new(), Vec::new());
     for service in Service::ALL {
         match catalogue(context.downstream, service, context.tenant_id()).await {
             Ok(known) => unknown.extend(unknown_types(dataset, service, &known)),
-            Err(_) if allow_partial => {}
+            Err(error) if allow_partial => not_asked.push((service.as_str().to_owned(), error.error)),
             Err(error) => return Err(error),
         }
     }
-    refuse_unknown(&unknown)
+    refuse_unknown(&unknown)?;
+    Ok(not_asked)
 }
 
 /// The types of a service that the map does not know.

@@ -19,6 +19,7 @@ use super::target::is_tenant;
 use super::undo::done_with;
 use super::{CONTENT, Change, Counts, Plan, Set, State, content, refused, step_of, write};
 use crate::Context;
+use crate::files::lost;
 use crate::things::{self, Left, fingerprint, key_of};
 
 /// How often what has changed meanwhile is written again. What changes all the time is not waited for.
@@ -39,6 +40,9 @@ pub(super) struct CaughtUp {
     pub(super) gone: u64,
     /// Whether something was changing still when the last round was over.
     pub(super) is_changing: bool,
+    /// Of each set, where what has changed after the last round begins.
+    #[serde(default)]
+    watermarks: Vec<String>,
     /// What is in no batch, as it came later.
     #[serde(default)]
     pub(super) late: Vec<Late>,
@@ -111,7 +115,24 @@ pub(super) async fn catch_up(context: &Context<'_>, plan: &Plan, told: &mut Told
             break;
         }
     }
+    catching.done.watermarks = watermarks;
     Ok(catching.done)
+}
+
+/// The ids of the things of a set that have changed after the last round, and of those that are gone since then.
+pub(super) async fn changed_after(
+    context: &Context<'_>,
+    plan: &Plan,
+    (set, caught_up): (usize, &CaughtUp),
+) -> Result<(HashSet<String>, HashSet<String>), ActivityError> {
+    let (mut changed, mut gone) = (HashSet::new(), HashSet::new());
+    let since = caught_up.watermarks.get(set).ok_or_else(|| lost("what has changed meanwhile"))?;
+    let mut changes = Changes::since(context, plan, &plan.sets[set], since.clone());
+    while let Some(page) = changes.next().await? {
+        changed.extend(page.things.into_iter().map(|thing| thing.id));
+        gone.extend(page.gone);
+    }
+    Ok((changed, gone))
 }
 
 fn follows(plan: &Plan) -> bool {

@@ -8,19 +8,75 @@ use contracts::data_migration::MigrationType;
 use contracts::{ActivityError, ErrorName, Timestamp};
 use downstream::Service;
 use downstream::data::{ImportStatus, PageOf, Thing, Within, page};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::archive;
 use super::batch::{CALL_ITEMS, given_up};
-use super::catch_up::{CaughtUp, Late, catch_up, changed, of_source};
+use super::catch_up::{CaughtUp, Late, catch_up, changed, changed_after, of_source};
 use super::change::Moved;
-use super::problems::{FAILED, Line, ONLY_COPIES, Told};
+use super::problems::{FAILED, Line, ONLY_COPIES, STILL_CHANGING, Told};
 use super::source::Reading;
 use super::{ByType, Counts, Part, Plan, Refused, Set, State, Way, type_name, write};
 use crate::Context;
 use crate::backup::FILE_CONTENT;
 use crate::restore::{self, PartFailure};
 use crate::things::Left;
+
+/// The file of what a comparison found out: what is not as it should be is told also where it is undone for that.
+const VERIFIED: &str = "verified.json";
+
+/// What a comparison found out.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Verified {
+    /// Things that are as they should be.
+    #[serde(with = "by_type")]
+    types: ByType,
+    differing: Vec<Differing>,
+}
+
+/// A thing that is not as its original is now.
+#[derive(Debug, Serialize, Deserialize)]
+struct Differing {
+    set: usize,
+    /// In the source.
+    from: String,
+    /// In the target.
+    to: String,
+    /// Whether its original has changed, or gone, after the last round.
+    has_changed: bool,
+}
+
+/// JSON has no objects whose names are pairs.
+mod by_type {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use super::ByType;
+
+    pub(super) fn serialize<S: Serializer>(of: &ByType, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(of)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<ByType, D::Error> {
+        Vec::deserialize(from).map(|pairs: Vec<_>| pairs.into_iter().collect())
+    }
+}
+
+impl Verified {
+    fn add(&mut self, set: &Set, things: u64) {
+        *self.types.entry(set.types()).or_default() += things;
+    }
+
+    fn still_changing(&self) -> usize {
+        self.differing.iter().filter(|differing| differing.has_changed).count()
+    }
+}
+
+impl Differing {
+    fn new(set: usize, from: &str, to: &str) -> Self {
+        Self { set, from: from.to_owned(), to: to.to_owned(), has_changed: false }
+    }
+}
 
 /// A round of its own: under the keys of the others the target would tell what came of those.
 const VERIFYING: u32 = u32::MAX;
@@ -31,16 +87,16 @@ pub(super) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
     let mut completing = Completing::new(context, &plan);
     completing.collect().await?;
     let mut caught_up = CaughtUp::default();
-    let mut verified = ByType::new();
+    let mut verified = Verified::default();
     if completing.first.is_none() && !plan.options.dry_run {
         match plan.way() {
             Way::Write => {
                 caught_up = catch_up(context, &plan, &mut completing.told).await?;
                 caught_up.add_to(&plan, &mut completing.types);
-                verified = completing.verify(&caught_up.late).await?;
+                verified = completing.verify(&caught_up).await?;
             }
-            Way::Remove => verified = archive::verify(context, &plan).await?,
-            Way::Restore => verified = completing.verify_restored().await?,
+            Way::Remove => verified.types = archive::verify(context, &plan).await?,
+            Way::Restore => verified.types = completing.verify_restored().await?,
             Way::Reverse => {}
         }
     }
@@ -69,6 +125,8 @@ struct Completing<'a> {
     left: Left,
     /// Of a restore: files that got their bytes.
     contents: u64,
+    /// Things that were written and are not as they should be.
+    wrong: u64,
     /// What failed first.
     first: Option<ActivityError>,
 }
@@ -76,7 +134,7 @@ struct Completing<'a> {
 impl<'a> Completing<'a> {
     fn new(context: &'a Context<'a>, plan: &'a Plan) -> Self {
         let (told, types, left) = (Told::default(), BTreeMap::new(), Left::default());
-        Self { context, plan, told, types, left, contents: 0, first: None }
+        Self { context, plan, told, types, left, contents: 0, wrong: 0, first: None }
     }
 
     /// Puts together what became of the batches, or what would come of them.
@@ -172,79 +230,118 @@ impl<'a> Completing<'a> {
         Ok(())
     }
 
-    /// Looks of every thing whether it is as it should be; how many are.
-    async fn verify(&self, late: &[Late]) -> Result<ByType, ActivityError> {
-        let mut verified = ByType::new();
+    /// Looks of every thing whether it is as it should be.
+    async fn verify(&mut self, caught_up: &CaughtUp) -> Result<Verified, ActivityError> {
+        let mut verified = Verified::default();
         for set in &self.plan.sets {
-            *verified.entry(set.types()).or_default() += set.same;
+            verified.add(set, set.same);
         }
         for (number, part) in self.plan.parts.iter().enumerate() {
-            let set = &self.plan.sets[part.set];
-            *verified.entry(set.types()).or_default() += match self.plan.is_in_place() {
-                true => self.verify_in_place(set, part, number).await?,
-                false => self.verify_copies(set, part).await?,
-            };
-        }
-        for Late { set: number, from, .. } in late {
-            let is_covered = !self.plan.is_in_place() && self.plan.parts.iter().any(|part| part.covers(*number, from));
-            let set = &self.plan.sets[*number];
-            // What is gone again is not looked for.
-            let found = match is_covered {
-                true => None,
-                false => of_source(self.context, self.plan, set, from).await?,
-            };
-            if let Some(thing) = found {
-                self.verify_things(set, &[thing]).await?;
-                *verified.entry(set.types()).or_default() += 1;
+            match self.plan.is_in_place() {
+                true => self.verify_in_place(part, number, &mut verified).await?,
+                false => self.verify_copies(part, &mut verified).await?,
             }
         }
+        for Late { set, from, .. } in &caught_up.late {
+            let is_covered = !self.plan.is_in_place() && self.plan.parts.iter().any(|part| part.covers(*set, from));
+            // What is gone again is not looked for.
+            if !is_covered && let Some(thing) = of_source(self.context, self.plan, &self.plan.sets[*set], from).await? {
+                self.verify_things(*set, &[thing], &mut verified).await?;
+            }
+        }
+        self.excuse(caught_up, &mut verified).await?;
+        self.context.files().write_json(&self.context.files().key(VERIFIED)?, &verified).await?;
         Ok(verified)
     }
 
+    /// Tells apart what differs because its original has changed after the last round, and what is wrong.
+    async fn excuse(&mut self, caught_up: &CaughtUp, verified: &mut Verified) -> Result<(), ActivityError> {
+        let sets: BTreeSet<usize> = verified.differing.iter().map(|differing| differing.set).collect();
+        for set in sets {
+            let (changed, gone) = changed_after(self.context, self.plan, (set, caught_up)).await?;
+            for differing in verified.differing.iter_mut().filter(|differing| differing.set == set) {
+                differing.has_changed = changed.contains(&differing.from) || gone.contains(&differing.from);
+            }
+        }
+        self.tell_differing(verified)
+    }
+
+    fn tell_differing(&mut self, verified: &Verified) -> Result<(), ActivityError> {
+        for Differing { set, from, to, has_changed } in &verified.differing {
+            let set = &self.plan.sets[*set];
+            let (service, entity_type) = (&*set.to_service, &*set.to_type);
+            if *has_changed {
+                let message =
+                    format!("its original, the {} {from} of {}, has changed again", set.entity_type, set.service);
+                self.told
+                    .add(STILL_CHANGING, &Line { service, entity_type, id: to, code: "Changed", message: &message })?;
+                continue;
+            }
+            let counts = self.types.entry(set.types()).or_default();
+            counts.failed += 1;
+            self.wrong += 1;
+            let message = format!("{service}: the {entity_type} {to} is not as it should be after it was written");
+            let code = ErrorName::IntegrityViolation;
+            self.told.add(FAILED, &Line { service, entity_type, id: to, code: code.as_str(), message: &message })?;
+            self.first.get_or_insert_with(|| ActivityError::new(code, message));
+        }
+        Ok(())
+    }
+
     /// Reads what was written, also what is not selected any more as it is another thing now.
-    async fn verify_in_place(&self, set: &Set, part: &Part, number: usize) -> Result<u64, ActivityError> {
-        let files = self.context.files();
+    async fn verify_in_place(&self, part: &Part, number: usize, verified: &mut Verified) -> Result<(), ActivityError> {
+        let (files, set) = (self.context.files(), &self.plan.sets[part.set]);
         let state: State = files.read_state(number).await?.unwrap_or_default();
         let written: BTreeSet<String> = state.ids.into_iter().collect();
         let (ready, whole) = (set.change.ready()?, Set { filters: BTreeMap::new(), ..set.clone() });
         let mut reading = Reading::part(self.context, &self.plan.source, &whole, part, None);
+        let before = verified.differing.len();
         while !written.is_empty()
             && let Some(page) = reading.next().await?
         {
             for thing in page.items.iter().filter(|thing| written.contains(&thing.id)) {
                 let moved = ready.of(&set.service, &set.entity_type, thing);
                 if moved.ok().is_none_or(|moved| moved.data != thing.data) {
-                    return Err(differs(set, &thing.id));
+                    verified.differing.push(Differing::new(part.set, &thing.id, &thing.id));
                 }
             }
         }
-        Ok(state.counts.updated + state.counts.unchanged)
+        let differing = (verified.differing.len() - before) as u64;
+        verified.add(set, (state.counts.updated + state.counts.unchanged).saturating_sub(differing));
+        Ok(())
     }
 
     /// Asks the target whether the things are as they should be.
-    async fn verify_copies(&self, set: &Set, part: &Part) -> Result<u64, ActivityError> {
-        let mut verified = 0;
+    async fn verify_copies(&self, part: &Part, verified: &mut Verified) -> Result<(), ActivityError> {
+        let set = &self.plan.sets[part.set];
         let mut reading = Reading::part(self.context, &self.plan.source, set, part, None);
         while let Some(page) = reading.next().await? {
-            verified += self.verify_things(set, &page.items).await?;
+            self.verify_things(part.set, &page.items, verified).await?;
         }
-        Ok(verified)
+        Ok(())
     }
 
-    /// Asks the target whether these things are as they should be; how many are to be looked at. Of what is changed where it is,
-    /// one that has still to be changed is not.
-    async fn verify_things(&self, set: &Set, things: &[Thing]) -> Result<u64, ActivityError> {
+    /// Asks the target whether these things are as they should be. Of what is changed where it is, one that has still to be
+    /// changed is not looked at.
+    async fn verify_things(
+        &self,
+        number: usize,
+        things: &[Thing],
+        verified: &mut Verified,
+    ) -> Result<(), ActivityError> {
+        let set = &self.plan.sets[number];
         let moved = changed(self.plan, set, &set.change.ready()?, things)?;
-        let moved: Vec<Moved> = moved.into_iter().map(|(_, moved)| moved).collect();
         for moved in moved.chunks(CALL_ITEMS) {
-            let results = write(self.context, self.plan, set, moved, VERIFYING, true).await?;
-            for (thing, result) in moved.iter().zip(&results) {
-                if result.status != ImportStatus::Skipped {
-                    return Err(differs(set, &thing.id));
+            let things: Vec<Moved> = moved.iter().map(|(_, moved)| moved.clone()).collect();
+            let results = write(self.context, self.plan, set, &things, VERIFYING, true).await?;
+            for ((from, thing), result) in moved.iter().zip(&results) {
+                match result.status {
+                    ImportStatus::Skipped => verified.add(set, 1),
+                    _ => verified.differing.push(Differing::new(number, from, &thing.id)),
                 }
             }
         }
-        Ok(moved.len() as u64)
+        Ok(())
     }
 
     /// Looks for copies of what is not there any more: they are told of, and stay. There are none where digests are the same.
@@ -312,7 +409,7 @@ impl<'a> Completing<'a> {
             "migration_id": plan.migration_id,
             "status": status,
             "records_processed": all.read,
-            "records_migrated": if plan.options.dry_run || is_reversal { 0 } else { all.migrated() },
+            "records_migrated": if plan.options.dry_run || is_reversal { 0 } else { all.migrated().saturating_sub(self.wrong) },
             "records_failed": all.failed,
             "created": all.created,
             "updated": all.updated,
@@ -330,18 +427,18 @@ impl<'a> Completing<'a> {
         (all, told)
     }
 
-    async fn report(self, caught_up: &CaughtUp, verified: &ByType) -> Result<Value, ActivityError> {
+    async fn report(self, caught_up: &CaughtUp, verified: &Verified) -> Result<Value, ActivityError> {
         let status = if self.first.is_some() { "Failed" } else { "Completed" };
-        let (all, mut report) = self.counted(status, verified);
+        let (all, mut report) = self.counted(status, &verified.types);
         let Self { context, plan, told, contents, first, .. } = self;
         let has_changed = all.created + all.updated + all.removed > 0 || contents > 0 || !caught_up.written.is_empty();
         let only_copies = told.count(ONLY_COPIES);
         let ended = json!({
-            "verified": verified.values().sum::<u64>(),
+            "verified": verified.types.values().sum::<u64>(),
             "only_copies": only_copies,
             "changed_meanwhile": caught_up.written.len(),
             "gone_meanwhile": caught_up.gone,
-            "still_changing": caught_up.is_changing,
+            "still_changing": caught_up.is_changing || verified.still_changing() > 0,
             "reversible_until": if first.is_none() && has_changed { reversible_until(context, plan) } else { None },
             "files": told.store(context).await?,
         });
@@ -386,6 +483,8 @@ pub(super) async fn report_interrupted(
 ) -> Result<(), ActivityError> {
     let mut interrupted = Completing::new(context, plan);
     interrupted.collect().await?;
+    let verified: Verified = context.files().read(&context.files().key(VERIFIED)?).await?.unwrap_or_default();
+    interrupted.tell_differing(&verified)?;
     let mut status = "Failed";
     if let Some(left) = &rolled_back {
         for counts in interrupted.types.values_mut() {
@@ -397,7 +496,8 @@ pub(super) async fn report_interrupted(
         interrupted.told.add_left(left)?;
         interrupted.left.add_all(left.clone());
     }
-    let (_, mut report) = interrupted.counted(status, &ByType::new());
+    let there = if rolled_back.is_some() { ByType::new() } else { verified.types };
+    let (_, mut report) = interrupted.counted(status, &there);
     if let Some(left) = &rolled_back {
         (report["left"], report["verified"]) = (json!(left.count()), json!(0));
     }
@@ -414,9 +514,4 @@ pub(super) fn report_unplanned(context: &Context<'_>, plan: &Plan, interrupted_b
     let (_, mut report) = Completing::new(context, plan).counted("Failed", &ByType::new());
     merge(&mut report, end(context, plan, Some(interrupted_by.to_owned())));
     context.report(report.as_object().cloned().unwrap_or_default())
-}
-
-fn differs(set: &Set, id: &str) -> ActivityError {
-    let message = format!("{}: the {} {id} is not as it should be after it was written", set.to_service, set.to_type);
-    ActivityError::new(ErrorName::IntegrityViolation, message)
 }

@@ -329,11 +329,8 @@ impl Planning<'_> {
                 let wanted = self.wanted.entry((service.clone(), entity_type.clone())).or_default();
                 wanted.insert(id.clone());
             }
-            if self.is_selected(service, entity_type) {
-                continue;
-            }
             let (of, to) = (named(&set.service, &set.entity_type, &thing.id), named(service, entity_type, id));
-            match self.may_come_later(set, service, entity_type) {
+            match self.is_selected(service, entity_type) || self.may_come_later(set, service, entity_type) {
                 true => self.loose.push((of, to)),
                 false => self.tell_loose(&of, &to)?,
             }
@@ -471,7 +468,14 @@ impl Planning<'_> {
     }
 
     fn tell_loose(&mut self, of: &Named, to: &Named) -> Result<(), ActivityError> {
-        let message = format!("refers to the {} {} of {}, which does not come along", to.1, to.2, to.0);
+        let mut sets = self.plan.sets.iter();
+        let brings = sets.any(|set| set.brings && set.service == of.0 && set.entity_type == of.1);
+        // Whatever the source has of it would come.
+        let why = match brings || self.is_selected(&to.0, &to.1) {
+            true => "is not there",
+            false => "does not come along",
+        };
+        let message = format!("refers to the {} {} of {}, which {why}", to.1, to.2, to.0);
         self.tell_of_dangling([&of.0, &of.1, &of.2], &message)
     }
 

@@ -20,6 +20,8 @@ pub(super) const PROBLEMS: &str = "problems.jsonl";
 pub(super) const LEFT: &str = "left.jsonl";
 /// The file of what failed.
 pub(super) const FAILED: &str = "failed.jsonl";
+/// The file of what has changed in the source after it was copied for the last time.
+pub(super) const STILL_CHANGING: &str = "still_changing.jsonl";
 /// The file of copies of what is not there any more.
 pub(super) const ONLY_COPIES: &str = "only_copies.jsonl";
 
@@ -95,7 +97,7 @@ impl Told {
     /// Stores the files; the links to them and to those that an earlier step of the execution has stored.
     pub(super) async fn store_beside(self, context: &Context<'_>) -> Result<Map<String, Value>, ActivityError> {
         let mut links = self.store(context).await?;
-        for name in [FAILED, ONLY_COPIES] {
+        for name in [FAILED, ONLY_COPIES, STILL_CHANGING] {
             if context.blobs.size(&context.result_key(name)?).await.map_err(store_failed)?.is_some() {
                 links.insert(name.to_owned(), context.result_link(name).into());
             }

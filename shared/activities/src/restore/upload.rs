@@ -61,7 +61,7 @@ pub(super) async fn upload_file(
     opened: &mut Opened,
     state: &mut PartState,
 ) -> Result<bool, ActivityError> {
-    let Writing { context, plan, part, dry_run } = *writing;
+    let Writing { context, plan, part, dry_run, .. } = *writing;
     let Some(first) = opened.next().await? else { return Ok(true) };
     let first = ContentLine::read(&first)?;
     let file_id = first.file().to_owned();

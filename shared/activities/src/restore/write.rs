@@ -1,22 +1,24 @@
 //! Writes one part of a backup into its service.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use contracts::backup::RestoreConflict;
 use contracts::{ActivityError, ErrorName};
 use downstream::Service;
-use downstream::data::{ImportItem, ImportStatus, Imported, OnConflict, import};
+use downstream::data::{ImportItem, ImportStatus, Imported, OnConflict, Reference, Thing, import, thing};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use vault::PartEntry;
 
 use super::upload::{Known, upload_file};
-use super::{Counts, PartFailure, PartState, Plan, Refused, files, key_of};
+use super::{Counts, PartFailure, PartState, Plan, Refused, files, is_tenant, key_of};
 use crate::Context;
 use crate::backup::{FILE_CONTENT, Opened};
 use crate::files::{Files, lost, unfinished};
 use crate::sets::report;
+use crate::things::fingerprint;
 
 /// Things in one call.
 const CALL_ITEMS: usize = 200;
@@ -81,7 +83,7 @@ async fn write_lines(
         true => Known::read(&plan, &vault, part, kept_files(&files, &plan).await?).await?,
         false => Known::default(),
     };
-    let writing = Writing { context, plan: &plan, part, dry_run: plan.dry_run };
+    let writing = Writing { context, plan: &plan, part, dry_run: plan.dry_run, restored: None };
     let began = context.clock.instant();
     while state.failure.is_none() {
         let is_over = match part.entity_type == FILE_CONTENT {
@@ -132,9 +134,10 @@ pub(crate) struct Asked {
 pub(crate) async fn ask(context: &Context<'_>) -> Result<Asked, ActivityError> {
     let plan: Plan = files(context).read_plan().await?;
     let vault = plan.vault(context).await?;
-    let (mut asked, mut kept) = (Asked::default(), HashSet::new());
+    let (mut asked, mut kept, restored) = (Asked::default(), HashSet::new(), Mutex::default());
     for part in &plan.parts {
-        let (writing, mut state) = (Writing { context, plan: &plan, part, dry_run: true }, PartState::default());
+        let writing = Writing { context, plan: &plan, part, dry_run: true, restored: Some(&restored) };
+        let mut state = PartState::default();
         let mut opened = vault.open(part).await?;
         let named = (part.service.clone(), part.entity_type.clone());
         if part.entity_type == FILE_CONTENT {
@@ -144,6 +147,8 @@ pub(crate) async fn ask(context: &Context<'_>) -> Result<Asked, ActivityError> {
         } else {
             while !writing.write_some(&mut opened, &mut state).await? {}
             kept.extend(state.kept_files);
+            // What is not restored gets no bytes.
+            kept.extend(state.refused.iter().filter(|_| part.entity_type == "file").map(|refused| refused.id.clone()));
             asked.types.entry(named.clone()).or_default().add(state.counts);
         }
         asked.refused.extend(state.refused.into_iter().map(|refused| (named.clone(), refused)));
@@ -158,6 +163,8 @@ pub(super) struct Writing<'a> {
     pub(super) part: &'a PartEntry,
     /// Whether it is only asked what would come of it.
     pub(super) dry_run: bool,
+    /// If all parts are asked about, one after the other: the fingerprints of what would be there.
+    restored: Option<&'a Mutex<HashSet<u64>>>,
 }
 
 impl Writing<'_> {
@@ -194,7 +201,7 @@ impl Writing<'_> {
             RestoreConflict::Fail => OnConflict::Fail,
         };
         let mut results = self.import(&items, on_conflict, self.dry_run).await?;
-        self.settle_doubts(&items, &mut results).await?;
+        self.settle_doubts(&things, &items, &mut results).await?;
         let mut counts = Counts::default();
         for (thing, result) in things.iter().zip(results) {
             match result.status {
@@ -231,7 +238,12 @@ impl Writing<'_> {
     }
 
     /// Settles what the service's answers leave open.
-    async fn settle_doubts(&self, items: &[ImportItem<'_>], results: &mut [Imported]) -> Result<(), ActivityError> {
+    async fn settle_doubts(
+        &self,
+        things: &[Thing],
+        items: &[ImportItem<'_>],
+        results: &mut [Imported],
+    ) -> Result<(), ActivityError> {
         if self.plan.on_conflict == RestoreConflict::Fail {
             // The service refuses whatever is there; what is as the backup says may be there.
             for place in self.would_be_skipped(items, results, "Conflict", OnConflict::Overwrite).await?.0 {
@@ -239,12 +251,40 @@ impl Writing<'_> {
             }
         }
         if self.dry_run {
-            // What these belong to would be restored before them.
             let (there, missing) = self.would_be_skipped(items, results, "NotFound", OnConflict::Skip).await?;
             there.into_iter().for_each(|place| results[place].status = ImportStatus::Updated);
-            missing.into_iter().for_each(|place| results[place].status = ImportStatus::Created);
+            for place in missing {
+                // Mostly what it belongs to would be restored before it.
+                if self.has_parents(&things[place]).await? {
+                    results[place].status = ImportStatus::Created;
+                }
+            }
+            let there = things.iter().zip(&*results).filter(|(_, result)| result.status != ImportStatus::Failed);
+            let there = there.map(|(thing, _)| fingerprint(&self.part.service, &self.part.entity_type, &thing.id));
+            if let Some(restored) = self.restored {
+                restored.lock().unwrap_or_else(PoisonError::into_inner).extend(there);
+            }
         }
         Ok(())
+    }
+
+    /// Whether all that a thing refers to within its service would be there: what it belongs to is among it.
+    async fn has_parents(&self, of: &Thing) -> Result<bool, ActivityError> {
+        // Of a whole backup everything is restored.
+        let Some(restored) = self.restored else { return Ok(true) };
+        let is_own = |to: &&Reference| to.service == self.part.service && !is_tenant(&to.service, &to.entity_type);
+        for to in of.references.iter().filter(is_own) {
+            let named = fingerprint(&to.service, &to.entity_type, &to.id);
+            if restored.lock().unwrap_or_else(PoisonError::into_inner).contains(&named) {
+                continue;
+            }
+            let at = Service::named(&to.service).ok_or_else(|| lost("the service of a part"))?;
+            let (tenant_id, downstream) = (&self.plan.target.tenant_id, self.context.downstream);
+            if thing(downstream, at, &to.entity_type, tenant_id, &to.id).await?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The places of the things that failed with this code: first those that would be skipped if they were imported in this

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Category, Dataset, DatasetType, Strategy};
+use super::{ACCOUNT, Category, Dataset, DatasetType, SESSION, Strategy};
 use crate::fields::{BadField, segment};
 
 /// Everything that is wrong.
@@ -22,6 +22,8 @@ pub(super) fn check(dataset: &Dataset) -> Vec<BadField> {
         bad.extend(erased_after_known(dataset, of));
     }
     bad.extend(erased_in_an_order(dataset));
+    bad.extend(accounts_go_last(dataset));
+    bad.extend(personal_or_not(dataset));
     bad
 }
 
@@ -84,6 +86,21 @@ fn erased_after_known(dataset: &Dataset, of: &DatasetType) -> Vec<BadField> {
     let names: BTreeSet<String> = dataset.types.iter().map(DatasetType::name).collect();
     let unknown = of.after.iter().filter(|name| !names.contains(*name));
     unknown.map(|name| bad(of, &["after"], format!("names {name}, which the map does not have"))).collect()
+}
+
+/// An erasure ends with the account and begins with the sessions, whatever the map says of them.
+fn accounts_go_last(dataset: &Dataset) -> Vec<BadField> {
+    let waits = |of: &&DatasetType| of.after.iter().any(|name| name == ACCOUNT);
+    let after_account = dataset.types.iter().filter(waits);
+    let after_account = after_account.map(|of| bad(of, &["after"], format!("names {ACCOUNT}, which is erased last")));
+    let sessions = dataset.types.iter().filter(|of| of.name() == SESSION && !of.after.is_empty());
+    let sessions = sessions.map(|of| bad(of, &["after"], "must be empty: sessions are erased first"));
+    after_account.chain(sessions).collect()
+}
+
+fn personal_or_not(dataset: &Dataset) -> Vec<BadField> {
+    let both = dataset.types.iter().filter(|of| dataset.nothing_personal.contains(&of.name()));
+    both.map(|of| bad(of, &[], "is in nothing_personal, too: it cannot be both")).collect()
 }
 
 /// No type is erased after itself, whatever comes between.

@@ -136,6 +136,11 @@ impl DatasetType {
     }
 }
 
+/// The type that an erasure ends with: who somebody is.
+pub const ACCOUNT: &str = "auth/account";
+/// The type that an erasure begins with: nobody acts as the person any more.
+pub const SESSION: &str = "auth/session";
+
 /// The map.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dataset {

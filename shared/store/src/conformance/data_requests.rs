@@ -18,6 +18,7 @@ use crate::{
 pub async fn data_requests<S: DataRequests + Executions + EndRecorder + Audit>(open: impl AsyncFn() -> S) {
     a_start_is_remembered_with_its_end(&open().await).await;
     a_retry_is_of_the_same_request(&open().await).await;
+    a_name_stands_for_one_request(&open().await).await;
     lists_begin_with_what_is_due_first(&open().await).await;
     a_request_is_extended_once(&open().await).await;
     a_notice_is_given_once(&open().await).await;
@@ -91,6 +92,18 @@ async fn a_retry_is_of_the_same_request<S: DataRequests + Executions + EndRecord
     end(store, "compliance_c-1-2", completed(), 9).await;
     assert_eq!(known(store, "c-1").await.request.state(at(9 * DAY)), RequestState::Completed);
     assert_eq!(ok(store.due_notices(at(200 * DAY), 9).await), []);
+}
+
+/// Also without the key under which the first one was started: that goes when its execution is archived.
+async fn a_name_stands_for_one_request<S: DataRequests + Executions + EndRecorder + Audit>(store: &S) {
+    start(store, answers("c-1", 1, 0)).await;
+    end(store, "compliance_c-1-1", completed(), 2).await;
+    let before = known(store, "c-1").await;
+    let used = Created::NameUsed { by: "compliance_c-1-1".to_owned() };
+    assert_eq!(ok(store.create(answers("c-1", 2, 200)).await), used);
+    assert_eq!(known(store, "c-1").await, before);
+    assert_eq!(ok(store.get(TENANT, "compliance_c-1-2").await), None, "nothing was stored");
+    start(store, NewExecution { tenant_id: "tenant-b".to_owned(), ..answers("c-1", 3, 0) }).await;
 }
 
 async fn lists_begin_with_what_is_due_first<S: DataRequests + Executions + EndRecorder + Audit>(store: &S) {

@@ -28,6 +28,9 @@ const MAX_ENTITIES: u64 = 10_000_000;
 const MAX_UNPACKED_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 /// Longest line of JSON, and longest row of CSV.
 const MAX_ROW_BYTES: usize = 256 * 1024;
+/// Bytes of the file that are taken apart at once: so much, and what its rows are made of, is in memory, and nobody else waits
+/// longer than that takes.
+const PART_BYTES: usize = 16 * 1024;
 
 /// What is wrong with a file as a whole.
 fn no_input(problem: impl Into<String>) -> ActivityError {
@@ -54,8 +57,16 @@ pub(crate) fn entities<'a>(
     body: BlobBody,
     request: &'a BulkOperationRequest,
 ) -> BoxStream<'a, Result<Entity, ActivityError>> {
-    let reader =
-        Reader { body: Some(body), unpacker: None, rows: None, head: Vec::new(), unpacked: 0, next: 0, request };
+    let reader = Reader {
+        body: Some(body),
+        bytes: Bytes::new(),
+        unpacker: None,
+        rows: None,
+        head: Vec::new(),
+        unpacked: 0,
+        next: 0,
+        request,
+    };
     let parts = stream::try_unfold(reader, async move |mut reader| {
         let entities = reader.part().await?;
         Ok::<_, ActivityError>(entities.map(|entities| (stream::iter(entities.into_iter().map(Ok)), reader)))
@@ -66,6 +77,8 @@ pub(crate) fn entities<'a>(
 struct Reader<'a> {
     /// None once it has been read to its end.
     body: Option<BlobBody>,
+    /// What has come of it, and is still to be taken apart.
+    bytes: Bytes,
     /// Of a compressed file.
     unpacker: Option<Unpacker>,
     /// Known once the first bytes are.
@@ -82,52 +95,66 @@ impl Reader<'_> {
     /// The next entities; none after the last ones.
     async fn part(&mut self) -> Result<Option<Vec<Entity>>, ActivityError> {
         loop {
-            let Some(body) = &mut self.body else { return Ok(None) };
             let mut lines = Vec::new();
-            match body.next().await.transpose().map_err(store_failed)? {
-                Some(bytes) => self.take(&bytes, &mut lines)?,
-                None => {
-                    self.body = None;
-                    self.end(&mut lines)?;
-                    if self.next == 0 && lines.is_empty() {
-                        return Err(no_input("the file has no row: there is nothing to do"));
+            if self.has_more() {
+                self.take(&mut lines)?;
+                // A small file may unpack to a very large one, all of which is there at once.
+                tokio::task::yield_now().await;
+            } else {
+                let Some(body) = &mut self.body else { return Ok(None) };
+                match body.next().await.transpose().map_err(store_failed)? {
+                    Some(bytes) => self.bytes = bytes,
+                    None => {
+                        self.body = None;
+                        self.end(&mut lines)?;
                     }
                 }
             }
             let entities = lines.into_iter().map(|line| self.entity(line)).collect::<Result<Vec<_>, _>>()?;
+            if self.body.is_none() && !self.has_more() && self.next == 0 {
+                return Err(no_input("the file has no row: there is nothing to do"));
+            }
             if !entities.is_empty() {
                 return Ok(Some(entities));
             }
         }
     }
 
-    fn take(&mut self, bytes: &Bytes, lines: &mut Vec<Line>) -> Result<(), ActivityError> {
+    fn has_more(&self) -> bool {
+        !self.bytes.is_empty() || self.unpacker.as_ref().is_some_and(Unpacker::has_more)
+    }
+
+    /// Takes the next bytes apart.
+    fn take(&mut self, lines: &mut Vec<Line>) -> Result<(), ActivityError> {
         if self.rows.is_some() || self.unpacker.is_some() {
-            return self.unpack(bytes, lines);
+            return self.unpack(lines);
         }
-        self.head.extend_from_slice(bytes);
+        self.head.extend_from_slice(&self.bytes.split_to(self.bytes.len().min(PART_BYTES)));
         // Enough for every mark that a file may begin with.
         if self.head.len() < 4 {
             return Ok(());
         }
+        self.begin(lines)
+    }
+
+    /// Finds out by its first bytes what the file is.
+    fn begin(&mut self, lines: &mut Vec<Line>) -> Result<(), ActivityError> {
         let head = std::mem::take(&mut self.head);
-        self.begin(&head, lines)
-    }
-
-    fn begin(&mut self, head: &[u8], lines: &mut Vec<Line>) -> Result<(), ActivityError> {
-        if head.starts_with(&zstd::MAGIC) {
-            self.unpacker = Some(Unpacker::new()?);
-        } else {
-            refuse_other_formats(head)?;
+        if !head.starts_with(&zstd::MAGIC) {
+            refuse_other_formats(&head)?;
+            return self.read(&head, lines);
         }
-        self.unpack(head, lines)
+        self.unpacker = Some(Unpacker::new()?);
+        self.bytes = [&head[..], &self.bytes].concat().into();
+        self.unpack(lines)
     }
 
-    fn unpack(&mut self, bytes: &[u8], lines: &mut Vec<Line>) -> Result<(), ActivityError> {
-        let Some(mut unpacker) = self.unpacker.take() else { return self.read(bytes, lines) };
-        let unpacked = unpacker.unpack(bytes, |part| self.read(part, lines));
-        self.unpacker = Some(unpacker);
-        unpacked
+    fn unpack(&mut self, lines: &mut Vec<Line>) -> Result<(), ActivityError> {
+        let part = match &mut self.unpacker {
+            Some(unpacker) => unpacker.unpack(&mut self.bytes)?,
+            None => self.bytes.split_to(self.bytes.len().min(PART_BYTES)),
+        };
+        self.read(&part, lines)
     }
 
     fn read(&mut self, bytes: &[u8], lines: &mut Vec<Line>) -> Result<(), ActivityError> {
@@ -139,7 +166,12 @@ impl Reader<'_> {
             self.head.extend_from_slice(bytes);
             let text = self.head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.head);
             // Too few to tell.
-            let Some(first) = text.iter().find(|byte| !byte.is_ascii_whitespace()) else { return Ok(()) };
+            let Some(first) = text.iter().find(|byte| !byte.is_ascii_whitespace()) else {
+                return match self.head.len() > MAX_ROW_BYTES {
+                    true => Err(no_input("the file begins with nothing but blank lines: remove them")),
+                    false => Ok(()),
+                };
+            };
             let mut rows: Box<dyn Rows> = match first {
                 b'{' => Box::new(JsonLines::default()),
                 b'[' => {
@@ -161,8 +193,7 @@ impl Reader<'_> {
 
     fn end(&mut self, lines: &mut Vec<Line>) -> Result<(), ActivityError> {
         if self.rows.is_none() && self.unpacker.is_none() {
-            let head = std::mem::take(&mut self.head);
-            self.begin(&head, lines)?;
+            self.begin(lines)?;
         }
         if let Some(unpacker) = &self.unpacker {
             unpacker.finish()?;

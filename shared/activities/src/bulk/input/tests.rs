@@ -41,6 +41,36 @@ fn account(index: u64, id: &str, data: Value) -> Value {
     json!({ "index": index, "service": "auth", "entity_type": "account", "entity_id": id, "operation_data": data })
 }
 
+/// A small file that unpacks to a large one is taken apart part by part, and others get their turn in between.
+#[test]
+fn what_unpacks_to_much_is_read_in_small_parts() {
+    let rows = 200_000;
+    let text = format!("entity_id,name,service,entity_type\n{}", "a,b,auth,account\n".repeat(rows));
+    let file = ::zstd::encode_all(text.as_bytes(), 0).expect("it is packed");
+    assert!(file.len() < 1_000, "{} bytes", file.len());
+    let body = stream::iter([Ok(Bytes::from(file))]).boxed();
+    let request = request("UserUpdate", "stop");
+    let (mut reader, mut turns) = (entities(body, &request), 0);
+    let waker = futures::task::noop_waker();
+    let (mut found, mut between) = (0, 0);
+    loop {
+        match reader.poll_next_unpin(&mut std::task::Context::from_waker(&waker)) {
+            std::task::Poll::Ready(Some(entity)) => {
+                entity.expect("it is good");
+                found += 1;
+                between += 1;
+            }
+            std::task::Poll::Ready(None) => break,
+            std::task::Poll::Pending => {
+                assert!(between <= PART_BYTES / 10, "{between} entities at once");
+                (turns, between) = (turns + 1, 0);
+            }
+        }
+    }
+    assert_eq!(found, rows);
+    assert!(turns > text.len() / PART_BYTES, "others got {turns} turns");
+}
+
 #[test]
 fn csv_is_read_as_spreadsheets_write_it() {
     let data = json!({ "email": "a@example.com", "name": "A" });

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use contracts::ActivityError;
+use contracts::{ActivityError, ErrorName};
 use serde_json::{Value, json};
 use store::Erasure;
 
@@ -16,6 +16,10 @@ pub(crate) async fn begin(context: &Context<'_>) -> Result<Value, ActivityError>
     let tenant_id = context.tenant_id();
     let backup = context.backups.backup(tenant_id, &plan.backup_id).await.map_err(store_failed)?;
     let earlier = context.erasures.erasure(tenant_id, &plan.compliance_id).await.map_err(store_failed)?;
+    if earlier.as_ref().is_some_and(|earlier| earlier.subject != plan.subject_hash) {
+        let message = format!("{} is the erasure of another person: choose another compliance_id", plan.compliance_id);
+        return Err(ActivityError::new(ErrorName::Conflict, message));
+    }
     let erasure = Erasure {
         tenant_id: tenant_id.to_owned(),
         subject: plan.subject_hash.clone(),

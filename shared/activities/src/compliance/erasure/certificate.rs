@@ -1,6 +1,7 @@
 //! The certificate of an erasure: what became of a person's data, signed, for programs and for people.
 
 use contracts::compliance::{ERASURE_BACKUP, ERASURE_CERTIFICATE};
+use contracts::data_migration::ARCHIVE;
 use contracts::dataset::DatasetType;
 use contracts::{ActivityError, ErrorName, Timestamp};
 use serde::Serialize;
@@ -108,6 +109,8 @@ async fn holding(context: &Context<'_>, of: &Outcome<'_>) -> Result<Vec<Holding>
                 "made by an earlier erasure of the person, against mistakes"
             } else if id.starts_with(ERASURE_BACKUP) {
                 continue;
+            } else if id.starts_with(ARCHIVE) {
+                "archive"
             } else {
                 "backup"
             };
@@ -133,6 +136,13 @@ pub(super) async fn signed(context: &Context<'_>, document: &Value) -> Result<Ve
     let signed = sign_document(ERASURE_CERTIFICATE, document, context.keys).await.map_err(sign_failed)?;
     serde_json::to_vec_pretty(&signed).map_err(|error| ActivityError::new(ErrorName::Internal, error.to_string()))
 }
+
+/// What the certificate counts besides things, and what it is for people.
+const FORGOTTEN_BESIDES: [(&str, &str); 3] = [
+    ("images_and_answers_forgotten_by_services", "Earlier states and answers that services had kept"),
+    ("log_entries_with_a_pseudonym", "Entries of the services' logs that have a pseudonym now"),
+    ("requests_and_results_forgotten", "Requests to the workflow service, and their results"),
+];
 
 /// The certificate for people. The signed document counts.
 pub(super) fn readable(document: &Value) -> String {
@@ -169,6 +179,10 @@ pub(super) fn readable(document: &Value) -> String {
         let until = of["kept_until"].as_str().unwrap_or("until it is removed").to_owned();
         vec![cell(&of["backup_id"]), cell(&of["purpose"]), cell(&of["created_at"]), until]
     });
+    let besides =
+        FORGOTTEN_BESIDES.iter().map(|(name, what)| vec![(*what).to_owned(), cell(&document["besides"][name])]);
+    let kept = document["besides"]["retained"].as_array().into_iter().flatten();
+    let kept = kept.map(|of| vec![cell(&of["what"]), cell(&of["basis"])]);
     let texts = |list: &Value| -> Vec<String> {
         list.as_array().into_iter().flatten().filter_map(Value::as_str).map(|text| text.replace('_', " ")).collect()
     };
@@ -209,6 +223,8 @@ pub(super) fn readable(document: &Value) -> String {
                 columns: &["Backup", "Purpose", "Made", "Kept until"],
                 rows: held.collect(),
             },
+            PageTable { title: "What was forgotten besides", columns: &["What", "How much"], rows: besides.collect() },
+            PageTable { title: "What stays by law", columns: &["What", "Basis"], rows: kept.collect() },
         ],
         &older,
     )

@@ -7,7 +7,7 @@ use contracts::{ActivityError, ErrorName, WorkflowKind};
 use downstream::Service;
 use downstream::data::forget as forget_person;
 use serde_json::{Value, json};
-use store::{ARCHIVE, JOBS, LISTED, Named, RESULTS, StoredRequest, forget_archived, leaves_files};
+use store::{ARCHIVE, JOBS, LISTED, Named, Naming, RESULTS, StoredRequest, forget_archived, leaves_files};
 
 use super::records::forget_files;
 use super::{FORGOTTEN, Forgotten, Plan, SetState, files};
@@ -169,7 +169,7 @@ async fn names(context: &Context<'_>, named: &Named, person: &str) -> Result<boo
         return Ok(named.is_sure);
     }
     let shown = named.request.shown(context.tenant_id(), Some(context.blobs)).await.map_err(store_failed)?;
-    Ok(shown.to_string().contains(&json!(person).to_string()))
+    Ok(Naming::of(person).is_in(&shown.to_string()))
 }
 
 /// Whether all files of an execution go that was asked for something about the person.

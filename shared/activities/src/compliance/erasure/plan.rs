@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::compliance::{ComplianceWorkflowRequest, ERASURE_BACKUP};
-use contracts::dataset::{Category, Dataset, DatasetType, is_own};
+use contracts::dataset::{ACCOUNT, Category, Dataset, DatasetType, SESSION, is_own};
 use contracts::holds::{Hold, HoldScope};
 use contracts::{ActivityError, ErrorName};
 use downstream::Service;
@@ -167,7 +167,8 @@ async fn referring(context: &Context<'_>, dataset: &Dataset) -> Result<Vec<Refer
     Ok(all)
 }
 
-/// The types, each after those that the map wants to go before; otherwise as they stand in the map.
+/// The types, each after those that the map wants to go before; otherwise as they stand in the map. Sessions come first and accounts
+/// last.
 fn in_order(dataset: &Dataset) -> Vec<DatasetType> {
     fn visit<'d>(of: &'d DatasetType, by_name: &BTreeMap<String, &'d DatasetType>, order: &mut Vec<&'d DatasetType>) {
         // The map has no circles.
@@ -180,6 +181,12 @@ fn in_order(dataset: &Dataset) -> Vec<DatasetType> {
     let by_name: BTreeMap<String, &DatasetType> = dataset.types.iter().map(|of| (of.name(), of)).collect();
     let mut order = Vec::new();
     dataset.types.iter().for_each(|of| visit(of, &by_name, &mut order));
+    // Stable: the order stays as it is otherwise.
+    order.sort_by_key(|of| match of.name().as_str() {
+        SESSION => 0,
+        ACCOUNT => 2,
+        _ => 1,
+    });
     order.into_iter().cloned().collect()
 }
 
@@ -193,10 +200,10 @@ mod tests {
         let map = json!({
             "version": 1,
             "auth": { "account": of(&["auth/session", "user/profile"]), "session": of(&[]) },
-            "user": { "profile": of(&["auth/session"]), "usage": of(&["user/profile"]) },
+            "user": { "profile": of(&[]), "usage": of(&["user/profile"]) },
         });
         let dataset = Dataset::read(&map).expect("a good map");
         let names: Vec<String> = in_order(&dataset).iter().map(DatasetType::name).collect();
-        assert_eq!(names, ["auth/session", "user/profile", "auth/account", "user/usage"]);
+        assert_eq!(names, ["auth/session", "user/profile", "user/usage", "auth/account"]);
     }
 }

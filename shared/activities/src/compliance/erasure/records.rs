@@ -26,10 +26,17 @@ pub(super) async fn forget_files(
         // What would be renamed: another file need not be written anew.
         false => naming.is_in(&String::from_utf8_lossy(record)),
     };
+    let mentions = |record: &[u8]| find(record, plan.subject.as_bytes()).is_some();
     for folder in [RESULTS, JOBS] {
         for name in names_in(context, &[folder, id]).await? {
             let file = key(context.tenant_id(), &[folder, id, &name])?;
             let is_csv = name.ends_with(".csv");
+            if folder == JOBS && is_of_backup(kind, &name) && has_any(context, &file, false, mentions).await? {
+                // How far a backup was. It has ended, and ids of things may be made of the person's.
+                context.blobs.remove(&[file]).await.map_err(store_failed)?;
+                has_named = true;
+                continue;
+            }
             if !has_any(context, &file, is_csv, is_meant).await? {
                 continue;
             }
@@ -46,6 +53,12 @@ pub(super) async fn forget_files(
         }
     }
     Ok(has_named)
+}
+
+/// Whether a file of an execution is one of the backup that it made.
+fn is_of_backup(kind: WorkflowKind, name: &str) -> bool {
+    let makes_one = matches!(kind, WorkflowKind::CrossServiceBackup | WorkflowKind::DataMigration);
+    makes_one && name.starts_with(crate::backup::FILES)
 }
 
 async fn names_in(context: &Context<'_>, folder: &[&str]) -> Result<Vec<String>, ActivityError> {
@@ -106,7 +119,11 @@ async fn rename(context: &Context<'_>, file: &BlobKey, plan: &Plan) -> Result<()
 }
 
 fn names_any(record: &[u8], persons: &[String]) -> bool {
-    persons.iter().any(|person| names(record, person))
+    persons.iter().any(|person| match person.contains('@') {
+        // An address is the same in capital letters.
+        true => names(&record.to_ascii_lowercase(), &person.to_ascii_lowercase()),
+        false => names(record, person),
+    })
 }
 
 /// Whether a record names a person: their id or address is in it, and is no part of another one.
