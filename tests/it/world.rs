@@ -80,6 +80,7 @@ pub(crate) fn record_of(id: &str, engine: EngineKind) -> ExecutionRecord {
         ended_at: None,
         cancel_requested_at: None,
         paused_at: None,
+        paused_us: 0,
         window_open: true,
         result: None,
         failure: None,

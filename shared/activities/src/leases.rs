@@ -29,7 +29,7 @@ pub(crate) async fn hold(
                 true => "reads or erases data of the tenant".to_owned(),
                 false => format!("works with {data_set}"),
             };
-            let message = format!("{by} {what}; start this one when that has ended");
+            let message = format!("{by} {what}; retry this one when that has ended");
             Err(ActivityError::new(ErrorName::Conflict, message))
         }
     }

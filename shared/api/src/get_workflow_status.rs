@@ -118,10 +118,12 @@ pub(crate) fn answer(api: &Api, found: Estimated) -> StatusResponse {
     body(record, items, estimate, damaged)
 }
 
-/// How fast a job is, on average over its life.
+/// How fast a job is, on average over its life but for its pauses.
 fn paced(items: Items, record: &ExecutionRecord, now: Timestamp) -> PacedItems {
     let Items { total, completed, failed } = items;
-    let elapsed = record.ended_at.unwrap_or(now).duration_since(record.started_at).as_secs_f64();
+    let until = record.paused_at.or(record.ended_at).unwrap_or(now);
+    let paused = Duration::from_micros(record.paused_us).as_secs_f64();
+    let elapsed = until.duration_since(record.started_at).as_secs_f64() - paused;
     let over = (completed + failed) as f64;
     let per_second = (over > 0.0 && elapsed > 0.0).then(|| (over / elapsed * 10.0).round() / 10.0);
     PacedItems { total, completed, failed, per_second }
@@ -169,6 +171,7 @@ fn body(
     let status_message = match record.cancel_requested_at {
         _ if damaged.is_some() => damaged.clone(),
         Some(_) if record.status.is_open() => Some("Cancelling: no further step begins".to_owned()),
+        None if record.status == Status::Paused => Some("Paused: no further step begins".to_owned()),
         // The title of the plan, which is over.
         _ if current_step != progress.current_step => Some("Working through the batches".to_owned()),
         _ => progress.status_message.clone(),

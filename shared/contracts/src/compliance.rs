@@ -300,9 +300,21 @@ impl Request for ComplianceWorkflowRequest {
     }
 
     fn bad_at(&self, now: Timestamp) -> Vec<BadField> {
-        let is_in_future = self.received_at.is_some_and(|received_at| received_at > now);
-        let bad = || BadField { pointer: "/received_at".to_owned(), detail: "must not be in the future".to_owned() };
-        is_in_future.then(bad).into_iter().collect()
+        let Some(received_at) = self.received_at else { return Vec::new() };
+        let detail = if received_at > now {
+            "must not be in the future"
+        } else if received_at < EARLIEST_RECEIPT {
+            "must not be before 2000-01-01"
+        } else {
+            return Vec::new();
+        };
+        vec![BadField { pointer: "/received_at".to_owned(), detail: detail.to_owned() }]
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let subject = self.subject_user_id.as_deref().filter(|subject| self.compliance_id.contains(subject));
+        let warning = "compliance_id contains the subject_user_id: it stays when the person is erased.";
+        subject.map(|_| warning.to_owned()).into_iter().collect()
     }
 
     fn unavailable(&self) -> Option<String> {
@@ -312,6 +324,9 @@ impl Request for ComplianceWorkflowRequest {
             .then(|| format!("Compliance workflows of the type {} are not there yet.", self.compliance_type.as_str()))
     }
 }
+
+/// What is older is a mistake: no law of today had a time limit then.
+const EARLIEST_RECEIPT: Timestamp = Timestamp::constant(946_684_800, 0);
 
 #[cfg(test)]
 mod tests {

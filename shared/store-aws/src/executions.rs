@@ -275,6 +275,9 @@ impl DynamoStore {
             Some(paused_at) => {
                 change.only_if_equal("paused_at", moment(paused_at));
                 change.remove("paused_at");
+                let paused = u64::try_from(now.duration_since(paused_at).as_micros()).unwrap_or_default();
+                after.paused_us = before.paused_us + paused;
+                change.set("paused_us", number(after.paused_us));
                 // Until the first step begins, nothing counts.
                 if let Some(deadline) = item.optional_moment("deadline_at")?.filter(|_| has_begun(item)) {
                     let deadline = deadline.checked_add(now.duration_since(paused_at)).unwrap_or(Timestamp::MAX);
@@ -428,6 +431,7 @@ fn new_record(new: &NewExecution) -> ExecutionRecord {
         ended_at: None,
         cancel_requested_at: new.cancel_requested_at,
         paused_at: None,
+        paused_us: 0,
         window_open: !new.begins_pivot,
         result: None,
         failure: None,

@@ -118,6 +118,7 @@ pub(crate) fn record(item: &Item) -> ExecutionRecord {
         ended_at: parts.or(item.optional_moment("ended_at"), || None),
         cancel_requested_at: parts.or(item.optional_moment("cancel_requested_at"), || None),
         paused_at: parts.or(item.optional_moment("paused_at"), || None),
+        paused_us: item.optional_number("paused_us").unwrap_or_default(),
         window_open: item.flag("cancel_window_open"),
         result: parts.or(item.optional_json("result"), || None),
         failure: parts.or(item.optional_json("failure"), || None),

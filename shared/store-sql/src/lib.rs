@@ -258,6 +258,7 @@ fn sqlite_migrations() -> Migrator {
         (12, "erasures", include_str!("../migrations/sqlite/0012_erasures.sql")),
         (13, "holds", include_str!("../migrations/sqlite/0013_holds.sql")),
         (14, "data_requests", include_str!("../migrations/sqlite/0014_data_requests.sql")),
+        (15, "paused", include_str!("../migrations/sqlite/0015_paused.sql")),
     ];
     let migration = |(version, name, text): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(text), false)

@@ -36,6 +36,9 @@ pub struct ExecutionRecord {
     pub cancel_requested_at: Option<Timestamp>,
     /// Since when it is paused.
     pub paused_at: Option<Timestamp>,
+    /// How long it was paused before, in microseconds.
+    #[serde(default)]
+    pub paused_us: u64,
     /// Whether it may still be cancelled and paused: nothing has begun that nothing may interrupt.
     #[serde(default)]
     pub window_open: bool,

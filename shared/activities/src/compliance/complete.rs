@@ -38,6 +38,7 @@ fn result(context: &Context<'_>, plan: &Plan, packed: &Packed) -> Map<String, Va
     let things = || read().filter(|set| !is_logs(set) && set.entity_type != super::FILE_CONTENT);
     let services: BTreeSet<&str> = read().filter(|set| !is_logs(set)).map(|set| set.service.as_str()).collect();
     let not_read: Vec<&SetSummary> = packed.sets.iter().filter(|set| set.error.is_some()).collect();
+    let as_packed = if plan.encrypt_to.is_some() { "recipient" } else { "none" };
     let result = json!({
         "compliance_id": plan.compliance_id,
         "compliance_type": "GdprDataExport",
@@ -54,7 +55,7 @@ fn result(context: &Context<'_>, plan: &Plan, packed: &Packed) -> Map<String, Va
             "name": last.map(|last| &last.name),
             "bytes": last.map(|last| last.bytes),
             "sha256": last.map(|last| &last.sha256),
-            "stored_encrypted": packed.stored_encrypted.as_deref().unwrap_or("none"),
+            "stored_encrypted": packed.stored_encrypted.as_deref().unwrap_or(as_packed),
         },
         "packages": packed.packages,
         "data_deleted": null,

@@ -65,6 +65,8 @@ struct Model {
     ended: Option<(Ends, i64)>,
     cancelled_at: Option<i64>,
     paused_at: Option<i64>,
+    /// How long it was paused before.
+    paused: i64,
     window_open: bool,
     pivot_begun: bool,
     deadline: Option<i64>,
@@ -84,6 +86,7 @@ impl Model {
             ended: None,
             cancelled_at: new.cancel_requested_at.map(second),
             paused_at: None,
+            paused: 0,
             window_open: !new.begins_pivot,
             pivot_begun: new.begins_pivot,
             deadline: new.deadline_at.map(second),
@@ -165,6 +168,7 @@ impl Model {
 
     fn release(&mut self, now: i64) {
         let Some(paused_at) = self.paused_at.take() else { return };
+        self.paused += (now - paused_at).max(0);
         self.history.push(EventType::WorkflowExecutionResumed);
         if self.has_begun {
             self.deadline = self.deadline.map(|deadline| deadline + now - paused_at);
@@ -290,6 +294,7 @@ impl Round {
         let expected = [model.paused_at, model.cancelled_at, ended_at, Some(model.updated_at)];
         assert_eq!(moments, expected.map(|second| second.map(at)), "paused, cancelled, ended, updated: {self}");
         assert_eq!(record.window_open, model.window_open, "{self}");
+        assert_eq!(record.paused_us, model.paused as u64 * 1_000_000, "{self}");
     }
 
     async fn check_history<S: History>(&self, store: &S, chosen: usize) {

@@ -93,7 +93,10 @@ pub(in super::super) async fn complete(context: &Context<'_>) -> Result<Value, A
     if is_complete && erasure.held_by.is_empty() {
         forget_kept_requests(context, &plan).await?;
     }
-    forget_own(context, &plan).await?;
+    // Of whom something is left, there is still something to be done: it must be known of whom.
+    if is_complete {
+        forget_own(context, &plan).await?;
+    }
     // What this execution itself knows of the person.
     context.blobs.remove_folder(context.tenant_id(), &[JOBS, context.execution_id()]).await.map_err(store_failed)?;
     context.report(result)?;

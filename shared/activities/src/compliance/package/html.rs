@@ -54,8 +54,9 @@ pub(in super::super) fn beginning(
     not_read: &[NotRead],
 ) -> String {
     let mut page = HEAD.to_owned();
-    page += "<h1>Your data</h1>\n<p class=\"lead\">Everything of the categories below that is kept of you. \
-             The JSON and CSV files beside this page have all of it, for programs and for spreadsheets.</p>\n<dl>\n";
+    let what = if not_read.is_empty() { "Everything" } else { "What could be read" };
+    page += &format!("<h1>Your data</h1>\n<p class=\"lead\">{what} of the categories below that is kept of you. ");
+    page += "The JSON and CSV files beside this page have all of it, for programs and for spreadsheets.</p>\n<dl>\n";
     for (name, value) in facts {
         page += &term(name, value);
     }
