@@ -166,7 +166,7 @@ impl<'a> Completing<'a> {
                 self.first.get_or_insert(ActivityError::new(ErrorName::ServiceUnavailable, message));
             }
             if let Some(set) = set {
-                self.tell_not_tried(set, part, &state)?;
+                self.tell_not_tried(set, (number, part), &state)?;
                 let of = (&*set.to_service, &*set.to_type);
                 state.refused.into_iter().try_for_each(|refused| self.tell_refused(of, refused))?;
             }
@@ -209,13 +209,19 @@ impl<'a> Completing<'a> {
     }
 
     /// Of a batch that was given up it is known where it was, and not what comes after that.
-    fn tell_not_tried(&mut self, set: &Set, part: &Part, state: &State) -> Result<(), ActivityError> {
+    fn tell_not_tried(
+        &mut self,
+        set: &Set,
+        (number, part): (usize, &Part),
+        state: &State,
+    ) -> Result<(), ActivityError> {
         let (Some(code), left) = (&state.given_up, part.things.saturating_sub(state.counts.read)) else {
             return Ok(());
         };
         let (service, entity_type) = (&*set.to_service, &*set.to_type);
         let after = state.after.as_deref().or(part.within.from_id.as_deref()).unwrap_or_default();
-        let message = format!("{left} of the things from '{after}' on may not have been written");
+        let from = if after.is_empty() { String::new() } else { format!(", those from '{after}' on") };
+        let message = format!("{left} of the things of batch {number} may not have been migrated{from}");
         self.told.add(FAILED, &Line { service, entity_type, id: "", code, message: &message })
     }
 
@@ -501,7 +507,9 @@ pub(super) async fn report_interrupted(
     if let Some(left) = &rolled_back {
         (report["left"], report["verified"]) = (json!(left.count()), json!(0));
     }
-    let until = if rolled_back.is_none() { reversible_until(context, plan) } else { None };
+    let all = Counts::sum(interrupted.types.values());
+    let has_changed = all.created + all.updated + all.removed > 0 || interrupted.contents > 0;
+    let until = if rolled_back.is_none() && has_changed { reversible_until(context, plan) } else { None };
     report["reversible_until"] = json!(until);
     report["files"] = json!(interrupted.told.store_beside(context).await?);
     let summary = interrupted.first.as_ref().map_or_else(|| interrupted_by.to_owned(), summary);

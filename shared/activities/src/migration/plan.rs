@@ -514,7 +514,7 @@ pub(super) async fn finish(
     context.report(report)?;
     if problems > 0 && !plan.options.dry_run {
         let codes: Vec<String> = codes.iter().map(|(code, count)| format!("{code} {count}")).collect();
-        let message = format!("{problems} problems ({}): problems.jsonl names them", codes.join(", "));
+        let message = format!("problems.jsonl names what stands in the way: {problems} ({})", codes.join(", "));
         return Err(ActivityError::new(ErrorName::InvalidInput, message));
     }
     store(context, plan).await

@@ -65,7 +65,7 @@ impl Told {
         for name in left.names() {
             let (service, rest) = name.split_once('/').unwrap_or((name, ""));
             let (entity_type, id) = rest.split_once('/').unwrap_or((rest, ""));
-            let message = "has been changed by somebody else, and stays";
+            let message = "somebody else has changed or deleted it since: it is left as it is";
             self.add(LEFT, &Line { service, entity_type, id, code: CHANGED_SINCE, message })?;
         }
         Ok(())
