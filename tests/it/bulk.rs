@@ -275,6 +275,43 @@ fn a_dry_run_counts_what_entities_of_different_batches_do_to_each_other_as_a_rea
     });
 }
 
+/// What it counts is there before the first batch is over, and a pause is no part of its pace.
+#[test]
+fn a_job_tells_how_far_it_is_from_its_plan_on() {
+    run(async {
+        let world = World::new().await;
+        let slow = FaultRule::on("POST", OPERATIONS, Fault::Delay { delay_ms: 5_000 });
+        world.services.set_faults(ServiceKind::Auth, vec![slow]);
+        let user = |number: u32| {
+            let data = json!({ "email": format!("{number}@example.com"), "name": "N", "role": "user" });
+            target("auth", "account", &format!("new-{number}"), data)
+        };
+        let mut asked = request("slow", "UserCreation", (0..4).map(user).collect());
+        asked["batch_options"] = json!({ "batch_size": 1, "parallel_batches": 1 });
+        let id = world.start_of(&BULK_OPERATION, &asked).await;
+        clock::sleep(&*world.clock, Duration::from_secs(2)).await;
+        let status = world.status(&id).await;
+        let items = |status: &StatusResponse| status.items.map(|items| (items.total, items.completed, items.failed));
+        assert_eq!(items(&status), Some((4, 0, 0)));
+        let progress = status.progress.unwrap();
+        let told = (progress.current_step.as_str(), progress.status_message.as_deref());
+        assert_eq!(told, ("ProcessBatches", Some("Working through the batches")));
+        clock::sleep(&*world.clock, Duration::from_secs(9)).await;
+        assert_eq!(items(&world.status(&id).await), Some((4, 2, 0)));
+        assert_eq!(world.post(&format!("/api/v1/workflows/{id}/pause"), &Value::Null, &[]).await.0, StatusCode::OK);
+        clock::sleep(&*world.clock, Duration::from_secs(600)).await;
+        let paused = world.status(&id).await;
+        assert_eq!(paused.progress.unwrap().status_message.as_deref(), Some("Paused: no further step begins"));
+        assert_eq!(world.post(&format!("/api/v1/workflows/{id}/resume"), &Value::Null, &[]).await.0, StatusCode::OK);
+        clock::sleep(&*world.clock, Duration::from_secs(1)).await;
+        let status = world.status(&id).await;
+        let pace = status.items.unwrap().per_second.unwrap();
+        assert!((0.1..=0.3).contains(&pace), "{pace} a second: three in about sixteen seconds");
+        assert!(status.estimated_completion.unwrap() < clock::after(&*world.clock, Duration::from_secs(30)));
+        assert_eq!(counts(&world.until_ended(&id).await), [4, 0, 0]);
+    });
+}
+
 /// The second of six entities fails.
 #[test]
 fn a_dry_run_stops_where_a_real_run_does() {

@@ -18,7 +18,8 @@ use crate::audit::put_audit;
 use crate::change::{Change, put_new};
 use crate::fault::{self, Tries};
 use crate::item::{
-    Attributes, Item, event_row, has_begun, inherited, json as json_text, moment, number, record, request, text,
+    Attributes, Item, event_row, has_begun, inherited, json as json_text, moment, number, record, reported, request,
+    text,
 };
 use crate::keys::{self, ALONE};
 use crate::patience::Patience;
@@ -142,8 +143,11 @@ impl Executions for DynamoStore {
         let items = self.batch(vec![execution.clone(), keys::durations(tenant_id)]).await?;
         let find = |pk: &str| items.iter().find(|item| item.optional_text("pk") == Some(pk));
         let state = match find(&execution) {
-            Some(item) if item.flag("has_batches") => Some((record(item), self.items(tenant_id, id).await?)),
-            Some(item) => Some((record(item), None)),
+            Some(item) => {
+                let of_batches = if item.flag("has_batches") { self.items(tenant_id, id).await? } else { None };
+                let planned = || reported(item).ok().and_then(|reported| reported.planned());
+                Some((record(item), of_batches.or_else(planned)))
+            }
             None => self.archived_state(tenant_id, id).await?,
         };
         let Some((record, items)) = state else { return Ok(None) };

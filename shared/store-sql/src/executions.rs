@@ -8,7 +8,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Executor, Row};
 use store::{
     Control, Controlled, Created, Decision, DueExecution, Estimated, ExecutionRecord, Executions, Full, IdempotencyKey,
-    ListFilter, ListPage, NewAuditRow, NewEvent, NewExecution, OpenLimits, Retried, StoreError,
+    ListFilter, ListPage, NewAuditRow, NewEvent, NewExecution, OpenLimits, Reported, Retried, StoreError,
 };
 
 use crate::audit::append_audit;
@@ -73,7 +73,7 @@ impl Executions for SqlStore {
     async fn get_estimated(&self, tenant_id: &str, id: &str) -> Result<Option<Estimated>, StoreError> {
         let row = self.row(tenant_id, id, |columns| {
             format!(
-                "SELECT {columns}, {ITEMS_COLUMNS}, (SELECT d.total_ms / d.completed FROM tenant_durations d \
+                "SELECT {columns}, {ITEMS_COLUMNS}, reported, (SELECT d.total_ms / d.completed FROM tenant_durations d \
                  WHERE d.tenant_id = executions.tenant_id AND d.kind = executions.kind) \
                  AS mean FROM executions {ITEMS_JOIN} WHERE id = $1 AND tenant_id = $2"
             )
@@ -88,7 +88,7 @@ impl Executions for SqlStore {
         Ok(Some(Estimated {
             record: self.found(&row),
             mean_duration_ms: mean.and_then(|ms| ms.try_into().ok()),
-            items: batches::items(&row).unwrap_or_default(),
+            items: batches::items(&row).unwrap_or_default().or_else(|| planned(&row)),
         }))
     }
 
@@ -234,6 +234,11 @@ async fn claimed_by<'e>(
 ) -> Result<Option<String>, sqlx::Error> {
     let select = "SELECT execution_id FROM upload_claims WHERE tenant_id = $1 AND upload_id = $2";
     sqlx::query_scalar(select).bind(tenant_id).bind(upload_id).fetch_optional(executor).await
+}
+
+/// How many items a job will have, as long as none of its batches is over.
+fn planned(row: &AnyRow) -> Option<Items> {
+    rows::optional_json::<Reported>(row, "reported").ok().flatten()?.planned()
 }
 
 struct Create {

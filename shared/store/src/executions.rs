@@ -138,7 +138,7 @@ pub struct Estimated {
     pub record: ExecutionRecord,
     /// Mean duration of the tenant's completed executions of this kind, in milliseconds; none before the first.
     pub mean_duration_ms: Option<u64>,
-    /// How far its batches are; none before the first is over.
+    /// How far its batches are; none before its plan says how many items there are, or before the first batch is over.
     pub items: Option<Items>,
 }
 

@@ -2,6 +2,7 @@
 //! state machine fails, which then has no output, and so that what no engine is to see can be part of it.
 
 use contracts::Status;
+use contracts::responses::Items;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -14,7 +15,16 @@ pub struct Reported {
     pub is_final: bool,
 }
 
+/// The part by which the plan of a job says how many items it has.
+const PLANNED: &str = "total_entities";
+
 impl Reported {
+    /// How far a job is whose plan is over, and of which no batch is: none unless the plan says how many items there are.
+    pub fn planned(&self) -> Option<Items> {
+        let total = self.parts.get(PLANNED)?.as_u64()?;
+        Some(Items { total, completed: 0, failed: 0 })
+    }
+
     /// Adds what a step reports.
     pub fn add(&mut self, report: Map<String, Value>, closes: bool) {
         self.parts.extend(report);

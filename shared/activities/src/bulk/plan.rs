@@ -7,7 +7,7 @@ use contracts::{ActivityError, ErrorName};
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::dry_run::batches_in_a_call;
 use super::{BatchPart, Entity, EntityStatus, Origin, Outcome, Plan, input, upload};
@@ -74,6 +74,8 @@ pub(crate) async fn plan(context: &Context<'_>) -> Result<Value, ActivityError> 
         upload_id: request.input.map(|input| input.upload_id),
     };
     files.write_json(&files.plan()?, &plan).await?;
+    // From now on it is known how far the job is.
+    context.report(Map::from_iter([("total_entities".to_owned(), total.into())]))?;
     Ok(json!({
         "manifest": files.manifest()?.to_string(), "batches": plan.batches, "total": total, "batch_size": batch_size,
         "stops_at": stops_at,

@@ -1,6 +1,7 @@
 //! What a record of attempts and ends promises.
 
 use contracts::audit::AuditAction;
+use contracts::responses::Items;
 use contracts::{ActivityError, ErrorName, Status, Timestamp};
 use serde_json::{Value, json};
 
@@ -161,6 +162,13 @@ async fn what_steps_report_is_the_result<S: Executions + History + StepRecorder 
             assert_eq!(ok(store.finish_step(&step, &attempt, &ended).await), Finish::Recorded);
         }
     }
+    let items = async |id: &str| ok(store.get_estimated(TENANT, id).await).expect("it is there").items;
+    assert_eq!(items("open").await, None);
+    create(store, "planned").await;
+    let plan = begin(store, "planned", "Plan").await;
+    let ended = AttemptOutcome { outcome: Ok(json!({})), report: report("total_entities", 9) };
+    assert_eq!(ok(store.finish_step(&step("planned", "Plan"), &plan, &ended).await), Finish::Recorded);
+    assert_eq!(items("planned").await, Some(Items { total: 9, completed: 0, failed: 0 }), "no batch is over yet");
     let result = async |id: &str, end: &EngineEnd| {
         assert!(ok(store.record_end(TENANT, id, end, at(50), None).await));
         let last = history(store, id).await.pop().expect("an end");
