@@ -324,7 +324,13 @@ fn wrong_jobs() -> Vec<Wrong> {
             "an entity of another tenant",
             "target_entities",
             entity("auth", "account", json!("u"), json!({ "tenant_id": "tenant-456" })),
-            &["/target_entities/0/operation_data"],
+            &["/target_entities/0/operation_data/tenant_id"],
+        ),
+        job(
+            "a name that hides something, and an address with a space",
+            "target_entities",
+            entity("auth", "account", json!("u"), json!({ "name": "a\u{202e}b", "email": " a@example.com" })),
+            &["/target_entities/0/operation_data/email", "/target_entities/0/operation_data/name"],
         ),
         job(
             "an e-mail address for an id",

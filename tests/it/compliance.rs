@@ -202,7 +202,19 @@ fn bytes_that_are_gone_and_types_that_are_not_told_are_missing() {
         assert!(failure.message.contains("its bytes are not"), "{:?}", status.error);
         let result = export(&world, json!({ "allow_partial": true, "compliance_id": "some" })).await;
         let missing = |entity_type: &str, service: &str, error: &str| json!([{ "service": service, "entity_type": entity_type, "error": error }]);
-        assert_eq!(result["not_read"], missing("file_content", "file", "NotFound"));
+        let mut without_bytes = missing("file_content", "file", "NotFound");
+        let ids = result["not_read"][0]["ids"].clone();
+        (without_bytes[0]["ids_count"], without_bytes[0]["ids"]) = (json!(ids.as_array().unwrap().len()), ids);
+        assert_eq!((&result["not_read"], result["status"].as_str()), (&without_bytes, Some("PartiallyCompleted")));
+        let mut one = rule("GET", "/api/v1/data/file/{file_id}/content", 404);
+        one.times = Some(1);
+        world.services.set_faults(ServiceKind::File, vec![one]);
+        let result = export(&world, json!({ "allow_partial": true, "compliance_id": "most" })).await;
+        assert_eq!(result["not_read"][0]["ids_count"], 1, "the others are there: {result}");
+        let files = result["per_type"].as_array().unwrap().iter().find(|of| of["entity_type"] == "file").unwrap();
+        let bytes =
+            opened(download(&world, &result).await).into_keys().filter(|name| name.starts_with("files/")).count();
+        assert_eq!(bytes as u64, files["records"].as_u64().unwrap() - 1);
         world.services.set_faults(ServiceKind::File, vec![]);
         world.services.set_faults(ServiceKind::User, vec![rule("GET", "/api/v1/data", 503)]);
         let result = export(&world, json!({ "allow_partial": true, "compliance_id": "told" })).await;

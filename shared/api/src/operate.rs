@@ -266,7 +266,7 @@ pub(crate) fn not_retriable(record: &ExecutionRecord, how: Retrying) -> Option<S
             // Rows that are no entities have failed too, and cannot be tried again.
             let has_failed = record.result.as_ref().is_some_and(|result| result["files"]["failed.jsonl"].is_string());
             (!has_failed).then(|| {
-                "None of its entities failed that could be tried again. Retry it without \"only\", if it did not try them all."
+                "None of the entities that failed can be tried again. Retry it without \"only\", if it did not try them all."
                     .to_owned()
             })
         }
@@ -345,7 +345,7 @@ pub(crate) async fn retry(
         Created::KeyReused => Err(Problem::key_reused(IDEMPOTENCY_KEY)),
         Created::UploadUsed { by } => Err(Problem::upload_used(&by)),
         // A retry is of the same request.
-        Created::NameUsed { by } => Err(Problem::name_used("name", &by)),
+        Created::NameUsed { .. } => Err(Problem::internal()),
         Created::Full(full) => Err(Problem::full(full)),
     }
 }

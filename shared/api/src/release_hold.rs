@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::delete;
 use axum::{Json, Router};
 use contracts::audit::AuditAction;
@@ -105,8 +105,14 @@ async fn go_on(releasing: &Releasing, caller: &Caller, kept: Kept, hold_id: &str
     request.data_categories.dedup();
     let only = json!({ "compliance_id": request.compliance_id });
     let key = start::key_of_own_id(start_compliance::PATH, "compliance_id", &request.compliance_id, &only);
-    let record = start::begin(&releasing.starting, &request, caller.clone(), Some(key)).await?;
-    Ok(record.id)
+    match start::begin(&releasing.starting, &request, caller.clone(), Some(key)).await {
+        Ok(record) => Ok(record.id),
+        // It was begun long ago: its execution is archived, and its key gone.
+        Err(problem) if problem.status() == StatusCode::CONFLICT => {
+            problem.workflow_id().map(str::to_owned).ok_or(problem)
+        }
+        Err(problem) => Err(problem),
+    }
 }
 
 /// What the erasure of the rest is called: it begins with the first one's name as far as there is room.

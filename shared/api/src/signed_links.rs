@@ -29,6 +29,9 @@ use crate::serve::complete_streams;
 /// The path of every link, before its token.
 const PATH: &str = "/api/v1/files/";
 
+/// Expired links that are remembered.
+const MAX_TOLD: usize = 10_000;
+
 /// How long an upload may be silent.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -40,6 +43,8 @@ pub struct SignedLinks {
     clock: SharedClock,
     arriving: Arc<Mutex<HashSet<String>>>,
     audit: Arc<dyn Audit>,
+    /// Expired links whose use is in the log, by their signatures.
+    told: Arc<Mutex<HashSet<Vec<u8>>>>,
 }
 
 /// An upload that is under way: of several by one link the first is taken. Nobody else writes these blobs.
@@ -83,7 +88,7 @@ enum What {
 impl SignedLinks {
     /// Links to these blobs, signed with this key, which is secret. The log tells of links that were used too late.
     pub fn new(key: impl Into<Arc<[u8]>>, blobs: Arc<dyn Blobs>, clock: SharedClock, audit: Arc<dyn Audit>) -> Self {
-        Self { key: key.into(), blobs, clock, arriving: Arc::default(), audit }
+        Self { key: key.into(), blobs, clock, arriving: Arc::default(), audit, told: Arc::default() }
     }
 
     /// The route of all links. It stands beside the API: nobody says who calls, and bodies are larger.
@@ -110,7 +115,7 @@ impl SignedLinks {
         Ok(mac.map_err(|error| StoreError::Inconsistent(error.to_string()))?.chain_update(grant))
     }
 
-    /// What a token grants now. Whose it is, is known once its signature is: whoever made it up has no log to be told in.
+    /// What a token grants now. The log tells of an expired one; of one that somebody made up it is not known whose log that is.
     fn granted(&self, token: &str, facts: &RequestFacts) -> Result<(BlobKey, What), Problem> {
         let unusable = || Problem::forbidden("The link is not one of this service's: it was changed or cut off.");
         let (grant, signature) = token.split_once('.').ok_or_else(unusable)?;
@@ -118,12 +123,25 @@ impl SignedLinks {
         let (grant, signature) = (decode(grant)?, decode(signature)?);
         self.mac(&grant)?.verify_slice(&signature).map_err(|_| unusable())?;
         let Grant { tenant, names, until, what } = serde_json::from_slice(&grant).map_err(|_| unusable())?;
-        facts.know(KnownCaller { tenant_id: tenant.clone(), actor: None, is_admin: false });
         if self.clock.now() >= Timestamp::from_second(until).unwrap_or_default() {
+            if self.is_first_use(signature) {
+                facts.know(KnownCaller { tenant_id: tenant, actor: None, is_admin: false });
+            }
             return Err(Problem::forbidden("The link has expired: ask for another one."));
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         Ok((BlobKey::new(&tenant, &names).ok_or_else(unusable)?, what))
+    }
+}
+
+impl SignedLinks {
+    /// Whether an expired link was not used before, as far as is remembered: whoever has one must not fill the log.
+    fn is_first_use(&self, signature: Vec<u8>) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= MAX_TOLD {
+            told.clear();
+        }
+        told.insert(signature)
     }
 }
 
@@ -358,8 +376,9 @@ mod tests {
         world.clock.jump_to(link.expires_at);
         let (status, answer) = world.call("GET", &link.url, "").await;
         assert!(status == 403 && answer.contains("expired"), "{answer}");
+        assert_eq!(world.call("GET", &link.url, "").await.0, 403);
         let rows = world.log.0.lock().expect("nobody panics").clone();
-        let [row] = rows.as_slice() else { panic!("one row tells of it: {rows:?}") };
+        let [row] = rows.as_slice() else { panic!("one row tells of it, however often it is used: {rows:?}") };
         assert_eq!((row.tenant_id.as_str(), row.outcome), ("tenant-a", AuditOutcome::Denied));
         assert_eq!(row.details["route"], "/api/v1/files/{token}");
         assert!(!row.details.to_string().contains(&link.url[PATH.len()..]), "the token is nobody's business");

@@ -312,7 +312,14 @@ impl Request for ComplianceWorkflowRequest {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let subject = self.subject_user_id.as_deref().filter(|subject| self.compliance_id.contains(subject));
+        let id = self.compliance_id.as_str();
+        let is_in = |subject: &&str| {
+            id.match_indices(*subject).any(|(at, _)| {
+                let (before, after) = (&id[..at], &id[at + subject.len()..]);
+                !before.ends_with(char::is_alphanumeric) && !after.starts_with(char::is_alphanumeric)
+            })
+        };
+        let subject = self.subject_user_id.as_deref().filter(is_in);
         let warning = "compliance_id contains the subject_user_id: it stays when the person is erased.";
         subject.map(|_| warning.to_owned()).into_iter().collect()
     }

@@ -58,16 +58,16 @@ impl Erasures for SqlStore {
         let kinds: Vec<String> = kinds.map(|kind| format!("'{kind}'")).collect();
         let naming = Naming::of(person);
         // An address is the same in capital letters; the database knows those of ASCII.
-        let (request, quoted) = match naming.is_address() {
-            true => ("lower(request)", naming.quoted.to_ascii_lowercase()),
-            false => ("request", naming.quoted),
+        let (lower, quoted) = match naming.is_address() {
+            true => ("lower", naming.quoted.to_ascii_lowercase()),
+            false => ("", naming.quoted),
         };
         let query = format!(
             "SELECT id, kind, ended_at, request, is_sure FROM (\
                 SELECT id, kind, ended_at, request, \
                 (request LIKE '{{\"blob\":%' OR kind IN ({})) AS may_be, \
-                (user_id = $3 OR instr({request}, $4) > 0 OR instr(COALESCE(result, ''), $4) > 0 \
-                 OR instr(COALESCE(reported, ''), $4) > 0) AS is_sure \
+                (user_id = $3 OR instr({lower}(request), $4) > 0 OR instr({lower}(COALESCE(result, '')), $4) > 0 \
+                 OR instr({lower}(COALESCE(reported, '')), $4) > 0) AS is_sure \
                 FROM executions WHERE tenant_id = $1 AND id > $2\
              ) WHERE is_sure OR may_be ORDER BY id LIMIT $5",
             kinds.join(", ")

@@ -473,7 +473,8 @@ impl Operation for ControlExecution {
 /// What a control sets; `$2` is now.
 fn assignments(control: Control, is_paused: bool) -> String {
     // Until another engine has begun its first step, nothing counts.
-    let release = "paused_at = NULL, paused_us = paused_us + MAX($2 - paused_at, 0), status = 'Running', deadline_at = CASE WHEN engine = 'embedded' \
+    let release = "paused_at = NULL, paused_us = paused_us + MAX($2 - paused_at, 0), status = 'Running', \
+         deadline_at = CASE WHEN engine = 'embedded' \
          OR EXISTS (SELECT 1 FROM steps WHERE execution_id = executions.id) \
          THEN deadline_at + ($2 - paused_at) ELSE deadline_at END";
     match control {

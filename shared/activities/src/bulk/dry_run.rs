@@ -18,6 +18,9 @@ pub(super) fn batches_in_a_call(batch_size: u64) -> u64 {
     (MAX_CALL_ENTITIES as u64 / batch_size.max(1)).max(1)
 }
 
+/// What a service says of an entity that is as it should be.
+const UNCHANGED: &str = "unchanged";
+
 /// The entities so far, by fingerprints: the input may be large.
 pub(super) struct DryRun<'a> {
     plan: &'a Plan,
@@ -25,7 +28,7 @@ pub(super) struct DryRun<'a> {
     gone_or_created: HashSet<u64>,
     /// What only one may have, such as an email, and who would have it.
     owners: HashMap<u64, u64>,
-    /// The other way round.
+    /// What each of them would have, if it may have had another one before.
     owned: HashMap<u64, u64>,
     entities: u64,
     failed: u64,
@@ -61,7 +64,9 @@ impl<'a> DryRun<'a> {
         if self.is_stopped && entity.problem.is_none() {
             *outcome = Outcome::unprocessed(entity.index);
         }
+        // What stays as it is takes nothing.
         if outcome.status == EntityStatus::Succeeded
+            && outcome.code != UNCHANGED
             && let Some((code, message)) = self.collision(entity, &merged(&self.plan.data, &entity.operation_data))
         {
             outcome.status = EntityStatus::Failed;
@@ -134,7 +139,7 @@ impl<'a> DryRun<'a> {
                 return Some((ErrorName::Conflict, message));
             }
             // Who gets another email no longer has the one before.
-            if let Some(given_up) = self.owned.insert(id, value) {
+            if !creates && let Some(given_up) = self.owned.insert(id, value) {
                 self.owners.remove(&given_up);
             }
             self.owners.insert(value, id);

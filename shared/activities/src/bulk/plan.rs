@@ -123,9 +123,9 @@ async fn uploaded<'a>(
 /// The entities that the execution before this one did not do; none if it had not even planned.
 async fn left_by<'a>(context: &'a Context<'_>, origin: &'a Origin) -> Result<Option<Entities<'a>>, ActivityError> {
     let files = context.files_of(&origin.execution_id);
-    if files.read::<Plan>(&files.plan()?).await?.is_none() {
-        return Ok(None);
-    }
+    let Some(plan) = files.read::<Plan>(&files.plan()?).await? else { return Ok(None) };
+    // It has done nothing, whatever its batches say.
+    let is_whole = plan.options.dry_run;
     let parts = files.read_manifest().await?;
     let left = stream::iter(parts).then(move |part| async move {
         let files = context.files_of(&origin.execution_id);
@@ -133,7 +133,7 @@ async fn left_by<'a>(context: &'a Context<'_>, origin: &'a Origin) -> Result<Opt
         let outcomes = files.read_outcomes(part.batch).await?.unwrap_or_default();
         // A malformed row stays one.
         let left = entities.into_iter().filter(|entity| entity.problem.is_none());
-        let left = left.filter(|entity| is_left(entity, &outcomes, origin.only_failed));
+        let left = left.filter(|entity| is_whole || is_left(entity, &outcomes, origin.only_failed));
         Ok(stream::iter(left.map(Ok).collect::<Vec<_>>()))
     });
     Ok(Some(left.try_flatten().boxed()))

@@ -15,8 +15,9 @@ use crate::Context;
 use crate::files::{Files, lost, push_line};
 use crate::harness::store_failed;
 
-/// Batches that are read at the same time.
+/// Batches that are read at the same time; those of a dry run are larger.
 const READ_AT_ONCE: usize = 16;
+const READ_AT_ONCE_OF_DRY_RUN: usize = 2;
 /// Files are written in parts of about so many bytes.
 const PART_BYTES: usize = 64 * 1024;
 /// Most failures that the result itself tells; the files tell all.
@@ -208,7 +209,8 @@ async fn read_all(
         };
         Ok((entities, outcomes))
     });
-    let mut batches = batches.buffered(READ_AT_ONCE);
+    let at_once = if plan.options.dry_run { READ_AT_ONCE_OF_DRY_RUN } else { READ_AT_ONCE };
+    let mut batches = batches.buffered(at_once);
     let (mut counts, mut dry_run) = (Counts::default(), DryRun::of(plan));
     loop {
         match batches.try_next().await {

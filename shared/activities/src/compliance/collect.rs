@@ -145,7 +145,15 @@ impl Collecting<'_> {
             // A name that the map does not let out is not let out here.
             let Some(line) = line(self.plan.wish(), of, Question::Own, thing, &mut state.unlisted)? else { continue };
             let name = line.data["name"].as_str().unwrap_or(&thing.id).to_owned();
-            if let Some(size) = self.write_file(of, thing, name, sealing).await? {
+            let size = match self.write_file(of, thing, name, sealing).await {
+                // The others are there.
+                Err(error) if self.plan.allow_partial && error.error == ErrorName::NotFound.as_str() => {
+                    state.missing.push(thing.id.clone());
+                    None
+                }
+                size => size?,
+            };
+            if let Some(size) = size {
                 state.own += 1;
                 if size >= LARGE_BYTES {
                     state.large.insert(thing.id.clone());

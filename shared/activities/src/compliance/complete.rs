@@ -63,15 +63,24 @@ fn result(context: &Context<'_>, plan: &Plan, packed: &Packed) -> Map<String, Va
         "compliance_certificate": null,
         "per_type": read().filter(|set| !is_logs(set)).map(told).collect::<Vec<_>>(),
         "log_entries": read().filter(is_logs).map(|set| set.records).sum::<u64>(),
-        "not_read": not_read.iter().map(|set| json!({
-            "service": set.service, "entity_type": set.entity_type, "error": set.error,
-        })).collect::<Vec<_>>(),
+        "not_read": not_read.into_iter().map(missing).collect::<Vec<_>>(),
         "received_at": plan.received_at,
         "due_at": due_at(plan.received_at),
         "files": files.collect::<Map<_, _>>(),
         "completed_at": context.clock.now(),
     });
     result.as_object().cloned().unwrap_or_default()
+}
+
+/// Ids are told only where not all of a type is missing; of many the manifest tells all.
+fn missing(set: &SetSummary) -> Value {
+    const MAX_TOLD: usize = 100;
+    let mut told = json!({ "service": set.service, "entity_type": set.entity_type, "error": set.error });
+    if !set.ids.is_empty() {
+        told["ids"] = set.ids.iter().take(MAX_TOLD).cloned().collect();
+        told["ids_count"] = set.ids.len().into();
+    }
+    told
 }
 
 fn told(set: &SetSummary) -> Value {

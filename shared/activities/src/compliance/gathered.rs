@@ -27,6 +27,11 @@ pub(super) async fn sets<'p>(
         let state: SetState = files.read_state(number).await?.unwrap_or_default();
         let failure = match &state.failure {
             None if state.is_done => {
+                if !state.missing.is_empty() {
+                    let (service, entity_type) = (set.service.clone(), set.name().to_owned());
+                    let (error, ids) = (ErrorName::NotFound.to_string(), state.missing.clone());
+                    not_read.push(NotRead { service, entity_type, error, ids });
+                }
                 read.push(Read { number, set, state });
                 continue;
             }
@@ -39,12 +44,13 @@ pub(super) async fn sets<'p>(
             let message = files.with_why(number, message).await?;
             return Err(ActivityError::new(name, message));
         }
-        not_read.push(NotRead { service, entity_type, error: name.to_string() });
+        not_read.push(NotRead { service, entity_type, error: name.to_string(), ids: Vec::new() });
     }
     let unknown = plan.not_asked.iter().map(|(service, error)| NotRead {
         service: service.clone(),
         entity_type: UNKNOWN_TYPES.to_owned(),
         error: error.clone(),
+        ids: Vec::new(),
     });
     not_read.extend(unknown);
     match not_read.first() {
@@ -64,6 +70,7 @@ pub(super) fn summaries(sets: &[Read<'_>], not_read: &[NotRead]) -> Vec<SetSumma
         records: state.own,
         mentions: state.mentions,
         error: None,
+        ids: Vec::new(),
     });
     let missing = not_read.iter().map(|missing| SetSummary {
         service: missing.service.clone(),
@@ -71,6 +78,7 @@ pub(super) fn summaries(sets: &[Read<'_>], not_read: &[NotRead]) -> Vec<SetSumma
         records: 0,
         mentions: 0,
         error: Some(missing.error.clone()),
+        ids: missing.ids.clone(),
     });
     read.chain(missing).collect()
 }

@@ -99,6 +99,9 @@ struct SetState {
     large: BTreeSet<String>,
     /// Fields that the map does not name.
     unlisted: BTreeSet<String>,
+    /// Files that are there without their bytes.
+    #[serde(default)]
+    missing: Vec<String>,
     /// Parts that are written.
     parts: u32,
     is_done: bool,
@@ -166,6 +169,9 @@ struct SetSummary {
     mentions: u64,
     /// The error for which it is missing.
     error: Option<String>,
+    /// What of it is missing, if not all is.
+    #[serde(default)]
+    ids: Vec<String>,
 }
 
 /// The installation's dataset map.

@@ -40,8 +40,8 @@ pub(super) struct CaughtUp {
     pub(super) gone: u64,
     /// Whether something was changing still when the last round was over.
     pub(super) is_changing: bool,
-    /// Of each set, where what has changed after the last round begins.
-    #[serde(default)]
+    /// Of each set, where what has changed after the last round begins: for the comparison that follows at once.
+    #[serde(skip)]
     watermarks: Vec<String>,
     /// What is in no batch, as it came later.
     #[serde(default)]
@@ -133,6 +133,13 @@ pub(super) async fn changed_after(
         gone.extend(page.gone);
     }
     Ok((changed, gone))
+}
+
+/// Whether anything was written again.
+pub(super) async fn written_again(context: &Context<'_>) -> Result<bool, ActivityError> {
+    let files = context.files();
+    let done: CaughtUp = files.read(&files.key(CAUGHT_UP)?).await?.unwrap_or_default();
+    Ok(!done.written.is_empty())
 }
 
 fn follows(plan: &Plan) -> bool {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::archive;
 use super::batch::{CALL_ITEMS, given_up};
-use super::catch_up::{CaughtUp, Late, catch_up, changed, changed_after, of_source};
+use super::catch_up::{CaughtUp, Late, catch_up, changed, changed_after, of_source, written_again};
 use super::change::Moved;
 use super::problems::{FAILED, Line, ONLY_COPIES, STILL_CHANGING, Told};
 use super::source::Reading;
@@ -26,6 +26,9 @@ use crate::things::Left;
 /// The file of what a comparison found out: what is not as it should be is told also where it is undone for that.
 const VERIFIED: &str = "verified.json";
 
+/// The most things that are told one by one.
+const MAX_DIFFERING: usize = 10_000;
+
 /// What a comparison found out.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Verified {
@@ -33,6 +36,9 @@ struct Verified {
     #[serde(with = "by_type")]
     types: ByType,
     differing: Vec<Differing>,
+    /// How many more there are, by set.
+    #[serde(default)]
+    more: BTreeMap<usize, u64>,
 }
 
 /// A thing that is not as its original is now.
@@ -67,14 +73,21 @@ impl Verified {
         *self.types.entry(set.types()).or_default() += things;
     }
 
+    fn differs(&mut self, set: usize, from: &str, to: &str) {
+        if self.differing.len() < MAX_DIFFERING {
+            self.differing.push(Differing { set, from: from.to_owned(), to: to.to_owned(), has_changed: false });
+        } else {
+            *self.more.entry(set).or_default() += 1;
+        }
+    }
+
+    /// How many things are not as their originals are now.
+    fn differing(&self) -> u64 {
+        self.differing.len() as u64 + self.more.values().sum::<u64>()
+    }
+
     fn still_changing(&self) -> usize {
         self.differing.iter().filter(|differing| differing.has_changed).count()
-    }
-}
-
-impl Differing {
-    fn new(set: usize, from: &str, to: &str) -> Self {
-        Self { set, from: from.to_owned(), to: to.to_owned(), has_changed: false }
     }
 }
 
@@ -87,6 +100,7 @@ pub(super) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
     let mut completing = Completing::new(context, &plan);
     completing.collect().await?;
     let mut caught_up = CaughtUp::default();
+    completing.first = completing.first.take().or_else(|| completing.not_begun.take());
     let mut verified = Verified::default();
     if completing.first.is_none() && !plan.options.dry_run {
         match plan.way() {
@@ -129,12 +143,27 @@ struct Completing<'a> {
     wrong: u64,
     /// What failed first.
     first: Option<ActivityError>,
+    /// The first batch that was not done, for no fault of its own.
+    not_begun: Option<ActivityError>,
+    /// Whether something may have been written, told or not.
+    may_have_written: bool,
 }
 
 impl<'a> Completing<'a> {
     fn new(context: &'a Context<'a>, plan: &'a Plan) -> Self {
         let (told, types, left) = (Told::default(), BTreeMap::new(), Left::default());
-        Self { context, plan, told, types, left, contents: 0, wrong: 0, first: None }
+        Self {
+            context,
+            plan,
+            told,
+            types,
+            left,
+            contents: 0,
+            wrong: 0,
+            first: None,
+            not_begun: None,
+            may_have_written: false,
+        }
     }
 
     /// Puts together what became of the batches, or what would come of them.
@@ -163,8 +192,10 @@ impl<'a> Completing<'a> {
                 self.first.get_or_insert(error);
             } else if !state.is_over {
                 let message = format!("the batch {number} was not migrated");
-                self.first.get_or_insert(ActivityError::new(ErrorName::ServiceUnavailable, message));
+                self.not_begun.get_or_insert(ActivityError::new(ErrorName::ServiceUnavailable, message));
             }
+            // What is written is noted before, what came of it after.
+            self.may_have_written |= !state.ids.is_empty() || state.given_up.is_some() || state.counts.migrated() > 0;
             if let Some(set) = set {
                 self.tell_not_tried(set, (number, part), &state)?;
                 let of = (&*set.to_service, &*set.to_type);
@@ -219,6 +250,9 @@ impl<'a> Completing<'a> {
             return Ok(());
         };
         let (service, entity_type) = (&*set.to_service, &*set.to_type);
+        if left == 0 {
+            return Ok(());
+        }
         let after = state.after.as_deref().or(part.within.from_id.as_deref()).unwrap_or_default();
         let from = if after.is_empty() { String::new() } else { format!(", those from '{after}' on") };
         let message = format!("{left} of the things of batch {number} may not have been migrated{from}");
@@ -291,6 +325,16 @@ impl<'a> Completing<'a> {
             self.told.add(FAILED, &Line { service, entity_type, id: to, code: code.as_str(), message: &message })?;
             self.first.get_or_insert_with(|| ActivityError::new(code, message));
         }
+        for (set, things) in &verified.more {
+            let set = &self.plan.sets[*set];
+            self.types.entry(set.types()).or_default().failed += things;
+            self.wrong += things;
+            let message = format!("{things} more are not as they should be, or their originals have changed again");
+            let (service, entity_type) = (&*set.to_service, &*set.to_type);
+            let code = ErrorName::IntegrityViolation.as_str();
+            self.told.add(FAILED, &Line { service, entity_type, id: "", code, message: &message })?;
+            self.first.get_or_insert_with(|| ActivityError::new(ErrorName::IntegrityViolation, message));
+        }
         Ok(())
     }
 
@@ -301,18 +345,18 @@ impl<'a> Completing<'a> {
         let written: BTreeSet<String> = state.ids.into_iter().collect();
         let (ready, whole) = (set.change.ready()?, Set { filters: BTreeMap::new(), ..set.clone() });
         let mut reading = Reading::part(self.context, &self.plan.source, &whole, part, None);
-        let before = verified.differing.len();
+        let before = verified.differing();
         while !written.is_empty()
             && let Some(page) = reading.next().await?
         {
             for thing in page.items.iter().filter(|thing| written.contains(&thing.id)) {
                 let moved = ready.of(&set.service, &set.entity_type, thing);
                 if moved.ok().is_none_or(|moved| moved.data != thing.data) {
-                    verified.differing.push(Differing::new(part.set, &thing.id, &thing.id));
+                    verified.differs(part.set, &thing.id, &thing.id);
                 }
             }
         }
-        let differing = (verified.differing.len() - before) as u64;
+        let differing = verified.differing() - before;
         verified.add(set, (state.counts.updated + state.counts.unchanged).saturating_sub(differing));
         Ok(())
     }
@@ -327,8 +371,8 @@ impl<'a> Completing<'a> {
         Ok(())
     }
 
-    /// Asks the target whether these things are as they should be. Of what is changed where it is, one that has still to be
-    /// changed is not looked at.
+    /// Asks the target whether these things are as they should be. What is changed where it is, and is as it should be, need not
+    /// be asked about.
     async fn verify_things(
         &self,
         number: usize,
@@ -337,13 +381,14 @@ impl<'a> Completing<'a> {
     ) -> Result<(), ActivityError> {
         let set = &self.plan.sets[number];
         let moved = changed(self.plan, set, &set.change.ready()?, things)?;
+        verified.add(set, (things.len() - moved.len()) as u64);
         for moved in moved.chunks(CALL_ITEMS) {
             let things: Vec<Moved> = moved.iter().map(|(_, moved)| moved.clone()).collect();
             let results = write(self.context, self.plan, set, &things, VERIFYING, true).await?;
             for ((from, thing), result) in moved.iter().zip(&results) {
                 match result.status {
                     ImportStatus::Skipped => verified.add(set, 1),
-                    _ => verified.differing.push(Differing::new(number, from, &thing.id)),
+                    _ => verified.differs(number, from, &thing.id),
                 }
             }
         }
@@ -507,9 +552,9 @@ pub(super) async fn report_interrupted(
     if let Some(left) = &rolled_back {
         (report["left"], report["verified"]) = (json!(left.count()), json!(0));
     }
-    let all = Counts::sum(interrupted.types.values());
-    let has_changed = all.created + all.updated + all.removed > 0 || interrupted.contents > 0;
-    let until = if rolled_back.is_none() && has_changed { reversible_until(context, plan) } else { None };
+    let again = written_again(context).await?;
+    let may_have_written = interrupted.may_have_written || interrupted.contents > 0 || again;
+    let until = if rolled_back.is_none() && may_have_written { reversible_until(context, plan) } else { None };
     report["reversible_until"] = json!(until);
     report["files"] = json!(interrupted.told.store_beside(context).await?);
     let summary = interrupted.first.as_ref().map_or_else(|| interrupted_by.to_owned(), summary);

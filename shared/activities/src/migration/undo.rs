@@ -18,8 +18,14 @@ use crate::things::{self, Done, Left};
 struct Input {
     /// The error for which it ends.
     interrupted: String,
-    request: DataMigrationRequest,
+    /// Executions of an earlier version have no request here, nor what comes after it.
+    #[serde(default)]
+    request: Option<DataMigrationRequest>,
+    /// The execution that is taken back, if one is.
+    #[serde(default)]
+    reverses: Option<String>,
     /// Whether the backup, or the archive, is there if one was wanted.
+    #[serde(default)]
     is_backed_up: bool,
 }
 
@@ -36,12 +42,14 @@ struct UndoState {
 
 /// Undoes whatever was written, or leaves it where that was asked for; reports what became of it.
 pub(super) async fn conclude(context: &Context<'_>) -> Result<Value, ActivityError> {
-    let Input { interrupted, request, is_backed_up } = context.input()?;
+    let Input { interrupted, request, reverses, is_backed_up } = context.input()?;
     let Some(plan) = context.files().plan_if_written::<Plan>().await? else {
-        let mut plan = new_plan(&request);
-        (plan.backup_id, plan.archive_id) =
-            (plan.backup_id.filter(|_| is_backed_up), plan.archive_id.filter(|_| is_backed_up));
-        complete::report_unplanned(context, &plan, &interrupted)?;
+        if let Some(request) = request {
+            let (plan, is_own) = (new_plan(&request), is_backed_up && reverses.is_none());
+            let (backup_id, archive_id) = (plan.backup_id.filter(|_| is_own), plan.archive_id.filter(|_| is_own));
+            let plan = Plan { backup_id, archive_id, reverses, ..new_plan(&request) };
+            complete::report_unplanned(context, &plan, &interrupted)?;
+        }
         return Ok(json!({ "left": 0 }));
     };
     if plan.reverses.is_some() || !plan.options.rollback_on_error {

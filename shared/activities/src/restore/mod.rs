@@ -32,11 +32,11 @@ use crate::things;
 
 /// What a restore works with. Other jobs make one within their own execution.
 fn files<'a>(context: &Context<'a>) -> Files<'a> {
-    context.files().for_job(JOB)
+    context.files().for_job(FILES)
 }
 
 /// What the names of its files begin with.
-const JOB: &str = "restore-";
+pub(crate) const FILES: &str = "restore-";
 
 /// What all steps of a restore need to know.
 #[derive(Debug, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use vault::PartEntry;
 
-use super::{JOB, PartState, Plan, files, step_of};
+use super::{FILES, PartState, Plan, files, step_of};
 use crate::Context;
 use crate::backup::{ContentLine, FILE_CONTENT, Vault};
 use crate::files::{Files, lost};
@@ -74,7 +74,7 @@ pub(crate) async fn done_by(
     execution_id: &str,
     number: usize,
 ) -> Result<Vec<Done>, ActivityError> {
-    let files = context.files_of(execution_id).for_job(JOB);
+    let files = context.files_of(execution_id).for_job(FILES);
     done_to(context, &files.read_plan().await?, &files, number).await
 }
 

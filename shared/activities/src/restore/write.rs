@@ -1,6 +1,6 @@
 //! Writes one part of a backup into its service.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -163,8 +163,8 @@ pub(super) struct Writing<'a> {
     pub(super) part: &'a PartEntry,
     /// Whether it is only asked what would come of it.
     pub(super) dry_run: bool,
-    /// If all parts are asked about, one after the other: the fingerprints of what would be there.
-    restored: Option<&'a Mutex<HashSet<u64>>>,
+    /// If all parts are asked about, one after the other: what would be there and what would not, by fingerprints.
+    restored: Option<&'a Mutex<HashMap<u64, bool>>>,
 }
 
 impl Writing<'_> {
@@ -262,6 +262,7 @@ impl Writing<'_> {
             let there = things.iter().zip(&*results).filter(|(_, result)| result.status != ImportStatus::Failed);
             let there = there.map(|(thing, _)| fingerprint(&self.part.service, &self.part.entity_type, &thing.id));
             if let Some(restored) = self.restored {
+                let there = there.map(|named| (named, true));
                 restored.lock().unwrap_or_else(PoisonError::into_inner).extend(there);
             }
         }
@@ -275,12 +276,17 @@ impl Writing<'_> {
         let is_own = |to: &&Reference| to.service == self.part.service && !is_tenant(&to.service, &to.entity_type);
         for to in of.references.iter().filter(is_own) {
             let named = fingerprint(&to.service, &to.entity_type, &to.id);
-            if restored.lock().unwrap_or_else(PoisonError::into_inner).contains(&named) {
-                continue;
+            let known = restored.lock().unwrap_or_else(PoisonError::into_inner).get(&named).copied();
+            match known {
+                Some(true) => continue,
+                Some(false) => return Ok(false),
+                None => {}
             }
             let at = Service::named(&to.service).ok_or_else(|| lost("the service of a part"))?;
             let (tenant_id, downstream) = (&self.plan.target.tenant_id, self.context.downstream);
-            if thing(downstream, at, &to.entity_type, tenant_id, &to.id).await?.is_none() {
+            let is_there = thing(downstream, at, &to.entity_type, tenant_id, &to.id).await?.is_some();
+            restored.lock().unwrap_or_else(PoisonError::into_inner).insert(named, is_there);
+            if !is_there {
                 return Ok(false);
             }
         }

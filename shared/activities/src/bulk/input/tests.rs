@@ -71,6 +71,23 @@ fn what_unpacks_to_much_is_read_in_small_parts() {
     assert!(turns > text.len() / PART_BYTES, "others got {turns} turns");
 }
 
+/// Where the parts end is no matter.
+#[test]
+fn a_file_may_unpack_to_whole_parts() {
+    let head = "entity_id,name,service,entity_type\n";
+    for length in [PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES, 8 * PART_BYTES] {
+        let row = format!("a,{},auth,account\n", "b".repeat(length - head.len() - 16));
+        let text = format!("{head}{row}");
+        assert_eq!(text.len(), length);
+        let file = ::zstd::encode_all(text.as_bytes(), 0).expect("it is packed");
+        assert_eq!(
+            read_in_parts(&file, file.len(), &request("UserUpdate", "stop")).map(|all| all.len()),
+            Ok(1),
+            "{length}"
+        );
+    }
+}
+
 #[test]
 fn csv_is_read_as_spreadsheets_write_it() {
     let data = json!({ "email": "a@example.com", "name": "A" });

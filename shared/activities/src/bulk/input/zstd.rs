@@ -31,7 +31,7 @@ impl Unpacker {
         let hint = hint.map_err(|_| no_input("the file is damaged: zstd cannot unpack it"))?;
         let (taken, written) = (input.pos(), output.pos());
         self.is_whole = hint == 0;
-        self.has_more = written == PART_BYTES;
+        self.has_more = written == PART_BYTES && !self.is_whole;
         bytes.advance(taken);
         part.truncate(written);
         Ok(part.into())

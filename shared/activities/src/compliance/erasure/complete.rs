@@ -44,7 +44,10 @@ struct GivenUp {
 pub(in super::super) async fn complete(context: &Context<'_>) -> Result<Value, ActivityError> {
     let result_file = result_of(context, context.execution_id())?;
     if let Some(result) = context.files().read::<Map<String, Value>>(&result_file).await? {
-        // An attempt whose answer was lost.
+        // An attempt whose answer was lost, or that came no further.
+        if let Some(plan) = files(context).plan_if_written::<Plan>().await? {
+            forget_all(context, &plan).await?;
+        }
         let records = result["data_deleted"]["total_records_deleted"].clone();
         context.report(result)?;
         return Ok(json!({ "records": records }));
@@ -90,17 +93,24 @@ pub(in super::super) async fn complete(context: &Context<'_>) -> Result<Value, A
     let result = result(context, &outcome, (erasure.backup_id.as_deref(), is_complete), &residue, &names);
     let records = result["data_deleted"]["total_records_deleted"].clone();
     files.write_json(&result_file, &result).await?;
-    if is_complete && erasure.held_by.is_empty() {
-        forget_kept_requests(context, &plan).await?;
-    }
-    // Of whom something is left, there is still something to be done: it must be known of whom.
-    if is_complete {
-        forget_own(context, &plan).await?;
-    }
-    // What this execution itself knows of the person.
-    context.blobs.remove_folder(context.tenant_id(), &[JOBS, context.execution_id()]).await.map_err(store_failed)?;
+    forget_all(context, &plan).await?;
     context.report(result)?;
     Ok(json!({ "records": records }))
+}
+
+/// Forgets what is known of the person here, once the result is written; the plan last, by which an attempt goes on.
+async fn forget_all(context: &Context<'_>, plan: &Plan) -> Result<(), ActivityError> {
+    let tenant_id = context.tenant_id();
+    let erasure = context.erasures.erasure(tenant_id, &plan.compliance_id).await.map_err(store_failed)?;
+    let erasure = erasure.ok_or_else(|| lost("the erasure in the ledger"))?;
+    if erasure.is_complete && erasure.held_by.is_empty() {
+        forget_kept_requests(context, plan).await?;
+    }
+    // Of whom something is left, there is still something to be done: it must be known of whom.
+    if erasure.is_complete {
+        forget_own(context, plan).await?;
+    }
+    context.blobs.remove_folder(tenant_id, &[JOBS, context.execution_id()]).await.map_err(store_failed)
 }
 
 /// What erases the rest of the person once the legal holds are released.

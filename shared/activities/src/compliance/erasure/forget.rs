@@ -124,6 +124,10 @@ async fn forget_named(
         }
         return Ok(());
     }
+    // An earlier erasure of the person keeps its name and its result, which name nobody.
+    if is_named && is_erasure_of(context, named, &who.plan.subject).await? {
+        return forget_records(context, &named.id, (who.plan, name), true).await;
+    }
     if is_named {
         forget_execution(context, named, (who.plan, name)).await?;
     }

@@ -26,15 +26,15 @@ pub(super) async fn forget_files(
         // What would be renamed: another file need not be written anew.
         false => naming.is_in(&String::from_utf8_lossy(record)),
     };
-    let mentions = |record: &[u8]| find(record, plan.subject.as_bytes()).is_some();
+    let mentions = |record: &[u8]| begins_with(record, plan.subject.as_bytes());
     for folder in [RESULTS, JOBS] {
         for name in names_in(context, &[folder, id]).await? {
             let file = key(context.tenant_id(), &[folder, id, &name])?;
             let is_csv = name.ends_with(".csv");
             if folder == JOBS && is_of_backup(kind, &name) && has_any(context, &file, false, mentions).await? {
                 // How far a backup was. It has ended, and ids of things may be made of the person's.
+                has_named |= has_any(context, &file, false, is_meant).await?;
                 context.blobs.remove(&[file]).await.map_err(store_failed)?;
-                has_named = true;
                 continue;
             }
             if !has_any(context, &file, is_csv, is_meant).await? {
@@ -55,10 +55,29 @@ pub(super) async fn forget_files(
     Ok(has_named)
 }
 
-/// Whether a file of an execution is one of the backup that it made.
+/// Whether a file of an execution is one of the backup that it made, or of the restore that it was.
 fn is_of_backup(kind: WorkflowKind, name: &str) -> bool {
-    let makes_one = matches!(kind, WorkflowKind::CrossServiceBackup | WorkflowKind::DataMigration);
-    makes_one && name.starts_with(crate::backup::FILES)
+    match kind {
+        WorkflowKind::CrossServiceBackup | WorkflowKind::DataMigration => name.starts_with(crate::backup::FILES),
+        WorkflowKind::CrossServiceRestore => name.starts_with(crate::restore::FILES),
+        _ => false,
+    }
+}
+
+/// Whether an id in a record begins with the person's.
+fn begins_with(record: &[u8], person: &[u8]) -> bool {
+    let mut from = 0;
+    while let Some(found) = find(&record[from..], person).map(|found| from + found) {
+        if found.checked_sub(1).is_none_or(|before| !is_of_id(record[before])) {
+            return true;
+        }
+        from = found + 1;
+    }
+    false
+}
+
+fn is_of_id(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
 }
 
 async fn names_in(context: &Context<'_>, folder: &[&str]) -> Result<Vec<String>, ActivityError> {
@@ -128,11 +147,10 @@ fn names_any(record: &[u8], persons: &[String]) -> bool {
 
 /// Whether a record names a person: their id or address is in it, and is no part of another one.
 fn names(record: &[u8], person: &str) -> bool {
-    let is_of_id = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
     let mut from = 0;
     while let Some(found) = find(&record[from..], person.as_bytes()).map(|found| from + found) {
         let end = found + person.len();
-        let is_alone = |neighbour: Option<&u8>| neighbour.is_none_or(|byte| !is_of_id(byte));
+        let is_alone = |neighbour: Option<&u8>| neighbour.is_none_or(|byte| !is_of_id(*byte));
         if is_alone(found.checked_sub(1).and_then(|before| record.get(before))) && is_alone(record.get(end)) {
             return true;
         }
@@ -190,6 +208,15 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(names(record.as_bytes(), "user-1"), expected, "{record}");
+        }
+    }
+
+    #[test]
+    fn an_id_may_begin_with_the_persons() {
+        for (record, expected) in
+            [("{\"last_id\":\"u1-2026\"}", true), ("a-u1-2026", false), ("9u1", false), ("x u1", true), ("", false)]
+        {
+            assert_eq!(begins_with(record.as_bytes(), b"u1"), expected, "{record}");
         }
     }
 

@@ -70,7 +70,11 @@ pub(in super::super) fn beginning(
     if !not_read.is_empty() {
         page += "<div class=\"card alert\"><strong>Some of it is missing.</strong> These could not be read:<dl>\n";
         for missing in not_read {
-            page += &term(&format!("{} {}", missing.service, titled(&missing.entity_type)), &missing.error);
+            let what = match missing.ids.len() {
+                0 => titled(&missing.entity_type),
+                some => format!("{some} of {}", titled(&missing.entity_type)),
+            };
+            page += &term(&format!("{} {what}", missing.service), &missing.error);
         }
         page += "</dl></div>\n";
     }
@@ -240,8 +244,12 @@ mod tests {
             files: vec![format!("data/{hostile}.json")],
             fields_not_exported: Vec::new(),
         };
-        let missing =
-            NotRead { service: hostile.to_owned(), entity_type: hostile.to_owned(), error: hostile.to_owned() };
+        let missing = NotRead {
+            service: hostile.to_owned(),
+            entity_type: hostile.to_owned(),
+            error: hostile.to_owned(),
+            ids: Vec::new(),
+        };
         let entry =
             Entry { path: format!("files/{hostile}"), bytes: 1, sha256: String::new(), records: None, id: None };
         let columns = [table::ID.to_owned(), hostile.to_owned()];

@@ -56,6 +56,9 @@ pub(in super::super) struct NotRead {
     pub(in super::super) entity_type: String,
     /// The error for which it was given up.
     pub(in super::super) error: String,
+    /// What of it is missing, if not all is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(in super::super) ids: Vec<String>,
 }
 
 impl<'a> Manifest<'a> {
