@@ -227,6 +227,12 @@ async fn a_sealed_file_that_was_changed_cut_off_or_swapped_is_refused() {
         let told = blobs.size(&export("e-1")).await;
         assert!(told.is_err() || matches!(told, Ok(Some(17))), "{} bytes: {told:?}", wrong.len());
     }
+    // Version 1 had no mark at its end.
+    let mut earlier = good[..good.len() - 4].to_vec();
+    earlier[4] = 1;
+    std::fs::write(place("e-1"), &earlier).expect("it is written");
+    let read = blobs.get_part(&export("e-1"), 0, 99).await.expect("it is read");
+    assert_eq!((read, blobs.size(&export("e-1")).await.ok()), (Some("the secret of Ada".into()), Some(Some(17))));
     std::fs::write(place("e-1"), &good).expect("it is written");
     assert!(blobs.get_part(&export("e-1"), 0, 99).await.is_ok());
 }

@@ -66,6 +66,35 @@ fn what_is_not_as_it_should_be_is_told_by_name_and_the_rest_is_verified() {
     });
 }
 
+/// It goes from the source without being told as deleted.
+#[test]
+fn what_a_service_lists_and_does_not_have_fails_the_migration() {
+    run(async {
+        let world = World::new().await;
+        let of = |service: &str, entity_type: &str| json!({ "service": service, "entity_type": entity_type });
+        let mut request = between_tenants("listed", json!([of("tenant", "tenant"), of("auth", "account")]));
+        request["migration_options"]["validate_data"] = json!(false);
+        // The tenant's own row is written first: the accounts have been planned by then.
+        let slow = FaultRule {
+            times: Some(1),
+            tenant: Some(NEW.to_owned()),
+            ..FaultRule::on("POST", "/api/v1/data/{type}/import", Fault::Delay { delay_ms: 5_000 })
+        };
+        world.services.set_faults(ServiceKind::Tenant, vec![slow]);
+        let id = begin(&world, &request).await;
+        clock::sleep(&*world.clock, Duration::from_secs(2)).await;
+        let gone = json!({ "items": [{ "id": "user-124", "key": "gone" }] });
+        at(&world, ServiceKind::Auth, Method::POST, "/api/v1/data/account/delete", gone).await;
+        let forgotten = json!({ "subject": "user-124", "pseudonym": "erased-1" });
+        at(&world, ServiceKind::Auth, Method::POST, "/api/v1/data/forget", forgotten).await;
+        let status = until_ended(&world, NEW, &id).await;
+        let failure = status.failure.unwrap_or_else(|| panic!("{:?}", status.result));
+        assert_eq!((failure.error.as_str(), status.status), ("IntegrityViolation", Status::Failed));
+        assert!(failure.message.contains("listed 1 things that it does not have"), "{}", failure.message);
+        assert!(things(&world, ServiceKind::Auth, "account", NEW).await.is_empty(), "nothing of it is left");
+    });
+}
+
 #[test]
 fn a_reference_to_what_the_source_does_not_have_is_told() {
     run(async {

@@ -106,6 +106,7 @@ pub(super) async fn complete(context: &Context<'_>) -> Result<Value, ActivityErr
         match plan.way() {
             Way::Write => {
                 caught_up = catch_up(context, &plan, &mut completing.told).await?;
+                completing.miss(caught_up.gone);
                 caught_up.add_to(&plan, &mut completing.types);
                 verified = completing.verify(&caught_up).await?;
             }
@@ -147,6 +148,8 @@ struct Completing<'a> {
     not_begun: Option<ActivityError>,
     /// Whether something may have been written, told or not.
     may_have_written: bool,
+    /// Of types that are migrated as a whole: things that were planned and not found again.
+    vanished: u64,
 }
 
 impl<'a> Completing<'a> {
@@ -163,6 +166,7 @@ impl<'a> Completing<'a> {
             first: None,
             not_begun: None,
             may_have_written: false,
+            vanished: 0,
         }
     }
 
@@ -196,6 +200,9 @@ impl<'a> Completing<'a> {
             }
             // What is written is noted before, what came of it after.
             self.may_have_written |= !state.ids.is_empty() || state.given_up.is_some() || state.counts.migrated() > 0;
+            if state.is_over && set.is_some_and(|set| set.filters.is_empty() && set.ids.is_none()) {
+                self.vanished += part.things.saturating_sub(state.counts.read);
+            }
             if let Some(set) = set {
                 self.tell_not_tried(set, (number, part), &state)?;
                 let of = (&*set.to_service, &*set.to_type);
@@ -207,6 +214,16 @@ impl<'a> Completing<'a> {
             self.types.entry(set.types()).or_default().add(same);
         }
         self.told.add_left(&self.left)
+    }
+
+    /// What a service has listed, and neither has nor tells as deleted, was never there, or is lost.
+    fn miss(&mut self, gone: u64) {
+        let missing = self.vanished.saturating_sub(gone);
+        if missing > 0 {
+            let message =
+                format!("the source listed {missing} things that it does not have, and does not tell them as deleted");
+            self.first.get_or_insert(ActivityError::new(ErrorName::IntegrityViolation, message));
+        }
     }
 
     /// The parts of a restore know what became of each type.
