@@ -3,10 +3,14 @@
 
 use super::*;
 
+/// All accounts, and the tenant that they belong to.
+fn accounts_with_tenant() -> Value {
+    json!([selector("tenant", "tenant", json!({})), selector("auth", "account", json!({}))])
+}
+
 /// A migration of all accounts, held up when its originals are read for the comparison: after a second of that, `meddle` acts.
 async fn while_compared(world: &World, migration_id: &str, meddle: impl AsyncFn()) -> StatusResponse {
-    let of = |service: &str, entity_type: &str| json!({ "service": service, "entity_type": entity_type });
-    let mut request = between_tenants(migration_id, json!([of("tenant", "tenant"), of("auth", "account")]));
+    let mut request = between_tenants(migration_id, accounts_with_tenant());
     request["migration_options"] = json!({ "batch_size": 100, "create_backup": false, "rollback_on_error": false });
     // The plan reads them, the batch, and whoever asks for what has changed since.
     let slow = FaultRule {
@@ -71,8 +75,7 @@ fn what_is_not_as_it_should_be_is_told_by_name_and_the_rest_is_verified() {
 fn what_a_service_lists_and_does_not_have_fails_the_migration() {
     run(async {
         let world = World::new().await;
-        let of = |service: &str, entity_type: &str| json!({ "service": service, "entity_type": entity_type });
-        let mut request = between_tenants("listed", json!([of("tenant", "tenant"), of("auth", "account")]));
+        let mut request = between_tenants("listed", accounts_with_tenant());
         request["migration_options"]["validate_data"] = json!(false);
         // The tenant's own row is written first: the accounts have been planned by then.
         let slow = FaultRule {

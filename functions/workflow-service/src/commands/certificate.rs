@@ -92,9 +92,8 @@ fn lines(file: &str, document: &Value) -> Vec<String> {
         lines.push(format!("The backup {id} may hold the data until {until}."));
     }
     let besides = &document["besides"];
-    let counts =
-        ["images_and_answers_forgotten_by_services", "log_entries_with_a_pseudonym", "requests_and_results_forgotten"];
-    lines.extend(counts.map(|name| format!("{}: {}", name.replace('_', " "), besides[name])));
+    let counts = besides.as_object().into_iter().flatten().filter(|(_, value)| value.is_u64());
+    lines.extend(counts.map(|(name, count)| format!("{}: {count}", name.replace('_', " "))));
     for kept in besides["retained"].as_array().into_iter().flatten() {
         let text = |name: &str| kept[name].as_str().unwrap_or_default();
         lines.push(format!("The {} stays ({}).", text("what"), text("basis")));

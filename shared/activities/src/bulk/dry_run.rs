@@ -193,9 +193,12 @@ mod tests {
 
     use EntityStatus::{Failed, Succeeded};
 
+    fn account(id: &'static str, email: &str) -> (&'static str, &'static str, &'static str, Value) {
+        ("auth", "account", id, json!({ "email": email }))
+    }
+
     #[test]
     fn entities_of_different_calls_collide() {
-        let account = |id: &'static str, email: &str| ("auth", "account", id, json!({ "email": email }));
         let created =
             [account("a", "one@x.y"), account("a", "two@x.y"), account("b", " ONE@x.y"), account("c", "two@x.y")];
         assert_eq!(checked(BulkOperationType::UserCreation, &created), [Succeeded, Failed, Failed, Succeeded]);
@@ -213,7 +216,6 @@ mod tests {
 
     #[test]
     fn an_address_that_was_given_up_is_free() {
-        let account = |id: &'static str, email: &str| ("auth", "account", id, json!({ "email": email }));
         let updated =
             [account("a", "one@x.y"), account("a", "two@x.y"), account("b", "one@x.y"), account("c", "two@x.y")];
         assert_eq!(checked(BulkOperationType::UserUpdate, &updated), [Succeeded, Succeeded, Succeeded, Failed]);

@@ -124,15 +124,15 @@ pub(super) async fn changed_after(
     context: &Context<'_>,
     plan: &Plan,
     (set, caught_up): (usize, &CaughtUp),
-) -> Result<(HashSet<String>, HashSet<String>), ActivityError> {
-    let (mut changed, mut gone) = (HashSet::new(), HashSet::new());
+) -> Result<HashSet<String>, ActivityError> {
+    let mut changed = HashSet::new();
     let since = caught_up.watermarks.get(set).ok_or_else(|| lost("what has changed meanwhile"))?;
     let mut changes = Changes::since(context, plan, &plan.sets[set], since.clone());
     while let Some(page) = changes.next().await? {
         changed.extend(page.things.into_iter().map(|thing| thing.id));
-        gone.extend(page.gone);
+        changed.extend(page.gone);
     }
-    Ok((changed, gone))
+    Ok(changed)
 }
 
 /// Whether anything was written again.

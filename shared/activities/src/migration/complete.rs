@@ -263,13 +263,9 @@ impl<'a> Completing<'a> {
         (number, part): (usize, &Part),
         state: &State,
     ) -> Result<(), ActivityError> {
-        let (Some(code), left) = (&state.given_up, part.things.saturating_sub(state.counts.read)) else {
-            return Ok(());
-        };
+        let left = part.things.saturating_sub(state.counts.read);
+        let Some(code) = state.given_up.as_ref().filter(|_| left > 0) else { return Ok(()) };
         let (service, entity_type) = (&*set.to_service, &*set.to_type);
-        if left == 0 {
-            return Ok(());
-        }
         let after = state.after.as_deref().or(part.within.from_id.as_deref()).unwrap_or_default();
         let from = if after.is_empty() { String::new() } else { format!(", those from '{after}' on") };
         let message = format!("{left} of the things of batch {number} may not have been migrated{from}");
@@ -315,9 +311,9 @@ impl<'a> Completing<'a> {
     async fn excuse(&mut self, caught_up: &CaughtUp, verified: &mut Verified) -> Result<(), ActivityError> {
         let sets: BTreeSet<usize> = verified.differing.iter().map(|differing| differing.set).collect();
         for set in sets {
-            let (changed, gone) = changed_after(self.context, self.plan, (set, caught_up)).await?;
+            let changed = changed_after(self.context, self.plan, (set, caught_up)).await?;
             for differing in verified.differing.iter_mut().filter(|differing| differing.set == set) {
-                differing.has_changed = changed.contains(&differing.from) || gone.contains(&differing.from);
+                differing.has_changed = changed.contains(&differing.from);
             }
         }
         self.tell_differing(verified)

@@ -45,9 +45,10 @@ pub(super) async fn conclude(context: &Context<'_>) -> Result<Value, ActivityErr
     let Input { interrupted, request, reverses, is_backed_up } = context.input()?;
     let Some(plan) = context.files().plan_if_written::<Plan>().await? else {
         if let Some(request) = request {
-            let (plan, is_own) = (new_plan(&request), is_backed_up && reverses.is_none());
-            let (backup_id, archive_id) = (plan.backup_id.filter(|_| is_own), plan.archive_id.filter(|_| is_own));
-            let plan = Plan { backup_id, archive_id, reverses, ..new_plan(&request) };
+            let mut plan = Plan { reverses, ..new_plan(&request) };
+            if !is_backed_up || plan.reverses.is_some() {
+                (plan.backup_id, plan.archive_id) = (None, None);
+            }
             complete::report_unplanned(context, &plan, &interrupted)?;
         }
         return Ok(json!({ "left": 0 }));

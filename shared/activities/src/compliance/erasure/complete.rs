@@ -6,7 +6,7 @@ use contracts::ActivityError;
 use contracts::compliance::{AuditRequirements, ComplianceType, ComplianceWorkflowRequest, due_at};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use store::{BlobKey, HoldFilter, JOBS, RESULTS};
+use store::{BlobKey, Erasure, HoldFilter, JOBS, RESULTS};
 
 use super::certificate::{Outcome, document, number_of, readable, signed};
 use super::forget::forget_own;
@@ -46,7 +46,7 @@ pub(in super::super) async fn complete(context: &Context<'_>) -> Result<Value, A
     if let Some(result) = context.files().read::<Map<String, Value>>(&result_file).await? {
         // An attempt whose answer was lost, or that came no further.
         if let Some(plan) = files(context).plan_if_written::<Plan>().await? {
-            forget_all(context, &plan).await?;
+            forget_all(context, &plan, &ledger_row(context, &plan).await?).await?;
         }
         let records = result["data_deleted"]["total_records_deleted"].clone();
         context.report(result)?;
@@ -63,8 +63,7 @@ pub(in super::super) async fn complete(context: &Context<'_>) -> Result<Value, A
     let residue = residue(&plan, &states, &forgotten, &found, given_up.as_ref());
     let is_complete = is_seen_through && residue.count == 0;
 
-    let erasure = context.erasures.erasure(context.tenant_id(), &plan.compliance_id).await.map_err(store_failed)?;
-    let mut erasure = erasure.ok_or_else(|| lost("the erasure in the ledger"))?;
+    let mut erasure = ledger_row(context, &plan).await?;
     let began_at = erasure.began_at;
     let outcome = Outcome { plan: &plan, states: &states, forgotten: &forgotten, found: &found, began_at };
     let mut names = Vec::new();
@@ -93,16 +92,13 @@ pub(in super::super) async fn complete(context: &Context<'_>) -> Result<Value, A
     let result = result(context, &outcome, (erasure.backup_id.as_deref(), is_complete), &residue, &names);
     let records = result["data_deleted"]["total_records_deleted"].clone();
     files.write_json(&result_file, &result).await?;
-    forget_all(context, &plan).await?;
+    forget_all(context, &plan, &erasure).await?;
     context.report(result)?;
     Ok(json!({ "records": records }))
 }
 
 /// Forgets what is known of the person here, once the result is written; the plan last, by which an attempt goes on.
-async fn forget_all(context: &Context<'_>, plan: &Plan) -> Result<(), ActivityError> {
-    let tenant_id = context.tenant_id();
-    let erasure = context.erasures.erasure(tenant_id, &plan.compliance_id).await.map_err(store_failed)?;
-    let erasure = erasure.ok_or_else(|| lost("the erasure in the ledger"))?;
+async fn forget_all(context: &Context<'_>, plan: &Plan, erasure: &Erasure) -> Result<(), ActivityError> {
     if erasure.is_complete && erasure.held_by.is_empty() {
         forget_kept_requests(context, plan).await?;
     }
@@ -110,7 +106,12 @@ async fn forget_all(context: &Context<'_>, plan: &Plan) -> Result<(), ActivityEr
     if erasure.is_complete {
         forget_own(context, plan).await?;
     }
-    context.blobs.remove_folder(tenant_id, &[JOBS, context.execution_id()]).await.map_err(store_failed)
+    context.blobs.remove_folder(context.tenant_id(), &[JOBS, context.execution_id()]).await.map_err(store_failed)
+}
+
+async fn ledger_row(context: &Context<'_>, plan: &Plan) -> Result<Erasure, ActivityError> {
+    let erasure = context.erasures.erasure(context.tenant_id(), &plan.compliance_id).await.map_err(store_failed)?;
+    erasure.ok_or_else(|| lost("the erasure in the ledger"))
 }
 
 /// What erases the rest of the person once the legal holds are released.

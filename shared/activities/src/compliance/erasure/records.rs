@@ -26,15 +26,17 @@ pub(super) async fn forget_files(
         // What would be renamed: another file need not be written anew.
         false => naming.is_in(&String::from_utf8_lossy(record)),
     };
-    let mentions = |record: &[u8]| begins_with(record, plan.subject.as_bytes());
+    let mentions = |record: &[u8]| begins_with(record, &plan.subject);
     for folder in [RESULTS, JOBS] {
         for name in names_in(context, &[folder, id]).await? {
             let file = key(context.tenant_id(), &[folder, id, &name])?;
             let is_csv = name.ends_with(".csv");
-            if folder == JOBS && is_of_backup(kind, &name) && has_any(context, &file, false, mentions).await? {
+            if folder == JOBS && is_of_backup(kind, &name) {
                 // How far a backup was. It has ended, and ids of things may be made of the person's.
-                has_named |= has_any(context, &file, false, is_meant).await?;
-                context.blobs.remove(&[file]).await.map_err(store_failed)?;
+                if has_any(context, &file, false, mentions).await? {
+                    has_named |= has_any(context, &file, false, is_meant).await?;
+                    context.blobs.remove(&[file]).await.map_err(store_failed)?;
+                }
                 continue;
             }
             if !has_any(context, &file, is_csv, is_meant).await? {
@@ -65,15 +67,8 @@ fn is_of_backup(kind: WorkflowKind, name: &str) -> bool {
 }
 
 /// Whether an id in a record begins with the person's.
-fn begins_with(record: &[u8], person: &[u8]) -> bool {
-    let mut from = 0;
-    while let Some(found) = find(&record[from..], person).map(|found| from + found) {
-        if found.checked_sub(1).is_none_or(|before| !is_of_id(record[before])) {
-            return true;
-        }
-        from = found + 1;
-    }
-    false
+fn begins_with(record: &[u8], person: &str) -> bool {
+    neighbours(record, person).any(|(before, _)| before.is_none_or(|byte| !is_of_id(byte)))
 }
 
 fn is_of_id(byte: u8) -> bool {
@@ -138,31 +133,34 @@ async fn rename(context: &Context<'_>, file: &BlobKey, plan: &Plan) -> Result<()
 }
 
 fn names_any(record: &[u8], persons: &[String]) -> bool {
-    persons.iter().any(|person| match person.contains('@') {
-        // An address is the same in capital letters.
-        true => names(&record.to_ascii_lowercase(), &person.to_ascii_lowercase()),
-        false => names(record, person),
-    })
+    persons.iter().any(|person| names(record, person))
 }
 
 /// Whether a record names a person: their id or address is in it, and is no part of another one.
 fn names(record: &[u8], person: &str) -> bool {
-    let mut from = 0;
-    while let Some(found) = find(&record[from..], person.as_bytes()).map(|found| from + found) {
-        let end = found + person.len();
-        let is_alone = |neighbour: Option<&u8>| neighbour.is_none_or(|byte| !is_of_id(*byte));
-        if is_alone(found.checked_sub(1).and_then(|before| record.get(before))) && is_alone(record.get(end)) {
-            return true;
-        }
-        from = found + 1;
-    }
-    false
+    let is_alone = |neighbour: Option<u8>| neighbour.is_none_or(|byte| !is_of_id(byte));
+    neighbours(record, person).any(|(before, after)| is_alone(before) && is_alone(after))
 }
 
-fn find(bytes: &[u8], word: &[u8]) -> Option<usize> {
-    let first = *word.first()?;
-    let mut starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == first).map(|(place, _)| place);
-    starts.find(|place| bytes[*place..].starts_with(word))
+/// What stands before and after a word, wherever it is in a record. An address is the same in capital letters.
+fn neighbours<'r>(record: &'r [u8], word: &'r str) -> impl Iterator<Item = (Option<u8>, Option<u8>)> + 'r {
+    let (word, is_address) = (word.as_bytes(), word.contains('@'));
+    let is_same = move |found: &[u8], word: &[u8]| match is_address {
+        true => found.eq_ignore_ascii_case(word),
+        false => found == word,
+    };
+    let is_word = move |at: usize| {
+        let end = at + word.len();
+        // Most bytes are not the first one.
+        !word.is_empty()
+            && is_same(&record[at..=at], &word[..1])
+            && record.get(at..end).is_some_and(|found| is_same(found, word))
+    };
+    let around = move |at: usize| {
+        let before = at.checked_sub(1).and_then(|before| record.get(before)).copied();
+        (before, record.get(at + word.len()).copied())
+    };
+    (0..record.len()).filter(move |at| is_word(*at)).map(around)
 }
 
 /// The records of a file, with the ends of their lines. In CSV a line may end within quotation marks.
@@ -216,7 +214,7 @@ mod tests {
         for (record, expected) in
             [("{\"last_id\":\"u1-2026\"}", true), ("a-u1-2026", false), ("9u1", false), ("x u1", true), ("", false)]
         {
-            assert_eq!(begins_with(record.as_bytes(), b"u1"), expected, "{record}");
+            assert_eq!(begins_with(record.as_bytes(), "u1"), expected, "{record}");
         }
     }
 
